@@ -1,0 +1,40 @@
+"""
+Instants inside Sanad are integers: milliseconds since 1970-01-01 UTC (`Millis`). Integers make the closed
+windows of the ledger exact: an entry that is exactly 24 h old still counts.
+"""
+
+from datetime import UTC, datetime
+
+Millis = int
+
+SECOND: Millis = 1_000
+MINUTE: Millis = 60 * SECOND
+HOUR: Millis = 60 * MINUTE
+DAY: Millis = 24 * HOUR
+
+
+def now() -> Millis:
+    """The wall clock. Called at the outermost edge only (service, commands); everything else takes `at`."""
+    return int(datetime.now(UTC).timestamp() * 1_000)
+
+
+def from_datetime(value: datetime) -> Millis:
+    """An aware datetime as milliseconds. Raises ValueError when `value` has no zone."""
+    if value.tzinfo is None:
+        raise ValueError(f"found {value.isoformat()} without a zone, expected an instant such as 2026-11-20T18:00:00Z")
+    return round(value.timestamp() * 1_000)
+
+
+def to_datetime(at: Millis) -> datetime:
+    """Milliseconds as an aware UTC datetime."""
+    return datetime.fromtimestamp(at / 1_000, UTC)
+
+
+def from_text(text: str) -> Millis:
+    """An RFC 3339 instant as milliseconds. Raises ValueError with a sentence."""
+    return from_datetime(datetime.fromisoformat(text))
+
+
+def to_text(at: Millis) -> str:
+    """Milliseconds as RFC 3339 in UTC, e.g. `2026-11-20T18:00:00.000Z`."""
+    return to_datetime(at).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,166 @@
+"""
+The data contract: the only place where a column, its dtype and its unit are spelled.
+
+A dataset is a folder with the four tables below, each as Parquet, CSV or JSON Lines, whole or in parts.
+Required columns must be there; the others may be missing, and null means unknown. External ids are strings.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Dtype = Literal["str", "int", "float", "bool", "time", "list"]
+"""`time` is an instant in UTC; `list` is a list of strings (in CSV: joined by `|`)."""
+
+MAX_ID_LENGTH: Final = 128  # characters
+MAX_TEXT_LENGTH: Final = 100_000  # characters; longer text is refused, not cut
+
+TIERS: Final = ("R0", "R1", "R2", "R3", "R4")
+FAMILIES: Final = ("despair", "body", "aggression", "self_diagnosis", "unlabelled")
+TOPICS: Final = tuple(f"S{n}" for n in range(1, 13))
+AGE_BANDS: Final = ("under_13", "13-15", "unknown", "16-17", "18+")
+"""Strictest first; `unknown` is treated as 13-15."""
+AGE_SOURCES: Final = ("verified", "declared", "none")
+CREATOR_KINDS: Final = ("professional", "organisation", "peer", "creator")
+RISK_SOURCES: Final = ("platform", "partner", "human", "model", "assumed")
+SURFACES: Final = ("for_you", "following", "related", "search", "local", "together")
+LANGUAGES: Final = ("ar", "ary", "ary-Latn", "zgh", "zgh-Latn", "fr", "en")
+SCRIPTS: Final = ("Arab", "Latn", "Tfng")
+
+ITEM_EVENTS: Final = (
+    "impression", "view", "rewatch", "complete", "like", "share", "comment", "save",
+    "helped", "not_interested", "too_much", "report",
+)  # fmt: skip
+CREATOR_EVENTS: Final = ("follow", "hide_creator")
+QUERY_EVENTS: Final = ("search",)
+OTHER_EVENTS: Final = ("support_requested", "undo")
+EVENT_KINDS: Final = (*ITEM_EVENTS, *CREATOR_EVENTS, *QUERY_EVENTS, *OTHER_EVENTS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column of a table; `minimum` and `maximum` are inclusive, `one_of` closes the vocabulary."""
+
+    name: str
+    dtype: Dtype
+    required: bool = False
+    one_of: tuple[str, ...] | None = None
+    pattern: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    max_length: int = MAX_TEXT_LENGTH
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table: its name, its key column and its columns in order."""
+
+    name: str
+    key: str
+    columns: tuple[Column, ...]
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The names of the columns that must be there."""
+        return tuple(c.name for c in self.columns if c.required)
+
+
+def _id(name: str, *, required: bool = False) -> Column:
+    return Column(name=name, dtype="str", required=required, max_length=MAX_ID_LENGTH)
+
+
+_COUNTRY = r"^[A-Z]{2}$"
+_REGION = r"^[A-Z]{2}-[A-Z0-9]{1,3}$"
+_LANGUAGE = r"^[a-z]{2,3}(-[A-Z][a-z]{3})?(-[A-Z]{2})?$"
+
+CREATORS: Final = Table(
+    "creators",
+    "creator_id",
+    (
+        _id("creator_id", required=True),
+        Column(name="country", dtype="str", required=True, pattern=_COUNTRY, unit="ISO 3166-1"),
+        Column(name="region", dtype="str", pattern=_REGION, unit="ISO 3166-2"),
+        Column(name="languages", dtype="list", pattern=_LANGUAGE, unit="BCP 47"),
+        Column(name="kind", dtype="str", one_of=CREATOR_KINDS),
+        Column(name="verified", dtype="bool"),
+        Column(name="followers", dtype="int", minimum=0, unit="people"),
+        Column(name="joined_at", dtype="time"),
+    ),
+)
+
+ITEMS: Final = Table(
+    "items",
+    "item_id",
+    (
+        _id("item_id", required=True),
+        _id("creator_id", required=True),
+        Column(name="published_at", dtype="time", required=True),
+        Column(name="title", dtype="str", required=True),
+        Column(name="text", dtype="str", unit="caption, hashtags and transcript"),
+        Column(name="language", dtype="str", pattern=_LANGUAGE, unit="BCP 47"),
+        Column(name="dialect", dtype="str", pattern=_LANGUAGE, unit="BCP 47"),
+        Column(name="script", dtype="str", one_of=SCRIPTS, unit="ISO 15924"),
+        Column(name="country", dtype="str", pattern=_COUNTRY, unit="ISO 3166-1"),
+        Column(name="region", dtype="str", pattern=_REGION, unit="ISO 3166-2"),
+        Column(name="topics", dtype="list", one_of=TOPICS),
+        Column(name="risk_tier", dtype="str", one_of=TIERS),
+        Column(name="risk_family", dtype="str", one_of=FAMILIES),
+        Column(name="risk_source", dtype="str", one_of=RISK_SOURCES),
+        Column(name="risk_confidence", dtype="float", minimum=0, maximum=1),
+        Column(name="duration_s", dtype="float", minimum=0, unit="seconds"),
+        _id("sound_id"),
+        Column(name="min_age", dtype="int", minimum=0, maximum=120, unit="years"),
+        Column(name="is_hidden", dtype="bool"),
+    ),
+)
+
+USERS: Final = Table(
+    "users",
+    "user_id",
+    (
+        _id("user_id", required=True),
+        Column(name="country", dtype="str", pattern=_COUNTRY, unit="ISO 3166-1"),
+        Column(name="region", dtype="str", pattern=_REGION, unit="ISO 3166-2"),
+        Column(name="languages", dtype="list", pattern=_LANGUAGE, unit="BCP 47"),
+        Column(name="age_band", dtype="str", one_of=AGE_BANDS),
+        Column(name="age_source", dtype="str", one_of=AGE_SOURCES),
+        Column(name="joined_at", dtype="time"),
+        Column(name="consent", dtype="bool", unit="personalised yes or no"),
+        _id("guardian_id"),
+    ),
+)
+
+EVENTS: Final = Table(
+    "events",
+    "event_id",
+    (
+        _id("event_id", required=True),
+        _id("user_id", required=True),
+        Column(name="kind", dtype="str", required=True, one_of=EVENT_KINDS),
+        Column(name="at", dtype="time", required=True),
+        _id("item_id"),
+        _id("creator_id"),
+        Column(name="query", dtype="str", max_length=200),
+        Column(name="value", dtype="str", max_length=MAX_ID_LENGTH),
+        Column(name="watch_s", dtype="float", minimum=0, unit="seconds"),
+        Column(name="watch_fraction", dtype="float", minimum=0, maximum=1),
+        _id("request_id"),
+        Column(name="position", dtype="int", minimum=1, unit="1-based slot in the page"),
+        Column(name="surface", dtype="str", one_of=SURFACES),
+        Column(name="propensity", dtype="float", minimum=0, maximum=1),
+        Column(name="variant", dtype="str", max_length=MAX_ID_LENGTH),
+    ),
+)
+
+TABLES: Final = (CREATORS, ITEMS, USERS, EVENTS)
+
+
+def subject_of(kind: str) -> str | None:
+    """The column that an event of this kind must fill (`item_id`, `creator_id`, `query`, `value` or None)."""
+    if kind in ITEM_EVENTS:
+        return "item_id"
+    if kind in CREATOR_EVENTS:
+        return "creator_id"
+    if kind in QUERY_EVENTS:
+        return "query"
+    return "value" if kind == "undo" else None
