@@ -1,0 +1,127 @@
+"""
+The values that flow through Sanad, and the types that say what a pipeline stage may do.
+
+Inside the engine an item is `item_no`, an int that the catalogue assigns once and never reuses; external string
+ids live at the edges. A row is a position in some table of candidates or of an artifact.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.clock import Millis
+
+Ids = NDArray[np.int32]
+Rows = NDArray[np.intp]
+Mask = NDArray[np.bool_]
+Floats = NDArray[np.float32]
+Column = NDArray[Any]
+Columns = Mapping[str, Column]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class History:
+    """
+    What one person reacted to, oldest first.
+
+    Shapes: `items` (n,) rows of the artifact; `weights` (n,) confidence, positive for liked and negative for
+    explicitly refused; `at` (n,) milliseconds.
+    """
+
+    items: Ids
+    weights: Floats
+    at: NDArray[np.int64]
+
+    @staticmethod
+    def empty() -> "History":
+        """A person about whom nothing is known."""
+        return History(np.empty(0, np.int32), np.empty(0, np.float32), np.empty(0, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+class Space(Protocol):
+    """
+    A model of taste: vectors of items, and a way to place a person among them without retraining.
+
+    The score of item i for a person is `item_vectors[i] @ fold_in(history)`.
+    """
+
+    @property
+    def item_vectors(self) -> Floats:
+        """(n_items, d); a row of zeros is an item the space knows nothing about."""
+        ...
+
+    def fold_in(self, history: History) -> Floats:
+        """(d,) the person's vector; zeros for an empty history."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """
+    A table of n candidate items: `item_nos` (n,) unique, and named columns of n rows each.
+
+    NaN in a float column means unknown and sorts last.
+    """
+
+    item_nos: Ids
+    columns: Columns = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.item_nos)
+
+    def __getitem__(self, name: str) -> Column:
+        return self.columns[name]
+
+    def with_columns(self, columns: Columns) -> "Candidates":
+        """The same rows with more columns."""
+        return replace(self, columns={**self.columns, **columns})
+
+    def take(self, rows: Rows | Mask) -> "Candidates":
+        """The given rows of every column."""
+        return Candidates(self.item_nos[rows], {name: column[rows] for name, column in self.columns.items()})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Viewer:
+    """The person a page is for, resolved before the pipeline starts. `languages` are those understood."""
+
+    user_id: str
+    country: str
+    region: str | None
+    languages: tuple[str, ...]
+    age_band: str  # effective: under_13, 13-15, 16-17 or 18+
+    personalised: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened, as reported by the platform. Fields as in `columns.EVENTS`."""
+
+    event_id: str
+    user_id: str
+    kind: str
+    at: Millis  # the reporter's time: orders tastes, never opens a window
+    item_id: str | None = None
+    creator_id: str | None = None
+    query: str | None = None
+    value: str | None = None
+    watch_s: float | None = None
+    watch_fraction: float | None = None
+    request_id: str | None = None
+    position: int | None = None
+
+
+def rank_order(scores: Floats, ties: Ids) -> Rows:
+    """
+    Rows from the best score to the worst; equal scores by the smaller tie-breaker, non-finite scores last.
+
+    Shapes: scores (n,), ties (n,); returns (n,). The only place where Sanad sorts scores.
+    """
+    safe = np.where(np.isfinite(scores), scores, -np.inf)
+    return np.lexsort((ties, -safe))
