@@ -21,9 +21,7 @@ def now() -> Millis:
 def from_datetime(value: datetime) -> Millis:
     """An aware datetime as milliseconds. Raises ValueError when `value` has no zone."""
     if value.tzinfo is None:
-        raise ValueError(
-            f"found {value.isoformat()} without a zone, expected an instant such as 2026-11-20T18:00:00Z"
-        )
+        raise ValueError(f"found {value.isoformat()} without a zone, expected an instant such as 2026-11-20T18:00:00Z")
     return round(value.timestamp() * 1_000)
 
 

@@ -5,7 +5,7 @@ Inside the engine an item is `item_no`, an int that the catalogue assigns once a
 ids live at the edges. A row is a position in some table of candidates or of an artifact.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 

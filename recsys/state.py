@@ -1,0 +1,208 @@
+"""
+What Sanad keeps about one person. Frozen values, packed as arrays, so that a field can be added at the end of a
+struct without breaking what older versions wrote. There is no diagnosis here: counters, times and item numbers.
+
+`UserState` has four parts, stored as four columns: person, counted (the ledger; under 4 KB), seen, taste.
+"""
+
+from typing import Final
+
+import msgspec
+
+from recsys.clock import Millis
+
+FORMAT: Final = 1
+LAST: Final = 50  # deliveries kept one by one; the longest gap and run are shorter
+MAX_SEEN: Final = 2_000
+MAX_TASTE: Final = 200
+
+
+class Packed(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """A stored value. New fields go at the end, with a default."""
+
+
+class Profile(Packed, frozen=True):
+    """Who the person is, as far as the platform said. None = not said."""
+
+    country: str | None = None
+    region: str | None = None
+    languages: tuple[str, ...] = ()
+    age_band: str | None = None
+    age_source: str = "none"
+    guardian_id: str | None = None
+    consent: bool | None = None  # personalised or not; None = not said
+
+
+class Controls(Packed, frozen=True):
+    """What the person set. Every field can only remove something from a page or weigh it."""
+
+    muted_topics: tuple[str, ...] = ()
+    muted_creators: tuple[str, ...] = ()
+    muted_words: tuple[str, ...] = ()
+    calm_mode: bool = False
+    personalised: bool = True
+    daily_minutes: int | None = None
+    local_weight: float | None = None
+    languages: tuple[str, ...] = ()
+    night_rules: bool = True
+
+
+class Guardian(Packed, frozen=True):
+    """Limits that a guardian set; met with everything else, so they only tighten."""
+
+    daily_minutes: int | None = None
+    night: tuple[tuple[int, int], ...] = ()  # local minutes of the day, [start, end)
+    calm_mode: bool = False
+    max_tier: str | None = None
+    labelled_only: bool = False
+
+
+class ProfilePart(Packed, frozen=True):
+    """The first column: the person and their settings."""
+
+    format: int = FORMAT
+    profile: Profile = Profile()
+    controls: Controls = Controls()
+    guardian: Guardian | None = None
+
+
+class Delivery(Packed, frozen=True):
+    """
+    One delivered copy of an item: it counts as shown from the reservation on.
+
+    `tier` is 0 to 4, the higher of what was known at delivery and what is known now; `family` an index into
+    `columns.FAMILIES`, -1 for none.
+    """
+
+    at: Millis
+    item_no: int
+    cluster_no: int
+    creator_no: int
+    tier: int = 0
+    family: int = -1
+    is_s4: bool = False
+    is_supportive: bool = False
+    is_local: bool = False
+    topics: int = 0  # bit n-1 = topic Sn
+
+
+class Span(Packed, frozen=True):
+    """A stretch of activity: [start, end], both included."""
+
+    start: Millis
+    end: Millis
+
+
+class Reason(Packed, frozen=True):
+    """Why the loop level rose: the signal's letter and when."""
+
+    signal: str
+    at: Millis
+
+
+class Loop(Packed, frozen=True):
+    """The loop breaker's memory; see `recsys.loop`."""
+
+    level: int = 0
+    reasons: tuple[Reason, ...] = ()
+    raised_at: Millis = 0
+    unclean_at: Millis = 0  # last time a raise condition held
+    held: tuple[str, ...] = ()  # signals true at the last raise or since
+    raised_session_at: Millis = 0  # start of the session of the last unstarred raise
+    starred: tuple[tuple[str, Millis], ...] = ()  # event ids that already raised the level
+    refusals: int = 0  # in this session
+    daily: tuple[tuple[int, tuple[int, ...]], ...] = ()  # per day: deliveries by topic, index 0 = no topic
+    entropy: float | None = None  # exponentially weighted 28-day topic entropy, bits
+    entropy_day: int = 0
+    own_completion: tuple[float, float] = (0.0, 0.0)  # R0 completions and views, decayed over 28 d
+    r2_completion: tuple[tuple[Millis, bool], ...] = ()  # recent R2 exposures: completed or not
+    nights: tuple[tuple[int, int], ...] = ()  # night's day number, milliseconds of activity
+    topic_off: tuple[tuple[str, Millis], ...] = ()  # "not interested" on a risk topic or family
+    asks: tuple[tuple[str, Millis], ...] = ()  # counted unstarred events, by kind
+
+
+class Ledger(Packed, frozen=True):
+    """
+    The exposure ledger: the only thing the caps look at. Server times only, in commit order.
+
+    `last` holds the last 50 deliveries, newest last. `capped` holds, per counter (R1, R2, S4, R2:<family>), the exact
+    times of 7 days of deliveries, ascending.
+    """
+
+    format: int = FORMAT
+    last: tuple[Delivery, ...] = ()
+    capped: dict[str, tuple[Millis, ...]] = {}
+    n_delivered: int = 0
+    session_started_at: Millis = 0
+    session_n: int = 0  # deliveries in this session
+    active_at: Millis = 0  # last activity; the ledger's clock never runs behind it
+    active: tuple[Span, ...] = ()  # 24 h of activity
+    revision: int = 0  # catalogue revision up to which labels were counted
+    pause_answered: tuple[tuple[str, str], ...] = ()  # pause ids and choices of this session
+
+
+class LedgerPart(Packed, frozen=True):
+    """The second column."""
+
+    format: int = FORMAT
+    ledger: Ledger = Ledger()
+    loop: Loop = Loop()
+
+
+class Seen(Packed, frozen=True):
+    """Clusters delivered in the last 30 days, oldest first, at most 2,000. A repeat is allowed after that."""
+
+    format: int = FORMAT
+    clusters: tuple[int, ...] = ()
+    at: tuple[Millis, ...] = ()
+
+
+class Taste(Packed, frozen=True):
+    """
+    What the person reacted to: item numbers, confidences (negative = refused) and times, oldest first, at most 200.
+
+    `log_seq` is the last event that is folded in. `is_reset` means the trained history is no longer used.
+    """
+
+    format: int = FORMAT
+    items: tuple[int, ...] = ()
+    weights: tuple[float, ...] = ()
+    at: tuple[Millis, ...] = ()
+    event_ids: tuple[str, ...] = ()
+    followed: tuple[str, ...] = ()  # creator ids
+    log_seq: int = 0
+    is_reset: bool = False
+    cards_shown: tuple[tuple[str, Millis], ...] = ()
+
+
+class UserState(Packed, frozen=True):
+    """Everything held about one person, as four parts."""
+
+    person: ProfilePart = ProfilePart()
+    counted: LedgerPart = LedgerPart()
+    seen: Seen = Seen()
+    taste: Taste = Taste()
+
+
+_PERSON: Final = msgspec.msgpack.Decoder(ProfilePart)
+_COUNTED: Final = msgspec.msgpack.Decoder(LedgerPart)
+_SEEN: Final = msgspec.msgpack.Decoder(Seen)
+_TASTE: Final = msgspec.msgpack.Decoder(Taste)
+Parts = tuple[bytes, bytes, bytes, bytes]
+
+
+def pack(state: UserState) -> Parts:
+    """The four parts as bytes: person, counted, seen, taste."""
+    encode = msgspec.msgpack.encode
+    return encode(state.person), encode(state.counted), encode(state.seen), encode(state.taste)
+
+
+def unpack(parts: Parts) -> UserState:
+    """The inverse of `pack`. Raises `msgspec.ValidationError` on bytes that are not a state."""
+    person, counted, seen, taste = parts
+    return UserState(
+        person=_PERSON.decode(person),
+        counted=_COUNTED.decode(counted),
+        seen=_SEEN.decode(seen),
+        taste=_TASTE.decode(taste),
+    )

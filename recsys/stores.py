@@ -1,0 +1,161 @@
+"""
+The three things the engine needs from storage. All rules are pure functions of `UserState`; a store only stores.
+
+Every implementation passes the same contract tests (`tests/contracts`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from recsys.clock import Millis
+from recsys.state import Delivery, UserState
+from recsys.types import Event
+
+Version = int
+"""Grows with every write of a user; 0 = never written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAnswer:
+    """The answer to a request_id: the hash of what was asked, the page as sent, and the packed decision."""
+
+    request_id: str
+    user_id: str
+    at: Millis
+    body_hash: str
+    answer: bytes
+    decision: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """One consistent look: the state, its version, the catalogue's revision, the answer if the request is a repeat."""
+
+    state: UserState
+    version: Version
+    revision: int
+    answer: StoredAnswer | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionRecord:
+    """What one page commits together with the state: the deliveries, and the answer under its request_id."""
+
+    answer: StoredAnswer
+    deliveries: tuple[Delivery, ...]
+
+
+class UserStore(Protocol):
+    """State of people; linearizable per user, nothing more."""
+
+    def read(self, user_id: str, request_id: str | None = None) -> Read:
+        """State (a fresh one for an unknown user). An answer is found for 24 h, and only under its own user."""
+        ...
+
+    def write_if(self, user_id: str, state: UserState, version: Version, record: DecisionRecord | None = None) -> bool:
+        """
+        Write state, deliveries and answer in one durable transaction if the user's version is still `version`.
+
+        Returns False, and writes nothing, when it is not. Durable before it returns. Raises StoreError.
+        """
+        ...
+
+    def deliveries(self, user_id: str, since: Millis) -> tuple[Delivery, ...]:
+        """Deliveries at or after `since`, in commit order, as they were delivered. Kept 8 days."""
+        ...
+
+    def decision(self, request_id: str) -> StoredAnswer | None:
+        """The record of a request, as long as it is kept."""
+        ...
+
+    def erase(self, user_id: str, at: Millis, tombstone: bytes | None) -> Mapping[str, int]:
+        """
+        Delete everything of a user in every table and log; rows deleted per table.
+
+        What `tombstone` holds (packed expiring counters) is kept 8 days under a keyed hash of the id; `read` of the
+        same id within that time starts from it.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """An event in the log: its place, when the server received it, and the event."""
+
+    seq: int
+    received_at: Millis
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class AppendResult:
+    """How many events were new, and how many were already there."""
+
+    accepted: int
+    duplicates: int
+
+
+class EventLog(Protocol):
+    """Append-only, unique by (user_id, event_id), kept at least 8 days."""
+
+    def append(self, events: Sequence[Event], at: Millis) -> AppendResult:
+        """Durable before it returns; all or nothing. Raises StoreError."""
+        ...
+
+    def since(self, user_id: str, seq: int) -> tuple[Logged, ...]:
+        """A user's entries with a higher `seq`, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemRow:
+    """
+    One live item. `fields` are the columns of `columns.ITEMS`; `cluster_no` is shared by near-duplicates; `peak_tier` is
+    the highest tier (0 to 4) the item ever had; `is_edited` rows came over the wire and win over an artifact's.
+    """
+
+    item_no: int
+    cluster_no: int
+    revision: int
+    peak_tier: int
+    is_edited: bool
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemChange:
+    """What to write about an item: contract columns, and the key under which near-duplicates meet."""
+
+    fields: Mapping[str, Any]
+    cluster_id: str
+    is_edited: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogueDelta:
+    """Rows newer than a revision. `newest_raise` is the revision of the last raise of any item's tier."""
+
+    revision: int
+    newest_raise: int
+    rows: tuple[ItemRow, ...]
+
+
+class Catalogue(Protocol):
+    """The live catalogue. `item_no` and `cluster_no` are assigned once and never reused."""
+
+    def since(self, revision: int) -> CatalogueDelta:
+        """Rows with a higher revision."""
+        ...
+
+    def put(self, changes: Sequence[ItemChange], at: Millis) -> int:
+        """
+        Insert or replace items by `item_id`; returns the new revision, durable before it returns.
+
+        A change with `is_edited=False` (an artifact being loaded) leaves rows alone that were edited over the wire.
+        """
+        ...
+
+    def get(self, item_id: str) -> ItemRow | None:
+        """One item, also a hidden one."""
+        ...
