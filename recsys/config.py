@@ -1,0 +1,181 @@
+"""
+Configuration files: YAML 1.2 read into frozen dataclasses. The dataclass is the schema, the default and the document.
+
+Unknown keys are errors, all problems are reported at once, and each names file, line and key.
+"""
+
+import math
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from datetime import date, datetime
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from recsys.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Both ends are allowed. Used as `Annotated[int, Range(0, 20)]`."""
+
+    low: float
+    high: float
+
+
+def load(path: Path, schema: type[T]) -> T:
+    """The file at `path` as a `schema`. Raises ConfigError with every problem found."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}); expected a YAML file in UTF-8") from error
+    return loads(text, schema, name=str(path))
+
+
+def loads(text: str, schema: type[T], *, name: str = "<text>") -> T:
+    """As `load`, from a string; `name` stands for the file in messages."""
+    try:
+        tree = YAML(typ="rt").load(text)
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        raise ConfigError(f"{name}:{line}: {error.problem}; expected YAML 1.2") from error
+    except YAMLError as error:
+        raise ConfigError(f"{name}: {error}; expected YAML 1.2") from error
+    problems: list[str] = []
+    value = _Reader(name, problems).read(tree, schema, "", 1)
+    if problems:
+        raise ConfigError(*problems)
+    return cast(T, value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    name: str
+    problems: list[str]
+
+    def wrong(self, line: int, key: str, found: object, expected: str) -> None:
+        shown = repr(found) if isinstance(found, str) else str(found)
+        self.problems.append(f"{self.name}:{line}: {key or 'file'}: found {shown[:80]}, expected {expected}")
+
+    def read(self, value: Any, kind: Any, key: str, line: int) -> Any:
+        origin = get_origin(kind)
+        if origin is Annotated:
+            return self.ranged(value, kind, key, line)
+        if origin in (Union, types.UnionType):
+            return self.union(value, get_args(kind), key, line)
+        if origin is Literal:
+            if value not in get_args(kind):
+                self.wrong(line, key, value, "one of " + ", ".join(map(str, get_args(kind))))
+            return value
+        if origin in (tuple, frozenset):
+            return self.sequence(value, kind, key, line)
+        if origin is not None and issubclass(origin, Mapping):
+            return self.mapping(value, get_args(kind), key, line)
+        if is_dataclass(kind):
+            return self.record(value, cast(type[Any], kind), key, line)
+        return self.scalar(value, kind, key, line)
+
+    def ranged(self, value: Any, kind: Any, key: str, line: int) -> Any:
+        inner, bounds = get_args(kind)[:2]
+        read = self.read(value, inner, key, line)
+        if isinstance(read, int | float) and not bounds.low <= read <= bounds.high:
+            self.wrong(line, key, value, f"a number from {bounds.low:g} to {bounds.high:g}")
+        return read
+
+    def union(self, value: Any, kinds: tuple[Any, ...], key: str, line: int) -> Any:
+        if value is None:
+            if type(None) not in kinds:
+                self.wrong(line, key, "nothing", "a value")
+            return None
+        real = [kind for kind in kinds if kind is not type(None)]
+        return self.read(value, real[0], key, line)
+
+    def sequence(self, value: Any, kind: Any, key: str, line: int) -> Any:
+        if not isinstance(value, list):
+            self.wrong(line, key, value, "a list")
+            return get_origin(kind)()
+        inner = get_args(kind)[0]
+        lines = _item_lines(value, line)
+        return get_origin(kind)(self.read(v, inner, f"{key}[{n}]", lines[n]) for n, v in enumerate(value))
+
+    def mapping(self, value: Any, kinds: tuple[Any, ...], key: str, line: int) -> Any:
+        if not isinstance(value, dict):
+            self.wrong(line, key, value, "a mapping")
+            return {}
+        return {
+            self.read(k, kinds[0], f"{key}.{k}", _line(value, k, line)): self.read(
+                v, kinds[1], f"{key}.{k}".lstrip("."), _line(value, k, line)
+            )
+            for k, v in value.items()
+        }
+
+    def record(self, value: Any, kind: type[Any], key: str, line: int) -> Any:
+        if not isinstance(value, dict):
+            self.wrong(line, key, value, f"a mapping with {', '.join(f.name for f in fields(kind))}")
+            return None
+        before = len(self.problems)
+        hints = get_type_hints(kind, include_extras=True)
+        names = [f.metadata.get("key", f.name) for f in fields(kind)]
+        for unknown in [k for k in value if k not in names]:
+            near = get_close_matches(str(unknown), names, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            expected = f"one of {', '.join(names)}{hint}"
+            self.wrong(_line(value, unknown, line), key, f"unknown key {unknown}", expected)
+        read = {}
+        for f, name in zip(fields(kind), names, strict=True):
+            path = f"{key}.{name}".lstrip(".")
+            if name in value:
+                read[f.name] = self.read(value[name], hints[f.name], path, _line(value, name, line))
+            elif f.default is MISSING and f.default_factory is MISSING:
+                self.wrong(line, path, "nothing", "a value")
+        if len(self.problems) > before:
+            return None
+        try:
+            return kind(**read)
+        except ValueError as error:  # a cross-check in __post_init__
+            self.problems.append(f"{self.name}:{line}: {key or 'file'}: {error}")
+            return None
+
+    def scalar(self, value: Any, kind: Any, key: str, line: int) -> Any:
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        is_right = type(value) is kind or (
+            isinstance(value, kind)
+            and not isinstance(value, bool)
+            and (kind is not date or type(value) is not datetime)
+        )
+        if kind is Any or (is_right and not (kind is float and not math.isfinite(value))):
+            return kind(value) if kind in (str, int, float) else value
+        self.wrong(line, key, value, _NAMES.get(kind, str(kind)))
+        return value
+
+
+_NAMES: Mapping[Any, str] = {
+    int: "a whole number",
+    float: "a finite number",
+    str: "text",
+    bool: "true or false",
+    date: "a date such as 2026-11-20",
+    datetime: "an instant such as 2026-11-20T18:00:00Z",
+}
+
+
+def _line(tree: Any, key: Any, default: int) -> int:
+    """The line of a key, 1-based, where the parser kept it."""
+    try:
+        return int(tree.lc.key(key)[0]) + 1
+    except (AttributeError, KeyError, TypeError):
+        return default
+
+
+def _item_lines(tree: Any, default: int) -> list[int]:
+    try:
+        return [int(tree.lc.item(n)[0]) + 1 for n in range(len(tree))]
+    except (AttributeError, KeyError, TypeError):
+        return [default] * len(tree)

@@ -1,0 +1,182 @@
+"""
+Limits and their meet: how a market, an age band, a guardian, a person, the night, a loop level and an experiment
+combine into one effective policy.
+
+Every field has a direction, and the meet takes the safer side of each: caps by min, gaps and floors by max, blocks
+by union, switches by the safe value. So it is commutative, associative, idempotent and monotone, and no layer can
+loosen what another one set.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import reduce
+from typing import Any, Final
+
+COUNTERS: Final = ("R1", "R2", "R1+R2", "S4")
+WINDOWS: Final = ("last_20", "session", "rolling_24h", "rolling_7d")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """Caps of one counter: deliveries within the last 20, the session, 24 hours and 7 days. None = no cap."""
+
+    last_20: int | None = None
+    session: int | None = None
+    rolling_24h: int | None = None
+    rolling_7d: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in WINDOWS:
+            cap = getattr(self, name)
+            if cap is not None and (isinstance(cap, bool) or not isinstance(cap, int) or cap < 0):
+                raise ValueError(f"{name}: found {cap}, expected a whole number from 0 up")
+
+    def map(self, change: Callable[[int], int]) -> "Windows":
+        """Every cap that is set, changed."""
+        caps = {name: getattr(self, name) for name in WINDOWS}
+        return Windows(**{name: None if cap is None else change(cap) for name, cap in caps.items()})
+
+
+def lower(a: int | None, b: int | None) -> int | None:
+    """The smaller cap; None is no cap."""
+    if a is None or b is None:
+        return b if a is None else a
+    return min(a, b)
+
+
+def _lower_windows(a: Mapping[str, Windows], b: Mapping[str, Windows]) -> Mapping[str, Windows]:
+    met = {key: _meet_fields(a.get(key, Windows()), b.get(key, Windows()), _all_lower) for key in sorted({*a, *b})}
+    return {key: windows for key, windows in met.items() if windows != Windows()}
+
+
+def _higher_each(a: Mapping[str, int], b: Mapping[str, int]) -> Mapping[str, int]:
+    return {key: gap for key in sorted({*a, *b}) if (gap := max(a.get(key, 0), b.get(key, 0))) > 0}
+
+
+def _union(a: frozenset[Any], b: frozenset[Any]) -> frozenset[Any]:
+    return a | b
+
+
+def _either(a: bool, b: bool) -> bool:
+    return a or b
+
+
+def _all_lower(_name: str) -> Callable[[Any, Any], Any]:
+    return lower
+
+
+def _meet_fields(a: Any, b: Any, rule: Callable[[str], Callable[[Any, Any], Any]]) -> Any:
+    return type(a)(**{f.name: rule(f.name)(getattr(a, f.name), getattr(b, f.name)) for f in fields(a)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """
+    One layer of the policy, or the meet of several. `Limits()` limits nothing.
+
+    `windows` and `gaps` are keyed by counter: R1, R2, R1+R2, S4. A gap is the number of other deliveries between two
+    of the counter. `night` holds minutes of the local day. Each R2 family may fill half of every R2 cap, rounded up.
+    """
+
+    windows: Mapping[str, Windows] = field(default_factory=dict)  # lower
+    gaps: Mapping[str, int] = field(default_factory=dict)  # higher
+    creator_last_20: int | None = None  # lower
+    daily_minutes: int | None = None  # lower
+    supportive_floor: float = 0.0  # higher
+    local_floor: float = 0.0  # higher
+    blocked_tiers: frozenset[int] = frozenset()  # union
+    blocked_topics: frozenset[str] = frozenset()  # union
+    blocked_families: frozenset[str] = frozenset()  # union
+    blocked_creators: frozenset[str] = frozenset()  # union
+    blocked_words: frozenset[str] = frozenset()  # union
+    night: frozenset[int] = frozenset()  # interval_union, as the minutes of the day
+    labelled_only: bool = False  # true_is_safe
+    non_personalised: bool = False  # true_is_safe
+
+
+DIRECTIONS: Final[Mapping[str, str]] = {
+    "windows": "lower",
+    "gaps": "higher",
+    "creator_last_20": "lower",
+    "daily_minutes": "lower",
+    "supportive_floor": "higher",
+    "local_floor": "higher",
+    "blocked_tiers": "union",
+    "blocked_topics": "union",
+    "blocked_families": "union",
+    "blocked_creators": "union",
+    "blocked_words": "union",
+    "night": "interval_union",
+    "labelled_only": "true_is_safe",
+    "non_personalised": "true_is_safe",
+}
+_RULES: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
+    "windows": _lower_windows,  # these two fields are mappings
+    "gaps": _higher_each,
+    "lower": lower,
+    "higher": max,
+    "union": _union,
+    "interval_union": _union,
+    "true_is_safe": _either,
+}
+
+
+def _rule(name: str) -> Callable[[Any, Any], Any]:
+    return _RULES.get(name) or _RULES[DIRECTIONS[name]]
+
+
+def meet(*layers: Limits) -> Limits:
+    """The strictest combination of all layers; `Limits()` for none."""
+    return reduce(lambda a, b: _meet_fields(a, b, _rule), layers, Limits())
+
+
+def is_at_least_as_strict(a: Limits, b: Limits) -> bool:
+    """Whether `a` allows nothing that `b` forbids: a == meet(a, b)."""
+    return meet(a, b) == meet(a)
+
+
+def family_cap(cap: int | None) -> int | None:
+    """What one R2 family may fill of an R2 cap: half, rounded up."""
+    return None if cap is None else -(-cap // 2)
+
+
+def minutes(intervals: Iterable[tuple[int, int]]) -> frozenset[int]:
+    """Minutes of the day in [start, end) intervals; an interval may run over midnight."""
+    return frozenset(m % 1440 for start, end in intervals for m in range(start, end if end > start else end + 1440))
+
+
+def changed(before: Limits, after: Limits) -> Mapping[str, tuple[Any, Any]]:
+    """Policy paths whose value differs, with both values. Paths as experiments spell them."""
+    a, b = flatten(before), flatten(after)
+    return {path: (a.get(path), b.get(path)) for path in sorted({*a, *b}) if a.get(path) != b.get(path)}
+
+
+def flatten(limits: Limits) -> Mapping[str, Any]:
+    """Every set value under its policy path, e.g. `windows.R2.rolling_24h`, `gaps.R2`, `locality.floor`."""
+    flat: dict[str, Any] = {}
+    for counter, windows in limits.windows.items():
+        caps = dataclasses.asdict(windows)
+        flat |= {f"windows.{counter}.{name}": cap for name, cap in caps.items() if cap is not None}
+    flat |= {f"gaps.{counter}": gap for counter, gap in limits.gaps.items()}
+    nothing = Limits()
+    for name, path in PATHS.items():
+        if getattr(limits, name) != getattr(nothing, name):
+            flat[path] = getattr(limits, name)
+    return flat
+
+
+PATHS: Final[Mapping[str, str]] = {
+    "creator_last_20": "creators.last_20",
+    "daily_minutes": "budget.daily_minutes",
+    "supportive_floor": "supportive.floor",
+    "local_floor": "locality.floor",
+    "blocked_tiers": "blocked.tiers",
+    "blocked_topics": "blocked.topics",
+    "blocked_families": "blocked.families",
+    "blocked_creators": "blocked.creators",
+    "blocked_words": "blocked.words",
+    "night": "night",
+    "labelled_only": "labelled_only",
+    "non_personalised": "non_personalised",
+}

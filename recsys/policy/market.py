@@ -1,0 +1,308 @@
+"""
+The policy file of a market, as frozen values. `policies/morocco.yaml` is the worked example; its comments and
+docs/safety.md explain the keys. Nothing about a market stands in code.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from recsys.columns import FAMILIES, TIERS, TOPICS
+from recsys.config import Range, load
+from recsys.errors import ConfigError
+from recsys.policy.limits import COUNTERS, Windows
+from recsys.state import LAST
+
+Tier = Literal["R0", "R1", "R2", "R3", "R4"]
+Topic = Literal["S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11", "S12"]
+Counter = Literal["R1", "R2", "R1+R2", "S4"]
+Share = Annotated[float, Range(0, 1)]
+Count = Annotated[int, Range(0, 10_000)]
+Gap = Annotated[int, Range(0, LAST - 1)]  # the ledger keeps 50 deliveries one by one
+Positive = Annotated[int, Range(1, 100_000)]
+Weight = Annotated[float, Range(-10, 10)]
+Texts = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Night:
+    """Hours of the local day, and which counters they halve or set to zero."""
+
+    hours: tuple[str, ...] = ()
+    half: tuple[Counter, ...] = ()
+    zero: tuple[Counter, ...] = ()
+    is_optional: bool = False  # a person of this band may switch the night rules off
+    needs_choice: bool = False  # a page at night needs an active choice first
+
+    def __post_init__(self) -> None:
+        for hours in self.hours:
+            parse_hours(hours)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """What a loop level sets beside the base."""
+
+    windows: Mapping[str, Windows] = field(default_factory=dict)
+    gaps: Mapping[str, Gap] = field(default_factory=dict)
+    supportive_floor: Share = 0.0
+    night: Night = Night()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgeRules:
+    """Base limits of one age band, its night and its loop levels 1 and 2."""
+
+    windows: Mapping[str, Windows]
+    gaps: Mapping[str, Gap]
+    supportive_floor: Share
+    night: Night
+    levels: Mapping[int, Level]
+    is_minor: bool = False
+    labelled_only: bool = False
+    non_personalised: bool = False
+    blocked_tiers: tuple[Tier, ...] = ()
+    daily_minutes: Positive | None = None
+
+    def __post_init__(self) -> None:
+        if sorted(self.levels) != [1, 2]:
+            raise ValueError(f"levels: found {sorted(self.levels)}, expected 1 and 2")
+        found = [
+            *self.windows,
+            *self.gaps,
+            *(c for level in self.levels.values() for c in [*level.windows, *level.gaps]),
+        ]
+        if set(self.windows) != set(COUNTERS) or not set(found) <= set(COUNTERS):
+            raise ValueError(f"windows and gaps: found {sorted(set(found))}, expected {', '.join(COUNTERS)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRules:
+    """Sessions and soft stops."""
+
+    idle_minutes: Positive = 30
+    gap_minutes: Positive = 5
+    break_every: Positive = 20
+    seen_days: Positive = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewCreator:
+    """Who is a new local creator, and the share of local slots kept for them."""
+
+    impressions: Count = 1_000
+    share: Share = 0.10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalityRules:
+    """How near an item is to a viewer, and how much of a feed is near. Scores are in [0, 1]."""
+
+    floor: Share
+    supply_factor: Annotated[float, Range(0, 10)]
+    target: Share
+    creator_last_20: Positive
+    local_from: Share
+    scores: Mapping[Literal["region", "neighbour", "country", "dialect", "language", "foreign"], Share]
+    evidence: Mapping[Literal["partner", "platform", "declared", "inferred"], Share]
+    new_creator: NewCreator = NewCreator()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exploration:
+    """Slots given to a uniform draw from feasible reviewed items."""
+
+    slots: Annotated[int, Range(0, 2)] = 1
+    pool: Positive = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopRules:
+    """Thresholds of the loop breaker (policy-spec 4)."""
+
+    risk_share: Share
+    refusals: Positive
+    completion_ratio: Annotated[float, Range(1, 10)]
+    completion_exposures: Positive
+    long_session_minutes: Positive
+    long_session_items: Positive
+    night_minutes: Positive
+    night_count: Positive
+    entropy_drop: Share
+    entropy_items: Positive
+    repeated: Positive
+    signals_to_raise: Positive
+    clean_days: Positive
+    clean_days_minor: Positive
+    topic_off_days: Positive
+    topic_reduced_days: Positive
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """A card outside the ranking; `text` by language."""
+
+    kind: Literal["helpline", "link"]
+    text: Texts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardRules:
+    """How often a card may come by itself. Asked-for cards have no limit."""
+
+    level_1_session: Count
+    level_1_daily: Count
+    level_2_daily: Count
+    follow_up_slots: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cards:
+    """The cards of the market."""
+
+    support: Card
+    crisis: Card
+    link: Card
+    rules: CardRules
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Helpline:
+    """Where to turn to. Hidden unless somebody verified it lately."""
+
+    id: str
+    name: Texts
+    contact: str
+    hours: str
+    languages: tuple[str, ...]
+    purpose: str = field(metadata={"key": "for"})
+    verified_at: date | None
+    verified_by: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """A region's names, and the regions it borders on."""
+
+    name: Texts
+    neighbours: tuple[str, ...]
+    languages: Mapping[str, Share] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignOff:
+    """Who accepted the numbers, and when."""
+
+    name: str
+    role: str
+    at: date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Market:
+    """One policy file."""
+
+    apiVersion: Literal["sanad.policy/v1"]
+    kind: Literal["Policy"]
+    market: str
+    version: str
+    signed_off: SignOff | None
+    time_zone: str
+    languages: tuple[str, ...]
+    trust_declared_age: bool
+    label_threshold: Share
+    never_served: tuple[Tier, ...]
+    supportive_topics: tuple[Topic, ...]
+    hope_topic: Topic
+    grief_topic: Topic
+    ages: Mapping[Literal["18+", "16-17", "13-15", "under_13"], AgeRules]
+    session: SessionRules
+    locality: LocalityRules
+    exploration: Exploration
+    weights: Mapping[str, Weight]
+    loop: LoopRules
+    cards: Cards
+    stale_days: Positive
+    helplines: tuple[Helpline, ...]
+    topics: Mapping[Topic, Texts]
+    regions: Mapping[str, Region]
+
+    def __post_init__(self) -> None:
+        problems = list(_cross_check(self))
+        if problems:
+            raise ValueError("; ".join(problems))
+
+
+def _cross_check(market: Market) -> list[str]:
+    problems = []
+    try:
+        ZoneInfo(market.time_zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        problems.append(f"time_zone: found {market.time_zone}, expected a zone such as Africa/Casablanca")
+    bands = {"18+", "16-17", "13-15", "under_13"}
+    if set(market.ages) != bands:
+        problems.append(f"ages: found {sorted(market.ages)}, expected {sorted(bands)}")
+    if not {"R3", "R4"} <= set(market.never_served):
+        problems.append(f"never_served: found {list(market.never_served)}, expected R3 and R4 among them")
+    if set(market.topics) != set(TOPICS):
+        problems.append(f"topics: found {sorted(market.topics)}, expected {', '.join(TOPICS)}")
+    for code, region in market.regions.items():
+        strangers = [n for n in region.neighbours if code not in getattr(market.regions.get(n), "neighbours", ())]
+        if strangers:
+            problems.append(f"regions.{code}: found neighbours {strangers} that do not name it back")
+    problems += _order_problems(market.ages)
+    return problems
+
+
+def _order_problems(ages: Mapping[Any, AgeRules]) -> list[str]:
+    """A younger band must never be allowed more than an older one."""
+    from recsys.policy.layers import base_limits  # the only place that needs both ways
+    from recsys.policy.limits import changed, meet
+
+    problems = []
+    order = [band for band in ("18+", "16-17", "13-15", "under_13") if band in ages]
+    for older, younger in pairwise(order):
+        a, b = base_limits(ages[older]), base_limits(ages[younger])
+        looser = changed(b, meet(a, b))
+        if looser:
+            problems.append(f"ages.{younger}: looser than {older} in {', '.join(looser)}")
+    return problems
+
+
+def parse_hours(hours: str) -> tuple[int, int]:
+    """`22:00-07:00` as minutes of the day. Raises ValueError."""
+    match = re.fullmatch(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)", hours)
+    if not match:
+        raise ValueError(f"hours: found {hours!r}, expected such as 22:00-07:00")
+    h1, m1, h2, m2 = map(int, match.groups())
+    return 60 * h1 + m1, 60 * h2 + m2
+
+
+def load_market(path: Path) -> Market:
+    """A policy file. Raises ConfigError with every problem."""
+    market = load(path, Market)
+    assert_known(market, path)
+    return market
+
+
+def assert_known(market: Market, path: Path) -> None:
+    """The weights must be those that the scorer knows."""
+    known = ("cf", "content", "popular", "fresh", "followed", "local", "supportive")
+    unknown = sorted(set(market.weights) - set(known))
+    if unknown:
+        raise ConfigError(f"{path}: weights: found {', '.join(unknown)}, expected some of {', '.join(known)}")
+
+
+def tier_number(tier: str) -> int:
+    """R0 to R4 as 0 to 4."""
+    return TIERS.index(tier)
+
+
+def family_number(family: str | None) -> int:
+    """The family's number, -1 for none."""
+    return FAMILIES.index(family) if family else -1
