@@ -1,0 +1,101 @@
+"""
+The one place where an event becomes confidence, for training and for the live service.
+
+Confidence is a number without a unit: above 0 the person wanted more of this, below 0 less, 0 says nothing.
+The numbers are design defaults, ordered by how much an act costs the person; LOG.md keeps what was tried.
+R2+ watches are never positive signal (risk is not a learnable interest); a refusal can always be learned.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.clock import DAY, Millis
+from recsys.columns import EVENT_KINDS
+from recsys.types import Floats, Mask
+
+SHORT_WATCH: Final = 0.25
+"""A view below this fraction is a swipe away: no evidence for a taste and, alone, none against it."""
+
+UNKNOWN_WATCH: Final = 0.25
+"""What a view counts when nobody measured how long it lasted."""
+
+HALF_LIFE: Final[Millis] = 90 * DAY
+"""After this time a reaction counts half."""
+
+PAIR_CAP: Final = 5.0
+"""The most that one person's reactions to one item add up to, so that no loop on one video drowns the rest."""
+
+FIXED: Final = {
+    "impression": 0.0,
+    "rewatch": 1.5,
+    "complete": 1.0,
+    "like": 1.5,
+    "share": 2.0,
+    "comment": 1.0,
+    "save": 2.0,
+    "helped": 3.0,
+    "not_interested": -1.0,
+    "too_much": -2.0,
+    "report": -2.0,
+    "follow": 2.0,
+    "hide_creator": -2.0,
+    "search": 0.0,
+    "support_requested": 0.0,
+    "undo": 0.0,
+}
+"""Every kind but `view`, whose confidence is the fraction watched."""
+
+_BY_CODE: Final = np.array([FIXED.get(kind, 0.0) for kind in EVENT_KINDS], np.float32)
+_VIEW: Final = EVENT_KINDS.index("view")
+
+
+def confidence(kind: str, watch_fraction: float | None) -> float:
+    """
+    What one event says about its subject.
+
+    `watch_fraction` in [0, 1] or None (unknown); only a `view` reads it.
+    Raises:  KeyError for a kind that is not in `columns.EVENT_KINDS`.
+    """
+    if kind != "view":
+        return FIXED[kind]
+    if watch_fraction is None:
+        return UNKNOWN_WATCH
+    return watch_fraction if watch_fraction >= SHORT_WATCH else 0.0
+
+
+def confidences(kinds: NDArray[np.uint8], watch_fractions: Floats) -> Floats:
+    """
+    `confidence` for many events at once.
+
+    Shapes:  kinds (n,) positions in `columns.EVENT_KINDS`; watch_fractions (n,), NaN = unknown; returns (n,).
+    """
+    known = np.where(watch_fractions >= SHORT_WATCH, watch_fractions, 0.0)
+    views = np.where(np.isnan(watch_fractions), UNKNOWN_WATCH, known)
+    return np.where(kinds == _VIEW, views, _BY_CODE[kinds]).astype(np.float32)
+
+
+def decay(age_ms: Millis, half_life_ms: Millis = HALF_LIFE) -> float:
+    """How much a reaction of that age still counts, in (0, 1]; one from the future counts as new."""
+    return float(0.5 ** (max(age_ms, 0) / half_life_ms))
+
+
+def decays(ages_ms: NDArray[np.int64], half_life_ms: Millis = HALF_LIFE) -> Floats:
+    """`decay` for many ages at once: (n,) -> (n,)."""
+    return np.exp2(-np.maximum(ages_ms, 0) / half_life_ms).astype(np.float32)
+
+
+def is_r2_plus(tier: str | None) -> bool:
+    """Whether a tier is R2 or above; an unlabelled item (None) counts as R2."""
+    return tier not in ("R0", "R1")
+
+
+def learnable(weight: float, tier_is_r2_plus: bool) -> float:
+    """The part of a confidence that may be learned: of R2 and above only refusals."""
+    return min(weight, 0.0) if tier_is_r2_plus else weight
+
+
+def learnables(weights: Floats, tier_is_r2_plus: Mask) -> Floats:
+    """`learnable` for many events at once: (n,), (n,) -> (n,)."""
+    return np.where(tier_is_r2_plus, np.minimum(weights, 0.0), weights).astype(np.float32)

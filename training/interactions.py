@@ -1,0 +1,197 @@
+"""
+Events -> matrices: what people reacted to, as confidence, for the models that learn from it.
+
+Rows of users are the users table in order, then people who only occur in events, by id; rows of items are the
+items table in order. Three things never enter: events at or after the cutoff, positive reactions to items of R2
+and above or without a tier (`feedback.learnable`), and reactions that their author took back (`undo`). Someone who
+refused personalisation (`consent` false) leaves no row entries, only counts in the markets' statistics.
+
+Follows and hidden creators are about creators and stay with the filters and sources that read them.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import sparse
+
+from recsys import feedback
+from recsys.clock import Millis
+from recsys.columns import EVENT_KINDS
+from recsys.progress import Progress, quiet
+from recsys.types import Floats, History, Ids, Mask
+from training.tables import Dataset, reading
+from training.validate import assume
+
+HISTORY_LENGTH: Final = 200
+"""How many of a person's latest reactions are kept to place them in a space."""
+
+UNKNOWN_MARKET: Final = "ZZ"
+"""ISO 3166 leaves ZZ to its users: here, people whose country nobody told."""
+
+_IMPRESSION: Final = EVENT_KINDS.index("impression")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Histories:
+    """
+    Each person's latest reactions, oldest first, without decay: of user u the slice `indptr[u]:indptr[u + 1]`.
+
+    Shapes: indptr (n_users + 1,); items (n,) item rows; weights (n,) confidence, never 0; at (n,) milliseconds.
+    """
+
+    indptr: NDArray[np.int64]
+    items: Ids
+    weights: Floats
+    at: NDArray[np.int64]
+
+    def of(self, user_row: int) -> History:
+        """One person's history."""
+        part = slice(self.indptr[user_row], self.indptr[user_row + 1])
+        return History(self.items[part], self.weights[part], self.at[part])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Interactions:
+    """
+    What was learned from events before `before`.
+
+    Shapes:  positives, negatives (n_users, n_items) float32, entries above 0 in both: the confidence that someone
+             liked or refused an item, decayed to the last event and at most `feedback.PAIR_CAP` per pair.
+             market_impressions, market_positives (n_items, n_markets) float32: times shown, and decayed positive
+             confidence, by the country of the viewer; `markets` names the columns, `UNKNOWN_MARKET` included.
+    """
+
+    user_ids: tuple[str, ...]
+    item_ids: tuple[str, ...]
+    positives: sparse.csr_array
+    negatives: sparse.csr_array
+    histories: Histories
+    markets: tuple[str, ...]
+    market_impressions: sparse.csr_array
+    market_positives: sparse.csr_array
+    n_events: int  # about items, before the cutoff, not taken back
+    last_at: Millis | None  # of those events; None when there are none
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Events:
+    """Events about items as arrays of n; `users` and `items` are rows."""
+
+    users: Ids
+    items: Ids
+    kinds: NDArray[np.uint8]
+    fractions: Floats
+    at: NDArray[np.int64]
+
+
+def build_interactions(
+    dataset: Dataset,
+    *,
+    before: Millis | None = None,
+    assume_tier: str | None = None,
+    half_life: Millis = feedback.HALF_LIFE,
+    on_progress: Progress = quiet,
+) -> Interactions:
+    """
+    Matrices and histories from a validated dataset (`validate.clean`).
+
+    `before` leaves out events at or after it (None = all); `assume_tier` stands in for missing tiers.
+    Memory:  about 60 bytes per event about an item, beside the tables of users and items.
+    """
+    on_progress("interactions", 0, None)
+    data = dataset if assume_tier is None else assume(dataset, assume_tier)
+    with reading("items"):
+        items = data.items.select("item_id", "risk_tier").collect(engine="streaming")
+    with reading("users"):
+        users = _all_users(data)
+    with reading("events"):
+        events = _events(data, users, items, before)
+    on_progress("interactions", len(events.at), len(events.at))
+    return _assemble(users, items, events, half_life)
+
+
+def _assemble(users: pl.DataFrame, items: pl.DataFrame, events: _Events, half_life: Millis) -> Interactions:
+    risky = np.fromiter(map(feedback.is_r2_plus, items["risk_tier"]), np.bool_, items.height)
+    weights = feedback.confidences(events.kinds, events.fractions)
+    weights = feedback.learnables(weights, risky[events.items])
+    last_at = int(events.at.max()) if len(events.at) else None
+    decayed = weights * feedback.decays((last_at or 0) - events.at, half_life)
+    consents = users["consents"].to_numpy()[events.users]
+    shape = (users.height, items.height)
+    countries = users["country"].fill_null(UNKNOWN_MARKET)
+    markets = tuple(countries.unique().sort())
+    codes = np.searchsorted(np.array(markets, dtype=object), countries.to_numpy()).astype(np.int32)[events.users]
+    by_market, shown = (items.height, len(markets)), events.kinds == _IMPRESSION
+    return Interactions(
+        user_ids=tuple(users["user_id"]),
+        item_ids=tuple(items["item_id"]),
+        positives=_summed(events.users, events.items, decayed, (decayed > 0) & consents, shape),
+        negatives=_summed(events.users, events.items, -decayed, (decayed < 0) & consents, shape),
+        histories=_histories(events, weights, (weights != 0) & consents, users.height),
+        markets=markets,
+        market_impressions=_summed(events.items, codes, np.ones_like(decayed), shown, by_market, cap=None),
+        market_positives=_summed(events.items, codes, decayed, decayed > 0, by_market, cap=None),
+        n_events=len(events.at),
+        last_at=last_at,
+    )
+
+
+def _all_users(data: Dataset) -> pl.DataFrame:
+    """user_id, country and whether they consent to personalisation (null = yes); event-only people come last."""
+    known = data.users.select("user_id", "country", consents=pl.col("consent").fill_null(True))
+    others = data.events.select("user_id").unique().join(known, on="user_id", how="anti").sort("user_id")
+    return pl.concat(
+        [known.collect(engine="streaming"), others.collect(engine="streaming")], how="diagonal"
+    ).with_columns(pl.col("consents").fill_null(True))
+
+
+def _events(data: Dataset, users: pl.DataFrame, items: pl.DataFrame, before: Millis | None) -> _Events:
+    events = data.events if before is None else data.events.filter(pl.col("at") < before)
+    taken_back = events.filter(pl.col("kind") == "undo").select("user_id", event_id="value").collect(engine="streaming")
+    if taken_back.height:
+        events = events.join(taken_back.lazy(), on=["user_id", "event_id"], how="anti")
+    rows = (
+        events.filter(pl.col("item_id").is_not_null())
+        .join(users.lazy().select("user_id").with_row_index("user"), on="user_id")
+        .join(items.lazy().select("item_id").with_row_index("item"), on="item_id")
+        .select(
+            pl.col("user", "item").cast(pl.Int32),
+            kind=pl.col("kind").cast(pl.Enum(EVENT_KINDS)).to_physical().cast(pl.UInt8),
+            fraction=pl.col("watch_fraction").cast(pl.Float32).fill_null(float("nan")),
+            at=pl.col("at"),
+        )
+        .collect(engine="streaming")
+    )
+    return _Events(*(rows[name].to_numpy() for name in ("user", "item", "kind", "fraction", "at")))
+
+
+def _summed(
+    rows: Ids,
+    columns: Ids,
+    values: Floats,
+    is_used: Mask,
+    shape: tuple[int, int],
+    *,
+    cap: float | None = feedback.PAIR_CAP,
+) -> sparse.csr_array:
+    """The used values added up per (row, column), each sum at most `cap`."""
+    entries = (values[is_used], (rows[is_used], columns[is_used]))
+    matrix = sparse.coo_array(entries, shape=shape, dtype=np.float32).tocsr()
+    matrix.sum_duplicates()
+    if cap is not None:
+        np.minimum(matrix.data, np.float32(cap), out=matrix.data)
+    return matrix
+
+
+def _histories(events: _Events, weights: Floats, is_used: Mask, n_users: int) -> Histories:
+    used = np.flatnonzero(is_used)
+    order = used[np.lexsort((events.kinds[used], events.items[used], events.at[used], events.users[used]))]
+    counts = np.bincount(events.users[order], minlength=n_users)
+    ends = np.cumsum(counts)
+    from_the_end = np.repeat(ends, counts) - np.arange(len(order))  # 1 = the latest of its user
+    order = order[from_the_end <= HISTORY_LENGTH]
+    indptr = np.concatenate(([0], np.cumsum(np.minimum(counts, HISTORY_LENGTH)))).astype(np.int64)
+    return Histories(indptr, events.items[order], weights[order], events.at[order])

@@ -1,0 +1,387 @@
+"""
+Validation of a whole dataset: every problem counted, the first of each kind shown, unusable rows set aside.
+
+A row with any problem is left out of training, and so is what refers to it: an event of a refused item is an event
+of an unknown item. Nothing is dropped silently: counts are exact however many problems there are, and with
+`rejected` the rows are written to `<rejected>/<table>.parquet` beside a `reason`.
+
+Memory is bounded: tables are read by the streaming engine, and what is kept is one 64-bit hash per row while a key
+is checked, and the numbers of the refused rows.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from recsys.clock import Millis
+from recsys.columns import CREATORS, EVENTS, ITEMS, TABLES, TIERS, USERS, Column, Table
+from recsys.errors import DataError
+from recsys.progress import Progress, quiet
+from training.checks import (
+    BIDI_MARKS,
+    ROW,
+    Check,
+    column_checks,
+    duplicate_check,
+    reference_check,
+    subject_checks,
+)
+from training.tables import UNREADABLE, Dataset, reading, scan
+
+EXAMPLES: Final = 20
+"""How many problems of one kind in one column a report shows; all are counted."""
+
+MAX_BAD_SHARE: Final = 0.01
+"""The share of unusable rows in any one table above which a run fails."""
+
+_SHOWN: Final = 80  # characters of a value
+_REFERENCES: Final = {
+    "items": (("creator_id", CREATORS),),
+    "events": (("item_id", ITEMS), ("creator_id", CREATORS)),
+}
+_SOFT_REFERENCES: Final = {"events": "user_id", "users": "guardian_id"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One unusable value: where it stands (`row` is 1-based and counts data rows), what it is, what was expected."""
+
+    table: str
+    row: int
+    column: str
+    kind: str
+    value: str
+    expected: str
+
+    def sentence(self) -> str:
+        """The problem for a person to read."""
+        where = f"table {self.table}, row {self.row:,}, column {self.column!r}"
+        return f"{where}: found {self.value}, expected {self.expected}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """How many rows of a table break one check."""
+
+    table: str
+    column: str
+    kind: str
+    expected: str
+    n_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class TableCount:
+    """Rows of one table: read, and of those refused."""
+
+    n_read: int
+    n_rejected: int
+
+    @property
+    def n_accepted(self) -> int:
+        """Rows that can be used."""
+        return self.n_read - self.n_rejected
+
+    @property
+    def bad_share(self) -> float:
+        """Refused rows per row read, in [0, 1]; 0 for an empty table."""
+        return self.n_rejected / self.n_read if self.n_read else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """
+    What `validate` found.
+
+    `tables` counts rows per table, `problems` are examples (at most `EXAMPLES` per kind and column), `counted` is
+    every kind of problem with its exact number, `failures` are the sentences for which a run must stop.
+    """
+
+    tables: Mapping[str, TableCount]
+    problems: tuple[Problem, ...]
+    counted: tuple[Counted, ...]
+    notices: tuple[str, ...]
+    failures: tuple[str, ...]
+    n_unlabelled: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether the dataset may be used: few enough unusable rows, and something left to rank."""
+        return not self.failures
+
+
+def validate(
+    folder: Path,
+    *,
+    at: Millis,
+    rejected: Path | None = None,
+    max_bad_share: float = MAX_BAD_SHARE,
+    on_progress: Progress = quiet,
+) -> Report:
+    """
+    Checks every row of every table of a folder; `at` is the present, later instants are refused.
+
+    Raises:  DataError as `tables.scan`, when tables cannot be read at all.
+    """
+    return _examine(folder, at, rejected, max_bad_share, on_progress)[1]
+
+
+def clean(
+    folder: Path,
+    *,
+    at: Millis,
+    rejected: Path | None = None,
+    max_bad_share: float = MAX_BAD_SHARE,
+    assume_tier: str | None = None,
+    on_progress: Progress = quiet,
+) -> tuple[Dataset, Report]:
+    """
+    The usable rows of a folder, for training, and the report on all rows.
+
+    Without a single tier label training is refused unless `assume_tier` says what to take for every item; with
+    labels, unlabelled items stay unlabelled and `assume_tier` is refused, for it would loosen what is unknown.
+    Raises:  DataError as `tables.scan`, with `Report.failures`, or about the tiers.
+    """
+    dataset, report = _examine(folder, at, rejected, max_bad_share, on_progress)
+    problems = [*report.failures, *_tier_problems(report, assume_tier)]
+    if problems:
+        raise DataError(*problems, *(p.sentence() for p in report.problems))
+    return (dataset if assume_tier is None else assume(dataset, assume_tier)), report
+
+
+def assume(dataset: Dataset, tier: str) -> Dataset:
+    """The dataset with `tier` for every unlabelled item, and `risk_source` saying that it was assumed."""
+    unlabelled = pl.col("risk_tier").is_null()
+    items = dataset.items.with_columns(
+        pl.col("risk_tier").fill_null(tier),
+        risk_source=pl.when(unlabelled).then(pl.lit("assumed")).otherwise("risk_source"),
+    )
+    return replace(dataset, items=items)
+
+
+def _tier_problems(report: Report, assume_tier: str | None) -> list[str]:
+    n_items = report.tables["items"].n_accepted
+    n_labelled = n_items - report.n_unlabelled
+    if assume_tier is None:
+        if n_items and not n_labelled:
+            return [
+                f"found no risk_tier on any of the {n_items:,} items, expected labels to train on; label the items, "
+                "or train with --assume-tier R0 for an evaluation that no one is served from"
+            ]
+        return []
+    if assume_tier not in TIERS:
+        return [f"found --assume-tier {assume_tier!r}, expected one of {', '.join(TIERS)}"]
+    if n_labelled:
+        return [
+            f"found a risk_tier on {n_labelled:,} of {n_items:,} items, expected none beside --assume-tier; leave "
+            "the flag out, unlabelled items are then treated as R2"
+        ]
+    return []
+
+
+# ---- the run ----
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outcome:
+    """One table after its checks."""
+
+    frame: pl.LazyFrame  # the accepted rows, columns of the contract
+    count: TableCount
+    problems: tuple[Problem, ...]
+    counted: tuple[Counted, ...]
+    extra: Mapping[str, int]
+
+
+def _examine(
+    folder: Path, at: Millis, rejected: Path | None, max_bad_share: float, on_progress: Progress
+) -> tuple[Dataset, Report]:
+    frames, notices = scan(folder)
+    outcomes: dict[str, _Outcome] = {}
+    for n_done, table in enumerate(TABLES):
+        on_progress("validate", n_done, len(TABLES))
+        with reading(table.name):
+            outcomes[table.name] = _check_table(table, frames[table.name], outcomes, at, rejected)
+    on_progress("validate", len(TABLES), len(TABLES))
+    counts = {name: outcome.count for name, outcome in outcomes.items()}
+    n_unlabelled = outcomes["items"].extra["unlabelled"]
+    report = Report(
+        tables=counts,
+        problems=tuple(p for o in outcomes.values() for p in o.problems),
+        counted=tuple(c for o in outcomes.values() for c in o.counted),
+        notices=(*notices, *_notices(outcomes, n_unlabelled)),
+        failures=tuple(_failures(counts, max_bad_share)),
+        n_unlabelled=n_unlabelled,
+    )
+    return Dataset(**{name: o.frame for name, o in outcomes.items()}, notices=report.notices), report
+
+
+def _check_table(
+    table: Table, scanned: pl.LazyFrame, before: Mapping[str, _Outcome], at: Millis, rejected: Path | None
+) -> _Outcome:
+    frame = scanned.with_row_index(ROW, offset=1)
+    checks = [*column_checks(table, at), *_whole_table_checks(table, frame, before)]
+    soft = _soft_expressions(table, frame, before)
+    marks = [check.is_bad.sum().alias(f"{n}") for n, check in enumerate(checks)]
+    usable = ~pl.any_horizontal(check.is_bad for check in checks)
+    totals = frame.select(
+        pl.len().alias("n_read"),
+        (~usable).sum().alias("n_rejected"),
+        *marks,
+        *((usable & is_so).sum().alias(name) for name, is_so in soft.items()),
+    ).collect(engine="streaming")
+    numbers: dict[str, int] = totals.row(0, named=True)
+    count = TableCount(numbers["n_read"], numbers["n_rejected"])
+    broken = [(check, numbers[f"{n}"]) for n, check in enumerate(checks) if numbers[f"{n}"]]
+    kept = scanned.select(c.name for c in table.columns)
+    problems: tuple[Problem, ...] = ()
+    if broken:
+        failing = [check for check, _ in broken]
+        rows, problems = _collect_bad(table, frame, failing, rejected)
+        bad = pl.LazyFrame({ROW: rows}, schema={ROW: frame.collect_schema()[ROW]})
+        kept = frame.join(bad, on=ROW, how="anti", maintain_order="left").select(c.name for c in table.columns)
+    return _Outcome(
+        frame=kept,
+        count=count,
+        problems=problems,
+        counted=tuple(
+            Counted(table=table.name, column=c.column, kind=c.kind, expected=c.expected, n_rows=n) for c, n in broken
+        ),
+        extra={name: numbers[name] for name in soft},
+    )
+
+
+def _whole_table_checks(table: Table, frame: pl.LazyFrame, before: Mapping[str, _Outcome]) -> Iterator[Check]:
+    repeated = _repeated_rows(table, frame)
+    if len(repeated):
+        yield duplicate_check(table.key, repeated)
+    if table is EVENTS:
+        yield from subject_checks()
+    for column, target in _REFERENCES.get(table.name, ()):
+        unknown = _unknown(frame, column, before[target.name].frame, target.key)
+        if len(unknown):
+            yield reference_check(column, target.name, unknown)
+
+
+def _repeated_rows(table: Table, frame: pl.LazyFrame) -> pl.Series:
+    """Row numbers of keys that stood in an earlier row. Hashes find the suspects, the keys themselves decide."""
+    hashes = frame.select(pl.col(table.key).hash()).collect(engine="streaming").to_series()
+    if hashes.n_unique() == len(hashes):
+        return pl.Series(ROW, [], pl.get_index_type())
+    suspects = hashes.filter(hashes.is_duplicated()).unique()
+    keys = frame.select(ROW, table.key).filter(
+        pl.col(table.key).is_not_null() & pl.col(table.key).hash().is_in(suspects.implode())
+    )
+    suspected = keys.collect(engine="streaming").sort(ROW)
+    return suspected.filter(~pl.col(table.key).is_first_distinct())[ROW]
+
+
+def _unknown(frame: pl.LazyFrame, column: str, target: pl.LazyFrame, key: str) -> pl.Series:
+    """The distinct values of a column that are no key of the target."""
+    used = frame.select(pl.col(column).alias(key)).drop_nulls().unique()
+    return used.join(target.select(key), on=key, how="anti").collect(engine="streaming").to_series()
+
+
+def _soft_expressions(table: Table, frame: pl.LazyFrame, before: Mapping[str, _Outcome]) -> dict[str, pl.Expr]:
+    """What is worth a notice but makes no row unusable: name -> expression, true where it is so."""
+    if table is ITEMS:
+        has_marks = pl.col("title").str.contains(BIDI_MARKS).fill_null(False)
+        return {"unlabelled": pl.col("risk_tier").is_null(), "bidi": has_marks}
+    if table not in (USERS, EVENTS):
+        return {}
+    column = _SOFT_REFERENCES[table.name]
+    users = before["users"].frame if table is EVENTS else frame
+    unknown = _unknown(frame, column, users, "user_id")
+    return {"unknown_user": pl.col(column).is_in(unknown.implode()).fill_null(False)}
+
+
+# ---- unusable rows ----
+
+
+def _collect_bad(
+    table: Table, frame: pl.LazyFrame, checks: list[Check], rejected: Path | None
+) -> tuple[pl.Series, tuple[Problem, ...]]:
+    """The numbers of the unusable rows and the examples; writes the rows beside their reasons when asked to."""
+    reasons = [
+        pl.when(check.is_bad).then(pl.lit(f"{check.column}: {check.kind}, expected {check.expected}"))
+        for check in checks
+    ]
+    reason = pl.concat_str(reasons, separator="; ", ignore_nulls=True)
+    bad = frame.filter(pl.any_horizontal(check.is_bad for check in checks))
+    if rejected is not None:
+        rejected.mkdir(parents=True, exist_ok=True)
+        half = rejected / f".{table.name}.parquet.tmp"
+        bad.select(
+            pl.col(ROW).alias("row"), *(_readable(c) for c in table.columns), reason.alias("reason")
+        ).sink_parquet(half)
+        half.replace(rejected / f"{table.name}.parquet")
+    columns = {column.name: column for column in table.columns}
+    problems: list[Problem] = []
+    for check in checks:
+        shown = _shown(columns[check.column]).alias("value")
+        for row, value in (
+            frame.filter(check.is_bad).select(ROW, shown).head(EXAMPLES).collect(engine="streaming").rows()
+        ):
+            problems.append(
+                Problem(
+                    table=table.name,
+                    row=row,
+                    column=check.column,
+                    kind=check.kind,
+                    value=_short(value),
+                    expected=check.expected,
+                )
+            )
+    return bad.select(ROW).collect(engine="streaming").to_series(), tuple(problems)
+
+
+def _readable(column: Column) -> pl.Expr:
+    """The value as text, also where it could not be read as its dtype."""
+    value = pl.col(column.name)
+    text = value.list.join("|") if column.dtype == "list" else value.cast(pl.String)
+    return pl.coalesce(UNREADABLE + column.name, text).alias(column.name)
+
+
+def _shown(column: Column) -> pl.Expr:
+    return _readable(column).str.slice(0, _SHOWN + 1)
+
+
+def _short(value: str | None) -> str:
+    """A value for a terminal: quoted, shortened, with control and direction characters escaped."""
+    if value is None:
+        return "null"
+    cut = value if len(value) <= _SHOWN else value[: _SHOWN - 1] + "…"
+    return "'" + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut) + "'"
+
+
+# ---- sentences ----
+
+
+def _notices(outcomes: Mapping[str, _Outcome], n_unlabelled: int) -> list[str]:
+    n_items = outcomes["items"].count.n_accepted
+    n_bidi, n_unknown = outcomes["items"].extra["bidi"], outcomes["events"].extra["unknown_user"]
+    n_guardians = outcomes["users"].extra["unknown_user"]
+    sentences = {
+        f"{n_unlabelled:,} of {n_items:,} items have no risk_tier: on a page each counts as R2 for adults, and minors "
+        "never get it, and liking it is left out of training": n_unlabelled,
+        f"{n_bidi:,} titles hold marks that turn the reading direction; they are kept as they are": n_bidi,
+        f"{n_unknown:,} events are of people who are not in the table users; they are kept, of an unknown age and "
+        "place": n_unknown,
+        f"{n_guardians:,} people name a guardian_id that is not in the table users": n_guardians,
+    }
+    empty = [f"table {name} has no rows" for name in ("users", "events") if not outcomes[name].count.n_read]
+    return [sentence for sentence, number in sentences.items() if number] + empty
+
+
+def _failures(counts: Mapping[str, TableCount], max_bad_share: float) -> Iterator[str]:
+    for name, count in counts.items():
+        if count.bad_share > max_bad_share:
+            yield (
+                f"table {name}: {count.n_rejected:,} of {count.n_read:,} rows are unusable "
+                f"({count.bad_share:.1%}), expected at most {max_bad_share:.1%}; repair them, see the problems"
+            )
+        if name in ("creators", "items") and not count.n_accepted:
+            yield f"table {name} has no usable row, expected at least one: without it there is nothing to rank"
