@@ -6,14 +6,20 @@ Every implementation passes the same contract tests (`tests/contracts`).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from recsys.clock import Millis
+from recsys.clock import DAY, Millis
 from recsys.state import Delivery, UserState
 from recsys.types import Event
 
 Version = int
-"""Grows with every write of a user; 0 = never written."""
+"""
+Grows with every write of a user; 0 = never written. No version is ever given twice, also not after an erasure, so that
+a page that was being made when its user was erased cannot bring anything back.
+"""
+
+KEPT: Final = 8 * DAY
+"""How long deliveries and tombstones stay, and at least how long events do: the longest window and a day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +56,12 @@ class UserStore(Protocol):
     """State of people; linearizable per user, nothing more."""
 
     def read(self, user_id: str, request_id: str | None = None) -> Read:
-        """State (a fresh one for an unknown user). An answer is found for 24 h, and only under its own user."""
+        """
+        State (a fresh one for an unknown user), and what was answered to this user's `request_id`.
+
+        An answer is found as long as its decision is kept. It counts as a repeat for 24 h: the caller, who knows the
+        time, compares `answer.at`; a later write under the same id replaces it.
+        """
         ...
 
     def write_if(self, user_id: str, state: UserState, version: Version, record: DecisionRecord | None = None) -> bool:
@@ -73,8 +84,9 @@ class UserStore(Protocol):
         """
         Delete everything of a user in every table and log; rows deleted per table.
 
-        What `tombstone` holds (packed expiring counters) is kept 8 days under a keyed hash of the id; `read` of the
-        same id within that time starts from it.
+        What `tombstone` holds (a packed `LedgerPart`: expiring counters) is kept 8 days under a keyed hash of the id;
+        until the user is written again, `read` of the same id starts from it. None keeps nothing. Raises StoreError
+        when it is not a `LedgerPart`.
         """
         ...
 
@@ -111,8 +123,8 @@ class EventLog(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemRow:
     """
-    One live item. `fields` are the columns of `columns.ITEMS`; `cluster_no` is shared by near-duplicates; `peak_tier` is
-    the highest tier (0 to 4) the item ever had; `is_edited` rows came over the wire and win over an artifact's.
+    One live item. `fields` are the columns of `columns.ITEMS`; `cluster_no` is shared by near-duplicates; `peak_tier`
+    is the highest tier (0 to 4) the item ever had; `is_edited` rows came over the wire and win over an artifact's.
     """
 
     item_no: int

@@ -45,8 +45,8 @@ def market_limits(market: Market) -> Limits:
 
 def night_limits(rules: AgeRules, night: Night) -> Limits:
     """Absolute numbers for the night: half of the base rounded down, or zero."""
-    halved = {c: rules.windows[c].map(lambda cap: cap // 2) for c in night.half}
-    zeroed = {c: Windows(last_20=0, session=0, rolling_24h=0, rolling_7d=0) for c in night.zero}
+    halved: dict[str, Windows] = {c: rules.windows[c].map(lambda cap: cap // 2) for c in night.half}
+    zeroed: dict[str, Windows] = {c: Windows(last_20=0, session=0, rolling_24h=0, rolling_7d=0) for c in night.zero}
     return Limits(windows={**halved, **zeroed})
 
 

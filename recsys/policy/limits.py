@@ -14,6 +14,7 @@ from functools import reduce
 from typing import Any, Final
 
 COUNTERS: Final = ("R1", "R2", "R1+R2", "S4")
+MAX_CAP: Final = 100  # the ledger keeps the newest 100 times of a counter
 WINDOWS: Final = ("last_20", "session", "rolling_24h", "rolling_7d")
 
 
@@ -29,8 +30,8 @@ class Windows:
     def __post_init__(self) -> None:
         for name in WINDOWS:
             cap = getattr(self, name)
-            if cap is not None and (isinstance(cap, bool) or not isinstance(cap, int) or cap < 0):
-                raise ValueError(f"{name}: found {cap}, expected a whole number from 0 up")
+            if cap is not None and (isinstance(cap, bool) or not isinstance(cap, int) or not 0 <= cap <= MAX_CAP):
+                raise ValueError(f"{name}: found {cap}, expected a whole number from 0 to {MAX_CAP}")
 
     def map(self, change: Callable[[int], int]) -> "Windows":
         """Every cap that is set, changed."""

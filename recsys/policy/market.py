@@ -107,7 +107,8 @@ class LocalityRules:
     supply_factor: Annotated[float, Range(0, 10)]
     target: Share
     creator_last_20: Positive
-    local_from: Share
+    local_from: Annotated[float, Range(0.01, 1)]
+    dialects: tuple[str, ...]
     scores: Mapping[Literal["region", "neighbour", "country", "dialect", "language", "foreign"], Share]
     evidence: Mapping[Literal["partner", "platform", "declared", "inferred"], Share]
     new_creator: NewCreator = NewCreator()

@@ -1,0 +1,268 @@
+"""
+The catalogue as the engine sees it: one frozen table of arrays at one revision, indexed by `item_no`.
+
+A store owns the rows; `apply` makes the next revision's table from a delta, copying arrays, so that a page which is
+being made keeps the table it started with.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.columns import FAMILIES, TOPICS
+from recsys.policy.market import LocalityRules, Market, family_number, tier_number
+from recsys.stores import CatalogueDelta, ItemRow
+from recsys.types import Floats, Ids, Mask
+
+UNLABELLED: Final = FAMILIES.index("unlabelled")
+_TRUSTED: Final = frozenset({"platform", "partner", "human"})
+_REVIEWED: Final = frozenset({"partner", "human", "platform"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Creator:
+    """What locality and spacing need to know of a creator. None = unknown."""
+
+    creator_id: str
+    country: str | None = None
+    region: str | None = None
+    languages: tuple[str, ...] = ()
+    kind: str | None = None
+    is_verified: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Items:
+    """
+    The live catalogue. Every array has one row per `item_no` (row 0 and unused numbers have `exists` False).
+
+    `tier` and `minor_tier` are 0 to 4 and already the highest of the item's cluster; `minor_tier` is one higher where
+    the label's confidence is below the market's threshold. An unlabelled item is tier 2, family `unlabelled`, and not
+    `is_labelled`. `row` is the item's row in the artifact's vectors, -1 for none. `place_confidence` is that of the
+    evidence for `country` and `region`.
+    """
+
+    revision: int
+    newest_raise: int
+    item_ids: tuple[str, ...]
+    creator_ids: tuple[str, ...]
+    texts: tuple[str, ...]  # title and text, case-folded, for muted words
+    index: Mapping[str, int]
+    exists: Mask
+    is_hidden: Mask
+    is_labelled: Mask
+    is_reviewed: Mask
+    own_tier: NDArray[np.int8]
+    own_minor_tier: NDArray[np.int8]
+    peak_tier: NDArray[np.int8]
+    tier: NDArray[np.int8]
+    minor_tier: NDArray[np.int8]
+    family: NDArray[np.int8]
+    confidence: Floats
+    topics: NDArray[np.int16]  # bit n-1 = topic Sn
+    min_age: NDArray[np.int16]
+    language: NDArray[np.int16]  # code of the spoken language
+    country: NDArray[np.int16]
+    region: NDArray[np.int16]
+    place_confidence: Floats
+    is_dialect: Mask
+    creator_no: NDArray[np.int64]
+    cluster_no: Ids
+    published_at: NDArray[np.int64]
+    row: Ids
+    codes: Mapping[str, int]  # languages, countries and regions as small numbers; 0 = unknown
+
+    def __len__(self) -> int:
+        return len(self.exists)
+
+    def code(self, name: str | None) -> int:
+        """The number of a language, country or region; -1 for one that no item has."""
+        return 0 if name is None else self.codes.get(name, -1)
+
+    def name(self, code: int) -> str | None:
+        """The inverse of `code`."""
+        return next((name for name, number in self.codes.items() if number == code), None) if code > 0 else None
+
+
+_LISTS: Final = ("item_ids", "creator_ids", "texts")
+
+
+def empty() -> Items:
+    """A catalogue without items."""
+    arrays: dict[str, Any] = {name: np.zeros(1, dtype) for name, dtype in _DTYPES.items()}
+    return Items(
+        revision=0, newest_raise=0, item_ids=("",), creator_ids=("",), texts=("",), index={}, codes={}, **arrays
+    )  # fmt: skip
+
+
+_DTYPES: Final[Mapping[str, Any]] = {
+    **dict.fromkeys(("exists", "is_hidden", "is_labelled", "is_reviewed", "is_dialect"), np.bool_),
+    **dict.fromkeys(("own_tier", "own_minor_tier", "peak_tier", "tier", "minor_tier", "family"), np.int8),
+    **dict.fromkeys(("topics", "min_age", "language", "country", "region"), np.int16),
+    **dict.fromkeys(("confidence", "place_confidence"), np.float32),
+    **dict.fromkeys(("creator_no", "published_at"), np.int64),
+    **dict.fromkeys(("cluster_no", "row"), np.int32),
+}
+
+
+def apply(
+    items: Items,
+    delta: CatalogueDelta,
+    *,
+    market: Market,
+    creators: Mapping[str, Creator],
+    rows: Mapping[str, int],
+) -> Items:
+    """
+    The table at the delta's revision.
+
+    `creators` by creator_id; `rows` gives the artifact's row of an item_id. Items of unknown creators are kept, with
+    an unknown place.
+    """
+    if delta.revision == items.revision and not delta.rows:
+        return items
+    size = max([len(items), *(row.item_no + 1 for row in delta.rows)])
+    arrays: dict[str, Any] = {name: _grown(getattr(items, name), size) for name in _DTYPES}
+    lists = {name: [*getattr(items, name), *[""] * (size - len(items))] for name in _LISTS}
+    codes = dict(items.codes)
+    index = dict(items.index)
+    for row in delta.rows:
+        creator = creators.get(row.fields["creator_id"], Creator(creator_id=row.fields["creator_id"]))
+        for name, value in _values(row, creator, market, codes).items():
+            arrays[name][row.item_no] = value
+        arrays["row"][row.item_no] = rows.get(row.fields["item_id"], -1)
+        lists["item_ids"][row.item_no] = row.fields["item_id"]
+        lists["creator_ids"][row.item_no] = row.fields["creator_id"]
+        lists["texts"][row.item_no] = f"{row.fields.get('title') or ''} {row.fields.get('text') or ''}".casefold()
+        index[row.fields["item_id"]] = row.item_no
+    _raise_clusters(arrays)
+    changes: dict[str, Any] = {name: tuple(values) for name, values in lists.items()}
+    changes |= {"index": index, "codes": codes, "newest_raise": max(items.newest_raise, delta.newest_raise)}
+    return replace(items, revision=delta.revision, **changes, **arrays)
+
+
+def with_rows(items: Items, rows: Mapping[str, int]) -> Items:
+    """The same catalogue beside another artifact: only `row` changes."""
+    row = np.array([rows.get(item_id, -1) for item_id in items.item_ids], np.int32)
+    return replace(items, row=row)
+
+
+def _grown(array: NDArray[Any], size: int) -> NDArray[Any]:
+    grown = np.zeros(size, array.dtype)
+    grown[: len(array)] = array
+    return grown
+
+
+def _code(codes: dict[str, int], name: str | None) -> int:
+    return 0 if name is None else codes.setdefault(name, len(codes) + 1)
+
+
+def _values(row: ItemRow, creator: Creator, market: Market, codes: dict[str, int]) -> Mapping[str, Any]:
+    """One row's values, from the contract's columns and its creator."""
+    item = row.fields
+    speech = item.get("dialect") or item.get("language") or next(iter(creator.languages), None)
+    country, region, confidence = _place(item, creator, market.locality)
+    return {
+        **_label(row, market),
+        "exists": True,
+        "is_hidden": bool(item.get("is_hidden")),
+        "min_age": item.get("min_age") or 0,
+        "language": _code(codes, speech),
+        "country": _code(codes, country),
+        "region": _code(codes, region),
+        "place_confidence": confidence,
+        "is_dialect": speech in market.locality.dialects,
+        "creator_no": creator_number(item["creator_id"]),
+        "cluster_no": row.cluster_no,
+        "published_at": item["published_at"],
+    }
+
+
+def _label(row: ItemRow, market: Market) -> Mapping[str, Any]:
+    """
+    What the label says, read on the safe side.
+
+    A missing confidence is 1 from a trusted source and 0 otherwise (policy-spec 0); grief counts as R1 at least.
+    """
+    item = row.fields
+    tier_name, source = item.get("risk_tier"), item.get("risk_source")
+    topics = topic_bits(item.get("topics") or ())
+    confidence = item.get("risk_confidence")
+    if confidence is None:
+        confidence = 1.0 if source in _TRUSTED else 0.0
+    tier = 2 if tier_name is None else tier_number(tier_name)
+    if topics & topic_bits([market.grief_topic]):
+        tier = max(tier, 1)
+    is_sure = confidence >= market.label_threshold
+    family = UNLABELLED if tier_name is None else family_number(item.get("risk_family"))
+    return {
+        "is_labelled": tier_name is not None,
+        "is_reviewed": tier_name is not None and source in _REVIEWED and is_sure,
+        "own_tier": tier,
+        "own_minor_tier": min(4, tier + (not is_sure)),
+        "peak_tier": max(row.peak_tier, tier),
+        "family": family if tier >= 2 else -1,
+        "confidence": confidence,
+        "topics": topics,
+    }
+
+
+def _place(item: Mapping[str, Any], creator: Creator, rules: LocalityRules) -> tuple[str | None, str | None, float]:
+    """Where an item is from, and how sure that is: a verified creator's base before a declared one."""
+    evidence = rules.evidence["partner"] if creator.is_verified else rules.evidence["declared"]
+    if item.get("region") or item.get("country"):
+        region = item.get("region")
+        country = item.get("country") or (region.split("-")[0] if region else None)
+        agrees = country == creator.country
+        return country, region, evidence if agrees else rules.evidence["declared"]
+    if creator.country in (None, "ZZ"):
+        return None, None, 0.0
+    return creator.country, creator.region, evidence
+
+
+def topic_bits(topics: Iterable[str]) -> int:
+    """Topics as bits: S1 is bit 0."""
+    return sum(1 << TOPICS.index(topic) for topic in set(topics))
+
+
+def topic_names(bits: int) -> list[str]:
+    """The inverse of `topic_bits`, in order."""
+    return [topic for n, topic in enumerate(TOPICS) if bits >> n & 1]
+
+
+def creator_number(creator_id: str) -> int:
+    """A 32-bit hash: stable everywhere, nothing to store. A collision only spaces two creators as one."""
+    return crc32(creator_id.encode())
+
+
+def _raise_clusters(arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Every copy takes its cluster's highest tier; the family follows the riskiest copy where it has none."""
+    cluster = arrays["cluster_no"]
+    size = int(cluster.max(initial=0)) + 1
+    for own, shared in (("own_tier", "tier"), ("own_minor_tier", "minor_tier")):
+        highest = np.zeros(size, np.int8)
+        np.maximum.at(highest, cluster, np.where(arrays["exists"], arrays[own], 0).astype(np.int8))
+        arrays[shared][:] = highest[cluster]
+    families = np.full(size, -1, np.int8)
+    np.maximum.at(families, cluster, np.where(arrays["exists"], arrays["family"], -1).astype(np.int8))
+    raised = (arrays["tier"] >= 2) & (arrays["family"] < 0)
+    arrays["family"][raised] = families[cluster[raised]]
+
+
+def creators_of(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Creator]:
+    """Rows of the creators table by creator_id."""
+    return {
+        row["creator_id"]: Creator(
+            creator_id=row["creator_id"],
+            country=None if row.get("country") == "ZZ" else row.get("country"),
+            region=row.get("region"),
+            languages=tuple(row.get("languages") or ()),
+            kind=row.get("kind"),
+            is_verified=bool(row.get("verified")),
+        )
+        for row in rows
+    }

@@ -1,0 +1,191 @@
+"""
+The exposure ledger: pure functions from one `Ledger` to the next. What is delivered counts as shown; nothing is ever
+released, entries leave only by age. Windows are closed: an entry exactly 24 h old still counts.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from recsys.clock import DAY, MINUTE, Millis
+from recsys.columns import FAMILIES
+from recsys.policy.limits import MAX_CAP, Limits, Windows, family_cap
+from recsys.policy.market import SessionRules
+from recsys.state import LAST, MAX_SEEN, Delivery, Ledger, Seen, Span
+
+RUN: Final = 20  # the length of the run that last_20 and the floors speak of
+KEPT: Final = 7 * DAY
+MOST: Final = MAX_CAP
+FAMILY_COUNTERS: Final = tuple(f"R2:{family}" for family in FAMILIES)
+
+
+def counters_of(tier: int, family: int, is_s4: bool) -> tuple[str, ...]:
+    """The counters that a delivery of this kind adds to. A tier above R2, learned after delivery, counts as R2."""
+    names: list[str] = []
+    if tier == 1:
+        names = ["R1", "R1+R2"]
+    elif tier >= 2:
+        names = ["R2", "R1+R2"] + ([FAMILY_COUNTERS[family]] if family >= 0 else [])
+    if is_s4:
+        names.append("S4")
+    return tuple(names)
+
+
+def windows_of(limits: Limits, counter: str) -> Windows:
+    """The caps of a counter; one R2 family may fill half of every R2 cap, rounded up."""
+    if counter in FAMILY_COUNTERS:
+        return limits.windows.get("R2", Windows()).map(lambda cap: family_cap(cap) or 0)
+    return limits.windows.get(counter, Windows())
+
+
+def times_of(ledger: Ledger, counter: str) -> Sequence[Millis]:
+    """Exact times of a counter's deliveries in the last 7 days, ascending."""
+    if counter == "R1+R2":
+        return sorted((*ledger.capped.get("R1", ()), *ledger.capped.get("R2", ())))
+    return ledger.capped.get(counter, ())
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How often a counter was delivered: in the session, 24 hours and 7 days."""
+
+    session: int
+    rolling_24h: int
+    rolling_7d: int
+
+
+def counts(ledger: Ledger, counter: str, at: Millis) -> Counts:
+    """The counter's deliveries at `at`, before anything else is delivered."""
+    times = times_of(ledger, counter)
+    total = len(times)
+    return Counts(
+        session=total - bisect_left(times, ledger.session_started_at) if ledger.session_started_at else 0,
+        rolling_24h=total - bisect_left(times, at - DAY),
+        rolling_7d=total - bisect_left(times, at - KEPT),
+    )
+
+
+def room(ledger: Ledger, limits: Limits, counter: str, at: Millis) -> int:
+    """How many more the session, 24-hour and 7-day windows of a counter admit; a large number where none is set."""
+    windows, now = windows_of(limits, counter), counts(ledger, counter, at)
+    pairs = [
+        (windows.session, now.session),
+        (windows.rolling_24h, now.rolling_24h),
+        (windows.rolling_7d, now.rolling_7d),
+    ]
+    return max(0, min([10_000, *(cap - used for cap, used in pairs if cap is not None)]))
+
+
+def remaining(ledger: Ledger, limits: Limits, counter: str, at: Millis) -> Mapping[str, int]:
+    """What each window of a counter still admits, for people to see."""
+    windows, now = windows_of(limits, counter), counts(ledger, counter, at)
+    recent = sum(counter in counters_of(d.tier, d.family, d.is_s4) for d in ledger.last[-(RUN - 1) :])
+    used = {"last_20": recent, "session": now.session, "rolling_24h": now.rolling_24h, "rolling_7d": now.rolling_7d}
+    caps = {name: getattr(windows, name) for name in used}
+    return {name: max(0, cap - used[name]) for name, cap in caps.items() if cap is not None}
+
+
+def server_time(ledger: Ledger, at: Millis) -> Millis:
+    """The later of the clock and the last thing the ledger knows: a clock going back never frees a window."""
+    newest = ledger.last[-1].at if ledger.last else 0
+    return max(at, ledger.active_at, newest)
+
+
+def touch(ledger: Ledger, at: Millis, rules: SessionRules, *, starts: bool = True) -> Ledger:
+    """
+    Activity at `at`. A session ends after `idle_minutes` without any; with `starts` False (events) it is only
+    prolonged, never begun.
+    """
+    at = server_time(ledger, at)
+    is_over = not ledger.session_started_at or at - ledger.active_at > rules.idle_minutes * MINUTE
+    if is_over and not starts:
+        return ledger
+    ledger = msgspec.structs.replace(ledger, active_at=at, active=_active(ledger.active, at, rules))
+    if is_over:
+        ledger = msgspec.structs.replace(ledger, session_started_at=at, session_n=0, pause_answered=())
+    return ledger
+
+
+def _active(spans: tuple[Span, ...], at: Millis, rules: SessionRules) -> tuple[Span, ...]:
+    """24 h of activity: a gap counts for at most `gap_minutes`."""
+    longest = rules.gap_minutes * MINUTE
+    kept = [span for span in spans if span.end >= at - DAY]
+    if kept and at - kept[-1].end <= longest:
+        return (*kept[:-1], Span(start=kept[-1].start, end=at))
+    if kept:
+        kept[-1] = Span(start=kept[-1].start, end=kept[-1].end + longest)
+    return (*kept, Span(start=at, end=at))
+
+
+def active_minutes(ledger: Ledger, at: Millis) -> float:
+    """Minutes of activity in the last 24 hours."""
+    since = at - DAY
+    return sum(max(0, min(span.end, at) - max(span.start, since)) for span in ledger.active) / MINUTE
+
+
+def deliver(ledger: Ledger, deliveries: Sequence[Delivery], at: Millis) -> Ledger:
+    """The ledger after a page is committed, and after everything too old has left."""
+    capped = {name: list(times) for name, times in ledger.capped.items()}
+    for d in deliveries:
+        for counter in counters_of(d.tier, d.family, d.is_s4):
+            if counter != "R1+R2":
+                capped.setdefault(counter, []).append(d.at)
+    return msgspec.structs.replace(
+        ledger,
+        last=(*ledger.last, *deliveries)[-LAST:],
+        capped=_young(capped, at),
+        n_delivered=ledger.n_delivered + len(deliveries),
+        session_n=ledger.session_n + len(deliveries),
+    )
+
+
+def _young(capped: Mapping[str, Sequence[Millis]], at: Millis) -> dict[str, tuple[Millis, ...]]:
+    """What still counts. The newest 100 of a counter decide as all would: no cap may be above 100."""
+    kept = {name: tuple(t for t in times[-MOST:] if t >= at - KEPT) for name, times in sorted(capped.items())}
+    return {name: times for name, times in kept.items() if times}
+
+
+def recount(ledger: Ledger, deliveries: Iterable[Delivery], at: Millis, revision: int) -> Ledger:
+    """
+    The ledger with every past delivery at its tier of now. Counters only grow: what was counted stays counted.
+
+    `deliveries` are those of the last 8 days with `tier` already the higher of then and now, in commit order.
+    """
+    counted: dict[str, list[Millis]] = {}
+    latest: dict[tuple[Millis, int], Delivery] = {}
+    for d in deliveries:
+        latest[d.at, d.item_no] = d
+        for counter in counters_of(d.tier, d.family, d.is_s4):
+            if counter != "R1+R2":
+                counted.setdefault(counter, []).append(d.at)
+    capped = {name: _merged(ledger.capped.get(name, ()), counted.get(name, ())) for name in {*ledger.capped, *counted}}
+    last = tuple(_riskier(d, latest.get((d.at, d.item_no), d)) for d in ledger.last)
+    return msgspec.structs.replace(ledger, last=last, capped=_young(capped, at), revision=revision)
+
+
+def _merged(a: Sequence[Millis], b: Sequence[Millis]) -> list[Millis]:
+    """Both lists as one: each time as often as in the list that has it more often."""
+    times = {*a, *b}
+    in_a, in_b = _tally(a), _tally(b)
+    return sorted(t for t in times for _ in range(max(in_a.get(t, 0), in_b.get(t, 0))))
+
+
+def _tally(times: Sequence[Millis]) -> Mapping[Millis, int]:
+    tally: dict[Millis, int] = {}
+    for t in times:
+        tally[t] = tally.get(t, 0) + 1
+    return tally
+
+
+def _riskier(a: Delivery, b: Delivery) -> Delivery:
+    return b if b.tier > a.tier else a
+
+
+def see(seen: Seen, clusters: Sequence[int], at: Millis, days: int) -> Seen:
+    """Clusters delivered now, with those older than `days` dropped, at most 2,000 kept."""
+    pairs = [(c, t) for c, t in zip(seen.clusters, seen.at, strict=True) if t >= at - days * DAY]
+    pairs = [*pairs, *((c, at) for c in clusters)][-MAX_SEEN:]
+    return Seen(clusters=tuple(c for c, _ in pairs), at=tuple(t for _, t in pairs))
