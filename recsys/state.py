@@ -169,7 +169,8 @@ class Taste(Packed, frozen=True):
     weights: tuple[float, ...] = ()
     at: tuple[Millis, ...] = ()
     event_ids: tuple[str, ...] = ()
-    followed: tuple[str, ...] = ()  # creator ids
+    followed: tuple[tuple[str, str], ...] = ()  # creator id and the event that said so
+    hidden: tuple[tuple[str, str], ...] = ()  # likewise: creators the person hid
     log_seq: int = 0
     is_reset: bool = False
     cards_shown: tuple[tuple[str, Millis], ...] = ()
@@ -195,6 +196,11 @@ def pack(state: UserState) -> Parts:
     """The four parts as bytes: person, counted, seen, taste."""
     encode = msgspec.msgpack.encode
     return encode(state.person), encode(state.counted), encode(state.seen), encode(state.taste)
+
+
+def unpack_counted(packed: bytes) -> LedgerPart:
+    """The second part alone, which is what outlives an erasure. Raises `msgspec.ValidationError`."""
+    return _COUNTED.decode(packed)
 
 
 def unpack(parts: Parts) -> UserState:

@@ -1,0 +1,117 @@
+"""
+Filters: what may not be shown to this person now. True = keep. A filter reads the query and the row only, so that
+adding rows never changes a verdict; an exception fails the request closed.
+
+| filter     | removes |
+|------------|---------|
+| hidden     | items taken down, or of no known number |
+| tier       | tiers that are never served, or blocked for this person |
+| unlabelled | items without a label, for people who get labelled items only |
+| age        | items above the person's age |
+| seen       | near-duplicate clusters delivered in the last 30 days |
+| excluded   | what the caller left out, or did not list |
+| muted      | topics, families, creators and words the person does not want |
+| language   | speech that the person does not understand |
+| surface    | what does not belong on the asked surface |
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import numpy as np
+
+from recsys.catalogue import creator_number, topic_bits
+from recsys.columns import FAMILIES
+from recsys.query import Query
+from recsys.types import Candidates, Mask
+
+Filter = Callable[[Query, Candidates], Mask]
+OLDEST: Final[Mapping[str, int]] = {"under_13": 12, "13-15": 13, "16-17": 16, "18+": 18}
+"""The age that a band is sure to have reached; for `under_13` an age nobody sells to."""
+
+
+def hidden(query: Query, candidates: Candidates) -> Mask:
+    """Items that exist and are not hidden."""
+    items, numbers = query.items, candidates.item_nos
+    return items.exists[numbers] & ~items.is_hidden[numbers]
+
+
+def tier(query: Query, candidates: Candidates) -> Mask:
+    """Tiers up to R2 that nothing blocks: R3 and R4 are never served, whatever the limits say."""
+    blocked = [number for number in range(5) if number >= 3 or number in query.limits.blocked_tiers]
+    return ~np.isin(candidates["tier"], blocked)
+
+
+def unlabelled(query: Query, candidates: Candidates) -> Mask:
+    """Labelled items, where the limits ask for labels."""
+    if not query.limits.labelled_only:
+        return np.ones(len(candidates), np.bool_)
+    return query.items.is_labelled[candidates.item_nos]
+
+
+def age(query: Query, candidates: Candidates) -> Mask:
+    """Items whose minimum age the person's band has reached."""
+    return query.items.min_age[candidates.item_nos] <= OLDEST[query.viewer.age_band]
+
+
+def seen(query: Query, candidates: Candidates) -> Mask:
+    """Clusters that were not delivered lately."""
+    return ~query.is_shown[candidates["cluster_no"]]
+
+
+def excluded(query: Query, candidates: Candidates) -> Mask:
+    """What the caller lists, less what the caller leaves out."""
+    keep = np.ones(len(candidates), np.bool_)
+    if query.only is not None:
+        keep &= np.isin(candidates.item_nos, query.only)
+    if query.excluded:
+        keep &= ~np.isin(candidates.item_nos, list(query.excluded))
+    return keep
+
+
+def muted(query: Query, candidates: Candidates) -> Mask:
+    """Nothing of what the person, or a rule for the person, keeps away."""
+    limits, numbers = query.limits, candidates.item_nos
+    keep = np.ones(len(candidates), np.bool_)
+    if limits.blocked_topics:
+        keep &= (candidates["topics"] & topic_bits(limits.blocked_topics)) == 0
+    if limits.blocked_families:
+        keep &= ~np.isin(candidates["family"], [FAMILIES.index(family) for family in limits.blocked_families])
+    if limits.blocked_creators:
+        keep &= ~np.isin(candidates["creator_no"], [creator_number(creator) for creator in limits.blocked_creators])
+    for word in limits.blocked_words:
+        texts = query.items.texts
+        keep &= np.fromiter((word.casefold() not in texts[n] for n in numbers), np.bool_, len(numbers))
+    return keep
+
+
+def language(query: Query, candidates: Candidates) -> Mask:
+    """Speech that the person understands, or that nobody knows."""
+    if not query.viewer.languages:
+        return np.ones(len(candidates), np.bool_)
+    codes = [0, *(query.items.code(name) for name in query.viewer.languages)]
+    return np.isin(query.items.language[candidates.item_nos], codes)
+
+
+def surface(query: Query, candidates: Candidates) -> Mask:
+    """Followed creators only on `following`, local items only on `local`, not the anchor itself on `related`."""
+    if query.surface == "following":
+        return np.isin(candidates["creator_no"], list(query.followed))
+    if query.surface == "local":
+        return np.asarray(candidates["is_local"], np.bool_)
+    if query.surface == "related" and query.anchor is not None:
+        return np.asarray(candidates["cluster_no"] != query.items.cluster_no[query.anchor])
+    return np.ones(len(candidates), np.bool_)
+
+
+FILTERS: Final[Mapping[str, Filter]] = {
+    "hidden": hidden,
+    "tier": tier,
+    "unlabelled": unlabelled,
+    "age": age,
+    "seen": seen,
+    "excluded": excluded,
+    "muted": muted,
+    "language": language,
+    "surface": surface,
+}

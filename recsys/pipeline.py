@@ -1,0 +1,131 @@
+"""
+The pipeline: sources -> hydrate -> filter -> predict -> value -> order. It knows no policy and no store.
+
+What is retrieved is ranked or removed, always: nothing disappears unaccounted for.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from recsys import filters, score, sources
+from recsys.errors import SourceError, StageError
+from recsys.query import Query
+from recsys.types import Candidates, Ids
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
+    """The stages by name; the order of a mapping is the order of its stages."""
+
+    sources: Mapping[str, sources.Source]
+    filters: Mapping[str, filters.Filter]
+    scorers: Mapping[str, score.Scorer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ranked:
+    """
+    Candidates best first with their columns and `score`; item numbers that a filter removed, by filter (the first
+    that did); the sources that failed.
+    """
+
+    candidates: Candidates
+    removed: Mapping[str, Ids]
+    failed: tuple[str, ...]
+
+
+def for_surface(surface: str) -> Pipeline:
+    """The pipeline of a surface. All surfaces share filters, scorers and the ledger."""
+    return Pipeline(sources=sources.BY_SURFACE[surface], filters=filters.FILTERS, scorers=score.SCORERS)
+
+
+def reranking() -> Pipeline:
+    """The pipeline for a caller who brings the candidates."""
+    return Pipeline(sources={"listed": sources.listed}, filters=filters.FILTERS, scorers=score.SCORERS)
+
+
+def fallback() -> Pipeline:
+    """What is left when a stage failed: the same filters, and popularity for a score."""
+    return Pipeline(
+        sources={"resources": sources.resources, "local": sources.trending_local, "trending": sources.trending},
+        filters=filters.FILTERS,
+        scorers={"popular": score.popular, "supportive": score.supportive, "local": score.local},
+    )
+
+
+def recommend(pipeline: Pipeline, query: Query) -> Ranked:
+    """Candidates for a query, best first. Raises StageError when a stage breaks its contract."""
+    found, failed = retrieve(pipeline, query)
+    numbers, ranks = _union(found)
+    rules = {name: column[numbers] for name, column in query.whole.columns.items()}
+    candidates = Candidates(numbers, {**rules, **ranks})
+    keep, removed = _filter(pipeline, query, candidates)
+    candidates = candidates.take(keep)
+    for name, scorer in pipeline.scorers.items():
+        candidates = candidates.with_columns({f"p_{name}": _checked(name, scorer(query, candidates), candidates)})
+    missing = {
+        f"p_{name}": np.zeros(len(candidates), np.float32) for name in score.SCORERS if name not in pipeline.scorers
+    }
+    candidates = candidates.with_columns(missing)
+    candidates = candidates.with_columns({"score": _checked("value", score.value(query, candidates), candidates)})
+    order, final = score.page_order(candidates, query.items.confidence[candidates.item_nos])
+    ordered = candidates.with_columns({"score": final}).take(order)
+    return Ranked(candidates=ordered, removed=removed, failed=failed)
+
+
+def retrieve(pipeline: Pipeline, query: Query) -> tuple[Mapping[str, Ids], tuple[str, ...]]:
+    """What each source found, and the sources that failed."""
+    found: dict[str, Ids] = {}
+    failed = []
+    for name, source in pipeline.sources.items():
+        try:
+            found[name] = source(query)
+        except SourceError:
+            failed.append(name)
+    return found, tuple(failed)
+
+
+def eligible(pipeline: Pipeline, query: Query) -> Query:
+    """The query with `is_eligible` worked out over the whole catalogue."""
+    keep = np.ones(len(query.whole), np.bool_)
+    for check in pipeline.filters.values():
+        keep &= check(query, query.whole)
+    return replace(query, is_eligible=keep)
+
+
+def removals(pipeline: Pipeline, query: Query) -> Mapping[str, int]:
+    """How many items of the whole catalogue each filter removes, each item counted at the first."""
+    _, removed = _filter(pipeline, query, query.whole)
+    real = query.items.exists
+    return {name: int(real[numbers].sum()) for name, numbers in removed.items() if real[numbers].any()}
+
+
+def _union(found: Mapping[str, Ids]) -> tuple[Ids, dict[str, np.ndarray]]:
+    """One row per item, ascending, with a 1-based `rank_<source>` each, NaN where the source did not return it."""
+    numbers = np.unique(np.concatenate([np.empty(0, np.int32), *found.values()])).astype(np.int32)
+    ranks = {}
+    for name, items in found.items():
+        rank = np.full(len(numbers), np.nan, np.float32)
+        rank[np.searchsorted(numbers, items)] = np.arange(1, len(items) + 1)
+        ranks[f"rank_{name}"] = rank
+    return numbers, ranks
+
+
+def _filter(pipeline: Pipeline, query: Query, candidates: Candidates) -> tuple[np.ndarray, Mapping[str, Ids]]:
+    keep = np.ones(len(candidates), np.bool_)
+    removed = {}
+    for name, check in pipeline.filters.items():
+        verdict = check(query, candidates)
+        if verdict.shape != keep.shape or verdict.dtype != np.bool_:
+            raise StageError(f"filter {name}: found {verdict.dtype}{verdict.shape}, expected bool{keep.shape}")
+        removed[name] = candidates.item_nos[keep & ~verdict]
+        keep &= verdict
+    return keep, removed
+
+
+def _checked(name: str, scores: np.ndarray, candidates: Candidates) -> np.ndarray:
+    if scores.shape != (len(candidates),):
+        raise StageError(f"scorer {name}: found shape {scores.shape}, expected ({len(candidates)},)")
+    return scores

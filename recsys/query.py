@@ -1,0 +1,90 @@
+"""
+One resolved request: everything a pipeline stage may read. The only clock and the only seed a stage may use.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsys.catalogue import Items, topic_bits
+from recsys.clock import Millis
+from recsys.locality import Nearness
+from recsys.model import Model
+from recsys.policy.limits import Limits
+from recsys.policy.market import Market
+from recsys.types import Candidates, Floats, History, Ids, Mask, Viewer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Query:
+    """
+    A request, resolved before the pipeline starts; stages do no I/O.
+
+    `items` is the catalogue, `whole` all of it as candidates with the columns that filters read, `is_eligible`
+    (n_items,) what every filter lets through. `vectors` are the person's place in each space. `only` limits the
+    page to some items; `is_shown` (n_clusters,) are the clusters delivered lately.
+    """
+
+    request_id: str
+    viewer: Viewer
+    at: Millis
+    size: int
+    seed: int
+    surface: str
+    market: Market
+    model: Model
+    items: Items
+    nearness: Nearness
+    limits: Limits
+    is_minor: bool
+    history: History
+    vectors: Mapping[str, Floats]
+    followed: Ids | frozenset[int]
+    is_shown: Mask
+    excluded: frozenset[int]
+    only: Ids | None
+    text: str | None
+    anchor: int | None
+    weights: Mapping[str, float]
+    whole: Candidates
+    is_eligible: Mask
+
+    def allowed_rows(self) -> Mask:
+        """(n_rows,) artifact rows that every filter lets through."""
+        allowed = np.zeros(self.model.n_rows, np.bool_)
+        rows = self.items.row[self.is_eligible]
+        allowed[rows[rows >= 0]] = True
+        return allowed
+
+    def item_nos(self, rows: Ids) -> Ids:
+        """Item numbers of artifact rows."""
+        numbers = np.zeros(self.model.n_rows, np.int32)
+        known = np.flatnonzero(self.items.row >= 0)
+        numbers[self.items.row[known]] = known
+        return numbers[rows]
+
+
+def rule_columns(items: Items, nearness: Nearness, market: Market, *, is_minor: bool) -> Candidates:
+    """
+    The whole catalogue as candidates, with the columns that filters and the slot loop read, for one kind of viewer.
+
+    `tier` is the one that counts for the viewer; an item is supportive when it is R0 on a supportive topic.
+    """
+    tier = items.minor_tier if is_minor else items.tier
+    supportive = topic_bits(market.supportive_topics)
+    is_s4 = (items.topics & topic_bits([market.hope_topic])) != 0
+    return Candidates(
+        np.arange(len(items), dtype=np.int32),
+        {
+            "tier": tier,
+            "family": np.where(tier >= 2, items.family, -1).astype(np.int8),
+            "is_s4": is_s4,
+            "is_supportive": (tier == 0) & items.is_labelled & ((items.topics & supportive) != 0),
+            "is_local": nearness.is_local,
+            "creator_no": items.creator_no,
+            "cluster_no": items.cluster_no,
+            "topics": items.topics,
+            "is_explorable": items.is_reviewed & (tier == 0),
+        },
+    )

@@ -1,0 +1,91 @@
+"""
+Scores: each part in standard deviations over the catalogue, and their weighted sum.
+
+A score of a row depends on the query and the row only. R2 never competes on engagement: an R2 candidate gets the
+30th percentile of the page's R0 scores, and among R2 the surest label comes first.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import numpy as np
+
+from recsys.clock import DAY
+from recsys.query import Query
+from recsys.types import Candidates, Floats, Rows
+
+Scorer = Callable[[Query, Candidates], Floats]
+FRESH_HALF_LIFE: Final = 7 * DAY
+R2_PERCENTILE: Final = 30
+
+
+def of_space(name: str) -> Scorer:
+    """How near an item is to the person in a space; NaN = unknown."""
+
+    def score(query: Query, candidates: Candidates) -> Floats:
+        ranked, vector = query.model.spaces.get(name), query.vectors.get(name)
+        if ranked is None or vector is None:
+            return np.zeros(len(candidates), np.float32)
+        return ranked.scores(vector, query.items.row[candidates.item_nos])
+
+    return score
+
+
+def popular(query: Query, candidates: Candidates) -> Floats:
+    """What people of the viewer's market act on."""
+    return query.model.popular(query.viewer.country, query.items.row[candidates.item_nos])
+
+
+def fresh(query: Query, candidates: Candidates) -> Floats:
+    """1 for an item published now, half after 7 days."""
+    age = np.maximum(query.at - query.items.published_at[candidates.item_nos], 0)
+    return np.exp2(-age / FRESH_HALF_LIFE).astype(np.float32)
+
+
+def followed(query: Query, candidates: Candidates) -> Floats:
+    """1 for creators the person follows."""
+    return np.isin(candidates["creator_no"], list(query.followed)).astype(np.float32)
+
+
+def local(query: Query, candidates: Candidates) -> Floats:
+    """The locality score; unknown counts as 0, neither local nor foreign."""
+    return np.nan_to_num(query.nearness.score[candidates.item_nos], nan=0.0)
+
+
+def supportive(query: Query, candidates: Candidates) -> Floats:
+    """1 for R0 items on a supportive topic."""
+    return candidates["is_supportive"].astype(np.float32)
+
+
+SCORERS: Final[Mapping[str, Scorer]] = {
+    "cf": of_space("cf"),
+    "content": of_space("text"),
+    "popular": popular,
+    "fresh": fresh,
+    "followed": followed,
+    "local": local,
+    "supportive": supportive,
+}
+
+
+def value(query: Query, candidates: Candidates) -> Floats:
+    """The weighted sum of the parts; an unknown part counts as the catalogue's mean, 0."""
+    total = np.zeros(len(candidates), np.float32)
+    for name in SCORERS:
+        total += np.float32(query.weights.get(name, 0.0)) * np.nan_to_num(candidates[f"p_{name}"], nan=0.0)
+    return total
+
+
+def page_order(candidates: Candidates, confidence: Floats) -> tuple[Rows, Floats]:
+    """
+    Rows best first, and the scores that order them: R2 at the constant, surest label first, then item number.
+
+    Shapes: confidence (n,); returns (n,) and (n,).
+    """
+    is_r2 = candidates["tier"] >= 2
+    scores = np.array(candidates["score"], np.float32)
+    neutral = scores[candidates["tier"] == 0]
+    scores[is_r2] = np.percentile(neutral, R2_PERCENTILE) if len(neutral) else 0.0
+    scores = np.where(np.isfinite(scores), scores, -np.inf).astype(np.float32)
+    order = np.lexsort((candidates.item_nos, np.where(is_r2, -confidence, 0.0), -scores))
+    return order, scores

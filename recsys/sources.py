@@ -1,0 +1,129 @@
+"""
+Sources: where candidates come from. Each returns item numbers, best first, among what the filters let through, so
+that a rule never leaves a page short because the nearest items were all forbidden. Sources fail open.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import numpy as np
+
+from recsys.query import Query
+from recsys.types import Floats, Ids, Mask, rank_order
+
+Source = Callable[[Query], Ids]
+"""Item numbers, best first, without repeats. Raises SourceError when it is unavailable."""
+
+MANY: Final = 200
+SOME: Final = 60
+FEW: Final = 20
+
+
+def space(name: str, k: int = MANY) -> Source:
+    """The nearest items of a space to the person's history; nothing for a person without one."""
+
+    def retrieve(query: Query) -> Ids:
+        ranked, vector = query.model.spaces.get(name), query.vectors.get(name)
+        if ranked is None or vector is None:
+            return np.empty(0, np.int32)
+        return query.item_nos(ranked.nearest(vector, k, query.allowed_rows()))
+
+    return retrieve
+
+
+def trending_local(query: Query) -> Ids:
+    """What people of the market act on, among items near the viewer."""
+    return _best(_popularity(query), query.is_eligible & query.nearness.is_local, SOME)
+
+
+def trending(query: Query) -> Ids:
+    """What people of the market act on, wherever it is from."""
+    return _best(_popularity(query), query.is_eligible, SOME)
+
+
+def fresh(query: Query) -> Ids:
+    """The newest items, also those that no model has seen yet."""
+    return _best(query.items.published_at.astype(np.float64), query.is_eligible, SOME)
+
+
+def followed(query: Query) -> Ids:
+    """The newest items of creators the person follows."""
+    if not query.followed:
+        return np.empty(0, np.int32)
+    mine = np.isin(query.items.creator_no, list(query.followed))
+    return _best(query.items.published_at.astype(np.float64), query.is_eligible & mine, SOME)
+
+
+def resources(query: Query) -> Ids:
+    """Supportive items of the market, near ones first: what the floors are filled from."""
+    is_supportive = query.is_eligible & query.whole["is_supportive"]
+    near = _best(_popularity(query), is_supportive & query.nearness.is_local, SOME)
+    return np.concatenate([near, _best(_popularity(query), is_supportive & ~query.nearness.is_local, SOME)])
+
+
+def explore(query: Query) -> Ids:
+    """A uniform draw from reviewed items."""
+    pool = np.flatnonzero(query.is_eligible & query.whole["is_explorable"])
+    rng = np.random.default_rng([query.seed, 1])
+    return rng.permutation(pool)[: query.market.exploration.pool].astype(np.int32)
+
+
+def related(query: Query) -> Ids:
+    """Items near the anchor in the space of texts."""
+    ranked = query.model.spaces.get("text") or query.model.spaces.get("cf")
+    if query.anchor is None or ranked is None or query.items.row[query.anchor] < 0:
+        return np.empty(0, np.int32)
+    vector = np.asarray(ranked.space.item_vectors[query.items.row[query.anchor]])
+    return query.item_nos(ranked.nearest(vector, MANY, query.allowed_rows()))
+
+
+def listed(query: Query) -> Ids:
+    """The items that the caller asked to be ranked."""
+    if query.only is None:
+        return np.empty(0, np.int32)
+    return query.only[query.is_eligible[query.only]]
+
+
+def matching(query: Query) -> Ids:
+    """Items whose words match the search: all words first, then some."""
+    words = set((query.text or "").casefold().split())
+    eligible = np.flatnonzero(query.is_eligible)
+    texts = query.items.texts
+    hits = np.array([sum(word in texts[n] for word in words) for n in eligible], np.float32)
+    found = eligible[hits > 0]
+    return found[rank_order(hits[hits > 0], found.astype(np.int32))[:MANY]].astype(np.int32)
+
+
+FOR_YOU: Final[Mapping[str, Source]] = {
+    "cf": space("cf"),
+    "content": space("text"),
+    "local": trending_local,
+    "trending": trending,
+    "fresh": fresh,
+    "followed": followed,
+    "resources": resources,
+    "explore": explore,
+}
+BY_SURFACE: Final[Mapping[str, Mapping[str, Source]]] = {
+    "for_you": FOR_YOU,
+    "following": {"followed": followed},
+    "local": FOR_YOU,
+    "related": {"related": related, "resources": resources},
+    "search": {"search": matching},
+    "together": FOR_YOU,
+}
+
+
+def _popularity(query: Query) -> Floats:
+    return query.model.popular(query.viewer.country, query.items.row)
+
+
+def _best(values: Floats | np.ndarray, keep: Mask, k: int) -> Ids:
+    """The k kept item numbers of the largest values, unknown values last."""
+    kept = np.flatnonzero(keep)
+    scores = np.nan_to_num(values[kept], nan=-np.inf)
+    if len(kept) > k:
+        top = np.argpartition(-scores, k - 1)[:k]
+        kept, scores = kept[top], scores[top]
+    numbers = kept.astype(np.int32)
+    return numbers[rank_order(scores, numbers)]
