@@ -1,0 +1,100 @@
+"""Laws of the factor model: exact folding in, equal runs, and defined edges."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from recsys.errors import DataError
+from recsys.models.als import ALSParams, FactorSpace, fit
+from recsys.types import Floats, History
+
+PARAMS = ALSParams(embedding_size=8, reg=0.5, alpha=5.0, epochs=20)
+
+
+def two_camps(n_users: int = 40, n_items: int = 30) -> sparse.csr_array:
+    """People of even number like items of even number, the others the others; each likes 8 of 15."""
+    rng = np.random.default_rng(7)
+    liked = np.zeros((n_users, n_items), np.float32)
+    for user in range(n_users):
+        liked[user, rng.choice(np.arange(user % 2, n_items, 2), 8, replace=False)] = 1.0
+    return sparse.csr_array(liked)
+
+
+def history(items: list[int], weights: list[float]) -> History:
+    return History(np.array(items, np.int32), np.array(weights, np.float32), np.zeros(len(items), np.int64))
+
+
+def brute_force(space: FactorSpace, preference: Floats, confidence: Floats, reg: float) -> Floats:
+    """The least-squares answer over every item of the catalogue, with nothing precomputed."""
+    y = space.item_vectors.astype(np.float64)
+    left = y.T @ np.diag(confidence) @ y + reg * np.eye(y.shape[1])
+    return np.linalg.solve(left, y.T @ (confidence * preference))
+
+
+def test_folding_in_is_the_exact_least_squares_answer_refusals_and_repeats_included() -> None:
+    space = fit(two_camps(), PARAMS, np.random.default_rng(0))
+    preference, confidence = np.zeros(30), np.ones(30)
+    preference[[2, 6]] = 1
+    confidence[2], confidence[6] = 1 + 5 * 1.5, 1 + 5 * 1.0  # item 2 twice: 1.0 + 0.5
+    confidence[3] = 1 + 5 * 2.0  # refused: preference 0 with more confidence
+    found = space.fold_in(history([2, 6, 3, 2], [1.0, 1.0, -2.0, 0.5]))
+    assert found == pytest.approx(brute_force(space, preference, confidence, 0.5), rel=1e-3, abs=1e-4)
+
+
+def test_a_known_person_is_placed_among_their_own_camp() -> None:
+    likes = two_camps()
+    space = fit(likes, replace(PARAMS, embedding_size=2), np.random.default_rng(0))
+    for user in range(6):
+        mine = likes.indices[likes.indptr[user] : likes.indptr[user + 1]]
+        scores = space.item_vectors @ space.fold_in(history(mine.tolist(), [1.0] * len(mine)))
+        assert np.all(np.argsort(-scores)[:15] % 2 == user % 2)
+
+
+def test_a_refusal_lowers_the_score_of_what_was_refused() -> None:
+    space = fit(two_camps(), PARAMS, np.random.default_rng(0))
+    with_refusal = space.fold_in(history([0, 2, 4], [1.0, 1.0, -2.0]))
+    without = space.fold_in(history([0, 2], [1.0, 1.0]))
+    assert space.item_vectors[4] @ with_refusal < space.item_vectors[4] @ without
+
+
+def test_refits_are_equal_for_a_seed_and_differ_between_seeds() -> None:
+    first, again = (fit(two_camps(), PARAMS, np.random.default_rng(3)) for _ in range(2))
+    other = fit(two_camps(), PARAMS, np.random.default_rng(4))
+    assert np.array_equal(first.item_vectors, again.item_vectors)
+    assert not np.array_equal(first.item_vectors, other.item_vectors)
+
+
+def test_an_empty_history_and_one_of_refusals_alone_give_zeros() -> None:
+    space = fit(two_camps(), PARAMS, np.random.default_rng(0))
+    assert not space.fold_in(History.empty()).any()
+    assert not space.fold_in(history([1], [-2.0])).any()
+    assert not space.fold_in(history([1, 1], [1.0, -2.0])).any()  # the sum decides
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (3, 5), (1, 1)])
+def test_without_events_every_vector_is_zero(shape: tuple[int, int]) -> None:
+    space = fit(sparse.csr_array(shape, dtype=np.float32), PARAMS, np.random.default_rng(0))
+    assert space.item_vectors.shape == (shape[1], 8)
+    assert not space.item_vectors.any()
+    assert space.fold_in(History.empty()).shape == (8,)
+
+
+def test_one_event_is_enough_to_fit_more_factors_than_items() -> None:
+    space = fit(sparse.csr_array(np.array([[0.0, 1.0]], np.float32)), PARAMS, np.random.default_rng(0))
+    assert not space.item_vectors[0].any()  # an item without an event
+    assert space.item_vectors[1] @ space.fold_in(history([1], [1.0])) > 0
+
+
+def test_a_pair_both_liked_and_refused_counts_by_the_difference() -> None:
+    likes = two_camps()
+    nothing = fit(likes, PARAMS, np.random.default_rng(0), negatives=likes)
+    assert not nothing.item_vectors.any()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -1.0])
+def test_bad_confidences_are_refused_in_a_sentence(bad: float) -> None:
+    matrix = sparse.csr_array(np.array([[bad, 1.0]], np.float32))
+    with pytest.raises(DataError, match="found positives with entries below zero or not finite"):
+        fit(matrix, PARAMS, np.random.default_rng(0))
