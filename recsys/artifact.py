@@ -1,0 +1,376 @@
+"""
+The artifact: what training hands to serving and evaluation, a folder of plain files.
+
+    manifest.json                  what it is, how it was made, and the sha256 of every other file
+    items, creators, users .parquet the catalogue in the columns of the contract; items also have `cluster_id`
+    space.<name>.<array>.npy       the arrays of every space;  index.<name>.faiss  its index
+    popularity.npy  histories.*.npy  user_ids.parquet
+
+Nothing is pickled. The folder is written beside its place and renamed at the end, so it is there whole or not at
+all; loading verifies every byte before it is used, and maps the arrays instead of reading them.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recsys.errors import ArtifactError
+from recsys.models.als import FactorSpace
+from recsys.models.popularity import Popularity
+from recsys.models.text import Centres, TextSpace
+from recsys.retrieval import open_index, write_index
+from recsys.types import History, Space
+
+FORMAT: Final = 1
+MANIFEST: Final = "manifest.json"
+_FILE_NAME: Final = re.compile(r"^[a-z0-9_]+(\.[a-z0-9_]+)+$")
+_TABLES: Final = ("items", "creators", "users")
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """
+    What an artifact is. Times are RFC 3339 in UTC.
+
+    `cutoff`: events from this instant on were held out (None: nothing was). `risk_source`: `labelled`, or
+    `assumed` when the tiers were made up by a flag. `features`: names in order. `encoder`: fingerprint of the text
+    encoder (None: no text space). `files`: name -> sha256.
+    """
+
+    format: int
+    created_at: str
+    data_fingerprint: str
+    config: dict[str, Any]
+    cutoff: str | None
+    risk_source: str
+    counts: dict[str, int]
+    features: tuple[str, ...]
+    spaces: tuple[str, ...]
+    encoder: str | None
+    metrics: dict[str, float]
+    settings: dict[str, dict[str, Any]]  # what a model holds beside its arrays
+    files: dict[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Histories(Mapping[str, History]):
+    """
+    user_id -> History, as slices of one flat history: of user row u the slice `indptr[u]:indptr[u + 1]`.
+
+    Shapes: `indptr` (n_users + 1,); `flat` n_events, oldest first for each person; `rows` user_id -> row, in order.
+    """
+
+    rows: Mapping[str, int]
+    indptr: NDArray[np.int64]
+    flat: History
+
+    def __getitem__(self, user_id: str) -> History:
+        row = self.rows[user_id]
+        part = slice(int(self.indptr[row]), int(self.indptr[row + 1]))
+        return History(self.flat.items[part], self.flat.weights[part], self.flat.at[part])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def row_numbers(ids: Iterable[str]) -> dict[str, int]:
+    """id -> its row."""
+    return {id_: row for row, id_ in enumerate(ids)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Contents:
+    """Everything an artifact holds beside its manifest. Rows of `items` are the rows of every item array."""
+
+    items: pl.DataFrame
+    creators: pl.DataFrame
+    users: pl.DataFrame
+    spaces: Mapping[str, Space]
+    popularity: Popularity
+    histories: Histories
+    safe_feed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Artifact:
+    """A loaded, verified artifact. `version` is a hash of the manifest, and so of every byte of the folder."""
+
+    manifest: Manifest
+    version: str
+    items: pl.DataFrame
+    creators: pl.DataFrame
+    users: pl.DataFrame
+    spaces: Mapping[str, Space]
+    indexes: Mapping[str, Any]
+    popularity: Popularity
+    histories: Histories
+    safe_feed: tuple[str, ...]  # item ids, best first
+
+
+def save_artifact(folder: Path, contents: Contents, manifest: Manifest) -> Manifest:
+    """
+    Writes the folder, whole or not at all, and returns the manifest with settings and checksums filled in.
+
+    An artifact that is there already is replaced; anything else is left alone.
+    Raises: ArtifactError when `folder` exists and is no artifact.
+    """
+    if folder.exists() and not (folder / MANIFEST).is_file():
+        raise ArtifactError(
+            f"found {folder}, which is no artifact (no {MANIFEST}), expected an artifact or nothing; "
+            "choose another --out"
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _clear_leftovers(folder)
+    beside = folder.parent / f".{folder.name}.writing-{os.getpid()}"
+    beside.mkdir()
+    try:
+        settings = _write_contents(beside, contents)
+        files = {path.name: _sha256(path) for path in sorted(beside.iterdir())}
+        whole = msgspec.structs.replace(manifest, settings=settings, files=files, spaces=tuple(contents.spaces))
+        (beside / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(whole), indent=1))
+        for path in beside.iterdir():
+            _to_disk(path)
+        _to_disk(beside)
+        _rename(beside, folder)
+    finally:  # also on Ctrl-C
+        shutil.rmtree(beside, ignore_errors=True)
+    return whole
+
+
+def load_artifact(folder: Path) -> Artifact:
+    """
+    The artifact in `folder`, after every file was compared with its checksum.
+
+    Raises: ArtifactError with every problem found: no or another manifest, files missing, altered or unexpected.
+    """
+    manifest, version = _read_manifest(folder)
+    problems = _problems(folder, manifest)
+    if problems:
+        raise ArtifactError(*problems)
+    try:
+        return _read_contents(folder, manifest, version)
+    except (KeyError, TypeError, ValueError, OSError, RuntimeError, pl.exceptions.PolarsError) as error:
+        raise ArtifactError(
+            f"found {folder} with contents that do not fit together ({type(error).__name__}: {error}), expected an "
+            "artifact of this version of Sanad; train again"
+        ) from error
+
+
+# --- writing ---
+
+
+def _write_contents(folder: Path, contents: Contents) -> dict[str, dict[str, Any]]:
+    """Writes every file but the manifest; returns what the models hold beside arrays."""
+    for name in _TABLES:
+        getattr(contents, name).write_parquet(folder / f"{name}.parquet")
+    settings: dict[str, dict[str, Any]] = {}
+    for name, space in contents.spaces.items():
+        arrays, settings[f"space.{name}"] = _taken_apart(space)
+        for array_name, array in arrays.items():
+            _save_array(folder / f"space.{name}.{array_name}.npy", array)
+        write_index(folder / f"index.{name}.faiss", space.item_vectors)
+    _save_array(folder / "popularity.npy", contents.popularity.scores)
+    settings["popularity"] = {"markets": contents.popularity.markets}
+    settings["safe_feed"] = {"item_ids": contents.safe_feed}
+    histories = contents.histories
+    pl.DataFrame({"user_id": list(histories)}, {"user_id": pl.String}).write_parquet(folder / "user_ids.parquet")
+    _save_array(folder / "histories.indptr.npy", histories.indptr)
+    for name in ("items", "weights", "at"):
+        _save_array(folder / f"histories.{name}.npy", getattr(histories.flat, name))
+    return settings
+
+
+def _taken_apart(space: Space) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """The arrays of a space by name, and the rest as it stands in the manifest."""
+    if isinstance(space, FactorSpace):
+        return {"item_vectors": space.item_vectors, "gram": space.gram}, {"kind": "als", "alpha": space.alpha}
+    if isinstance(space, TextSpace):
+        return {"item_vectors": space.item_vectors, "means": space.centres.means}, {
+            "kind": "text",
+            "languages": space.centres.languages,
+            "half_life_days": space.half_life_days,
+            "refusal_share": space.refusal_share,
+        }
+    raise TypeError(f"found a space of type {type(space).__name__}, expected FactorSpace or TextSpace")
+
+
+def _save_array(path: Path, array: NDArray[Any]) -> None:
+    np.save(path, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def _rename(beside: Path, folder: Path) -> None:
+    """Puts the finished folder in its place. A kill between the two steps leaves the old one under `.old`."""
+    old = folder.parent / f".{folder.name}.old-{os.getpid()}"
+    if folder.exists():
+        folder.replace(old)
+    try:
+        beside.replace(folder)
+    except OSError:
+        if old.exists():
+            old.replace(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+    _to_disk(folder.parent)
+
+
+def _clear_leftovers(folder: Path) -> None:
+    """Removes what killed runs left beside `folder`; a folder whose process still runs is not a leftover."""
+    for path in folder.parent.glob(f".{folder.name}.*-*"):
+        kind, _, process = path.name.removeprefix(f".{folder.name}.").partition("-")
+        if kind not in ("writing", "old") or not process.isdigit() or _is_running(int(process)):
+            continue
+        if kind == "old" and not folder.exists():
+            path.replace(folder)  # killed between its two renames: the old one is all there is
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return process != os.getpid()
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# --- reading ---
+
+
+def _read_manifest(folder: Path) -> tuple[Manifest, str]:
+    path = folder / MANIFEST
+    if not path.is_file() or path.is_symlink():
+        raise ArtifactError(f"found no {MANIFEST} in {folder}, expected an artifact; make one with `sanad train`")
+    raw = path.read_bytes()
+    try:
+        said = msgspec.json.decode(raw, type=dict[str, Any]).get("format")
+        if said != FORMAT:
+            raise ArtifactError(
+                f"found an artifact of format {said!r} in {folder}, expected format {FORMAT}; train again"
+            )
+        return msgspec.json.decode(raw, type=Manifest), hashlib.sha256(raw).hexdigest()[:12]
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ArtifactError(
+            f"found a {MANIFEST} in {folder} that cannot be read ({error}), expected the one that was "
+            "written; train again"
+        ) from error
+
+
+def _problems(folder: Path, manifest: Manifest) -> list[str]:
+    """A sentence for each file that is missing, unexpected or altered, and for each name that is not one."""
+    problems = [
+        f"found file name {name!r} in {MANIFEST}, expected a plain name inside the folder; train again"
+        for name in manifest.files
+        if not _FILE_NAME.match(name)
+    ]
+    if problems:
+        return problems  # no path outside the folder is ever opened
+    there = {path.name: path for path in folder.iterdir() if path.name != MANIFEST}
+    for name in sorted(there.keys() - manifest.files.keys()):
+        problems.append(f"found unexpected file {name!r} in {folder}, expected only those in {MANIFEST}; remove it")
+    for name, expected in manifest.files.items():
+        path = there.get(name)
+        if path is None or path.is_symlink() or not path.is_file():
+            problems.append(f"found no regular file {name!r} in {folder}, expected it; copy the artifact again")
+        elif (found := _sha256(path)) != expected:
+            problems.append(
+                f"found {name!r} with sha256 {found[:12]}, expected {expected[:12]}: it was altered or damaged; "
+                "copy the artifact again"
+            )
+    return problems
+
+
+def _read_contents(folder: Path, manifest: Manifest, version: str) -> Artifact:
+    tables = {name: pl.read_parquet(folder / f"{name}.parquet") for name in _TABLES}
+    n_items = len(tables["items"])
+    spaces = {name: _put_together(folder, name, manifest) for name in manifest.spaces}
+    indexes = {name: open_index(folder / f"index.{name}.faiss") for name in manifest.spaces}
+    popularity = Popularity(tuple(manifest.settings["popularity"]["markets"]), _array(folder / "popularity.npy", 2))
+    histories = Histories(
+        rows=row_numbers(pl.read_parquet(folder / "user_ids.parquet")["user_id"].to_list()),
+        indptr=_array(folder / "histories.indptr.npy", 1),
+        flat=History(*(_array(folder / f"histories.{name}.npy", 1) for name in ("items", "weights", "at"))),
+    )
+    _fit_together(n_items, spaces, indexes, popularity, histories)
+    return Artifact(
+        manifest=manifest,
+        version=version,
+        items=tables["items"],
+        creators=tables["creators"],
+        users=tables["users"],
+        spaces=spaces,
+        indexes=indexes,
+        popularity=popularity,
+        histories=histories,
+        safe_feed=tuple(manifest.settings["safe_feed"]["item_ids"]),
+    )
+
+
+def _put_together(folder: Path, name: str, manifest: Manifest) -> Space:
+    """The inverse of `_taken_apart`."""
+    settings = manifest.settings[f"space.{name}"]
+    vectors = _array(folder / f"space.{name}.item_vectors.npy", 2)
+    if settings["kind"] == "als":
+        gram = _array(folder / f"space.{name}.gram.npy", 2)
+        return FactorSpace(item_vectors=vectors, gram=gram, alpha=float(settings["alpha"]))
+    if settings["kind"] != "text":
+        raise ValueError(f"space {name!r} is of kind {settings['kind']!r}, expected 'als' or 'text'")
+    return TextSpace(
+        item_vectors=vectors,
+        centres=Centres(tuple(settings["languages"]), _array(folder / f"space.{name}.means.npy", 2)),
+        half_life_days=float(settings["half_life_days"]),
+        refusal_share=float(settings["refusal_share"]),
+    )
+
+
+def _array(path: Path, n_dimensions: int) -> NDArray[Any]:
+    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    if array.ndim != n_dimensions:
+        raise ValueError(f"{path.name} has {array.ndim} dimensions, expected {n_dimensions}")
+    return array
+
+
+def _fit_together(
+    n_items: int,
+    spaces: Mapping[str, Space],
+    indexes: Mapping[str, Any],
+    popularity: Popularity,
+    histories: Histories,
+) -> None:
+    """Raises ValueError when an array speaks of another number of items or people than the tables."""
+    sizes = {f"space {name}": len(space.item_vectors) for name, space in spaces.items()}
+    sizes |= {f"index {name}": index.ntotal for name, index in indexes.items()}
+    sizes["popularity"] = popularity.scores.shape[1]
+    wrong = [f"{name} has {size} items, the table {n_items}" for name, size in sizes.items() if size != n_items]
+    if len(popularity.scores) != len(popularity.markets) + 1:
+        wrong.append("popularity needs one row for each market and one for the world")
+    if len(histories.indptr) != len(histories) + 1 or histories.indptr[-1] != len(histories.flat):
+        wrong.append("histories do not end where their index says")
+    if wrong:
+        raise ValueError("; ".join(wrong))
