@@ -85,8 +85,8 @@ class UserStore(Protocol):
         Delete everything of a user in every table and log; rows deleted per table.
 
         What `tombstone` holds (a packed `LedgerPart`: expiring counters) is kept 8 days under a keyed hash of the id;
-        until the user is written again, `read` of the same id starts from it. None keeps nothing. Raises StoreError
-        when it is not a `LedgerPart`.
+        until the user is written again, `read` of the same id starts from it. None keeps nothing. Raises
+        `msgspec.DecodeError` when it is not a `LedgerPart`.
         """
         ...
 

@@ -1,0 +1,167 @@
+"""
+What a write to the live catalogue does: numbers, clusters, highest tiers, and whether it is a raise. Pure; every
+store applies this one rule to what it holds.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from recsys.columns import TIERS
+from recsys.errors import DataError
+from recsys.stores import ItemChange, ItemRow
+
+UNLABELLED_TIER: Final = 2  # what nobody has looked at counts as R2 (policy-spec 1.6)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A checked change; `packed` holds the fields as msgpack, so that two equal rows are equal bytes."""
+
+    item_id: str
+    cluster_id: str
+    tier: int
+    is_edited: bool
+    packed: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredItem:
+    """An item as a store holds it. Its cluster's number stands with the cluster."""
+
+    item_no: int
+    cluster_id: str
+    revision: int
+    peak_tier: int
+    is_edited: bool
+    packed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A group of near-duplicates: its number, and the highest tier any copy ever had."""
+
+    cluster_no: int
+    peak_tier: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Known:
+    """
+    The part of the catalogue that a write touches, or all of it: items by item_id and clusters by cluster_id, among
+    them the clusters of those items. `last_no` is the last number given to an item or a cluster.
+    """
+
+    items: dict[str, StoredItem] = field(default_factory=dict)
+    clusters: dict[str, Cluster] = field(default_factory=dict)
+    last_no: int = 0
+    revision: int = 0
+    newest_raise: int = 0
+
+
+@dataclass(slots=True)
+class Touched:
+    """The keys of what a write changed."""
+
+    items: set[str] = field(default_factory=set)
+    clusters: set[str] = field(default_factory=set)
+
+
+def prepare(changes: Sequence[ItemChange]) -> tuple[Prepared, ...]:
+    """Changes as a store needs them. Raises DataError with every problem found."""
+    problems: list[str] = []
+    prepared: list[Prepared] = []
+    for index, change in enumerate(changes):
+        try:
+            prepared.append(_prepared(change))
+        except (DataError, TypeError, OverflowError, UnicodeEncodeError) as error:
+            problems.append(f"change {index}: {error}")
+    if problems:
+        raise DataError(*problems)
+    return tuple(prepared)
+
+
+def _prepared(change: ItemChange) -> Prepared:
+    item_id, tier = change.fields.get("item_id"), change.fields.get("risk_tier")
+    if not isinstance(item_id, str) or not item_id or not change.cluster_id:
+        raise DataError(f"found item_id {item_id!r} and cluster {change.cluster_id!r}, expected two texts")
+    if tier is not None and tier not in TIERS:
+        raise DataError(f"found risk_tier {tier!r} of item {item_id!r}, expected one of {', '.join(TIERS)} or null")
+    return Prepared(
+        item_id=item_id,
+        cluster_id=change.cluster_id,
+        tier=UNLABELLED_TIER if tier is None else TIERS.index(tier),
+        is_edited=change.is_edited,
+        packed=msgspec.msgpack.encode(dict(change.fields), order="deterministic"),
+    )
+
+
+def write(known: Known, changes: Iterable[Prepared]) -> Touched:
+    """
+    Apply changes in order to `known`, in place; says which items and clusters are different now.
+
+    A write that changes nothing leaves the revision alone. A raise is one after which an item that was there counts
+    higher than before: it was labelled higher, or its cluster was, or it moved to a cluster that is.
+    """
+    touched, revision, is_raise = Touched(), known.revision + 1, False
+    for change in changes:
+        old = known.items.get(change.item_id)
+        if old is not None and _is_settled(old, change):
+            continue
+        is_raise |= _replace(known, change, old, revision)
+        touched.items.add(change.item_id)
+        touched.clusters.add(change.cluster_id)
+    if touched.items:
+        known.revision = revision
+    if is_raise:
+        known.newest_raise = revision
+    return touched
+
+
+def _is_settled(old: StoredItem, change: Prepared) -> bool:
+    """Whether the row stays as it is: an artifact never wins over the wire, and an equal row is no change."""
+    if old.is_edited and not change.is_edited:
+        return True
+    return (old.packed, old.cluster_id, old.is_edited) == (change.packed, change.cluster_id, change.is_edited)
+
+
+def _replace(known: Known, change: Prepared, old: StoredItem | None, revision: int) -> bool:
+    """Put one item in its place; True when that is a raise."""
+    if old is None:
+        known.last_no += 1
+    item_no = known.last_no if old is None else old.item_no
+    peak = max(change.tier, 0 if old is None else old.peak_tier)
+    group = known.clusters.get(change.cluster_id)
+    if group is not None:
+        cluster_no, group_peak = group.cluster_no, max(group.peak_tier, peak)
+    else:
+        # The first member names the cluster. An item that was in another one cannot: its number may name that one.
+        known.last_no += 0 if old is None else 1
+        cluster_no, group_peak = known.last_no, peak
+    counted = None if old is None else known.clusters[old.cluster_id].peak_tier
+    known.clusters[change.cluster_id] = Cluster(cluster_no, group_peak)
+    known.items[change.item_id] = StoredItem(
+        item_no=item_no,
+        cluster_id=change.cluster_id,
+        revision=revision,
+        peak_tier=peak,
+        is_edited=change.is_edited,
+        packed=change.packed,
+    )
+    grew = group is not None and group_peak > group.peak_tier
+    return grew or (old is not None and (peak > old.peak_tier or (counted is not None and group_peak > counted)))
+
+
+def row(item: StoredItem, cluster_no: int) -> ItemRow:
+    """A stored item as the engine sees it."""
+    fields: dict[str, Any] = msgspec.msgpack.decode(item.packed)
+    return ItemRow(
+        item_no=item.item_no,
+        cluster_no=cluster_no,
+        revision=item.revision,
+        peak_tier=item.peak_tier,
+        is_edited=item.is_edited,
+        fields=fields,
+    )

@@ -1,0 +1,251 @@
+"""
+The state file: people, events and the live catalogue in one SQLite file, to the protocols of `recsys.stores`.
+
+What is answered was flushed to disk. It survives the end of the process at any moment; it survives a power cut when
+the disk keeps its promise to flush. How writing works: `serving.sqlite_file`.
+"""
+
+import hashlib
+import hmac
+import sqlite3
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from recsys.clock import DAY, Millis
+from recsys.errors import StoreError
+from recsys.state import Delivery, LedgerPart, Parts, UserState, pack, unpack, unpack_counted
+from recsys.stores import KEPT, AppendResult, DecisionRecord, Logged, Read, StoredAnswer, Version
+from recsys.types import Event
+from serving.sqlite_catalogue import SqliteCatalogue
+from serving.sqlite_file import PATIENCE_S, Database
+from serving.sqlite_schema import create
+
+_DELIVERIES: Final = msgspec.msgpack.Decoder(tuple[Delivery, ...])
+_EVENT: Final = msgspec.msgpack.Decoder(Event)
+_ANSWER: Final = "request_id, user_id, at, body_hash, answer, decision"
+_PRUNED_AT_ONCE: Final = 500  # rows; feeds are served between two rounds
+
+_READ: Final = """
+    SELECT m.revision, u.version, u.person, u.counted, u.seen, u.taste, t.version, t.counted,
+           d.request_id, d.user_id, d.at, d.body_hash, d.answer, d.decision
+    FROM meta m LEFT JOIN users u ON u.user_id = ?1 LEFT JOIN tombstones t ON t.key = ?2
+    LEFT JOIN decisions d ON d.user_id = ?1 AND d.request_id = ?3
+"""
+_REPLACE: Final = """
+    UPDATE users SET version = (SELECT writes + 1 FROM meta), person = ?, counted = ?, seen = ?, taste = ?
+    WHERE user_id = ? AND version = ?
+"""
+_INSERT: Final = "INSERT INTO users VALUES (?, (SELECT writes + 1 FROM meta), ?, ?, ?, ?)"
+
+
+def _stored(columns: Sequence[Any]) -> StoredAnswer:
+    request_id, user_id, at, body_hash, answer, decision = columns
+    return StoredAnswer(
+        request_id=request_id, user_id=user_id, at=at, body_hash=body_hash, answer=answer, decision=decision
+    )
+
+
+class SqliteUsers:
+    """`UserStore` in SQLite."""
+
+    def __init__(self, database: Database, hash_key: bytes) -> None:
+        self._database = database
+        self._hash_key = hash_key
+
+    def read(self, user_id: str, request_id: str | None = None) -> Read:
+        """See `UserStore.read`. One statement, so one snapshot."""
+        with self._database.reading() as connection:
+            row = connection.execute(_READ, (user_id, self._key(user_id), request_id)).fetchone()
+        try:
+            state, version = _state(row[1:8])
+        except msgspec.DecodeError as error:
+            raise StoreError(
+                f"the state of a user cannot be read ({error}); restore the last copy of the file"
+            ) from error
+        return Read(
+            state=state, version=version, revision=row[0], answer=None if row[8] is None else _stored(row[8:14])
+        )
+
+    def write_if(self, user_id: str, state: UserState, version: Version, record: DecisionRecord | None = None) -> bool:
+        """See `UserStore.write_if`."""
+        parts, key = pack(state), self._key(user_id)
+        page = None if record is None else msgspec.msgpack.encode(record.deliveries)
+
+        def work(connection: sqlite3.Connection) -> bool:
+            if not _swap(connection, user_id, key, parts, version):
+                return False
+            at = 0 if record is None else record.answer.at
+            connection.execute("UPDATE meta SET writes = writes + 1, committed_at = max(committed_at, ?)", (at,))
+            if record is not None and page is not None:
+                _record(connection, user_id, record, page)
+            return True
+
+        return self._database.write(work)
+
+    def deliveries(self, user_id: str, since: Millis) -> tuple[Delivery, ...]:
+        """See `UserStore.deliveries`."""
+        with self._database.reading() as connection:
+            pages = connection.execute(
+                "SELECT packed FROM deliveries WHERE user_id = ? AND at >= ? ORDER BY seq", (user_id, since)
+            ).fetchall()
+        return tuple(d for (page,) in pages for d in _DELIVERIES.decode(page) if d.at >= since)
+
+    def decision(self, request_id: str) -> StoredAnswer | None:
+        """See `UserStore.decision`. Two users may use one request id: the newest is returned."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                f"SELECT {_ANSWER} FROM decisions WHERE request_id = ? ORDER BY seq DESC LIMIT 1", (request_id,)
+            ).fetchone()
+        return None if row is None else _stored(row)
+
+    def erase(self, user_id: str, at: Millis, tombstone: bytes | None) -> Mapping[str, int]:
+        """See `UserStore.erase`. In a file above 64 MB, stale copies inside pages wait for `SqliteStore.compact`."""
+        if tombstone is not None:
+            unpack_counted(tombstone)
+        key = self._key(user_id)
+        deleted = self._database.write(lambda connection: _erase(connection, user_id, key, at, tombstone))
+        self._database.wipe()
+        return deleted
+
+    def _key(self, user_id: str) -> bytes:
+        return hmac.digest(self._hash_key, user_id.encode(), hashlib.sha256)
+
+
+def _state(columns: Sequence[Any]) -> tuple[UserState, Version]:
+    """State and version from the user's row, else from the tombstone, else afresh."""
+    version, person, counted, seen, taste, stone_version, stone = columns
+    if version is not None:
+        return unpack((person, counted, seen, taste)), version
+    if stone_version is not None:
+        return UserState(counted=unpack_counted(stone)), stone_version
+    return UserState(counted=LedgerPart()), 0
+
+
+def _swap(connection: sqlite3.Connection, user_id: str, key: bytes, parts: Parts, version: Version) -> bool:
+    """Compare and swap: False, with nothing written, when the user's version is another."""
+    if connection.execute(_REPLACE, (*parts, user_id, version)).rowcount == 1:
+        return True
+    if connection.execute("SELECT 1 FROM users WHERE user_id = ?", (user_id,)).fetchone() is not None:
+        return False
+    stone = connection.execute("SELECT version FROM tombstones WHERE key = ?", (key,)).fetchone()
+    if version != (0 if stone is None else stone[0]):
+        return False
+    connection.execute(_INSERT, (user_id, *parts))
+    connection.execute("DELETE FROM tombstones WHERE key = ?", (key,))
+    return True
+
+
+def _record(connection: sqlite3.Connection, user_id: str, record: DecisionRecord, page: bytes) -> None:
+    """The deliveries and the answer of one page."""
+    if record.deliveries:
+        connection.execute(
+            "INSERT INTO deliveries (user_id, at, packed) VALUES (?, ?, ?)",
+            (user_id, max(d.at for d in record.deliveries), page),
+        )
+    answer = record.answer
+    connection.execute(
+        f"INSERT OR REPLACE INTO decisions ({_ANSWER}) VALUES (?, ?, ?, ?, ?, ?)",
+        (answer.request_id, user_id, answer.at, answer.body_hash, answer.answer, answer.decision),
+    )
+
+
+def _erase(
+    connection: sqlite3.Connection, user_id: str, key: bytes, at: Millis, tombstone: bytes | None
+) -> dict[str, int]:
+    pages = connection.execute("SELECT packed FROM deliveries WHERE user_id = ?", (user_id,)).fetchall()
+    deleted = {
+        table: connection.execute(f"DELETE FROM {table} WHERE user_id = ?", (user_id,)).rowcount
+        for table in ("users", "deliveries", "decisions", "events")
+    }
+    deleted["deliveries"] = sum(len(_DELIVERIES.decode(page)) for (page,) in pages)
+    connection.execute("DELETE FROM tombstones WHERE key = ?", (key,))
+    connection.execute("UPDATE meta SET writes = writes + 1, committed_at = max(committed_at, ?)", (at,))
+    if tombstone is not None:
+        connection.execute("INSERT INTO tombstones VALUES (?, (SELECT writes FROM meta), ?, ?)", (key, at, tombstone))
+    return deleted
+
+
+class SqliteEvents:
+    """`EventLog` in SQLite."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def append(self, events: Sequence[Event], at: Millis) -> AppendResult:
+        """See `EventLog.append`."""
+        rows = [(e.user_id, e.event_id, at, msgspec.msgpack.encode(e)) for e in events]
+
+        def work(connection: sqlite3.Connection) -> int:
+            connection.execute("UPDATE meta SET committed_at = max(committed_at, ?)", (at,))
+            return connection.executemany(
+                "INSERT INTO events (user_id, event_id, received_at, packed) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (user_id, event_id) DO NOTHING",
+                rows,
+            ).rowcount
+
+        accepted = self._database.write(work) if rows else 0
+        return AppendResult(accepted=accepted, duplicates=len(rows) - accepted)
+
+    def since(self, user_id: str, seq: int) -> tuple[Logged, ...]:
+        """See `EventLog.since`."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT seq, received_at, packed FROM events WHERE user_id = ? AND seq > ? ORDER BY seq", (user_id, seq)
+            ).fetchall()
+        return tuple(Logged(number, at, _EVENT.decode(packed)) for number, at, packed in rows)
+
+
+class SqliteStore:
+    """
+    The three stores over one file. `kept` is how long decisions and events stay, in milliseconds (8 days at least).
+
+    Raises StoreError when the file is locked, damaged, not writable, of another program or of another format.
+    """
+
+    def __init__(self, path: Path, kept: Millis = 30 * DAY, patience_s: float = PATIENCE_S) -> None:
+        self._database: Final = Database(path, create, patience_s)
+        self._kept = max(kept, KEPT)
+        with self._database.reading() as connection:
+            hash_key = connection.execute("SELECT hash_key FROM meta").fetchone()[0]
+        self.users: Final = SqliteUsers(self._database, hash_key)
+        self.events: Final = SqliteEvents(self._database)
+        self.catalogue: Final = SqliteCatalogue(self._database)
+
+    def committed_at(self) -> Millis:
+        """The latest time that something was written at; 0 = never. A clock far beyond it has jumped."""
+        with self._database.reading() as connection:
+            committed_at: Millis = connection.execute("SELECT committed_at FROM meta").fetchone()[0]
+        return committed_at
+
+    def prune(self, at: Millis) -> Mapping[str, int]:
+        """Delete what is past its retention at `at`, a few rows (whole pages of deliveries) at a time; rows deleted."""
+        return {
+            "deliveries": self._prune("deliveries", "at", at - KEPT),
+            "decisions": self._prune("decisions", "at", at - self._kept),
+            "events": self._prune("events", "received_at", at - self._kept),
+            "tombstones": self._prune("tombstones", "at", at - KEPT),
+        }
+
+    def _prune(self, table: str, column: str, oldest: Millis) -> int:
+        rows = f"SELECT rowid FROM {table} WHERE {column} < ? LIMIT {_PRUNED_AT_ONCE}"
+        deleted = 0
+        while True:
+            n = self._database.write(
+                lambda connection: (
+                    connection.execute(f"DELETE FROM {table} WHERE rowid IN ({rows})", (oldest,)).rowcount
+                )
+            )
+            deleted += n
+            if n < _PRUNED_AT_ONCE:
+                return deleted
+
+    def compact(self) -> None:
+        """Rewrite the file without deleted content; writers wait. For a quiet hour. Raises StoreError."""
+        self._database.compact()
+
+    def close(self) -> None:
+        """Write what is queued, then close the file. Later calls raise StoreError."""
+        self._database.close()

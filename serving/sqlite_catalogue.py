@@ -1,0 +1,100 @@
+"""The live catalogue in the state file. What a write does is decided in `recsys.live`; here it is read and written."""
+
+import sqlite3
+from collections.abc import Sequence
+
+from recsys import live
+from recsys.clock import Millis
+from recsys.stores import CatalogueDelta, ItemChange, ItemRow
+from serving.sqlite_file import Database
+
+_ITEM = "i.item_no, i.cluster_id, i.revision, i.peak_tier, i.is_edited, i.packed"
+_Columns = tuple[int, str, int, int, int, bytes]
+
+
+def _item(columns: _Columns) -> live.StoredItem:
+    item_no, cluster_id, revision, peak_tier, is_edited, packed = columns
+    return live.StoredItem(
+        item_no=item_no,
+        cluster_id=cluster_id,
+        revision=revision,
+        peak_tier=peak_tier,
+        is_edited=bool(is_edited),
+        packed=packed,
+    )
+
+
+class SqliteCatalogue:
+    """`Catalogue` in SQLite."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def since(self, revision: int) -> CatalogueDelta:
+        """See `Catalogue.since`. One statement, so one snapshot; an empty delta is one row without an item."""
+        with self._database.reading() as connection:
+            found = connection.execute(
+                f"SELECT m.revision, m.newest_raise, c.cluster_no, {_ITEM} FROM meta m "
+                "LEFT JOIN items i ON i.revision > ? LEFT JOIN clusters c ON c.cluster_id = i.cluster_id "
+                "ORDER BY i.item_no",
+                (revision,),
+            ).fetchall()
+        rows = tuple(live.row(_item(r[3:]), r[2]) for r in found if r[3] is not None)
+        return CatalogueDelta(revision=found[0][0], newest_raise=found[0][1], rows=rows)
+
+    def put(self, changes: Sequence[ItemChange], at: Millis) -> int:
+        """See `Catalogue.put`. Raises DataError on a change that is no item."""
+        prepared = live.prepare(changes)
+        with self._database.reading() as connection:
+            known = _known(connection, prepared)
+        if not live.write(known, prepared).items:
+            return known.revision  # loading the same artifact again costs no write
+        return self._database.write(lambda connection: _put(connection, prepared, at))
+
+    def get(self, item_id: str) -> ItemRow | None:
+        """See `Catalogue.get`."""
+        with self._database.reading() as connection:
+            found = connection.execute(
+                f"SELECT c.cluster_no, {_ITEM} FROM items i JOIN clusters c USING (cluster_id) WHERE i.item_id = ?",
+                (item_id,),
+            ).fetchone()
+        return None if found is None else live.row(_item(found[1:]), found[0])
+
+
+def _known(connection: sqlite3.Connection, changes: Sequence[live.Prepared]) -> live.Known:
+    """The items and clusters that the changes touch."""
+    revision, newest_raise, last_no = connection.execute("SELECT revision, newest_raise, last_no FROM meta").fetchone()
+    known = live.Known(last_no=last_no, revision=revision, newest_raise=newest_raise)
+    for change in changes:
+        found = connection.execute(f"SELECT {_ITEM} FROM items i WHERE item_id = ?", (change.item_id,)).fetchone()
+        if found is not None:
+            known.items[change.item_id] = _item(found)
+    for cluster_id in {c.cluster_id for c in changes} | {i.cluster_id for i in known.items.values()}:
+        found = connection.execute(
+            "SELECT cluster_no, peak_tier FROM clusters WHERE cluster_id = ?", (cluster_id,)
+        ).fetchone()
+        if found is not None:
+            known.clusters[cluster_id] = live.Cluster(*found)
+    return known
+
+
+def _put(connection: sqlite3.Connection, changes: Sequence[live.Prepared], at: Millis) -> int:
+    known = _known(connection, changes)
+    touched = live.write(known, changes)
+    connection.executemany(
+        "INSERT INTO clusters VALUES (?, ?, ?) ON CONFLICT (cluster_id) DO UPDATE SET peak_tier = excluded.peak_tier",
+        [(key, known.clusters[key].cluster_no, known.clusters[key].peak_tier) for key in touched.clusters],
+    )
+    items = [(i.item_no, key, i) for key in touched.items for i in (known.items[key],)]
+    connection.executemany(
+        "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (item_no) DO UPDATE SET "
+        "cluster_id = excluded.cluster_id, revision = excluded.revision, peak_tier = excluded.peak_tier, "
+        "is_edited = excluded.is_edited, packed = excluded.packed",
+        [(no, key, i.cluster_id, i.revision, i.peak_tier, i.is_edited, i.packed) for no, key, i in sorted(items)],
+    )
+    if touched.items:
+        connection.execute(
+            "UPDATE meta SET revision = ?, newest_raise = ?, last_no = ?, committed_at = max(committed_at, ?)",
+            (known.revision, known.newest_raise, known.last_no, at),
+        )
+    return known.revision

@@ -1,0 +1,289 @@
+"""
+One SQLite file, written by one thread and read by many.
+
+Writes wait in a queue; the writer takes up to 64 of them into one transaction, so that they share one flush to disk,
+and answers each after the commit is durable. Reads borrow a connection and see one snapshot. Other processes may use
+the same file: they take turns at `BEGIN IMMEDIATE`. A third thread moves the write-ahead log into the file, so that no
+commit pays for it.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Event, Lock, Thread
+from typing import Any, Final, TypeVar
+
+from recsys.errors import StoreError
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], T]
+_Job = tuple[Work[Any], "Future[Any]"]
+
+GROUP: Final = 64  # writes that share a commit
+PATIENCE_S: Final = 5.0  # how long to wait for another process
+_PAUSE_S: Final = 0.0005  # SQLite's own busy handler sleeps up to 100 ms, which starves a writer among busy ones
+_TEND_S: Final = 0.2
+_LONG_LOG: Final = 32 * 2**20  # bytes
+_SMALL_FILE: Final = 64 * 2**20  # bytes; rewritten in about a second
+_BUSY: Final = ("SQLITE_BUSY", "SQLITE_LOCKED")
+_ADVICE: Final = {
+    "SQLITE_BUSY": "another process holds it; stop that process, or wait and ask again",
+    "SQLITE_LOCKED": "another connection holds it; wait and ask again",
+    "SQLITE_CANTOPEN": "it cannot be opened; the folder must exist and be writable",
+    "SQLITE_READONLY": "it cannot be written; give this user the right to write the file and its folder",
+    "SQLITE_FULL": "the disk is full; make room, nothing was written",
+    "SQLITE_NOTADB": "it is not a SQLite file; name another file, or move this one away",
+    "SQLITE_CORRUPT": "it is damaged; stop the service and restore the last copy",
+    "SQLITE_IOERR": "the disk failed; look at the system's log",
+}
+
+
+def _code(error: BaseException) -> str:
+    """The plain SQLite code of an error: SQLITE_READONLY_DIRECTORY is SQLITE_READONLY."""
+    return "_".join(str(getattr(error, "sqlite_errorname", "")).split("_")[:2])
+
+
+class Database:
+    """
+    The file, its writer and its readers. `create` makes or checks the tables inside a transaction.
+
+    Raises StoreError, with what to do, whenever the file cannot be used.
+    """
+
+    def __init__(self, path: Path, create: Work[None], patience_s: float = PATIENCE_S) -> None:
+        self.path: Final = path
+        self._patience_s: Final = patience_s
+        self._queue: Final[SimpleQueue[_Job | None]] = SimpleQueue()
+        self._idle: Final[list[sqlite3.Connection]] = []
+        self._gate: Final = Lock()
+        self._closed: Final = Event()
+        self._n_commits = 0
+        self._must_truncate = False
+        with self._in_sentences():
+            self._writer: Final = self._prepared(create)
+            self._tender: Final = self._connection()
+        self._threads: Final = (
+            Thread(target=self._write_all, name="sanad-writer", daemon=True),
+            Thread(target=self._tend, name="sanad-checkpoints", daemon=True),
+        )
+        for thread in self._threads:
+            thread.start()
+
+    def write(self, work: Work[T]) -> T:
+        """
+        Run `work` inside a transaction of the writer; what it returned, once that is durable.
+
+        `work` may run twice (its first transaction is undone then), so it keeps no notes outside the database.
+        """
+        future: Future[T] = Future()
+        with self._gate:
+            self._refuse_when_closed()
+            self._queue.put((work, future))
+        with self._in_sentences():
+            return future.result()
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection for one statement, or for several that need not see the same moment."""
+        self._refuse_when_closed()
+        with self._in_sentences():
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                connection = self._connection()
+            try:
+                yield connection
+            finally:
+                self._idle.append(connection)
+                if self._closed.is_set():
+                    self._close_idle()
+
+    def wipe(self) -> bool:
+        """
+        Make deleted content unreadable in the files; False when that must wait.
+
+        `secure_delete` overwrites what is deleted, but a page that SQLite split earlier may hold a stale copy: only
+        rewriting the file removes those. A file above 64 MB is left to `compact`, because rewriting it takes long.
+        """
+        self._must_truncate = True
+        try:
+            is_rewritten = self.path.stat().st_size <= _SMALL_FILE and self._attempt("VACUUM")
+            self._must_truncate = not self._attempt("PRAGMA wal_checkpoint(TRUNCATE)")
+        except (sqlite3.Error, OSError):
+            return False  # what was deleted stays deleted; the checkpoint thread tries again
+        return is_rewritten and not self._must_truncate
+
+    def compact(self) -> None:
+        """Rewrite the file whole, without deleted content. Writers wait meanwhile. Raises StoreError."""
+        with self._in_sentences():
+            for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
+                connection = self._connection()
+                try:
+                    self._patiently(partial(_run, connection, statement))
+                finally:
+                    connection.close()
+
+    def close(self) -> None:
+        """Finish what is queued, refuse what comes later, and close the file."""
+        with self._gate:
+            if self._closed.is_set():
+                return
+            self._closed.set()
+            self._queue.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._tender.close()
+        self._writer.close()
+        self._close_idle()
+
+    def _refuse_when_closed(self) -> None:
+        if self._closed.is_set():
+            raise StoreError(f"{self.path} is closed; the service is stopping. Ask again when it is up.")
+
+    # Connections
+
+    def _connection(self) -> sqlite3.Connection:
+        """Autocommit; `check_same_thread` is off because a pool lends it to one thread at a time."""
+        connection = sqlite3.connect(
+            self.path, timeout=self._patience_s, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+        try:
+            for setting in ("synchronous=FULL", "secure_delete=ON", "wal_autocheckpoint=0", "temp_store=MEMORY"):
+                connection.execute(f"PRAGMA {setting}")
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    def _prepared(self, create: Work[None]) -> sqlite3.Connection:
+        connection = self._connection()
+        try:
+            # A file that is somebody else's is refused before anything in it changes.
+            self._patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
+            create(connection)
+            connection.execute("COMMIT")
+            self._patiently(lambda: _run(connection, "PRAGMA journal_mode=WAL"))
+            connection.execute("PRAGMA busy_timeout=0")  # the writer waits by itself, see `_patiently`
+        except StoreError as error:
+            connection.close()
+            raise StoreError(f"{self.path}: {error}") from error
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _close_idle(self) -> None:
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
+
+    def _patiently(self, attempt: Callable[[], object]) -> None:
+        """Try until the file is free, for a bounded time."""
+        until = time.monotonic() + self._patience_s
+        while True:
+            try:
+                attempt()
+                return
+            except sqlite3.OperationalError as error:
+                if _code(error) not in _BUSY or time.monotonic() > until:
+                    raise
+            time.sleep(_PAUSE_S)
+
+    @contextmanager
+    def _in_sentences(self) -> Iterator[None]:
+        """Turn what SQLite says into what to do."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            advice = _ADVICE.get(_code(error), "look at the file with `PRAGMA integrity_check`")
+            raise StoreError(f"{self.path}: {error}: {advice}.") from error
+
+    # The writer
+
+    def _write_all(self) -> None:
+        is_open = True
+        while is_open:
+            jobs = [self._queue.get()]
+            while jobs[-1] is not None and len(jobs) < GROUP:
+                try:
+                    jobs.append(self._queue.get_nowait())
+                except Empty:
+                    break
+            is_open = jobs[-1] is not None
+            self._commit([job for job in jobs if job is not None])
+
+    def _commit(self, jobs: list[_Job]) -> None:
+        """One transaction for all. When one job fails, the others must not: each gets its own transaction."""
+        if not jobs:
+            return
+        try:
+            self._patiently(lambda: self._writer.execute("BEGIN IMMEDIATE"))
+            results = self._results(jobs)
+            if results is not None:
+                self._writer.execute("COMMIT")
+        except Exception as error:
+            self._undo()
+            for _, future in jobs:
+                future.set_exception(error)
+            return
+        if results is None:
+            for job in jobs:
+                self._commit([job])
+            return
+        self._n_commits += 1
+        for (_, future), result in zip(jobs, results, strict=True):
+            future.set_result(result)
+
+    def _results(self, jobs: list[_Job]) -> list[Any] | None:
+        """What the jobs return; None, with the transaction undone, when one of several failed."""
+        try:
+            return [work(self._writer) for work, _ in jobs]
+        except Exception:
+            if len(jobs) == 1:
+                raise
+            self._undo()
+            return None
+
+    def _undo(self) -> None:
+        if self._writer.in_transaction:
+            self._writer.execute("ROLLBACK")
+
+    # The log
+
+    def _tend(self) -> None:
+        """Move committed pages into the file, beside the writer; start the log anew when it grew long."""
+        log = self.path.with_name(self.path.name + "-wal")
+        seen = 0
+        while not self._closed.wait(_TEND_S):
+            try:
+                if self._n_commits != seen:
+                    seen = self._n_commits
+                    _run(self._tender, "PRAGMA wal_checkpoint(PASSIVE)")
+                if self._must_truncate or (log.exists() and log.stat().st_size > _LONG_LOG):
+                    self._must_truncate = not self._attempt("PRAGMA wal_checkpoint(TRUNCATE)") and self._must_truncate
+            except (sqlite3.Error, OSError):
+                continue  # the next write or read meets the same trouble, and says it to somebody
+
+    def _attempt(self, statement: str) -> bool:
+        """Run a statement that needs the file for itself; False when somebody would not let go within 0.5 s."""
+        connection = self._connection()
+        try:
+            connection.execute("PRAGMA busy_timeout=500")
+            return _run(connection, statement)
+        except sqlite3.OperationalError as error:
+            if _code(error) not in _BUSY:
+                raise
+            return False
+        finally:
+            connection.close()
+
+
+def _run(connection: sqlite3.Connection, statement: str) -> bool:
+    """Run to the end; False when a checkpoint reports that it was kept from finishing."""
+    rows = connection.execute(statement).fetchall()
+    return not (rows and rows[0][0] == 1)

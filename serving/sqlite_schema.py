@@ -1,0 +1,74 @@
+"""The tables of the state file, and the check that a file is one."""
+
+import secrets
+import sqlite3
+from typing import Final
+
+from recsys.errors import StoreError
+
+SCHEMA: Final = 1  # in `user_version`
+APPLICATION: Final = 0x5341_4E44  # "SAND", in `application_id`
+
+TABLES: Final = (
+    # One row. `writes` numbers the writes of users, so that no version is ever given twice.
+    """CREATE TABLE meta (
+        one INTEGER PRIMARY KEY CHECK (one = 1), hash_key BLOB NOT NULL, writes INTEGER NOT NULL,
+        committed_at INTEGER NOT NULL,
+        revision INTEGER NOT NULL, newest_raise INTEGER NOT NULL, last_no INTEGER NOT NULL
+    )""",
+    """CREATE TABLE users (
+        user_id TEXT PRIMARY KEY, version INTEGER NOT NULL,
+        person BLOB NOT NULL, counted BLOB NOT NULL, seen BLOB NOT NULL, taste BLOB NOT NULL
+    )""",
+    # `key` is a keyed hash of the id of somebody who was erased.
+    """CREATE TABLE tombstones (
+        key BLOB PRIMARY KEY, version INTEGER NOT NULL, at INTEGER NOT NULL, counted BLOB NOT NULL
+    )""",
+    # One row per page, since a page is written and read whole; `at` is its newest delivery.
+    """CREATE TABLE deliveries (
+        seq INTEGER PRIMARY KEY, user_id TEXT NOT NULL, at INTEGER NOT NULL, packed BLOB NOT NULL
+    )""",
+    "CREATE INDEX deliveries_of_user ON deliveries (user_id)",
+    "CREATE INDEX deliveries_by_age ON deliveries (at)",
+    """CREATE TABLE decisions (
+        seq INTEGER PRIMARY KEY, user_id TEXT NOT NULL, request_id TEXT NOT NULL, at INTEGER NOT NULL,
+        body_hash TEXT NOT NULL, answer BLOB NOT NULL, decision BLOB NOT NULL, UNIQUE (user_id, request_id)
+    )""",
+    "CREATE INDEX decisions_of_request ON decisions (request_id)",
+    "CREATE INDEX decisions_by_age ON decisions (at)",
+    # AUTOINCREMENT: states remember the last `seq` they took in, so none may come again.
+    """CREATE TABLE events (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, user_id TEXT NOT NULL, event_id TEXT NOT NULL,
+        received_at INTEGER NOT NULL, packed BLOB NOT NULL, UNIQUE (user_id, event_id)
+    )""",
+    "CREATE INDEX events_of_user ON events (user_id)",
+    "CREATE INDEX events_by_age ON events (received_at)",
+    """CREATE TABLE clusters (
+        cluster_id TEXT PRIMARY KEY, cluster_no INTEGER NOT NULL UNIQUE, peak_tier INTEGER NOT NULL
+    )""",
+    """CREATE TABLE items (
+        item_no INTEGER PRIMARY KEY, item_id TEXT NOT NULL UNIQUE, cluster_id TEXT NOT NULL, revision INTEGER NOT NULL,
+        peak_tier INTEGER NOT NULL, is_edited INTEGER NOT NULL, packed BLOB NOT NULL
+    )""",
+    "CREATE INDEX items_by_revision ON items (revision)",
+)
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Make the tables in an empty file; check that a file with tables is ours. Raises StoreError."""
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    n_tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if n_tables == 0 and version == 0:
+        for statement in TABLES:
+            connection.execute(statement)
+        connection.execute("INSERT INTO meta VALUES (1, ?, 0, 0, 0, 0, 0)", (secrets.token_bytes(32),))
+        connection.execute(f"PRAGMA application_id={APPLICATION}")
+        connection.execute(f"PRAGMA user_version={SCHEMA}")
+    elif application != APPLICATION:
+        raise StoreError("found tables of another program, expected a state file of Sanad; name another file.")
+    elif version != SCHEMA:
+        raise StoreError(
+            f"found a state file of format {version}, expected {SCHEMA}: another version of Sanad wrote it; "
+            "use that version, or start with a new file."
+        )
