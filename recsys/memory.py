@@ -148,7 +148,8 @@ class MemoryEvents:
                     tables.seq += 1
                     accepted += 1
                     mine[event.event_id] = Logged(tables.seq, at, event)
-            tables.commit(at)
+            if events:
+                tables.commit(at)
         return AppendResult(accepted=accepted, duplicates=len(events) - accepted)
 
     def since(self, user_id: str, seq: int) -> tuple[Logged, ...]:
