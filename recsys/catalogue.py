@@ -266,3 +266,8 @@ def creators_of(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Creator]:
         )
         for row in rows
     }
+
+
+def is_unlearnable(items: Items) -> Mask:
+    """(n,) items from which nothing positive may be learned: R2 and above by any reading ever, or unlabelled."""
+    return ~items.is_labelled | (np.maximum(items.minor_tier, items.peak_tier) >= 2)

@@ -7,7 +7,9 @@ SanadError
 ├── ArtifactError   manifest, checksum or feature order differ       start-up or swap refused, old one stays
 ├── SourceError     one retrieval source unavailable                 degraded[], the page is still served
 ├── StoreError      state or log unavailable                         safe feed; events answered 503
-└── StageError      a stage broke its contract                       fallback page, alert
+├── StageError      a stage broke its contract                       fallback page, alert
+├── Conflict        a request_id was used for another question       409
+└── Gone            a cursor is too old                              410
 """
 
 
@@ -41,3 +43,11 @@ class StoreError(SanadError):
 
 class StageError(SanadError):
     """A pipeline stage broke its contract; the page falls back."""
+
+
+class Conflict(SanadError):
+    """A request_id came back with another body."""
+
+
+class Gone(SanadError):
+    """A cursor has expired."""

@@ -13,6 +13,7 @@ from recsys.locality import Nearness
 from recsys.model import Model
 from recsys.policy.limits import Limits
 from recsys.policy.market import Market
+from recsys.state import Delivery
 from recsys.types import Candidates, Floats, History, Ids, Mask, Viewer
 
 
@@ -87,4 +88,19 @@ def rule_columns(items: Items, nearness: Nearness, market: Market, *, is_minor: 
             "topics": items.topics,
             "is_explorable": items.is_reviewed & (tier == 0),
         },
+    )
+
+
+def counted(items: Items, item_no: int, market: Market, at: Millis, *, is_minor: bool) -> Delivery:
+    """One item as a ledger entry that is no page's: opened elsewhere, so it serves no floor."""
+    tier = int(items.minor_tier[item_no] if is_minor else items.tier[item_no])
+    return Delivery(
+        at=at,
+        item_no=item_no,
+        cluster_no=int(items.cluster_no[item_no]),
+        creator_no=int(items.creator_no[item_no]),
+        tier=tier,
+        family=int(items.family[item_no]) if tier >= 2 else -1,
+        is_s4=bool(items.topics[item_no] & topic_bits([market.hope_topic])),
+        topics=int(items.topics[item_no]),
     )

@@ -1,0 +1,134 @@
+"""
+Events folded into a person's state: pure, in the order of the log, once each. An event can only tighten safety.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from recsys.catalogue import Items, is_unlearnable
+from recsys.clock import Millis
+from recsys.feedback import confidence, learnable, learnables
+from recsys.ledger import deliver, see, server_time, touch
+from recsys.policy.market import Market
+from recsys.query import counted
+from recsys.state import MAX_TASTE, Delivery, Ledger, Taste, UserState
+from recsys.stores import Logged
+from recsys.types import Event, History
+
+OPENS = frozenset({"view", "rewatch", "complete"})
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """The state after the events, and the opens elsewhere in the platform that were counted."""
+
+    state: UserState
+    opens: tuple[Delivery, ...]
+
+
+def fold(state: UserState, logged: Iterable[Logged], *, items: Items, market: Market, is_minor: bool) -> Folded:
+    """Every logged event in order. Events of items that the catalogue does not know change nothing but activity."""
+    opens: list[Delivery] = []
+    for entry in logged:
+        state, opened = _fold_one(state, entry, items, market, is_minor)
+        opens += opened
+    return Folded(state, tuple(opens))
+
+
+def _fold_one(
+    state: UserState, entry: Logged, items: Items, market: Market, is_minor: bool
+) -> tuple[UserState, list[Delivery]]:
+    event = entry.event
+    ledger = touch(state.counted.ledger, entry.received_at, market.session, starts=False)
+    taste = msgspec.structs.replace(_taste(state.taste, event, entry.received_at, items), log_seq=entry.seq)
+    item_no = items.index.get(event.item_id or "")
+    opened: list[Delivery] = []
+    if event.kind in OPENS and item_no is not None:
+        ledger, opened = _open(ledger, state, item_no, entry.received_at, items, market, is_minor)
+    counted_part = msgspec.structs.replace(state.counted, ledger=ledger)
+    return msgspec.structs.replace(state, counted=counted_part, taste=taste), opened
+
+
+def _open(
+    ledger: Ledger, state: UserState, item_no: int, at: Millis, items: Items, market: Market, is_minor: bool
+) -> tuple[Ledger, list[Delivery]]:
+    """What a person opened elsewhere counts as delivered when it is not R0, even above a cap."""
+    cluster = int(items.cluster_no[item_no])
+    is_known = cluster in state.seen.clusters or any(d.cluster_no == cluster for d in ledger.last)
+    delivery = counted(items, item_no, market, server_time(ledger, at), is_minor=is_minor)
+    if is_known or (delivery.tier == 0 and not delivery.is_s4):
+        return ledger, []
+    opened = deliver(ledger, [delivery], delivery.at)
+    return msgspec.structs.replace(opened, session_n=ledger.session_n), [delivery]
+
+
+def _taste(taste: Taste, event: Event, received_at: Millis, items: Items) -> Taste:
+    if event.kind == "undo":
+        return _undone(taste, event.value or "")
+    if event.creator_id is not None:
+        name = {"follow": "followed", "hide_creator": "hidden"}.get(event.kind)
+        return _marked(taste, name, event.creator_id, event.event_id) if name else taste
+    item_no = items.index.get(event.item_id or "")
+    if item_no is None:
+        return taste
+    weight = learnable(confidence(event.kind, event.watch_fraction), bool(is_unlearnable(items)[item_no]))
+    if weight == 0:
+        return taste
+    return msgspec.structs.replace(
+        taste,
+        items=(*taste.items, item_no)[-MAX_TASTE:],
+        weights=(*taste.weights, weight)[-MAX_TASTE:],
+        at=(*taste.at, min(event.at, received_at))[-MAX_TASTE:],
+        event_ids=(*taste.event_ids, event.event_id)[-MAX_TASTE:],
+    )
+
+
+def _marked(taste: Taste, name: str, creator_id: str, event_id: str) -> Taste:
+    marks = tuple(pair for pair in getattr(taste, name) if pair[0] != creator_id)
+    return msgspec.structs.replace(taste, **{name: (*marks, (creator_id, event_id))[-MAX_TASTE:]})
+
+
+def _undone(taste: Taste, event_id: str) -> Taste:
+    """Without what an event did to tastes, follows and mutes. What it did to safety stays."""
+    kept = [n for n, known in enumerate(taste.event_ids) if known != event_id]
+    return msgspec.structs.replace(
+        taste,
+        items=tuple(taste.items[n] for n in kept),
+        weights=tuple(taste.weights[n] for n in kept),
+        at=tuple(taste.at[n] for n in kept),
+        event_ids=tuple(taste.event_ids[n] for n in kept),
+        followed=tuple(pair for pair in taste.followed if pair[1] != event_id),
+        hidden=tuple(pair for pair in taste.hidden if pair[1] != event_id),
+    )
+
+
+def history_of(taste: Taste, trained: History | None, items: Items, n_rows: int) -> History:
+    """
+    What the spaces fold in: the trained history, then what happened since, as artifact rows, oldest first.
+
+    Nothing positive comes from an item that counts as R2 or above now, whatever it was when it was watched.
+    """
+    base = History.empty() if trained is None or taste.is_reset else trained
+    numbers = np.array(taste.items, np.intp)
+    is_new = (items.row[numbers] >= 0) & (np.array(taste.at, np.int64) > base.at.max(initial=0))
+    history = History(
+        np.concatenate([base.items, items.row[numbers[is_new]]]),
+        np.concatenate([base.weights, np.array(taste.weights, np.float32)[is_new]]),
+        np.concatenate([base.at, np.array(taste.at, np.int64)[is_new]]),
+    )
+    risky = np.zeros(n_rows, np.bool_)
+    risky[items.row[is_unlearnable(items) & (items.row >= 0)]] = True
+    return History(history.items, learnables(history.weights, risky[history.items]), history.at)
+
+
+def remember(state: UserState, page: tuple[Delivery, ...], at: Millis, market: Market) -> UserState:
+    """The state after a page is delivered."""
+    ledger = deliver(state.counted.ledger, page, at)
+    return msgspec.structs.replace(
+        state,
+        counted=msgspec.structs.replace(state.counted, ledger=ledger),
+        seen=see(state.seen, [d.cluster_no for d in page], at, market.session.seen_days),
+    )

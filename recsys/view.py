@@ -1,0 +1,55 @@
+"""
+The live catalogue in memory: one frozen table, replaced by a newer one when a page needs a newer revision.
+
+A page reads a person's state and the catalogue's revision together; the view catches up to that revision before
+anything is selected, so a committed takedown binds the next page of every worker.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from threading import Lock
+
+from recsys.catalogue import Creator, Items, apply, empty
+from recsys.locality import Nearness, nearness
+from recsys.policy.market import Market
+from recsys.query import rule_columns
+from recsys.stores import Catalogue
+from recsys.types import Candidates, Viewer
+
+KEPT_PLACES = 256
+
+
+@dataclass(slots=True)
+class View:
+    """The newest table, and what was worked out for kinds of viewers on it."""
+
+    catalogue: Catalogue
+    market: Market
+    creators: Mapping[str, Creator]
+    rows: Mapping[str, int]
+    items: Items = field(default_factory=empty)
+    _lock: Lock = field(default_factory=Lock)
+    _places: dict[tuple[object, ...], tuple[Nearness, Candidates]] = field(default_factory=dict)
+
+    def at_least(self, revision: int) -> Items:
+        """The table at `revision` or later. Raises StoreError when the store does not answer."""
+        if self.items.revision >= revision:
+            return self.items
+        with self._lock:
+            if self.items.revision < revision:
+                delta = self.catalogue.since(self.items.revision)
+                self.items = apply(self.items, delta, market=self.market, creators=self.creators, rows=self.rows)
+                self._places.clear()
+            return self.items
+
+    def of_viewer(self, items: Items, viewer: Viewer, *, is_minor: bool) -> tuple[Nearness, Candidates]:
+        """The nearness of every item to a kind of viewer, and the columns that the rules read."""
+        key = (items.revision, viewer.country, viewer.region, viewer.languages, is_minor)
+        found = self._places.get(key)
+        if found is None:
+            near = nearness(viewer, items, self.market)
+            found = near, rule_columns(items, near, self.market, is_minor=is_minor)
+            if len(self._places) >= KEPT_PLACES:
+                self._places.clear()
+            self._places[key] = found
+        return found
