@@ -1,0 +1,138 @@
+"""A folder of experiment files, read, checked and ready to assign; or every problem in it, in sentences."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+from recsys.clock import from_datetime, to_text
+from recsys.config import load
+from recsys.errors import ConfigError
+from recsys.experiments.compiled import Experiments
+from recsys.experiments.parameters import resolve
+from recsys.experiments.rules import clashes, experiment_problems, registry_problems
+from recsys.experiments.schema import Experiment, Registry
+from recsys.experiments.source import Source, plain
+from recsys.policy.market import Market
+
+REGISTRY: Final = "registry.yaml"
+T = TypeVar("T")
+
+
+def load_experiments(folder: Path, market: Market) -> Experiments:
+    """
+    The experiments of a folder, for a market. An empty folder holds none.
+
+    Raises ConfigError with every problem of every file. Whoever reloads keeps what was loaded last.
+    """
+    paths = _paths(folder)
+    if not paths:
+        return Experiments()
+    registry_path = folder / REGISTRY
+    if registry_path not in paths:
+        raise ConfigError(f"{folder}: found experiments but no {REGISTRY}, expected it beside them")
+    problems: list[str] = []
+    registry = _read(registry_path, Registry, problems)
+    sourced = [
+        (source, experiment)
+        for path in paths
+        if path != registry_path and (read := _read(path, Experiment, problems))
+        for source, experiment in [read]
+    ]
+    if registry:
+        problems += _problems(*registry, sourced, market)
+    if problems or registry is None:
+        raise ConfigError(*problems)
+    rules = registry[1]
+    return Experiments(
+        registry=rules,
+        experiments=tuple(experiment for _, experiment in sourced),
+        parameters={path: resolve(path, each, market) for path, each in rules.parameters.items()},
+        version=_digest(paths),
+    )
+
+
+def _paths(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: found no such folder, expected one with {REGISTRY} and a file per experiment")
+    strange = sorted(path.name for path in folder.glob("*.yml"))
+    if strange:
+        raise ConfigError(f"{folder}: found {', '.join(strange)}, expected names that end in .yaml")
+    return sorted(folder.glob("*.yaml"))
+
+
+def _read(path: Path, schema: type[T], problems: list[str]) -> tuple[Source, T] | None:
+    try:
+        value = load(path, schema)  # first: it knows how to complain about a file that cannot be read
+        return Source(str(path), path.read_text("utf-8")), value
+    except ConfigError as error:
+        problems += error.problems
+        return None
+
+
+def _problems(
+    source: Source, registry: Registry, sourced: list[tuple[Source, Experiment]], market: Market
+) -> Iterator[str]:
+    wrong = list(registry_problems(source, registry, market))
+    yield from wrong
+    if wrong:  # bounds that are wrong themselves would only confuse the experiments' messages
+        return
+    parameters = {path: resolve(path, rules, market) for path, rules in registry.parameters.items()}
+    for each, experiment in sourced:
+        yield from experiment_problems(each, experiment, registry, parameters)
+    yield from clashes(sourced, registry)
+
+
+def _digest(paths: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One experiment, as text for a table."""
+
+    key: str
+    status: str
+    layer: str
+    slice: str
+    ramp: str
+    variants: str
+    changes: str
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What `sanad experiment check` shows: a row per experiment, or the problems."""
+
+    rows: tuple[Row, ...]
+    problems: tuple[str, ...]
+
+
+def check(folder: Path, market: Market) -> Check:
+    """As `load_experiments`, for showing: never raises ConfigError."""
+    try:
+        experiments = load_experiments(folder, market)
+    except ConfigError as error:
+        return Check((), error.problems)
+    return Check(tuple(_row(experiment) for experiment in experiments.experiments), ())
+
+
+def _row(experiment: Experiment) -> Row:
+    changes = [
+        f"{variant.key}: {path} = {plain(value)}"
+        for variant in experiment.variants
+        for path, value in variant.overrides.items()
+    ]
+    return Row(
+        key=experiment.key,
+        status="killed" if experiment.kill_switch else experiment.status,
+        layer=experiment.layer,
+        slice=f"{experiment.slice[0]:.0%} to {experiment.slice[1]:.0%}",
+        ramp=", ".join(f"{step.coverage:.0%} from {to_text(from_datetime(step.at))}" for step in experiment.ramp),
+        variants=", ".join(f"{variant.key} {variant.weight:.0%}" for variant in experiment.variants),
+        changes="; ".join(changes) or "nothing",
+    )

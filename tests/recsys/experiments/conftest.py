@@ -1,0 +1,73 @@
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from recsys.clock import Millis, from_text
+from recsys.experiments.load import load_experiments
+from recsys.policy.market import Market, load_market
+
+ROOT = Path(__file__).parents[3]
+EXAMPLE = "local-boost-ma-2026-11.yaml"
+
+
+@pytest.fixture(scope="session")
+def market() -> Market:
+    return load_market(ROOT / "policies" / "morocco.yaml")
+
+
+@pytest.fixture(scope="session")
+def experiments(market):
+    """Those of the repository: one experiment, running."""
+    return load_experiments(ROOT / "experiments", market)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the repository's experiments, to be changed."""
+    return Path(shutil.copytree(ROOT / "experiments", tmp_path / "experiments"))
+
+
+@pytest.fixture
+def edit(folder: Path) -> Callable[..., Path]:
+    """`edit(file, change)` reads a file as a tree, lets `change` alter it in place, and writes it under `to`."""
+
+    def change_file(name: str, change: Callable[[Any], Any], to: str | None = None) -> Path:
+        yaml = YAML(typ="rt")
+        tree = yaml.load((folder / name).read_text("utf-8"))
+        change(tree)
+        with (folder / (to or name)).open("w", encoding="utf-8") as file:
+            yaml.dump(tree, file)
+        return folder
+
+    return change_file
+
+
+@pytest.fixture
+def another(edit: Callable[..., Path]) -> Callable[..., Path]:
+    """`another(key, **values)` adds an experiment like the example, with top-level values replaced."""
+
+    def add(key: str, **values: Any) -> Path:
+        return edit(EXAMPLE, lambda tree: tree.update({"key": key, "holdout": None, **values}), to=f"{key}.yaml")
+
+    return add
+
+
+@pytest.fixture(scope="session")
+def after_ramp() -> Millis:
+    return from_text("2026-12-02T00:00:00Z")
+
+
+@pytest.fixture(scope="session")
+def adult() -> Mapping[str, Any]:
+    return {
+        "country": "MA",
+        "region": "MA-06",
+        "language": "ary",
+        "effective_age_band": "18+",
+        "loop_level": 0,
+        "surface": "for_you",
+    }
