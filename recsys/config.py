@@ -143,6 +143,8 @@ class _Reader:
             return None
 
     def scalar(self, value: Any, kind: Any, key: str, line: int) -> Any:
+        if kind is Any:
+            return value
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             return float(value)
         is_right = type(value) is kind or (
@@ -150,7 +152,7 @@ class _Reader:
             and not isinstance(value, bool)
             and (kind is not date or type(value) is not datetime)
         )
-        if kind is Any or (is_right and not (kind is float and not math.isfinite(value))):
+        if is_right and not (kind is float and not math.isfinite(value)):
             return kind(value) if kind in (str, int, float) else value
         self.wrong(line, key, value, _NAMES.get(kind, str(kind)))
         return value
