@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
@@ -26,10 +25,13 @@ _Job = tuple[Work[Any], "Future[Any]"]
 
 GROUP: Final = 64  # writes that share a commit
 PATIENCE_S: Final = 5.0  # how long to wait for another process
-_PAUSE_S: Final = 0.0005  # SQLite's own busy handler sleeps up to 100 ms, which starves a writer among busy ones
+_PAUSE_S: Final = 0.0002  # SQLite's own busy handler sleeps up to 100 ms, which starves a writer among busy ones
 _TEND_S: Final = 0.2
+_ATTEMPT_S: Final = 0.5
 _LONG_LOG: Final = 32 * 2**20  # bytes
 _SMALL_FILE: Final = 64 * 2**20  # bytes; rewritten in about a second
+_TRUNCATE: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
+_REWRITE: Final = ("VACUUM", _TRUNCATE)
 _BUSY: Final = ("SQLITE_BUSY", "SQLITE_LOCKED")
 _ADVICE: Final = {
     "SQLITE_BUSY": "another process holds it; stop that process, or wait and ask again",
@@ -63,7 +65,8 @@ class Database:
         self._gate: Final = Lock()
         self._closed: Final = Event()
         self._n_commits = 0
-        self._must_truncate = False
+        self._wiping: Final = Lock()
+        self._pending: tuple[str, ...] = ()  # statements that deleted content still waits for
         with self._in_sentences():
             self._writer: Final = self._prepared(create)
             self._tender: Final = self._connection()
@@ -105,28 +108,26 @@ class Database:
 
     def wipe(self) -> bool:
         """
-        Make deleted content unreadable in the files; False when that must wait.
+        Make deleted content unreadable in the files; False when that must wait for somebody, and is tried again soon.
 
         `secure_delete` overwrites what is deleted, but a page that SQLite split earlier may hold a stale copy: only
         rewriting the file removes those. A file above 64 MB is left to `compact`, because rewriting it takes long.
         """
-        self._must_truncate = True
-        try:
-            is_rewritten = self.path.stat().st_size <= _SMALL_FILE and self._attempt("VACUUM")
-            self._must_truncate = not self._attempt("PRAGMA wal_checkpoint(TRUNCATE)")
-        except (sqlite3.Error, OSError):
-            return False  # what was deleted stays deleted; the checkpoint thread tries again
-        return is_rewritten and not self._must_truncate
+        with self._wiping, suppress(sqlite3.Error, OSError):  # what was deleted stays deleted all the same
+            self._pending = _REWRITE
+            if self.path.stat().st_size > _SMALL_FILE:
+                self._pending = _REWRITE[1:]
+            return self._catch_up()
+        return False
 
     def compact(self) -> None:
         """Rewrite the file whole, without deleted content. Writers wait meanwhile. Raises StoreError."""
-        with self._in_sentences():
-            for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
-                connection = self._connection()
-                try:
-                    self._patiently(partial(_run, connection, statement))
-                finally:
-                    connection.close()
+        until = time.monotonic() + self._patience_s
+        with self._wiping, self._in_sentences():
+            self._pending = _REWRITE
+            while not self._catch_up():
+                if time.monotonic() > until:
+                    raise StoreError(f"{self.path} is in use and was not rewritten whole; ask again in a quiet hour.")
 
     def close(self) -> None:
         """Finish what is queued, refuse what comes later, and close the file."""
@@ -264,17 +265,30 @@ class Database:
                 if self._n_commits != seen:
                     seen = self._n_commits
                     _run(self._tender, "PRAGMA wal_checkpoint(PASSIVE)")
-                if self._must_truncate or (log.exists() and log.stat().st_size > _LONG_LOG):
-                    self._must_truncate = not self._attempt("PRAGMA wal_checkpoint(TRUNCATE)") and self._must_truncate
+                with self._wiping:
+                    self._catch_up()
+                if log.exists() and log.stat().st_size > _LONG_LOG:
+                    self._attempt(_TRUNCATE)
             except (sqlite3.Error, OSError):
                 continue  # the next write or read meets the same trouble, and says it to somebody
 
+    def _catch_up(self) -> bool:
+        """Do what is pending, in order; False when something is left."""
+        while self._pending and self._attempt(self._pending[0]):
+            self._pending = self._pending[1:]
+        return not self._pending
+
     def _attempt(self, statement: str) -> bool:
-        """Run a statement that needs the file for itself; False when somebody would not let go within 0.5 s."""
+        """Run a statement that needs the file for itself; False when somebody does not let go of it in time."""
         connection = self._connection()
+        until = time.monotonic() + _ATTEMPT_S
         try:
-            connection.execute("PRAGMA busy_timeout=500")
-            return _run(connection, statement)
+            connection.execute(f"PRAGMA busy_timeout={round(_ATTEMPT_S * 1_000)}")
+            while not _run(connection, statement):  # at once, without waiting, when another checkpoint is running
+                if time.monotonic() > until:
+                    return False
+                time.sleep(_PAUSE_S)
+            return True
         except sqlite3.OperationalError as error:
             if _code(error) not in _BUSY:
                 raise

@@ -3,6 +3,7 @@
 import multiprocessing
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -245,7 +246,11 @@ def test_a_damaged_file_is_said_in_a_sentence(tmp_path: Path) -> None:
     content[4_096:] = b"\xff" * (len(content) - 4_096)
     path.write_bytes(content)
     with pytest.raises(StoreError, match="damaged"):
-        SqliteStore(path).users.read("u1")
+        store = SqliteStore(path)
+        try:
+            store.users.read("u1")
+        finally:
+            store.close()
 
 
 # Erasure
@@ -274,6 +279,25 @@ def test_after_an_erasure_no_byte_of_the_person_is_in_the_files(tmp_path: Path) 
         assert user.encode() not in everything(path)
     assert all(user.encode() not in everything(path) for user in users[::3])
     assert all(len(store.events.since(user, 0)) == 6 for user in users[1::3])
+    store.close()
+
+
+def test_an_erasure_waits_for_no_reader_and_its_bytes_go_when_the_reader_does(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    store = SqliteStore(path, patience_s=0.2)
+    store.users.write_if("somebody", counted(1), 0, record("somebody", "r", NOW, 1))
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM users").fetchall()
+    assert store.users.erase("somebody", NOW, None)["users"] == 1
+    assert b"somebody" in everything(path)
+    with pytest.raises(StoreError, match="in use"):
+        store.compact()
+    reader.close()
+    until = time.monotonic() + 10
+    while b"somebody" in everything(path):
+        assert time.monotonic() < until
+        time.sleep(0.05)
     store.close()
 
 
