@@ -152,11 +152,11 @@ def _events(data: Dataset, users: pl.DataFrame, items: pl.DataFrame, before: Mil
     events = data.events if before is None else data.events.filter(pl.col("at") < before)
     taken_back = events.filter(pl.col("kind") == "undo").select("user_id", event_id="value").collect(engine="streaming")
     if taken_back.height:
-        events = events.join(taken_back.lazy(), on=["user_id", "event_id"], how="anti")
-    rows = (
+        events = events.join(taken_back.lazy(), on=["user_id", "event_id"], how="anti", maintain_order="left")
+    rows = (  # in the order of the file: sums of float32 depend on it, and so would two fits of one seed
         events.filter(pl.col("item_id").is_not_null())
-        .join(users.lazy().select("user_id").with_row_index("user"), on="user_id")
-        .join(items.lazy().select("item_id").with_row_index("item"), on="item_id")
+        .join(users.lazy().select("user_id").with_row_index("user"), on="user_id", maintain_order="left")
+        .join(items.lazy().select("item_id").with_row_index("item"), on="item_id", maintain_order="left")
         .select(
             pl.col("user", "item").cast(pl.Int32),
             kind=pl.col("kind").cast(pl.Enum(EVENT_KINDS)).to_physical().cast(pl.UInt8),
