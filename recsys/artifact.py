@@ -139,14 +139,15 @@ def save_artifact(folder: Path, contents: Contents, manifest: Manifest) -> Manif
         settings = _write_contents(beside, contents)
         files = {path.name: _sha256(path) for path in sorted(beside.iterdir())}
         whole = msgspec.structs.replace(manifest, settings=settings, files=files, spaces=tuple(contents.spaces))
-        (beside / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(whole), indent=1))
+        written = msgspec.json.format(msgspec.json.encode(whole), indent=1)
+        (beside / MANIFEST).write_bytes(written)
         for path in beside.iterdir():
             _to_disk(path)
         _to_disk(beside)
         _rename(beside, folder)
     finally:  # also on Ctrl-C
         shutil.rmtree(beside, ignore_errors=True)
-    return whole
+    return msgspec.json.decode(written, type=Manifest)  # as a reader gets it: lists where tuples were
 
 
 def load_artifact(folder: Path) -> Artifact:

@@ -22,9 +22,9 @@ from recsys.types import Floats, History
 class ALSParams:
     """Size of the space, strength of regularisation, weight of an event against no event, passes, threads (0 = all)."""
 
-    embedding_size: int = 64
+    embedding_size: int = 128
     reg: float = 10.0
-    alpha: float = 10.0
+    alpha: float = 40.0
     epochs: int = 15
     threads: int = 1
 

@@ -1,0 +1,180 @@
+"""Laws of training, from files to an artifact, with every real part."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from recsys.artifact import load_artifact
+from recsys.clock import DAY, Millis, from_text, to_text
+from recsys.errors import ConfigError, DataError
+from recsys.models.als import ALSParams
+from recsys.models.text import TextParams
+from training.encoder import EncoderParams
+from training.fingerprint import fingerprint
+from training.tables import write_dataset
+from training.train import Trained, TrainParams, run
+
+NOW: Millis = from_text("2026-11-20T00:00:00Z")
+N_ITEMS, N_USERS = 24, 12
+PARAMS = TrainParams(
+    holdout_days=2,
+    als=ALSParams(embedding_size=4, epochs=3),
+    text=TextParams(min_language_items=5),
+    encoder=EncoderParams(model="use", threads=1),
+)
+
+
+def write(folder: Path, *, tier: str | None = "R0", titles: bool = True, more: int = 0) -> Path:
+    """24 items of two creators; on each of 10 days every person likes one item; the last two days are held out."""
+    n = N_ITEMS + more
+    ids = [f"v{i}" for i in range(n)]
+    write_dataset(
+        folder,
+        creators=pl.DataFrame({"creator_id": ["near", "far"], "country": ["MA", "FR"]}),
+        items=pl.DataFrame(
+            {
+                "item_id": ids,
+                "creator_id": ["near", "far"] * (n // 2) + ["near"] * (n % 2),
+                "published_at": [NOW - 30 * DAY] * n,
+                "title": [f"sleeping well, part {i}" if titles else f"item {i_}" for i, i_ in enumerate(ids)],
+                "language": ["en"] * n,
+                "topics": [["S3"]] * n,
+                "risk_tier": [tier] * n,
+                "risk_source": ["partner" if tier else None] * n,
+            },
+            schema_overrides={"risk_tier": pl.String, "risk_source": pl.String},
+        ),
+        users=pl.DataFrame({"user_id": [f"u{u}" for u in range(N_USERS)], "country": ["MA"] * N_USERS}),
+        events=pl.DataFrame(
+            [
+                {
+                    "event_id": f"e{day}-{u}",
+                    "user_id": f"u{u}",
+                    "kind": "like",
+                    "at": NOW - (10 - day) * DAY + u,
+                    "item_id": f"v{(u % 2) + 2 * ((day + u) % 11)}",
+                }
+                for day in range(10)
+                for u in range(N_USERS)
+            ]
+        ),
+    )
+    return folder
+
+
+def train(tmp_path: Path, name: str = "model", params: TrainParams = PARAMS, data: str = "data") -> Trained:
+    return run(tmp_path / data, tmp_path / name, params, NOW, cache=tmp_path / "cache")
+
+
+def test_an_artifact_holds_what_the_data_says(tmp_path: Path) -> None:
+    write(tmp_path / "data")
+    trained = train(tmp_path)
+    loaded = load_artifact(tmp_path / "model")
+    assert loaded.manifest == trained.manifest
+    assert loaded.items["item_id"].to_list() == [f"v{i}" for i in range(N_ITEMS)]
+    assert loaded.items["cluster_id"].n_unique() == N_ITEMS
+    assert list(loaded.spaces) == ["cf", "text"]
+    assert loaded.manifest.risk_source == "labelled"
+    assert loaded.manifest.counts["texts_encoded"] == N_ITEMS
+    assert loaded.manifest.data_fingerprint == fingerprint(tmp_path / "data")
+    assert len(loaded.safe_feed) == N_ITEMS
+    assert {int(i[1:]) % 2 for i in loaded.safe_feed[:12]} == {0}  # the local creator first
+    assert loaded.popularity.markets == ("MA",)
+
+
+def test_the_held_out_days_are_named_and_nothing_is_learned_from_them(tmp_path: Path) -> None:
+    write(tmp_path / "data")
+    train(tmp_path)
+    loaded = load_artifact(tmp_path / "model")
+    cutoff = NOW - DAY + N_USERS - 1 + 1 - 2 * DAY  # two days before just after the last event
+    assert loaded.manifest.cutoff == to_text(cutoff)
+    assert all(history.at.max() < cutoff for history in loaded.histories.values())
+    assert loaded.manifest.counts["events_learned_from"] < loaded.manifest.counts["events"] == 120
+
+
+def test_holding_out_nothing_learns_from_everything(tmp_path: Path) -> None:
+    write(tmp_path / "data")
+    train(tmp_path, params=TrainParams(holdout_days=0, als=PARAMS.als, encoder=None))
+    loaded = load_artifact(tmp_path / "model")
+    assert loaded.manifest.cutoff is None
+    assert loaded.manifest.counts["events_learned_from"] == 120
+
+
+def test_refits_of_a_seed_are_equal_to_the_last_byte(tmp_path: Path) -> None:
+    write(tmp_path / "data")
+    first, again = train(tmp_path, "a").manifest, train(tmp_path, "b").manifest
+    assert first.files == again.files
+    assert again.counts["texts_encoded"] == 0
+
+
+def test_two_more_items_encode_two_more_texts(tmp_path: Path) -> None:
+    write(tmp_path / "data")
+    train(tmp_path)
+    write(tmp_path / "more", more=2)
+    counts = train(tmp_path, data="more").manifest.counts
+    assert (counts["texts_encoded"], counts["texts_reused"]) == (2, N_ITEMS)
+
+
+def test_titles_that_are_only_ids_make_no_text_space_and_load_no_encoder(tmp_path: Path) -> None:
+    write(tmp_path / "data", titles=False)
+    manifest = train(tmp_path).manifest
+    assert manifest.spaces == ("cf",)
+    assert manifest.encoder is None
+
+
+def test_assumed_tiers_are_said_in_the_manifest_and_make_no_safe_feed(tmp_path: Path) -> None:
+    write(tmp_path / "data", tier=None)
+    with pytest.raises(DataError, match="--assume-tier R0"):
+        train(tmp_path)
+    assert not (tmp_path / "model").exists()
+    manifest = train(tmp_path, params=TrainParams(assume_tier="R0", als=PARAMS.als, encoder=None)).manifest
+    assert manifest.risk_source == "assumed"
+    assert load_artifact(tmp_path / "model").safe_feed == ()
+
+
+def test_risky_items_teach_nothing(tmp_path: Path) -> None:
+    write(tmp_path / "data", tier="R2")
+    train(tmp_path)
+    loaded = load_artifact(tmp_path / "model")
+    assert not np.any(loaded.spaces["cf"].item_vectors)
+    assert not np.any(loaded.popularity.scores)
+    assert all(len(history) == 0 for history in loaded.histories.values())
+
+
+def test_data_without_one_event_still_makes_an_artifact(tmp_path: Path) -> None:
+    write(tmp_path / "data")
+    events = pl.read_parquet(tmp_path / "data" / "events.parquet").clear()
+    write_dataset(tmp_path / "data", events=events)
+    assert train(tmp_path).manifest.cutoff is None
+    assert not np.any(load_artifact(tmp_path / "model").popularity.scores)
+
+
+def test_bad_parameters_are_all_reported_at_once_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        train(tmp_path, params=TrainParams(holdout_days=-1, als=ALSParams(reg=0)))
+    assert len(error.value.problems) == 2
+
+
+def test_every_step_reports_progress(tmp_path: Path) -> None:
+    write(tmp_path / "data")
+    seen: set[str] = set()
+    run(
+        tmp_path / "data",
+        tmp_path / "model",
+        PARAMS,
+        NOW,
+        cache=tmp_path / "cache",
+        on_progress=lambda stage, done, total: seen.add(stage),
+    )
+    assert {"validate", "interactions", "als", "encode", "save"} <= seen
+
+
+def test_the_fingerprint_of_data_changes_with_any_byte_or_name_and_not_with_hidden_files(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x", "utf-8")
+    first = fingerprint(tmp_path)
+    (tmp_path / ".half.tmp").write_text("x", "utf-8")
+    assert fingerprint(tmp_path) == first
+    (tmp_path / "a.csv").rename(tmp_path / "b.csv")
+    assert fingerprint(tmp_path) != first

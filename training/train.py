@@ -1,0 +1,238 @@
+"""
+Training, one straight line: clean, hold out the last days, count interactions, fit, index, save.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from recsys.artifact import FORMAT, Contents, Histories, Manifest, row_numbers, save_artifact
+from recsys.clock import DAY, Millis, to_text
+from recsys.clusters import cluster_id
+from recsys.errors import ConfigError
+from recsys.models import als, popularity, text
+from recsys.models.als import ALSParams
+from recsys.models.popularity import Popularity, PopularityParams
+from recsys.models.text import TextParams, TextSpace
+from recsys.progress import Progress, quiet
+from recsys.types import History, Space
+from training.embeddings import Embedded, embed
+from training.encoder import EncoderParams, cache_folder, make_encoder
+from training.fingerprint import fingerprint
+from training.interactions import UNKNOWN_MARKET, Interactions, build_interactions
+from training.safe_feed import safe_feed
+from training.tables import Dataset
+from training.validate import MAX_BAD_SHARE, Report, clean
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainParams:
+    """
+    `holdout_days`: the last days of events are kept out and judged by `sanad eval`; 0 = learn from everything.
+    `holdout_from`: the instant itself instead, for sets with a published split.
+    `encoder` None = no text space (as when titles are missing or only ids). `market` leads the safe feed.
+    `assume_tier`: see `training.validate.clean`.
+    """
+
+    holdout_days: float = 3.0
+    holdout_from: Millis | None = None
+    seed: int = 0
+    market: str = "MA"
+    assume_tier: str | None = None
+    max_bad_share: float = MAX_BAD_SHARE
+    als: ALSParams = field(default_factory=ALSParams)
+    text: TextParams = field(default_factory=TextParams)
+    popularity: PopularityParams = field(default_factory=PopularityParams)
+    encoder: EncoderParams | None = field(default_factory=EncoderParams)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What a run did: the manifest as saved, the report on the data, and the seconds of each step."""
+
+    manifest: Manifest
+    report: Report
+    seconds: dict[str, float]
+
+
+def run(
+    data: Path,
+    out: Path,
+    params: TrainParams,
+    at: Millis,
+    *,
+    cache: Path | None = None,
+    rejected: Path | None = None,
+    on_progress: Progress = quiet,
+) -> Trained:
+    """
+    Fits an artifact from the dataset folder `data` and writes it to `out`.
+
+    `at` is the present; `cache` keeps encoder and vectors (None = `cache_folder()`); `rejected` receives unusable rows.
+    Raises: DataError, ConfigError or ArtifactError; then nothing is written to `out`.
+    """
+    _check(params)
+    watch = _Stopwatch(perf_counter, {})
+    rng = np.random.default_rng(params.seed)
+    dataset, report = clean(
+        data,
+        at=at,
+        rejected=rejected,
+        max_bad_share=params.max_bad_share,
+        assume_tier=params.assume_tier,
+        on_progress=on_progress,
+    )
+    items, creators, users = _catalogue(dataset)
+    data_fingerprint = fingerprint(data)
+    watch.lap("read and validate")
+    cutoff = params.holdout_from or _cutoff(dataset, params.holdout_days)
+    seen = build_interactions(dataset, before=cutoff, on_progress=on_progress)
+    watch.lap("interactions")
+    factors = als.fit(seen.positives, params.als, rng, negatives=seen.negatives, on_progress=on_progress)
+    watch.lap("als")
+    markets = [None if name == UNKNOWN_MARKET else name for name in seen.markets]
+    popular = popularity.fit(seen.market_positives, markets, params.popularity)
+    watch.lap("popularity")
+    words, encoder = _text(items, params, cache or cache_folder(), on_progress)
+    watch.lap("text")
+    spaces: dict[str, Space] = {"cf": factors} | ({"text": words[0]} if words else {})
+    contents = _contents(items, creators, users, spaces, popular, seen, params.market)
+    manifest = Manifest(
+        format=FORMAT,
+        created_at=to_text(at),
+        data_fingerprint=data_fingerprint,
+        config=asdict(params),
+        cutoff=None if cutoff is None else to_text(cutoff),
+        risk_source="assumed" if params.assume_tier else "labelled",
+        counts=_counts(contents, seen, report, words[1] if words else None),
+        features=(),
+        spaces=tuple(spaces),
+        encoder=encoder,
+        metrics={},
+        settings={},
+    )
+    on_progress("save", 0, None)
+    saved = save_artifact(out, contents, manifest)
+    watch.lap("index and save")
+    return Trained(manifest=saved, report=report, seconds=watch.seconds)
+
+
+@dataclass(slots=True)
+class _Stopwatch:
+    """Seconds between laps, by name. It only measures: nothing depends on it."""
+
+    clock: Callable[[], float]
+    seconds: dict[str, float]
+    _last: float = -1.0
+
+    def __post_init__(self) -> None:
+        self._last = self.clock()
+
+    def lap(self, name: str) -> None:
+        now = self.clock()
+        self.seconds[name] = now - self._last
+        self._last = now
+
+
+def _check(params: TrainParams) -> None:
+    wrong = {
+        "holdout days": (params.holdout_days, params.holdout_days >= 0, "0 or more"),
+        "embedding size": (params.als.embedding_size, params.als.embedding_size >= 1, "1 or more"),
+        "reg": (params.als.reg, params.als.reg > 0, "above 0"),
+        "alpha": (params.als.alpha, params.als.alpha > 0, "above 0"),
+        "epochs": (params.als.epochs, params.als.epochs >= 1, "1 or more"),
+    }
+    problems = [
+        f"found {name} {value}, expected {expected}; correct it"
+        for name, (value, is_fine, expected) in wrong.items()
+        if not is_fine
+    ]
+    if problems:
+        raise ConfigError(*problems)
+
+
+def _catalogue(dataset: Dataset) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Items with their near-duplicate cluster, creators, users."""
+    items = dataset.items.collect(engine="streaming")
+    clusters = [cluster_id(*row) for row in items.select("item_id", "title", "text").iter_rows()]
+    with_clusters = items.with_columns(pl.Series("cluster_id", clusters, pl.String))
+    return (
+        with_clusters,
+        dataset.creators.collect(engine="streaming"),
+        dataset.users.collect(engine="streaming"),
+    )
+
+
+def _cutoff(dataset: Dataset, holdout_days: float) -> Millis | None:
+    """The instant that many days before just after the last event; None when nothing is held out."""
+    last: Millis | None = dataset.events.select(pl.col("at").max()).collect(engine="streaming").item()
+    if holdout_days == 0 or last is None:
+        return None
+    return last + 1 - round(holdout_days * DAY)
+
+
+def _text(
+    items: pl.DataFrame, params: TrainParams, cache: Path, on_progress: Progress
+) -> tuple[tuple[TextSpace, Embedded] | None, str | None]:
+    """The text space and what encoding it took, with the encoder's fingerprint; None when nothing is said."""
+    said = [_said(*row) for row in items.select("item_id", "title", "text").iter_rows()]
+    if params.encoder is None or not any(said):
+        return None, None
+    encoder = make_encoder(params.encoder, cache)
+    embedded = embed(said, encoder, cache, on_progress=on_progress)
+    languages = items.select(pl.coalesce("dialect", "language")).to_series().to_list()
+    return (text.fit(embedded.vectors, languages, params.text), embedded), encoder.fingerprint
+
+
+def _said(item_id: str, title: str, more: str | None) -> str:
+    """What an item says, for the encoder; a title that is only the id says nothing."""
+    placeholders = ("", item_id, f"item {item_id}")  # the last is what importers write where no title is published
+    return "\n".join(part for part in (title.strip(), (more or "").strip()) if part not in placeholders)
+
+
+def _contents(
+    items: pl.DataFrame,
+    creators: pl.DataFrame,
+    users: pl.DataFrame,
+    spaces: dict[str, Space],
+    popular: Popularity,
+    seen: Interactions,
+    market: str,
+) -> Contents:
+    flat = seen.histories
+    return Contents(
+        items=items,
+        creators=creators,
+        users=users,
+        spaces=spaces,
+        popularity=popular,
+        histories=Histories(
+            rows=row_numbers(seen.user_ids),
+            indptr=flat.indptr,
+            flat=History(flat.items, flat.weights, flat.at),
+        ),
+        safe_feed=safe_feed(items, creators, pl.Series(popular.of(market)), market),
+    )
+
+
+def _counts(contents: Contents, seen: Interactions, report: Report, embedded: Embedded | None) -> dict[str, int]:
+    counts: dict[str, Any] = {
+        "items": len(contents.items),
+        "creators": len(contents.creators),
+        "users": len(contents.users),
+        "people": len(seen.user_ids),
+        "events": report.tables["events"].n_accepted,
+        "events_learned_from": seen.n_events,
+        "positive_pairs": seen.positives.nnz,
+        "negative_pairs": seen.negatives.nnz,
+        "unlabelled_items": report.n_unlabelled,
+        "safe_feed": len(contents.safe_feed),
+    }
+    if embedded:
+        counts |= {"texts_encoded": embedded.n_encoded, "texts_reused": embedded.n_reused}
+    return {name: int(count) for name, count in counts.items()}
