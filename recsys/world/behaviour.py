@@ -1,0 +1,137 @@
+"""
+How the people of the demo world react to a video: one public function, shared by the log and by simulators.
+
+The logit of watching is a plain sum, so that each part can be switched off and its effect be known:
+taste for the topic and style, the video's quality, the language, the locality (times the person's affinity), and
+distress, which pulls towards R2 content and away from nothing else. Nothing here is fitted to data.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.columns import LANGUAGES
+from recsys.world.model import N_SUPPORTIVE, Flags, Reals, Truth, Whole
+
+BASE: Final = -0.35
+TASTE: Final = 0.55
+STYLE: Final = 0.45
+QUALITY: Final = 0.5
+NOT_UNDERSTOOD: Final = -2.2
+FIRST_LANGUAGE: Final = 0.35
+R1_PULL: Final = 1.0  # times the person's distress
+R1_AVERSION: Final = 0.4  # times (1 - distress)
+R2_PULL: Final = 2.6
+R2_AVERSION: Final = 1.4
+NOISE: Final = 0.6  # standard deviation of what nothing here explains
+STEEPNESS: Final = 1.6
+ENDS_WATCHED: Final = 0.8  # a raw fraction above this is a video watched to the end
+
+SAME_REGION: Final = 1.0
+SAME_COUNTRY: Final = 0.6
+SPEAKS_LIKE_HOME: Final = 0.3  # made abroad, in Darija or Amazigh
+
+_HOME_LANGUAGES: Final = np.array([code.startswith(("ary", "zgh")) for code in LANGUAGES])
+_STEM: Final = np.unique([code.split("-")[0] for code in LANGUAGES], return_inverse=True)[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Reactions:
+    """What n people did with n videos; every array is (n,). `watch_fraction` is in [0, 1], the rest true or false."""
+
+    watch_fraction: Reals
+    completed: Flags
+    rewatched: Flags
+    liked: Flags
+    shared: Flags
+    commented: Flags
+    saved: Flags
+    helped: Flags
+    not_interested: Flags
+    too_much: Flags
+    reported: Flags
+    followed: Flags
+
+
+def locality(truth: Truth, persons: NDArray[np.integer], items: NDArray[np.integer]) -> Reals:
+    """(n,) how near each video is to each person: 1 same region, 0.6 same country, 0.3 the language only, else 0."""
+    things = truth.items
+    is_near = things.is_moroccan[items]
+    same_region = is_near & (things.region[items] == truth.people.home_region[persons])
+    speaks = _HOME_LANGUAGES[things.language[items]]
+    return np.where(same_region, SAME_REGION, np.where(is_near, SAME_COUNTRY, np.where(speaks, SPEAKS_LIKE_HOME, 0.0)))
+
+
+def _taste(truth: Truth, persons: Whole, items: Whole) -> Reals:
+    people, things = truth.people, truth.items
+    first, second = things.topic[items], things.second_topic[items]
+    main = people.taste[persons, first]
+    both = (main + people.taste[persons, second]) / 2
+    style = np.einsum("ij,ij->i", people.style[persons], things.style[items]) / np.sqrt(people.style.shape[1])
+    return np.asarray(TASTE * np.where(second >= 0, both, main) + STYLE * style)
+
+
+def _language(truth: Truth, persons: Whole, items: Whole) -> Reals:
+    """Not understood costs a lot; the first language, in any script, helps a little."""
+    spoken = truth.items.language[items]
+    is_first = _STEM[spoken] == _STEM[truth.people.first_language[persons]]
+    known = truth.people.understands[persons, spoken]
+    return np.where(known, np.where(is_first, FIRST_LANGUAGE, 0.0), NOT_UNDERSTOOD)
+
+
+def _distress(truth: Truth, persons: Whole, items: Whole) -> Reals:
+    distress, tier = truth.people.distress[persons], truth.items.tier[items]
+    heavy = R1_PULL * distress - R1_AVERSION * (1 - distress)
+    risky = R2_PULL * distress - R2_AVERSION * (1 - distress)
+    return np.where(tier >= 2, risky, np.where(tier == 1, heavy, 0.0))
+
+
+def inclination(truth: Truth, persons: NDArray[np.integer], items: NDArray[np.integer]) -> Reals:
+    """(n,) the logit of watching, without noise: what a perfect predictor of engagement would know."""
+    person: Whole = np.asarray(persons, np.int64)
+    item: Whole = np.asarray(items, np.int64)
+    near = truth.people.local_affinity[person] * locality(truth, person, item)
+    own = BASE + QUALITY * truth.items.quality[item] + _taste(truth, person, item)
+    return np.asarray(own + near + _language(truth, person, item) + _distress(truth, person, item))
+
+
+def behave(
+    truth: Truth,
+    persons: int | NDArray[np.integer],
+    items: NDArray[np.integer],
+    rng: np.random.Generator,
+) -> Reactions:
+    """
+    How the people react, each to one video and independently of the others.
+
+    Shapes: items (n,) rows of the items table; persons (n,) rows of the users table, or one row for all.
+    """
+    item: Whole = np.asarray(items, np.int64)
+    person: Whole = np.broadcast_to(np.asarray(persons, np.int64), item.shape)
+    logit = inclination(truth, person, item) + rng.normal(0, NOISE, len(item))
+    watched = np.minimum(1 / (1 + np.exp(-STEEPNESS * logit)) / ENDS_WATCHED, 1.0)
+    return _reactions(truth, person, item, watched, rng.random((10, len(item))))
+
+
+def _reactions(truth: Truth, persons: Whole, items: Whole, watched: Reals, draws: Reals) -> Reactions:
+    """What follows from having watched so much; `draws` (10, n) uniform."""
+    distress, tier = truth.people.distress[persons], truth.items.tier[items]
+    is_risky, is_heavy = tier >= 2, tier >= 1
+    is_supportive = (truth.items.topic[items] < N_SUPPORTIVE) & ~is_risky
+    completed = watched >= 1.0
+    return Reactions(
+        watch_fraction=watched,
+        completed=completed,
+        rewatched=completed & (draws[0] < 0.06 + 0.15 * distress * is_risky),
+        liked=draws[1] < 0.28 * watched**2 * np.where(is_risky, 0.5, 1.0),
+        shared=draws[2] < 0.03 * watched,
+        commented=draws[3] < 0.012 * watched,
+        saved=draws[4] < 0.03 * watched * (1 + is_supportive),
+        helped=is_supportive & (draws[5] < 0.2 * watched * (0.6 + 0.8 * distress)),
+        not_interested=(watched < 0.2) & (draws[6] < 0.04 + 0.06 * is_risky),
+        too_much=is_heavy & (draws[7] < np.where(is_risky, 0.02 + 0.03 * distress, 0.01)),
+        reported=is_risky & (draws[8] < 0.006),
+        followed=completed & (draws[9] < 0.035),
+    )

@@ -1,0 +1,30 @@
+"""`generate`: parameters in, a whole synthetic market out."""
+
+import numpy as np
+
+from recsys.progress import Progress, quiet
+from recsys.world.catalogue import make_items
+from recsys.world.log import make_events
+from recsys.world.makers import make_creators
+from recsys.world.model import Truth, World
+from recsys.world.params import WorldParams
+from recsys.world.people import make_people
+
+
+def generate(params: WorldParams, on_progress: Progress = quiet) -> World:
+    """
+    The world of these parameters: the same parameters give the same world on every run.
+
+    Each part has its own random stream, so that changing `local_affinity` changes behaviour and the log but not a
+    single creator, video or person.
+    """
+    seeds = [np.random.default_rng([params.seed, part]) for part in range(4)]
+    on_progress("creators", 0, params.n_creators)
+    creators, makers = make_creators(params, seeds[0])
+    on_progress("videos", 0, params.n_items)
+    items, things = make_items(params, creators, makers, seeds[1])
+    on_progress("people", 0, params.n_users)
+    users, people = make_people(params, seeds[2])
+    truth = Truth(people=people, items=things)
+    events = make_events(params, (creators, items, users), truth, seeds[3], on_progress)
+    return World(params=params, creators=creators, items=items, users=users, events=events, truth=truth)

@@ -1,0 +1,236 @@
+"""The videos of the demo world: topics, tiers, near-duplicates, labels and words."""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from recsys.clock import DAY, HOUR
+from recsys.columns import FAMILIES, ITEMS, LANGUAGES, TIERS, TOPICS
+from recsys.world.makers import Makers
+from recsys.world.model import N_SUPPORTIVE, TRUE_TOPICS, Things, Whole, frame
+from recsys.world.morocco import COUNTRY, LANGUAGE_SCRIPTS
+from recsys.world.params import WorldParams
+from recsys.world.people import STYLE_SIZE
+from recsys.world.titles import N_DRAWS, Wording, caption_of, city_name, distinct, edited, title_of
+
+TIER_SHARES: Final = (0.785, 0.085, 0.11, 0.015, 0.005)  # R0 to R4
+AGE_DAYS: Final = 120  # the oldest video
+NEW_SHARE: Final = 0.02  # published in the last two days, beside those that fall there anyway
+
+_RISK_BY_KIND: Final = (0.15, 0.1, 0.7, 1.0)  # professional, organisation, peer, creator: who makes heavy content
+_SUPPORTIVE_BY_KIND: Final = (0.9, 0.9, 0.65, 0.3)  # chance that an R0 video is on a supportive topic
+_TOPIC_WEIGHTS: Final = np.array(
+    (
+        (2, 4, 3, 0.6, 1.5, 1.5, 0.8, 1.5, 1, 0.6, 0, 1),  # professional
+        (3, 2, 1.5, 1, 2, 1.5, 1, 1, 1, 1, 0, 1.5),  # organisation
+        (1.5, 0.5, 1.5, 2.5, 2, 1, 2, 1.5, 1, 1.5, 0, 1),  # peer
+        (0.7, 0.4, 1.5, 1, 1, 1, 1.5, 2, 1.5, 2.5, 0, 1),  # creator
+    )
+)
+"""How often each kind of creator speaks of S1 to S12 in an R0 video; grief (S11) is R1 always."""
+
+_HEAVY_TOPICS: Final = ("S11", "S11", "S4", "S5", "S2", "S12")
+_RISKY_TOPICS: Final = {
+    "despair": ("S7", "S11", "music"),
+    "body": ("S10", "cooking", "city"),
+    "aggression": ("comedy", "football"),
+    "self_diagnosis": ("S2", "S3"),
+}
+"""Family -> what such a video looks like it is about: risk hides next to harmless topics."""
+_FAMILY_SHARES: Final = {"despair": 0.4, "body": 0.22, "aggression": 0.2, "self_diagnosis": 0.18}
+_DIALECTS: Final = {"EG": "arz", "SA": "ars", "AE": "afb"}
+_AMAZIGH_DIALECTS: Final = {"MA-01": "rif", "MA-02": "rif", "MA-09": "shi", "MA-10": "shi", "MA-07": "shi"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Draft:
+    """The catalogue before its words: the truth, who made each video and when."""
+
+    things: Things
+    maker: Whole
+    published_at: Whole
+
+
+def _tiers(kind: Whole, rng: np.random.Generator) -> Whole:
+    """(n,) tiers in exactly the stated shares; heavy content comes more often from some kinds of creator."""
+    calm = rng.exponential(size=len(kind)) / np.array(_RISK_BY_KIND)[kind]
+    bounds = np.round(np.cumsum(TIER_SHARES[::-1])[:-1] * len(kind)).astype(np.int64)
+    tiers = np.empty(len(kind), np.int64)
+    tiers[np.argsort(calm, kind="stable")] = 4 - np.searchsorted(bounds, np.arange(len(kind)), side="right")
+    return tiers
+
+
+def _topic_of(tier: int, kind: int, family: int, rng: np.random.Generator) -> str:
+    if tier == 0 and rng.random() < _SUPPORTIVE_BY_KIND[kind]:
+        return str(rng.choice(TOPICS, p=_TOPIC_WEIGHTS[kind] / _TOPIC_WEIGHTS[kind].sum()))
+    if tier == 0:
+        return str(rng.choice(TRUE_TOPICS[N_SUPPORTIVE:]))
+    return str(rng.choice(_HEAVY_TOPICS if tier == 1 else _RISKY_TOPICS[FAMILIES[family]]))
+
+
+def _draft(params: WorldParams, makers: Makers, rng: np.random.Generator) -> _Draft:
+    n = params.n_items
+    weights = rng.lognormal(0, 0.7, len(makers.kind))
+    maker = rng.choice(len(weights), n, p=weights / weights.sum())
+    tier = _tiers(makers.kind[maker], rng)
+    families, chances = list(_FAMILY_SHARES), list(_FAMILY_SHARES.values())
+    family = np.where(tier >= 2, rng.choice(len(families), n, p=chances), -1)
+    topic = np.array(
+        [
+            TRUE_TOPICS.index(_topic_of(int(t), int(k), int(f), rng))
+            for t, k, f in zip(tier, makers.kind[maker], family, strict=True)
+        ]
+    )
+    has_second = (tier == 0) & (topic < N_SUPPORTIVE) & (rng.random(n) < 0.25)
+    second = rng.choice(10, n)  # S1 to S10
+    uses_first = rng.random(n) < 0.85
+    age = rng.uniform(1 * HOUR, AGE_DAYS * DAY, n)
+    age = np.where(rng.random(n) < NEW_SHARE, rng.uniform(1 * HOUR, 2 * DAY, n), age)
+    things = Things(
+        topic=topic,
+        second_topic=np.where(has_second & (second != topic), second, -1),
+        tier=tier,
+        family=family,
+        quality=makers.quality[maker] + rng.normal(0, 0.7, n),
+        style=rng.normal(size=(n, STYLE_SIZE)),
+        language=np.where(uses_first, makers.first[maker], makers.second[maker]),
+        is_moroccan=np.array(makers.country)[maker] == COUNTRY,
+        region=makers.region[maker],
+        duration_s=np.clip(rng.lognormal(np.log(32), 0.5, n), 6, 90).astype(np.float64).round(1),
+        group=np.arange(n),
+    )
+    return _Draft(things=things, maker=maker, published_at=params.ends_at - age.astype(np.int64))
+
+
+def _with_near_duplicates(params: WorldParams, draft: _Draft, makers: Makers, rng: np.random.Generator) -> _Draft:
+    """Some rows become re-uploads, by another creator of the same country, of an earlier video of tier R0 to R2."""
+    n = params.n_items
+    rows = rng.permutation(n)
+    copies = rows[: round(n * params.near_duplicate_share)]
+    rest = rows[len(copies) :]
+    is_source = (draft.things.tier[rest] <= 2) & (draft.published_at[rest] < params.ends_at - 2 * DAY)
+    sources = rng.choice(rest[is_source], len(copies))
+    country = np.array(makers.country)
+    maker, published_at = draft.maker.copy(), draft.published_at.copy()
+    for copy, source in zip(copies, sources, strict=True):
+        others = np.flatnonzero(country == country[maker[source]])
+        others = others[others != maker[source]]
+        maker[copy] = rng.choice(others) if len(others) else maker[copy]
+        latest = params.ends_at - HOUR
+        delay = int(rng.uniform(HOUR, 20 * DAY))
+        published_at[copy] = min(int(published_at[source]) + delay, latest)
+    things = _copied(draft.things, copies, sources)
+    things = replace(things, is_moroccan=country[maker] == COUNTRY, region=makers.region[maker])
+    return _Draft(things=things, maker=maker, published_at=published_at)
+
+
+def _copied(things: Things, copies: Whole, sources: Whole) -> Things:
+    """The truth in which the rows `copies` show what the rows `sources` show."""
+    shows = np.arange(len(things.topic))
+    shows[copies] = sources
+    return replace(
+        things,
+        topic=things.topic[shows],
+        second_topic=things.second_topic[shows],
+        tier=things.tier[shows],
+        family=things.family[shows],
+        quality=things.quality[shows],
+        style=things.style[shows],
+        language=things.language[shows],
+        duration_s=things.duration_s[shows],
+        group=shows,
+    )
+
+
+def _words(draft: _Draft, makers: Makers, rng: np.random.Generator) -> tuple[list[str], list[str]]:
+    """Titles and captions. Originals first, so that a re-upload can edit the title of its original."""
+    things, draws = draft.things, rng.random((len(draft.maker), N_DRAWS))
+    titles, captions = [""] * len(draft.maker), [""] * len(draft.maker)
+    taken: set[str] = set()
+    is_copy = things.group != np.arange(len(draft.maker))
+    for row in np.argsort(is_copy, kind="stable"):
+        language = LANGUAGES[things.language[row]]
+        country, region = makers.country[draft.maker[row]], int(things.region[row])
+        wording = Wording(
+            language=language,
+            topic=TRUE_TOPICS[things.topic[row]],
+            tier=TIERS[things.tier[row]],
+            family=FAMILIES[things.family[row]] if things.family[row] >= 0 else None,
+            city=city_name(language, country, region),
+        )
+        draw = tuple(draws[row].tolist())
+        original = titles[things.group[row]]
+        titles[row] = distinct(edited(original, draw[6]) if is_copy[row] else title_of(wording, draw), taken)
+        captions[row] = caption_of(wording, is_moroccan=country == COUNTRY, draws=draw)
+    return titles, captions
+
+
+def _labels(params: WorldParams, things: Things, rng: np.random.Generator) -> dict[str, list[object]]:
+    """The risk columns: some videos are not labelled yet (never tier R3 or R4), some labels are unsure."""
+    n = len(things.tier)
+    could = np.flatnonzero(things.tier <= 2)
+    unlabelled = set(rng.choice(could, round(n * params.unlabelled_share), replace=False).tolist())
+    source = rng.choice(("platform", "partner", "human"), size=n, p=(0.7, 0.2, 0.1))
+    confidence = np.where(rng.random(n) < 0.12, rng.uniform(0.5, 0.8, n), rng.uniform(0.8, 1, n))
+    is_plain = (source != "platform") & (rng.random(n) < 0.5)  # a person labelled it and gave no number
+    columns: dict[str, list[object]] = {
+        "risk_tier": [TIERS[t] for t in things.tier],
+        "risk_family": [FAMILIES[f] if f >= 0 else None for f in things.family],
+        "risk_source": [str(s) for s in source],
+        "risk_confidence": [
+            None if plain else round(float(c), 3) for c, plain in zip(confidence, is_plain, strict=True)
+        ],
+    }
+    for values in columns.values():
+        for row in unlabelled:
+            values[row] = None
+    return columns
+
+
+def _topics(things: Things) -> list[list[str]]:
+    return [
+        [TOPICS[t] for t in (first, second) if 0 <= t < N_SUPPORTIVE]
+        for first, second in zip(things.topic.tolist(), things.second_topic.tolist(), strict=True)
+    ]
+
+
+def _dialect(language: str, country: str, region: str | None) -> str | None:
+    if language.startswith("ary"):
+        return "ary"
+    if language.startswith("zgh"):
+        return _AMAZIGH_DIALECTS.get(region or "", "tzm")
+    return _DIALECTS.get(country) if language == "ar" else None
+
+
+def make_items(
+    params: WorldParams, creators: pl.DataFrame, makers: Makers, rng: np.random.Generator
+) -> tuple[pl.DataFrame, Things]:
+    """The items table and the truth behind it."""
+    draft = _with_near_duplicates(params, _draft(params, makers, rng), makers, rng)
+    things, maker, n = draft.things, draft.maker, params.n_items
+    titles, captions = _words(draft, makers, rng)
+    languages = [LANGUAGES[code] for code in things.language]
+    country, region = [makers.country[m] for m in maker], [makers.region_code[m] for m in maker]
+    sounds = rng.integers(0, 200, n)
+    has_sound, least_age = rng.random(n) < 0.4, rng.random(n)
+    columns: dict[str, object] = {
+        "item_id": [f"v{row + 1:05d}" for row in range(n)],
+        "creator_id": creators["creator_id"].gather(maker),
+        "published_at": draft.published_at,
+        "title": titles,
+        "text": captions,
+        "language": languages,
+        "dialect": [_dialect(*row) for row in zip(languages, country, region, strict=True)],
+        "script": [LANGUAGE_SCRIPTS[code] for code in languages],
+        "country": country,
+        "region": region,
+        "topics": _topics(things),
+        "duration_s": things.duration_s,
+        "sound_id": [f"s{s:03d}" if has else None for s, has in zip(sounds, has_sound, strict=True)],
+        "min_age": [18 if d < 0.01 else 16 if d < 0.02 else None for d in least_age],
+        "is_hidden": rng.random(n) < 0.01,
+        **_labels(params, things, rng),
+    }
+    return frame(ITEMS, columns), things

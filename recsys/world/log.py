@@ -1,0 +1,229 @@
+"""
+Four weeks of logged events, from an earlier feed that knew no caps, with the propensity of every impression.
+
+The logging policy. At midnight UTC every video gets a weight from its creator's followers and from what people
+completed and liked on the days before: `weight = 1 + sqrt(followers) / 10 + completes + likes`.
+A person may be shown any video published before that midnight that is not hidden, is not truly R3 or R4, is in a
+language they understand, has no age limit (adults: may have one), and was never shown to them before. Each slot
+of a page is drawn, one after the other, with probability 0.8 in proportion to the weights and 0.2 uniformly.
+So the propensity of a video at its position, given all that was shown to the person before, is exactly
+`0.8 * weight / (sum of the weights left) + 0.2 / (number left)`.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recsys.clock import DAY, HOUR, MINUTE, SECOND
+from recsys.columns import LANGUAGES
+from recsys.progress import Progress, quiet
+from recsys.world.behaviour import Reactions, behave
+from recsys.world.model import Flags, Reals, Truth, Whole
+from recsys.world.params import WorldParams
+from recsys.world.rows import Deliveries, Rows, event_frame, rows_of_day
+
+EXPLORATION: Final = 0.2
+PAGE_SIZE: Final = 10
+PAGES: Final = (0.35, 0.30, 0.20, 0.15)  # chance of a visit with 1, 2, 3 or 4 pages
+LONGEST_VISIT: Final = 70 * MINUTE
+LOCAL_OFFSET: Final = 1 * HOUR  # Morocco keeps UTC+1 outside Ramadan
+ROWS_PER_VISIT: Final = 46.0  # the first guess; learned from then on
+_DAY_HOURS: Final = np.array([1, 1, 2, 2, 2, 2, 4, 4, 3, 3, 3, 4, 5, 6, 7, 7, 5], np.float64)  # 7 to 23 local
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Shelf:
+    """Who may be shown what: `group` (n_users,) and `allowed` (n_groups, n_items), publication aside."""
+
+    group: Whole
+    allowed: Flags
+    published_at: Whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Visits:
+    """The visits of one day: `person` (v,), each at most once; `starts_at` (v,) milliseconds; `pages` (v,)."""
+
+    person: Whole
+    starts_at: Whole
+    pages: Whole
+
+
+def weights_of(followers: NDArray[np.integer], reactions: NDArray[np.integer]) -> Reals:
+    """(n_items,) the logging policy's weights, from the creators' followers and the completes and likes so far."""
+    return np.asarray(1 + np.sqrt(followers) / 10 + reactions, np.float64)
+
+
+def _shelf(items: pl.DataFrame, truth: Truth) -> Shelf:
+    people, things = truth.people, truth.items
+    key = people.understands @ (1 << np.arange(len(LANGUAGES))) * 2 + people.is_adult
+    _, examples, group = np.unique(key, return_index=True, return_inverse=True)
+    is_served = ~items["is_hidden"].to_numpy() & (things.tier <= 2)
+    is_for_all = items["min_age"].is_null().to_numpy()
+    fits_age = is_for_all | people.is_adult[examples][:, None]
+    allowed = is_served & fits_age & people.understands[examples][:, things.language]
+    return Shelf(group=group, allowed=allowed, published_at=items["published_at"].to_numpy())
+
+
+def _plan(
+    params: WorldParams, day: int, n_visits: int, is_free: Flags, truth: Truth, rng: np.random.Generator
+) -> Visits:
+    """Who comes today and when: active people more often, some at night (00:00 to 06:00 local)."""
+    people = truth.people
+    keys = np.where(is_free, np.log(people.activity) + rng.gumbel(size=len(is_free)), -np.inf)
+    person = np.argsort(-keys, kind="stable")[: min(n_visits, int(is_free.sum()))]
+    hour = 7 + rng.choice(len(_DAY_HOURS), len(person), p=_DAY_HOURS / _DAY_HOURS.sum())
+    at_night = rng.random(len(person)) < people.night[person]
+    hour = np.where(at_night, rng.integers(0, 6, len(person)), hour)
+    since = (hour * HOUR + rng.integers(0, HOUR, len(person)) - LOCAL_OFFSET) % DAY
+    # A visit that would run past midnight UTC starts earlier the same day, so that days can be made one by one.
+    latest = DAY - LONGEST_VISIT
+    since = np.where(since > latest, since - latest, since)
+    pages = 1 + rng.choice(len(PAGES), len(person), p=PAGES)
+    return Visits(person=person, starts_at=params.starts_at + day * DAY + since, pages=pages)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Urn:
+    """What is left to draw from for the visits of one day; `take` draws one video for each of the given visits."""
+
+    group: Whole
+    person: Whole
+    open: Flags  # (n_groups, n_items)
+    weights: Reals  # (n_groups, n_items), 0 where closed
+    ladders: Reals  # flat (2 * n_groups * n_items,) rising from row number to row number + 1
+    seen: Flags  # (n_users, n_items), shared with the caller and written
+    weight_left: Reals
+    number_left: Whole
+
+    def take(self, visits: Whole, rng: np.random.Generator) -> tuple[Whole, Reals]:
+        """Items (b,) and their propensities (b,); a video drawn is never drawn again for the same person."""
+        group, person = self.group[visits], self.person[visits]
+        n_groups, n_items = self.open.shape
+        ladder = np.where(rng.random(len(visits)) < EXPLORATION, n_groups + group, group)
+        item = np.full(len(visits), -1, np.int64)
+        waiting = np.arange(len(visits))
+        while len(waiting):
+            spot = np.searchsorted(self.ladders, ladder[waiting] + rng.random(len(waiting)), side="right")
+            found = np.minimum(spot - ladder[waiting] * n_items, n_items - 1)
+            item[waiting] = found
+            is_bad = self.seen[person[waiting], found] | ~self.open[group[waiting], found]
+            waiting = waiting[is_bad]
+        weight = self.weights[group, item]
+        propensity = (1 - EXPLORATION) * weight / self.weight_left[visits] + EXPLORATION / self.number_left[visits]
+        self.seen[person, item] = True
+        self.weight_left[visits] -= weight
+        self.number_left[visits] -= 1
+        return item, propensity
+
+
+def _urn(group: Whole, person: Whole, is_open: Flags, weights: Reals, seen: Flags) -> _Urn:
+    masked = is_open * weights
+    left = is_open[group] & ~seen[person]
+    steps = np.concatenate((masked, is_open.astype(np.float64)))
+    ladders = np.cumsum(steps, axis=1)
+    ladders /= ladders[:, -1:]
+    ladders += np.arange(len(ladders))[:, None]
+    return _Urn(
+        group=group,
+        person=person,
+        open=is_open,
+        weights=masked,
+        ladders=ladders.ravel(),
+        seen=seen,
+        weight_left=left @ weights,
+        number_left=left.sum(axis=1),
+    )
+
+
+def _deliver(visits: Visits, urn: _Urn, first_page: int, rng: np.random.Generator) -> Deliveries:
+    """Every slot of every page of the day, ordered by visit and slot."""
+    page_before = np.cumsum(visits.pages) - visits.pages + first_page
+    parts = []
+    for slot in range(len(PAGES) * PAGE_SIZE):
+        rows = np.flatnonzero(visits.pages * PAGE_SIZE > slot)
+        item, propensity = urn.take(rows, rng)
+        page = page_before[rows] + slot // PAGE_SIZE
+        position = np.full(len(rows), slot % PAGE_SIZE + 1)
+        parts.append((rows, np.full(len(rows), slot), item, propensity, page, position))
+    visit, slots, item, propensity, page, position = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.lexsort((slots, visit))
+    return Deliveries(
+        visit=visit[order],
+        person=visits.person[visit[order]],
+        item=item[order],
+        propensity=propensity[order],
+        page=page[order],
+        position=position[order],
+    )
+
+
+def _shown_at(visits: Visits, shown: Deliveries, watch_ms: Whole) -> Whole:
+    """(n,) the instant of each impression: the next video starts a second after the last one was left."""
+    took = watch_ms + SECOND
+    before = np.cumsum(took) - took
+    is_first = np.diff(shown.visit, prepend=-1) > 0
+    start_of_visit = before[is_first][np.cumsum(is_first) - 1]
+    return np.asarray(visits.starts_at[shown.visit] + before - start_of_visit)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Day:
+    """What a day left behind: its event rows, what people completed and liked, how many visits and pages."""
+
+    rows: Rows
+    reactions: Whole
+    n_visits: int
+    n_pages: int
+
+
+def _day(visits: Visits, urn: _Urn, first_page: int, truth: Truth, rng: np.random.Generator) -> _Day:
+    shown = _deliver(visits, urn, first_page, rng)
+    done: Reactions = behave(truth, shown.person, shown.item, rng)
+    duration_ms = truth.items.duration_s[shown.item] * SECOND
+    watch_ms = np.round(done.watch_fraction * duration_ms).astype(np.int64)
+    at = _shown_at(visits, shown, watch_ms)
+    counts = np.bincount(shown.item, done.completed.astype(np.float64) + done.liked, len(truth.items.topic))
+    return _Day(
+        rows=rows_of_day(shown, done, at, watch_ms, (visits.person, visits.starts_at), rng),
+        reactions=counts.astype(np.int64),
+        n_visits=len(visits.person),
+        n_pages=int(visits.pages.sum()),
+    )
+
+
+def make_events(
+    params: WorldParams,
+    tables: tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame],
+    truth: Truth,
+    rng: np.random.Generator,
+    on_progress: Progress = quiet,
+) -> pl.DataFrame:
+    """The events table for (creators, items, users): about `params.n_events` rows, ordered by time."""
+    creators, items, users = tables
+    shelf = _shelf(items, truth)
+    followers = items.join(creators, on="creator_id", how="left", maintain_order="left")["followers"].to_numpy()
+    reactions = np.zeros(params.n_items, np.int64)
+    seen = np.zeros((params.n_users, params.n_items), np.bool_)
+    days: list[Rows] = []
+    n_rows, n_visits, n_pages = 0, 0, 0
+    for day in range(params.days):
+        on_progress("events", n_rows, params.n_events)
+        midnight = params.starts_at + day * DAY
+        is_open = shelf.allowed & (shelf.published_at < midnight)
+        left = is_open.sum(axis=1)[shelf.group] - seen.sum(axis=1)
+        per_visit = (n_rows + 10 * ROWS_PER_VISIT) / (n_visits + 10)
+        wanted = round(max(0, params.n_events * (day + 1) / params.days - n_rows) / per_visit)
+        visits = _plan(params, day, wanted, left > 2 * len(PAGES) * PAGE_SIZE, truth, rng)
+        if not len(visits.person):
+            continue
+        urn = _urn(shelf.group[visits.person], visits.person, is_open, weights_of(followers, reactions), seen)
+        made = _day(visits, urn, n_pages, truth, rng)
+        days.append(made.rows)
+        reactions += made.reactions
+        n_rows, n_visits, n_pages = n_rows + len(made.rows.at), n_visits + made.n_visits, n_pages + made.n_pages
+    on_progress("events", n_rows, n_rows)
+    return event_frame(days, items, users, truth)

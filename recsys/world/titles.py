@@ -1,0 +1,175 @@
+"""Titles and captions of the demo world, composed from the phrase books."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from recsys.world import phrases_ar, phrases_arabizi, phrases_ary, phrases_en, phrases_fr, phrases_zgh
+from recsys.world.morocco import REGIONS
+
+Draws = tuple[float, ...]
+"""Seven independent uniform numbers in [0, 1) that decide one item's wording."""
+
+N_DRAWS: Final = 7
+_OPENER_CHANCE: Final = 0.55
+_TAIL_CHANCE: Final = 0.6
+_RISK_TAILS: Final = ("", "…", " 👀", " 🖤", " ‼")
+_EDITS: Final = ("{} ✨", "{} (repost)", "🔁 {}", "{} !!", "{}.", "« {} »", "{} 🔥🔥", "{} #fyp")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhraseBook:
+    """The phrases of one language: `topics` by true topic, `heavy` for tier R1, `families` for tier R2."""
+
+    openers: tuple[str, ...]
+    tails: tuple[str, ...]
+    captions: tuple[str, ...]
+    topics: Mapping[str, tuple[str, ...]]
+    heavy: tuple[str, ...]
+    families: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wording:
+    """What a title is about. `family` is set for tier R2; `city` is a town's name in the item's script."""
+
+    language: str
+    topic: str
+    tier: str
+    family: str | None
+    city: str
+
+
+_BOOKS: Final[Mapping[str, PhraseBook]] = {
+    language: PhraseBook(
+        openers=module.OPENERS,
+        tails=module.TAILS,
+        captions=module.CAPTIONS,
+        topics=module.TOPICS,
+        heavy=module.HEAVY,
+        families=module.FAMILIES,
+    )
+    for language, module in (
+        ("ary", phrases_ary),
+        ("ary-Latn", phrases_arabizi),
+        ("ar", phrases_ar),
+        ("fr", phrases_fr),
+        ("en", phrases_en),
+        ("zgh", phrases_zgh),
+        ("zgh-Latn", phrases_zgh),
+    )
+}
+
+_HASHTAGS: Final[Mapping[str, str]] = {
+    "S1": "#دعم #entraide",
+    "S2": "#صحة_نفسية #psychologie",
+    "S3": "#تنفس #calm",
+    "S4": "#أمل #espoir",
+    "S5": "#ماشي_حشومة #nostigma",
+    "S6": "#عائلة #famille",
+    "S7": "#ماشي_بوحدك #together",
+    "S8": "#باك #study",
+    "S9": "#ديتوكس #screenbreak",
+    "S10": "#صبر #resilience",
+    "S11": "#فقد #deuil",
+    "S12": "#والدين #care",
+    "cooking": "#طبخ #cuisine",
+    "football": "#كورة #foot",
+    "comedy": "#ضحك #humour",
+    "music": "#موسيقى #music",
+    "city": "#مدينة #citylife",
+    "despair": "#حزن #sad",
+    "body": "#قبل_وبعد #body",
+    "aggression": "#ههه #funny",
+    "self_diagnosis": "#اختبار #quiz",
+}
+
+CITIES_ABROAD: Final[Mapping[str, tuple[str, str]]] = {
+    "EG": ("القاهرة", "Le Caire"),
+    "FR": ("باريس", "Paris"),
+    "SA": ("الرياض", "Riyad"),
+    "AE": ("دبي", "Dubai"),
+    "US": ("نيويورك", "New York"),
+}
+"""Country -> a town in Arabic and in Latin letters."""
+
+QUERIES: Final[Mapping[str, tuple[str, ...]]] = {
+    "ary": ("تنفس", "كيفاش ننعس", "الباك", "طاجين", "كناوة"),
+    "ary-Latn": ("kifach nrta7", "stress lbac", "tajine", "rap maghribi"),
+    "ar": ("تمارين التنفس", "النوم", "حوار الأسرة", "أخصائي نفسي"),
+    "fr": ("respiration", "mieux dormir", "organiser ses révisions", "recette rapide"),
+    "en": ("breathing exercise", "sleep better", "study tips", "street music"),
+    "zgh": ("ⴰⵀⵡⴰⵛ", "ⵜⵓⵙⵙⵏⴰ"),
+    "zgh-Latn": ("ahwac", "takurt", "aɣrum"),
+}
+"""Language -> neutral things people type into the search box."""
+
+
+def city_name(language: str, country: str, region: int) -> str:
+    """A town near the creator: `region` is an index of `morocco.REGIONS`, or -1 abroad or when unknown."""
+    if country in CITIES_ABROAD:
+        arabic, latin = CITIES_ABROAD[country]
+    else:
+        place = REGIONS[max(region, 0)]
+        arabic, latin = place.city_ar, place.city
+    return arabic if language in ("ar", "ary") else latin
+
+
+def _pick(options: tuple[str, ...], draw: float) -> str:
+    return options[int(draw * len(options))]
+
+
+def _core(wording: Wording, book: PhraseBook, draw: float) -> str:
+    if wording.family is not None:
+        return _pick(book.families[wording.family], draw)
+    return _pick(book.heavy if wording.tier == "R1" else book.topics[wording.topic], draw)
+
+
+def _framed(core: str, wording: Wording, book: PhraseBook, draws: Draws) -> str:
+    if wording.family is not None:
+        return core + _pick(_RISK_TAILS, draws[3])
+    opener = f"{_pick(book.openers, draws[1])} " if draws[2] < _OPENER_CHANCE else ""
+    if draws[4] >= _TAIL_CHANCE:
+        return opener + core
+    tail = _pick(book.tails, draws[3])
+    return f"{opener}{core}{'' if tail[0] in '،,' else ' '}{tail}"
+
+
+def title_of(wording: Wording, draws: Draws) -> str:
+    """
+    A title. Items of tier R3 and R4 get a placeholder, so that nothing harmful stands in the repository.
+
+    >>> title_of(Wording(language="en", topic="S3", tier="R4", family=None, city="Rabat"), (0.0,) * 7)
+    '[content withheld: tier R4]'
+    """
+    if wording.tier in ("R3", "R4"):
+        return f"[content withheld: tier {wording.tier}]"
+    book = _BOOKS[wording.language]
+    title = _framed(_core(wording, book, draws[0]), wording, book, draws).replace("{city}", wording.city)
+    return phrases_zgh.to_tifinagh(title) if wording.language == "zgh" else title
+
+
+def caption_of(wording: Wording, *, is_moroccan: bool, draws: Draws) -> str:
+    """A sentence and hashtags."""
+    if wording.tier in ("R3", "R4"):
+        return "[placeholder]"
+    tags = _HASHTAGS[wording.family or wording.topic] + (" #المغرب #maroc" if is_moroccan else "")
+    sentence = _pick(_BOOKS[wording.language].captions, draws[5])
+    if wording.language == "zgh":
+        sentence = phrases_zgh.to_tifinagh(sentence)
+    return f"{sentence} {tags}"
+
+
+def edited(title: str, draw: float) -> str:
+    """The title as a re-upload would spell it: the same words, a small change."""
+    return _pick(_EDITS, draw).format(title)
+
+
+def distinct(title: str, taken: set[str]) -> str:
+    """The title, numbered if another item already has it; adds it to `taken`."""
+    number, unique = 1, title
+    while unique in taken:
+        number += 1
+        unique = f"{title} · {number}"
+    taken.add(unique)
+    return unique
