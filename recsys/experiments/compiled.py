@@ -82,7 +82,7 @@ def _rule(experiment: Experiment, share: float, registry: Registry) -> Payload:
         "filters": [
             {"seed": registry.layers[experiment.layer].seed, "hashVersion": 2, "ranges": [list(experiment.slice)]}
         ],
-        "condition": {"$and": [_condition(experiment.targeting), plain(dict(registry.protected))]},
+        "condition": {**_condition(experiment.targeting), **plain(dict(registry.protected))},  # all must hold
         "coverage": share,
         "variations": [plain(dict(variant.overrides)) for variant in experiment.variants],
         "weights": [variant.weight for variant in experiment.variants],

@@ -65,6 +65,8 @@ def _parameter_problem(path: str, rules: ParameterRules, registry: Registry, mar
         reason = "; the other end is the market's value" if rules.tighten else ""
         found = " and ".join(sorted(written)) or "no bound"
         return f"found {found}, expected {' and '.join(sorted(wanted))}{reason}"
+    if rules.type == "int" and any(bound is not None and bound % 1 for bound in (rules.min, rules.max)):
+        return "found a bound with a fraction, expected a whole number: the parameter counts"
     return _range_problem(widest, resolve(path, rules, market))
 
 

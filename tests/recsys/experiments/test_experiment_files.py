@@ -106,6 +106,7 @@ BROKEN_REGISTRIES = {
     "a cap that may rise": (parameter("windows.R2.session", tighten="higher"), "expected int, lower"),
     "a cap that is free": (parameter("windows.R2.session", tighten=None, max=9), "expected int, lower"),
     "a cap with its own loose end": (parameter("windows.R2.session", max=9), "the other end is the market's value"),
+    "a fraction of a cap": (parameter("windows.R2.session", min=0.5), "found a bound with a fraction"),
     "a cap for one layer": (parameter("windows.R2.session", layer="limits"), "expected any"),
     "a weight for all layers": (parameter("weights.cf", layer="any"), "expected scoring or limits"),
     "a negative weight": (parameter("weights.cf", min=-1.0), "expected it within 0 to 10"),
