@@ -251,8 +251,9 @@ class Database:
             return None
 
     def _undo(self) -> None:
-        if self._writer.in_transaction:
-            self._writer.execute("ROLLBACK")
+        with suppress(sqlite3.Error):  # the writer lives on; the next BEGIN meets the same trouble and says it
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
 
     # The log
 
