@@ -8,36 +8,23 @@ at a few lanes and not at every candidate.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recsys.clock import Millis
+from recsys.floors import BOTH, NOTHING_OWED, Floor, FloorMiss, Kind, Supply, completable, of_20
 from recsys.ledger import RUN, counters_of, room, windows_of
 from recsys.policy.limits import Limits
 from recsys.state import Delivery, Ledger
 from recsys.types import Candidates, Floats, Rows
 
+__all__ = ["FloorMiss", "Selection", "Supply", "delivered", "floors", "select"]
+
 EXPLORE_AT: Final = (10, 16)  # places within 20 deliveries that are given to exploration
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Supply:
-    """What the whole catalogue still offers this viewer: how many of any 20 could be supportive, and local."""
-
-    supportive: int
-    local: int
-    local_share: float  # of what is eligible and unseen
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FloorMiss:
-    """A slot at which a floor could not be kept."""
-
-    name: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,6 +34,7 @@ class Selection:
 
     `forced` names, per slot, the floor that narrowed the choice. `blocked` counts the candidates left at the end by
     what keeps them out. `refusals` counts the slots whose best-scored candidate only an R1 or R2 window kept out.
+    `floor_missed` has one entry per complete run of 20 that ended below a floor on this page.
     """
 
     rows: Rows
@@ -58,6 +46,15 @@ class Selection:
     floor_missed: tuple[FloorMiss, ...]
 
 
+class _Choice(NamedTuple):
+    """One slot filled."""
+
+    row: int
+    propensity: float
+    is_exploration: bool
+    forced: str
+
+
 @dataclass(slots=True)
 class _Meter:
     """One counter while a page is filled: what its windows still admit, and where it last appeared."""
@@ -67,17 +64,20 @@ class _Meter:
     last_20: int | None
     gap: int
     is_zero: bool
-    places: list[int] = field(default_factory=list)  # ascending; the first slot of the page is place 0
+    places: list[int]  # ascending; the first slot of the page is place 0
+    why: str | None = None  # why it admits nothing at the current place; None when it does
 
-    def reason(self, place: int) -> str | None:
-        """Why the counter admits nothing at `place`; None when it does."""
+    def look(self, place: int) -> None:
+        """Works out `why` for a place."""
+        self.why = None
         if self.room <= 0:
-            return f"cap:{self.name}"
-        if self.places and self.places[-1] >= place - self.gap:
-            return f"gap:{self.name}"
-        if self.last_20 is not None and sum(p > place - RUN for p in self.places[-self.last_20 - 1 :]) >= self.last_20:
-            return f"cap:{self.name}"
-        return None
+            self.why = f"cap:{self.name}"
+        elif self.places and self.places[-1] >= place - self.gap:
+            self.why = f"gap:{self.name}"
+        elif (
+            self.last_20 is not None and sum(p > place - RUN for p in self.places[-self.last_20 - 1 :]) >= self.last_20
+        ):
+            self.why = f"cap:{self.name}"
 
 
 @dataclass(slots=True)
@@ -85,13 +85,16 @@ class _Lane:
     """Candidates that add to the same counters and floors, best first."""
 
     meters: tuple[_Meter, ...]
-    is_supportive: bool
-    is_local: bool
+    kind: Kind
     rows: list[int]
+    head: int = -1  # the best row that may come at the current place
 
-    def reason(self, place: int) -> str | None:
-        """The first counter that closes the lane at `place`."""
-        return next((why for meter in self.meters if (why := meter.reason(place))), None)
+    def why(self) -> str | None:
+        """The first counter that closes the lane at the current place."""
+        for meter in self.meters:
+            if meter.why:
+                return meter.why
+        return None
 
 
 @dataclass(slots=True)
@@ -99,50 +102,49 @@ class _Page:
     """The page being filled; only this module sees it."""
 
     candidates: Candidates
+    meters: Mapping[str, _Meter]
     lanes: list[_Lane]
     lane_of: list[int]
     creators: list[int]
     clusters: list[int]
-    creator_places: dict[int, list[int]]
+    recent: list[int]  # creators of the last 19 deliveries and of the page so far
+    often: Counter[int]  # the same, counted over the last 19
     creator_cap: int
-    used_clusters: set[int]
-    floors: dict[str, "_Floor"]
-    head: int = 0  # the best row that is not on the page yet
+    floors: tuple[Floor, Floor]
+    used_clusters: set[int] = field(default_factory=set)
+    missed: list[FloorMiss] = field(default_factory=list)
+    best_left: int = 0  # the best row that is not on the page yet
 
-    def is_spaced(self, row: int, place: int) -> bool:
+    def is_spaced(self, row: int) -> bool:
         """Whether the creator appears less often than the cap in the run that ends here, and the cluster not yet."""
-        if self.clusters[row] in self.used_clusters:
-            return False
-        places = self.creator_places.get(self.creators[row])
-        return not places or sum(p > place - RUN for p in places) < self.creator_cap
+        return self.clusters[row] not in self.used_clusters and self.often[self.creators[row]] < self.creator_cap
 
-    def best(self, lanes: Iterable[_Lane], place: int) -> int | None:
-        """The best row of some lanes that spacing admits; rows are numbered best first."""
-        heads = (next((row for row in lane.rows if self.is_spaced(row, place)), None) for lane in lanes)
-        return min((row for row in heads if row is not None), default=None)
+    def open_lanes(self, place: int) -> list[_Lane]:
+        """The lanes that caps and spacing leave open at `place`, each with its best row as `head`."""
+        for meter in self.meters.values():
+            meter.look(place)
+        lanes = []
+        for lane in self.lanes:
+            if lane.why() is None:
+                lane.head = next((row for row in lane.rows if self.is_spaced(row)), -1)
+                if lane.head >= 0:
+                    lanes.append(lane)
+        return lanes
 
-
-@dataclass(slots=True)
-class _Floor:
-    """One floor: how many of any 20 it asks for, and how many the last deliveries have."""
-
-    wanted: int
-    hits: list[bool]  # of the last 19 deliveries and the page so far, oldest first
-
-    def owed(self) -> list[int]:
-        """
-        Per open run that ends j slots after this one (j = 0..19): how many of the next j + 1 slots it still needs.
-
-        A run that would begin before the very first delivery is not complete and owes nothing.
-        """
-        recent = self.hits[-(RUN - 1) :]
-        known = len(recent)
-        tail = 0
-        sums = [0]  # sums[m] = hits among the last m deliveries
-        for hit in reversed(recent):
-            tail += hit
-            sums.append(tail)
-        return [self.wanted - sums[RUN - 1 - j] if RUN - 1 - j <= known else 0 for j in range(RUN)]
+    def take(self, row: int, place: int) -> None:
+        """Puts a row on the page."""
+        lane = self.lanes[self.lane_of[row]]
+        lane.rows.remove(row)
+        for meter in lane.meters:
+            meter.room -= 1
+            meter.places.append(place)
+        self.used_clusters.add(self.clusters[row])
+        self.recent.append(self.creators[row])
+        self.often[self.creators[row]] += 1
+        if len(self.recent) >= RUN:
+            self.often[self.recent[-RUN]] -= 1
+        misses = [floor.take(place, is_hit) for floor, is_hit in zip(self.floors, lane.kind, strict=True)]
+        self.missed += [miss for miss in misses if miss]
 
 
 def select(
@@ -162,184 +164,157 @@ def select(
     is_local, creator_no, cluster_no and is_explorable. All have passed the filters.
     """
     page = _open(candidates, ledger, limits, supply, supply_factor, at)
-    rows: list[int] = []
-    propensities: list[float] = []
-    explored: list[bool] = []
-    forced: list[str] = []
-    missed: list[FloorMiss] = []
-    refusals = 0
+    chosen: list[_Choice] = []
+    refusals = n_explored = 0
     for place in range(size):
-        open_lanes = [lane for lane in page.lanes if lane.rows and lane.reason(place) is None]
-        lanes, floor, misses = _keep_floors(page, open_lanes)
-        row = page.best(lanes, place)
-        if row is None and lanes is not open_lanes:
-            misses = [FloorMiss(name=floor, reason="creator_spacing")]
-            row, floor = page.best(open_lanes, place), ""
-        missed += misses
-        refusals += _is_refusal(page, row, place)
+        lanes, floor = _keep_floors(page, page.open_lanes(place), place)
+        row = min((lane.head for lane in lanes), default=None)
+        refusals += _is_refusal(page, row)
         if row is None:
             break
-        may_explore = sum(explored) < explore_slots and (ledger.n_delivered + place) % RUN in EXPLORE_AT[:explore_slots]
-        choice = _explorable(page, lanes, place) if may_explore else []
-        if choice:
-            row = choice[int(rng.integers(len(choice)))]
-        _take(page, row, place)
-        rows.append(row)
-        propensities.append(1 / len(choice) if choice else 1.0)
-        explored.append(bool(choice))
-        forced.append(floor)
+        may_explore = n_explored < explore_slots and (ledger.n_delivered + place) % RUN in EXPLORE_AT[:explore_slots]
+        draw = _explorable(page, lanes) if may_explore else []
+        if draw:
+            row = draw[int(rng.integers(len(draw)))]
+            n_explored += 1
+        page.take(row, place)
+        chosen.append(_Choice(row, 1 / max(1, len(draw)), bool(draw), floor))
     return Selection(
-        rows=np.array(rows, np.intp),
-        propensities=np.array(propensities, np.float32),
-        is_exploration=tuple(explored),
-        forced=tuple(forced),
-        blocked=_blocked(page, len(rows)) if len(rows) < size else {},
+        rows=np.array([choice.row for choice in chosen], np.intp),
+        propensities=np.array([choice.propensity for choice in chosen], np.float32),
+        is_exploration=tuple(choice.is_exploration for choice in chosen),
+        forced=tuple(choice.forced for choice in chosen),
+        blocked=_blocked(page) if len(chosen) < size else {},
         refusals=refusals,
-        floor_missed=tuple(missed),
+        floor_missed=tuple(page.missed),
     )
 
 
 def _open(
     candidates: Candidates, ledger: Ledger, limits: Limits, supply: Supply, supply_factor: float, at: Millis
 ) -> _Page:
+    before = [counters_of(d.tier, d.family, d.is_s4) for d in ledger.last]
     meters: dict[str, _Meter] = {}
-    lanes: dict[tuple[tuple[str, ...], bool, bool], _Lane] = {}
-    lane_numbers: dict[int, int] = {}
-    columns = [
-        candidates[name].tolist()
-        for name in ("tier", "family", "is_s4", "is_supportive", "is_local", "creator_no", "cluster_no")
-    ]
-    tiers, families, s4s, supportives, locals_, creators, clusters = columns
-    lane_of = []
-    for row, kind in enumerate(zip(tiers, families, s4s, supportives, locals_, strict=True)):
-        tier, family, is_s4, is_supportive, is_local = kind
-        key = (counters_of(tier, family, is_s4), is_supportive, is_local)
-        lane = lanes.get(key)
-        if lane is None:
-            made = tuple(_meter(meters, name, ledger, limits, at) for name in key[0])
-            lane = lanes[key] = _Lane(made, is_supportive, is_local, [])
-            lane_numbers[id(lane)] = len(lanes) - 1
-        lane.rows.append(row)
-        lane_of.append(lane_numbers[id(lane)])
+
+    def meter(name: str) -> _Meter:
+        if name not in meters:
+            meters[name] = _meter(name, before, ledger, limits, at)
+        return meters[name]
+
+    lanes, lane_of = _lanes(candidates, meter)
+    recent = [d.creator_no for d in ledger.last[-(RUN - 1) :]]
     return _Page(
         candidates=candidates,
-        lanes=list(lanes.values()),
+        meters=meters,
+        lanes=lanes,
         lane_of=lane_of,
-        creators=creators,
-        clusters=clusters,
-        creator_places=_places(ledger),
+        creators=candidates["creator_no"].tolist(),
+        clusters=candidates["cluster_no"].tolist(),
+        recent=recent,
+        often=Counter(recent),
         creator_cap=RUN if limits.creator_last_20 is None else limits.creator_last_20,
-        used_clusters=set(),
         floors=floors(ledger, limits, supply, supply_factor),
     )
 
 
-def _meter(meters: dict[str, _Meter], name: str, ledger: Ledger, limits: Limits, at: Millis) -> _Meter:
-    if name not in meters:
-        windows = windows_of(limits, name)
-        known = len(ledger.last)
-        places = [n - known for n, d in enumerate(ledger.last) if name in counters_of(d.tier, d.family, d.is_s4)]
-        is_zero = 0 in (windows.last_20, windows.session, windows.rolling_24h, windows.rolling_7d)
-        meters[name] = _Meter(
-            name, room(ledger, limits, name, at), windows.last_20, limits.gaps.get(name, 0), is_zero, places
+def _lanes(candidates: Candidates, meter: Callable[[str], _Meter]) -> tuple[list[_Lane], list[int]]:
+    """The lanes, and each row's lane. Grouped by one number per kind, because 500 rows are too many to look at."""
+    names = ("tier", "family", "is_s4", "is_supportive", "is_local")
+    tier, family, is_s4, is_supportive, is_local = (candidates[name].astype(np.int64) for name in names)
+    code = (((tier * 8 + np.where(tier >= 2, family + 1, 0)) * 2 + is_s4) * 2 + is_supportive) * 2 + is_local
+    order = np.argsort(code, kind="stable")
+    lanes: list[_Lane] = []
+    lane_of: NDArray[np.intp] = np.empty(len(code), np.intp)
+    for rows in np.split(order, np.flatnonzero(np.diff(code[order])) + 1):
+        if len(rows) == 0:
+            continue  # no candidates at all
+        first = rows[0]
+        counters = counters_of(int(tier[first]), int(family[first]), bool(is_s4[first]))
+        lane_of[rows] = len(lanes)
+        lanes.append(
+            _Lane(tuple(map(meter, counters)), (bool(is_supportive[first]), bool(is_local[first])), rows.tolist())
         )
-    return meters[name]
+    return lanes, lane_of.tolist()
 
 
-def _places(ledger: Ledger) -> dict[int, list[int]]:
-    places: dict[int, list[int]] = {}
-    for n, d in enumerate(ledger.last[-(RUN - 1) :]):
-        places.setdefault(d.creator_no, []).append(n - min(RUN - 1, len(ledger.last)))
-    return places
+def _meter(name: str, before: Sequence[tuple[str, ...]], ledger: Ledger, limits: Limits, at: Millis) -> _Meter:
+    """`before` holds the counters of every delivery in `ledger.last`."""
+    windows = windows_of(limits, name)
+    return _Meter(
+        name=name,
+        room=room(ledger, limits, name, at),
+        last_20=windows.last_20,
+        gap=limits.gaps.get(name, 0),
+        is_zero=0 in (windows.last_20, windows.session, windows.rolling_24h, windows.rolling_7d),
+        places=[place for place, names in enumerate(before, start=-len(before)) if name in names],
+    )
 
 
-def floors(ledger: Ledger, limits: Limits, supply: Supply, supply_factor: float) -> dict[str, _Floor]:
+def floors(ledger: Ledger, limits: Limits, supply: Supply, supply_factor: float) -> tuple[Floor, Floor]:
     """
-    The two floors as counts of 20, lowered to what the catalogue can fill (policy-spec 0, Floors).
+    The supportive and the local floor as counts of 20, lowered to what the catalogue can fill (policy-spec 0, Floors).
     """
     recent = ledger.last[-(RUN - 1) :]
     local_floor = min(limits.local_floor, supply_factor * supply.local_share)
-    return {
-        "supportive": _Floor(
-            min(_of_20(limits.supportive_floor), supply.supportive), [d.is_supportive for d in recent]
-        ),
-        "local": _Floor(min(_of_20(local_floor), supply.local), [d.is_local for d in recent]),
-    }
+    return (
+        Floor("supportive", min(of_20(limits.supportive_floor), supply.supportive), [d.is_supportive for d in recent]),
+        Floor("local", min(of_20(local_floor), supply.local), [d.is_local for d in recent]),
+    )
 
 
-def _of_20(share: float) -> int:
-    """floor(20 x share), where 0.15 x 20 is 3 and not 2.9999."""
-    return int(RUN * share + 1e-9)
-
-
-def _keep_floors(page: _Page, lanes: list[_Lane]) -> tuple[list[_Lane], str, list[FloorMiss]]:
+def _keep_floors(page: _Page, lanes: list[_Lane], place: int) -> tuple[list[_Lane], str]:
     """
-    The lanes from which every open run can still be completed: for the supportive floor, then also for the local one.
+    The lanes from which every open run can still be completed, and the last floor that narrowed them.
 
-    When the next set is empty the previous one stays and the miss is counted.
+    First for the supportive floor, then also for the local one, which may only choose among what the first one left.
     """
-    supportive = page.floors["supportive"].owed()
-    local = page.floors["local"].owed()
-    both = any(lane.is_supportive and lane.is_local for lane in lanes)
-    kept, named, missed = lanes, "", []
-    for name, local_owed in (("supportive", [0] * RUN), ("local", local)):
-        fits = {(s, o): _completable(supportive, local_owed, s, o, both) for s in (False, True) for o in (False, True)}
-        if all(fits.values()):
-            continue
-        narrowed = [lane for lane in kept if fits[lane.is_supportive, lane.is_local]]
-        if narrowed:
-            kept, named = narrowed, name
-        else:
-            missed.append(FloorMiss(name=name, reason="no feasible candidate"))
-    return kept, named, missed
+    kinds = {lane.kind for lane in lanes}
+    supportive, local = (floor.owed() for floor in page.floors)
+    n_both = sum(len(lane.rows) for lane in lanes if lane.kind == BOTH)
+    kept, lost = completable(supportive, NOTHING_OWED, kinds, n_both)
+    if lost:
+        page.floors[0].lose(place, lost, supportive, _why_lost(page, kinds, 0))
+        supportive = [0 if j in lost else owed for j, owed in enumerate(supportive)]
+    narrowed, lost = completable(supportive, local, kept, n_both)
+    if lost:
+        page.floors[1].lose(place, lost, local, _why_lost(page, kinds, 1))
+    named = "local" if narrowed != kept else "supportive" if kept != kinds else ""
+    return [lane for lane in lanes if lane.kind in narrowed], named
 
 
-def _completable(supportive: list[int], local: list[int], is_supportive: bool, is_local: bool, both: bool) -> bool:
-    """
-    Whether, after a choice here, the j later slots of every run can hold what it owes.
-
-    Where items exist that serve both floors a slot can pay both debts; otherwise each debt needs its own slots.
-    """
-    for j, (s, o) in enumerate(zip(supportive, local, strict=True)):
-        s, o = max(0, s - is_supportive), max(0, o - is_local)
-        if (max(s, o) if both else s + o) > j:
-            return False
-    return True
+def _why_lost(page: _Page, kinds: set[Kind], floor: int) -> str:
+    """Why no candidate at hand saves a run of a floor (0 supportive, 1 local)."""
+    if any(kind[floor] for kind in kinds):
+        return "other floor"
+    closed = [lane for lane in page.lanes if lane.kind[floor] and lane.rows]
+    if not closed:
+        return "no candidate"
+    return next((why for lane in closed if (why := lane.why())), "creator_spacing")
 
 
-def _is_refusal(page: _Page, chosen: int | None, place: int) -> bool:
+def _is_refusal(page: _Page, chosen: int | None) -> bool:
     """Whether the best candidate left was kept out by an R1 or R2 window above 0, and by nothing else."""
-    while page.head < len(page.clusters) and page.clusters[page.head] in page.used_clusters:
-        page.head += 1
-    if page.head >= len(page.clusters) or page.head == chosen:
+    while page.best_left < len(page.clusters) and page.clusters[page.best_left] in page.used_clusters:
+        page.best_left += 1
+    if page.best_left >= len(page.clusters) or page.best_left == chosen:
         return False
-    lane = page.lanes[page.lane_of[page.head]]
-    closed = [meter for meter in lane.meters if meter.reason(place)]
-    return bool(closed) and page.is_spaced(page.head, place) and all(m.name[0] == "R" and not m.is_zero for m in closed)
+    lane = page.lanes[page.lane_of[page.best_left]]
+    closed = [meter for meter in lane.meters if meter.why]
+    is_risk = all(meter.name[0] == "R" and not meter.is_zero for meter in closed)
+    return bool(closed) and is_risk and page.is_spaced(page.best_left)
 
 
-def _explorable(page: _Page, lanes: list[_Lane], place: int) -> list[int]:
-    is_explorable = page.candidates["is_explorable"]
-    return [row for lane in lanes for row in lane.rows if is_explorable[row] and page.is_spaced(row, place)]
+def _explorable(page: _Page, lanes: list[_Lane]) -> list[int]:
+    """Reviewed rows that caps, spacing and floors admit here, in order."""
+    is_explorable = page.candidates["is_explorable"].tolist()
+    return sorted(row for lane in lanes for row in lane.rows if is_explorable[row] and page.is_spaced(row))
 
 
-def _take(page: _Page, row: int, place: int) -> None:
-    lane = page.lanes[page.lane_of[row]]
-    lane.rows.remove(row)
-    for meter in lane.meters:
-        meter.room -= 1
-        meter.places.append(place)
-    page.creator_places.setdefault(page.creators[row], []).append(place)
-    page.used_clusters.add(page.clusters[row])
-    page.floors["supportive"].hits.append(lane.is_supportive)
-    page.floors["local"].hits.append(lane.is_local)
-
-
-def _blocked(page: _Page, place: int) -> Mapping[str, int]:
-    """What keeps each candidate that is left out of the next slot."""
+def _blocked(page: _Page) -> Mapping[str, int]:
+    """What keeps each candidate that is left out of the slot at which the page ended."""
     why: Counter[str] = Counter()
     for lane in page.lanes:
-        reason = lane.reason(place)
+        reason = lane.why()
         for row in lane.rows:
             if reason:
                 why[reason] += 1
