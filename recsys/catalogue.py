@@ -71,6 +71,7 @@ class Items:
     place_confidence: Floats
     is_dialect: Mask
     creator_no: NDArray[np.int64]
+    creator_row: Ids  # creators of this revision, numbered from 0
     cluster_no: Ids
     published_at: NDArray[np.int64]
     row: Ids
@@ -105,7 +106,7 @@ _DTYPES: Final[Mapping[str, Any]] = {
     **dict.fromkeys(("topics", "min_age", "language", "country", "region"), np.int16),
     **dict.fromkeys(("confidence", "place_confidence"), np.float32),
     **dict.fromkeys(("creator_no", "published_at"), np.int64),
-    **dict.fromkeys(("cluster_no", "row"), np.int32),
+    **dict.fromkeys(("cluster_no", "creator_row", "row"), np.int32),
 }
 
 
@@ -140,6 +141,7 @@ def apply(
         lists["texts"][row.item_no] = f"{row.fields.get('title') or ''} {row.fields.get('text') or ''}".casefold()
         index[row.fields["item_id"]] = row.item_no
     _raise_clusters(arrays)
+    arrays["creator_row"] = np.unique(arrays["creator_no"], return_inverse=True)[1].astype(np.int32)
     changes: dict[str, Any] = {name: tuple(values) for name, values in lists.items()}
     changes |= {"index": index, "codes": codes, "newest_raise": max(items.newest_raise, delta.newest_raise)}
     return replace(items, revision=delta.revision, **changes, **arrays)

@@ -129,3 +129,11 @@ def _checked(name: str, scores: np.ndarray, candidates: Candidates) -> np.ndarra
     if scores.shape != (len(candidates),):
         raise StageError(f"scorer {name}: found shape {scores.shape}, expected ({len(candidates)},)")
     return scores
+
+
+def refilter(pipeline: Pipeline, query: Query, ranked: Ranked) -> Ranked:
+    """Scored candidates on a newer state: the filters again, the scores kept."""
+    rules = {name: column[ranked.candidates.item_nos] for name, column in query.whole.columns.items()}
+    candidates = ranked.candidates.with_columns(rules)
+    keep, removed = _filter(pipeline, query, candidates)
+    return replace(ranked, candidates=candidates.take(keep), removed=removed)

@@ -41,7 +41,7 @@ class Query:
     is_minor: bool
     history: History
     vectors: Mapping[str, Floats]
-    followed: Ids | frozenset[int]
+    followed: frozenset[int]
     is_shown: Mask
     excluded: frozenset[int]
     only: Ids | None

@@ -1,0 +1,54 @@
+"""The one place that puts an engine together."""
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+from recsys.artifact import Artifact
+from recsys.catalogue import creators_of
+from recsys.clock import Millis
+from recsys.engine import Engine
+from recsys.experiments.compiled import Experiments
+from recsys.model import build_model
+from recsys.policy.layers import Book
+from recsys.policy.market import Market
+from recsys.resolve import Known
+from recsys.stores import Catalogue, EventLog, ItemChange, UserStore
+from recsys.view import View
+
+
+def build_engine(
+    artifact: Artifact,
+    market: Market,
+    experiments: Experiments,
+    *,
+    users: UserStore,
+    log: EventLog,
+    catalogue: Catalogue,
+    key: bytes,
+    new_id: Callable[[], str],
+    at: Millis,
+    alert: Callable[[str], None] = lambda sentence: None,
+) -> Engine:
+    """
+    An engine over an artifact, a policy and stores. The artifact's items are put into the live catalogue first; rows
+    that were edited over the wire stay as they are.
+    """
+    catalogue.put(item_changes(artifact), at)
+    model = build_model(artifact)
+    view = View(catalogue=catalogue, market=market, creators=creators_of(artifact.creators.to_dicts()), rows=model.rows)
+    view.at_least(catalogue.since(2**62).revision)
+    known = Known(book=Book(market), model=model, experiments=experiments, view=view)
+    return Engine(known=known, users=users, log=log, key=key, new_id=new_id, timer=perf_counter, alert=alert)
+
+
+def item_changes(artifact: Artifact) -> list[ItemChange]:
+    """The artifact's items as changes of the live catalogue; columns without a value are left out."""
+    return [
+        ItemChange(fields=_known(row), cluster_id=row["cluster_id"], is_edited=False)
+        for row in artifact.items.iter_rows(named=True)
+    ]
+
+
+def _known(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if value is not None and name != "cluster_id"}

@@ -1,0 +1,117 @@
+"""
+The decision record: everything a page was chosen from, small enough to keep, complete enough to choose it again.
+
+It holds the ledger before the page, the effective limits, and for every candidate its number, float32 score and rule
+columns, beside seed, time and versions. `replay` reproduces rows, propensities and shortfall exactly from these bytes.
+"""
+
+import zlib
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from recsys.clock import Millis
+from recsys.policy.limits import Limits
+from recsys.slate import Selection, Supply, select
+from recsys.state import Ledger
+from recsys.types import Candidates
+
+FORMAT: Final = 1
+RULES: Final = {
+    "tier": "i1",
+    "family": "i1",
+    "is_s4": "?",
+    "is_supportive": "?",
+    "is_local": "?",
+    "creator_no": "<i8",
+    "cluster_no": "<i4",
+    "topics": "<i2",
+    "is_explorable": "?",
+}
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """One page's record. `columns` and `parts` are raw little-endian bytes, one row per candidate, best first."""
+
+    format: int = FORMAT
+    request_id: str
+    user_id: str
+    at: Millis
+    size: int
+    seed: int
+    surface: str
+    model_version: str
+    policy_version: str
+    experiments: dict[str, str]
+    catalogue_revision: int
+    age_band: str
+    loop_level: int
+    is_night: bool
+    degraded: list[str]
+    weights: dict[str, float]
+    limits: Limits
+    supply: Supply
+    supply_factor: float
+    explore_slots: int
+    ledger: Ledger
+    item_nos: bytes
+    scores: bytes
+    columns: dict[str, bytes]
+    parts: dict[str, bytes]  # float16: for people, not for the replay
+    sources: list[str]
+    from_sources: bytes  # bit n = sources[n]
+    removed: dict[str, int]
+    chosen: list[int]  # rows
+    propensities: bytes
+    forced: list[str]
+    floor_missed: list[str]
+
+
+_DECODER: Final = msgspec.msgpack.Decoder(Decision)
+
+
+def pack(decision: Decision) -> bytes:
+    """A record as bytes."""
+    return zlib.compress(msgspec.msgpack.encode(decision), 1)
+
+
+def unpack(data: bytes) -> Decision:
+    """The inverse of `pack`. Raises `msgspec.ValidationError` or `zlib.error` on other bytes."""
+    return _DECODER.decode(zlib.decompress(data))
+
+
+def columns_of(candidates: Candidates) -> dict[str, bytes]:
+    """The rule columns as bytes."""
+    return {name: np.ascontiguousarray(candidates[name], dtype).tobytes() for name, dtype in RULES.items()}
+
+
+def source_bits(candidates: Candidates) -> tuple[list[str], bytes]:
+    """Which sources returned each candidate."""
+    names = [name.removeprefix("rank_") for name in candidates.columns if name.startswith("rank_")]
+    bits = np.zeros(len(candidates), "<u2")
+    for n, name in enumerate(names):
+        bits |= (~np.isnan(candidates[f"rank_{name}"])).astype("<u2") << n
+    return names, bits.tobytes()
+
+
+def candidates_of(decision: Decision) -> Candidates:
+    """The candidates of a record, with the columns that the slot loop reads."""
+    columns: dict[str, Any] = {name: np.frombuffer(decision.columns[name], dtype) for name, dtype in RULES.items()}
+    columns["score"] = np.frombuffer(decision.scores, "<f4")
+    return Candidates(np.frombuffer(decision.item_nos, "<i4"), columns)
+
+
+def replay(decision: Decision) -> Selection:
+    """The page chosen again, from the record alone."""
+    return select(
+        candidates_of(decision),
+        ledger=decision.ledger,
+        limits=decision.limits,
+        supply=decision.supply,
+        supply_factor=decision.supply_factor,
+        size=decision.size,
+        at=decision.at,
+        rng=np.random.default_rng([decision.seed, 2]),
+        explore_slots=decision.explore_slots,
+    )

@@ -1,0 +1,329 @@
+"""
+The engine: one request, as data flows.
+
+    read -> resolve -> recommend -> select -> validate -> reserve -> answer
+
+The same code runs in the HTTP service, in the simulator and for one feed on the command line. Reserve, then respond:
+a page goes out only after its deliveries are committed against the very ledger it was chosen on. When somebody else
+committed first, the page is chosen again on the new ledger; the scores are kept.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from recsys import decision as records
+from recsys.answer import (
+    CURSOR_TTL,
+    Signer,
+    items_of,
+    safe_item,
+    safe_response,
+    safety_of,
+    shortfall_of,
+)
+from recsys.catalogue import Items, topic_bits, topic_names
+from recsys.clock import DAY, Millis, to_text
+from recsys.errors import Conflict, DataError, Gone, StoreError
+from recsys.feed import FeedItem, FeedRequest, FeedResponse
+from recsys.fold import remember
+from recsys.pipeline import Pipeline, Ranked, fallback, for_surface, recommend, refilter, removals, reranking
+from recsys.resolve import Known, Turn, profile_of, resolve
+from recsys.slate import Selection, delivered, select
+from recsys.state import Delivery, UserState
+from recsys.stores import DecisionRecord, EventLog, Read, StoredAnswer, UserStore
+from recsys.tokens import verify
+from recsys.types import Candidates
+from recsys.validate import violations
+
+REPEAT: Final = DAY  # how long a request_id answers with the same page
+RECOUNT: Final = 8 * DAY
+ATTEMPTS: Final = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """Everything a feed needs. `alert` is told when a page had to be mended; `timer` gives seconds."""
+
+    known: Known
+    users: UserStore
+    log: EventLog
+    key: bytes
+    new_id: Callable[[], str]
+    timer: Callable[[], float]
+    alert: Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """An answer as JSON; with `retry_after_s` set it is empty and the caller should ask again."""
+
+    answer: bytes
+    retry_after_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class _Chosen:
+    """One page before it is reserved."""
+
+    candidates: Candidates
+    selection: Selection
+    deliveries: tuple[Delivery, ...]
+    removed: Mapping[str, int]
+
+
+def feed(engine: Engine, request: FeedRequest, at: Millis) -> Page:
+    """
+    One page. Raises DataError (the request cannot be answered), Conflict (its id was used for another question) and
+    Gone (its cursor has expired); a store that does not answer yields the safe feed.
+    """
+    started = engine.timer()
+    request = _identified(engine, request, at)
+    try:
+        return _served(engine, request, at, started)
+    except StoreError as error:
+        engine.alert(f"safe feed: {error}")
+        return Page(msgspec.json.encode(_safe(engine, request, at)))
+
+
+def _identified(engine: Engine, request: FeedRequest, at: Millis) -> FeedRequest:
+    """
+    The request with an id: the caller's, or one made from the cursor (so that a cursor sent twice is one page).
+    """
+    if request.cursor is None:
+        return request if request.request_id else msgspec.structs.replace(request, request_id=engine.new_id())
+    fields = verify(engine.key, request.cursor)
+    if fields is None or len(fields) != 4 or fields[:2] != ("c", request.user_id):
+        raise DataError(
+            "cursor: found a text that this service did not sign for this user, expected one from an answer"
+        )
+    if at - int(fields[3]) > CURSOR_TTL:
+        raise Gone("cursor: found one older than 24 h, expected a newer one; ask for a page without a cursor")
+    return msgspec.structs.replace(request, request_id=request.request_id or f"{fields[2]}+")
+
+
+def _served(engine: Engine, request: FeedRequest, at: Millis, started: float) -> Page:
+    pipeline = reranking() if request.candidate_ids is not None else for_surface(request.surface)
+    ranked: Ranked | None = None
+    degraded: list[str] = []
+    for _ in range(ATTEMPTS):
+        read = engine.users.read(request.user_id, request.request_id)
+        items = engine.known.view.at_least(read.revision)
+        if read.answer is not None and at - read.answer.at <= REPEAT and not request.dry_run:
+            return _repeated(engine, request, read, read.answer, items, at)
+        turn = _resolved(engine, request, read, items, pipeline, at)
+        if ranked is None:
+            ranked, degraded = _ranked(engine, pipeline, turn)
+        else:
+            ranked = refilter(pipeline, turn.query, ranked)
+        chosen = _choose(engine, pipeline, ranked, turn)
+        response, record = _answered(engine, request, turn, ranked, chosen, degraded, started)
+        if request.dry_run or engine.users.write_if(request.user_id, _after(turn, chosen), read.version, record):
+            return Page(record.answer.answer)
+    return _busy(response)
+
+
+def _resolved(engine: Engine, request: FeedRequest, read: Read, items: Items, pipeline: Pipeline, at: Millis) -> Turn:
+    """The turn on the state as read; after a raise the person's past is recounted first."""
+    logged = engine.log.since(request.user_id, read.state.taste.log_seq)
+    is_behind = read.state.counted.ledger.revision < items.newest_raise and read.version > 0
+    past = engine.users.deliveries(request.user_id, at - RECOUNT) if is_behind else ()
+    return resolve(engine.known, request, read.state, logged, past, pipeline, items, at)
+
+
+def _ranked(engine: Engine, pipeline: Pipeline, turn: Turn) -> tuple[Ranked, list[str]]:
+    """
+    Candidates best first. When a stage fails, those of the fallback, which has the same filters; when that fails too,
+    none: a broken filter must not let anything through.
+    """
+    try:
+        ranked = recommend(pipeline, turn.query)
+        return ranked, [f"source:{name}" for name in ranked.failed]
+    except Exception as error:  # whatever a stage raises, the page fails closed
+        engine.alert(f"fallback page: {type(error).__name__}: {error}")
+    try:
+        return recommend(fallback(), turn.query), ["ranking"]
+    except Exception as error:  # a filter is what failed
+        engine.alert(f"empty page: {type(error).__name__}: {error}")
+        return Ranked(candidates=turn.query.whole.take(np.empty(0, np.intp)), removed={}, failed=()), [
+            "ranking",
+            "filters",
+        ]
+
+
+def _choose(engine: Engine, pipeline: Pipeline, ranked: Ranked, turn: Turn) -> _Chosen:
+    """The page on the turn's ledger, checked by the independent validator, which may only take items out."""
+    query, ledger = turn.query, turn.state.counted.ledger
+    selection = select(
+        ranked.candidates,
+        ledger=ledger,
+        limits=query.limits,
+        supply=turn.supply,
+        supply_factor=query.market.locality.supply_factor,
+        size=query.size,
+        at=turn.at,
+        rng=np.random.default_rng([query.seed, 2]),
+        explore_slots=query.market.exploration.slots,
+    )
+    selection = _mended(engine, ranked.candidates, selection, turn)
+    removed = removals(pipeline, query) if len(selection.rows) < query.size else {}
+    deliveries = delivered(ranked.candidates, selection.rows, turn.at)
+    return _Chosen(candidates=ranked.candidates, selection=selection, deliveries=deliveries, removed=removed)
+
+
+def _mended(engine: Engine, candidates: Candidates, selection: Selection, turn: Turn) -> Selection:
+    """The selection without what the validator refuses. Nothing is refused unless the slot loop is wrong."""
+    while True:
+        page = delivered(candidates, selection.rows, turn.at)
+        found = violations(
+            turn.state.counted.ledger, page, turn.query.limits, at=turn.at, is_minor=turn.query.is_minor,
+            seen=frozenset(np.flatnonzero(turn.query.is_shown).tolist()),
+        )  # fmt: skip
+        if not found:
+            return selection
+        engine.alert(f"{turn.query.request_id}: {found[0].sentence}")
+        keep = [slot for slot in range(len(selection.rows)) if slot != found[0].position - 1]
+        selection = replace(
+            selection,
+            rows=selection.rows[keep],
+            propensities=selection.propensities[keep],
+            is_exploration=tuple(selection.is_exploration[slot] for slot in keep),
+            forced=tuple(selection.forced[slot] for slot in keep),
+        )
+
+
+def _after(turn: Turn, chosen: _Chosen) -> UserState:
+    return remember(turn.state, chosen.deliveries, turn.at, turn.query.market)
+
+
+def _answered(
+    engine: Engine,
+    request: FeedRequest,
+    turn: Turn,
+    ranked: Ranked,
+    chosen: _Chosen,
+    degraded: list[str],
+    started: float,
+) -> tuple[FeedResponse, DecisionRecord]:
+    query = turn.query
+    signer = Signer(key=engine.key, request_id=query.request_id, user_id=request.user_id, at=turn.at)
+    items = items_of(request, query, chosen.candidates, chosen.selection, signer)
+    response = FeedResponse(
+        request_id=query.request_id,
+        user_id=request.user_id,
+        served_at=to_text(turn.at),
+        model_version=query.model.version,
+        policy_version=query.market.version,
+        took_ms=round((engine.timer() - started) * 1_000, 2),
+        items=items,
+        cards=[],
+        pause=None,
+        shortfall=shortfall_of(query.size, len(items), chosen.removed, chosen.selection.blocked),
+        degraded=degraded,
+        experiments=dict(turn.assignment.variants),
+        safety=safety_of(turn, _after(turn, chosen).counted.ledger),
+        replayed=False,
+        cursor=signer.cursor() if items else None,
+        dry_run=request.dry_run,
+    )
+    stored = StoredAnswer(
+        request_id=query.request_id,
+        user_id=request.user_id,
+        at=turn.at,
+        body_hash=request.body_hash(),
+        answer=msgspec.json.encode(response),
+        decision=records.pack(_decision(turn, ranked, chosen, degraded)),
+    )
+    return response, DecisionRecord(answer=stored, deliveries=(*turn.opens, *chosen.deliveries))
+
+
+def _decision(turn: Turn, ranked: Ranked, chosen: _Chosen, degraded: list[str]) -> records.Decision:
+    query, candidates, selection = turn.query, chosen.candidates, chosen.selection
+    sources, bits = records.source_bits(candidates)
+    parts = {name: column for name, column in candidates.columns.items() if name.startswith("p_")}
+    return records.Decision(
+        request_id=query.request_id,
+        user_id=query.viewer.user_id,
+        at=turn.at,
+        size=query.size,
+        seed=query.seed,
+        surface=query.surface,
+        model_version=query.model.version,
+        policy_version=query.market.version,
+        experiments=dict(turn.assignment.variants),
+        catalogue_revision=query.items.revision,
+        age_band=query.viewer.age_band,
+        loop_level=turn.state.counted.loop.level,
+        is_night=turn.is_night,
+        degraded=degraded,
+        weights=dict(query.weights),
+        limits=query.limits,
+        supply=turn.supply,
+        supply_factor=query.market.locality.supply_factor,
+        explore_slots=query.market.exploration.slots,
+        ledger=turn.state.counted.ledger,
+        item_nos=candidates.item_nos.astype("<i4").tobytes(),
+        scores=candidates["score"].astype("<f4").tobytes(),
+        columns=records.columns_of(candidates),
+        parts={name: column.astype("<f2").tobytes() for name, column in parts.items()},
+        sources=sources,
+        from_sources=bits,
+        removed={**{name: len(numbers) for name, numbers in ranked.removed.items()}, **chosen.removed},
+        chosen=selection.rows.tolist(),
+        propensities=selection.propensities.astype("<f4").tobytes(),
+        forced=list(selection.forced),
+        floor_missed=[f"{miss.name}: {miss.reason}" for miss in selection.floor_missed],
+    )
+
+
+def _repeated(engine: Engine, request: FeedRequest, read: Read, stored: StoredAnswer, items: Items, at: Millis) -> Page:
+    """The stored page, less what is forbidden by now; never more."""
+    if stored.body_hash != request.body_hash():
+        raise Conflict(
+            f"request_id: found {request.request_id!r}, which was used within 24 h for another request; "
+            "expected a new id, or the same request"
+        )
+    answer = msgspec.json.decode(stored.answer, type=FeedResponse)
+    minor = engine.known.book.market.ages[answer.safety.age_band].is_minor
+    kept = [item for item in answer.items if _is_still_allowed(items, item, is_minor=minor)]
+    return Page(msgspec.json.encode(msgspec.structs.replace(answer, items=kept, replayed=True)))
+
+
+def _is_still_allowed(items: Items, item: FeedItem, *, is_minor: bool) -> bool:
+    item_no = items.index.get(item.item_id)
+    if item_no is None or items.is_hidden[item_no]:
+        return False
+    tier = (items.minor_tier if is_minor else items.tier)[item_no]
+    return bool(tier <= int(item.tier[1]) and (items.is_labelled[item_no] or not is_minor))
+
+
+def _busy(response: FeedResponse) -> Page:
+    """Too many pages of one person at once: an empty page rather than one that no ledger knows."""
+    missing = {"busy": response.shortfall.missing + len(response.items)}
+    shortfall = msgspec.structs.replace(response.shortfall, missing=missing["busy"], because=missing)
+    empty = msgspec.structs.replace(response, items=[], cursor=None, shortfall=shortfall, degraded=["busy"])
+    return Page(msgspec.json.encode(empty), retry_after_s=1)
+
+
+def _safe(engine: Engine, request: FeedRequest, at: Millis) -> FeedResponse:
+    """The safe list of the artifact, as far as the last known catalogue still allows every item."""
+    items, market = engine.known.view.items, engine.known.book.market
+    spoken = request.context.languages or market.languages
+    heavy = topic_bits([market.hope_topic, market.grief_topic])
+    page: list[FeedItem] = []
+    for item_id in engine.known.model.safe_feed:
+        item_no = items.index.get(item_id)
+        if item_no is None or len(page) == request.size or item_id in request.exclude_ids:
+            continue
+        language = items.name(int(items.language[item_no]))
+        is_calm = items.is_labelled[item_no] and items.minor_tier[item_no] == 0 and not items.topics[item_no] & heavy
+        if is_calm and not items.is_hidden[item_no] and items.min_age[item_no] <= 12 and language in (None, *spoken):
+            topics = topic_names(int(items.topics[item_no]))
+            page.append(safe_item(item_id, items.creator_ids[item_no], len(page) + 1, topics, language, spoken))
+    return safe_response(
+        request, page, at=at, model_version=engine.known.model.version, policy_version=market.version,
+        band=profile_of(UserState(), engine.known.model, request.user_id).age_band or "unknown",
+    )  # fmt: skip

@@ -1,0 +1,291 @@
+"""
+What comes in beside feeds: events, profiles and items. Nothing accepted is ever lost: an answer means it is durable.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from recsys.clock import DAY, MINUTE, Millis, from_text, to_text
+from recsys.clusters import cluster_id
+from recsys.columns import (
+    AGE_BANDS,
+    AGE_SOURCES,
+    EVENT_KINDS,
+    ITEMS,
+    MAX_ID_LENGTH,
+    MAX_TEXT_LENGTH,
+    Column,
+    subject_of,
+)
+from recsys.engine import Engine
+from recsys.errors import DataError, StoreError
+from recsys.resolve import profile_of
+from recsys.state import Profile, UserState
+from recsys.stores import Catalogue, ItemChange
+from recsys.types import Event
+
+MAX_EVENTS: Final = 1_000
+LATE: Final = 7 * DAY
+EARLY: Final = 5 * MINUTE  # clocks differ; an event from further ahead is refused
+ATTEMPTS: Final = 20
+_SUBJECTS: Final = ("item_id", "creator_id", "query")
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a batch of events."""
+
+    accepted: int
+    duplicates: int
+    rejected: list[dict[str, Any]]
+
+
+def accept(engine: Engine, events: Sequence[Mapping[str, Any]], at: Millis) -> Accepted:
+    """
+    Events into the log: durable before this returns, once per (user, event_id), acting on the next feed.
+
+    An event that breaks the contract is rejected by itself, with a sentence. Raises StoreError when the log does not
+    answer (then none is accepted) and DataError for more than 1,000 events.
+    """
+    if len(events) > MAX_EVENTS:
+        raise DataError(f"events: found {len(events)}, expected at most {MAX_EVENTS}; send several batches")
+    good: list[Event] = []
+    rejected: list[dict[str, Any]] = []
+    for index, fields in enumerate(events):
+        try:
+            good.append(_event(engine, fields, at))
+        except DataError as error:
+            rejected.append({"index": index, "reason": str(error)})
+    result = engine.log.append(good, at)
+    return Accepted(accepted=result.accepted, duplicates=result.duplicates, rejected=rejected)
+
+
+def _event(engine: Engine, fields: Mapping[str, Any], at: Millis) -> Event:
+    kind = fields.get("kind")
+    if kind not in EVENT_KINDS:
+        raise DataError(f"kind: found {_short(kind)}, expected one of {', '.join(EVENT_KINDS)}")
+    happened = _when(fields.get("at"), at)
+    subject = subject_of(str(kind))
+    given = [name for name in _SUBJECTS if fields.get(name) is not None]
+    wanted = [subject] if subject in _SUBJECTS else []
+    if given != wanted:
+        found = " and ".join(given) or "none"
+        raise DataError(f"{kind}: found {found}, expected {' and '.join(wanted) or 'none of ' + ', '.join(_SUBJECTS)}")
+    if subject == "value" and not fields.get("value"):
+        raise DataError("undo: found no value, expected the event_id to undo")
+    if fields.get("item_id") is not None and engine.known.view.items.index.get(str(fields["item_id"])) is None:
+        engine.known.view.at_least(engine.users.read(_id("user_id", fields)).revision)  # it may be new
+        if fields["item_id"] not in engine.known.view.items.index:
+            raise DataError(f"item_id: found {_short(fields['item_id'])}, expected the id of an item in the catalogue")
+    return Event(
+        event_id=_id("event_id", fields),
+        user_id=_id("user_id", fields),
+        kind=str(kind),
+        at=happened,
+        item_id=_optional_id("item_id", fields),
+        creator_id=_optional_id("creator_id", fields),
+        query=_text("query", fields, 200),
+        value=_text("value", fields, MAX_ID_LENGTH),
+        watch_s=_number("watch_s", fields, 0, 86_400),
+        watch_fraction=_number("watch_fraction", fields, 0, 1),
+        request_id=_optional_id("request_id", fields),
+        position=None if fields.get("position") is None else int(_number("position", fields, 1, 50) or 1),
+    )
+
+
+def _when(value: Any, now: Millis) -> Millis:
+    """The time of an event: at most 7 days old, not from the future; the server's time when it is missing."""
+    if value is None:
+        return now
+    try:
+        at = from_text(str(value)) if not isinstance(value, int) or isinstance(value, bool) else value
+    except ValueError as error:
+        raise DataError(f"at: found {_short(value)}, expected an instant such as {to_text(now)}") from error
+    if not now - LATE <= at <= now + EARLY:
+        raise DataError(f"at: found {_short(value)}, expected within 7 days before {to_text(now)} and not after it")
+    return at
+
+
+def check_id(name: str, value: Any) -> str:
+    """An external id: 1 to 128 characters, all printable, no direction marks. Raises DataError."""
+    is_id = isinstance(value, str) and 0 < len(value) <= MAX_ID_LENGTH and value.isprintable()
+    if not is_id or _has_marks(value):
+        raise DataError(f"{name}: found {_short(value)}, expected 1 to {MAX_ID_LENGTH} printable characters")
+    return str(value)
+
+
+def _has_marks(text: str) -> bool:
+    return any(c in "\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069" for c in text)
+
+
+def _id(name: str, fields: Mapping[str, Any]) -> str:
+    return check_id(name, fields.get(name))
+
+
+def _optional_id(name: str, fields: Mapping[str, Any]) -> str | None:
+    return None if fields.get(name) is None else check_id(name, fields[name])
+
+
+def _text(name: str, fields: Mapping[str, Any], most: int) -> str | None:
+    value = fields.get(name)
+    if value is not None and not (isinstance(value, str) and len(value) <= most):
+        raise DataError(f"{name}: found {_short(value)}, expected text of at most {most} characters")
+    return value
+
+
+def _number(name: str, fields: Mapping[str, Any], low: float, high: float) -> float | None:
+    value = fields.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise DataError(f"{name}: found {_short(value)}, expected a number from {low:g} to {high:g}")
+    return float(value)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def get_profile(engine: Engine, user_id: str) -> dict[str, Any]:
+    """The profile in force; what was never said is null."""
+    state = engine.users.read(check_id("user_id", user_id)).state
+    return {"user_id": user_id, **msgspec.to_builtins(_named(profile_of(state, engine.known.model, user_id)))}
+
+
+def _named(profile: Profile) -> dict[str, Any]:
+    return {name: getattr(profile, name) for name in profile.__struct_fields__}
+
+
+def put_profile(engine: Engine, user_id: str, fields: Mapping[str, Any], at: Millis) -> dict[str, Any]:
+    """Replace the profile. Moving to an older band frees nothing: the ledger stays."""
+    check_id("user_id", user_id)
+    profile = _profile(fields)
+
+    def change(state: UserState) -> UserState:
+        person = msgspec.structs.replace(state.person, profile=profile)
+        return msgspec.structs.replace(state, person=person)
+
+    update(engine, user_id, change)
+    return get_profile(engine, user_id)
+
+
+def _profile(fields: Mapping[str, Any]) -> Profile:
+    problems = [f"{name}: found an unknown field, expected one of {', '.join(Profile.__struct_fields__)}"
+                for name in fields if name not in Profile.__struct_fields__]  # fmt: skip
+    if fields.get("age_band") not in (None, *AGE_BANDS):
+        problems.append(f"age_band: found {_short(fields['age_band'])}, expected one of {', '.join(AGE_BANDS)}")
+    if fields.get("age_source") not in (None, *AGE_SOURCES):
+        problems.append(f"age_source: found {_short(fields['age_source'])}, expected one of {', '.join(AGE_SOURCES)}")
+    if problems:
+        raise DataError(*problems)
+    given = {name: value for name, value in fields.items() if value is not None}
+    try:
+        return _converted(given)
+    except msgspec.ValidationError as error:
+        raise DataError(f"profile: {error}") from error
+
+
+def _converted(given: Mapping[str, Any]) -> Profile:
+    kinds = {"languages": tuple[str, ...], "consent": bool}
+    values = {name: msgspec.convert(value, kinds.get(name, str)) for name, value in given.items()}
+    return Profile(**values)
+
+
+def update(engine: Engine, user_id: str, change: Callable[[UserState], UserState]) -> None:
+    """Change a person's state by compare-and-swap. Raises StoreError when others keep winning."""
+    for _ in range(ATTEMPTS):
+        read = engine.users.read(user_id)
+        if engine.users.write_if(user_id, change(read.state), read.version):
+            return
+    raise StoreError(f"found {ATTEMPTS} other writes of {user_id!r} at once, expected fewer; try again")
+
+
+def get_item(catalogue: Catalogue, item_id: str) -> dict[str, Any] | None:
+    """One item in the contract's columns, times as text; None when there is none."""
+    row = catalogue.get(check_id("item_id", item_id))
+    if row is None:
+        return None
+    fields = {column.name: row.fields.get(column.name) for column in ITEMS.columns}
+    fields["published_at"] = to_text(fields["published_at"])
+    return fields
+
+
+def put_item(catalogue: Catalogue, item_id: str, fields: Mapping[str, Any], at: Millis) -> dict[str, Any]:
+    """Insert or replace an item; binding on the next page of every worker. Raises DataError."""
+    item = _item({"published_at": to_text(at), **fields, "item_id": check_id("item_id", item_id)})
+    change = ItemChange(fields=item, cluster_id=cluster_id(item_id, item["title"], item.get("text")))
+    catalogue.put([change], at)
+    return get_item(catalogue, item_id) or {}
+
+
+def patch_item(catalogue: Catalogue, item_id: str, fields: Mapping[str, Any], at: Millis) -> dict[str, Any] | None:
+    """Change some columns of an item; None when there is none."""
+    known = get_item(catalogue, item_id)
+    return None if known is None else put_item(catalogue, item_id, {**known, **fields}, at)
+
+
+def delete_item(catalogue: Catalogue, item_id: str, at: Millis) -> bool:
+    """Take an item down for good: hidden, its number never used again. False when there is none."""
+    return patch_item(catalogue, item_id, {"is_hidden": True}, at) is not None
+
+
+def _item(fields: Mapping[str, Any]) -> dict[str, Any]:
+    columns = {column.name: column for column in ITEMS.columns}
+    problems = [
+        f"{name}: found an unknown field, expected one of {', '.join(columns)}"
+        for name in fields
+        if name not in columns
+    ]
+    item: dict[str, Any] = {}
+    for name, column in columns.items():
+        value = fields.get(name)
+        problem = _column_problem(column, value)
+        if problem:
+            problems.append(f"{name}: found {_short(value)}, expected {problem}")
+        elif value is not None:
+            item[name] = from_text(value) if column.dtype == "time" else value
+    if problems:
+        raise DataError(*problems)
+    return item
+
+
+def _column_problem(column: Column, value: Any) -> str | None:
+    """What a value should have been; None when it is fine."""
+    if value is None:
+        return "a value" if column.required else None
+    if column.dtype == "time":
+        return _time_problem(value)
+    if column.dtype == "bool":
+        return None if isinstance(value, bool) else "true or false"
+    if column.dtype in ("int", "float"):
+        return _number_problem(column, value)
+    parts = value if column.dtype == "list" else [value]
+    if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
+        return "a list of texts" if column.dtype == "list" else "text"
+    if any(len(part) > min(column.max_length, MAX_TEXT_LENGTH) for part in parts):
+        return f"at most {column.max_length} characters"
+    if column.one_of and any(part not in column.one_of for part in parts):
+        return "one of " + ", ".join(column.one_of)
+    if column.pattern and not all(re.match(column.pattern, part) for part in parts):
+        return f"{column.unit} (pattern {column.pattern})"
+    return None
+
+
+def _time_problem(value: Any) -> str | None:
+    try:
+        from_text(value)
+    except (ValueError, TypeError):
+        return "an instant such as 2026-11-20T18:00:00Z"
+    return None
+
+
+def _number_problem(column: Column, value: Any) -> str | None:
+    low = -float("inf") if column.minimum is None else column.minimum
+    high = float("inf") if column.maximum is None else column.maximum
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or (column.dtype == "int" and not isinstance(value, int)) or not low <= value <= high:
+        return f"a number from {low:g} to {high:g}"
+    return None

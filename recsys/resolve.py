@@ -1,0 +1,255 @@
+"""
+From a request and what is stored about a person to one resolved `Query`: age, place, languages, effective policy,
+tastes. Pure: the state that comes in is the state that was read, the state that goes out is to be written.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from recsys.catalogue import Items, creator_number
+from recsys.clock import DAY, Millis
+from recsys.errors import DataError
+from recsys.experiments.assign import Assignment, assign
+from recsys.experiments.compiled import Experiments
+from recsys.feed import FeedRequest
+from recsys.fold import fold, history_of
+from recsys.ledger import RUN, recount, server_time, touch
+from recsys.model import Model
+from recsys.pipeline import Pipeline, eligible
+from recsys.policy.layers import Book, effective_band, guardian_limits, is_night, person_limits
+from recsys.policy.limits import Limits, meet
+from recsys.policy.market import Market
+from recsys.query import Query
+from recsys.slate import Supply
+from recsys.state import Delivery, Profile, UserState
+from recsys.stores import Logged
+from recsys.types import History, Mask, Viewer
+from recsys.view import View
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Turn:
+    """One attempt at a page: the state to build on, the query, and what else the answer names."""
+
+    state: UserState
+    opens: tuple[Delivery, ...]
+    query: Query
+    supply: Supply
+    assignment: Assignment
+    is_night: bool
+    at: Millis  # the ledger's time: never behind what it knows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Known:
+    """What resolving needs beside the request and the person."""
+
+    book: Book
+    model: Model
+    experiments: Experiments
+    view: View
+
+
+def profile_of(state: UserState, model: Model, user_id: str) -> Profile:
+    """The stored profile; what was never said over the wire comes from the artifact's users table."""
+    trained = {} if state.taste.is_reset else dict(model.profiles.get(user_id, {}))
+    own = state.person.profile
+    if own.age_band is not None:
+        trained |= {"age_band": own.age_band, "age_source": own.age_source}
+    return Profile(
+        country=own.country or trained.get("country"),
+        region=own.region or trained.get("region"),
+        languages=own.languages or tuple(trained.get("languages") or ()),
+        age_band=trained.get("age_band"),
+        age_source=trained.get("age_source") or "none",
+        guardian_id=own.guardian_id or trained.get("guardian_id"),
+        consent=own.consent if own.consent is not None else trained.get("consent"),
+    )
+
+
+def resolve(
+    known: Known,
+    request: FeedRequest,
+    state: UserState,
+    logged: tuple[Logged, ...],
+    past: tuple[Delivery, ...],
+    pipeline: Pipeline,
+    items: Items,
+    at: Millis,
+) -> Turn:
+    """
+    Everything a page depends on, at one instant.
+
+    `logged` are the person's events that are not folded in yet; `past` the deliveries to recount when labels were
+    raised since (else empty). Raises DataError when the request names an item that does not exist.
+    """
+    market = known.book.market
+    profile = profile_of(state, known.model, request.user_id)
+    band = effective_band(market, stored=profile.age_band, source=profile.age_source, given=request.context.age_band)
+    is_minor = market.ages[band].is_minor
+    folded = fold(state, logged, items=items, market=market, is_minor=is_minor)
+    state = _counted(folded.state, past, items, market, at)
+    ledger = state.counted.ledger
+    at = server_time(ledger, at)
+    viewer = _viewer(request, profile, state, market, band)
+    level = state.counted.loop.level
+    assignment = assign(
+        known.experiments, user_id=request.user_id, attributes=_attributes(viewer, level, request), at=at
+    )
+    limits, night = _limits(known.book, state, profile, request, band, level, assignment, at)
+    viewer = replace(viewer, personalised=not limits.non_personalised)
+    query = eligible(pipeline, _query(known, request, viewer, state, limits, assignment, items, is_minor, at))
+    return Turn(
+        state=state, opens=folded.opens, query=query, supply=supply_of(query), assignment=assignment,
+        is_night=night, at=at,
+    )  # fmt: skip
+
+
+def _counted(state: UserState, past: tuple[Delivery, ...], items: Items, market: Market, at: Millis) -> UserState:
+    ledger = state.counted.ledger
+    if past:
+        peaks = items.peak_tier
+        now = [
+            msgspec.structs.replace(d, tier=max(d.tier, int(peaks[d.item_no])), family=_family(d, items)) for d in past
+        ]
+        ledger = recount(ledger, now, at, items.revision)
+    elif ledger.revision < items.newest_raise:
+        ledger = msgspec.structs.replace(ledger, revision=items.revision)
+    ledger = touch(ledger, at, market.session)
+    return msgspec.structs.replace(state, counted=msgspec.structs.replace(state.counted, ledger=ledger))
+
+
+def _family(delivery: Delivery, items: Items) -> int:
+    return delivery.family if delivery.family >= 0 else int(items.family[delivery.item_no])
+
+
+def _viewer(request: FeedRequest, profile: Profile, state: UserState, market: Market, band: str) -> Viewer:
+    said = request.context
+    languages = said.languages or state.person.controls.languages or profile.languages or market.languages
+    country = said.country or profile.country or market.market
+    region = said.region or (profile.region if country == profile.country or not said.country else None)
+    return Viewer(
+        user_id=request.user_id, country=country, region=region, languages=tuple(languages), age_band=band,
+        personalised=True,
+    )  # fmt: skip
+
+
+def _attributes(viewer: Viewer, level: int, request: FeedRequest) -> Mapping[str, Any]:
+    return {
+        "country": viewer.country,
+        "region": viewer.region,
+        "language": viewer.languages[0] if viewer.languages else None,
+        "effective_age_band": viewer.age_band,
+        "loop_level": level,
+        "surface": request.surface,
+    }
+
+
+def _limits(
+    book: Book, state: UserState, profile: Profile, request: FeedRequest, band: str, level: int,
+    assignment: Assignment, at: Millis,
+) -> tuple[Limits, bool]:  # fmt: skip
+    """The effective policy now: the meet of every layer, and whether it is night."""
+    personalised = profile.consent is not False and request.mode == "personalised"
+    hidden = Limits(blocked_creators=frozenset(creator for creator, _ in state.taste.hidden))
+    guardian = guardian_limits(state.person.guardian)
+    person = person_limits(state.person.controls, personalised=personalised)
+    by_day = meet(book.limits[band, level, False], guardian, person, hidden)
+    rules = book.market.ages[band]
+    night = is_night(at, book.zone, by_day.night)
+    applies = night and (state.person.controls.night_rules or not rules.night.is_optional)
+    base = meet(book.limits[band, level, True], guardian, person, hidden) if applies else by_day
+    return meet(base, assignment.limits), night
+
+
+def _query(
+    known: Known, request: FeedRequest, viewer: Viewer, state: UserState, limits: Limits, assignment: Assignment,
+    items: Items, is_minor: bool, at: Millis,
+) -> Query:  # fmt: skip
+    market, model = known.book.market, known.model
+    near, whole = known.view.of_viewer(items, viewer, is_minor=is_minor)
+    trained = model.histories.get(request.user_id)
+    history = history_of(state.taste, trained, items, model.n_rows) if viewer.personalised else History.empty()
+    followed = [creator_number(creator) for creator, _ in state.taste.followed] if viewer.personalised else []
+    weights = {**market.weights, **assignment.weights}
+    if state.person.controls.local_weight is not None:
+        weights["local"] = weights.get("local", 0.0) * state.person.controls.local_weight
+    return Query(
+        request_id=request.request_id or "",
+        viewer=viewer,
+        at=at,
+        size=request.size,
+        seed=seed_of(request.request_id or ""),
+        surface=request.surface,
+        market=market,
+        model=model,
+        items=items,
+        nearness=near,
+        limits=limits,
+        is_minor=is_minor,
+        history=history,
+        vectors={name: ranked.space.fold_in(history) for name, ranked in model.spaces.items()} if len(history) else {},
+        followed=frozenset(followed),
+        is_shown=_shown(state, items, market, at),
+        excluded=frozenset(items.index[i] for i in request.exclude_ids if i in items.index),
+        only=_listed(request, items),
+        text=request.query,
+        anchor=_anchor(request, items),
+        weights=weights,
+        whole=whole,
+        is_eligible=np.zeros(0, np.bool_),
+    )
+
+
+def seed_of(request_id: str) -> int:
+    """The seed of a request: the same request explores the same items."""
+    return int.from_bytes(hashlib.blake2b(request_id.encode(), digest_size=8).digest(), "big")
+
+
+def _shown(state: UserState, items: Items, market: Market, at: Millis) -> Mask:
+    shown = np.zeros(int(items.cluster_no.max(initial=0)) + 1, np.bool_)
+    since = at - market.session.seen_days * DAY
+    clusters = [c for c, t in zip(state.seen.clusters, state.seen.at, strict=True) if t >= since and c < len(shown)]
+    shown[clusters] = True
+    return shown
+
+
+def _listed(request: FeedRequest, items: Items) -> np.ndarray | None:
+    if request.candidate_ids is None:
+        return None
+    numbers = {items.index[i] for i in request.candidate_ids if i in items.index}
+    return np.array(sorted(numbers), np.int32)
+
+
+def _anchor(request: FeedRequest, items: Items) -> int | None:
+    if request.surface != "related":
+        return None
+    item_no = items.index.get(request.anchor_item_id or "")
+    if item_no is None:
+        found = request.anchor_item_id
+        raise DataError(f"anchor_item_id: found {found!r}, expected the id of an item for surface related")
+    return item_no
+
+
+def supply_of(query: Query) -> Supply:
+    """What the catalogue still offers: eligible and unseen, at most so many per creator in any 20."""
+    eligible_, whole = query.is_eligible, query.whole
+    cap = RUN if query.limits.creator_last_20 is None else query.limits.creator_last_20
+    is_calm = eligible_ & (whole["tier"] == 0)
+    n_eligible, n_local = int(eligible_.sum()), int((eligible_ & query.nearness.is_local).sum())
+    return Supply(
+        supportive=_in_a_run(query, is_calm & whole["is_supportive"], cap),
+        local=_in_a_run(query, is_calm & query.nearness.is_local, cap),
+        local_share=n_local / n_eligible if n_eligible else 0.0,
+    )
+
+
+def _in_a_run(query: Query, mask: Mask, cap: int) -> int:
+    """How many of 20 the masked items can fill when each creator has at most `cap`."""
+    per_creator = np.bincount(query.items.creator_row[mask])
+    return min(RUN, int(np.minimum(per_creator, cap).sum()))
