@@ -10,8 +10,9 @@ from typing import Final
 
 import msgspec
 
-from recsys.clock import DAY, MINUTE, Millis
+from recsys.clock import DAY, MINUTE, Millis, to_text
 from recsys.columns import FAMILIES
+from recsys.errors import StageError
 from recsys.policy.limits import MAX_CAP, Limits, Windows, family_cap
 from recsys.policy.market import SessionRules
 from recsys.state import LAST, MAX_SEEN, Delivery, Ledger, Seen, Span
@@ -19,6 +20,7 @@ from recsys.state import LAST, MAX_SEEN, Delivery, Ledger, Seen, Span
 RUN: Final = 20  # the length of the run that last_20 and the floors speak of
 KEPT: Final = 7 * DAY
 MOST: Final = MAX_CAP
+MAX_SPANS: Final = 32
 FAMILY_COUNTERS: Final = tuple(f"R2:{family}" for family in FAMILIES)
 
 
@@ -112,12 +114,20 @@ def touch(ledger: Ledger, at: Millis, rules: SessionRules, *, starts: bool = Tru
 def _active(spans: tuple[Span, ...], at: Millis, rules: SessionRules) -> tuple[Span, ...]:
     """24 h of activity: a gap counts for at most `gap_minutes`."""
     longest = rules.gap_minutes * MINUTE
-    kept = [span for span in spans if span.end >= at - DAY]
+    kept = [span for span in spans if span.end + longest >= at - DAY]
     if kept and at - kept[-1].end <= longest:
         return (*kept[:-1], Span(start=kept[-1].start, end=at))
     if kept:
         kept[-1] = Span(start=kept[-1].start, end=kept[-1].end + longest)
-    return (*kept, Span(start=at, end=at))
+    return _few([*kept, Span(start=at, end=at)])
+
+
+def _few(spans: list[Span]) -> tuple[Span, ...]:
+    """At most 32 spans, so that the ledger stays small: the two with the least rest between them become one."""
+    if len(spans) > MAX_SPANS:
+        n = min(range(len(spans) - 1), key=lambda n: spans[n + 1].start - spans[n].end)
+        spans[n : n + 2] = [Span(start=spans[n].start, end=spans[n + 1].end)]
+    return tuple(spans)
 
 
 def active_minutes(ledger: Ledger, at: Millis) -> float:
@@ -127,7 +137,16 @@ def active_minutes(ledger: Ledger, at: Millis) -> float:
 
 
 def deliver(ledger: Ledger, deliveries: Sequence[Delivery], at: Millis) -> Ledger:
-    """The ledger after a page is committed, and after everything too old has left."""
+    """
+    The ledger after a page is committed, and after everything too old has left.
+
+    The deliveries carry `server_time(ledger, at)`. Raises StageError when one is older: it would leave its windows, or
+    fall out of the session, before its time.
+    """
+    earliest = server_time(ledger, 0)
+    if any(d.at < earliest for d in deliveries):
+        oldest = to_text(min(d.at for d in deliveries))
+        raise StageError(f"found a delivery at {oldest}, expected none before {to_text(earliest)}; use server_time()")
     capped = {name: list(times) for name, times in ledger.capped.items()}
     for d in deliveries:
         for counter in counters_of(d.tier, d.family, d.is_s4):
