@@ -108,19 +108,18 @@ def _factorise(confidence: Any, params: ALSParams, seed: int, on_progress: Progr
     from implicit.cpu.als import AlternatingLeastSquares
     from threadpoolctl import threadpool_limits
 
-    model = AlternatingLeastSquares(
-        factors=params.embedding_size,
-        regularization=params.reg,
-        alpha=1.0,  # the confidences hold it already, as 1 + alpha * weight; the library would leave out the 1
-        iterations=params.epochs,
-        num_threads=params.threads,
-        random_state=seed,
-    )
-
     def report(epoch: int, *_: Any) -> None:
         on_progress("als", epoch + 1, params.epochs)
 
     with threadpool_limits(1, "blas"):  # the library runs its own threads; a second set slows both
+        model = AlternatingLeastSquares(
+            factors=params.embedding_size,
+            regularization=params.reg,
+            alpha=1.0,  # the confidences hold it already, as 1 + alpha * weight; the library would leave out the 1
+            iterations=params.epochs,
+            num_threads=params.threads,
+            random_state=seed,
+        )
         model.fit(sparse.csr_matrix(confidence), show_progress=False, callback=report)
     factors = np.ascontiguousarray(model.item_factors, np.float32)
     if not np.all(np.isfinite(factors)):

@@ -125,4 +125,4 @@ def test_the_default_encoder_agrees_with_the_engine_its_weights_come_from(tmp_pa
     # the same folder by its path is a model like any other
     by_path = make_encoder(EncoderParams(model=str(next(tmp_path.iterdir())), threads=1))
     assert by_path.dim == 384
-    assert np.abs(by_path.encode(CAPTIONS[:3]) - encoder.encode(CAPTIONS[:3])).max() < 1e-5
+    assert np.sum(by_path.encode(CAPTIONS[:3]) * encoder.encode(CAPTIONS[:3]), axis=1).min() > 0.9999
