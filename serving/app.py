@@ -1,0 +1,146 @@
+"""The HTTP service over one engine, by the wire contract."""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from anyio import to_thread
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.routing import compile_path
+
+from recsys.clock import Millis, now
+from recsys.engine import Engine
+from recsys.errors import SanadError
+from serving import problems
+from serving.answers import ProblemAnswer
+from serving.guard import Guard
+from serving.problems import Problem
+from serving.routes_feed import feed_routes
+from serving.routes_health import health_routes, sanad_version
+from serving.routes_records import item_routes, user_routes
+from serving.schemas import EventBody
+from serving.service import Service
+from serving.settings import Settings
+
+log = logging.getLogger("sanad.serving")
+
+THREADS: Final = 8
+"""Feeds made at once. Python makes one at a time; the others wait for the disk, and share a flush."""
+
+_REF: Final = "#/components/schemas/{model}"
+_DESCRIPTION: Final = """\
+Feeds of short videos on mental health: local creators favoured at a known price, harmful loops capped.
+
+Send the service key in `X-API-Key`. Errors are problem details (RFC 9457). Unknown request fields are refused;
+unknown response fields must be ignored. Times are RFC 3339 in UTC. Pages, events and catalogue changes that were
+answered are on disk."""
+_REFUSALS: Final = {
+    400: "Not JSON in UTF-8.",
+    401: "No known service key.",
+    403: "Not a local call, and no service keys are set.",
+    413: "The body is larger than 10 MB.",
+    415: "The body is not application/json.",
+    422: "The request breaks the contract.",
+    503: "Too many requests, or the state cannot be written; Retry-After says when to ask again.",
+}
+
+
+def create_app(
+    engine: Engine | Callable[[], Engine], *, settings: Settings, clock: Callable[[], Millis] = now
+) -> FastAPI:
+    """
+    The service. `engine` may be a function that gives the engine of the moment, so that it can be swapped; `clock` is
+    the only clock that anything in a request sees.
+    """
+    service = Service(engine=engine if callable(engine) else lambda: engine, clock=clock)
+    app = FastAPI(
+        title="Sanad",
+        version=sanad_version(),
+        description=_DESCRIPTION,
+        docs_url=None,  # these pages load scripts from elsewhere; any viewer can open /openapi.json
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan,
+        middleware=[Middleware(Guard, settings=settings)],
+        responses={status: _refusal(text) for status, text in _REFUSALS.items()},
+    )
+    for routes in (feed_routes(service), user_routes(service), item_routes(service), health_routes(service)):
+        app.include_router(routes)
+    app.openapi = lambda: _described(app)  # type: ignore[method-assign]  # the documented way to add to the description
+    _handle_errors(app)
+    if not settings.keys:
+        log.warning("no service keys are set (SANAD_API_KEYS): only programs on this machine may call")
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    to_thread.current_default_thread_limiter().total_tokens = THREADS
+    yield
+
+
+def _handle_errors(app: FastAPI) -> None:
+    """Every error that a route raises becomes a problem detail; what is left over is the guard's."""
+
+    @app.exception_handler(SanadError)
+    async def of_engine(request: Request, error: SanadError) -> Response:
+        status, detail, errors, headers = problems.of_error(error)
+        if status >= 500:
+            log.error("request_id %s: %s: %s", request.state.request_id, type(error).__name__, error)
+        return _problem(request, status, detail, errors=errors, headers=headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def of_fields(request: Request, error: RequestValidationError) -> Response:
+        errors = problems.field_errors(error.errors())
+        return _problem(request, 422, problems.sentence(errors), errors=errors)
+
+    @app.exception_handler(Problem)
+    async def of_route(request: Request, error: Problem) -> Response:
+        return _problem(request, error.status_code, error.detail, headers=error.headers)
+
+    @app.exception_handler(HTTPException)
+    async def of_framework(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 405:
+            allowed = ", ".join(allowed_methods(app, request.url.path))
+            detail = f"Found {request.method}, expected one of {allowed}."
+            return _problem(request, 405, detail, headers={"Allow": allowed})
+        if error.status_code == 404:
+            return _problem(request, 404, "Found no such address; the addresses are listed in /openapi.json.")
+        return _problem(request, error.status_code, str(error.detail), headers=error.headers)
+
+
+def _problem(request: Request, status: int, detail: str, **more: Any) -> Response:
+    return problems.answer(status, detail, path=request.url.path, request_id=request.state.request_id, **more)
+
+
+def allowed_methods(app: FastAPI, path: str) -> list[str]:
+    """The methods of a path over all its routes; the framework names those of the first route only."""
+    found = {"GET"} if path == app.openapi_url else set()
+    for template, operations in app.openapi()["paths"].items():
+        if compile_path(template)[0].match(path):
+            found |= {method.upper() for method in operations}
+    return sorted(found)
+
+
+def _refusal(description: str) -> dict[str, Any]:
+    schema = {"$ref": _REF.format(model="ProblemAnswer")}
+    return {"description": description, "content": {problems.MEDIA_TYPE: {"schema": schema}}}
+
+
+def _described(app: FastAPI) -> dict[str, Any]:
+    """The description of the interface, with what the framework cannot see: problems, events, the service key."""
+    if app.openapi_schema is None:
+        described = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        _, more = models_json_schema([(ProblemAnswer, "validation"), (EventBody, "validation")], ref_template=_REF)
+        components = described.setdefault("components", {})
+        components.setdefault("schemas", {}).update(more["$defs"])
+        components["securitySchemes"] = {"service_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}}
+        described["security"] = [{"service_key": []}, {}]
+        app.openapi_schema = described
+    return app.openapi_schema

@@ -1,0 +1,156 @@
+"""
+What happens around every request: who may ask, how much, how many at once, and that every answer is one.
+
+Pure ASGI, because it sees the request before anything of it is parsed.
+"""
+
+import asyncio
+import logging
+import re
+import secrets
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from recsys.columns import MAX_ID_LENGTH
+from serving import problems
+from serving.problems import RETRY_AFTER_S, Problem
+from serving.settings import Settings, is_known_key, is_loopback
+
+log = logging.getLogger("sanad.serving")
+
+MAX_BODY: Final = 10 * 2**20  # bytes
+_DRAINED: Final = 4 * MAX_BODY  # bytes of a body that is too large, read so that its sender sees the answer
+_BODY_S: Final = 20.0
+_OPEN: Final = ("/health/live", "/health/ready")
+_REQUEST_ID: Final = re.compile(rf"[\x21-\x7e]{{1,{MAX_ID_LENGTH}}}")
+_FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-real-ip")
+
+
+@dataclass(slots=True)
+class Guard:
+    """The outermost layer of the service."""
+
+    app: ASGIApp
+    settings: Settings
+    _in_flight: int = field(default=0, init=False)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = _request_id(Headers(scope=scope))
+        scope.setdefault("state", {})["request_id"] = request_id
+        is_started = False
+
+        async def marked(message: Message) -> None:
+            nonlocal is_started
+            if message["type"] == "http.response.start":
+                is_started = True
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                headers["X-Content-Type-Options"] = "nosniff"
+                headers["Cache-Control"] = "no-store"
+            await send(message)
+
+        try:
+            await self._admitted(scope, receive, marked)
+        except Problem as problem:
+            answer = problems.answer(
+                problem.status_code, problem.detail, path=scope["path"], request_id=request_id, headers=problem.headers
+            )
+            await answer(scope, receive, marked)
+        except Exception:
+            log.exception("request %s %s failed, request_id %s", scope["method"], scope["path"], request_id)
+            if is_started:
+                raise  # the connection is closed: half an answer must not look like a whole one
+            await problems.internal(scope["path"], request_id)(scope, receive, marked)
+
+    async def _admitted(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The request, when it may come in; otherwise a Problem."""
+        if scope["path"] in _OPEN:
+            await self.app(scope, receive, send)
+            return
+        _may_ask(scope, self.settings)
+        _is_utf8(scope)
+        if self._in_flight >= self.settings.max_in_flight:
+            detail = f"{self._in_flight} requests are being answered already; ask again in {RETRY_AFTER_S} s."
+            raise Problem(503, detail, {"Retry-After": str(RETRY_AFTER_S)})
+        self._in_flight += 1
+        try:
+            await self.app(scope, await _read(scope, receive), send)
+        finally:
+            self._in_flight -= 1
+
+
+def _request_id(headers: Headers) -> str:
+    """The caller's `X-Request-ID` when it is a plain one, else a new one. It marks a call, not a page."""
+    given = headers.get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def _may_ask(scope: Scope, settings: Settings) -> None:
+    """
+    With service keys, whoever has one. Without, programs on this machine that call it by a local name: a page in a
+    browser that was sent here by a stranger's name, or somebody behind a proxy, is not local.
+    """
+    headers = Headers(scope=scope)
+    if settings.keys:
+        if not is_known_key(headers.get("x-api-key", ""), settings.keys):
+            detail = "Found no known service key in X-API-Key; send one that the operator gave you."
+            raise Problem(401, detail, {"WWW-Authenticate": "X-API-Key"})
+        return
+    client = scope.get("client")
+    name = headers.get("host", "").rpartition("@")[2]
+    name = name[1 : name.find("]")] if name.startswith("[") else name.partition(":")[0]
+    is_direct = not any(forwarded in headers for forwarded in _FORWARDED)
+    if client is None or not (is_loopback(client[0]) and is_loopback(name) and is_direct):
+        detail = "No service keys are set, so only programs on this machine may call; set SANAD_API_KEYS for others."
+        raise Problem(403, detail)
+
+
+def _is_utf8(scope: Scope) -> None:
+    try:
+        unquote_to_bytes(scope.get("raw_path") or b"").decode()
+        unquote_to_bytes(scope["query_string"]).decode()
+    except UnicodeDecodeError:
+        raise Problem(400, "Found bytes in the address that are not UTF-8; encode it as UTF-8, then percent.") from None
+
+
+async def _read(scope: Scope, receive: Receive) -> Receive:
+    """The whole body, within bounds of size and time, given on in one piece."""
+    try:
+        async with asyncio.timeout(_BODY_S):
+            body = await _body(scope, receive)
+    except TimeoutError:
+        detail = f"Found a body that took more than {_BODY_S:g} s to arrive; send it again."
+        raise Problem(408, detail, {"Connection": "close"}) from None
+    is_given = False
+
+    async def replay() -> Message:
+        nonlocal is_given
+        if is_given:
+            return await receive()
+        is_given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+async def _body(scope: Scope, receive: Receive) -> bytes:
+    chunks, n_bytes, is_whole = [], 0, False
+    while not is_whole:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Problem(400, "The connection ended before the request did.")
+        n_bytes += len(message.get("body", b""))
+        if n_bytes <= MAX_BODY:
+            chunks.append(message.get("body", b""))
+        is_whole = not message.get("more_body", False) or n_bytes > _DRAINED
+    if n_bytes > MAX_BODY:
+        detail = f"Found a body of more than {MAX_BODY // 2**20} MB; send less at a time."
+        raise Problem(413, detail, {"Connection": "close"})
+    return b"".join(chunks)

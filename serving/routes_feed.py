@@ -1,0 +1,77 @@
+"""Feeds and events. Plain functions: the framework runs them in its thread pool."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final
+
+import msgspec
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+
+from recsys.engine import Page, feed
+from recsys.feed import FeedRequest
+from recsys.intake import accept
+from serving.answers import EventsAnswer, FeedAnswer
+from serving.schemas import EventBody, EventsBody, FeedBody, ShortForm
+from serving.service import PathId, Service, StrictRoute, bytes_answer, json_answer
+
+_EVENT_FIELDS: Final = frozenset(EventBody.model_fields)
+_RETRY: Final = {"Retry-After": {"description": "Seconds; comes with an empty page.", "schema": {"type": "integer"}}}
+
+
+def feed_routes(service: Service) -> APIRouter:
+    """`/v1/feed` and `/v1/events`."""
+    routes = APIRouter(prefix="/v1", route_class=StrictRoute)
+
+    @routes.post(
+        "/feed",
+        tags=["feed"],
+        summary="One page for a person",
+        response_class=Response,
+        responses={200: {"model": FeedAnswer, "description": "A page.", "headers": _RETRY}},
+    )
+    def post_feed(body: FeedBody) -> Response:
+        return _answer(feed(service.engine(), body.to_request(), service.clock()))
+
+    @routes.get(
+        "/feed/{user_id}",
+        tags=["feed"],
+        summary="One page for a person, the short form",
+        response_class=Response,
+        responses={200: {"model": FeedAnswer, "description": "A page.", "headers": _RETRY}},
+    )
+    def get_feed(user_id: PathId, query: Annotated[ShortForm, Query()]) -> Response:
+        request = FeedRequest(user_id=user_id, size=query.size)
+        return _answer(feed(service.engine(), request, service.clock()))
+
+    @routes.post(
+        "/events",
+        tags=["events"],
+        summary="What people did, in batches",
+        response_class=Response,
+        responses={200: {"model": EventsAnswer, "description": "Accepted events are on disk."}},
+    )
+    def post_events(request: Request, body: EventsBody) -> Response:
+        _check_fields(body.events)
+        accepted = accept(service.engine(), body.events, service.clock())
+        return json_answer(request, msgspec.structs.asdict(accepted))
+
+    return routes
+
+
+def _answer(page: Page) -> Response:
+    """The page as it is. Hot path: the framework never serialises it."""
+    if page.retry_after_s is None:
+        return bytes_answer(page.answer)
+    return bytes_answer(page.answer, {"Retry-After": str(page.retry_after_s)})
+
+
+def _check_fields(events: Sequence[Mapping[str, Any]]) -> None:
+    """A field that no event has is a typo: the batch is refused, as every other request with one."""
+    unknown = [
+        {"type": "extra_forbidden", "loc": ("body", "events", index, name), "msg": "", "input": event[name]}
+        for index, event in enumerate(events)
+        for name in event
+        if name not in _EVENT_FIELDS
+    ]
+    if unknown:
+        raise RequestValidationError(unknown)

@@ -1,0 +1,89 @@
+"""Whether the service is up, whether it can serve, and what it is."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
+
+import msgspec
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Request, Response
+
+from recsys.engine import Engine
+from recsys.errors import StoreError
+from serving.answers import LiveAnswer, ReadyAnswer, VersionAnswer
+from serving.service import Service, bytes_answer, json_answer
+
+_NEWEST: Final = 2**62  # a revision that no catalogue reaches: asks the store for nothing but an answer
+
+
+def health_routes(service: Service) -> APIRouter:
+    """`/health` and `/v1/version`. They do not wait for the pool that feeds are made in."""
+    routes = APIRouter(tags=["health"])
+    limiter = CapacityLimiter(1)
+
+    @routes.get(
+        "/health/live",
+        summary="The process answers",
+        response_class=Response,
+        responses={200: {"model": LiveAnswer, "description": "It does."}},
+    )
+    async def live() -> Response:
+        return bytes_answer(b'{"status":"live"}')
+
+    @routes.get(
+        "/health/ready",
+        summary="The service can serve",
+        response_class=Response,
+        responses={
+            200: {"model": ReadyAnswer, "description": "Feeds are served, from the safe list if need be."},
+            503: {"model": ReadyAnswer, "description": "No feed can be served."},
+        },
+    )
+    async def ready() -> Response:
+        said = await to_thread.run_sync(_readiness, service.engine(), limiter=limiter)
+        body = msgspec.json.encode(said)
+        return Response(body, 200 if said["status"] == "ready" else 503, media_type="application/json")
+
+    @routes.get(
+        "/v1/version",
+        summary="What is running",
+        response_class=Response,
+        responses={200: {"model": VersionAnswer, "description": "Versions."}},
+    )
+    async def what(request: Request) -> Response:
+        return json_answer(request, _versions(service.engine()))
+
+    return routes
+
+
+def _readiness(engine: Engine) -> dict[str, str]:
+    """The engine exists only with a warm model and a valid policy; what can fail later is the store."""
+    safe = engine.known.model.safe_feed
+    try:
+        engine.known.view.catalogue.since(_NEWEST)
+        store, can_serve = "reachable", True
+    except StoreError:
+        store, can_serve = ("unreachable, safe feed armed", True) if safe else ("unreachable, no safe feed", False)
+    return {
+        "status": "ready" if can_serve else "not_ready",
+        "model": f"warm {engine.known.model.version}",
+        "store": store,
+        "policy": f"valid {engine.known.book.market.version}",
+    }
+
+
+def _versions(engine: Engine) -> dict[str, Any]:
+    return {
+        "sanad": sanad_version(),
+        "python": platform.python_version(),
+        "model_version": engine.known.model.version,
+        "policy_version": engine.known.book.market.version,
+    }
+
+
+def sanad_version() -> str:
+    """The installed version; `0+source` when the source tree runs without being installed."""
+    try:
+        return version("sanad")
+    except PackageNotFoundError:
+        return "0+source"

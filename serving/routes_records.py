@@ -1,0 +1,76 @@
+"""People's profiles and the live catalogue."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from recsys.errors import DataError
+from recsys.intake import delete_item, get_item, get_profile, patch_item, put_item, put_profile
+from recsys.stores import Catalogue
+from serving.answers import RecordAnswer
+from serving.problems import Problem
+from serving.schemas import ItemBody, ItemPatch, UserBody
+from serving.service import PathId, Service, StrictRoute, json_answer
+
+_STORED: Mapping[int | str, dict[str, Any]] = {200: {"model": RecordAnswer, "description": "As stored."}}
+
+
+def user_routes(service: Service) -> APIRouter:
+    """`/v1/users/{user_id}`."""
+    routes = APIRouter(prefix="/v1/users", route_class=StrictRoute, tags=["users"], responses=dict(_STORED))
+
+    @routes.get("/{user_id}", summary="The profile in force", response_class=Response)
+    def get_user(request: Request, user_id: PathId) -> Response:
+        """What was never said is null, so somebody unknown is a profile of nulls: they can be served all the same."""
+        return json_answer(request, get_profile(service.engine(), user_id))
+
+    @routes.put("/{user_id}", summary="Replace a profile", response_class=Response)
+    def put_user(request: Request, user_id: PathId, body: UserBody) -> Response:
+        fields = body.model_dump(exclude_unset=True)
+        return json_answer(request, put_profile(service.engine(), user_id, fields, service.clock()))
+
+    return routes
+
+
+def item_routes(service: Service) -> APIRouter:
+    """`/v1/items/{item_id}`. What is written binds the next page."""
+    routes = APIRouter(prefix="/v1/items", route_class=StrictRoute, tags=["items"], responses=dict(_STORED))
+
+    def catalogue() -> Catalogue:
+        return service.engine().known.view.catalogue
+
+    @routes.get("/{item_id}", summary="One item, also a hidden one", response_class=Response)
+    def get(request: Request, item_id: PathId) -> Response:
+        return json_answer(request, _found(get_item(catalogue(), item_id), item_id))
+
+    @routes.put("/{item_id}", summary="Add or replace an item", response_class=Response)
+    def put(request: Request, item_id: PathId, body: ItemBody) -> Response:
+        _same_id(item_id, body)
+        return json_answer(request, put_item(catalogue(), item_id, body.fields(), service.clock()))
+
+    @routes.patch("/{item_id}", summary="Change some fields of an item", response_class=Response)
+    def patch(request: Request, item_id: PathId, body: ItemPatch) -> Response:
+        _same_id(item_id, body)
+        stored = patch_item(catalogue(), item_id, body.fields(), service.clock())
+        return json_answer(request, _found(stored, item_id))
+
+    @routes.delete("/{item_id}", summary="Take an item down for good", response_class=Response)
+    def delete(request: Request, item_id: PathId) -> Response:
+        """No page holds it from now on, and no repeated page either. Its id stays taken."""
+        if not delete_item(catalogue(), item_id, service.clock()):
+            _found(None, item_id)
+        return json_answer(request, {"item_id": item_id, "is_hidden": True})
+
+    return routes
+
+
+def _found(fields: Mapping[str, Any] | None, item_id: str) -> Mapping[str, Any]:
+    if fields is None:
+        raise Problem(404, f"Found no item {item_id!a} in the catalogue; add it with PUT, or ask for another.")
+    return fields
+
+
+def _same_id(item_id: str, body: ItemPatch) -> None:
+    if body.item_id not in (None, item_id):
+        raise DataError(f"item_id: found {body.item_id!a}, expected the id in the path or none; leave it out")

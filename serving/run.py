@@ -1,0 +1,231 @@
+"""The serving process: load everything, warm up, answer until told to stop, close the state file."""
+
+import logging
+import os
+import signal
+import socket
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+from threading import Event, Thread
+from typing import Final
+
+import uvicorn
+from threadpoolctl import threadpool_limits
+
+from recsys.artifact import Artifact, load_artifact
+from recsys.build import build_engine
+from recsys.clock import HOUR, SECOND, Millis, now
+from recsys.engine import Engine, feed
+from recsys.errors import ArtifactError, ConfigError, StoreError
+from recsys.experiments.compiled import Experiments
+from recsys.experiments.load import load_experiments
+from recsys.feed import FeedRequest
+from recsys.policy.market import load_market
+from recsys.progress import Progress, quiet
+from serving.app import create_app
+from serving.settings import Settings, signing_key
+from serving.sqlite import SqliteStore
+
+log = logging.getLogger("sanad.serving")
+
+Clock = Callable[[], Millis]
+_BACKLOG: Final = 2_048
+_GRACE_S: Final = 20  # for requests that are being answered when the service is told to stop
+_START_S: Final = 60.0
+_PRUNE_S: Final = HOUR / SECOND
+_WARM_UP_PEOPLE: Final = 8
+
+
+def serve(
+    settings: Settings,
+    *,
+    clock: Clock = now,
+    on_ready: Callable[[str], None] = lambda url: None,
+    on_progress: Progress = quiet,
+) -> None:
+    """
+    Serve until Ctrl-C or SIGTERM; then finish what is being answered and close the state file.
+
+    Calls `on_ready` with the base URL once requests are accepted. Prints nothing. Raises ConfigError, ArtifactError or
+    StoreError, with what to do, before anything is served.
+    """
+    with _listening(settings) as listener, opened(settings, clock=clock, on_progress=on_progress) as engine:
+        server = _Server(_config(settings, engine, clock), lambda: on_ready(_url(listener)))
+        with _signals_only_stop():
+            server.run(sockets=[listener])
+
+
+@contextmanager
+def running(settings: Settings, *, clock: Clock = now, on_progress: Progress = quiet) -> Iterator[str]:
+    """
+    The service in a thread of this process; with port 0, on a free one.
+
+    Gives the base URL. For the demo and for tests: real sockets, real store, the clock that is passed.
+    """
+    with _listening(settings) as listener, opened(settings, clock=clock, on_progress=on_progress) as engine:
+        is_up = Event()
+        server = _Server(_config(settings, engine, clock), is_up.set)
+        thread = Thread(target=server.run, kwargs={"sockets": [listener]}, name="sanad-service")
+        thread.start()
+        try:
+            if not is_up.wait(_START_S):
+                raise StoreError(f"the service did not start within {_START_S:g} s; look at its log")
+            yield _url(listener)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@contextmanager
+def opened(settings: Settings, *, clock: Clock = now, on_progress: Progress = quiet) -> Iterator[Engine]:
+    """
+    The engine of these settings over its state file, warm. Closes the file at the end.
+
+    Linear algebra uses one thread meanwhile: a page is small, and threads that wait for each other make it slow.
+    """
+    artifact = _artifact(settings, on_progress)
+    on_progress("policy", 0, None)
+    market = load_market(settings.policy)
+    folder = settings.experiments
+    experiments = Experiments() if folder is None else load_experiments(folder, market)
+    on_progress("state", 0, None)
+    _make_private(settings.state_file)
+    key = signing_key(settings)
+    store = SqliteStore(settings.state_file)
+    try:
+        with threadpool_limits(1), _pruned(store, clock):
+            engine = build_engine(
+                artifact, market, experiments, users=store.users, log=store.events, catalogue=store.catalogue,
+                key=key, new_id=lambda: uuid.uuid4().hex, at=clock(), alert=log.error,
+            )  # fmt: skip
+            on_progress("warm up", 0, None)
+            warm_up(engine, artifact, clock())
+            yield engine
+    finally:
+        store.close()
+
+
+def warm_up(engine: Engine, artifact: Artifact, at: Millis) -> None:
+    """A few pages that reserve nothing, so that the first person does not wait for tables to be made."""
+    for user_id in (*islice(artifact.histories, _WARM_UP_PEOPLE), "warm-up"):
+        feed(engine, FeedRequest(user_id=user_id, dry_run=True), at)
+
+
+def _artifact(settings: Settings, on_progress: Progress) -> Artifact:
+    on_progress("artifact", 0, None)
+    artifact = load_artifact(settings.artifact)
+    if artifact.manifest.risk_source == "assumed" and not settings.allow_assumed:
+        raise ArtifactError(
+            f"found {settings.artifact} with made-up tiers (trained with --assume-tier), expected labels from people "
+            "or partners; train with labels, or try it on this machine with --allow-assumed"
+        )
+    return artifact
+
+
+def _make_private(path: Path) -> None:
+    """The state file says what people watched: a new one is its owner's alone, and so are the logs SQLite adds."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be made ({error.strerror}); name another with --state") from error
+
+
+@contextmanager
+def _pruned(store: SqliteStore, clock: Clock) -> Iterator[None]:
+    """What is past its retention is deleted, at the start and every hour."""
+    is_over = Event()
+
+    def work() -> None:
+        while True:
+            try:
+                store.prune(clock())
+            except StoreError as error:
+                log.warning("nothing was pruned: %s", error)
+            if is_over.wait(_PRUNE_S):
+                return
+
+    thread = Thread(target=work, name="sanad-pruning", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+@contextmanager
+def _listening(settings: Settings) -> Iterator[socket.socket]:
+    """The address, taken before anything is loaded, so that a port in use is said at once."""
+    where = f"{settings.host}:{settings.port}"
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ConfigError(f"found host {settings.host!r}, which has no address ({error.strerror})") from error
+    with listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+            listener.listen(_BACKLOG)
+        except OSError as error:
+            raise ConfigError(
+                f"found {where} not free ({error.strerror}), expected a free port; stop the program that uses it, or "
+                "choose another with --port"
+            ) from error
+        yield listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _config(settings: Settings, engine: Engine, clock: Clock) -> uvicorn.Config:
+    return uvicorn.Config(
+        create_app(engine, settings=settings, clock=clock),
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        backlog=_BACKLOG,
+        access_log=False,
+        log_config=None,
+        proxy_headers=False,  # who calls is who is connected; see `guard`
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+
+
+class _Server(uvicorn.Server):
+    """A server that says when it accepts requests."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready()
+
+
+@contextmanager
+def _signals_only_stop() -> Iterator[None]:
+    """
+    Ctrl-C and SIGTERM stop the server and nothing more: it raises them again when it has stopped, which would end the
+    process before the state file is closed.
+    """
+    stopping = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: None) for number in stopping]
+    try:
+        yield
+    finally:
+        for number, handler in zip(stopping, before, strict=True):
+            signal.signal(number, handler)

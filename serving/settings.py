@@ -1,0 +1,198 @@
+"""
+How the service is deployed: arguments of `sanad serve` over `SANAD_...` variables over defaults.
+
+Secrets come from the environment only, are never printed, and are kept nowhere but in the key file beside the state.
+"""
+
+import hashlib
+import hmac
+import ipaddress
+import os
+import re
+import secrets
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from recsys.errors import ConfigError
+
+_ROOT: Final = Path(__file__).resolve().parents[1]
+DEFAULT_POLICY: Final = _ROOT / "policies" / "morocco.yaml"
+DEFAULT_EXPERIMENTS: Final = _ROOT / "experiments"
+_LEAST_KEY: Final = 32  # characters of a signing key
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """
+    What `serve` needs. `keys` are SHA-256 digests (hex) of the service keys; with none, only local calls are accepted.
+
+    `state` None = `state.db` beside the artifact; `experiments` None = none. `signing_key` None = the one in the key
+    file beside the state, made at the first start. `max_in_flight` requests are worked on or waiting at once; more are
+    answered 503. Port 0 = any free port.
+    """
+
+    artifact: Path
+    policy: Path = DEFAULT_POLICY
+    experiments: Path | None = DEFAULT_EXPERIMENTS
+    state: Path | None = None
+    host: str = "127.0.0.1"
+    port: int = 8000
+    keys: tuple[str, ...] = field(default=(), repr=False)
+    signing_key: bytes | None = field(default=None, repr=False)
+    allow_assumed: bool = False
+    max_in_flight: int = 64
+
+    def __post_init__(self) -> None:
+        problems = _problems(self)
+        if problems:
+            raise ConfigError(*problems)
+
+    @property
+    def state_file(self) -> Path:
+        """Where state, events and the live catalogue are."""
+        return self.state or self.artifact.parent / f"{self.artifact.name}.state.db"
+
+
+def read_settings(environ: Mapping[str, str], **arguments: Any) -> Settings:
+    """
+    The settings from arguments (None = not given) and the environment.
+
+    Raises ConfigError with every problem, also for a SANAD_ variable that is not known.
+    """
+    problems = [
+        f"found variable {name}, expected one of {', '.join(sorted(_VARIABLES))}; correct or unset it"
+        for name in sorted(environ)
+        if name.startswith("SANAD_") and name not in _VARIABLES and name not in _ELSEWHERE
+    ]
+    values: dict[str, Any] = {}
+    for name, (key, convert) in _VARIABLES.items():
+        if environ.get(name):
+            try:
+                values[key] = convert(environ[name])
+            except ValueError as error:
+                problems.append(f"variable {name}: {error}")
+    values |= {key: value for key, value in arguments.items() if value is not None}
+    if problems:
+        raise ConfigError(*problems)
+    return Settings(**values)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address or name means this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
+
+
+def is_known_key(given: str, digests: Sequence[str]) -> bool:
+    """Whether `given` is one of the service keys; as slow for a wrong key as for a right one."""
+    digest = hashlib.sha256(given.encode("utf-8", "surrogateescape")).hexdigest()
+    matches = [hmac.compare_digest(digest, known) for known in digests]
+    return any(matches)
+
+
+def signing_key(settings: Settings) -> bytes:
+    """
+    The key of cursors and tracking tokens: the one given, or the one in `<state>.key`, which is made when missing.
+
+    The file is readable by its owner only. Raises ConfigError when it cannot be used.
+    """
+    if settings.signing_key is not None:
+        return settings.signing_key
+    path = settings.state_file.with_name(settings.state_file.name + ".key")
+    try:
+        if not path.exists():
+            _make_key(path)
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise ConfigError(f"found {path} open to others, expected it to be its owner's alone; run chmod 600 on it")
+        key = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read or written ({error.strerror}); give this user the right") from error
+    if len(key) < _LEAST_KEY:
+        raise ConfigError(f"found {path} with {len(key)} bytes, expected a signing key; remove it to get a new one")
+    return key
+
+
+def _make_key(path: Path) -> None:
+    """Written beside and linked into place: of two services that start at once, one key wins and both read it."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_hex(32).encode())
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            path.hardlink_to(beside)
+    finally:
+        beside.unlink()
+
+
+def _problems(settings: Settings) -> list[str]:
+    problems = []
+    if not 0 <= settings.port <= 65_535:
+        problems.append(f"found port {settings.port}, expected a number from 0 to 65535; choose another")
+    if settings.max_in_flight < 1:
+        problems.append(f"found max_in_flight {settings.max_in_flight}, expected 1 or more; raise it")
+    if any(not _DIGEST.fullmatch(key) for key in settings.keys):
+        problems.append(
+            "found a service key in SANAD_API_KEYS that is no SHA-256 digest, expected 64 small hexadecimal digits; "
+            "make one with: printf %s THE_KEY | sha256sum"
+        )
+    if settings.signing_key is not None and len(settings.signing_key) < _LEAST_KEY:
+        problems.append(
+            f"found a short SANAD_SIGNING_KEY, expected {_LEAST_KEY} characters or more; choose a longer one"
+        )
+    if not settings.keys and not is_loopback(settings.host):
+        problems.append(
+            f"found host {settings.host} and no service keys, expected keys before others can reach the service; "
+            "set SANAD_API_KEYS, or serve on 127.0.0.1"
+        )
+    if settings.allow_assumed and not is_loopback(settings.host):
+        problems.append(
+            f"found --allow-assumed with host {settings.host}, expected a local address: made-up tiers are for trials "
+            "on one machine; serve on 127.0.0.1, or train with labels"
+        )
+    return problems
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"found {text[:40]!r}, expected a whole number") from None
+
+
+def _yes(text: str) -> bool:
+    if text not in ("0", "1"):
+        raise ValueError(f"found {text[:40]!r}, expected 1 for yes or 0 for no")
+    return text == "1"
+
+
+def _keys(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+_VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
+    "SANAD_ARTIFACT": ("artifact", Path),
+    "SANAD_POLICY": ("policy", Path),
+    "SANAD_EXPERIMENTS": ("experiments", Path),
+    "SANAD_STATE": ("state", Path),
+    "SANAD_HOST": ("host", str),
+    "SANAD_PORT": ("port", _whole),
+    "SANAD_API_KEYS": ("keys", _keys),
+    "SANAD_SIGNING_KEY": ("signing_key", str.encode),
+    "SANAD_ALLOW_ASSUMED": ("allow_assumed", _yes),
+    "SANAD_MAX_IN_FLIGHT": ("max_in_flight", _whole),
+}
+_ELSEWHERE: Final = ("SANAD_CACHE",)  # read by training
