@@ -14,7 +14,7 @@ import polars as pl
 from recsys.artifact import FORMAT, Contents, Histories, Manifest, row_numbers, save_artifact
 from recsys.clock import DAY, Millis, to_text
 from recsys.clusters import cluster_id
-from recsys.errors import ConfigError
+from recsys.errors import ConfigError, DataError
 from recsys.models import als, popularity, text
 from recsys.models.als import ALSParams
 from recsys.models.popularity import Popularity, PopularityParams
@@ -90,7 +90,7 @@ def run(
     items, creators, users = _catalogue(dataset)
     data_fingerprint = fingerprint(data)
     watch.lap("read and validate")
-    cutoff = params.holdout_from or _cutoff(dataset, params.holdout_days)
+    cutoff = _cutoff(dataset, params)
     seen = build_interactions(dataset, before=cutoff, on_progress=on_progress)
     watch.lap("interactions")
     factors = als.fit(seen.positives, params.als, rng, negatives=seen.negatives, on_progress=on_progress)
@@ -168,12 +168,23 @@ def _catalogue(dataset: Dataset) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFra
     )
 
 
-def _cutoff(dataset: Dataset, holdout_days: float) -> Millis | None:
-    """The instant that many days before just after the last event; None when nothing is held out."""
-    last: Millis | None = dataset.events.select(pl.col("at").max()).collect(engine="streaming").item()
-    if holdout_days == 0 or last is None:
+def _cutoff(dataset: Dataset, params: TrainParams) -> Millis | None:
+    """
+    Where the held-out events begin: the given instant, or the last days, counted from just after the last event;
+    None when nothing is held out. Raises DataError when that would leave nothing to learn from.
+    """
+    spans = dataset.events.select(first=pl.col("at").min(), last=pl.col("at").max()).collect(engine="streaming")
+    first, last = spans.row(0)
+    if last is None or (params.holdout_days == 0 and params.holdout_from is None):
         return None
-    return last + 1 - round(holdout_days * DAY)
+    cutoff: Millis = params.holdout_from or last + 1 - round(params.holdout_days * DAY)
+    if first >= cutoff:
+        raise DataError(
+            f"found no event before {to_text(cutoff)}, where the held-out part begins (events run from "
+            f"{to_text(first)} to {to_text(last)}), expected some to learn from; lower --holdout-days, or give 0 to "
+            "learn from everything"
+        )
+    return cutoff
 
 
 def _text(

@@ -1,5 +1,6 @@
 """Laws of training, from files to an artifact, with every real part."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,20 @@ def test_the_held_out_days_are_named_and_nothing_is_learned_from_them(tmp_path: 
     assert loaded.manifest.cutoff == to_text(cutoff)
     assert all(history.at.max() < cutoff for history in loaded.histories.values())
     assert loaded.manifest.counts["events_learned_from"] < loaded.manifest.counts["events"] == 120
+
+
+@pytest.mark.parametrize("params", [TrainParams(holdout_days=30), TrainParams(holdout_from=NOW - 20 * DAY)])
+def test_a_holdout_that_leaves_nothing_to_learn_from_is_refused(tmp_path: Path, params: TrainParams) -> None:
+    write(tmp_path / "data")
+    with pytest.raises(DataError, match=r"found no event before .* lower --holdout-days"):
+        train(tmp_path, params=params)
+
+
+def test_a_published_split_is_held_out_from_its_instant(tmp_path: Path) -> None:
+    write(tmp_path / "data")
+    manifest = train(tmp_path, params=replace(PARAMS, holdout_from=NOW - 5 * DAY, encoder=None)).manifest
+    assert manifest.cutoff == to_text(NOW - 5 * DAY)
+    assert manifest.counts["events_learned_from"] == 5 * N_USERS  # days 0 to 4 of ten
 
 
 def test_holding_out_nothing_learns_from_everything(tmp_path: Path) -> None:
