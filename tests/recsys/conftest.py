@@ -1,0 +1,179 @@
+"""What the tests of the ledger, the slate and the validator share: the market, made-up candidates, a dumb recount."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recsys.clock import DAY, HOUR, MINUTE, Millis
+from recsys.columns import FAMILIES
+from recsys.floors import Supply
+from recsys.ledger import deliver, see, server_time, touch
+from recsys.policy.layers import Book
+from recsys.policy.limits import Limits
+from recsys.policy.market import Market, load_market
+from recsys.slate import Selection, delivered, select
+from recsys.state import Delivery, Ledger, Seen
+from recsys.types import Candidates
+
+POLICY = Path(__file__).parents[2] / "policies" / "morocco.yaml"
+START: Millis = 1_790_000_000_000
+STEPS = (
+    0, 1, 1_000, MINUTE, 20 * MINUTE, 30 * MINUTE, 30 * MINUTE + 1, 2 * HOUR, 9 * HOUR,
+    DAY - 1, DAY, DAY + 1, 3 * DAY, 7 * DAY, 7 * DAY + 1, -5_000, -2 * DAY,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def market() -> Market:
+    return load_market(POLICY)
+
+
+@pytest.fixture(scope="session")
+def book(market) -> Book:
+    return Book(market)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """One delivery as the dumb recount sees it: what, under which limits, in which session."""
+
+    delivery: Delivery
+    limits: Limits
+    session: int
+
+
+def _is_of(delivery: Delivery, counter: str) -> bool:
+    if counter == "S4":
+        return delivery.is_s4
+    if counter == "R1":
+        return delivery.tier == 1
+    if counter == "R1+R2":
+        return delivery.tier >= 1
+    if counter == "R2":
+        return delivery.tier >= 2
+    return delivery.tier >= 2 and delivery.family == FAMILIES.index(counter.removeprefix("R2:"))
+
+
+def _caps(limits: Limits, counter: str) -> tuple[int, int, int, int]:
+    windows = limits.windows.get("R2" if counter.startswith("R2:") else counter)
+    names = ("last_20", "session", "rolling_24h", "rolling_7d")
+    caps = [10**6 if windows is None or getattr(windows, name) is None else getattr(windows, name) for name in names]
+    caps = [int(np.ceil(cap / 2)) for cap in caps] if counter.startswith("R2:") else caps
+    return (caps[0], caps[1], caps[2], caps[3])
+
+
+def _dumb_recount(history: Sequence[Shown]) -> list[str]:
+    """Counts every window that ends at every delivery, over everything ever delivered."""
+    wrong = []
+    everything = [shown.delivery for shown in history]
+    for counter in ("R1", "R2", "R1+R2", "S4", *(f"R2:{family}" for family in FAMILIES)):
+        counted = [n for n, delivery in enumerate(everything) if _is_of(delivery, counter)]
+        for m, n in enumerate(counted):
+            past, now, limits = counted[: m + 1], everything[n].at, history[n].limits
+            found = (
+                sum(p > n - 20 for p in past),
+                sum(history[p].session == history[n].session for p in past),
+                sum(everything[p].at >= now - DAY for p in past),
+                sum(everything[p].at >= now - 7 * DAY for p in past),
+            )
+            caps = _caps(limits, counter)
+            wrong += [f"{counter} at {n}: {f} > {c}" for f, c in zip(found, caps, strict=True) if f > c]
+            if m and n - counted[m - 1] - 1 < limits.gaps.get(counter, 0):
+                wrong.append(f"{counter} at {n}: gap of {n - counted[m - 1] - 1}")
+    for n, shown in enumerate(history):
+        same = sum(d.creator_no == everything[n].creator_no for d in everything[max(0, n - 19) : n + 1])
+        if same > (20 if shown.limits.creator_last_20 is None else shown.limits.creator_last_20):
+            wrong.append(f"creator {everything[n].creator_no} at {n}: {same}")
+    return wrong
+
+
+@pytest.fixture(scope="session")
+def dumb_recount() -> Callable[[Sequence[Shown]], list[str]]:
+    """Whatever exceeds a cap anywhere in a whole history, as text; empty when nothing does."""
+    return _dumb_recount
+
+
+def _candidates(rng: np.random.Generator, n: int, first: int = 0, n_creators: int = 1_000) -> Candidates:
+    """`n` candidates of every kind, best first, numbered from `first`; a tenth are copies of another."""
+    tier = rng.choice([0, 1, 2], n, p=rng.dirichlet([2, 1, 1]))
+    cluster = np.arange(n) + first
+    copies = np.flatnonzero(rng.random(n) < 0.1)
+    cluster[copies] = rng.integers(0, max(1, n), len(copies)) + first
+    return Candidates(
+        (np.arange(n) + first).astype(np.int32),
+        {
+            "tier": tier,
+            "family": np.where(tier == 2, rng.integers(-1, len(FAMILIES), n), -1),
+            "is_s4": rng.random(n) < 0.1,
+            "is_supportive": (tier == 0) & (rng.random(n) < 0.5),
+            "is_local": rng.random(n) < 0.3,
+            "creator_no": rng.integers(0, n_creators, n),
+            "cluster_no": cluster,
+            "is_explorable": (tier == 0) & (rng.random(n) < 0.2),
+            "topics": rng.integers(0, 1 << 12, n),
+        },
+    )
+
+
+@pytest.fixture(scope="session")
+def make_candidates() -> Callable[..., Candidates]:
+    return _candidates
+
+
+class Person:
+    """Somebody who scrolls, with everything ever delivered kept beside the ledger."""
+
+    def __init__(self, market: Market) -> None:
+        self.market = market
+        self.ledger = Ledger()
+        self.seen = Seen()
+        self.at = START
+        self.session = 0
+        self.history: list[Shown] = []
+
+    def wait(self, step: Millis) -> None:
+        """Time passes (or the clock goes back), then a request arrives."""
+        before = self.ledger.session_started_at
+        self.ledger = touch(self.ledger, self.at + step, self.market.session)
+        self.at = server_time(self.ledger, self.at + step)
+        self.session += self.ledger.session_started_at != before
+
+    def page(self, candidates: Candidates, limits: Limits, size: int, seed: int = 0, **kw: object) -> Selection:
+        """Selects a page, without delivering it."""
+        options = {"supply": Supply(supportive=20, local=20, local_share=0.3), "supply_factor": 1.5} | kw
+        return select(
+            candidates,
+            ledger=self.ledger,
+            limits=limits,
+            size=size,
+            at=self.at,
+            rng=np.random.default_rng(seed),
+            **({"explore_slots": 1} | options),
+        )
+
+    def take(self, page: Sequence[Delivery], limits: Limits) -> None:
+        """Delivers a page."""
+        self.ledger = deliver(self.ledger, page, self.at)
+        self.seen = see(self.seen, [d.cluster_no for d in page], self.at, self.market.session.seen_days)
+        self.history += [Shown(delivery=d, limits=limits, session=self.session) for d in page]
+
+    def scroll(self, candidates: Candidates, limits: Limits, size: int, **kw: object) -> Selection:
+        """Selects a page and delivers it."""
+        chosen = self.page(candidates, limits, size, **kw)
+        self.take(delivered(candidates, chosen.rows, self.at), limits)
+        return chosen
+
+
+@pytest.fixture(scope="session")
+def somebody(market) -> Callable[[], Person]:
+    """A new person."""
+    return lambda: Person(market)
+
+
+@pytest.fixture(scope="session")
+def steps() -> Sequence[Millis]:
+    """Pauses between two pages: around the ends of every window, and clocks that go back."""
+    return STEPS
