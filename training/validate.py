@@ -234,19 +234,18 @@ def _check_table(
         *((usable & is_so).sum().alias(name) for name, is_so in soft.items()),
     ).collect(engine="streaming")
     numbers: dict[str, int] = totals.row(0, named=True)
-    count = TableCount(numbers["n_read"], numbers["n_rejected"])
     broken = [(check, numbers[f"{n}"]) for n, check in enumerate(checks) if numbers[f"{n}"]]
-    kept = scanned.select(c.name for c in table.columns)
-    problems: tuple[Problem, ...] = ()
+    kept = scanned
     if broken:
         failing = [check for check, _ in broken]
-        rows, problems = _collect_bad(table, frame, failing, rejected)
-        bad = pl.LazyFrame({ROW: rows}, schema={ROW: frame.collect_schema()[ROW]})
-        kept = frame.join(bad, on=ROW, how="anti", maintain_order="left").select(c.name for c in table.columns)
+        if rejected is not None:
+            _set_aside(table, frame, failing, rejected)
+        bad = _unusable(frame, failing).select(ROW).collect(engine="streaming")
+        kept = frame.join(bad.lazy(), on=ROW, how="anti", maintain_order="left")
     return _Outcome(
-        frame=kept,
-        count=count,
-        problems=problems,
+        frame=kept.select(c.name for c in table.columns),
+        count=TableCount(numbers["n_read"], numbers["n_rejected"]),
+        problems=tuple(problem for check, _ in broken for problem in _examples(table, frame, check)),
         counted=tuple(
             Counted(table=table.name, column=c.column, kind=c.kind, expected=c.expected, n_rows=n) for c, n in broken
         ),
@@ -301,41 +300,40 @@ def _soft_expressions(table: Table, frame: pl.LazyFrame, before: Mapping[str, _O
 # ---- unusable rows ----
 
 
-def _collect_bad(
-    table: Table, frame: pl.LazyFrame, checks: list[Check], rejected: Path | None
-) -> tuple[pl.Series, tuple[Problem, ...]]:
-    """The numbers of the unusable rows and the examples; writes the rows beside their reasons when asked to."""
+def _set_aside(table: Table, frame: pl.LazyFrame, checks: list[Check], rejected: Path) -> None:
+    """Writes the unusable rows as text beside the reasons, each with its row number."""
     reasons = [
         pl.when(check.is_bad).then(pl.lit(f"{check.column}: {check.kind}, expected {check.expected}"))
         for check in checks
     ]
-    reason = pl.concat_str(reasons, separator="; ", ignore_nulls=True)
-    bad = frame.filter(pl.any_horizontal(check.is_bad for check in checks))
-    if rejected is not None:
-        rejected.mkdir(parents=True, exist_ok=True)
-        half = rejected / f".{table.name}.parquet.tmp"
-        bad.select(
-            pl.col(ROW).alias("row"), *(_readable(c) for c in table.columns), reason.alias("reason")
-        ).sink_parquet(half)
-        half.replace(rejected / f"{table.name}.parquet")
-    columns = {column.name: column for column in table.columns}
-    problems: list[Problem] = []
-    for check in checks:
-        shown = _shown(columns[check.column]).alias("value")
-        for row, value in (
-            frame.filter(check.is_bad).select(ROW, shown).head(EXAMPLES).collect(engine="streaming").rows()
-        ):
-            problems.append(
-                Problem(
-                    table=table.name,
-                    row=row,
-                    column=check.column,
-                    kind=check.kind,
-                    value=_short(value),
-                    expected=check.expected,
-                )
-            )
-    return bad.select(ROW).collect(engine="streaming").to_series(), tuple(problems)
+    rows = _unusable(frame, checks).select(
+        pl.col(ROW).alias("row"),
+        *(_readable(column) for column in table.columns),
+        pl.concat_str(reasons, separator="; ", ignore_nulls=True).alias("reason"),
+    )
+    rejected.mkdir(parents=True, exist_ok=True)
+    half = rejected / f".{table.name}.parquet.tmp"
+    rows.sink_parquet(half)
+    half.replace(rejected / f"{table.name}.parquet")
+
+
+def _unusable(frame: pl.LazyFrame, checks: list[Check]) -> pl.LazyFrame:
+    return frame.filter(pl.any_horizontal(check.is_bad for check in checks))
+
+
+def _examples(table: Table, frame: pl.LazyFrame, check: Check) -> Iterator[Problem]:
+    column = next(column for column in table.columns if column.name == check.column)
+    shown = _readable(column).str.slice(0, _SHOWN + 1).alias("value")
+    first = frame.filter(check.is_bad).select(ROW, shown).head(EXAMPLES).collect(engine="streaming")
+    for row, value in first.rows():
+        yield Problem(
+            table=table.name,
+            row=row,
+            column=check.column,
+            kind=check.kind,
+            value=_short(value),
+            expected=check.expected,
+        )
 
 
 def _readable(column: Column) -> pl.Expr:
@@ -343,10 +341,6 @@ def _readable(column: Column) -> pl.Expr:
     value = pl.col(column.name)
     text = value.list.join("|") if column.dtype == "list" else value.cast(pl.String)
     return pl.coalesce(UNREADABLE + column.name, text).alias(column.name)
-
-
-def _shown(column: Column) -> pl.Expr:
-    return _readable(column).str.slice(0, _SHOWN + 1)
 
 
 def _short(value: str | None) -> str:

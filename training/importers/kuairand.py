@@ -68,7 +68,7 @@ def _items(path: Path, notices: list[str]) -> pl.LazyFrame:
 
 def _events(path: Path, number: int, policy: str, authors: pl.LazyFrame, notices: list[str]) -> list[pl.LazyFrame]:
     raw = scan_text(path, [*_LOG, *_ACTS], notices=notices).with_row_index("row")
-    rows = raw.join(authors, left_on="video_id", right_on="item_id", how="left").with_columns(
+    rows = raw.join(authors, left_on="video_id", right_on="item_id", how="left", maintain_order="left").with_columns(
         pl.col("time_ms", "play_time_ms", "duration_ms").cast(pl.Float64)
     )
     played, length = pl.col("play_time_ms"), pl.col("duration_ms")
