@@ -24,6 +24,7 @@ RULES: Final = {
     "is_s4": "?",
     "is_supportive": "?",
     "is_local": "?",
+    "match": "i1",
     "creator_no": "<i8",
     "cluster_no": "<i4",
     "topics": "<i2",
@@ -41,6 +42,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     seed: int
     surface: str
+    request: bytes  # as JSON: what re-retrieval asks again
+    languages: tuple[str, ...]
     model_version: str
     policy_version: str
     experiments: dict[str, str]
@@ -61,7 +64,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     parts: dict[str, bytes]  # float16: for people, not for the replay
     sources: list[str]
     from_sources: bytes  # bit n = sources[n]
-    removed: dict[str, int]
+    removed: dict[str, int]  # candidates, by the filter that took them out
+    lost: dict[str, int]  # items of the whole catalogue by filter, when the page is short
     chosen: list[int]  # rows
     propensities: bytes
     forced: list[str]
@@ -99,6 +103,11 @@ def candidates_of(decision: Decision) -> Candidates:
     """The candidates of a record, with the columns that the slot loop reads."""
     columns: dict[str, Any] = {name: np.frombuffer(decision.columns[name], dtype) for name, dtype in RULES.items()}
     columns["score"] = np.frombuffer(decision.scores, "<f4")
+    bits = np.frombuffer(decision.from_sources, "<u2")
+    for n, name in enumerate(decision.sources):
+        columns[f"rank_{name}"] = np.where(bits >> n & 1, 1.0, np.nan)
+    for name, part in decision.parts.items():
+        columns[name] = np.frombuffer(part, "<f2")
     return Candidates(np.frombuffer(decision.item_nos, "<i4"), columns)
 
 

@@ -134,6 +134,13 @@ def _resolved(engine: Engine, request: FeedRequest, read: Read, items: Items, pi
     return resolve(engine.known, request, read.state, logged, past, pipeline, items, at)
 
 
+def turn_now(engine: Engine, request: FeedRequest, at: Millis) -> Turn:
+    """The turn that a request would begin now, without serving it."""
+    read = engine.users.read(request.user_id)
+    items = engine.known.view.at_least(read.revision)
+    return _resolved(engine, request, read, items, for_surface(request.surface), at)
+
+
 def _ranked(engine: Engine, pipeline: Pipeline, turn: Turn) -> tuple[Ranked, list[str]]:
     """
     Candidates best first. When a stage fails, those of the fallback, which has the same filters; when that fails too,
@@ -235,12 +242,14 @@ def _answered(
         at=turn.at,
         body_hash=request.body_hash(),
         answer=msgspec.json.encode(response),
-        decision=records.pack(_decision(turn, ranked, chosen, degraded)),
+        decision=records.pack(_decision(request, turn, ranked, chosen, degraded)),
     )
     return response, DecisionRecord(answer=stored, deliveries=(*turn.opens, *chosen.deliveries))
 
 
-def _decision(turn: Turn, ranked: Ranked, chosen: _Chosen, degraded: list[str]) -> records.Decision:
+def _decision(
+    request: FeedRequest, turn: Turn, ranked: Ranked, chosen: _Chosen, degraded: list[str]
+) -> records.Decision:
     query, candidates, selection = turn.query, chosen.candidates, chosen.selection
     sources, bits = records.source_bits(candidates)
     parts = {name: column for name, column in candidates.columns.items() if name.startswith("p_")}
@@ -251,6 +260,8 @@ def _decision(turn: Turn, ranked: Ranked, chosen: _Chosen, degraded: list[str]) 
         size=query.size,
         seed=query.seed,
         surface=query.surface,
+        request=msgspec.json.encode(request),
+        languages=query.viewer.languages,
         model_version=query.model.version,
         policy_version=query.market.version,
         experiments=dict(turn.assignment.variants),
@@ -271,7 +282,8 @@ def _decision(turn: Turn, ranked: Ranked, chosen: _Chosen, degraded: list[str]) 
         parts={name: column.astype("<f2").tobytes() for name, column in parts.items()},
         sources=sources,
         from_sources=bits,
-        removed={**{name: len(numbers) for name, numbers in ranked.removed.items()}, **chosen.removed},
+        removed={name: len(numbers) for name, numbers in ranked.removed.items()},
+        lost=dict(chosen.removed),
         chosen=selection.rows.tolist(),
         propensities=selection.propensities.astype("<f4").tobytes(),
         forced=list(selection.forced),

@@ -111,7 +111,7 @@ def history_of(taste: Taste, trained: History | None, items: Items, n_rows: int)
 
     Nothing positive comes from an item that counts as R2 or above now, whatever it was when it was watched.
     """
-    base = History.empty() if trained is None or taste.is_reset else trained
+    base = History.empty() if trained is None else _after(trained, taste.reset_at)
     numbers = np.array(taste.items, np.intp)
     is_new = (items.row[numbers] >= 0) & (np.array(taste.at, np.int64) > base.at.max(initial=0))
     history = History(
@@ -122,6 +122,11 @@ def history_of(taste: Taste, trained: History | None, items: Items, n_rows: int)
     risky = np.zeros(n_rows, np.bool_)
     risky[items.row[is_unlearnable(items) & (items.row >= 0)]] = True
     return History(history.items, learnables(history.weights, risky[history.items]), history.at)
+
+
+def _after(history: History, at: Millis) -> History:
+    is_after = history.at > at
+    return History(history.items[is_after], history.weights[is_after], history.at[is_after])
 
 
 def remember(state: UserState, page: tuple[Delivery, ...], at: Millis, market: Market) -> UserState:

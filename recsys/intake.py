@@ -189,8 +189,8 @@ def _profile(fields: Mapping[str, Any]) -> Profile:
 
 
 def _converted(given: Mapping[str, Any]) -> Profile:
-    kinds = {"languages": tuple[str, ...], "consent": bool}
-    values = {name: msgspec.convert(value, kinds.get(name, str)) for name, value in given.items()}
+    kinds: Mapping[str, Any] = {"languages": tuple[str, ...], "consent": bool}
+    values: dict[str, Any] = {name: msgspec.convert(value, kinds.get(name, str)) for name, value in given.items()}
     return Profile(**values)
 
 
@@ -208,7 +208,7 @@ def get_item(catalogue: Catalogue, item_id: str) -> dict[str, Any] | None:
     row = catalogue.get(check_id("item_id", item_id))
     if row is None:
         return None
-    fields = {column.name: row.fields.get(column.name) for column in ITEMS.columns}
+    fields: dict[str, Any] = {column.name: row.fields.get(column.name) for column in ITEMS.columns}
     fields["published_at"] = to_text(fields["published_at"])
     return fields
 

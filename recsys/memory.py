@@ -3,6 +3,8 @@ The stores in memory: for simulations, tests and a feed without a service. Safe 
 process. They keep the same promises as a file, except the one about power cuts.
 """
 
+import hashlib
+import hmac
 from collections.abc import Mapping, Sequence
 from threading import RLock
 from typing import Final
@@ -15,6 +17,7 @@ from recsys.stores import (
     AppendResult,
     CatalogueDelta,
     DecisionRecord,
+    Forgotten,
     ItemChange,
     ItemRow,
     Logged,
@@ -38,6 +41,8 @@ class _Tables:
         self.decisions: dict[tuple[str, str], StoredAnswer] = {}  # in commit order
         self.events: dict[str, dict[str, Logged]] = {}  # user_id -> event_id -> entry
         self.known: Final = live.Known()
+        self.hash_key: Final = b"memory"
+        self.forgotten: dict[bytes, Millis] = {}
         self.writes = 0
         self.seq = 0
         self.committed_at: Millis = 0
@@ -110,6 +115,22 @@ class MemoryUsers:
             newest_first = reversed(self._tables.decisions.values())
             return next((a for a in newest_first if a.request_id == request_id), None)
 
+    def decisions(self, user_id: str) -> tuple[StoredAnswer, ...]:
+        """See `UserStore.decisions`."""
+        with self._tables.lock:
+            return tuple(answer for (owner, _), answer in self._tables.decisions.items() if owner == user_id)
+
+    def forget(self, user_id: str, before: Millis) -> None:
+        """See `UserStore.forget`."""
+        tables, key = self._tables, hmac.digest(self._tables.hash_key, user_id.encode(), hashlib.sha256)
+        with tables.lock:
+            tables.forgotten[key] = max(before, tables.forgotten.get(key, 0))
+
+    def forgotten(self) -> Forgotten:
+        """See `UserStore.forgotten`."""
+        with self._tables.lock:
+            return Forgotten(self._tables.hash_key, dict(self._tables.forgotten))
+
     def erase(self, user_id: str, at: Millis, tombstone: bytes | None) -> Mapping[str, int]:
         """See `UserStore.erase`."""
         counted = None if tombstone is None else unpack_counted(tombstone)
@@ -125,6 +146,7 @@ class MemoryUsers:
                 "events": len(tables.events.pop(user_id, {})),
             }
             tables.tombstones.pop(user_id, None)
+            self.forget(user_id, at)
             tables.writes += 1
             if counted is not None:
                 tables.tombstones[user_id] = (counted, tables.writes, at)
@@ -213,6 +235,7 @@ class MemoryStore:
                 "decisions": self._prune_decisions(at - self._kept),
                 "events": self._prune_events(at - self._kept),
                 "tombstones": self._prune_tombstones(at - KEPT),
+                "forgotten": self._prune_forgotten(at - KEPT),
             }
 
     def _prune_pages(self, oldest: Millis) -> int:
@@ -242,6 +265,12 @@ class MemoryStore:
         old = [user_id for user_id, stone in self._tables.tombstones.items() if stone[2] < oldest]
         for user_id in old:
             del self._tables.tombstones[user_id]
+        return len(old)
+
+    def _prune_forgotten(self, oldest: Millis) -> int:
+        old = [key for key, before in self._tables.forgotten.items() if before < oldest]
+        for key in old:
+            del self._tables.forgotten[key]
         return len(old)
 
     def close(self) -> None:

@@ -83,6 +83,7 @@ def rule_columns(items: Items, nearness: Nearness, market: Market, *, is_minor: 
             "is_s4": is_s4,
             "is_supportive": (tier == 0) & items.is_labelled & ((items.topics & supportive) != 0),
             "is_local": nearness.is_local,
+            "match": nearness.match,
             "creator_no": items.creator_no,
             "cluster_no": items.cluster_no,
             "topics": items.topics,

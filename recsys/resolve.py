@@ -57,7 +57,7 @@ class Known:
 
 def profile_of(state: UserState, model: Model, user_id: str) -> Profile:
     """The stored profile; what was never said over the wire comes from the artifact's users table."""
-    trained = {} if state.taste.is_reset else dict(model.profiles.get(user_id, {}))
+    trained = {} if state.counted.is_erased else dict(model.profiles.get(user_id, {}))
     own = state.person.profile
     if own.age_band is not None:
         trained |= {"age_band": own.age_band, "age_source": own.age_source}
@@ -101,7 +101,9 @@ def resolve(
     assignment = assign(
         known.experiments, user_id=request.user_id, attributes=_attributes(viewer, level, request), at=at
     )
-    limits, night = _limits(known.book, state, profile, request, band, level, assignment, at)
+    is_asked = request.mode == "personalised"
+    base, night = limits_of(known.book, state, profile, band, at, personalised=is_asked)
+    limits = meet(base, assignment.limits)
     viewer = replace(viewer, personalised=not limits.non_personalised)
     query = eligible(pipeline, _query(known, request, viewer, state, limits, assignment, items, is_minor, at))
     return Turn(
@@ -150,21 +152,21 @@ def _attributes(viewer: Viewer, level: int, request: FeedRequest) -> Mapping[str
     }
 
 
-def _limits(
-    book: Book, state: UserState, profile: Profile, request: FeedRequest, band: str, level: int,
-    assignment: Assignment, at: Millis,
-) -> tuple[Limits, bool]:  # fmt: skip
-    """The effective policy now: the meet of every layer, and whether it is night."""
-    personalised = profile.consent is not False and request.mode == "personalised"
-    hidden = Limits(blocked_creators=frozenset(creator for creator, _ in state.taste.hidden))
-    guardian = guardian_limits(state.person.guardian)
-    person = person_limits(state.person.controls, personalised=personalised)
-    by_day = meet(book.limits[band, level, False], guardian, person, hidden)
-    rules = book.market.ages[band]
+def limits_of(
+    book: Book, state: UserState, profile: Profile, band: str, at: Millis, *, personalised: bool
+) -> tuple[Limits, bool]:
+    """The meet of every layer but the experiments', and whether it is night."""
+    level = state.counted.loop.level
+    personalised = personalised and profile.consent is not False
+    own = meet(
+        guardian_limits(state.person.guardian),
+        person_limits(state.person.controls, personalised=personalised),
+        Limits(blocked_creators=frozenset(creator for creator, _ in state.taste.hidden)),
+    )
+    by_day = meet(book.limits[band, level, False], own)
     night = is_night(at, book.zone, by_day.night)
-    applies = night and (state.person.controls.night_rules or not rules.night.is_optional)
-    base = meet(book.limits[band, level, True], guardian, person, hidden) if applies else by_day
-    return meet(base, assignment.limits), night
+    is_bound = state.person.controls.night_rules or not book.market.ages[band].night.is_optional
+    return (meet(book.limits[band, level, True], own) if night and is_bound else by_day), night
 
 
 def _query(
@@ -173,7 +175,7 @@ def _query(
 ) -> Query:  # fmt: skip
     market, model = known.book.market, known.model
     near, whole = known.view.of_viewer(items, viewer, is_minor=is_minor)
-    trained = model.histories.get(request.user_id)
+    trained = None if state.counted.is_erased else model.histories.get(request.user_id)
     history = history_of(state.taste, trained, items, model.n_rows) if viewer.personalised else History.empty()
     followed = [creator_number(creator) for creator, _ in state.taste.followed] if viewer.personalised else []
     weights = {**market.weights, **assignment.weights}

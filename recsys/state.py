@@ -142,11 +142,12 @@ class Ledger(Packed, frozen=True):
 
 
 class LedgerPart(Packed, frozen=True):
-    """The second column."""
+    """The second column. `is_erased`: the person was erased; nothing that training knew of them is used."""
 
     format: int = FORMAT
     ledger: Ledger = Ledger()
     loop: Loop = Loop()
+    is_erased: bool = False
 
 
 class Seen(Packed, frozen=True):
@@ -161,7 +162,8 @@ class Taste(Packed, frozen=True):
     """
     What the person reacted to: item numbers, confidences (negative = refused) and times, oldest first, at most 200.
 
-    `log_seq` is the last event that is folded in. `is_reset` means the trained history is no longer used.
+    `log_seq` is the last event that is folded in. Nothing that was learned or trained up to
+    `reset_at` is used.
     """
 
     format: int = FORMAT
@@ -172,7 +174,7 @@ class Taste(Packed, frozen=True):
     followed: tuple[tuple[str, str], ...] = ()  # creator id and the event that said so
     hidden: tuple[tuple[str, str], ...] = ()  # likewise: creators the person hid
     log_seq: int = 0
-    is_reset: bool = False
+    reset_at: Millis = 0
     cards_shown: tuple[tuple[str, Millis], ...] = ()
 
 

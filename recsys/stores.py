@@ -52,6 +52,17 @@ class DecisionRecord:
     deliveries: tuple[Delivery, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """
+    Training cut-offs: HMAC-SHA256 of a user id under `key`, and the instant before which nothing may be learned.
+    The ids themselves are gone.
+    """
+
+    key: bytes
+    before: Mapping[bytes, Millis]
+
+
 class UserStore(Protocol):
     """State of people; linearizable per user, nothing more."""
 
@@ -78,6 +89,18 @@ class UserStore(Protocol):
 
     def decision(self, request_id: str) -> StoredAnswer | None:
         """The record of a request, as long as it is kept."""
+        ...
+
+    def decisions(self, user_id: str) -> tuple[StoredAnswer, ...]:
+        """Every kept record of a person, oldest first."""
+        ...
+
+    def forget(self, user_id: str, before: Millis) -> None:
+        """Note that the next training run must leave out what the person did before an instant. Kept 8 days."""
+        ...
+
+    def forgotten(self) -> Forgotten:
+        """Whom the next training run must leave out."""
         ...
 
     def erase(self, user_id: str, at: Millis, tombstone: bytes | None) -> Mapping[str, int]:

@@ -17,7 +17,7 @@ import msgspec
 from recsys.clock import DAY, Millis
 from recsys.errors import StoreError
 from recsys.state import Delivery, LedgerPart, Parts, UserState, pack, unpack, unpack_counted
-from recsys.stores import KEPT, AppendResult, DecisionRecord, Logged, Read, StoredAnswer, Version
+from recsys.stores import KEPT, AppendResult, DecisionRecord, Forgotten, Logged, Read, StoredAnswer, Version
 from recsys.types import Event
 from serving.sqlite_catalogue import SqliteCatalogue
 from serving.sqlite_file import PATIENCE_S, Database
@@ -101,6 +101,24 @@ class SqliteUsers:
             ).fetchone()
         return None if row is None else _stored(row)
 
+    def decisions(self, user_id: str) -> tuple[StoredAnswer, ...]:
+        """See `UserStore.decisions`."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                f"SELECT {_ANSWER} FROM decisions WHERE user_id = ? ORDER BY seq", (user_id,)
+            ).fetchall()
+        return tuple(_stored(row) for row in rows)
+
+    def forget(self, user_id: str, before: Millis) -> None:
+        """See `UserStore.forget`."""
+        key = self._key(user_id)
+        self._database.write(lambda connection: _forget(connection, key, before))
+
+    def forgotten(self) -> Forgotten:
+        """See `UserStore.forgotten`."""
+        with self._database.reading() as connection:
+            return Forgotten(self._hash_key, dict(connection.execute("SELECT key, before FROM forgotten").fetchall()))
+
     def erase(self, user_id: str, at: Millis, tombstone: bytes | None) -> Mapping[str, int]:
         """See `UserStore.erase`. In a file above 64 MB, stale copies inside pages wait for `SqliteStore.compact`."""
         if tombstone is not None:
@@ -163,9 +181,17 @@ def _erase(
     deleted["deliveries"] = sum(len(_DELIVERIES.decode(page)) for (page,) in pages)
     connection.execute("DELETE FROM tombstones WHERE key = ?", (key,))
     connection.execute("UPDATE meta SET writes = writes + 1, committed_at = max(committed_at, ?)", (at,))
+    _forget(connection, key, at)
     if tombstone is not None:
         connection.execute("INSERT INTO tombstones VALUES (?, (SELECT writes FROM meta), ?, ?)", (key, at, tombstone))
     return deleted
+
+
+def _forget(connection: sqlite3.Connection, key: bytes, before: Millis) -> None:
+    connection.execute(
+        "INSERT INTO forgotten VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET before = max(before, excluded.before)",
+        (key, before),
+    )
 
 
 class SqliteEvents:
@@ -227,6 +253,7 @@ class SqliteStore:
             "decisions": self._prune("decisions", "at", at - self._kept),
             "events": self._prune("events", "received_at", at - self._kept),
             "tombstones": self._prune("tombstones", "at", at - KEPT),
+            "forgotten": self._prune("forgotten", "before", at - KEPT),
         }
 
     def _prune(self, table: str, column: str, oldest: Millis) -> int:

@@ -24,6 +24,8 @@ TABLES: Final = (
     """CREATE TABLE tombstones (
         key BLOB PRIMARY KEY, version INTEGER NOT NULL, at INTEGER NOT NULL, counted BLOB NOT NULL
     )""",
+    # Training cut-offs of people who were erased or reset, by the same keyed hash.
+    "CREATE TABLE forgotten (key BLOB PRIMARY KEY, before INTEGER NOT NULL)",
     # One row per page, since a page is written and read whole; `at` is its newest delivery.
     """CREATE TABLE deliveries (
         seq INTEGER PRIMARY KEY, user_id TEXT NOT NULL, at INTEGER NOT NULL, packed BLOB NOT NULL

@@ -221,7 +221,7 @@ class Market:
     supportive_topics: tuple[Topic, ...]
     hope_topic: Topic
     grief_topic: Topic
-    ages: Mapping[Literal["18+", "16-17", "13-15", "under_13"], AgeRules]
+    ages: Mapping[str, AgeRules]
     session: SessionRules
     locality: LocalityRules
     exploration: Exploration

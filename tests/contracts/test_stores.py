@@ -207,6 +207,26 @@ class TestErasure:
         assert store.users.read("u").state == counted(1)
 
 
+class TestForgetting:
+    def test_the_latest_cutoff_of_a_person_stands_under_a_hash(self, store: Store) -> None:
+        store.users.forget("u", NOW)
+        store.users.forget("u", NOW - 5)
+        forgotten = store.users.forgotten()
+        assert list(forgotten.before.values()) == [NOW]
+        assert all(b"u" != key and len(key) == 32 for key in forgotten.before)
+
+    def test_erasure_is_a_cutoff_and_a_cutoff_leaves_after_8_days(self, store: Store) -> None:
+        store.users.erase("u", NOW, None)
+        assert store.prune(NOW + 8 * DAY)["forgotten"] == 0
+        assert store.prune(NOW + 8 * DAY + 1)["forgotten"] == 1
+
+    def test_a_persons_records_are_listed_in_commit_order(self, store: Store) -> None:
+        store.users.write_if("u", counted(1), 0, record("u", "r1", 1))
+        store.users.write_if("u", counted(2), store.users.read("u").version, record("u", "r2", 1))
+        store.users.write_if("v", counted(1), 0, record("v", "r3", 1))
+        assert [answer.request_id for answer in store.users.decisions("u")] == ["r1", "r2"]
+
+
 class TestRetention:
     def test_deliveries_stay_8_days_and_decisions_and_events_30(self, store: Store) -> None:
         store.users.write_if("u", counted(1), 0, record("u", "r", 1))
@@ -215,7 +235,8 @@ class TestRetention:
             store.prune(NOW + at)
             decision = store.users.read("u", "r").answer is not None
             assert (len(store.users.deliveries("u", 0)), decision, len(store.events.since("u", 0))) == kept
-        assert store.prune(NOW + 30 * DAY + 1) == {"deliveries": 0, "decisions": 1, "events": 1, "tombstones": 0}
+        pruned = store.prune(NOW + 30 * DAY + 1)
+        assert pruned == {"deliveries": 0, "decisions": 1, "events": 1, "tombstones": 0, "forgotten": 0}
         assert store.users.read("u", "r").answer is None
         assert store.events.since("u", 0) == ()
         assert store.users.read("u").state == counted(1)

@@ -1,0 +1,247 @@
+"""
+Why an item is on a page, or is not: from the decision record alone, except for items that were no candidates.
+
+`replay` chooses the page again from the record and compares it with what was sent, byte for byte; `why` follows one
+item through every slot and names each rule that kept it out.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from recsys import decision as records
+from recsys.answer import shortfall_of, sources_of
+from recsys.clock import to_text
+from recsys.columns import FAMILIES, TIERS
+from recsys.decision import Decision
+from recsys.engine import Engine, feed, turn_now
+from recsys.errors import DataError
+from recsys.feed import FeedRequest, FeedResponse
+from recsys.filters import FILTERS
+from recsys.locality import MATCHES
+from recsys.policy.limits import flatten
+from recsys.reasons import codes, sentences
+from recsys.slate import Selection, delivered
+from recsys.stores import StoredAnswer
+from recsys.types import Candidates
+from recsys.validate import violations
+
+SHOWN: Final = 100  # candidates listed in a record's view, best first
+
+
+def record_of(engine: Engine, request_id: str) -> dict[str, Any]:
+    """The decision record for people: what the page was chosen from, and under which rules."""
+    stored, decision = _read(engine, request_id)
+    candidates, chosen = records.candidates_of(decision), set(decision.chosen)
+    ids = engine.known.view.items.item_ids
+    return {
+        "request_id": request_id,
+        "user_id": decision.user_id,
+        "at": to_text(decision.at),
+        "request": msgspec.json.decode(decision.request),
+        "model_version": decision.model_version,
+        "policy_version": decision.policy_version,
+        "catalogue_revision": decision.catalogue_revision,
+        "experiments": decision.experiments,
+        "age_band": decision.age_band,
+        "loop_level": decision.loop_level,
+        "is_night": decision.is_night,
+        "degraded": decision.degraded,
+        "seed": decision.seed,
+        "weights": decision.weights,
+        "limits": _plain(flatten(decision.limits)),
+        "supply": msgspec.to_builtins(decision.supply),
+        "removed": decision.removed,
+        "floor_missed": decision.floor_missed,
+        "n_candidates": len(candidates),
+        "candidates": [
+            _candidate(decision, candidates, row, ids[candidates.item_nos[row]], row in chosen)
+            for row in range(min(SHOWN, len(candidates)))
+        ],
+        "answer": msgspec.json.decode(stored.answer),
+    }
+
+
+def _read(engine: Engine, request_id: str) -> tuple[StoredAnswer, Decision]:
+    stored = engine.users.decision(request_id)
+    if stored is None:
+        raise DataError(f"request_id: found {request_id!r}, expected one whose record is still kept")
+    return stored, records.unpack(stored.decision)
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {path: sorted(value) if isinstance(value, frozenset) else value for path, value in values.items()}
+
+
+def _candidate(decision: Decision, candidates: Candidates, row: int, item_id: str, is_shown: bool) -> dict[str, Any]:
+    family = int(candidates["family"][row])
+    return {
+        "item_id": item_id,
+        "rank": row + 1,
+        "score": float(candidates["score"][row]),
+        "tier": TIERS[candidates["tier"][row]],
+        "family": FAMILIES[family] if family >= 0 else None,
+        "is_supportive": bool(candidates["is_supportive"][row]),
+        "locality": MATCHES[candidates["match"][row]],
+        "sources": sources_of(candidates, row),
+        "shown": is_shown,
+        "position": decision.chosen.index(row) + 1 if is_shown else None,
+    }
+
+
+def why(engine: Engine, request_id: str, item_id: str) -> dict[str, Any]:
+    """
+    One item's way through one page. Raises DataError when the record or the item is unknown.
+
+    `rules` lists what touched it; `removed_by` is the first thing that kept it out; `counterfactual` says where it
+    would have stood without that.
+    """
+    _, decision = _read(engine, request_id)
+    item_no = engine.known.view.items.index.get(item_id)
+    if item_no is None:
+        raise DataError(f"item_id: found {item_id!r}, expected the id of an item in the catalogue")
+    candidates = records.candidates_of(decision)
+    rows = np.flatnonzero(candidates.item_nos == item_no)
+    if len(rows) == 0:
+        return _not_retrieved(engine, decision, item_id, item_no)
+    row = int(rows[0])
+    parts = _parts(decision, candidates, row)
+    if row in decision.chosen:
+        slot = decision.chosen.index(row)
+        return {
+            "request_id": request_id, "item_id": item_id, "shown": True, "position": slot + 1, "score_parts": parts,
+            "rules": _rules_of_shown(decision, candidates, slot), "removed_by": None, "counterfactual": None,
+        }  # fmt: skip
+    rules = _kept_out(decision, candidates, row)
+    removed_by = rules[0]["rule"] if rules else "outscored"
+    return {
+        "request_id": request_id, "item_id": item_id, "shown": False, "position": None, "score_parts": parts,
+        "rules": rules, "removed_by": removed_by, "counterfactual": _counterfactual(decision, row, removed_by),
+    }  # fmt: skip
+
+
+def _parts(decision: Decision, candidates: Candidates, row: int) -> list[dict[str, Any]]:
+    """Each part of the score with its weight; R2 has none, it never competes on engagement."""
+    if candidates["tier"][row] >= 2:
+        return [{"name": "constant", "value": float(candidates["score"][row]), "weight": 1.0}]
+    names = [name for name in candidates.columns if name.startswith("p_")]
+    return [
+        {
+            "name": name.removeprefix("p_"),
+            "value": None if np.isnan(candidates[name][row]) else float(candidates[name][row]),
+            "weight": decision.weights.get(name.removeprefix("p_"), 0.0),
+        }
+        for name in names
+    ]
+
+
+def _rules_of_shown(decision: Decision, candidates: Candidates, slot: int) -> list[dict[str, Any]]:
+    row = decision.chosen[slot]
+    rules = [{"rule": f"source:{name}"} for name in sources_of(candidates, row)]
+    if decision.forced[slot]:
+        rules.append({"rule": f"floor:{decision.forced[slot]}"})
+    propensity = float(np.frombuffer(decision.propensities, "<f4")[slot])
+    return [*rules, {"rule": "exploration"}] if propensity < 1 else rules
+
+
+def _kept_out(decision: Decision, candidates: Candidates, row: int) -> list[dict[str, Any]]:
+    """
+    What kept a candidate off the page: at every slot that went to a worse one, the rules it would have broken there.
+
+    The rules are asked of the independent validator, so that an explanation cannot repeat the selector's mistake.
+    """
+    page = delivered(candidates, np.array(decision.chosen, np.intp), decision.at)
+    own = delivered(candidates, np.array([row], np.intp), decision.at)
+    found: Counter[str] = Counter()
+    for slot, taken in enumerate([*decision.chosen, *_open_slots(decision)]):
+        if taken < row:
+            continue  # a better candidate stood here
+        broken = violations(decision.ledger, (*page[:slot], *own), decision.limits, at=decision.at)
+        names = {violation.rule for violation in broken if violation.position == slot + 1}
+        floor = decision.forced[slot] if slot < len(decision.forced) else ""
+        found.update(names or {f"floor:{floor}" if floor else "exploration"})
+    return [{"rule": rule, "slots": count} for rule, count in found.most_common()]
+
+
+def _open_slots(decision: Decision) -> list[int]:
+    """A row worse than any, once, for a page that ended short."""
+    return [2**31] if len(decision.chosen) < decision.size else []
+
+
+def _counterfactual(decision: Decision, row: int, removed_by: str) -> str:
+    better = sum(chosen < row for chosen in decision.chosen)
+    if removed_by == "outscored":
+        return f"rank {row + 1}: {better} shown items scored higher, and the page has {decision.size} places"
+    return f"without {removed_by} it would have stood at position {better + 1}"
+
+
+def _not_retrieved(engine: Engine, decision: Decision, item_id: str, item_no: int) -> dict[str, Any]:
+    """An item that was no candidate: what would remove it today, since the catalogue of then is gone."""
+    request = msgspec.json.decode(decision.request, type=FeedRequest)
+    turn = turn_now(engine, request, decision.at)
+    whole = turn.query.whole.take(np.array([item_no], np.intp))
+    removed_by = [name for name, check in FILTERS.items() if not check(turn.query, whole)[0]]
+    return {
+        "request_id": decision.request_id, "item_id": item_id, "shown": False, "position": None, "score_parts": [],
+        "rules": [{"rule": name, "judged": "now"} for name in removed_by],
+        "removed_by": removed_by[0] if removed_by else "not_retrieved",
+        "counterfactual": None if removed_by else "no source ranked it high enough to be a candidate",
+    }  # fmt: skip
+
+
+def replay(engine: Engine, request_id: str) -> dict[str, Any]:
+    """
+    The page chosen again from its record, and what asking again would change.
+
+    `identical` compares items, propensities, reasons and shortfall with the stored answer, byte for byte.
+    """
+    stored, decision = _read(engine, request_id)
+    answer = msgspec.json.decode(stored.answer, type=FeedResponse)
+    selection = records.replay(decision)
+    again = _page(engine, decision, selection, explain=len(answer.items) > 0 and bool(answer.items[0].reasons))
+    sent = [
+        (i.item_id, i.position, _bits(i.propensity), [msgspec.to_builtins(r) for r in i.reasons]) for i in answer.items
+    ]
+    before = msgspec.json.encode([sent, msgspec.to_builtins(answer.shortfall)])
+    after = msgspec.json.encode(again)
+    differences = [] if before == after else [{"kind": "record", "sent": sent, "replayed": again[0]}]
+    return {"request_id": request_id, "identical": before == after, "differences": differences,
+            "retrieval": _asked_again(engine, decision, answer)}  # fmt: skip
+
+
+def _bits(propensity: float) -> float:
+    return float(f"{float(propensity):.6g}")
+
+
+def _page(engine: Engine, decision: Decision, selection: Selection, *, explain: bool) -> list[Any]:
+    candidates, ids = records.candidates_of(decision), engine.known.view.items.item_ids
+    page = []
+    for slot, row in enumerate(selection.rows.tolist()):
+        found = codes(
+            sources=sources_of(candidates, row),
+            match=MATCHES[candidates["match"][row]],
+            floor=selection.forced[slot],
+            is_exploration=selection.is_exploration[slot],
+            is_supportive=bool(candidates["is_supportive"][row]),
+        )
+        reasons = [msgspec.to_builtins(r) for r in sentences(found, decision.languages)] if explain else []
+        page.append((ids[candidates.item_nos[row]], slot + 1, _bits(selection.propensities[slot]), reasons))
+    shortfall = shortfall_of(decision.size, len(page), decision.lost, selection.blocked)
+    return [page, msgspec.to_builtins(shortfall)]
+
+
+def _asked_again(engine: Engine, decision: Decision, answer: FeedResponse) -> dict[str, Any]:
+    """The same question on today's catalogue, model and ledger, without reserving."""
+    request = msgspec.json.decode(decision.request, type=FeedRequest)
+    question = msgspec.structs.replace(request, dry_run=True, cursor=None)
+    page = msgspec.json.decode(feed(engine, question, decision.at).answer, type=FeedResponse)
+    old, new = [i.item_id for i in answer.items], [i.item_id for i in page.items]
+    return {
+        "model_version": [decision.model_version, page.model_version],
+        "policy_version": [decision.policy_version, page.policy_version],
+        "added": [item_id for item_id in new if item_id not in old],
+        "gone": [item_id for item_id in old if item_id not in new],
+    }
