@@ -54,6 +54,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     degraded: list[str]
     weights: dict[str, float]
     limits: Limits
+    own_limits: Limits  # the part of them that is not the market's, so that another market policy can be tried
     supply: Supply
     supply_factor: float
     explore_slots: int

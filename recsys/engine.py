@@ -272,6 +272,7 @@ def _decision(
         degraded=degraded,
         weights=dict(query.weights),
         limits=query.limits,
+        own_limits=turn.own,
         supply=turn.supply,
         supply_factor=query.market.locality.supply_factor,
         explore_slots=query.market.exploration.slots,

@@ -41,6 +41,7 @@ class Turn:
     query: Query
     supply: Supply
     assignment: Assignment
+    own: Limits  # the layers that are not the market's: guardian, person, experiments
     is_night: bool
     at: Millis  # the ledger's time: never behind what it knows
 
@@ -101,14 +102,13 @@ def resolve(
     assignment = assign(
         known.experiments, user_id=request.user_id, attributes=_attributes(viewer, level, request), at=at
     )
-    is_asked = request.mode == "personalised"
-    base, night = limits_of(known.book, state, profile, band, at, personalised=is_asked)
-    limits = meet(base, assignment.limits)
+    own = meet(own_limits(state, profile, personalised=request.mode == "personalised"), assignment.limits)
+    limits, night = limits_of(known.book, state, own, band, at)
     viewer = replace(viewer, personalised=not limits.non_personalised)
     query = eligible(pipeline, _query(known, request, viewer, state, limits, assignment, items, is_minor, at))
     return Turn(
         state=state, opens=folded.opens, query=query, supply=supply_of(query), assignment=assignment,
-        is_night=night, at=at,
+        own=own, is_night=night, at=at,
     )  # fmt: skip
 
 
@@ -152,17 +152,19 @@ def _attributes(viewer: Viewer, level: int, request: FeedRequest) -> Mapping[str
     }
 
 
-def limits_of(
-    book: Book, state: UserState, profile: Profile, band: str, at: Millis, *, personalised: bool
-) -> tuple[Limits, bool]:
-    """The meet of every layer but the experiments', and whether it is night."""
-    level = state.counted.loop.level
+def own_limits(state: UserState, profile: Profile, *, personalised: bool) -> Limits:
+    """What the guardian and the person set."""
     personalised = personalised and profile.consent is not False
-    own = meet(
+    return meet(
         guardian_limits(state.person.guardian),
         person_limits(state.person.controls, personalised=personalised),
         Limits(blocked_creators=frozenset(creator for creator, _ in state.taste.hidden)),
     )
+
+
+def limits_of(book: Book, state: UserState, own: Limits, band: str, at: Millis) -> tuple[Limits, bool]:
+    """The meet of the market's layers and the person's own, and whether it is night."""
+    level = state.counted.loop.level
     by_day = meet(book.limits[band, level, False], own)
     night = is_night(at, book.zone, by_day.night)
     is_bound = state.person.controls.night_rules or not book.market.ages[band].night.is_optional
