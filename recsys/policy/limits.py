@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, fields
 from functools import reduce
 from typing import Any, Final
 
+from recsys.state import LAST
+
 COUNTERS: Final = ("R1", "R2", "R1+R2", "S4")
 MAX_CAP: Final = 100  # the ledger keeps the newest 100 times of a counter
 WINDOWS: Final = ("last_20", "session", "rolling_24h", "rolling_7d")
@@ -95,6 +97,16 @@ class Limits:
     labelled_only: bool = False  # true_is_safe
     non_personalised: bool = False  # true_is_safe
 
+    def __post_init__(self) -> None:
+        for name in ("supportive_floor", "local_floor"):
+            if not 0 <= getattr(self, name) <= 1:  # NaN neither
+                raise ValueError(f"{name}: found {getattr(self, name)}, expected a share from 0 to 1")
+        for counter, gap in self.gaps.items():
+            if not 0 <= gap < LAST:
+                raise ValueError(
+                    f"gaps.{counter}: found {gap}, expected 0 to {LAST - 1}, as {LAST} deliveries are kept"
+                )
+
 
 DIRECTIONS: Final[Mapping[str, str]] = {
     "windows": "lower",
@@ -159,7 +171,7 @@ def flatten(limits: Limits) -> Mapping[str, Any]:
     for counter, windows in limits.windows.items():
         caps = dataclasses.asdict(windows)
         flat |= {f"windows.{counter}.{name}": cap for name, cap in caps.items() if cap is not None}
-    flat |= {f"gaps.{counter}": gap for counter, gap in limits.gaps.items()}
+    flat |= {f"gaps.{counter}": gap for counter, gap in limits.gaps.items() if gap}
     nothing = Limits()
     for name, path in PATHS.items():
         if getattr(limits, name) != getattr(nothing, name):
