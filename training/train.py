@@ -2,11 +2,9 @@
 Training, one straight line: clean, hold out the last days, count interactions, fit, index, save.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,7 +19,7 @@ from recsys.models.popularity import Popularity, PopularityParams
 from recsys.models.text import TextParams, TextSpace
 from recsys.progress import Progress, quiet
 from recsys.types import History, Space
-from training.embeddings import Embedded, embed
+from training.embeddings import embed
 from training.encoder import EncoderParams, cache_folder, make_encoder
 from training.fingerprint import fingerprint
 from training.interactions import UNKNOWN_MARKET, Interactions, build_interactions
@@ -77,18 +75,13 @@ def run(
     Raises: DataError, ConfigError or ArtifactError; then nothing is written to `out`.
     """
     _check(params)
-    watch = _Stopwatch(perf_counter, {})
+    watch = _Stopwatch()
     rng = np.random.default_rng(params.seed)
+    share, tier = params.max_bad_share, params.assume_tier
     dataset, report = clean(
-        data,
-        at=at,
-        rejected=rejected,
-        max_bad_share=params.max_bad_share,
-        assume_tier=params.assume_tier,
-        on_progress=on_progress,
+        data, at=at, rejected=rejected, max_bad_share=share, assume_tier=tier, on_progress=on_progress
     )
     items, creators, users = _catalogue(dataset)
-    data_fingerprint = fingerprint(data)
     watch.lap("read and validate")
     cutoff = _cutoff(dataset, params)
     seen = build_interactions(dataset, before=cutoff, on_progress=on_progress)
@@ -98,24 +91,12 @@ def run(
     markets = [None if name == UNKNOWN_MARKET else name for name in seen.markets]
     popular = popularity.fit(seen.market_positives, markets, params.popularity)
     watch.lap("popularity")
-    words, encoder = _text(items, params, cache or cache_folder(), on_progress)
+    words = _text(items, params, cache or cache_folder(), on_progress)
     watch.lap("text")
-    spaces: dict[str, Space] = {"cf": factors} | ({"text": words[0]} if words else {})
+    spaces: dict[str, Space] = {"cf": factors} | ({"text": words.space} if words else {})
     contents = _contents(items, creators, users, spaces, popular, seen, params.market)
-    manifest = Manifest(
-        format=FORMAT,
-        created_at=to_text(at),
-        data_fingerprint=data_fingerprint,
-        config=asdict(params),
-        cutoff=None if cutoff is None else to_text(cutoff),
-        risk_source="assumed" if params.assume_tier else "labelled",
-        counts=_counts(contents, seen, report, words[1] if words else None),
-        features=(),
-        spaces=tuple(spaces),
-        encoder=encoder,
-        metrics={},
-        settings={},
-    )
+    counts = _counts(contents, seen, report) | (words.counts if words else {})
+    manifest = _manifest(params, fingerprint(data), at, cutoff, counts, words)
     on_progress("save", 0, None)
     saved = save_artifact(out, contents, manifest)
     watch.lap("index and save")
@@ -126,17 +107,13 @@ def run(
 class _Stopwatch:
     """Seconds between laps, by name. It only measures: nothing depends on it."""
 
-    clock: Callable[[], float]
-    seconds: dict[str, float]
-    _last: float = -1.0
-
-    def __post_init__(self) -> None:
-        self._last = self.clock()
+    seconds: dict[str, float] = field(default_factory=dict)
+    last: float = field(default_factory=perf_counter)
 
     def lap(self, name: str) -> None:
-        now = self.clock()
-        self.seconds[name] = now - self._last
-        self._last = now
+        now = perf_counter()
+        self.seconds[name] = now - self.last
+        self.last = now
 
 
 def _check(params: TrainParams) -> None:
@@ -187,17 +164,25 @@ def _cutoff(dataset: Dataset, params: TrainParams) -> Millis | None:
     return cutoff
 
 
-def _text(
-    items: pl.DataFrame, params: TrainParams, cache: Path, on_progress: Progress
-) -> tuple[tuple[TextSpace, Embedded] | None, str | None]:
-    """The text space and what encoding it took, with the encoder's fingerprint; None when nothing is said."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Words:
+    """The text space, the fingerprint of its encoder, and how many texts were encoded and reused."""
+
+    space: TextSpace
+    encoder: str
+    counts: dict[str, int]
+
+
+def _text(items: pl.DataFrame, params: TrainParams, cache: Path, on_progress: Progress) -> _Words | None:
+    """The text space; None when no encoder is asked for, or nothing is said."""
     said = [_said(*row) for row in items.select("item_id", "title", "text").iter_rows()]
     if params.encoder is None or not any(said):
-        return None, None
+        return None
     encoder = make_encoder(params.encoder, cache)
     embedded = embed(said, encoder, cache, on_progress=on_progress)
     languages = items.select(pl.coalesce("dialect", "language")).to_series().to_list()
-    return (text.fit(embedded.vectors, languages, params.text), embedded), encoder.fingerprint
+    counts = {"texts_encoded": embedded.n_encoded, "texts_reused": embedded.n_reused}
+    return _Words(text.fit(embedded.vectors, languages, params.text), encoder.fingerprint, counts)
 
 
 def _said(item_id: str, title: str, more: str | None) -> str:
@@ -231,19 +216,41 @@ def _contents(
     )
 
 
-def _counts(contents: Contents, seen: Interactions, report: Report, embedded: Embedded | None) -> dict[str, int]:
-    counts: dict[str, Any] = {
+def _manifest(
+    params: TrainParams,
+    data_fingerprint: str,
+    at: Millis,
+    cutoff: Millis | None,
+    counts: dict[str, int],
+    words: _Words | None,
+) -> Manifest:
+    """What is known before saving; spaces, settings and checksums are filled in by `save_artifact`."""
+    return Manifest(
+        format=FORMAT,
+        created_at=to_text(at),
+        data_fingerprint=data_fingerprint,
+        config=asdict(params),
+        cutoff=None if cutoff is None else to_text(cutoff),
+        risk_source="assumed" if params.assume_tier else "labelled",
+        counts=counts,
+        features=(),
+        spaces=(),
+        encoder=words.encoder if words else None,
+        metrics={},
+        settings={},
+    )
+
+
+def _counts(contents: Contents, seen: Interactions, report: Report) -> dict[str, int]:
+    return {
         "items": len(contents.items),
         "creators": len(contents.creators),
         "users": len(contents.users),
         "people": len(seen.user_ids),
         "events": report.tables["events"].n_accepted,
         "events_learned_from": seen.n_events,
-        "positive_pairs": seen.positives.nnz,
-        "negative_pairs": seen.negatives.nnz,
+        "positive_pairs": int(seen.positives.nnz),
+        "negative_pairs": int(seen.negatives.nnz),
         "unlabelled_items": report.n_unlabelled,
         "safe_feed": len(contents.safe_feed),
     }
-    if embedded:
-        counts |= {"texts_encoded": embedded.n_encoded, "texts_reused": embedded.n_reused}
-    return {name: int(count) for name, count in counts.items()}
