@@ -166,7 +166,8 @@ def _code(codes: dict[str, int], name: str | None) -> int:
 def _values(row: ItemRow, creator: Creator, market: Market, codes: dict[str, int]) -> Mapping[str, Any]:
     """One row's values, from the contract's columns and its creator."""
     item = row.fields
-    speech = item.get("dialect") or item.get("language") or next(iter(creator.languages), None)
+    # people say which languages they understand, not which dialects: Tashelhit is `zgh` to them, Egyptian is `ar`
+    speech = item.get("language") or item.get("dialect") or next(iter(creator.languages), None)
     country, region, confidence = _place(item, creator, market.locality)
     return {
         **_label(row, market),
@@ -177,7 +178,7 @@ def _values(row: ItemRow, creator: Creator, market: Market, codes: dict[str, int
         "country": _code(codes, country),
         "region": _code(codes, region),
         "place_confidence": confidence,
-        "is_dialect": speech in market.locality.dialects,
+        "is_dialect": not {speech, item.get("dialect")}.isdisjoint(market.locality.dialects),
         "creator_no": creator_number(item["creator_id"]),
         "cluster_no": row.cluster_no,
         "published_at": item["published_at"],
