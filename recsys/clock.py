@@ -4,6 +4,8 @@ windows of the ledger exact: an entry that is exactly 24 h old still counts.
 """
 
 from datetime import UTC, datetime
+from importlib.resources import files
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 Millis = int
 
@@ -38,3 +40,16 @@ def from_text(text: str) -> Millis:
 def to_text(at: Millis) -> str:
     """Milliseconds as RFC 3339 in UTC, e.g. `2026-11-20T18:00:00.000Z`."""
     return to_datetime(at).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def zone(name: str) -> ZoneInfo:
+    """
+    A time zone such as Africa/Casablanca, from the pinned tzdata package and never from the machine.
+
+    Two servers then agree about a Ramadan shift. Raises ZoneInfoNotFoundError.
+    """
+    path = files("tzdata.zoneinfo").joinpath(*name.split("/"))
+    if ".." in name or not path.is_file():
+        raise ZoneInfoNotFoundError(f"no time zone {name} in tzdata")
+    with path.open("rb") as file:
+        return ZoneInfo.from_file(file, key=name)

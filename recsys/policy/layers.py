@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from recsys.clock import MINUTE, Millis, to_datetime
+from recsys.clock import MINUTE, Millis, to_datetime, zone
 from recsys.policy.limits import Limits, Windows, flatten, meet, minutes
 from recsys.policy.market import AgeRules, Market, Night, parse_hours, tier_number
 from recsys.state import Controls, Guardian
@@ -128,7 +128,7 @@ class Book:
     @cached_property
     def zone(self) -> ZoneInfo:
         """The market's time zone."""
-        return ZoneInfo(self.market.time_zone)
+        return zone(self.market.time_zone)
 
     @cached_property
     def limits(self) -> Mapping[tuple[str, int, bool], Limits]:

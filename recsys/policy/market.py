@@ -10,8 +10,9 @@ from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfoNotFoundError
 
+from recsys.clock import zone
 from recsys.columns import FAMILIES, TIERS, TOPICS
 from recsys.config import Range, load
 from recsys.errors import ConfigError
@@ -242,7 +243,7 @@ class Market:
 def _cross_check(market: Market) -> list[str]:
     problems = []
     try:
-        ZoneInfo(market.time_zone)
+        zone(market.time_zone)
     except (ZoneInfoNotFoundError, ValueError):
         problems.append(f"time_zone: found {market.time_zone}, expected a zone such as Africa/Casablanca")
     bands = {"18+", "16-17", "13-15", "under_13"}
