@@ -1,0 +1,139 @@
+"""A small market, trained for real, and the service over it with a clock that stands still."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+from fastapi.testclient import TestClient
+
+from recsys.clock import DAY, Millis, from_text
+from serving.app import create_app
+from serving.run import opened
+from serving.settings import Settings
+from training.tables import write_dataset
+from training.train import TrainParams, run
+
+NOON: Millis = from_text("2026-11-20T12:00:00Z")
+N_ITEMS, N_CREATORS = 120, 15
+
+
+@dataclass(slots=True)
+class StillClock:
+    """A clock that moves when a test says so."""
+
+    at: Millis = NOON
+
+    def __call__(self) -> Millis:
+        return self.at
+
+
+def _write(folder: Path) -> None:
+    """Every 10th item is R2, every 3rd supportive; half of the creators live in Morocco; u0 to u3 liked things."""
+    numbers = range(N_ITEMS)
+    write_dataset(
+        folder,
+        creators=pl.DataFrame(
+            {
+                "creator_id": [f"c{n}" for n in range(N_CREATORS)],
+                "country": ["MA" if n % 2 == 0 else "FR" for n in range(N_CREATORS)],
+            }
+        ),
+        items=pl.DataFrame(
+            {
+                "item_id": [f"v{n}" for n in numbers],
+                "creator_id": [f"c{n % N_CREATORS}" for n in numbers],
+                "published_at": [NOON - (n + 2) * DAY for n in numbers],
+                "title": [f"a video about thing {n}" for n in numbers],
+                "language": ["fr"] * N_ITEMS,
+                "topics": [["S3"] if n % 3 == 0 else [] for n in numbers],
+                "risk_tier": ["R2" if n % 10 == 9 else "R0" for n in numbers],
+                "risk_family": ["despair" if n % 10 == 9 else None for n in numbers],
+                "risk_source": ["partner"] * N_ITEMS,
+            },
+            schema_overrides={"topics": pl.List(pl.String), "risk_family": pl.String},
+        ),
+        users=pl.DataFrame(
+            {
+                "user_id": ["u0", "u1", "u2", "u3", "quiet", "teen"],
+                "country": ["MA"] * 6,
+                "languages": [["fr"]] * 6,
+                "age_band": ["18+"] * 5 + ["13-15"],
+                "age_source": ["verified"] * 6,
+            }
+        ),
+        events=pl.DataFrame(
+            [
+                {"event_id": f"e{u}-{k}", "user_id": f"u{u}", "kind": "like", "at": NOON - k * DAY,
+                 "item_id": f"v{(7 * u + 11 * k) % N_ITEMS}"}
+                for u in range(4)
+                for k in range(1, 11)
+            ]
+        ),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artifact of the small market, without a text space."""
+    folder = tmp_path_factory.mktemp("market")
+    _write(folder / "data")
+    run(folder / "data", folder / "artifact", TrainParams(holdout_days=0, encoder=None), NOON)
+    return folder / "artifact"
+
+
+@pytest.fixture
+def settings(artifact: Path, tmp_path: Path) -> Settings:
+    """Settings over the small market, with a state file of its own, on a free port, without service keys."""
+    return Settings(artifact=artifact, state=tmp_path / "state.db", port=0)
+
+
+@pytest.fixture
+def clock() -> StillClock:
+    """Noon, until a test moves it."""
+    return StillClock()
+
+
+def _local(app: object, address: str = "127.0.0.1", **more: object) -> TestClient:
+    return TestClient(app, "http://127.0.0.1:8000", client=(address, 5_000), **more)  # type: ignore[arg-type]
+
+
+Local = Callable[..., TestClient]
+Open = Callable[..., AbstractContextManager[TestClient]]
+
+
+@pytest.fixture
+def local() -> Local:
+    """Turns an app into a client that calls it from this machine."""
+    return _local
+
+
+@pytest.fixture
+def open_service(settings: Settings, clock: StillClock, local: Local) -> Open:
+    """`with open_service(key=value) as client:` is one life of the service; the state file stays."""
+
+    @contextmanager
+    def do(**changed: object) -> Iterator[TestClient]:
+        chosen = replace(settings, **changed)
+        with opened(chosen, clock=clock) as engine, local(create_app(engine, settings=chosen, clock=clock)) as client:
+            yield client
+
+    return do
+
+
+@pytest.fixture
+def client(open_service: Open) -> Iterator[TestClient]:
+    """The service, called from this machine."""
+    with open_service() as opened_client:
+        yield opened_client
+
+
+@pytest.fixture(scope="module")
+def shared_client(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """One service for all tests of a file: for those that read, or are refused."""
+    chosen = Settings(artifact=artifact, state=tmp_path_factory.mktemp("shared") / "state.db", port=0)
+    clock = StillClock()
+    with opened(chosen, clock=clock) as engine, _local(create_app(engine, settings=chosen, clock=clock)) as client:
+        yield client
