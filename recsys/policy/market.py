@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfoNotFoundError
 
 from recsys.clock import zone
 from recsys.columns import FAMILIES, TIERS, TOPICS
 from recsys.config import Range, load
 from recsys.errors import ConfigError
-from recsys.policy.limits import COUNTERS, Windows
+from recsys.policy.limits import COUNTERS, Limits, Windows, changed, meet
 from recsys.state import LAST
 
 Tier = Literal["R0", "R1", "R2", "R3", "R4"]
@@ -257,23 +257,32 @@ def _cross_check(market: Market) -> list[str]:
         strangers = [n for n in region.neighbours if code not in getattr(market.regions.get(n), "neighbours", ())]
         if strangers:
             problems.append(f"regions.{code}: found neighbours {strangers} that do not name it back")
-    problems += _order_problems(market.ages)
+    if set(market.ages) == bands:
+        problems += _order_problems(market)
     return problems
 
 
-def _order_problems(ages: Mapping[Any, AgeRules]) -> list[str]:
-    """A younger band must never be allowed more than an older one."""
-    from recsys.policy.layers import base_limits  # the only place that needs both ways
-    from recsys.policy.limits import changed, meet
+def _order_problems(market: Market) -> list[str]:
+    """A younger band must never be allowed more than an older one, at any level, by day or night."""
+    from recsys.policy.layers import Book  # the only place that needs both ways
 
+    limits = Book(market).limits
     problems = []
-    order = [band for band in ("18+", "16-17", "13-15", "under_13") if band in ages]
-    for older, younger in pairwise(order):
-        a, b = base_limits(ages[older]), base_limits(ages[younger])
-        looser = changed(b, meet(a, b))
-        if looser:
-            problems.append(f"ages.{younger}: looser than {older} in {', '.join(looser)}")
+    for older, younger in pairwise(("18+", "16-17", "13-15", "under_13")):
+        known: set[str] = set()
+        for _, level, night in [key for key in limits if key[0] == older]:
+            looser = set(_looser(limits[older, level, night], limits[younger, level, night])) - known
+            when = (f" at level {level}" if level else "") + (" at night" if night else "")
+            if looser:
+                problems.append(f"ages.{younger}: looser than {older}{when} in {', '.join(sorted(looser))}")
+            known |= looser
     return problems
+
+
+def _looser(older: Limits, younger: Limits) -> list[str]:
+    """Paths in which the younger band may do more; a gap beside a cap of 0 says nothing."""
+    closed = [counter for counter, windows in younger.windows.items() if windows.last_20 == 0]
+    return [path for path in changed(younger, meet(older, younger)) if path not in {f"gaps.{c}" for c in closed}]
 
 
 def parse_hours(hours: str) -> tuple[int, int]:
