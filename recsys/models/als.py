@@ -20,11 +20,16 @@ from recsys.types import Floats, History
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ALSParams:
-    """Size of the space, strength of regularisation, weight of an event against no event, passes, threads (0 = all)."""
+    """
+    Size of the space, strength of regularisation, weight of an event against no event, passes, threads (0 = all).
 
-    embedding_size: int = 128
-    reg: float = 10.0
-    alpha: float = 40.0
+    The defaults are a middle that beats popularity on two real logs (KuaiRand signed, LastFM by country); a dense log
+    such as Gowalla likes alpha 40 and 128 numbers better, a small one 16.
+    """
+
+    embedding_size: int = 64
+    reg: float = 100.0
+    alpha: float = 10.0
     epochs: int = 15
     threads: int = 1
 
