@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys.columns import TOPICS, Dtype, Table
+from recsys.columns import TOPICS, Table
+from recsys.tables import DTYPES
 from recsys.world.morocco import NEUTRAL_TOPICS
 from recsys.world.params import WorldParams
 
@@ -20,15 +21,6 @@ N_SUPPORTIVE: Final = len(TOPICS)
 Reals = NDArray[np.float64]
 Whole = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-
-_DTYPES: Final[Mapping[Dtype, pl.DataType]] = {
-    "str": pl.String(),
-    "int": pl.Int64(),
-    "float": pl.Float64(),
-    "bool": pl.Boolean(),
-    "time": pl.Int64(),
-    "list": pl.List(pl.String()),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -104,7 +96,7 @@ def frame(table: Table, columns: Mapping[str, Any]) -> pl.DataFrame:
     n_rows = len(columns[table.key])
     return pl.DataFrame(
         [
-            pl.Series(column.name, columns.get(column.name, [None] * n_rows), dtype=_DTYPES[column.dtype])
+            pl.Series(column.name, columns.get(column.name, [None] * n_rows), dtype=DTYPES[column.dtype])
             for column in table.columns
         ]
     )
