@@ -250,6 +250,7 @@ def _raise_clusters(arrays: Mapping[str, NDArray[Any]]) -> None:
         highest = np.zeros(size, np.int8)
         np.maximum.at(highest, cluster, np.where(arrays["exists"], arrays[own], 0).astype(np.int8))
         arrays[shared][:] = highest[cluster]
+    arrays["family"][arrays["own_tier"] < 2] = -1  # what an earlier revision gave it may hold no more
     families = np.full(size, -1, np.int8)
     np.maximum.at(families, cluster, np.where(arrays["exists"], arrays["family"], -1).astype(np.int8))
     raised = (arrays["tier"] >= 2) & (arrays["family"] < 0)

@@ -1,0 +1,173 @@
+import numpy as np
+import pytest
+
+from recsys.catalogue import Creator, apply, creators_of, empty, topic_bits, topic_names
+from recsys.columns import FAMILIES
+from recsys.locality import MATCHES, nearness
+from recsys.stores import CatalogueDelta, ItemRow
+from recsys.types import Viewer
+
+UNLABELLED = FAMILIES.index("unlabelled")
+LABEL = {"risk_tier": "R0", "risk_source": "human"}
+CREATORS = {
+    "verified-06": Creator(creator_id="verified-06", country="MA", region="MA-06", is_verified=True),
+    "declared-06": Creator(creator_id="declared-06", country="MA", region="MA-06"),
+    "declared-07": Creator(creator_id="declared-07", country="MA", region="MA-07"),
+    "declared-01": Creator(creator_id="declared-01", country="MA", region="MA-01"),
+    "abroad": Creator(creator_id="abroad", country="FR"),
+    "egypt": Creator(creator_id="egypt", country="EG", languages=("ar",)),
+    "nowhere": Creator(creator_id="nowhere"),
+}
+VIEWER = Viewer(
+    user_id="u", country="MA", region="MA-06", languages=("ary", "fr"), age_band="18+", personalised=True
+)  # fmt: skip
+
+
+def row(n: int, cluster: int | None = None, *, peak: int = 0, revision: int = 1, **fields: object) -> ItemRow:
+    base = {"item_id": f"v{n}", "creator_id": "nowhere", "published_at": 0, "title": f"Title {n}"}
+    return ItemRow(
+        item_no=n, cluster_no=cluster or n, revision=revision, peak_tier=peak, is_edited=False, fields=base | fields
+    )
+
+
+@pytest.fixture(scope="module")
+def table(market):
+    """`table(rows, items)` applies one delta."""
+
+    def build(*rows: ItemRow, on=None, revision: int = 1, newest_raise: int = 0):
+        delta = CatalogueDelta(revision=revision, newest_raise=newest_raise, rows=rows)
+        return apply(on or empty(), delta, market=market, creators=CREATORS, rows={"v1": 7})
+
+    return build
+
+
+def label(items, n: int = 1) -> tuple[int, int, int, bool, bool]:
+    """Tier, tier for minors, family, is_labelled, is_reviewed."""
+    columns = (items.tier, items.minor_tier, items.family, items.is_labelled, items.is_reviewed)
+    tier, minor, family, labelled, reviewed = (column[n] for column in columns)
+    return int(tier), int(minor), int(family), bool(labelled), bool(reviewed)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"risk_tier": "R0", "risk_source": "human"}, (0, 0, -1, True, True)),
+        ({"risk_tier": "R0", "risk_source": "partner"}, (0, 0, -1, True, True)),
+        ({"risk_tier": "R0", "risk_source": "model"}, (0, 1, -1, True, False)),  # no confidence: not sure
+        ({"risk_tier": "R0", "risk_source": "model", "risk_confidence": 0.8}, (0, 0, -1, True, False)),
+        ({"risk_tier": "R0", "risk_source": "human", "risk_confidence": 0.79}, (0, 1, -1, True, False)),
+        ({"risk_tier": "R1", "risk_source": "model", "risk_confidence": 0.5}, (1, 2, -1, True, False)),
+        ({"risk_tier": "R2", "risk_family": "body", "risk_source": "human"}, (2, 2, 1, True, True)),
+        ({"risk_tier": "R2", "risk_family": "despair", "risk_source": "model"}, (2, 3, 0, True, False)),
+        ({"risk_tier": "R4", "risk_source": "model"}, (4, 4, -1, True, False)),
+        ({}, (2, 3, UNLABELLED, False, False)),
+        ({"topics": ["S3"]}, (2, 3, UNLABELLED, False, False)),
+        ({**LABEL, "topics": ["S11"]}, (1, 1, -1, True, True)),  # grief is R1 at least
+        ({**LABEL, "risk_tier": "R2", "topics": ["S11"]}, (2, 2, -1, True, True)),
+    ],
+)
+def test_a_label_is_read_on_the_safe_side(table, fields, expected):
+    assert label(table(row(1, **fields))) == expected
+
+
+def test_every_copy_takes_the_highest_tier_of_its_cluster(table):
+    """Two copies R0 and R2, a third of another cluster."""
+    items = table(
+        row(1, 5, **LABEL),
+        row(2, 5, risk_tier="R2", risk_family="despair", risk_source="human"),
+        row(3, 6, **LABEL),
+    )
+    assert items.tier[1:].tolist() == [2, 2, 0]
+    assert items.minor_tier[1:].tolist() == [2, 2, 0]
+    assert items.own_tier[1:].tolist() == [0, 2, 0]
+    assert items.family[1:].tolist() == [0, 0, -1]
+
+
+def test_an_unlabelled_copy_makes_its_cluster_r2_until_it_is_labelled(table):
+    first = table(row(1, 5, **LABEL), row(2, 5))
+    assert label(first, 1)[:3] == (2, 3, UNLABELLED)
+    second = table(row(2, 5, revision=2, **LABEL), on=first, revision=2)
+    assert label(second, 1)[:3] == (0, 0, -1)
+    third = table(row(2, 5, risk_tier="R2", risk_family="body", risk_source="human"), on=second, revision=3)
+    assert label(third, 1)[:3] == (2, 2, FAMILIES.index("body"))
+
+
+def test_a_delta_makes_a_new_table_and_leaves_the_old_one_alone(table):
+    old = table(row(1, **LABEL))
+    new = table(row(1, is_hidden=True, **LABEL), row(4, **LABEL), on=old, revision=2, newest_raise=2)
+    assert (len(old), len(new)) == (2, 5)
+    assert (bool(old.is_hidden[1]), bool(new.is_hidden[1])) == (False, True)
+    assert (old.revision, new.revision, new.newest_raise) == (1, 2, 2)
+    assert new.exists.tolist() == [False, True, False, False, True]
+    assert new.index == {"v1": 1, "v4": 4}
+    assert (new.row[1], new.row[4]) == (7, -1)
+
+
+def test_a_delta_without_rows_changes_the_revision_alone(table):
+    old = table(row(1, **LABEL))
+    assert table(on=old) is old
+    assert table(on=old, revision=9).revision == 9
+
+
+def test_a_peak_is_never_below_what_an_item_was_before(table):
+    items = table(row(1, peak=3, **LABEL), row(2, peak=0, risk_tier="R2", risk_source="human"))
+    assert items.peak_tier[1:].tolist() == [3, 2]
+
+
+def test_texts_are_folded_for_muted_words(table):
+    assert table(row(1, title="Burn-OUT", text="À MIDI", **LABEL)).texts[1] == "burn-out à midi"
+
+
+def test_topics_are_bits_and_back():
+    assert topic_bits(["S1", "S4", "S4", "S12"]) == 0b100000001001
+    assert topic_names(0b100000001001) == ["S1", "S4", "S12"]
+
+
+def test_a_creator_of_no_country_is_nowhere():
+    rows = [{"creator_id": "a", "country": "ZZ"}, {"creator_id": "b", "country": "MA", "verified": True}]
+    creators = creators_of(rows)
+    assert (creators["a"].country, creators["b"].country, creators["b"].is_verified) == (None, "MA", True)
+
+
+# Locality. Scores: region 1, neighbour 0.8, country 0.7, dialect 0.5, language 0.2; evidence: verified 1, declared 0.6,
+# speech 0.9. The viewer lives in MA-06, whose neighbours are MA-04, MA-05 and MA-07, and understands ary and fr.
+
+
+@pytest.mark.parametrize(
+    ("fields", "score", "match", "is_local"),
+    [
+        ({"creator_id": "verified-06", "language": "fr"}, 1.0, "region", True),
+        ({"creator_id": "declared-06", "language": "fr"}, 0.6, "region", True),
+        ({"creator_id": "declared-07", "language": "fr"}, 0.48, "neighbour", True),
+        ({"creator_id": "declared-01", "language": "fr"}, 0.42, "country", True),
+        ({"creator_id": "declared-01", "language": "ary"}, 0.45, "dialect", True),
+        ({"creator_id": "abroad", "language": "ary"}, 0.45, "dialect", True),  # diaspora
+        ({"creator_id": "abroad", "language": "fr"}, 0.18, "language", False),
+        ({"creator_id": "abroad", "language": "zgh"}, 0.0, "foreign", False),  # local speech, not understood
+        ({"creator_id": "egypt"}, 0.0, "foreign", False),
+        ({"creator_id": "nowhere", "language": "fr"}, 0.18, "language", False),
+        ({"creator_id": "nowhere"}, None, "unknown", False),
+        ({"creator_id": "never heard of"}, None, "unknown", False),
+        ({"creator_id": "verified-06", "country": "FR", "language": "en"}, 0.0, "foreign", False),
+        ({"creator_id": "abroad", "region": "MA-06", "language": "en"}, 0.6, "region", True),  # said, not verified
+        ({"creator_id": "nowhere", "region": "MA-05", "language": "en"}, 0.48, "neighbour", True),
+    ],
+)
+def test_how_near_an_item_is(table, market, fields, score, match, is_local):
+    near = nearness(VIEWER, table(row(1, **LABEL, **fields)), market)
+    assert near.score[1] == pytest.approx(score, abs=1e-6) if score is not None else np.isnan(near.score[1])
+    assert MATCHES[near.match[1]] == match
+    assert bool(near.is_local[1]) == is_local
+
+
+def test_a_viewer_of_no_region_is_near_to_the_country(table, market):
+    viewer = Viewer(user_id="u", country="MA", region=None, languages=("fr",), age_band="18+", personalised=True)
+    near = nearness(viewer, table(row(1, creator_id="verified-06", language="fr", **LABEL)), market)
+    assert (MATCHES[near.match[1]], float(near.score[1])) == ("country", pytest.approx(0.7))
+
+
+def test_some_rows_are_judged_as_in_the_whole(table, market):
+    items = table(*(row(n, creator_id=name, language="fr", **LABEL) for n, name in enumerate(CREATORS, start=1)))
+    whole, some = nearness(VIEWER, items, market), nearness(VIEWER, items, market, np.array([3, 1], np.int32))
+    assert some.score.tolist() == whole.score[[3, 1]].tolist()
+    assert some.match.tolist() == whole.match[[3, 1]].tolist()
