@@ -1,0 +1,152 @@
+"""
+What tests of several packages share: a tiny demo world, trained once for real, and the whole engine over it.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from recsys.artifact import Artifact, Contents, load_artifact, save_artifact
+from recsys.build import build_engine
+from recsys.clock import Millis, from_text
+from recsys.engine import Engine, feed
+from recsys.experiments.compiled import Experiments
+from recsys.feed import FeedRequest, FeedResponse
+from recsys.intake import accept, put_item, put_profile
+from recsys.memory import MemoryStore
+from recsys.models import text
+from recsys.models.als import ALSParams
+from recsys.models.text import TextParams
+from recsys.policy.market import Market, load_market
+from recsys.world.build import generate
+from recsys.world.params import WorldParams
+from training.tables import write_dataset
+from training.train import TrainParams, run
+
+ROOT = Path(__file__).parents[1]
+EVENING: Millis = from_text("2026-11-20T18:30:00Z")
+KEY = b"a key for tests"
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artifact: 300 videos, 100 people, 5,000 events; texts are placed at random, so that no encoder is needed."""
+    folder = tmp_path_factory.mktemp("tiny")
+    world = generate(WorldParams(n_items=300, n_users=100, n_events=5_000))
+    tables = {"creators": world.creators, "items": world.items, "users": world.users, "events": world.events}
+    write_dataset(folder / "data", **tables)
+    params = TrainParams(encoder=None, holdout_days=0, als=ALSParams(embedding_size=16, epochs=3))
+    run(folder / "data", folder / "artifact", params, EVENING)
+    return _with_texts(load_artifact(folder / "artifact"), folder / "with-texts")
+
+
+def _with_texts(made: Artifact, folder: Path) -> Path:
+    vectors = np.random.default_rng(0).standard_normal((len(made.items), 16)).astype(np.float32)
+    space = text.fit(vectors, made.items["language"].to_list(), TextParams())
+    contents = Contents(
+        items=made.items, creators=made.creators, users=made.users, spaces={**made.spaces, "text": space},
+        popularity=made.popularity, histories=made.histories, safe_feed=made.safe_feed,
+    )  # fmt: skip
+    save_artifact(folder, contents, made.manifest)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_folder: Path) -> Artifact:
+    """The tiny artifact, loaded."""
+    return load_artifact(tiny_folder)
+
+
+@pytest.fixture(scope="session")
+def morocco() -> Market:
+    """The market file as shipped."""
+    return load_market(ROOT / "policies" / "morocco.yaml")
+
+
+@pytest.fixture(scope="session")
+def strict() -> Market:
+    """The second market file as shipped."""
+    return load_market(ROOT / "policies" / "strict.yaml")
+
+
+@dataclass(kw_only=True)
+class Service:
+    """One engine over its stores, and short ways to use it. `alerts` are the sentences it sent to the operator."""
+
+    engine: Engine
+    store: Any
+    alerts: list[str] = field(default_factory=list)
+
+    def ask(self, user_id: str = "casa-adult", at: Millis = EVENING, **fields: Any) -> FeedResponse:
+        """One page."""
+        return self.send(FeedRequest(user_id=user_id, **fields), at)
+
+    def send(self, request: FeedRequest, at: Millis = EVENING) -> FeedResponse:
+        """One page, as a client decodes it."""
+        return msgspec.json.decode(feed(self.engine, request, at).answer, type=FeedResponse)
+
+    def tell(self, *events: dict[str, Any], user_id: str = "casa-adult", at: Millis = EVENING) -> int:
+        """Reports events that happened now; how many were new."""
+        numbered = [{"user_id": user_id, "event_id": f"e{n}-{at}", **event} for n, event in enumerate(events)]
+        answer = accept(self.engine, numbered, at)
+        assert not answer.rejected, answer.rejected
+        return answer.accepted
+
+    def is_adult(self, user_id: str) -> "Service":
+        """Gives a person a verified age of 18 and more, in Morocco, understanding everything."""
+        languages = ["ary", "ary-Latn", "ar", "fr", "zgh", "en"]
+        fields = {"age_band": "18+", "age_source": "verified", "country": "MA", "languages": languages}
+        put_profile(self.engine, user_id, fields, EVENING)
+        return self
+
+    def edit(self, item_id: str, at: Millis = EVENING, **fields: Any) -> None:
+        """Changes columns of an item over the wire."""
+        row = self.store.catalogue.get(item_id).fields
+        known = {name: value for name, value in row.items() if name not in ("item_id", "published_at")}
+        put_item(self.store.catalogue, item_id, {**known, **fields}, at)
+
+    def broken(self, **parts: Any) -> "Service":
+        """The same engine with other parts: users, log, known ..."""
+        return replace(self, engine=replace(self.engine, **parts))
+
+
+@pytest.fixture
+def make_service(tiny: Artifact, morocco: Market) -> Callable[..., Service]:
+    """Makes an engine over fresh stores in memory (or those given) and the tiny artifact."""
+
+    def make(
+        store: Any = None,
+        *,
+        artifact: Artifact = tiny,
+        market: Market = morocco,
+        experiments: Experiments | None = None,
+        ids: Sequence[str] | None = None,
+    ) -> Service:
+        store, alerts, numbers = store or MemoryStore(), [], itertools.count()
+        names = None if ids is None else iter(ids)
+        engine = build_engine(
+            artifact, market, experiments or Experiments(),
+            users=store.users, log=store.events, catalogue=store.catalogue, key=KEY,
+            new_id=lambda: next(names) if names else f"r{next(numbers)}", at=EVENING, alert=alerts.append,
+        )  # fmt: skip
+        return Service(engine=engine, store=store, alerts=alerts)
+
+    return make
+
+
+@pytest.fixture
+def service(make_service: Callable[..., Service]) -> Service:
+    """The engine over fresh stores."""
+    return make_service()
+
+
+@pytest.fixture(scope="session")
+def evening() -> Millis:
+    """An evening after the last event of the tiny world, by day for everyone."""
+    return EVENING
