@@ -96,8 +96,9 @@ def eligible(pipeline: Pipeline, query: Query) -> Query:
 
 
 def removals(pipeline: Pipeline, query: Query) -> Mapping[str, int]:
-    """How many items of the whole catalogue each filter removes, each item counted at the first."""
-    _, removed = _filter(pipeline, query, query.whole)
+    """How many items of the catalogue, or of the request's own list, each filter removes; each counts at the first."""
+    asked = query.whole if query.only is None else query.whole.take(query.only.astype(np.intp))
+    _, removed = _filter(pipeline, query, asked)
     real = query.items.exists
     return {name: int(real[numbers].sum()) for name, numbers in removed.items() if real[numbers].any()}
 

@@ -195,4 +195,4 @@ _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "SANAD_ALLOW_ASSUMED": ("allow_assumed", _yes),
     "SANAD_MAX_IN_FLIGHT": ("max_in_flight", _whole),
 }
-_ELSEWHERE: Final = ("SANAD_CACHE",)  # read by training
+_ELSEWHERE: Final = ("SANAD_CACHE", "SANAD_DEBUG")  # read by training, and by the command line

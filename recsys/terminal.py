@@ -1,0 +1,128 @@
+"""
+What the commands of all packages share on a terminal: options, progress, text of mixed direction, JSON.
+
+Results go to standard output, everything said on the way to standard error. Used by `commands.py` modules only.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from recsys.clock import Millis, from_text, now
+from recsys.errors import ConfigError
+from recsys.progress import Progress, quiet
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on the way; errors are still said.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+At = Annotated[
+    str | None,
+    typer.Option("--at", metavar="INSTANT", help="The present, such as 2026-11-20T18:30:00Z. Default: the clock's."),
+]
+
+_STEPS: Final = 4  # lines per long stage where there is no terminal to draw on
+_LONG: Final = 1_000
+_WIDEST: Final = 132
+_LTR_MARK: Final = "\u200e"
+_ISOLATE: Final = "\u2068"
+_POP: Final = "\u2069"
+
+
+def present(at: str | None) -> Millis:
+    """The instant that `--at` names, else the clock's. Raises ConfigError."""
+    return now() if at is None else instant(at, "--at")
+
+
+def instant(text: str, option: str) -> Millis:
+    """The instant that an option names. Raises ConfigError."""
+    try:
+        return from_text(text)
+    except ValueError as error:
+        raise ConfigError(f"{option}: found {text!r}, expected an instant such as 2026-11-20T18:30:00Z") from error
+
+
+def console(*, is_error: bool = False) -> "Console":
+    """Standard output (or error) for text and tables: as wide as the terminal, within reason."""
+    from rich.console import Console
+
+    found = Console(stderr=is_error, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    return found if found.width <= _WIDEST else Console(
+        stderr=is_error, highlight=False, markup=False, emoji=False, width=_WIDEST
+    )  # fmt: skip
+
+
+def say(sentence: str, *, is_quiet: bool = False) -> None:
+    """A sentence on standard error, unless `--quiet`."""
+    if not is_quiet:
+        typer.echo(sentence, err=True)
+
+
+def print_json(value: Any) -> None:
+    """A value of plain types, dataclasses or structs as indented JSON on standard output."""
+    import msgspec
+
+    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def isolated(text: str, width: int | None = None) -> str:
+    """
+    Text of any direction for a line that runs left to right, cut to `width` cells.
+
+    Isolates keep a right-to-left title from moving what stands beside it, the mark after it does the same on
+    terminals that do not know isolates; neither takes a cell.
+    """
+    from rich.cells import cell_len, set_cell_size
+
+    if width is not None and cell_len(text) > width:
+        text = set_cell_size(text, width - 1).rstrip() + "…"
+    return f"{_ISOLATE}{text}{_POP}{_LTR_MARK}"
+
+
+@contextmanager
+def progress(*, is_quiet: bool) -> Iterator[Progress]:
+    """
+    Draws what a long job reports, on standard error: bars on a terminal, a few plain lines elsewhere.
+
+    A bar leaves the terminal when its job ends.
+    """
+    if is_quiet:
+        yield quiet
+        return
+    errors = console(is_error=True)
+    if not errors.is_terminal:
+        yield _lines()
+        return
+    from rich import progress as bars
+
+    columns = (
+        bars.SpinnerColumn(), bars.TextColumn("{task.description}"), bars.BarColumn(), bars.MofNCompleteColumn(),
+        bars.TimeRemainingColumn(),
+    )  # fmt: skip
+    with bars.Progress(*columns, console=errors, transient=True) as drawn:
+        tasks: dict[str, bars.TaskID] = {}
+
+        def report(stage: str, done: int, total: int | None) -> None:
+            if stage not in tasks:
+                for earlier in tasks.values():
+                    drawn.update(earlier, visible=False)
+                tasks[stage] = drawn.add_task(stage)
+            drawn.update(tasks[stage], completed=done, total=total, visible=True)
+
+        yield report
+
+
+def _lines() -> Progress:
+    """A line when a stage begins, and one per quarter of the long ones."""
+    said: dict[str, int] = {}
+
+    def report(stage: str, done: int, total: int | None) -> None:
+        quarter = _STEPS * done // total if total and total >= _LONG else 0
+        if said.get(stage, -1) < quarter:
+            said[stage] = quarter
+            typer.echo(f"  {stage}: {done:,} of {total:,}" if quarter else f"  {stage}", err=True)
+
+    return report

@@ -1,0 +1,241 @@
+"""
+The demo: the real service on a free port, asked over HTTP, with a clock of its own, so that every run says the same.
+"""
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+from urllib.parse import quote
+from urllib.request import Request, urlopen
+
+import msgspec
+import polars as pl
+from rich.console import Console
+
+from recsys.clock import MINUTE, Millis, from_text
+from recsys.errors import StageError
+from recsys.feed import FeedResponse
+from recsys.policy.layers import local_time
+from recsys.policy.market import Market, load_market
+from recsys.terminal import console, isolated, say
+from recsys.world.params import DEMO_PEOPLE, DemoPerson
+from serving.page import Fields, in_short, page_table, remaining_in_words, shortfall_in_words
+from serving.run import running
+from serving.settings import DEFAULT_POLICY, Settings
+
+NOW: Final = "2026-11-20T18:30:00Z"
+"""When the demo plays: an evening in Morocco, just after the demo world's log ends."""
+
+_SIZE: Final = 10
+_RISKY: Final = 30
+_CALM: Final = 22
+_TITLE: Final = 34
+_VISITOR: Final = {
+    "age_band": "18+", "age_source": "verified", "country": "MA", "region": "MA-06", "languages": ["ary", "ar", "fr"],
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Clock:
+    """The service's clock. It moves only when the demo says so."""
+
+    at: Millis = field(default_factory=lambda: from_text(NOW))
+
+    def __call__(self) -> Millis:
+        return self.at
+
+    def wait(self, minutes: int) -> None:
+        """Lets time pass."""
+        self.at += minutes * MINUTE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """What every scene of the demo needs."""
+
+    url: str
+    clock: Clock
+    market: Market
+    out: Console
+    items: pl.DataFrame
+
+    def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> bytes:
+        """One call over HTTP. Raises `urllib.error.HTTPError`, which is an OSError, for a refusal."""
+        data = None if body is None else msgspec.json.encode(body)
+        headers = {"Content-Type": "application/json"} if data else {}
+        with urlopen(Request(self.url + path, data, headers, method=method), timeout=60) as answer:
+            read: bytes = answer.read()
+            return read
+
+    def feed(self, user_id: str, request_id: str, **more: Any) -> FeedResponse:
+        """One page."""
+        body = {"user_id": user_id, "request_id": request_id, "size": _SIZE, **more}
+        return msgspec.json.decode(self.ask("POST", "/v1/feed", body), type=FeedResponse)
+
+    def item(self, item_id: str) -> Fields:
+        """What the live catalogue says of an item."""
+        fields: Fields = msgspec.json.decode(self.ask("GET", f"/v1/items/{quote(item_id, safe='')}"))
+        return fields
+
+    def title(self, item_id: str) -> str:
+        """An item's title for a line of text."""
+        return isolated(str(self.item(item_id)["title"]), _TITLE)
+
+    def say(self, text: str = "") -> None:
+        """A line."""
+        self.out.print(text)
+
+    def head(self, text: str) -> None:
+        """A heading."""
+        self.out.print()
+        self.out.print(text, style="bold")
+
+
+def prepare(folder: Path, command: Callable[..., Sequence[str]]) -> None:
+    """
+    Makes the demo data and the artifact in `folder` unless they are there. `command` completes a `sanad` command line.
+
+    In processes of their own: training needs torch, and what serves must never import it.
+    """
+    data, artifact = folder / "data", folder / "artifact"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not data.is_dir():
+        say(f"Making the demo data in {data} (seconds)")
+        with _beside(data) as half:
+            _run(command("world", str(half)))
+    if not (artifact / "manifest.json").is_file():
+        say(f"Training {artifact}; encoding 3,000 titles takes about a minute the first time")
+        _run(command("train", str(data), "--out", str(artifact), "--at", NOW))
+
+
+@contextmanager
+def _beside(folder: Path) -> Iterator[Path]:
+    """A folder that takes its name only when it is complete."""
+    half = folder.with_name(f".{folder.name}.half")
+    shutil.rmtree(half, ignore_errors=True)  # what a run that was stopped left behind
+    yield half
+    half.replace(folder)
+
+
+def _run(command: Sequence[str]) -> None:
+    done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
+    if done.returncode:
+        raise StageError(f"'{' '.join(command[2:])}' ended with code {done.returncode}; what it said stands above")
+
+
+def show(folder: Path, out: Console | None = None) -> None:
+    """Plays all scenes over the artifact and the data in `folder`."""
+    clock, screen = Clock(), out or console()
+    with TemporaryDirectory(prefix="sanad-demo-") as state:
+        settings = Settings(artifact=folder / "artifact", state=Path(state) / "state.db", port=0)
+        with running(settings, clock=clock) as url:
+            stage = Stage(
+                url=url,
+                clock=clock,
+                market=load_market(DEFAULT_POLICY),
+                out=screen,
+                items=pl.read_parquet(folder / "data" / "items.parquet"),
+            )
+            for scene in (_opening, _people, _caps, _takedown, _event):
+                scene(stage)
+    screen.print("\nThe service is stopped. Everybody and everything above is made up.")
+
+
+def _opening(stage: Stage) -> None:
+    zone = local_time(stage.clock(), _zone(stage.market))
+    stage.say(f"Sanad serves a made-up market. Its clock stands at {zone:%Y-%m-%d %H:%M} in Morocco.")
+    stage.say("Tiers: R0 is fine for everybody, R1 is heavy but legitimate, R2 is capped.")
+    stage.say("R3 and R4 are never on a page.")
+
+
+def _people(stage: Stage) -> None:
+    for person in DEMO_PEOPLE:
+        page = stage.feed(person.user_id, f"demo {person.user_id}")
+        stage.head(f"{person.who[0].upper()}{person.who[1:]}: {_profile(person)}")
+        _show_page(stage, page)
+
+
+def _profile(person: DemoPerson) -> str:
+    return f"age {person.age_band}, reads {', '.join(person.languages)}"
+
+
+def _show_page(stage: Stage, page: FeedResponse) -> None:
+    catalogue = {item.item_id: stage.item(item.item_id) for item in page.items}
+    stage.out.print(page_table(page, catalogue, stage.market, stage.out.width))
+    stage.say(in_short(page))
+    _explain(stage, page)
+
+
+def _explain(stage: Stage, page: FeedResponse) -> None:
+    for line in shortfall_in_words(page):
+        stage.say(line)
+
+
+def _caps(stage: Stage) -> None:
+    """Somebody new, and a ranker that would give them thirty risky videos."""
+    stage.ask("PUT", "/v1/users/visitor", _VISITOR)
+    risky = _ids(stage, pl.col("risk_tier") == "R2", _RISKY)
+    calm = _ids(stage, (pl.col("risk_tier") == "R0") & pl.col("topics").list.contains("S3"), _CALM)
+    stage.head(f"A cap at work: somebody new, an adult, offered {len(risky)} R2 and {len(calm)} calm videos")
+    page = stage.feed("visitor", "demo cap 1", size=20, candidate_ids=risky + calm)
+    places = [str(item.position) for item in page.items if item.tier == "R2"]
+    stage.say(in_short(page))
+    stage.say(f"R2 stands at {' and '.join(places)} only; {len(risky) - len(places)} were kept back.")
+    stage.say(f"{remaining_in_words(page, 'R2')}.")
+    _explain(stage, page)
+    stage.clock.wait(1)
+    stage.head(f"A minute later the same {len(risky)} R2 videos and nothing else")
+    page = stage.feed("visitor", "demo cap 2", size=20, candidate_ids=risky)
+    stage.say(in_short(page))
+    _explain(stage, page)
+    stage.say(f"{remaining_in_words(page, 'R2')}.")
+
+
+def _ids(stage: Stage, wanted: pl.Expr, number: int) -> list[str]:
+    """The first items of a kind in the languages of the visitor, one per creator and text."""
+    speech = pl.coalesce("dialect", "language").is_in(_VISITOR["languages"])
+    found = stage.items.filter(wanted & speech & ~pl.col("is_hidden")).sort("item_id").unique("title", keep="first")
+    return found.sort("item_id")["item_id"].head(number).to_list()
+
+
+def _takedown(stage: Stage) -> None:
+    user = DEMO_PEOPLE[2].user_id
+    before = stage.feed(user, "demo preview", dry_run=True)
+    gone = before.items[0].item_id
+    stage.head(f"A takedown binds the next page ({user})")
+    stage.say(f"About to come first: {gone}  {stage.title(gone)}")
+    stage.ask("DELETE", f"/v1/items/{gone}")
+    stage.say(f"DELETE /v1/items/{gone}")
+    after = stage.feed(user, "demo takedown")
+    first = after.items[0].item_id
+    stage.say(f"Now comes first:     {first}  {stage.title(first)}")
+    stage.say(f"{gone} is on the page: {'yes' if any(item.item_id == gone for item in after.items) else 'no'}")
+
+
+def _event(stage: Stage) -> None:
+    """The same question before and after; it reserves nothing, so the event is all that differs."""
+    stage.clock.wait(1)
+    user = DEMO_PEOPLE[0].user_id
+    before = stage.feed(user, "demo taste", size=20, dry_run=True)
+    refused = next(item for item in before.items if "cf" in item.sources or "content" in item.sources)
+    event = {"event_id": "demo-1", "user_id": user, "item_id": refused.item_id, "kind": "not_interested"}
+    stage.head(f"An event acts on the next feed ({user})")
+    stage.say(f"Not interested: {refused.item_id}  {stage.title(refused.item_id)}")
+    stage.ask("POST", "/v1/events", {"events": [event]})
+    after = stage.feed(user, "demo taste", size=20, dry_run=True)
+    old_ids, new_ids = ([item.item_id for item in page.items] for page in (before, after))
+    left, come = [i for i in old_ids if i not in new_ids], [i for i in new_ids if i not in old_ids]
+    stage.say(f"{len(left)} of {len(before.items)} videos made way for others:")
+    for old, new in zip(left[:4], come[:4], strict=False):
+        stage.say(f"  {stage.title(old)}  ->  {stage.title(new)}")
+
+
+def _zone(market: Market) -> Any:
+    from recsys.policy.layers import Book
+
+    return Book(market).zone

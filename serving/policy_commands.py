@@ -1,0 +1,192 @@
+"""`sanad policy`: read, check, compare and explain policy files. For those who set limits, not only for engineers."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import typer
+
+from recsys.errors import ConfigError
+from recsys.terminal import Json, console, print_json
+
+if TYPE_CHECKING:
+    from recsys.policy.limits import Limits
+    from recsys.policy.market import Market
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Read, check, compare and explain policy files.",
+    epilog="Example: sanad policy explain --age 13-15 --night",
+)
+_DEFAULT: Final = Path(__file__).resolve().parents[1] / "policies" / "morocco.yaml"
+_BANDS: Final = ("18+", "16-17", "13-15", "under_13")
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="A policy file.", show_default="policies/morocco.yaml")]
+Band = Literal["18+", "16-17", "13-15", "under_13"]
+
+
+@app.command(epilog="Example: sanad policy check policies/morocco.yaml")
+def check(policy: File = _DEFAULT, as_json: Json = False) -> None:
+    """Say whether a policy file can be used, or everything that is wrong with it. Exit code 1 when it cannot."""
+    from recsys.policy.market import load_market
+
+    problems: tuple[str, ...] = ()
+    try:
+        market = load_market(policy)
+    except ConfigError as error:
+        problems = error.problems
+    if as_json:
+        print_json({"file": str(policy), "ok": not problems, "problems": problems})
+    elif problems:
+        typer.echo("\n".join(problems))
+    else:
+        signed = "" if market.signed_off else "; nobody has signed it off yet, so it is not for a launch"
+        typer.echo(f"{policy}: fine, version {market.version}{signed}")
+    raise typer.Exit(1 if problems else 0)
+
+
+@app.command(epilog="Example: sanad policy show")
+def show(policy: File = _DEFAULT, as_json: Json = False) -> None:
+    """Show what each age may be shown: caps per window, gaps, floors and nights."""
+    from recsys.policy.layers import Book
+    from recsys.policy.limits import flatten
+    from recsys.policy.market import load_market
+
+    market = load_market(policy)
+    book = Book(market)
+    if as_json:
+        print_json({band: _plain(flatten(book.limits[band, 0, False])) for band in _BANDS})
+        return
+    signed = f"signed off by {market.signed_off.name}" if market.signed_off else "not signed off"
+    typer.echo(f"{market.market}, version {market.version}, {signed}; {market.time_zone}\n")
+    _show_caps(market)
+    typer.echo("\nA cap of 2 / 3 / 6 / 21 admits 2 within any 20 videos, 3 in a session, 6 in 24 h and 21 in 7 days.")
+    typer.echo("A gap is the number of other videos between two. 'sanad policy explain' shows nights and loop levels.")
+
+
+@app.command(epilog="Example: sanad policy explain --age 13-15 --level 1 --night")
+def explain(
+    policy: File = _DEFAULT,
+    age: Annotated[Band, typer.Option(help="The age band.")] = "18+",
+    level: Annotated[int, typer.Option(min=0, max=2, help="The loop level.")] = 0,
+    night: Annotated[bool, typer.Option("--night", help="Within the night hours.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show every limit in force for one kind of person, and which layer of the policy set it."""
+    from recsys.policy.layers import Book
+    from recsys.policy.layers import explain as rows_of
+    from recsys.policy.market import load_market
+
+    rows = rows_of(Book(load_market(policy)).layers(age, level, night))
+    if as_json:
+        print_json([{"path": path, "value": _plain(value), "set_by": name} for path, value, name in rows])
+        return
+    _print_table(("limit", "value", "set by"), ((path, _text(path, value), name) for path, value, name in rows))
+
+
+@app.command(epilog="Example: sanad policy diff policies/morocco.yaml policies/strict.yaml")
+def diff(
+    before: Annotated[Path, typer.Argument(metavar="BEFORE", help="The policy as it is.")],
+    after: Annotated[Path, typer.Argument(metavar="AFTER", help="The policy as it would be.")],
+    as_json: Json = False,
+) -> None:
+    """
+    Compare the limits of two policy files, for every age, loop level, day and night.
+
+    Exit code 0: AFTER is at least as strict everywhere; 1: something became looser.
+    """
+    from recsys.policy.layers import Book
+    from recsys.policy.market import load_market
+
+    books = Book(load_market(before)), Book(load_market(after))
+    rows = [row for key in books[0].limits for row in _changes(key, books[0].limits[key], books[1].limits[key])]
+    n_looser = sum(row["direction"] == "looser" for row in rows)
+    if as_json:
+        print_json({"changes": rows, "n_looser": n_looser})
+    elif rows:
+        _print_table(("who", "limit", "before", "after", "which is"), (tuple(row.values()) for row in rows))
+    if not as_json:
+        typer.echo(f"{len(rows)} limits differ, {n_looser} of them looser.")
+    raise typer.Exit(1 if n_looser else 0)
+
+
+def _changes(key: tuple[str, int, bool], before: "Limits", after: "Limits") -> list[dict[str, str]]:
+    from recsys.policy.limits import changed, meet
+
+    looser = changed(after, meet(before, after))
+    who = f"{key[0]}, level {key[1]}, {'night' if key[2] else 'day'}"
+    return [
+        {
+            "who": who,
+            "limit": path,
+            "before": _text(path, old),
+            "after": _text(path, new),
+            "direction": "looser" if path in looser else "stricter",
+        }
+        for path, (old, new) in changed(before, after).items()
+    ]
+
+
+def _show_caps(market: "Market") -> None:
+    """Counters down, ages across: caps within 20 / session / 24 h / 7 days, and the gap."""
+    from recsys.policy.limits import COUNTERS, WINDOWS
+
+    rows: list[tuple[str, ...]] = []
+    for counter in COUNTERS:
+        cells = []
+        for band in _BANDS:
+            rules = market.ages[band]
+            caps = " / ".join(_number(getattr(rules.windows[counter], window)) for window in WINDOWS)
+            gap = f", gap {rules.gaps[counter]}" if rules.gaps.get(counter) else ""
+            cells.append(caps + gap)
+        rows.append((counter, *cells))
+    rows.append(("supportive floor", *(f"{market.ages[band].supportive_floor:.0%}" for band in _BANDS)))
+    rows.append(("local floor", *(f"{market.locality.floor:.0%}" for _ in _BANDS)))
+    rows.append(("night", *(", ".join(market.ages[band].night.hours) or "none" for band in _BANDS)))
+    rows.append(("minutes a day", *(_number(market.ages[band].daily_minutes) for band in _BANDS)))
+    _print_table(("", *_BANDS), rows)
+
+
+def _print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    from rich.table import Table
+
+    table = Table(*header, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    console().print(table)
+
+
+def _number(value: int | None) -> str:
+    return "no cap" if value is None else str(value)
+
+
+def _plain(value: Any) -> Any:
+    """Values of `flatten` for JSON: sets in order, the rest as it is."""
+    if isinstance(value, dict):
+        return {path: _plain(each) for path, each in value.items()}
+    return sorted(value) if isinstance(value, frozenset) else value
+
+
+def _text(path: str, value: Any) -> str:
+    """A value for people: tiers by name, minutes of the night as hours, floors as shares."""
+    if value is None:
+        return "none"
+    if path == "night":
+        return _hours(value)
+    if path == "blocked.tiers":
+        return ", ".join(f"R{tier}" for tier in sorted(value))
+    if isinstance(value, frozenset):
+        return ", ".join(sorted(map(str, value)))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.0%}" if isinstance(value, float) else str(value)
+
+
+def _hours(minutes: frozenset[int]) -> str:
+    """Minutes of the day as intervals, such as 22:00-07:00."""
+    starts = sorted(m for m in minutes if (m - 1) % 1440 not in minutes)
+    spans = []
+    for start in starts:
+        end = next(m % 1440 for m in range(start + 1, start + 1441) if m % 1440 not in minutes)
+        spans.append(f"{start // 60:02}:{start % 60:02}-{end // 60:02}:{end % 60:02}")
+    return ", ".join(spans) or "all day"
