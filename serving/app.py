@@ -30,7 +30,7 @@ from serving.settings import Settings
 
 log = logging.getLogger("sanad.serving")
 
-THREADS: Final = 8
+THREADS: Final = 4
 """Feeds made at once. Python makes one at a time; the others wait for the disk, and share a flush."""
 
 _REF: Final = "#/components/schemas/{model}"

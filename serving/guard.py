@@ -64,7 +64,8 @@ class Guard:
             )
             await answer(scope, receive, marked)
         except Exception:
-            log.exception("request %s %s failed, request_id %s", scope["method"], scope["path"], request_id)
+            kind = "/".join(scope["path"].split("/")[:3])  # what follows may be somebody's id
+            log.exception("request %s %s failed, request_id %s", scope["method"], kind, request_id)
             if is_started:
                 raise  # the connection is closed: half an answer must not look like a whole one
             await problems.internal(scope["path"], request_id)(scope, receive, marked)
