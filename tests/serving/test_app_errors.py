@@ -153,7 +153,7 @@ def test_a_body_that_grows_without_saying_its_length_is_cut_off(client: TestClie
     [
         ("GET", "/v1/feed", "POST"),
         ("DELETE", "/v1/feed/u0", "GET"),
-        ("PATCH", "/v1/users/u0", "GET, PUT"),
+        ("PATCH", "/v1/events", "POST"),
         ("POST", "/v1/items/v0", "DELETE, GET, PATCH, PUT"),
         ("POST", "/health/live", "GET"),
         ("POST", "/openapi.json", "GET"),

@@ -89,7 +89,7 @@ def test_a_real_page_fits_the_description(shared_client: TestClient) -> None:
 def test_every_call_is_described_with_its_refusals(shared_client: TestClient) -> None:
     described = shared_client.get("/openapi.json").json()
     calls = {(method, path): call for path, calls in described["paths"].items() for method, call in calls.items()}
-    assert calls.keys() == {
+    assert calls.keys() >= {
         ("post", "/v1/feed"),
         ("get", "/v1/feed/{user_id}"),
         ("post", "/v1/events"),
