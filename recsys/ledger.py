@@ -130,10 +130,34 @@ def _few(spans: list[Span]) -> tuple[Span, ...]:
     return tuple(spans)
 
 
+def minutes_since(ledger: Ledger, since: Millis, at: Millis) -> float:
+    """Minutes of activity from `since` to `at`, of which the ledger knows the last 24 hours."""
+    return _active_ms(ledger, max(since, at - DAY), at) / MINUTE
+
+
 def active_minutes(ledger: Ledger, at: Millis) -> float:
     """Minutes of activity in the last 24 hours."""
-    since = at - DAY
-    return sum(max(0, min(span.end, at) - max(span.start, since)) for span in ledger.active) / MINUTE
+    return minutes_since(ledger, at - DAY, at)
+
+
+def _active_ms(ledger: Ledger, since: Millis, at: Millis) -> Millis:
+    return sum(max(0, min(span.end, at) - max(span.start, since)) for span in ledger.active)
+
+
+def under_budget_at(ledger: Ledger, minutes: int, at: Millis) -> Millis | None:
+    """
+    The first instant from `at` on with less than `minutes` of activity in the 24 hours before it, if nothing more
+    happens. None for a budget of 0.
+    """
+    over = _active_ms(ledger, at - DAY, at) - minutes * MINUTE
+    if over < 0:
+        return at
+    for span in ledger.active:
+        start, end = max(span.start, at - DAY), min(span.end, at)
+        if end - start > over:  # always true for some span, unless the budget is 0
+            return start + over + 1 + DAY
+        over -= max(0, end - start)
+    return None
 
 
 def deliver(ledger: Ledger, deliveries: Sequence[Delivery], at: Millis) -> Ledger:

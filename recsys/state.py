@@ -101,24 +101,34 @@ class Reason(Packed, frozen=True):
 
 
 class Loop(Packed, frozen=True):
-    """The loop breaker's memory; see `recsys.loop`."""
+    """
+    The loop breaker's memory; see `recsys.loop`. Days are whole days since 1970 UTC, to keep it small.
+
+    Nothing here says what somebody searched for or watched, but for the R2 items of the last days.
+    """
 
     level: int = 0
     reasons: tuple[Reason, ...] = ()
     raised_at: Millis = 0
-    unclean_at: Millis = 0  # last time a raise condition held
-    held: tuple[str, ...] = ()  # signals true at the last raise or since
+    clean_since: Millis = 0  # start of the clean time: the last raise, raise condition or loosening
+    held: tuple[str, ...] = ()  # signals true at the last raise and ever since
     raised_session_at: Millis = 0  # start of the session of the last unstarred raise
-    starred: tuple[tuple[str, Millis], ...] = ()  # event ids that already raised the level
-    refusals: int = 0  # in this session
+    starred: tuple[int, ...] = ()  # hashes of event ids that already raised the level
+    refusals: int = 0  # in the session that started at `refused_session_at`
     daily: tuple[tuple[int, tuple[int, ...]], ...] = ()  # per day: deliveries by topic, index 0 = no topic
     entropy: float | None = None  # exponentially weighted 28-day topic entropy, bits
     entropy_day: int = 0
-    own_completion: tuple[float, float] = (0.0, 0.0)  # R0 completions and views, decayed over 28 d
-    r2_completion: tuple[tuple[Millis, bool], ...] = ()  # recent R2 exposures: completed or not
+    own_completion: tuple[float, float] = (0.0, 0.0)  # R0 completions and views up to `own_day`, decayed over 28 d
+    r2_watched: tuple[tuple[int, int, bool], ...] = ()  # recent R2 exposures: item number, day, watched to the end
     nights: tuple[tuple[int, int], ...] = ()  # night's day number, milliseconds of activity
     topic_off: tuple[tuple[str, Millis], ...] = ()  # "not interested" on a risk topic or family
-    asks: tuple[tuple[str, Millis], ...] = ()  # counted unstarred events, by kind
+    asks: tuple[Millis, ...] = ()  # counted "not interested"
+    refused_session_at: Millis = 0
+    own_day: int = 0
+    own_today: tuple[tuple[int, bool], ...] = ()  # R0 exposures of `own_day`: item number, watched to the end
+    awake_at: Millis = 0  # up to here activity is counted into `nights`
+    asked_at: Millis = 0  # when repeated "not interested" last raised the level
+    cards_due: tuple[str, ...] = ()  # cards that were asked for and not shown yet
 
 
 class Ledger(Packed, frozen=True):
@@ -139,6 +149,7 @@ class Ledger(Packed, frozen=True):
     active: tuple[Span, ...] = ()  # 24 h of activity
     revision: int = 0  # catalogue revision up to which labels were counted
     pause_answered: tuple[tuple[str, str], ...] = ()  # pause ids and choices of this session
+    stopped: tuple[str, Millis] = ("", 0)  # the pause at which the person stopped, and until when
 
 
 class LedgerPart(Packed, frozen=True):

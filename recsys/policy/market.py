@@ -26,6 +26,7 @@ Share = Annotated[float, Range(0, 1)]
 Count = Annotated[int, Range(0, 10_000)]
 Gap = Annotated[int, Range(0, LAST - 1)]  # the ledger keeps 50 deliveries one by one
 Positive = Annotated[int, Range(1, 100_000)]
+Days = Annotated[int, Range(1, 7)]  # the loop breaker keeps 7 days one by one
 Weight = Annotated[float, Range(-10, 10)]
 Texts = Mapping[str, str]
 
@@ -125,24 +126,44 @@ class Exploration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopRules:
-    """Thresholds of the loop breaker (policy-spec 4)."""
+    """Thresholds of the loop breaker (policy-spec 4), by signal."""
 
+    # a: how much of the last deliveries is R1 or R2, and how often the ranker wanted more than a cap admits
     risk_share: Share
+    risk_share_items: Annotated[int, Range(1, LAST)]
     refusals: Positive
+    # b: R2 watched to the end more often than the person's own R0
     completion_ratio: Annotated[float, Range(1, 10)]
     completion_exposures: Positive
+    completion_days: Days
+    completed_from: Share
+    baseline_days: Positive
+    # c: long sessions
     long_session_minutes: Positive
     long_session_items: Positive
+    # d: nights
     night_minutes: Positive
     night_count: Positive
+    night_window: Days
+    # e: fewer and fewer topics
     entropy_drop: Share
     entropy_items: Positive
+    entropy_days: Days
+    entropy_memory_days: Positive
+    # g: what a person says
     repeated: Positive
+    repeated_days: Days
+    not_interested_from: Tier
+    distressing: tuple[str, ...]
+    # levels
+    counted_daily: Annotated[int, Range(1, 10)]
     signals_to_raise: Positive
     clean_days: Positive
     clean_days_minor: Positive
+    # "not interested" on a risk topic
     topic_off_days: Positive
     topic_reduced_days: Positive
+    topic_reduced_from: Share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,13 +175,23 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FollowUp:
+    """What should fill the next `slots` after a helpline card, where the rules admit it."""
+
+    slots: Positive
+    topics: tuple[Topic, ...]
+    is_local: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CardRules:
     """How often a card may come by itself. Asked-for cards have no limit."""
 
     level_1_session: Count
     level_1_daily: Count
     level_2_daily: Count
-    follow_up_slots: Count
+    link_topics: tuple[Topic, ...]
+    follow_up: tuple[FollowUp, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,6 +260,7 @@ class Market:
     weights: Mapping[str, Weight]
     loop: LoopRules
     cards: Cards
+    pauses: Mapping[Literal["break", "budget", "night", "guardian"], Texts]
     stale_days: Positive
     helplines: tuple[Helpline, ...]
     topics: Mapping[Topic, Texts]
@@ -253,6 +285,8 @@ def _cross_check(market: Market) -> list[str]:
         problems.append(f"never_served: found {list(market.never_served)}, expected R3 and R4 among them")
     if set(market.topics) != set(TOPICS):
         problems.append(f"topics: found {sorted(market.topics)}, expected {', '.join(TOPICS)}")
+    if set(market.pauses) != {"break", "budget", "night", "guardian"}:
+        problems.append(f"pauses: found {sorted(market.pauses)}, expected break, budget, guardian and night")
     for code, region in market.regions.items():
         strangers = [n for n in region.neighbours if code not in getattr(market.regions.get(n), "neighbours", ())]
         if strangers:

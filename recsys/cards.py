@@ -1,0 +1,128 @@
+"""
+Recovery and helpline cards (policy-spec 5). They stand outside the ranking: what is here reads the loop level, what a
+person asked for and the policy's texts. It reads no score, no limit, no experiment and nothing a guardian set, so none
+of them can remove, delay, shrink or order a card.
+
+| card | comes |
+|------|-------|
+| crisis | after a search, follow or "more like this" that looks for R3 or R4: always |
+| support | when the person asks for support: always |
+| level-1 | at level 1: once per session, twice in 24 hours |
+| level-2 | at level 2: before the first item of each session, three times in 24 hours |
+| link | after every hope or grief item |
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from recsys.catalogue import topic_bits
+from recsys.clock import DAY, Millis
+from recsys.feed import Card
+from recsys.policy.layers import local_time
+from recsys.policy.market import Card as CardText
+from recsys.policy.market import FollowUp, Helpline, Market
+from recsys.state import Delivery, UserState
+
+ASKED: Final = ("crisis", "support")
+LEVELS: Final = {1: "level-1", 2: "level-2"}
+FAMILY_SURFACE: Final = "together"
+
+
+def due(state: UserState, market: Market, surface: str, at: Millis) -> tuple[str, ...]:
+    """
+    The helpline cards of the next page, most urgent first: those asked for, else the one of the loop level.
+
+    None on a page that a guardian looks at too: what a person asked for stays due for the next page of their own.
+    """
+    if surface == FAMILY_SURFACE:
+        return ()
+    asked = tuple(name for name in ASKED if name in state.counted.loop.cards_due)
+    name = LEVELS.get(state.counted.loop.level)
+    return asked or ((name,) if name and _may_come(state, market, at) else ())
+
+
+def _may_come(state: UserState, market: Market, at: Millis) -> bool:
+    """Whether the level's card may come by itself now."""
+    rules, level = market.cards.rules, state.counted.loop.level
+    shown = [(name, t) for name, t in state.taste.cards_shown if t >= at - DAY]
+    session = state.counted.ledger.session_started_at
+    in_session = sum(name == LEVELS[level] and t >= session for name, t in shown)
+    per_session, per_day = (rules.level_1_session, rules.level_1_daily) if level == 1 else (1, rules.level_2_daily)
+    return in_session < per_session and len(shown) < per_day
+
+
+def follow_up(names: Sequence[str], market: Market) -> tuple[FollowUp, ...]:
+    """What should come first on a page with these cards, where the rules admit it; nothing without a card."""
+    return market.cards.rules.follow_up if names else ()
+
+
+def cards_for(
+    names: Sequence[str], page: Sequence[Delivery], market: Market, zone: ZoneInfo, surface: str, at: Millis
+) -> list[Card]:
+    """The cards of a page in order: helpline cards before the first item, a small link after hope and grief items."""
+    entries = helplines(market, local_time(at, zone).date())
+    texts = {"crisis": market.cards.crisis}
+    cards = [_card(name, 0, texts.get(name, market.cards.support), market, entries) for name in names]
+    if surface == FAMILY_SURFACE:
+        return cards
+    linked = topic_bits(market.cards.rules.link_topics)
+    places = [place for place, delivery in enumerate(page, start=1) if delivery.topics & linked]
+    return cards + [_card(f"link-{place}", place, market.cards.link, market, []) for place in places]
+
+
+def _card(card_id: str, place: int, card: CardText, market: Market, entries: list[dict[str, Any]]) -> Card:
+    return Card(
+        card_id=card_id, after_position=place, kind=card.kind, text=_in_order(card.text, market), entries=entries
+    )
+
+
+def _in_order(text: Mapping[str, str], market: Market) -> dict[str, str]:
+    """The market's languages first, in its order."""
+    known = [language for language in market.languages if language in text]
+    return {language: text[language] for language in [*known, *(k for k in text if k not in known)]}
+
+
+def helplines(market: Market, today: date) -> list[dict[str, Any]]:
+    """The helplines that somebody verified in the last `stale_days`; the others are hidden."""
+    return [_entry(line) for line in market.helplines if _is_fresh(line, market.stale_days, today)]
+
+
+def _is_fresh(line: Helpline, stale_days: int, today: date) -> bool:
+    return (
+        line.verified_at is not None
+        and bool(line.verified_by)
+        and 0 <= (today - line.verified_at).days <= stale_days  # a date still to come verifies nothing
+    )
+
+
+def _entry(line: Helpline) -> dict[str, Any]:
+    return {
+        "id": line.id,
+        "name": dict(line.name),
+        "contact": line.contact,
+        "hours": line.hours,
+        "languages": list(line.languages),
+        "for": line.purpose,
+    }
+
+
+def note_cards(state: UserState, names: Sequence[str], at: Millis) -> UserState:
+    """
+    The state after a page with these cards: nothing that was asked for is due any more, and a card counts where the
+    level's cards are limited. Kept: which card and when, for a day.
+    """
+    if not names:
+        return state
+    loop, taste = state.counted.loop, state.taste
+    loop = msgspec.structs.replace(loop, cards_due=tuple(name for name in loop.cards_due if name not in names))
+    recent = tuple(pair for pair in taste.cards_shown if pair[1] >= at - DAY)
+    own = tuple((name, at) for name in names if name in LEVELS.values())
+    return msgspec.structs.replace(
+        state,
+        counted=msgspec.structs.replace(state.counted, loop=loop),
+        taste=msgspec.structs.replace(taste, cards_shown=(*recent, *own)),
+    )

@@ -1,0 +1,158 @@
+"""
+Screen time: pauses, night and budgets. Pure; a pause is a card on a page, and what a person answers is remembered.
+
+| kind     | when | the page | ends |
+|----------|------|----------|------|
+| guardian | the guardian's minutes of 24 hours are used | empty | when enough of them are a day old |
+| budget   | the person's or the age band's minutes are used | empty until an active choice | likewise |
+| night    | night, where the age band asks for a choice | empty until an active choice | in the morning |
+| break    | every 20 deliveries of a session | of minors ends there | at once |
+
+`continue` holds for the session; `stop` gives empty pages until the pause's end, or for a break until the session is
+over. A choice counts only for a pause that holds now, so that no client can answer ahead.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from recsys.clock import MINUTE, Millis, to_text
+from recsys.feed import MAX_SIZE, Pause, PauseChoice
+from recsys.ledger import active_minutes, under_budget_at
+from recsys.policy.layers import next_day
+from recsys.policy.limits import Limits
+from recsys.policy.market import Market
+from recsys.state import Guardian, Ledger, UserState
+
+Kind = Literal["break", "budget", "night", "guardian"]
+MAX_ANSWERS: Final = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """What screen time says before a page: why it is empty (else None), and how many items it may hold at most."""
+
+    pause: Pause | None
+    most: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """What a pause depends on beside the person. `limits` are the effective ones, `is_night` follows from them."""
+
+    market: Market
+    zone: ZoneInfo
+    band: str
+    limits: Limits
+    is_night: bool
+    at: Millis
+
+
+@dataclass(frozen=True, slots=True)
+class _Reason:
+    """One pause that holds now. `until` None = no end is known."""
+
+    kind: Kind
+    pause_id: str
+    until: Millis | None
+
+
+def pause_for(state: UserState, choice: PauseChoice | None, moment: Moment) -> tuple[UserState, Gate]:
+    """
+    The state with the person's answer, and what it leaves of the page. The ledger knows of the activity at `at`.
+
+    The strictest pause is shown: guardian, then a stop, then budget, then night.
+    """
+    state = answered(state, choice, moment)
+    ledger = state.counted.ledger
+    reasons = _reasons(state, moment)
+    dismissed = {pause_id for pause_id, answer in ledger.pause_answered if answer == "continue"}
+    for reason in reasons:
+        if reason.kind == "guardian":
+            return state, Gate(pause=_pause(reason, moment.market), most=0)
+    stopped = _stopped(ledger, moment.at)
+    for reason in [stopped] if stopped else reasons:
+        if reason.pause_id not in dismissed:
+            return state, Gate(pause=_pause(reason, moment.market), most=0)
+    return state, Gate(pause=None, most=_until_break(ledger, moment))
+
+
+def answered(state: UserState, choice: PauseChoice | None, moment: Moment) -> UserState:
+    """The state with an answer to a pause that holds now; any other answer, and one to a guardian, changes nothing."""
+    ledger = state.counted.ledger
+    stopped = _stopped(ledger, moment.at)
+    open_to_choice = [*_reasons(state, moment), *_last_break(ledger, moment), *([stopped] if stopped else [])]
+    found = [reason for reason in open_to_choice if choice is not None and reason.pause_id == choice.pause_id]
+    if choice is None or not found or found[0].kind == "guardian":
+        return state
+    answers = tuple(pair for pair in ledger.pause_answered if pair[0] != choice.pause_id)
+    stop = ("", 0) if ledger.stopped[0] == choice.pause_id else ledger.stopped
+    if choice.choice == "stop":
+        idle = moment.at + moment.market.session.idle_minutes * MINUTE
+        stop = (choice.pause_id, found[0].until or idle)
+    ledger = msgspec.structs.replace(
+        ledger, pause_answered=(*answers, (choice.pause_id, choice.choice))[-MAX_ANSWERS:], stopped=stop
+    )
+    return msgspec.structs.replace(state, counted=msgspec.structs.replace(state.counted, ledger=ledger))
+
+
+def _reasons(state: UserState, moment: Moment) -> Sequence[_Reason]:
+    """Every pause that holds at `at`, strictest first, answered or not."""
+    ledger, at, session = state.counted.ledger, moment.at, state.counted.ledger.session_started_at
+    minutes, found = active_minutes(ledger, at), []
+    guardian = (state.person.guardian or Guardian()).daily_minutes
+    budget = moment.limits.daily_minutes
+    if guardian is not None and minutes >= guardian:
+        found.append(_Reason("guardian", f"guardian-{session}", under_budget_at(ledger, guardian, at)))
+    if budget is not None and minutes >= budget:
+        found.append(_Reason("budget", f"budget-{session}", under_budget_at(ledger, budget, at)))
+    if moment.is_night and moment.market.ages[moment.band].night.needs_choice:
+        found.append(_Reason("night", f"night-{session}", next_day(at, moment.zone, moment.limits.night)))
+    return found
+
+
+def _stopped(ledger: Ledger, at: Millis) -> _Reason | None:
+    """The pause at which the person stopped, as long as that holds."""
+    pause_id, until = ledger.stopped
+    if not pause_id or at >= until:
+        return None
+    kinds: tuple[Kind, ...] = ("budget", "night", "break")
+    return _Reason(next(kind for kind in kinds if pause_id.startswith(kind)), pause_id, until)
+
+
+def _last_break(ledger: Ledger, moment: Moment) -> Sequence[_Reason]:
+    """The last soft stop of the session, which can be answered until the next one."""
+    n = ledger.session_n - ledger.session_n % moment.market.session.break_every
+    return [_Reason("break", _break_id(ledger, n), None)] if n else []
+
+
+def _break_id(ledger: Ledger, n: int) -> str:
+    return f"break-{ledger.session_started_at}-{n}"
+
+
+def _until_break(ledger: Ledger, moment: Moment) -> int:
+    """How many items a page may hold: for minors no more than up to the next soft stop."""
+    every = moment.market.session.break_every
+    return every - ledger.session_n % every if moment.market.ages[moment.band].is_minor else MAX_SIZE
+
+
+def break_after(before: Ledger, after: Ledger, market: Market) -> Pause | None:
+    """The soft stop that a page reached, from the ledgers before and after its delivery."""
+    every = market.session.break_every
+    if after.session_n // every == before.session_n // every:
+        return None
+    n = after.session_n - after.session_n % every
+    return _pause(_Reason("break", _break_id(after, n), None), market)
+
+
+def _pause(reason: _Reason, market: Market) -> Pause:
+    return Pause(
+        pause_id=reason.pause_id,
+        kind=reason.kind,
+        until=None if reason.until is None else to_text(reason.until),
+        needs_choice=reason.kind in ("budget", "night"),
+        text=dict(market.pauses[reason.kind]),
+    )
