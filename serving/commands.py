@@ -78,7 +78,9 @@ def ready_lines(url: str, settings: "Settings", user_id: str) -> str:
     pretty = " | python3 -m json.tool --no-ensure-ascii"
     profile = '{"age_band": "18+", "age_source": "verified", "country": "MA", "region": "MA-06", "languages": ["ary"]}'
     feed_of = shlex.quote(f"{url}/v1/feed/{user_id}?size=5")
-    somebody = f"curl -sX PUT{key} -H 'Content-Type: application/json' -d '{profile}' {url}/v1/users/me"
+    somebody = (
+        f"curl -sSf -o /dev/null -X PUT{key} -H 'Content-Type: application/json' -d '{profile}' {url}/v1/users/me"
+    )
     return (
         f"Ready: {url} serves {settings.artifact}, state in {settings.state_file}. Ctrl-C stops it. Ask for a feed:\n\n"
         f"  curl -s{key} {feed_of}{pretty}\n\n"

@@ -1,0 +1,46 @@
+# make run    serve the demo world on 127.0.0.1:8000 (PORT=... for another port)
+# make demo   show the engine in one go and end
+# make test   all tests
+# make check  format, lint, types and tests
+# make clean  forget the demo: data, artifact, state of people, caches
+
+PORT ?= 8000
+STATE ?= var/state.db
+export PYTHON
+# everything that is needed is in the packages; nothing may ask a hub
+export SANAD_CACHE := $(CURDIR)/.cache
+export HF_HUB_OFFLINE := 1
+export HF_HUB_DISABLE_TELEMETRY := 1
+export PYTHONUTF8 := 1
+
+SANAD := .venv/bin/sanad
+PINS := pyproject.toml constraints.txt scripts/setup
+
+.PHONY: help run demo test check clean
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+run: .venv/ready-run
+	@$(SANAD) demo --prepare
+	@exec $(SANAD) serve var/artifact --state $(STATE) --port $(PORT)
+
+demo: .venv/ready-run
+	@$(SANAD) demo
+
+test: .venv/ready-dev
+	@.venv/bin/python -m pytest
+
+check: .venv/ready-dev
+	@scripts/check
+
+.venv/ready-run: $(PINS)
+	@scripts/setup run
+
+.venv/ready-dev: $(PINS)
+	@scripts/setup dev
+
+clean:
+	@echo "Wiping var/ (demo data, artifact, state and events of people) and .cache/ (encoder, vectors)."
+	@rm -rf var .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@echo "The packages in .venv stay; 'rm -r .venv' wipes them too."

@@ -1,0 +1,77 @@
+"""The demo: the real service asked over HTTP, the same words on every run."""
+
+import io
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from recsys.errors import StageError
+from serving.demo import prepare, show
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A demo folder as `prepare` leaves it, with the tiny world in it."""
+    made = tmp_path_factory.mktemp("demo")
+    shutil.copytree(tiny_folder, made / "artifact")
+    shutil.copytree(tiny_folder.parent / "data", made / "data")
+    return made
+
+
+def play(folder: Path, width: int) -> str:
+    said = io.StringIO()
+    show(folder, Console(file=said, width=width, highlight=False, markup=False, emoji=False))
+    return said.getvalue()
+
+
+@pytest.fixture(scope="module")
+def played(folder: Path) -> str:
+    return play(folder, 80)
+
+
+def test_every_run_says_the_same(folder: Path, played: str) -> None:
+    assert play(folder, 80) == played
+
+
+def test_three_people_get_a_page_each(played: str) -> None:
+    assert re.findall(r"^(\d+) videos: \d+ R0, \d+ R1, (\d+) R2", played, re.MULTILINE)[:3] == [("10", "0")] * 3
+    for who in (
+        "A Darija-speaking adult in Casablanca",
+        "A 15-year-old in Agadir",
+        "A French-speaking parent in Rabat",
+    ):
+        assert who in played
+
+
+def test_the_cap_lets_two_through_and_then_none(played: str) -> None:
+    offered, then = played.split("A cap at work")[1].split("A minute later")
+    n_first, n_then = (int(re.search(r"R1, (\d+) R2", part)[1]) for part in (offered, then))  # type: ignore[index]
+    assert 1 <= n_first <= 2 and n_then == 0
+    assert "nothing is relaxed to fill it" in then
+
+
+def test_a_takedown_and_an_event_act_on_the_next_page(played: str) -> None:
+    assert re.search(r"^v\d+ is on the page: no$", played, re.MULTILINE)
+    assert re.search(r"^[1-9]\d* of 20 videos made way for others", played, re.MULTILINE)
+
+
+def test_right_to_left_titles_never_leave_their_column(played: str) -> None:
+    assert any("\u0600" <= character <= "\u06ff" for character in played)
+    for line in played.splitlines():
+        assert line.count("\u2068") == line.count("\u2069"), line
+        assert cell_len(line) <= 80, line
+
+
+def test_what_is_there_is_not_made_again(folder: Path) -> None:
+    prepare(folder, lambda *_: [sys.executable, "-c", "raise SystemExit('made again')"])
+
+
+def test_a_world_that_was_not_finished_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(StageError):
+        prepare(tmp_path, lambda *_: [sys.executable, "-c", "raise SystemExit(3)"])
+    assert not (tmp_path / "data").exists()
