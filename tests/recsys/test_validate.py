@@ -35,6 +35,13 @@ def test_the_third_r2_of_20_is_one_too_many():
     assert rules(violations(Ledger(), page, R2_ADULT, at=AT)) == [(15, "cap:R2", "last_20", 3, 2)]
 
 
+@pytest.mark.parametrize(("between", "found"), [(18, [(20, "cap:R1", "last_20", 2, 1)]), (19, [])])
+def test_a_run_is_20_deliveries_long_with_both_ends(between, found):
+    limits = Limits(windows={"R1": Windows(last_20=1)})
+    page = [item(0, tier=1), *plain(between, 1), item(99, tier=1)]
+    assert rules(violations(Ledger(), page, limits, at=AT)) == found
+
+
 def test_the_run_of_20_and_the_gap_go_on_across_pages():
     """The last delivery of the page before was R2: five plain ones are one too few."""
     before = Ledger(last=(*plain(30, 100), item(99, tier=2, at=AT - 1)), session_started_at=AT)
