@@ -51,6 +51,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     age_band: str
     loop_level: int
     is_night: bool
+    is_bound_by_night: bool
     degraded: list[str]
     weights: dict[str, float]
     limits: Limits

@@ -8,6 +8,7 @@ a page goes out only after its deliveries are committed against the very ledger 
 committed first, the page is chosen again on the new ledger; the scores are kept.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -28,9 +29,12 @@ from recsys.answer import (
 from recsys.catalogue import Items, topic_bits, topic_names
 from recsys.clock import DAY, Millis, to_text
 from recsys.errors import Conflict, DataError, Gone, StoreError
-from recsys.feed import FeedItem, FeedRequest, FeedResponse
+from recsys.feed import MAX_SIZE, FeedItem, FeedRequest, FeedResponse
+from recsys.filters import FILTERS, FORBIDDING
 from recsys.fold import remember
+from recsys.ledger import counters_of, windows_of
 from recsys.pipeline import Pipeline, Ranked, fallback, for_surface, recommend, refilter, removals, reranking
+from recsys.policy.layers import effective_band
 from recsys.resolve import Known, Turn, profile_of, resolve
 from recsys.slate import Selection, delivered, select
 from recsys.state import Delivery, UserState
@@ -81,6 +85,8 @@ def feed(engine: Engine, request: FeedRequest, at: Millis) -> Page:
     Gone (its cursor has expired); a store that does not answer yields the safe feed.
     """
     started = engine.timer()
+    if not 1 <= request.size <= MAX_SIZE:
+        raise DataError(f"size: found {request.size}, expected 1 to {MAX_SIZE}")
     request = _identified(engine, request, at)
     try:
         return _served(engine, request, at, started)
@@ -102,7 +108,12 @@ def _identified(engine: Engine, request: FeedRequest, at: Millis) -> FeedRequest
         )
     if at - int(fields[3]) > CURSOR_TTL:
         raise Gone("cursor: found one older than 24 h, expected a newer one; ask for a page without a cursor")
-    return msgspec.structs.replace(request, request_id=request.request_id or f"{fields[2]}+")
+    return msgspec.structs.replace(request, request_id=request.request_id or _next_id(str(fields[2])))
+
+
+def _next_id(request_id: str) -> str:
+    """The id of the page after a page: always the same one, and no longer however many pages come."""
+    return f"n{hashlib.blake2b(request_id.encode(), digest_size=15).hexdigest()}"
 
 
 def _served(engine: Engine, request: FeedRequest, at: Millis, started: float) -> Page:
@@ -113,9 +124,9 @@ def _served(engine: Engine, request: FeedRequest, at: Millis, started: float) ->
         read = engine.users.read(request.user_id, request.request_id)
         items = engine.known.view.at_least(read.revision)
         if read.answer is not None and at - read.answer.at <= REPEAT and not request.dry_run:
-            return _repeated(engine, request, read, read.answer, items, at)
+            return _repeated(request, _resolved(engine, request, read, items, pipeline, at), read.answer)
         turn = _resolved(engine, request, read, items, pipeline, at)
-        if ranked is None:
+        if ranked is None or turn.failure:
             ranked, degraded = _ranked(engine, pipeline, turn)
         else:
             ranked = refilter(pipeline, turn.query, ranked)
@@ -146,19 +157,25 @@ def _ranked(engine: Engine, pipeline: Pipeline, turn: Turn) -> tuple[Ranked, lis
     Candidates best first. When a stage fails, those of the fallback, which has the same filters; when that fails too,
     none: a broken filter must not let anything through.
     """
+    if turn.failure:
+        return _nothing(engine, turn, turn.failure)
     try:
         ranked = recommend(pipeline, turn.query)
+        for name, problem in ranked.failed.items():
+            engine.alert(f"source {name} left out: {problem}")
         return ranked, [f"source:{name}" for name in ranked.failed]
     except Exception as error:  # whatever a stage raises, the page fails closed
         engine.alert(f"fallback page: {type(error).__name__}: {error}")
     try:
         return recommend(fallback(), turn.query), ["ranking"]
-    except Exception as error:  # a filter is what failed
-        engine.alert(f"empty page: {type(error).__name__}: {error}")
-        return Ranked(candidates=turn.query.whole.take(np.empty(0, np.intp)), removed={}, failed=()), [
-            "ranking",
-            "filters",
-        ]
+    except Exception as error:  # nothing but a filter is left that could fail
+        return _nothing(engine, turn, f"{type(error).__name__}: {error}")
+
+
+def _nothing(engine: Engine, turn: Turn, problem: str) -> tuple[Ranked, list[str]]:
+    engine.alert(f"empty page: {problem}")
+    nothing = turn.query.whole.take(np.empty(0, np.intp)).with_columns({"score": np.empty(0, np.float32)})
+    return Ranked(candidates=nothing, removed={}, failed={}), ["ranking", "filters"]
 
 
 def _choose(engine: Engine, pipeline: Pipeline, ranked: Ranked, turn: Turn) -> _Chosen:
@@ -176,7 +193,8 @@ def _choose(engine: Engine, pipeline: Pipeline, ranked: Ranked, turn: Turn) -> _
         explore_slots=query.market.exploration.slots,
     )
     selection = _mended(engine, ranked.candidates, selection, turn)
-    removed = removals(pipeline, query) if len(selection.rows) < query.size else {}
+    is_short = len(selection.rows) < query.size
+    removed = removals(pipeline, query) if is_short and not turn.failure else {}
     deliveries = delivered(ranked.candidates, selection.rows, turn.at)
     return _Chosen(candidates=ranked.candidates, selection=selection, deliveries=deliveries, removed=removed)
 
@@ -260,7 +278,7 @@ def _decision(
         size=query.size,
         seed=query.seed,
         surface=query.surface,
-        request=msgspec.json.encode(request),
+        request=msgspec.json.encode(msgspec.structs.replace(request, query=None)),  # what was searched is not kept
         languages=query.viewer.languages,
         model_version=query.model.version,
         policy_version=query.market.version,
@@ -269,6 +287,7 @@ def _decision(
         age_band=query.viewer.age_band,
         loop_level=turn.state.counted.loop.level,
         is_night=turn.is_night,
+        is_bound_by_night=turn.is_bound_by_night,
         degraded=degraded,
         weights=dict(query.weights),
         limits=query.limits,
@@ -292,7 +311,7 @@ def _decision(
     )
 
 
-def _repeated(engine: Engine, request: FeedRequest, read: Read, stored: StoredAnswer, items: Items, at: Millis) -> Page:
+def _repeated(request: FeedRequest, turn: Turn, stored: StoredAnswer) -> Page:
     """The stored page, less what is forbidden by now; never more."""
     if stored.body_hash != request.body_hash():
         raise Conflict(
@@ -300,17 +319,20 @@ def _repeated(engine: Engine, request: FeedRequest, read: Read, stored: StoredAn
             "expected a new id, or the same request"
         )
     answer = msgspec.json.decode(stored.answer, type=FeedResponse)
-    minor = engine.known.book.market.ages[answer.safety.age_band].is_minor
-    kept = [item for item in answer.items if _is_still_allowed(items, item, is_minor=minor)]
+    kept = [item for item in answer.items if _is_still_allowed(turn, item)]
     return Page(msgspec.json.encode(msgspec.structs.replace(answer, items=kept, replayed=True)))
 
 
-def _is_still_allowed(items: Items, item: FeedItem, *, is_minor: bool) -> bool:
-    item_no = items.index.get(item.item_id)
-    if item_no is None or items.is_hidden[item_no]:
+def _is_still_allowed(turn: Turn, item: FeedItem) -> bool:
+    """Whether no rule forbids the item by now, and its label is not higher than when it was sent."""
+    item_no = turn.query.items.index.get(item.item_id)
+    if item_no is None or turn.failure:
         return False
-    tier = (items.minor_tier if is_minor else items.tier)[item_no]
-    return bool(tier <= int(item.tier[1]) and (items.is_labelled[item_no] or not is_minor))
+    row = turn.query.whole.take(np.array([item_no], np.intp))
+    tier, family, is_s4 = int(row["tier"][0]), int(row["family"][0]), bool(row["is_s4"][0])
+    windows = [windows_of(turn.query.limits, name) for name in counters_of(tier, family, is_s4)]
+    is_never = any(0 in (w.last_20, w.session, w.rolling_24h, w.rolling_7d) for w in windows)
+    return tier <= int(item.tier[1]) and not is_never and all(FILTERS[name](turn.query, row)[0] for name in FORBIDDING)
 
 
 def _busy(response: FeedResponse) -> Page:
@@ -338,5 +360,12 @@ def _safe(engine: Engine, request: FeedRequest, at: Millis) -> FeedResponse:
             page.append(safe_item(item_id, items.creator_ids[item_no], len(page) + 1, topics, language, spoken))
     return safe_response(
         request, page, at=at, model_version=engine.known.model.version, policy_version=market.version,
-        band=profile_of(UserState(), engine.known.model, request.user_id).age_band or "unknown",
+        band=_trained_band(engine, request),
     )  # fmt: skip
+
+
+def _trained_band(engine: Engine, request: FeedRequest) -> str:
+    """The age band as far as it is known without a store."""
+    profile = profile_of(UserState(), engine.known.model, request.user_id)
+    market, given = engine.known.book.market, request.context.age_band
+    return effective_band(market, stored=profile.age_band, source=profile.age_source, given=given)

@@ -201,7 +201,8 @@ def replay(engine: Engine, request_id: str) -> dict[str, Any]:
     stored, decision = _read(engine, request_id)
     answer = msgspec.json.decode(stored.answer, type=FeedResponse)
     selection = records.replay(decision)
-    again = _page(engine, decision, selection, explain=len(answer.items) > 0 and bool(answer.items[0].reasons))
+    asked = msgspec.json.decode(decision.request, type=FeedRequest)
+    again = _page(engine, decision, selection, explain=asked.explain != "none")
     sent = [
         (i.item_id, i.position, _bits(i.propensity), [msgspec.to_builtins(r) for r in i.reasons]) for i in answer.items
     ]
@@ -233,8 +234,13 @@ def _page(engine: Engine, decision: Decision, selection: Selection, *, explain: 
     return [page, msgspec.to_builtins(shortfall)]
 
 
-def _asked_again(engine: Engine, decision: Decision, answer: FeedResponse) -> dict[str, Any]:
-    """The same question on today's catalogue, model and ledger, without reserving."""
+def _asked_again(engine: Engine, decision: Decision, answer: FeedResponse) -> dict[str, Any] | None:
+    """
+    The same question on today's catalogue, model and ledger, without reserving; None for a search, whose words are
+    not kept.
+    """
+    if decision.surface == "search":
+        return None
     request = msgspec.json.decode(decision.request, type=FeedRequest)
     question = msgspec.structs.replace(request, dry_run=True, cursor=None)
     page = msgspec.json.decode(feed(engine, question, decision.at).answer, type=FeedResponse)

@@ -115,3 +115,5 @@ FILTERS: Final[Mapping[str, Filter]] = {
     "language": language,
     "surface": surface,
 }
+FORBIDDING: Final = ("hidden", "tier", "unlabelled", "age", "muted")
+"""The filters that also hold for a page sent before: the others say what to choose, not what is forbidden."""

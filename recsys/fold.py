@@ -12,8 +12,10 @@ from recsys.catalogue import Items, is_unlearnable
 from recsys.clock import Millis
 from recsys.feedback import confidence, learnable, learnables
 from recsys.ledger import deliver, see, server_time, touch
+from recsys.loop import observe
 from recsys.policy.market import Market
 from recsys.query import counted
+from recsys.signals import Frame
 from recsys.state import MAX_TASTE, Delivery, Ledger, Taste, UserState
 from recsys.stores import Logged
 from recsys.types import Event, History
@@ -29,36 +31,38 @@ class Folded:
     opens: tuple[Delivery, ...]
 
 
-def fold(state: UserState, logged: Iterable[Logged], *, items: Items, market: Market, is_minor: bool) -> Folded:
-    """Every logged event in order. Events of items that the catalogue does not know change nothing but activity."""
+def fold(state: UserState, logged: Iterable[Logged], *, items: Items, frame: Frame) -> Folded:
+    """
+    Every logged event in order. An event of an item that the catalogue does not know teaches no taste and opens
+    nothing; what it says about the person counts all the same.
+    """
     opens: list[Delivery] = []
     for entry in logged:
-        state, opened = _fold_one(state, entry, items, market, is_minor)
+        state, opened = _fold_one(state, entry, items, frame)
+        state = observe(state, entry, items, frame)
         opens += opened
     return Folded(state, tuple(opens))
 
 
-def _fold_one(
-    state: UserState, entry: Logged, items: Items, market: Market, is_minor: bool
-) -> tuple[UserState, list[Delivery]]:
+def _fold_one(state: UserState, entry: Logged, items: Items, frame: Frame) -> tuple[UserState, list[Delivery]]:
     event = entry.event
-    ledger = touch(state.counted.ledger, entry.received_at, market.session, starts=False)
+    ledger = touch(state.counted.ledger, entry.received_at, frame.market.session, starts=False)
     taste = msgspec.structs.replace(_taste(state.taste, event, entry.received_at, items), log_seq=entry.seq)
     item_no = items.index.get(event.item_id or "")
     opened: list[Delivery] = []
     if event.kind in OPENS and item_no is not None:
-        ledger, opened = _open(ledger, state, item_no, entry.received_at, items, market, is_minor)
+        ledger, opened = _open(ledger, state, item_no, entry.received_at, items, frame)
     counted_part = msgspec.structs.replace(state.counted, ledger=ledger)
     return msgspec.structs.replace(state, counted=counted_part, taste=taste), opened
 
 
 def _open(
-    ledger: Ledger, state: UserState, item_no: int, at: Millis, items: Items, market: Market, is_minor: bool
+    ledger: Ledger, state: UserState, item_no: int, at: Millis, items: Items, frame: Frame
 ) -> tuple[Ledger, list[Delivery]]:
     """What a person opened elsewhere counts as delivered when it is not R0, even above a cap."""
     cluster = int(items.cluster_no[item_no])
     is_known = cluster in state.seen.clusters or any(d.cluster_no == cluster for d in ledger.last)
-    delivery = counted(items, item_no, market, server_time(ledger, at), is_minor=is_minor)
+    delivery = counted(items, item_no, frame.market, server_time(ledger, at), is_minor=frame.is_minor)
     if is_known or (delivery.tier == 0 and not delivery.is_s4):
         return ledger, []
     opened = deliver(ledger, [delivery], delivery.at)
@@ -121,7 +125,9 @@ def history_of(taste: Taste, trained: History | None, items: Items, n_rows: int)
     )
     risky = np.zeros(n_rows, np.bool_)
     risky[items.row[is_unlearnable(items) & (items.row >= 0)]] = True
-    return History(history.items, learnables(history.weights, risky[history.items]), history.at)
+    weights = learnables(history.weights, risky[history.items])
+    says = weights != 0  # what says nothing is left out, so that it cannot even touch a rounding
+    return History(history.items[says], weights[says], history.at[says])
 
 
 def _after(history: History, at: Millis) -> History:

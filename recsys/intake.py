@@ -75,16 +75,17 @@ def _event(engine: Engine, fields: Mapping[str, Any], at: Millis) -> Event:
         raise DataError(f"{kind}: found {found}, expected {' and '.join(wanted) or 'none of ' + ', '.join(_SUBJECTS)}")
     if subject == "value" and not fields.get("value"):
         raise DataError("undo: found no value, expected the event_id to undo")
-    if fields.get("item_id") is not None and engine.known.view.items.index.get(str(fields["item_id"])) is None:
+    item_id = _optional_id("item_id", fields)
+    if item_id is not None and item_id not in engine.known.view.items.index:
         engine.known.view.at_least(engine.users.read(_id("user_id", fields)).revision)  # it may be new
-        if fields["item_id"] not in engine.known.view.items.index:
-            raise DataError(f"item_id: found {_short(fields['item_id'])}, expected the id of an item in the catalogue")
+        if item_id not in engine.known.view.items.index:
+            raise DataError(f"item_id: found {_short(item_id)}, expected the id of an item in the catalogue")
     return Event(
         event_id=_id("event_id", fields),
         user_id=_id("user_id", fields),
         kind=str(kind),
         at=happened,
-        item_id=_optional_id("item_id", fields),
+        item_id=item_id,
         creator_id=_optional_id("creator_id", fields),
         query=_text("query", fields, 200),
         value=_text("value", fields, MAX_ID_LENGTH),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from recsys import filters, score, sources
-from recsys.errors import SourceError, StageError
+from recsys.errors import StageError
 from recsys.query import Query
 from recsys.types import Candidates, Ids
 
@@ -28,12 +28,12 @@ class Pipeline:
 class Ranked:
     """
     Candidates best first with their columns and `score`; item numbers that a filter removed, by filter (the first
-    that did); the sources that failed.
+    that did); what went wrong in the sources that failed.
     """
 
     candidates: Candidates
     removed: Mapping[str, Ids]
-    failed: tuple[str, ...]
+    failed: Mapping[str, str]
 
 
 def for_surface(surface: str) -> Pipeline:
@@ -69,22 +69,26 @@ def recommend(pipeline: Pipeline, query: Query) -> Ranked:
         f"p_{name}": np.zeros(len(candidates), np.float32) for name in score.SCORERS if name not in pipeline.scorers
     }
     candidates = candidates.with_columns(missing)
-    candidates = candidates.with_columns({"score": _checked("value", score.value(query, candidates), candidates)})
-    order, final = score.page_order(candidates, query.items.confidence[candidates.item_nos])
-    ordered = candidates.with_columns({"score": final}).take(order)
-    return Ranked(candidates=ordered, removed=removed, failed=failed)
+    return Ranked(candidates=_ordered(query, candidates), removed=removed, failed=failed)
 
 
-def retrieve(pipeline: Pipeline, query: Query) -> tuple[Mapping[str, Ids], tuple[str, ...]]:
-    """What each source found, and the sources that failed."""
+def _ordered(query: Query, candidates: Candidates) -> Candidates:
+    """Best first, by the value of the parts; R2 where its constant puts it."""
+    valued = candidates.with_columns({"score": _checked("value", score.value(query, candidates), candidates)})
+    order, final = score.page_order(valued, query.items.confidence[candidates.item_nos])
+    return valued.with_columns({"score": final}).take(order)
+
+
+def retrieve(pipeline: Pipeline, query: Query) -> tuple[Mapping[str, Ids], Mapping[str, str]]:
+    """What each source found, and what went wrong in those that failed."""
     found: dict[str, Ids] = {}
-    failed = []
+    failed: dict[str, str] = {}
     for name, source in pipeline.sources.items():
         try:
             found[name] = source(query)
-        except SourceError:
-            failed.append(name)
-    return found, tuple(failed)
+        except Exception as error:  # whatever a source raises, the page is served without it
+            failed[name] = f"{type(error).__name__}: {error}"
+    return found, failed
 
 
 def eligible(pipeline: Pipeline, query: Query) -> Query:
@@ -133,8 +137,8 @@ def _checked(name: str, scores: np.ndarray, candidates: Candidates) -> np.ndarra
 
 
 def refilter(pipeline: Pipeline, query: Query, ranked: Ranked) -> Ranked:
-    """Scored candidates on a newer state: the filters again, the scores kept."""
+    """Scored candidates on a newer state: filters and order again, as a label may be new; the parts are kept."""
     rules = {name: column[ranked.candidates.item_nos] for name, column in query.whole.columns.items()}
     candidates = ranked.candidates.with_columns(rules)
     keep, removed = _filter(pipeline, query, candidates)
-    return replace(ranked, candidates=candidates.take(keep), removed=removed)
+    return replace(ranked, candidates=_ordered(query, candidates.take(keep)), removed=removed)

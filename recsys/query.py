@@ -3,7 +3,7 @@ One resolved request: everything a pipeline stage may read. The only clock and t
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,8 +23,8 @@ class Query:
     A request, resolved before the pipeline starts; stages do no I/O.
 
     `items` is the catalogue, `whole` all of it as candidates with the columns that filters read, `is_eligible`
-    (n_items,) what every filter lets through. `vectors` are the person's place in each space. `only` limits the
-    page to some items; `is_shown` (n_clusters,) are the clusters delivered lately.
+    (n_items,) what every filter lets through. `only` limits the page to some items; `is_shown` (n_clusters,) are the
+    clusters delivered lately.
     """
 
     request_id: str
@@ -40,7 +40,6 @@ class Query:
     limits: Limits
     is_minor: bool
     history: History
-    vectors: Mapping[str, Floats]
     followed: frozenset[int]
     is_shown: Mask
     excluded: frozenset[int]
@@ -50,6 +49,15 @@ class Query:
     weights: Mapping[str, float]
     whole: Candidates
     is_eligible: Mask
+    _vectors: dict[str, Floats] = field(init=False, default_factory=dict)  # worked out when first asked for
+
+    def vector(self, space: str) -> Floats | None:
+        """(d,) the person's place in a space; None for one that the model lacks, or without a history."""
+        if space not in self.model.spaces or not len(self.history):
+            return None
+        if space not in self._vectors:
+            self._vectors[space] = self.model.spaces[space].space.fold_in(self.history)
+        return self._vectors[space]
 
     def allowed_rows(self) -> Mask:
         """(n_rows,) artifact rows that every filter lets through."""

@@ -76,6 +76,7 @@ _BY_SOURCE: Final = {
     "fresh": "fresh",
     "trending": "popular",
     "local": "popular",
+    "explore": "exploration",
 }
 MOST: Final = 3
 

@@ -19,12 +19,15 @@ from recsys.experiments.compiled import Experiments
 from recsys.feed import FeedRequest
 from recsys.fold import fold, history_of
 from recsys.ledger import RUN, recount, server_time, touch
+from recsys.lexicon import NO_TERMS, Lexicon
+from recsys.loop import attempt, evaluate, topic_limits
 from recsys.model import Model
 from recsys.pipeline import Pipeline, eligible
 from recsys.policy.layers import Book, effective_band, guardian_limits, is_night, person_limits
 from recsys.policy.limits import Limits, meet
 from recsys.policy.market import Market
 from recsys.query import Query
+from recsys.signals import Frame, frame_of
 from recsys.slate import Supply
 from recsys.state import Delivery, Profile, UserState
 from recsys.stores import Logged
@@ -41,9 +44,12 @@ class Turn:
     query: Query
     supply: Supply
     assignment: Assignment
+    frame: Frame
     own: Limits  # the layers that are not the market's: guardian, person, experiments
     is_night: bool
+    is_bound_by_night: bool  # not for a person who may switch the night rules off, and did
     at: Millis  # the ledger's time: never behind what it knows
+    failure: str | None = None  # of a filter; then nothing is eligible
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -54,6 +60,7 @@ class Known:
     model: Model
     experiments: Experiments
     view: View
+    lexicon: Lexicon = NO_TERMS
 
 
 def profile_of(state: UserState, model: Model, user_id: str) -> Profile:
@@ -93,31 +100,49 @@ def resolve(
     profile = profile_of(state, known.model, request.user_id)
     band = effective_band(market, stored=profile.age_band, source=profile.age_source, given=request.context.age_band)
     is_minor = market.ages[band].is_minor
-    folded = fold(state, logged, items=items, market=market, is_minor=is_minor)
-    state = _counted(folded.state, past, items, market, at)
-    ledger = state.counted.ledger
-    at = server_time(ledger, at)
+    frame = frame_of(known.book, band, state.person.guardian, known.lexicon)
+    folded = fold(state, logged, items=items, frame=frame)
+    state = _counted(folded.state, past, items, market, at, is_minor=is_minor)
+    at = server_time(state.counted.ledger, at)
+    state = evaluate(attempt(state, request, items, frame, at), frame, at)
     viewer = _viewer(request, profile, state, market, band)
     level = state.counted.loop.level
     assignment = assign(
         known.experiments, user_id=request.user_id, attributes=_attributes(viewer, level, request), at=at
     )
-    own = meet(own_limits(state, profile, personalised=request.mode == "personalised"), assignment.limits)
+    own = meet(
+        own_limits(state, profile, personalised=request.mode == "personalised"),
+        topic_limits(state.counted.loop, market.loop, at),
+        assignment.limits,
+    )
     limits, night = limits_of(known.book, state, own, band, at)
     viewer = replace(viewer, personalised=not limits.non_personalised)
-    query = eligible(pipeline, _query(known, request, viewer, state, limits, assignment, items, is_minor, at))
+    query = _query(known, request, viewer, state, limits, assignment, items, is_minor, at)
+    query, failure = _eligible(pipeline, query)
     return Turn(
         state=state, opens=folded.opens, query=query, supply=supply_of(query), assignment=assignment,
-        own=own, is_night=night, at=at,
+        frame=frame, own=own, is_night=night, is_bound_by_night=night and _is_bound(known.book, state, band),
+        at=at, failure=failure,
     )  # fmt: skip
 
 
-def _counted(state: UserState, past: tuple[Delivery, ...], items: Items, market: Market, at: Millis) -> UserState:
+def _eligible(pipeline: Pipeline, query: Query) -> tuple[Query, str | None]:
+    """The query with what is eligible: nothing when a filter failed, and what went wrong."""
+    try:
+        return eligible(pipeline, query), None
+    except Exception as error:  # whatever a filter raises, it must not let anything through
+        return replace(query, is_eligible=np.zeros(len(query.whole), np.bool_)), f"{type(error).__name__}: {error}"
+
+
+def _counted(
+    state: UserState, past: tuple[Delivery, ...], items: Items, market: Market, at: Millis, *, is_minor: bool
+) -> UserState:
     ledger = state.counted.ledger
     if past:
-        peaks = items.peak_tier
+        # the highest label ever, and what the item counts now with its copies and, for minors, its confidence
+        tiers = np.maximum(items.peak_tier, items.minor_tier if is_minor else items.tier)
         now = [
-            msgspec.structs.replace(d, tier=max(d.tier, int(peaks[d.item_no])), family=_family(d, items)) for d in past
+            msgspec.structs.replace(d, tier=max(d.tier, int(tiers[d.item_no])), family=_family(d, items)) for d in past
         ]
         ledger = recount(ledger, now, at, items.revision)
     elif ledger.revision < items.newest_raise:
@@ -167,8 +192,12 @@ def limits_of(book: Book, state: UserState, own: Limits, band: str, at: Millis) 
     level = state.counted.loop.level
     by_day = meet(book.limits[band, level, False], own)
     night = is_night(at, book.zone, by_day.night)
-    is_bound = state.person.controls.night_rules or not book.market.ages[band].night.is_optional
-    return (meet(book.limits[band, level, True], own) if night and is_bound else by_day), night
+    return (meet(book.limits[band, level, True], own) if night and _is_bound(book, state, band) else by_day), night
+
+
+def _is_bound(book: Book, state: UserState, band: str) -> bool:
+    """Whether the night's layer holds for the person at night."""
+    return state.person.controls.night_rules or not book.market.ages[band].night.is_optional
 
 
 def _query(
@@ -197,7 +226,6 @@ def _query(
         limits=limits,
         is_minor=is_minor,
         history=history,
-        vectors={name: ranked.space.fold_in(history) for name, ranked in model.spaces.items()} if len(history) else {},
         followed=frozenset(followed),
         is_shown=_shown(state, items, market, at),
         excluded=frozenset(items.index[i] for i in request.exclude_ids if i in items.index),

@@ -23,7 +23,7 @@ def of_space(name: str) -> Scorer:
     """How near an item is to the person in a space; NaN = unknown."""
 
     def score(query: Query, candidates: Candidates) -> Floats:
-        ranked, vector = query.model.spaces.get(name), query.vectors.get(name)
+        ranked, vector = query.model.spaces.get(name), query.vector(name)
         if ranked is None or vector is None:
             return np.zeros(len(candidates), np.float32)
         return ranked.scores(vector, query.items.row[candidates.item_nos])

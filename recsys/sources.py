@@ -23,7 +23,7 @@ def space(name: str, k: int = MANY) -> Source:
     """The nearest items of a space to the person's history; nothing for a person without one."""
 
     def retrieve(query: Query) -> Ids:
-        ranked, vector = query.model.spaces.get(name), query.vectors.get(name)
+        ranked, vector = query.model.spaces.get(name), query.vector(name)
         if ranked is None or vector is None:
             return np.empty(0, np.int32)
         return query.item_nos(ranked.nearest(vector, k, query.allowed_rows()))

@@ -75,7 +75,7 @@ def preview(book: Book, decisions: Iterable[Decision]) -> Preview:
 def again(book: Book, decision: Decision, candidates: Candidates) -> Candidates:
     """The page that the policy would choose from a record's candidates, in order."""
     market = book.market
-    limits = meet(book.limits[decision.age_band, decision.loop_level, decision.is_night], decision.own_limits)
+    limits = meet(book.limits[decision.age_band, decision.loop_level, decision.is_bound_by_night], decision.own_limits)
     allowed = candidates.take(_allowed(candidates, limits))
     selection = select(
         allowed,

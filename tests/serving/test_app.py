@@ -211,7 +211,8 @@ def test_a_restart_keeps_profiles_pages_events_takedowns_and_tokens(open_service
         assert client.get("/v1/items/v5").json()["is_hidden"] is True
         again = ask(client, request_id="r1", size=10)
         assert again["replayed"]
-        assert ids(again) == [item for item in ids(first) if item != "v5"]
+        kept = [item for item in first["items"] if item["creator_id"] != hidden]  # a mute binds a page sent before
+        assert ids(again) == [item["item_id"] for item in kept if item["item_id"] != "v5"]
         assert client.post("/v1/events", json={"events": [event]}).json()["duplicates"] == 1
         second = ask(client, cursor=first["cursor"], size=10)
         assert not set(ids(first)) & set(ids(second))
