@@ -51,7 +51,7 @@ class Replayed:
             by ranking (q,) the chance that an item the person wanted stands above one they were shown and left;
             `n_relevant`, `n_liked` (q,); `liked_local`, `offered_local` (q,) shares of local items in what the person
             liked before and in what could be shown; `n_offered` (n_items,) for how many people an item was eligible;
-            `region`, `age_band` (q,).
+            `country`, `region`, `age_band` (q,).
     """
 
     people: tuple[Person, ...]
@@ -65,6 +65,7 @@ class Replayed:
     liked_local: Reals
     offered_local: Reals
     n_offered: NDArray[np.int64]
+    country: tuple[str, ...]
     region: tuple[str | None, ...]
     age_band: tuple[str, ...]
     notices: tuple[str, ...]
@@ -80,6 +81,7 @@ class _Asked:
     wanted: Ids
     liked_local: float
     offered_local: float
+    country: str
     region: str | None
     age_band: str
 
@@ -150,6 +152,7 @@ def _ask(engine: Engine, person: Person, numbers: Ids, k: int) -> tuple[_Asked, 
         wanted=numbers[person.wanted],
         liked_local=_mean(is_local[numbers[person.liked]]),
         offered_local=_mean(is_local[query.is_eligible]),
+        country=query.viewer.country,
         region=query.viewer.region,
         age_band=query.viewer.age_band,
     )
@@ -231,6 +234,7 @@ def _gathered(
         liked_local=np.array([one.liked_local for one in asked]),
         offered_local=np.array([one.offered_local for one in asked]),
         n_offered=n_offered,
+        country=tuple(one.country for one in asked),
         region=tuple(one.region for one in asked),
         age_band=tuple(one.age_band for one in asked),
         notices=notices,

@@ -1,0 +1,56 @@
+"""The command about judging models: `eval`. Heavy imports wait until it runs."""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from recsys.terminal import Json, Quiet, console, instant, print_json, progress, say
+
+app = typer.Typer()
+_PANEL: Final = "Judging"
+_POLICY: Final = Path(__file__).resolve().parents[1] / "policies" / "morocco.yaml"
+
+
+@app.command("eval", rich_help_panel=_PANEL, epilog="Example: sanad eval var/artifact --data var/data")
+def evaluate(
+    artifact: Annotated[
+        Path, typer.Argument(metavar="ARTIFACT", help="A folder from 'sanad train'.", envvar="SANAD_ARTIFACT")
+    ],
+    data: Annotated[Path, typer.Option("--data", metavar="DATA", help="The dataset folder it was trained from.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where metrics.json and report.html go. Default: ARTIFACT.eval.")
+    ] = None,
+    k: Annotated[int, typer.Option("--k", min=1, max=50, help="Items per page, and the cut-off of the metrics.")] = 20,
+    users: Annotated[int, typer.Option(min=5, help="At most so many people, drawn by the seed.")] = 2_000,
+    until: Annotated[
+        str | None, typer.Option(metavar="INSTANT", help="Judge by events before this instant only.")
+    ] = None,
+    policy: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The market's policy. Default: policies/morocco.yaml.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same report.")] = 0,
+    as_json: Json = False,
+    is_quiet: Quiet = False,
+) -> None:
+    """
+    Judge an artifact by the events it did not learn from.
+
+    Asks the engine for a page for each person who came back after the cutoff, and compares it with the score alone,
+    with the score without locality, and with popularity. What is measured and what it cannot say: docs/evaluation.md.
+    """
+    from eval.report import show, write
+    from eval.run import EvalParams
+    from eval.run import evaluate as run
+
+    end = None if until is None else instant(until, "--until")
+    params = EvalParams(k=k, n_people=users, seed=seed, until=end)
+    with progress(is_quiet=is_quiet) as on_progress:
+        report, market = run(artifact, data, policy or _POLICY, params, on_progress=on_progress)
+    folder = out or artifact.parent / f"{artifact.name}.eval"
+    write(report, market, folder)
+    if as_json:
+        print_json(report)
+    else:
+        show(report, console())
+    say(f"{folder / 'metrics.json'} and {folder / 'report.html'}", is_quiet=is_quiet)

@@ -1,0 +1,59 @@
+"""A report as a table on the terminal, as `metrics.json` and as a page for a browser."""
+
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from eval.measure import Report
+from eval.page import render
+from eval.replay import RANKINGS as ORDER
+from eval.words import METRICS, cautions, headline, metric_name, number, price, short_interval, signed, verdict
+from recsys.policy.market import Market
+
+
+def write(report: Report, market: Market, folder: Path) -> None:
+    """Writes `metrics.json` and `report.html`, each beside its place first and then renamed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = {
+        "metrics.json": msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n",
+        "report.html": render(report, market).encode(),
+    }
+    for name, content in written.items():
+        beside = folder / f".{name}.tmp"
+        beside.write_bytes(content)
+        beside.replace(folder / name)
+
+
+def show(report: Report, out: Console) -> None:
+    """The tables and sentences of a report."""
+    out.print(_values(report))
+    out.print()
+    out.print(_differences(report))
+    out.print()
+    for sentence in (headline(report), price(report), *cautions(report)):
+        out.print(sentence)
+
+
+def _values(report: Report) -> Table:
+    """A line of means and a line of intervals for each metric, which fits 80 columns."""
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    table.add_column("mean, and 95 % interval", no_wrap=True)
+    for name in ORDER:
+        table.add_column(name, justify="right", no_wrap=True)
+    for metric in METRICS:
+        estimates = report.values[metric]
+        table.add_row(metric_name(metric, report.k), *(number(estimates[name].mean) for name in ORDER))
+        if any(estimates[name].low is not None for name in ORDER):
+            table.add_row("", *(short_interval(estimates[name]) for name in ORDER), style="dim")
+    return table
+
+
+def _differences(report: Report) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in ("person by person", "", "mean difference, 95 %", ""):
+        table.add_column(heading, no_wrap=True)
+    for d in report.differences:
+        table.add_row(f"{d.first} - {d.second}", metric_name(d.metric, report.k), signed(d.estimate), verdict(d))
+    return table

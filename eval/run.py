@@ -1,0 +1,47 @@
+"""Offline evaluation in one straight line: load, hold out, sample, replay, measure."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from eval.measure import Report, measure
+from eval.replay import replay
+from eval.split import cutoff_of, hold_out, sample
+from recsys.artifact import load_artifact
+from recsys.clock import Millis
+from recsys.policy.market import Market, load_market
+from recsys.progress import Progress, quiet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalParams:
+    """
+    `k`: items per page and cut-off of the metrics. `n_people`: at most so many, drawn by `seed`; None = all.
+    `until`: events from this instant on are not looked at, for sets with a published validation part.
+    """
+
+    k: int = 20
+    n_people: int | None = 2_000
+    seed: int = 0
+    until: Millis | None = None
+
+
+def evaluate(
+    artifact: Path, data: Path, policy: Path, params: EvalParams, *, on_progress: Progress = quiet
+) -> tuple[Report, Market]:
+    """
+    The report on an artifact, by the events of `data` that it did not learn from; and the market it was judged in.
+
+    Equal files, policy and parameters give equal reports. Raises: ArtifactError, ConfigError or DataError.
+    """
+    on_progress("artifact", 0, None)
+    loaded, market = load_artifact(artifact), load_market(policy)
+    cutoff_of(loaded)
+    on_progress("held-out events", 0, None)
+    holdout = hold_out(loaded, data, until=params.until)
+    people = sample(holdout, params.n_people, np.random.default_rng([params.seed, 1]))
+    with threadpool_limits(1):  # a page is small: threads that wait for each other make it slow
+        replayed = replay(loaded, market, people, k=params.k, on_progress=on_progress)
+    return measure(replayed, loaded, market, holdout, k=params.k, seed=params.seed), market

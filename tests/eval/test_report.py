@@ -1,0 +1,115 @@
+"""The report: what the command prints and writes."""
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import msgspec
+import pytest
+from typer.testing import CliRunner
+
+from eval.commands import app
+from eval.measure import Report
+from eval.page import render
+from eval.run import EvalParams, evaluate
+from eval.words import METRICS, cautions, headline, price
+from recsys.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def report(small) -> Report:  # type: ignore[no-untyped-def]  # the fixture of this folder
+    return evaluate(small.folder, small.data, small.policy, EvalParams(n_people=40))[0]
+
+
+class _Tags(HTMLParser):
+    """Counts what opens and closes, and what points outside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.tags: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "action")]
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_opens_anywhere(report: Report, small) -> None:  # type: ignore[no-untyped-def]
+    """No script, no address, every tag closed: it can be sent around and opened offline."""
+    found = _Tags()
+    page = render(report, small.market)
+    found.feed(page)
+    assert found.open == []
+    assert found.addresses == []
+    assert "script" not in found.tags
+    assert "http" not in page and "url(" not in page
+
+
+def test_the_page_escapes_what_it_is_given(report: Report, small) -> None:  # type: ignore[no-untyped-def]
+    nasty = msgspec.structs.replace(report, model_version="<script>alert(1)</script>", notices=["<b>"])
+    assert "<script>" not in render(nasty, small.market)
+
+
+def test_every_number_of_a_person_has_an_interval_around_it(report: Report) -> None:
+    for metric in METRICS:
+        for found in report.values[metric].values():
+            if found.n:
+                assert found.low <= found.mean <= found.high  # type: ignore[operator]  # n > 0: they are there
+
+
+def test_tiers_of_a_page_add_up(report: Report) -> None:
+    for name in ("engine", "score", "popularity"):
+        assert sum(report.values[tier][name].mean or 0 for tier in ("R0", "R1", "R2")) == pytest.approx(1, abs=1e-6)
+
+
+def test_attention_and_supply_are_shares(report: Report) -> None:
+    assert sum(place.offered for place in report.places) == pytest.approx(1)
+    assert sum(place.exposure["engine"] for place in report.places) == pytest.approx(1)
+
+
+def test_a_report_is_the_same_for_the_same_seed(report: Report, small) -> None:  # type: ignore[no-untyped-def]
+    again = evaluate(small.folder, small.data, small.policy, EvalParams(n_people=40))[0]
+    assert msgspec.json.encode(again) == msgspec.json.encode(report)
+
+
+def test_made_up_tiers_are_said_first(report: Report) -> None:
+    assumed = msgspec.structs.replace(report, risk_source="assumed")
+    assert "made up" in cautions(assumed)[0]
+    assert not any("made up" in sentence for sentence in cautions(report))
+
+
+def test_the_headline_says_no_more_than_its_interval(report: Report) -> None:
+    found = next(
+        d for d in report.differences if (d.metric, d.second) == ("ndcg", "popularity") and d.first == "engine"
+    )
+    assert ("not clearly different" in headline(report)) == (not found.is_clear)
+    assert price(report)
+
+
+def test_the_command_writes_both_files_and_prints_json(small, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    out = tmp_path / "judged"
+    arguments = [str(small.folder), "--data", str(small.data), "--out", str(out), "--users", "10", "--json", "--quiet"]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    written = json.loads((out / "metrics.json").read_text())
+    assert json.loads(result.stdout) == written
+    assert written["n_people"] == 10
+    assert sorted(path.name for path in out.iterdir()) == ["metrics.json", "report.html"]
+
+
+def test_the_command_prints_a_table(small, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    arguments = [str(small.folder), "--data", str(small.data), "--out", str(tmp_path / "x"), "--users", "10"]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "Recall@20" in result.stdout and "popularity" in result.stdout
+
+
+def test_a_folder_that_is_no_dataset_is_a_sentence(small, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(DataError, match="found no file"):
+        evaluate(small.folder, tmp_path, small.policy, EvalParams())
