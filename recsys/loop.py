@@ -54,7 +54,7 @@ def observe(state: UserState, entry: Logged, items: Items, frame: Frame) -> User
     is_attempt = _is_attempt(event, items, frame)
     if is_attempt:
         loop = _asked_for(loop, "crisis")
-    if is_attempt or (event.kind == "share" and tier >= 3):
+    if is_attempt or (event.kind == "share" and item_no is not None and items.tier[item_no] >= 3):
         loop = _raised_once(loop, event.event_id, "f", at)
     if event.kind == "too_much" or _is_distressed(event, tier, frame.rules):
         loop = _raised_once(loop, event.event_id, "g", at)
@@ -82,15 +82,23 @@ def _is_distressed(event: Event, tier: int, rules: LoopRules) -> bool:
 
 
 def _refused(loop: Loop, event: Event, tier: int, names: Sequence[str], rules: LoopRules, at: Millis) -> Loop:
-    """After "not interested": risk topics go off, and repeated refusals raise the level, each counted once."""
+    """
+    After "not interested": risk topics go off, and repeated refusals raise the level, each counted once.
+
+    While the last refusals are near each other no day is clean, so that one more never ends the tightening earlier.
+    """
     kept = tuple(pair for pair in loop.topic_off if pair[0] not in names)
     loop = msgspec.structs.replace(loop, topic_off=(*kept, *((name, at) for name in names)))
-    asks = [t for t in loop.asks if t >= at - rules.repeated_days * DAY and (t > loop.asked_at or t >= at - DAY)]
-    if tier < tier_number(rules.not_interested_from) or sum(t >= at - DAY for t in asks) >= rules.counted_daily:
+    if tier < tier_number(rules.not_interested_from):
         return loop
-    asks.append(at)
-    loop = msgspec.structs.replace(loop, asks=tuple(asks))
-    if sum(t > loop.asked_at for t in asks) < rules.repeated:
+    if sum(t >= at - DAY for t in loop.asks) < rules.counted_daily:
+        newest = max(rules.repeated, rules.counted_daily)
+        loop = msgspec.structs.replace(loop, asks=(*loop.asks, at)[-newest:])
+    near = [t for t in loop.asks if t >= at - rules.repeated_days * DAY]
+    if len(near) < rules.repeated:
+        return loop
+    loop = msgspec.structs.replace(loop, clean_since=max(loop.clean_since, at))
+    if sum(t > loop.asked_at for t in near) < rules.repeated:
         return loop
     return msgspec.structs.replace(_raised_once(loop, event.event_id, "g", at), asked_at=at)
 
@@ -120,7 +128,7 @@ def attempt(state: UserState, request: FeedRequest, items: Items, frame: Frame, 
     """
     anchor = items.index.get(request.anchor_item_id or "")
     is_search = request.surface == "search" and mentions(frame.lexicon, request.query)
-    is_related = request.surface == "related" and anchor is not None and _tier(items, anchor, frame) >= 3
+    is_related = request.surface == "related" and anchor is not None and items.tier[anchor] >= 3
     if not (is_search or is_related):
         return state
     loop = _asked_for(state.counted.loop, "crisis")
