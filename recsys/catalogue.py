@@ -95,6 +95,7 @@ _LISTS: Final = ("item_ids", "creator_ids", "texts")
 def empty() -> Items:
     """A catalogue without items."""
     arrays: dict[str, Any] = {name: np.zeros(1, dtype) for name, dtype in _DTYPES.items()}
+    arrays["row"][:] = -1
     return Items(
         revision=0, newest_raise=0, item_ids=("",), creator_ids=("",), texts=("",), index={}, codes={}, **arrays
     )  # fmt: skip
@@ -128,6 +129,7 @@ def apply(
         return items
     size = max([len(items), *(row.item_no + 1 for row in delta.rows)])
     arrays: dict[str, Any] = {name: _grown(getattr(items, name), size) for name in _DTYPES}
+    arrays["row"][len(items) :] = -1  # a number that nobody has is in no artifact
     lists = {name: [*getattr(items, name), *[""] * (size - len(items))] for name in _LISTS}
     codes = dict(items.codes)
     index = dict(items.index)

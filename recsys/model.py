@@ -66,6 +66,8 @@ class Model:
 
     def popular(self, country: str | None, rows: Ids) -> Floats:
         """(n,) standardised popularity in a market; NaN for rows below 0."""
+        if not self.n_rows:
+            return np.full(len(rows), np.nan, np.float32)
         scores = (self.popularity.of(country)[np.maximum(rows, 0)] - self.popularity_mean) / self.popularity_spread
         return np.where(rows < 0, np.nan, scores).astype(np.float32)
 

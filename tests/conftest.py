@@ -15,6 +15,7 @@ import pytest
 from recsys.artifact import Artifact, Contents, load_artifact, save_artifact
 from recsys.build import build_engine
 from recsys.clock import Millis, from_text
+from recsys.decision import Decision, unpack
 from recsys.engine import Engine, feed
 from recsys.experiments.compiled import Experiments
 from recsys.feed import FeedRequest, FeedResponse
@@ -111,12 +112,16 @@ class Service:
         known = {name: value for name, value in row.items() if name not in ("item_id", "published_at")}
         put_item(self.store.catalogue, item_id, {**known, **fields}, at)
 
+    def decisions(self, user_id: str = "casa-adult") -> list[Decision]:
+        """The person's records, oldest first."""
+        return [unpack(stored.decision) for stored in self.store.users.decisions(user_id)]
+
     def broken(self, **parts: Any) -> "Service":
         """The same engine with other parts: users, log, known ..."""
         return replace(self, engine=replace(self.engine, **parts))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_service(tiny: Artifact, morocco: Market) -> Callable[..., Service]:
     """Makes an engine over fresh stores in memory (or those given) and the tiny artifact."""
 
