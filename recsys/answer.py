@@ -134,15 +134,14 @@ def safety_of(turn: Turn, ledger: Ledger) -> Safety:
     )
 
 
-def shortfall_of(size: int, n_items: int, *because: Mapping[str, int]) -> Shortfall:
-    """How short a page is; reasons only when it is."""
-    if n_items >= size:
-        return Shortfall(missing=0, because={})
-    merged: dict[str, int] = {}
-    for reasons in because:
-        for reason, count in reasons.items():
-            merged[reason] = merged.get(reason, 0) + count
-    return Shortfall(missing=size - n_items, because=merged)
+def shortfall_of(asked: int, most: int, n_items: int, *because: Mapping[str, int]) -> Shortfall:
+    """How short a page is of what was `asked`; a pause left `most` places. Reasons only when something is missing."""
+    merged: dict[str, int] = {"pause": asked - most} if most < asked else {}
+    if n_items < most:
+        for reasons in because:
+            for reason, count in reasons.items():
+                merged[reason] = merged.get(reason, 0) + count
+    return Shortfall(missing=asked - n_items, because=merged)
 
 
 def safe_response(
@@ -160,7 +159,7 @@ def safe_response(
         items=page,
         cards=[],
         pause=None,
-        shortfall=shortfall_of(request.size, len(page), {"ledger": request.size - len(page)}),
+        shortfall=shortfall_of(request.size, request.size, len(page), {"ledger": request.size - len(page)}),
         degraded=["ledger"],
         experiments={},
         safety=Safety(loop_level=0, age_band=band, is_night=False, remaining={}),

@@ -18,6 +18,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import msgspec
+import numpy as np
 
 from recsys.catalogue import topic_bits
 from recsys.clock import DAY, Millis
@@ -26,6 +27,7 @@ from recsys.policy.layers import local_time
 from recsys.policy.market import Card as CardText
 from recsys.policy.market import FollowUp, Helpline, Market
 from recsys.state import Delivery, UserState
+from recsys.types import Candidates
 
 ASKED: Final = ("crisis", "support")
 LEVELS: Final = {1: "level-1", 2: "level-2"}
@@ -58,6 +60,21 @@ def _may_come(state: UserState, market: Market, at: Millis) -> bool:
 def follow_up(names: Sequence[str], market: Market) -> tuple[FollowUp, ...]:
     """What should come first on a page with these cards, where the rules admit it; nothing without a card."""
     return market.cards.rules.follow_up if names else ()
+
+
+def led(candidates: Candidates, wanted: Sequence[FollowUp]) -> Candidates:
+    """
+    The candidates, best first, with those that should follow a card moved to the front; the rules still decide whether
+    they may come. Reads `is_supportive`, so nothing but labelled R0 is moved.
+    """
+    front: list[int] = []
+    for follow in wanted:
+        fits = candidates["is_supportive"] & ((candidates["topics"] & topic_bits(follow.topics)) != 0)
+        if follow.is_local:
+            fits = fits & candidates["is_local"]
+        front += [row for row in np.flatnonzero(fits).tolist() if row not in front][: follow.slots]
+    rest = np.setdiff1d(np.arange(len(candidates)), front)
+    return candidates.take(np.array([*front, *rest], np.intp)) if front else candidates
 
 
 def cards_for(

@@ -10,7 +10,7 @@ committed first, the page is chosen again on the new ledger; the scores are kept
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import msgspec
@@ -26,6 +26,7 @@ from recsys.answer import (
     safety_of,
     shortfall_of,
 )
+from recsys.cards import cards_for, follow_up, led, note_cards
 from recsys.catalogue import Items, topic_bits, topic_names
 from recsys.clock import DAY, Millis, to_text
 from recsys.errors import Conflict, DataError, Gone, StoreError
@@ -33,6 +34,9 @@ from recsys.feed import MAX_SIZE, FeedItem, FeedRequest, FeedResponse
 from recsys.filters import FILTERS, FORBIDDING
 from recsys.fold import remember
 from recsys.ledger import counters_of, windows_of
+from recsys.locks import Locks
+from recsys.loop import note_page
+from recsys.pauses import break_after
 from recsys.pipeline import Pipeline, Ranked, fallback, for_surface, recommend, refilter, removals, reranking
 from recsys.policy.layers import effective_band
 from recsys.resolve import Known, Turn, profile_of, resolve
@@ -59,6 +63,7 @@ class Engine:
     new_id: Callable[[], str]
     timer: Callable[[], float]
     alert: Callable[[str], None]
+    locks: Locks = field(default_factory=Locks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,8 @@ def feed(engine: Engine, request: FeedRequest, at: Millis) -> Page:
         raise DataError(f"size: found {request.size}, expected 1 to {MAX_SIZE}")
     request = _identified(engine, request, at)
     try:
-        return _served(engine, request, at, started)
+        with engine.locks.of(request.user_id):
+            return _served(engine, request, at, started)
     except StoreError as error:
         engine.alert(f"safe feed: {error}")
         return Page(msgspec.json.encode(_safe(engine, request, at)))
@@ -131,8 +137,9 @@ def _served(engine: Engine, request: FeedRequest, at: Millis, started: float) ->
         else:
             ranked = refilter(pipeline, turn.query, ranked)
         chosen = _choose(engine, pipeline, ranked, turn)
-        response, record = _answered(engine, request, turn, ranked, chosen, degraded, started)
-        if request.dry_run or engine.users.write_if(request.user_id, _after(turn, chosen), read.version, record):
+        after = _after(turn, chosen)
+        response, record = _answered(engine, request, turn, ranked, chosen, after, degraded, started)
+        if request.dry_run or engine.users.write_if(request.user_id, after, read.version, record):
             return Page(record.answer.answer)
     return _busy(response)
 
@@ -181,8 +188,9 @@ def _nothing(engine: Engine, turn: Turn, problem: str) -> tuple[Ranked, list[str
 def _choose(engine: Engine, pipeline: Pipeline, ranked: Ranked, turn: Turn) -> _Chosen:
     """The page on the turn's ledger, checked by the independent validator, which may only take items out."""
     query, ledger = turn.query, turn.state.counted.ledger
+    candidates = led(ranked.candidates, follow_up(turn.cards, query.market))
     selection = select(
-        ranked.candidates,
+        candidates,
         ledger=ledger,
         limits=query.limits,
         supply=turn.supply,
@@ -192,11 +200,11 @@ def _choose(engine: Engine, pipeline: Pipeline, ranked: Ranked, turn: Turn) -> _
         rng=np.random.default_rng([query.seed, 2]),
         explore_slots=query.market.exploration.slots,
     )
-    selection = _mended(engine, ranked.candidates, selection, turn)
+    selection = _mended(engine, candidates, selection, turn)
     is_short = len(selection.rows) < query.size
     removed = removals(pipeline, query) if is_short and not turn.failure else {}
-    deliveries = delivered(ranked.candidates, selection.rows, turn.at)
-    return _Chosen(candidates=ranked.candidates, selection=selection, deliveries=deliveries, removed=removed)
+    deliveries = delivered(candidates, selection.rows, turn.at)
+    return _Chosen(candidates=candidates, selection=selection, deliveries=deliveries, removed=removed)
 
 
 def _mended(engine: Engine, candidates: Candidates, selection: Selection, turn: Turn) -> Selection:
@@ -221,7 +229,11 @@ def _mended(engine: Engine, candidates: Candidates, selection: Selection, turn: 
 
 
 def _after(turn: Turn, chosen: _Chosen) -> UserState:
-    return remember(turn.state, chosen.deliveries, turn.at, turn.query.market)
+    """The state once the page is delivered: ledger, seen, what the loop breaker notes, and the cards shown."""
+    state = remember(turn.state, chosen.deliveries, turn.at, turn.query.market)
+    refusals = chosen.selection.refusals
+    state = note_page(state, refusals=refusals, deliveries=chosen.deliveries, frame=turn.frame, at=turn.at)
+    return note_cards(state, turn.cards, turn.at)
 
 
 def _answered(
@@ -230,12 +242,14 @@ def _answered(
     turn: Turn,
     ranked: Ranked,
     chosen: _Chosen,
+    after: UserState,
     degraded: list[str],
     started: float,
 ) -> tuple[FeedResponse, DecisionRecord]:
     query = turn.query
     signer = Signer(key=engine.key, request_id=query.request_id, user_id=request.user_id, at=turn.at)
     items = items_of(request, query, chosen.candidates, chosen.selection, signer)
+    ledger = after.counted.ledger
     response = FeedResponse(
         request_id=query.request_id,
         user_id=request.user_id,
@@ -244,12 +258,12 @@ def _answered(
         policy_version=query.market.version,
         took_ms=round((engine.timer() - started) * 1_000, 2),
         items=items,
-        cards=[],
-        pause=None,
-        shortfall=shortfall_of(query.size, len(items), chosen.removed, chosen.selection.blocked),
+        cards=cards_for(turn.cards, chosen.deliveries, query.market, turn.frame.zone, query.surface, turn.at),
+        pause=turn.gate.pause or break_after(turn.state.counted.ledger, ledger, query.market),
+        shortfall=shortfall_of(request.size, query.size, len(items), chosen.removed, chosen.selection.blocked),
         degraded=degraded,
         experiments=dict(turn.assignment.variants),
-        safety=safety_of(turn, _after(turn, chosen).counted.ledger),
+        safety=safety_of(turn, ledger),
         replayed=False,
         cursor=signer.cursor() if items else None,
         dry_run=request.dry_run,

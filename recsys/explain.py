@@ -219,6 +219,7 @@ def _bits(propensity: float) -> float:
 
 def _page(engine: Engine, decision: Decision, selection: Selection, *, explain: bool) -> list[Any]:
     candidates, ids = records.candidates_of(decision), engine.known.view.items.item_ids
+    asked = msgspec.json.decode(decision.request, type=FeedRequest).size
     page = []
     for slot, row in enumerate(selection.rows.tolist()):
         found = codes(
@@ -230,7 +231,7 @@ def _page(engine: Engine, decision: Decision, selection: Selection, *, explain: 
         )
         reasons = [msgspec.to_builtins(r) for r in sentences(found, decision.languages)] if explain else []
         page.append((ids[candidates.item_nos[row]], slot + 1, _bits(selection.propensities[slot]), reasons))
-    shortfall = shortfall_of(decision.size, len(page), decision.lost, selection.blocked)
+    shortfall = shortfall_of(asked, decision.size, len(page), decision.lost, selection.blocked)
     return [page, msgspec.to_builtins(shortfall)]
 
 

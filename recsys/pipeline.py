@@ -75,6 +75,7 @@ def recommend(pipeline: Pipeline, query: Query) -> Ranked:
 def _ordered(query: Query, candidates: Candidates) -> Candidates:
     """Best first, by the value of the parts; R2 where its constant puts it."""
     valued = candidates.with_columns({"score": _checked("value", score.value(query, candidates), candidates)})
+    valued = valued.with_columns({"score": score.faded(query, valued)})
     order, final = score.page_order(valued, query.items.confidence[candidates.item_nos])
     return valued.with_columns({"score": final}).take(order)
 

@@ -47,6 +47,7 @@ class Query:
     text: str | None
     anchor: int | None
     weights: Mapping[str, float]
+    reduced: Mapping[str, float]  # topics and families that the person refused a while ago: what is left of them
     whole: Candidates
     is_eligible: Mask
     _vectors: dict[str, Floats] = field(init=False, default_factory=dict)  # worked out when first asked for

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from recsys.cards import due
 from recsys.catalogue import Items, creator_number
 from recsys.clock import DAY, Millis
 from recsys.errors import DataError
@@ -20,8 +21,9 @@ from recsys.feed import FeedRequest
 from recsys.fold import fold, history_of
 from recsys.ledger import RUN, recount, server_time, touch
 from recsys.lexicon import NO_TERMS, Lexicon
-from recsys.loop import attempt, evaluate, topic_limits
+from recsys.loop import attempt, evaluate, topic_factors, topic_limits
 from recsys.model import Model
+from recsys.pauses import Gate, Moment, pause_for
 from recsys.pipeline import Pipeline, eligible
 from recsys.policy.layers import Book, effective_band, guardian_limits, is_night, person_limits
 from recsys.policy.limits import Limits, meet
@@ -49,6 +51,8 @@ class Turn:
     is_night: bool
     is_bound_by_night: bool  # not for a person who may switch the night rules off, and did
     at: Millis  # the ledger's time: never behind what it knows
+    gate: Gate  # what screen time leaves of the page
+    cards: tuple[str, ...]  # helpline cards that are due
     failure: str | None = None  # of a filter; then nothing is eligible
 
 
@@ -116,13 +120,16 @@ def resolve(
         assignment.limits,
     )
     limits, night = limits_of(known.book, state, own, band, at)
+    is_bound = night and _is_bound(known.book, state, band)
+    moment = Moment(market=market, zone=known.book.zone, band=band, limits=limits, is_night=is_bound, at=at)
+    state, gate = pause_for(state, request.pause_choice, moment)
     viewer = replace(viewer, personalised=not limits.non_personalised)
     query = _query(known, request, viewer, state, limits, assignment, items, is_minor, at)
-    query, failure = _eligible(pipeline, query)
+    query, failure = _eligible(pipeline, replace(query, size=min(request.size, gate.most)))
     return Turn(
         state=state, opens=folded.opens, query=query, supply=supply_of(query), assignment=assignment,
-        frame=frame, own=own, is_night=night, is_bound_by_night=night and _is_bound(known.book, state, band),
-        at=at, failure=failure,
+        frame=frame, own=own, is_night=night, is_bound_by_night=is_bound, at=at, gate=gate,
+        cards=due(state, market, request.surface, at), failure=failure,
     )  # fmt: skip
 
 
@@ -233,6 +240,7 @@ def _query(
         text=request.query,
         anchor=_anchor(request, items),
         weights=weights,
+        reduced=topic_factors(state.counted.loop, market.loop, at),
         whole=whole,
         is_eligible=np.zeros(0, np.bool_),
     )

@@ -10,7 +10,10 @@ from typing import Final
 
 import numpy as np
 
+from recsys.catalogue import topic_bits
 from recsys.clock import DAY
+from recsys.columns import FAMILIES, TOPICS
+from recsys.loop import reduced
 from recsys.query import Query
 from recsys.types import Candidates, Floats, Rows
 
@@ -74,6 +77,20 @@ def value(query: Query, candidates: Candidates) -> Floats:
     for name in SCORERS:
         total += np.float32(query.weights.get(name, 0.0)) * np.nan_to_num(candidates[f"p_{name}"], nan=0.0)
     return total
+
+
+def faded(query: Query, candidates: Candidates) -> Floats:
+    """The scores, those of topics and families that the person refused a while ago moved towards the page's worst."""
+    if not query.reduced:
+        return np.asarray(candidates["score"])
+    factors = np.ones(len(candidates), np.float32)
+    for name, factor in query.reduced.items():
+        if name in TOPICS:
+            is_meant = (candidates["topics"] & topic_bits([name])) != 0
+        else:
+            is_meant = candidates["family"] == FAMILIES.index(name)
+        factors[is_meant] = np.minimum(factors[is_meant], factor)
+    return reduced(candidates["score"], factors)
 
 
 def page_order(candidates: Candidates, confidence: Floats) -> tuple[Rows, Floats]:

@@ -21,9 +21,11 @@ from serving import problems
 from serving.answers import ProblemAnswer
 from serving.guard import Guard
 from serving.problems import Problem
+from serving.routes_explain import explain_routes
 from serving.routes_feed import feed_routes
 from serving.routes_health import health_routes, sanad_version
 from serving.routes_records import item_routes, user_routes
+from serving.routes_rights import rights_routes
 from serving.schemas import EventBody
 from serving.service import Service
 from serving.settings import Settings
@@ -70,8 +72,8 @@ def create_app(
         middleware=[Middleware(Guard, settings=settings)],
         responses={status: _refusal(text) for status, text in _REFUSALS.items()},
     )
-    for routes in (feed_routes(service), user_routes(service), item_routes(service), health_routes(service)):
-        app.include_router(routes)
+    for routes in (feed_routes, user_routes, rights_routes, item_routes, explain_routes, health_routes):
+        app.include_router(routes(service))
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]  # the documented way to add to the description
     _handle_errors(app)
     if not settings.keys:

@@ -1,0 +1,266 @@
+"""
+People's controls and rights: what a person or a guardian sets, what is held, how to forget it and how to erase it.
+
+Controls and guardian limits are layers of the policy, so they can only tighten. A guardian sees limits and minutes,
+never topics, tastes or cards.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from recsys import loop
+from recsys.clock import Millis, to_text
+from recsys.columns import TIERS, TOPICS
+from recsys.engine import Engine
+from recsys.errors import DataError
+from recsys.fold import fold
+from recsys.intake import check_id, update
+from recsys.ledger import FAMILY_COUNTERS, active_minutes, counters_of, counts, server_time, windows_of
+from recsys.policy.layers import effective_band
+from recsys.policy.limits import COUNTERS, WINDOWS, Limits
+from recsys.policy.market import parse_hours
+from recsys.resolve import limits_of, own_limits, profile_of
+from recsys.signals import frame_of
+from recsys.state import Controls, Delivery, Guardian, Ledger, LedgerPart, Taste, UserState, pack
+from recsys.stores import KEPT
+from recsys.types import Event
+
+T = TypeVar("T", Controls, Guardian)
+MAX_MUTED: Final = 500
+
+
+def get_controls(engine: Engine, user_id: str) -> dict[str, Any]:
+    """The person's controls, defaults filled in."""
+    state = engine.users.read(check_id("user_id", user_id)).state
+    return {"user_id": user_id, **msgspec.to_builtins(_named(state.person.controls))}
+
+
+def put_controls(engine: Engine, user_id: str, fields: Mapping[str, Any], at: Millis) -> dict[str, Any]:
+    """Replace the controls. Raises DataError with every problem."""
+    check_id("user_id", user_id)
+    controls = _read(Controls, fields)
+    problems = _control_problems(controls)
+    if problems:
+        raise DataError(*problems)
+
+    def change(state: UserState) -> UserState:
+        is_new = controls.calm_mode and not state.person.controls.calm_mode
+        state = _with_person(state, controls=controls)
+        return loop.calm(state, f"controls:{at}", at) if is_new else state
+
+    update(engine, user_id, change)
+    return get_controls(engine, user_id)
+
+
+def get_guardian(engine: Engine, user_id: str) -> dict[str, Any]:
+    """The guardian's limits, and the minutes used: nothing about what was watched."""
+    state = engine.users.read(check_id("user_id", user_id)).state
+    guardian = state.person.guardian or Guardian()
+    shown = msgspec.to_builtins(_named(guardian)) | {"night": [_hours(*pair) for pair in guardian.night]}
+    return {"user_id": user_id, **shown}
+
+
+def put_guardian(engine: Engine, user_id: str, fields: Mapping[str, Any], at: Millis) -> dict[str, Any]:
+    """
+    Replace the guardian's limits: daily_minutes, night (hours such as 21:00-07:00), calm_mode, max_tier,
+    labelled_only. They are met with everything else, so no value loosens anything. Raises DataError.
+    """
+    check_id("user_id", user_id)
+    guardian = _read(Guardian, {**fields, "night": _nights(fields.get("night"))})
+    if guardian.max_tier is not None and guardian.max_tier not in TIERS:
+        raise DataError(f"max_tier: found {guardian.max_tier!r}, expected one of {', '.join(TIERS)}")
+    _check_minutes(guardian.daily_minutes, least=0)
+
+    def change(state: UserState) -> UserState:
+        before = state.person.guardian
+        is_new = guardian.calm_mode and not (before is not None and before.calm_mode)
+        state = _with_person(state, guardian=guardian)
+        return loop.calm(state, f"guardian:{at}", at) if is_new else state
+
+    update(engine, user_id, change)
+    return get_guardian(engine, user_id)
+
+
+def reset(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
+    """Forget tastes; the ledger, the loop level, controls and mutes stay. Training leaves out what came before."""
+    check_id("user_id", user_id)
+    engine.users.forget(user_id, at)
+
+    def change(state: UserState) -> UserState:
+        state = _folded(engine, state, user_id)
+        kept = Taste(followed=state.taste.followed, hidden=state.taste.hidden, log_seq=state.taste.log_seq, reset_at=at)
+        return msgspec.structs.replace(state, taste=kept)
+
+    update(engine, user_id, change)
+    return {"user_id": user_id, "reset_at": to_text(at), "kept": ["ledger", "loop level", "controls", "follows"]}
+
+
+def _folded(engine: Engine, state: UserState, user_id: str) -> UserState:
+    """Everything that was reported so far, counted: a reset must not lose what tightens."""
+    known = engine.known
+    logged = engine.log.since(user_id, state.taste.log_seq)
+    frame = frame_of(known.book, _band(engine, state, user_id), state.person.guardian, known.lexicon)
+    return fold(state, logged, items=known.view.items, frame=frame).state
+
+
+def _band(engine: Engine, state: UserState, user_id: str) -> str:
+    profile = profile_of(state, engine.known.model, user_id)
+    market = engine.known.book.market
+    return effective_band(market, stored=profile.age_band, source=profile.age_source, given=None)
+
+
+def exposure(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
+    """Every counter against every window now, the loop level with reasons and expiry, minutes used."""
+    check_id("user_id", user_id)
+    state = _folded(engine, engine.users.read(user_id).state, user_id)
+    ledger, book = state.counted.ledger, engine.known.book
+    at = server_time(ledger, at)
+    band = _band(engine, state, user_id)
+    profile = profile_of(state, engine.known.model, user_id)
+    limits, night = limits_of(book, state, own_limits(state, profile, personalised=True), band, at)
+    return {
+        "user_id": user_id,
+        "at": to_text(at),
+        "age_band": band,
+        "is_night": night,
+        "counters": {name: _against(ledger, limits, name, at) for name in (*COUNTERS, *FAMILY_COUNTERS)},
+        "deliveries": ledger.n_delivered,
+        "minutes_24h": round(active_minutes(ledger, at), 1),
+        "daily_minutes": limits.daily_minutes,
+        "loop": loop.shown(state, book.market, is_minor=book.market.ages[band].is_minor),
+    }
+
+
+def _against(ledger: Ledger, limits: Limits, counter: str, at: Millis) -> dict[str, Any]:
+    windows, now = windows_of(limits, counter), counts(ledger, counter, at)
+    recent = sum(counter in _counters(delivery) for delivery in ledger.last[-20:])
+    used = {"last_20": recent, **{name: getattr(now, name) for name in WINDOWS[1:]}}
+    return {name: {"used": used[name], "allowed": getattr(windows, name)} for name in WINDOWS}
+
+
+def _counters(delivery: Delivery) -> tuple[str, ...]:
+    return counters_of(delivery.tier, delivery.family, delivery.is_s4)
+
+
+def export(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
+    """Everything held about a person, for the person."""
+    state = engine.users.read(check_id("user_id", user_id)).state
+    trained = None if state.counted.is_erased else engine.known.model.histories.get(user_id)
+    ids = engine.known.view.items.item_ids
+    return {
+        "user_id": user_id,
+        "exported_at": to_text(at),
+        "profile": msgspec.to_builtins(_named(profile_of(state, engine.known.model, user_id))),
+        "controls": msgspec.to_builtins(_named(state.person.controls)),
+        "guardian": None if state.person.guardian is None else msgspec.to_builtins(_named(state.person.guardian)),
+        "ledger": msgspec.to_builtins(_named(state.counted.ledger)),
+        "loop": msgspec.to_builtins(_named(state.counted.loop)),
+        "seen": msgspec.to_builtins(_named(state.seen)),
+        "taste": msgspec.to_builtins(_named(state.taste)),
+        "deliveries": [
+            {**msgspec.to_builtins(_named(d)), "item_id": ids[d.item_no] if d.item_no < len(ids) else None}
+            for d in engine.users.deliveries(user_id, 0)
+        ],
+        "events": [
+            {"seq": entry.seq, "received_at": to_text(entry.received_at), **_event(entry.event)}
+            for entry in engine.log.since(user_id, 0)
+        ],
+        "answers": [msgspec.json.decode(stored.answer) for stored in engine.users.decisions(user_id)],
+        "trained_on": 0 if trained is None else len(trained),
+    }
+
+
+def _event(event: Event) -> dict[str, Any]:
+    return {name: value for name, value in asdict(event).items() if value is not None}
+
+
+def erase(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
+    """
+    Erase a person everywhere; the receipt says what went.
+
+    Only counters that bound exposure stay, for 8 days under a keyed hash: erasing must not be a way around a cap.
+    """
+    state = _folded(engine, engine.users.read(check_id("user_id", user_id)).state, user_id)
+    ledger = state.counted.ledger
+    kept = LedgerPart(ledger=ledger, loop=loop.remains(state.counted.loop), is_erased=True)
+    rows = engine.users.erase(user_id, at, pack(UserState(counted=kept))[1])
+    return {
+        "user_id": user_id,
+        "erased_at": to_text(at),
+        "rows": dict(rows),
+        "kept": {
+            "what": "exposure counters and loop level under a keyed hash of the id",
+            "until": to_text(at + KEPT),
+        },
+        "training": f"the next training run leaves out everything before {to_text(at)}",
+        "trained_model": "the model in service no longer uses the person's history or profile",
+    }
+
+
+def _with_person(state: UserState, **changes: Any) -> UserState:
+    return msgspec.structs.replace(state, person=msgspec.structs.replace(state.person, **changes))
+
+
+def _named(value: msgspec.Struct) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in value.__struct_fields__ if name != "format"}
+
+
+def _read(kind: type[T], fields: Mapping[str, Any]) -> T:
+    """A struct from named fields; problems as sentences, all at once."""
+    known = kind.__struct_fields__
+    hints = kind.__annotations__
+    problems = [
+        f"{name}: found an unknown field, expected one of {', '.join(known)}" for name in fields if name not in known
+    ]
+    values: dict[str, Any] = {}
+    for name in known:
+        if fields.get(name) is None:
+            continue
+        try:
+            values[name] = msgspec.convert(fields[name], hints[name])
+        except msgspec.ValidationError as error:
+            problems.append(f"{name}: {error}")
+    if problems:
+        raise DataError(*problems)
+    return kind(**values)
+
+
+def _control_problems(controls: Controls) -> list[str]:
+    problems = []
+    unknown = sorted(set(controls.muted_topics) - set(TOPICS))
+    if unknown:
+        problems.append(f"muted_topics: found {', '.join(unknown)}, expected some of {', '.join(TOPICS)}")
+    for name in ("muted_creators", "muted_words"):
+        values = getattr(controls, name)
+        if len(values) > MAX_MUTED or any(not 0 < len(value) <= 128 for value in values):
+            problems.append(
+                f"{name}: found {len(values)} or an empty or long one, expected at most {MAX_MUTED} of 1 to 128"
+            )
+    if controls.local_weight is not None and not 0 <= controls.local_weight <= 2:
+        problems.append(f"local_weight: found {controls.local_weight}, expected a number from 0 to 2")
+    try:
+        _check_minutes(controls.daily_minutes, least=1)
+    except DataError as error:
+        problems += error.problems
+    return problems
+
+
+def _check_minutes(minutes: int | None, *, least: int) -> None:
+    if minutes is not None and not least <= minutes <= 1_440:
+        raise DataError(f"daily_minutes: found {minutes}, expected a whole number from {least} to 1440, or null")
+
+
+def _nights(hours: Any) -> list[tuple[int, int]] | None:
+    if hours is None:
+        return None
+    try:
+        return [parse_hours(str(text)) for text in hours]
+    except (ValueError, TypeError) as error:
+        raise DataError(f"night: {error}") from error
+
+
+def _hours(start: int, end: int) -> str:
+    return f"{start // 60:02d}:{start % 60:02d}-{end // 60:02d}:{end % 60:02d}"

@@ -1,0 +1,81 @@
+"""People's controls and rights, and a guardian's limits."""
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Request, Response
+from pydantic import Field
+
+from recsys import rights
+from serving.answers import RecordAnswer
+from serving.schemas import Asked, Id, Languages, Topic
+from serving.service import PathId, Service, StrictRoute, json_answer
+
+_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {200: {"model": RecordAnswer, "description": "As stored."}}
+Minutes = Annotated[int, Field(ge=0, le=1_440, description="Minutes in any 24 hours.")]
+
+
+class ControlsBody(Asked):
+    """What the person sets. A field that is left out returns to its default."""
+
+    muted_topics: Annotated[list[Topic], Field(default_factory=list, max_length=12)]
+    muted_creators: Annotated[list[Id], Field(default_factory=list, max_length=500)]
+    muted_words: Annotated[list[Id], Field(default_factory=list, max_length=500)]
+    calm_mode: bool = Field(default=False, description="Tightens at once; loosens only after clean days.")
+    personalised: bool = Field(default=True, description="False: no history is used at all.")
+    daily_minutes: Minutes | None = None
+    local_weight: Annotated[float, Field(ge=0, le=2)] | None = None
+    languages: Annotated[Languages, Field(default_factory=list)]
+    night_rules: bool = Field(default=True, description="Only adults may switch them off, where the market permits it.")
+
+
+class GuardianBody(Asked):
+    """What a guardian sets. No value loosens anything."""
+
+    daily_minutes: Minutes | None = Field(default=None, description="0 = no feed.")
+    night: Annotated[list[str], Field(max_length=10, examples=[["21:00-07:00"]])] | None = None
+    calm_mode: bool = False
+    max_tier: str | None = Field(default=None, description="The highest tier to be shown.", examples=["R0"])
+    labelled_only: bool = False
+
+
+def rights_routes(service: Service) -> APIRouter:
+    """What a person and a guardian can set, see, take along and have erased."""
+    routes = APIRouter(prefix="/v1/users", route_class=StrictRoute, tags=["rights"], responses=dict(_ANSWERS))
+
+    @routes.get("/{user_id}/controls", summary="The person's controls", response_class=Response)
+    def get_controls(request: Request, user_id: PathId) -> Response:
+        return json_answer(request, rights.get_controls(service.engine(), user_id))
+
+    @routes.put("/{user_id}/controls", summary="Replace the person's controls", response_class=Response)
+    def put_controls(request: Request, user_id: PathId, body: ControlsBody) -> Response:
+        fields = body.model_dump(exclude_unset=True)
+        return json_answer(request, rights.put_controls(service.engine(), user_id, fields, service.clock()))
+
+    @routes.get("/{user_id}/guardian", summary="The guardian's limits", response_class=Response)
+    def get_guardian(request: Request, user_id: PathId) -> Response:
+        """Limits only: never topics, tastes, cards or what was watched."""
+        return json_answer(request, rights.get_guardian(service.engine(), user_id))
+
+    @routes.put("/{user_id}/guardian", summary="Replace the guardian's limits", response_class=Response)
+    def put_guardian(request: Request, user_id: PathId, body: GuardianBody) -> Response:
+        fields = body.model_dump(exclude_unset=True)
+        return json_answer(request, rights.put_guardian(service.engine(), user_id, fields, service.clock()))
+
+    @routes.post("/{user_id}/reset", summary="Forget tastes, keep the ledger", response_class=Response)
+    def reset(request: Request, user_id: PathId) -> Response:
+        return json_answer(request, rights.reset(service.engine(), user_id, service.clock()))
+
+    @routes.get("/{user_id}/exposure", summary="What was delivered, against every limit", response_class=Response)
+    def exposure(request: Request, user_id: PathId) -> Response:
+        return json_answer(request, rights.exposure(service.engine(), user_id, service.clock()))
+
+    @routes.get("/{user_id}/export", summary="Everything held about a person, for the person", response_class=Response)
+    def export(request: Request, user_id: PathId) -> Response:
+        return json_answer(request, rights.export(service.engine(), user_id, service.clock()))
+
+    @routes.delete("/{user_id}", summary="Erase a person", response_class=Response)
+    def erase(request: Request, user_id: PathId) -> Response:
+        """The receipt says what went, and what bounds exposure for 8 days more under a keyed hash."""
+        return json_answer(request, rights.erase(service.engine(), user_id, service.clock()))
+
+    return routes
