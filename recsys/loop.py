@@ -30,8 +30,8 @@ from recsys.stores import Logged
 from recsys.types import Event, Floats
 
 TOP: Final = 2
-MAX_REASONS: Final = 8
-MAX_STARRED: Final = 8  # two of them are enough for the highest level
+MAX_REASONS: Final = 6
+MAX_STARRED: Final = 4  # two of them are enough for the highest level
 
 
 def observe(state: UserState, entry: Logged, items: Items, frame: Frame) -> UserState:

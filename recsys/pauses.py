@@ -28,7 +28,7 @@ from recsys.policy.market import Market
 from recsys.state import Guardian, Ledger, UserState
 
 Kind = Literal["break", "budget", "night", "guardian"]
-MAX_ANSWERS: Final = 4
+MAX_ANSWERS: Final = 2  # budget and night; a break needs no answer to go on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,14 +88,13 @@ def answered(state: UserState, choice: PauseChoice | None, moment: Moment) -> Us
     found = [reason for reason in open_to_choice if choice is not None and reason.pause_id == choice.pause_id]
     if choice is None or not found or found[0].kind == "guardian":
         return state
-    answers = tuple(pair for pair in ledger.pause_answered if pair[0] != choice.pause_id)
+    answers = [pair for pair in ledger.pause_answered if pair[0] != choice.pause_id]
+    answers += [(choice.pause_id, choice.choice)] if found[0].kind != "break" else []
     stop = ("", 0) if ledger.stopped[0] == choice.pause_id else ledger.stopped
     if choice.choice == "stop":
         idle = moment.at + moment.market.session.idle_minutes * MINUTE
         stop = (choice.pause_id, found[0].until or idle)
-    ledger = msgspec.structs.replace(
-        ledger, pause_answered=(*answers, (choice.pause_id, choice.choice))[-MAX_ANSWERS:], stopped=stop
-    )
+    ledger = msgspec.structs.replace(ledger, pause_answered=tuple(answers[-MAX_ANSWERS:]), stopped=stop)
     return msgspec.structs.replace(state, counted=msgspec.structs.replace(state.counted, ledger=ledger))
 
 

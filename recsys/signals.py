@@ -32,6 +32,7 @@ from recsys.state import Delivery, Guardian, Ledger, LedgerPart, Loop
 from recsys.types import Event
 
 NOON: Final = timedelta(hours=12)
+MAX_EXPOSURES: Final = 9  # the newest R2 exposures are enough to see a habit
 WATCHES: Final = frozenset({"view", "rewatch", "complete"})
 
 
@@ -175,7 +176,7 @@ def _r2_watched(loop: Loop, item_no: int, is_done: bool, day: int, rules: LoopRu
         kept[known] = (item_no, kept[known][1], kept[known][2] or is_done)
     elif sum(entry[1] == day for entry in kept) < rules.counted_daily:
         kept.append((item_no, day, is_done))
-    return msgspec.structs.replace(loop, r2_watched=tuple(kept))
+    return msgspec.structs.replace(loop, r2_watched=tuple(kept[-MAX_EXPOSURES:]))
 
 
 def _own_watched(loop: Loop, item_no: int, is_done: bool, day: int, rules: LoopRules) -> Loop:

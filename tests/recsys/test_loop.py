@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from recsys.catalogue import Items, apply, empty, topic_bits
 from recsys.clock import DAY, HOUR, MINUTE, SECOND, from_text
+from recsys.columns import FAMILIES
 from recsys.feed import FeedRequest
 from recsys.fold import fold, remember
 from recsys.ledger import touch
@@ -37,9 +38,11 @@ from recsys.state import (
     LedgerPart,
     Loop,
     ProfilePart,
+    Reason,
     Span,
     UserState,
     pack,
+    unpack,
     unpack_counted,
 )
 from recsys.stores import CatalogueDelta, ItemRow, Logged
@@ -304,7 +307,7 @@ def test_a_request_for_r3_raises_once_and_keeps_no_query(someone, request_, is_a
     again = attempt(state, request_, someone.items, someone.frame, AT + SECOND)
     assert state.counted.loop.level == again.counted.loop.level == int(is_attempt)
     assert state.counted.loop.cards_due == (("crisis",) if is_attempt else ())
-    assert not any(b"forbidden" in part for part in pack(state))
+    assert b"forbidden" not in msgspec.msgpack.encode(state)
     assert "forbidden" not in repr(someone.frame)
 
 
@@ -743,3 +746,53 @@ def test_the_not_interested_tier_is_the_markets(someone):
     for _ in range(3):
         someone.tell("not_interested", 1)
     assert someone.loop.level == 0
+
+
+def test_the_counted_part_of_a_heavy_user_stays_under_4_kb(market):
+    """Every counter at its cap of 7 days and every list as long as it gets; times and numbers at random."""
+    rng = np.random.default_rng(0)
+
+    def times(n: int) -> tuple[int, ...]:
+        return tuple(sorted((AT - rng.integers(0, 7 * DAY, n)).tolist()))
+
+    caps = {name: market.ages["18+"].windows[name].rolling_7d for name in ("R1", "R2", "S4")}
+    caps |= {"R2:despair": 11, "R2:body": 10}  # half of 21 each
+    deliveries = tuple(
+        Delivery(
+            at=int(at), item_no=int(n), cluster_no=int(n), creator_no=int(creator), tier=2, family=1, topics=int(bits)
+        )
+        for at, n, creator, bits in zip(
+            times(50),
+            rng.integers(1e6, 1e9, 50),
+            rng.integers(2**31, 2**32, 50),
+            rng.integers(0, 4096, 50),
+            strict=True,
+        )
+    )
+    ledger = Ledger(
+        last=deliveries, capped={name: times(n) for name, n in caps.items()}, n_delivered=10**6, session_started_at=AT,
+        session_n=10**4, active_at=AT, active=tuple(Span(start=t, end=t + MINUTE) for t in times(32)), revision=10**6,
+        pause_answered=((f"budget-{AT}", "continue"), (f"night-{AT}", "continue")), stopped=(f"night-{AT}", AT),
+    )  # fmt: skip
+    loop = Loop(
+        level=2, reasons=tuple(Reason(signal="a", at=t) for t in times(6)), raised_at=AT, clean_since=AT,
+        held=("a", "b", "c", "d", "e"), raised_session_at=AT, starred=tuple(rng.integers(2**31, 2**32, 4).tolist()),
+        refusals=500, daily=tuple((TODAY - n, tuple(rng.integers(0, 99, 13).tolist())) for n in range(7)),
+        entropy=2.1, entropy_day=TODAY, own_completion=(70.1, 80.2),
+        r2_watched=tuple((10**9 + n, TODAY, True) for n in range(9)),
+        nights=nights(*[300.5] * 7),
+        topic_off=tuple((name, AT - n) for n, name in enumerate((*FAMILIES, "S11", "S12"))),
+        asks=times(3), refused_session_at=AT, own_day=TODAY, own_today=tuple((10**9 + n, True) for n in range(3)),
+        awake_at=AT, asked_at=AT, cards_due=("crisis", "support"),
+    )  # fmt: skip
+    state = UserState(counted=LedgerPart(ledger=ledger, loop=loop))
+    assert len(pack(state)[1]) < 4 * 1024
+    assert unpack(pack(state)) == state
+
+
+def test_broken_bytes_are_no_state():
+    packed = pack(UserState(counted=LedgerPart(ledger=Ledger(capped={"R1": tuple(range(AT, AT + 400))}))))[1]
+    assert packed[:1] == b"\x78"
+    for broken in (packed[:-9], packed[:50] + b"\0" * 9, b"\x78", b"\xc0"):
+        with pytest.raises(msgspec.DecodeError):
+            unpack_counted(broken)

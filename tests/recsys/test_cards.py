@@ -1,0 +1,207 @@
+"""Recovery and helpline cards: when they come, what they hold, and that nothing outside can touch them."""
+
+import inspect
+from dataclasses import replace
+from datetime import date
+
+import msgspec
+import pytest
+
+from recsys import cards
+from recsys.cards import cards_for, due, follow_up, helplines, note_cards
+from recsys.catalogue import topic_bits
+from recsys.clock import DAY, HOUR, MINUTE, from_text
+from recsys.errors import ConfigError
+from recsys.lexicon import NO_TERMS, lexicon_of, load_lexicon, mentions
+from recsys.policy.market import Helpline
+from recsys.state import Controls, Delivery, Guardian, Ledger, LedgerPart, Loop, ProfilePart, UserState
+
+AT = from_text("2026-06-21T14:00:00Z")
+
+
+def person(level: int = 0, *asked: str, session: int = AT, **who: object) -> UserState:
+    ledger = Ledger(session_started_at=session, active_at=AT)
+    return UserState(
+        person=ProfilePart(**who), counted=LedgerPart(ledger=ledger, loop=Loop(level=level, cards_due=asked))
+    )
+
+
+def later(state: UserState, at: int) -> UserState:
+    """The same person in a session that starts at `at`."""
+    ledger = msgspec.structs.replace(state.counted.ledger, session_started_at=at, active_at=at)
+    return msgspec.structs.replace(state, counted=msgspec.structs.replace(state.counted, ledger=ledger))
+
+
+def page(*topics: str) -> list[Delivery]:
+    return [
+        Delivery(at=AT, item_no=n, cluster_no=n, creator_no=n, topics=topic_bits([t])) for n, t in enumerate(topics)
+    ]
+
+
+def shown_over(state: UserState, market, times: list[tuple[int, int]]) -> list[int]:
+    """How many cards come on pages at (session start, at)."""
+    counts = []
+    for session, at in times:
+        state = later(state, session)
+        names = due(state, market, "for_you", at)
+        counts.append(len(names))
+        state = note_cards(state, names, at)
+    return counts
+
+
+# When
+
+
+def test_what_was_asked_for_always_comes_and_then_is_no_longer_due(market):
+    state = person(0, "support", "crisis")
+    for _ in range(5):  # uncapped
+        state = msgspec.structs.replace(state, counted=person(0, "support", "crisis").counted)
+        names = due(state, market, "for_you", AT)
+        assert names == ("crisis", "support")
+        state = note_cards(state, names, AT)
+        assert due(state, market, "for_you", AT) == ()
+
+
+def test_level_0_has_no_card_of_its_own(market):
+    assert due(person(0), market, "for_you", AT) == ()
+
+
+def test_level_1_has_one_card_a_session_and_two_in_24_hours(market):
+    times = [(AT, AT), (AT, AT + MINUTE), (AT + HOUR, AT + HOUR), (AT + 2 * HOUR, AT + 2 * HOUR)]
+    times += [(AT + DAY, AT + DAY), (AT + DAY + 1, AT + DAY + 1)]  # exactly 24 h old still counts
+    assert shown_over(person(1), market, times) == [1, 0, 1, 0, 0, 1]
+
+
+def test_level_2_has_a_card_in_each_session_and_three_in_24_hours(market):
+    times = [(AT + n * HOUR, AT + n * HOUR) for n in range(5)]
+    assert shown_over(person(2), market, times) == [1, 1, 1, 0, 0]
+    assert shown_over(person(2), market, [(AT, AT), (AT, AT + MINUTE)]) == [1, 0]
+
+
+def test_level_2_is_not_silenced_by_the_card_of_level_1(market):
+    state = note_cards(person(1), ("level-1",), AT)
+    state = msgspec.structs.replace(
+        state, counted=msgspec.structs.replace(state.counted, loop=Loop(level=2))
+    )  # fmt: skip
+    assert due(state, market, "for_you", AT) == ("level-2",)
+
+
+def test_a_link_follows_every_hope_and_grief_item(market, book):
+    found = cards_for((), page("S3", "S4", "S1", "S11"), market, book.zone, "for_you", AT)
+    assert [(card.card_id, card.after_position, card.kind) for card in found] == [
+        ("link-2", 2, "link"),
+        ("link-4", 4, "link"),
+    ]
+
+
+def test_helpline_cards_stand_before_the_first_item(market, book):
+    found = cards_for(("crisis", "support"), page("S4"), market, book.zone, "for_you", AT)
+    assert [(card.card_id, card.after_position, card.kind) for card in found] == [
+        ("crisis", 0, "helpline"),
+        ("support", 0, "helpline"),
+        ("link-1", 1, "link"),
+    ]
+    assert found[0].text == market.cards.crisis.text
+    assert found[1].text == market.cards.support.text
+    assert cards_for(("level-1",), [], market, book.zone, "for_you", AT)[0].text == market.cards.support.text
+
+
+def test_the_text_comes_in_the_order_of_the_market(market, book):
+    text = cards_for(("support",), [], market, book.zone, "for_you", AT)[0].text
+    assert list(text) == ["ary", "ary-Latn", "ar", "fr", "en"]
+
+
+# What nothing can touch
+
+
+def test_a_guardian_sees_no_card_and_hides_none(market, book):
+    strict = Guardian(daily_minutes=0, calm_mode=True, max_tier="R0", labelled_only=True, night=((0, 1440),))
+    state = person(2, "support", guardian=strict, controls=Controls(muted_topics=("S1", "S3")))
+    assert due(state, market, "for_you", AT) == due(person(2, "support"), market, "for_you", AT) == ("support",)
+    assert due(state, market, "together", AT) == ()
+    assert cards_for((), page("S4"), market, book.zone, "together", AT) == []
+    assert note_cards(state, due(state, market, "together", AT), AT).counted.loop.cards_due == ("support",)
+
+
+def test_experiments_limits_and_scores_have_no_way_in():
+    """The functions that decide about cards take none of them, and the module imports none."""
+    taken = {name for f in (due, cards_for, note_cards, follow_up) for name in inspect.signature(f).parameters}
+    assert taken == {"state", "market", "surface", "at", "names", "page", "zone"}
+    source = inspect.getsource(cards)
+    assert not any(f"import {word}" in source or f".{word} " in source for word in ("Limits", "assign", "score"))
+
+
+def test_only_times_and_names_of_cards_are_kept(market):
+    state = note_cards(person(1, "crisis"), ("crisis", "level-1"), AT)
+    assert state.taste.cards_shown == (("level-1", AT),)
+    assert note_cards(state, ("level-1",), AT + DAY + 1).taste.cards_shown == (("level-1", AT + DAY + 1),)
+
+
+# What follows a card
+
+
+def test_after_a_helpline_card_come_coping_and_help_then_something_local(market):
+    wishes = [(wish.slots, wish.topics, wish.is_local) for wish in follow_up(("support",), market)]
+    assert wishes == [(2, ("S3", "S1"), False), (1, ("S5", "S6"), True)]
+    assert follow_up((), market) == ()
+
+
+# Helplines
+
+
+@pytest.mark.parametrize(
+    ("verified_at", "verified_by", "is_listed"),
+    [
+        (date(2026, 6, 21), "a partner", True),
+        (date(2026, 3, 23), "a partner", True),  # 90 days
+        (date(2026, 3, 22), "a partner", False),  # 91
+        (date(2026, 6, 22), "a partner", False),  # tomorrow
+        (None, "a partner", False),
+        (date(2026, 6, 21), None, False),
+        (date(2026, 6, 21), "", False),
+    ],
+)
+def test_a_helpline_that_nobody_verified_lately_is_hidden_and_the_text_stands_alone(
+    market, book, verified_at, verified_by, is_listed
+):
+    line = Helpline(
+        id="x", name={"fr": "Écoute"}, contact="0", hours="24/7", languages=("ary",), purpose="anybody",
+        verified_at=verified_at, verified_by=verified_by,
+    )  # fmt: skip
+    card = cards_for(("support",), [], replace(market, helplines=(line,)), book.zone, "for_you", AT)[0]
+    entry = {
+        "id": "x", "name": {"fr": "Écoute"}, "contact": "0", "hours": "24/7", "languages": ["ary"], "for": "anybody",
+    }  # fmt: skip
+    assert card.entries == ([entry] if is_listed else [])
+    assert card.text
+
+
+def test_the_market_ships_no_verified_helpline(market):
+    """Until a partner verifies them: the generic text stands alone."""
+    assert helplines(market, date(2026, 11, 20)) == []
+
+
+# The lexicon
+
+
+def test_a_lexicon_is_read_from_a_file_and_shows_no_term(tmp_path):
+    path = tmp_path / "terms.txt"
+    path.write_text("# placeholder words, for tests only\n\nZZforbidden\n  zz two  words \nكلمةٌ ممنوعة\n!!!\n", "utf-8")
+    lexicon = load_lexicon(path)
+    assert len(lexicon.terms) == 3
+    assert "forbidden" not in repr(lexicon)
+    for query in ("zzforbidden", "xx ZZFORBIDDEN.", "zz-two-words", "كلمة ممنوعة", "zzzforrrbidden", "z.z.forbidden"):
+        assert mentions(lexicon, query) == (query != "z.z.forbidden"), query
+    for query in ("", None, "forbidden", "zzforbiddenly", "zz words two"):
+        assert not mentions(lexicon, query)
+    assert not mentions(NO_TERMS, "zzforbidden")
+
+
+def test_a_word_spelled_out_is_one_word():
+    assert mentions(lexicon_of(["zzforbidden"]), "z z f o r b i d d e n")
+    assert mentions(lexicon_of(["zzforbidden"]), "so: z-z-f-o-r-b-i-d-d-e-n !")
+
+
+def test_a_missing_lexicon_is_said_in_a_sentence(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_lexicon(tmp_path / "absent.txt")
