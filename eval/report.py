@@ -38,8 +38,8 @@ def show(report: Report, out: Console) -> None:
 
 def _values(report: Report) -> Table:
     """A line of means and a line of intervals for each metric, which fits 80 columns."""
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
-    table.add_column("mean, and 95 % interval", no_wrap=True)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("mean, 95 % interval", no_wrap=True)
     for name in ORDER:
         table.add_column(name, justify="right", no_wrap=True)
     for metric in METRICS:

@@ -59,10 +59,10 @@ def with_interval(estimate: Estimate) -> str:
 
 
 def short_interval(estimate: Estimate) -> str:
-    """`.037 to .073`; nothing where there is no interval."""
+    """`.037–.073`; nothing where there is no interval."""
     if estimate.low is None or estimate.high is None:
         return ""
-    return f"{estimate.low:.3f} to {estimate.high:.3f}".replace("0.", ".")
+    return f"{estimate.low:.3f}–{estimate.high:.3f}".replace("0.", ".")
 
 
 def signed(estimate: Estimate) -> str:
