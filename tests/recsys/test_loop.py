@@ -514,20 +514,20 @@ class Days(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.person = Someone(self.frame, self.items)
-        self.level, self.unclean_at, self.latest, self.session_raises = 0, AT, AT, {}
+        self.level, self.unclean_at, self.session_raises = 0, 0, {}
 
     def check(self, *, is_page: bool) -> None:
         """Compares with a bookkeeping of its own: when a raise condition held last, and what a session raised."""
-        loop, ledger = self.person.loop, self.person.state.counted.ledger
-        self.latest = max(self.latest, self.person.at, ledger.active_at)
+        loop = self.person.loop
+        now = max(self.person.at, self.person.state.counted.ledger.active_at)  # ledger.server_time
         if loop.level < self.level:
             assert is_page
-            clean = self.latest - self.unclean_at
+            clean = now - self.unclean_at
             assert self.level - loop.level <= clean // (7 * DAY)
-            self.unclean_at = self.latest - clean % (7 * DAY)
-        is_condition = is_page and len(signals(self.evaluated, self.frame, self.latest)) >= 2
+            self.unclean_at = now - clean % (7 * DAY)
+        is_condition = is_page and len(signals(self.evaluated, self.frame, now)) >= 2
         if loop.level > self.level or is_condition:
-            self.unclean_at = self.latest
+            self.unclean_at = max(self.unclean_at, now)
         self.level = loop.level
 
     @rule(
