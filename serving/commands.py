@@ -60,12 +60,12 @@ def serve(
         os.environ, artifact=_needed(artifact), policy=policy, experiments=experiments, state=state, host=host,
         port=port, allow_assumed=allow_assumed or None,
     )  # fmt: skip
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     with ExitStack() as drawing:
         report = drawing.enter_context(progress(is_quiet=is_quiet))
 
         def ready(url: str) -> None:
             drawing.close()  # the bar goes, the ready line stays
+            logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
             typer.echo(ready_lines(url, settings, _somebody(settings.artifact)))
 
         run(settings, on_ready=ready, on_progress=report)
