@@ -7,7 +7,7 @@
 PORT ?= 8000
 STATE ?= var/state.db
 export PYTHON
-# everything that is needed is in the packages; nothing may ask a hub
+## everything that is needed is in the packages; nothing may ask a hub
 export SANAD_CACHE := $(CURDIR)/.cache
 export HF_HUB_OFFLINE := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
