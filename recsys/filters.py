@@ -38,8 +38,8 @@ def hidden(query: Query, candidates: Candidates) -> Mask:
 
 def tier(query: Query, candidates: Candidates) -> Mask:
     """Tiers up to R2 that nothing blocks: R3 and R4 are never served, whatever the limits say."""
-    blocked = [number for number in range(5) if number >= 3 or number in query.limits.blocked_tiers]
-    return ~np.isin(candidates["tier"], blocked)
+    is_allowed = np.array([number < 3 and number not in query.limits.blocked_tiers for number in range(5)])
+    return is_allowed[candidates["tier"]]
 
 
 def unlabelled(query: Query, candidates: Candidates) -> Mask:
@@ -89,8 +89,9 @@ def language(query: Query, candidates: Candidates) -> Mask:
     """Speech that the person understands, or that nobody knows."""
     if not query.viewer.languages:
         return np.ones(len(candidates), np.bool_)
-    codes = [0, *(query.items.code(name) for name in query.viewer.languages)]
-    return np.isin(query.items.language[candidates.item_nos], codes)
+    is_understood = np.zeros(len(query.items.codes) + 2, np.bool_)  # the last place is for code -1, no item's
+    is_understood[[0, *(query.items.code(name) for name in query.viewer.languages)]] = True
+    return is_understood[query.items.language[candidates.item_nos]]
 
 
 def surface(query: Query, candidates: Candidates) -> Mask:

@@ -26,6 +26,7 @@ class RankedSpace:
 
     space: Space
     index: Any
+    is_known: Mask  # (n_rows,) the space knows something about the item
     mean: Floats  # (d,)
     covariance: Floats  # (d, d)
 
@@ -38,9 +39,9 @@ class RankedSpace:
             return np.zeros(len(rows), np.float32)
         centre = float(self.mean @ vector)
         spread = max(float(vector @ self.covariance @ vector), 1e-12) ** 0.5
-        vectors = np.asarray(self.space.item_vectors[np.maximum(rows, 0)])
-        scores = (vectors @ vector - centre) / spread
-        scores[(rows < 0) | ~np.any(vectors, axis=1)] = np.nan
+        at = np.maximum(rows, 0)
+        scores = (np.asarray(self.space.item_vectors)[at] @ vector - centre) / spread
+        scores[(rows < 0) | ~self.is_known[at]] = np.nan
         return np.asarray(scores, np.float32)
 
     def nearest(self, vector: Floats, k: int, allowed: Mask) -> Ids:
@@ -92,10 +93,12 @@ def build_model(artifact: Artifact) -> Model:
 
 def _ranked(space: Space, index: Any) -> RankedSpace:
     vectors = np.asarray(space.item_vectors)
-    known = vectors[np.any(vectors, axis=1)]
+    is_known = np.any(vectors, axis=1)
+    known = vectors[is_known]
     if len(known) < 2:
         d = vectors.shape[1]
-        return RankedSpace(space, index, np.zeros(d, np.float32), np.zeros((d, d), np.float32))
+        return RankedSpace(space, index, is_known, np.zeros(d, np.float32), np.zeros((d, d), np.float32))
     mean = known.mean(axis=0, dtype=np.float64)
     second = known.T @ known / np.float32(len(known))
-    return RankedSpace(space, index, mean.astype(np.float32), (second - np.outer(mean, mean)).astype(np.float32))
+    covariance = (second - np.outer(mean, mean)).astype(np.float32)
+    return RankedSpace(space, index, is_known, mean.astype(np.float32), covariance)

@@ -14,7 +14,30 @@ from recsys.model import Model
 from recsys.policy.limits import Limits
 from recsys.policy.market import Market
 from recsys.state import Delivery
-from recsys.types import Candidates, Floats, History, Ids, Mask, Viewer
+from recsys.types import Candidates, Floats, History, Ids, Mask, Viewer, rank_order
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Orders:
+    """
+    The whole catalogue in the orders that sources start from: `popular` (n_items,) in one market and `newest`
+    (n_items,), item numbers, best first; `of_row` (n_rows,) the item number of each artifact row, 0 = none.
+    """
+
+    popular: Ids
+    newest: Ids
+    of_row: Ids
+
+
+def orders_of(items: Items, model: Model, country: str | None) -> Orders:
+    """Worked out once for a market and a revision of the catalogue."""
+    numbers = np.arange(len(items), dtype=np.int32)
+    of_row = np.zeros(model.n_rows, np.int32)
+    known = np.flatnonzero(items.row >= 0)
+    of_row[items.row[known]] = known
+    popular = rank_order(model.popular(country, items.row), numbers).astype(np.int32)
+    newest = rank_order(items.published_at.astype(np.float64), numbers).astype(np.int32)
+    return Orders(popular, newest, of_row)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,6 +72,7 @@ class Query:
     weights: Mapping[str, float]
     reduced: Mapping[str, float]  # topics and families that the person refused a while ago: what is left of them
     whole: Candidates
+    orders: Orders
     is_eligible: Mask
     _vectors: dict[str, Floats] = field(init=False, default_factory=dict)  # worked out when first asked for
 
@@ -62,17 +86,11 @@ class Query:
 
     def allowed_rows(self) -> Mask:
         """(n_rows,) artifact rows that every filter lets through."""
-        allowed = np.zeros(self.model.n_rows, np.bool_)
-        rows = self.items.row[self.is_eligible]
-        allowed[rows[rows >= 0]] = True
-        return allowed
+        return self.is_eligible[self.orders.of_row]  # number 0 is no item's, and never eligible
 
     def item_nos(self, rows: Ids) -> Ids:
         """Item numbers of artifact rows."""
-        numbers = np.zeros(self.model.n_rows, np.int32)
-        known = np.flatnonzero(self.items.row >= 0)
-        numbers[self.items.row[known]] = known
-        return numbers[rows]
+        return self.orders.of_row[rows]
 
 
 def rule_columns(items: Items, nearness: Nearness, market: Market, *, is_minor: bool) -> Candidates:

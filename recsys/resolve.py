@@ -242,6 +242,7 @@ def _query(
         weights=weights,
         reduced=topic_factors(state.counted.loop, market.loop, at),
         whole=whole,
+        orders=known.view.orders(items, model, viewer.country),
         is_eligible=np.zeros(0, np.bool_),
     )
 

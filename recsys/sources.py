@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from recsys.query import Query
-from recsys.types import Floats, Ids, Mask, rank_order
+from recsys.types import Ids, Mask, rank_order
 
 Source = Callable[[Query], Ids]
 """Item numbers, best first, without repeats. Raises SourceError when it is unavailable."""
@@ -33,17 +33,17 @@ def space(name: str, k: int = MANY) -> Source:
 
 def trending_local(query: Query) -> Ids:
     """What people of the market act on, among items near the viewer."""
-    return _best(_popularity(query), query.is_eligible & query.nearness.is_local, SOME)
+    return _first(query.orders.popular, query.is_eligible & query.nearness.is_local, SOME)
 
 
 def trending(query: Query) -> Ids:
     """What people of the market act on, wherever it is from."""
-    return _best(_popularity(query), query.is_eligible, SOME)
+    return _first(query.orders.popular, query.is_eligible, SOME)
 
 
 def fresh(query: Query) -> Ids:
     """The newest items, also those that no model has seen yet."""
-    return _best(query.items.published_at.astype(np.float64), query.is_eligible, SOME)
+    return _first(query.orders.newest, query.is_eligible, SOME)
 
 
 def followed(query: Query) -> Ids:
@@ -51,21 +51,21 @@ def followed(query: Query) -> Ids:
     if not query.followed:
         return np.empty(0, np.int32)
     mine = np.isin(query.items.creator_no, list(query.followed))
-    return _best(query.items.published_at.astype(np.float64), query.is_eligible & mine, SOME)
+    return _first(query.orders.newest, query.is_eligible & mine, SOME)
 
 
 def resources(query: Query) -> Ids:
     """Supportive items of the market, near ones first: what the floors are filled from."""
     is_supportive = query.is_eligible & query.whole["is_supportive"]
-    near = _best(_popularity(query), is_supportive & query.nearness.is_local, SOME)
-    return np.concatenate([near, _best(_popularity(query), is_supportive & ~query.nearness.is_local, SOME)])
+    near = _first(query.orders.popular, is_supportive & query.nearness.is_local, SOME)
+    return np.concatenate([near, _first(query.orders.popular, is_supportive & ~query.nearness.is_local, SOME)])
 
 
 def explore(query: Query) -> Ids:
     """A uniform draw from reviewed items."""
     pool = np.flatnonzero(query.is_eligible & query.whole["is_explorable"])
     rng = np.random.default_rng([query.seed, 1])
-    return rng.permutation(pool)[: query.market.exploration.pool].astype(np.int32)
+    return rng.choice(pool, min(len(pool), query.market.exploration.pool), replace=False).astype(np.int32)
 
 
 def related(query: Query) -> Ids:
@@ -114,16 +114,6 @@ BY_SURFACE: Final[Mapping[str, Mapping[str, Source]]] = {
 }
 
 
-def _popularity(query: Query) -> Floats:
-    return query.model.popular(query.viewer.country, query.items.row)
-
-
-def _best(values: Floats | np.ndarray, keep: Mask, k: int) -> Ids:
-    """The k kept item numbers of the largest values, unknown values last."""
-    kept = np.flatnonzero(keep)
-    scores = np.nan_to_num(values[kept], nan=-np.inf)
-    if len(kept) > k:
-        top = np.argpartition(-scores, k - 1)[:k]
-        kept, scores = kept[top], scores[top]
-    numbers = kept.astype(np.int32)
-    return numbers[rank_order(scores, numbers)]
+def _first(order: Ids, keep: Mask, k: int) -> Ids:
+    """The first k kept item numbers of an order."""
+    return order[keep[order]][:k]

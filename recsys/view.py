@@ -11,8 +11,9 @@ from threading import Lock
 
 from recsys.catalogue import Creator, Items, apply, empty
 from recsys.locality import Nearness, nearness
+from recsys.model import Model
 from recsys.policy.market import Market
-from recsys.query import rule_columns
+from recsys.query import Orders, orders_of, rule_columns
 from recsys.stores import Catalogue
 from recsys.types import Candidates, Viewer
 
@@ -30,6 +31,7 @@ class View:
     items: Items = field(default_factory=empty)
     _lock: Lock = field(default_factory=Lock)
     _places: dict[tuple[object, ...], tuple[Nearness, Candidates]] = field(default_factory=dict)
+    _orders: dict[tuple[int, str | None], Orders] = field(default_factory=dict)
 
     def at_least(self, revision: int) -> Items:
         """The table at `revision` or later. Raises StoreError when the store does not answer."""
@@ -40,7 +42,16 @@ class View:
                 delta = self.catalogue.since(self.items.revision)
                 self.items = apply(self.items, delta, market=self.market, creators=self.creators, rows=self.rows)
                 self._places.clear()
+                self._orders.clear()
             return self.items
+
+    def orders(self, items: Items, model: Model, country: str | None) -> Orders:
+        """The catalogue in the orders that sources start from, for people of a country."""
+        key = (items.revision, country if country in model.popularity.markets else None)
+        found = self._orders.get(key)
+        if found is None:
+            found = self._orders[key] = orders_of(items, model, key[1])
+        return found
 
     def of_viewer(self, items: Items, viewer: Viewer, *, is_minor: bool) -> tuple[Nearness, Candidates]:
         """The nearness of every item to a kind of viewer, and the columns that the rules read."""
