@@ -22,8 +22,8 @@ import numpy as np
 import polars as pl
 
 from recsys.clock import DAY, from_text
+from recsys.tables import write_dataset
 from training.interactions import build_interactions
-from training.tables import write_dataset
 from training.validate import clean
 
 START = from_text("2026-01-01T00:00:00Z")

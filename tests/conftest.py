@@ -25,9 +25,9 @@ from recsys.models import text
 from recsys.models.als import ALSParams
 from recsys.models.text import TextParams
 from recsys.policy.market import Market, load_market
+from recsys.tables import write_dataset
 from recsys.world.build import generate
 from recsys.world.params import WorldParams
-from training.tables import write_dataset
 from training.train import TrainParams, run
 
 ROOT = Path(__file__).parents[1]

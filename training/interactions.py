@@ -21,8 +21,8 @@ from recsys import feedback
 from recsys.clock import Millis
 from recsys.columns import EVENT_KINDS
 from recsys.progress import Progress, quiet
+from recsys.tables import Dataset, reading
 from recsys.types import Floats, History, Ids, Mask
-from training.tables import Dataset, reading
 from training.validate import assume
 
 HISTORY_LENGTH: Final = 200

@@ -18,13 +18,13 @@ from recsys.models.als import ALSParams
 from recsys.models.popularity import Popularity, PopularityParams
 from recsys.models.text import TextParams, TextSpace
 from recsys.progress import Progress, quiet
+from recsys.tables import Dataset
 from recsys.types import History, Space
 from training.embeddings import embed
 from training.encoder import EncoderParams, cache_folder, make_encoder
 from training.fingerprint import fingerprint
 from training.interactions import UNKNOWN_MARKET, Interactions, build_interactions
 from training.safe_feed import safe_feed
-from training.tables import Dataset
 from training.validate import MAX_BAD_SHARE, Report, clean
 
 

@@ -20,6 +20,7 @@ from recsys.clock import Millis
 from recsys.columns import CREATORS, EVENTS, ITEMS, TABLES, TIERS, USERS, Column, Table
 from recsys.errors import DataError
 from recsys.progress import Progress, quiet
+from recsys.tables import UNREADABLE, Dataset, reading, scan
 from training.checks import (
     BIDI_MARKS,
     ROW,
@@ -29,7 +30,6 @@ from training.checks import (
     reference_check,
     subject_checks,
 )
-from training.tables import UNREADABLE, Dataset, reading, scan
 
 EXAMPLES: Final = 20
 """How many problems of one kind in one column a report shows; all are counted."""

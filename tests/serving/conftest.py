@@ -10,10 +10,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from recsys.clock import DAY, Millis, from_text
+from recsys.tables import write_dataset
 from serving.app import create_app
 from serving.run import opened
 from serving.settings import Settings
-from training.tables import write_dataset
 from training.train import TrainParams, run
 
 NOON: Millis = from_text("2026-11-20T12:00:00Z")

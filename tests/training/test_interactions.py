@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from recsys import feedback
 from recsys.clock import DAY, from_text
+from recsys.tables import read_dataset
 from training.interactions import HISTORY_LENGTH, build_interactions
-from training.tables import read_dataset
 
 SECOND_0 = from_text("2026-01-02T00:00:00Z")
 

@@ -12,9 +12,9 @@ from recsys.clock import DAY, Millis, from_text, to_text
 from recsys.errors import ConfigError, DataError
 from recsys.models.als import ALSParams
 from recsys.models.text import TextParams
+from recsys.tables import write_dataset
 from training.encoder import EncoderParams
 from training.fingerprint import fingerprint
-from training.tables import write_dataset
 from training.train import Trained, TrainParams, run
 
 NOW: Millis = from_text("2026-11-20T00:00:00Z")

@@ -21,7 +21,7 @@ import polars as pl
 
 from recsys.clock import DAY, Millis, from_text
 from recsys.errors import DataError
-from training.tables import write_dataset
+from recsys.tables import write_dataset
 
 DAY_ZERO: Final[Millis] = from_text("2020-01-01T00:00:00Z")
 UNKNOWN_COUNTRY: Final = "ZZ"

@@ -10,9 +10,9 @@ from scipy import sparse
 
 from recsys.clock import from_text
 from recsys.errors import DataError
+from recsys.tables import read_dataset
 from training.importers import FORMATS
 from training.importers.common import DAY_ZERO
-from training.tables import read_dataset
 from training.validate import validate
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "importers"

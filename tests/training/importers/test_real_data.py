@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from recsys.clock import from_text
+from recsys.tables import read_dataset
 from training.importers import FORMATS
 from training.interactions import build_interactions
-from training.tables import read_dataset
 from training.validate import clean
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
