@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import isnan
 
 import msgspec
 import numpy as np
@@ -115,7 +116,7 @@ def _evidence(match: str, confidence: float) -> str:
 def sources_of(candidates: Candidates, row: int) -> list[str]:
     """The sources that returned a row, in their order."""
     ranks = [name for name in candidates.columns if name.startswith("rank_")]
-    return [name.removeprefix("rank_") for name in ranks if not np.isnan(candidates[name][row])]
+    return [name.removeprefix("rank_") for name in ranks if not isnan(candidates[name][row])]
 
 
 def _plain(number: float) -> float:

@@ -116,4 +116,6 @@ BY_SURFACE: Final[Mapping[str, Mapping[str, Source]]] = {
 
 def _first(order: Ids, keep: Mask, k: int) -> Ids:
     """The first k kept item numbers of an order."""
-    return order[keep[order]][:k]
+    head = order[: 20 * k]  # nearly always enough
+    found = head[keep[head]][:k]
+    return found if len(found) == k else order[keep[order]][:k]

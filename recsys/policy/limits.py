@@ -141,7 +141,9 @@ def _rule(name: str) -> Callable[[Any, Any], Any]:
 
 def meet(*layers: Limits) -> Limits:
     """The strictest combination of all layers; `Limits()` for none."""
-    return reduce(lambda a, b: _meet_fields(a, b, _rule), layers, Limits())
+    nothing = Limits()
+    said = (layer for layer in layers if layer != nothing)  # most layers of most people say nothing
+    return reduce(lambda a, b: _meet_fields(a, b, _rule), said, nothing)
 
 
 def is_at_least_as_strict(a: Limits, b: Limits) -> bool:
