@@ -30,18 +30,18 @@ from recsys.cards import cards_for, follow_up, led, note_cards
 from recsys.catalogue import Items, topic_bits, topic_names
 from recsys.clock import DAY, Millis, to_text
 from recsys.errors import Conflict, DataError, Gone, StoreError
-from recsys.feed import MAX_SIZE, FeedItem, FeedRequest, FeedResponse
+from recsys.feed import MAX_SIZE, FeedItem, FeedRequest, FeedResponse, Pause
 from recsys.filters import FILTERS, FORBIDDING
 from recsys.fold import remember
 from recsys.ledger import counters_of, windows_of
 from recsys.locks import Locks
-from recsys.loop import note_page
+from recsys.loop import is_attempt, note_page
 from recsys.pauses import break_after
 from recsys.pipeline import Pipeline, Ranked, fallback, for_surface, recommend, refilter, removals, reranking
 from recsys.policy.layers import effective_band
 from recsys.resolve import Known, Turn, profile_of, resolve
 from recsys.slate import Selection, delivered, select
-from recsys.state import Delivery, UserState
+from recsys.state import Delivery, Ledger, UserState
 from recsys.stores import DecisionRecord, EventLog, Read, StoredAnswer, UserStore
 from recsys.tokens import verify
 from recsys.types import Candidates
@@ -259,7 +259,7 @@ def _answered(
         took_ms=round((engine.timer() - started) * 1_000, 2),
         items=items,
         cards=cards_for(turn.cards, chosen.deliveries, query.market, turn.frame.zone, query.surface, turn.at),
-        pause=turn.gate.pause or break_after(turn.state.counted.ledger, ledger, query.market),
+        pause=turn.gate.pause or _break(turn, chosen, ledger),
         shortfall=shortfall_of(request.size, query.size, len(items), chosen.removed, chosen.selection.blocked),
         degraded=degraded,
         experiments=dict(turn.assignment.variants),
@@ -277,6 +277,11 @@ def _answered(
         decision=records.pack(_decision(request, turn, ranked, chosen, degraded)),
     )
     return response, DecisionRecord(answer=stored, deliveries=(*turn.opens, *chosen.deliveries))
+
+
+def _break(turn: Turn, chosen: _Chosen, after: Ledger) -> Pause | None:
+    is_capped = any(why.startswith(("cap:", "gap:")) for why in chosen.selection.blocked)
+    return break_after(turn.state.counted.ledger, after, turn.query.market, is_capped=is_capped)
 
 
 def _decision(
@@ -372,10 +377,14 @@ def _safe(engine: Engine, request: FeedRequest, at: Millis) -> FeedResponse:
         if is_calm and not items.is_hidden[item_no] and items.min_age[item_no] <= 12 and language in (None, *spoken):
             topics = topic_names(int(items.topics[item_no]))
             page.append(safe_item(item_id, items.creator_ids[item_no], len(page) + 1, topics, language, spoken))
-    return safe_response(
+    response = safe_response(
         request, page, at=at, model_version=engine.known.model.version, policy_version=market.version,
         band=_trained_band(engine, request),
     )  # fmt: skip
+    names = ("crisis",) if is_attempt(request, items, engine.known.lexicon) else ()
+    return msgspec.structs.replace(
+        response, cards=cards_for(names, [], market, engine.known.book.zone, request.surface, at)
+    )
 
 
 def _trained_band(engine: Engine, request: FeedRequest) -> str:

@@ -21,7 +21,7 @@ from recsys.clock import DAY, Millis, to_text
 from recsys.columns import FAMILIES, TOPICS
 from recsys.feed import FeedRequest
 from recsys.ledger import server_time
-from recsys.lexicon import mentions
+from recsys.lexicon import Lexicon, mentions
 from recsys.policy.limits import Limits
 from recsys.policy.market import LoopRules, Market, tier_number
 from recsys.signals import WATCHES, Frame, awake, signals, topics_shown, watched
@@ -51,10 +51,10 @@ def observe(state: UserState, entry: Logged, items: Items, frame: Frame) -> User
         loop = _refused(loop, event, tier, _risk_names(items, item_no, tier, frame.market), frame.rules, at)
     if event.kind == "support_requested":
         loop = _asked_for(loop, "support")
-    is_attempt = _is_attempt(event, items, frame)
-    if is_attempt:
+    is_looking = _is_looking(event, items, frame)
+    if is_looking:
         loop = _asked_for(loop, "crisis")
-    if is_attempt or (event.kind == "share" and item_no is not None and items.tier[item_no] >= 3):
+    if is_looking or (event.kind == "share" and item_no is not None and items.tier[item_no] >= 3):
         loop = _raised_once(loop, event.event_id, "f", at)
     if event.kind == "too_much" or _is_distressed(event, tier, frame.rules):
         loop = _raised_once(loop, event.event_id, "g", at)
@@ -65,7 +65,7 @@ def _tier(items: Items, item_no: int, frame: Frame) -> int:
     return int((items.minor_tier if frame.is_minor else items.tier)[item_no])
 
 
-def _is_attempt(event: Event, items: Items, frame: Frame) -> bool:
+def _is_looking(event: Event, items: Items, frame: Frame) -> bool:
     """A search for an R3 or R4 term, or a follow of somebody who makes R3 or R4 items."""
     if event.kind == "search":
         return mentions(frame.lexicon, event.query)
@@ -126,13 +126,18 @@ def attempt(state: UserState, request: FeedRequest, items: Items, frame: Frame, 
 
     The level rises at once and a card is due; the query itself is kept nowhere.
     """
-    anchor = items.index.get(request.anchor_item_id or "")
-    is_search = request.surface == "search" and mentions(frame.lexicon, request.query)
-    is_related = request.surface == "related" and anchor is not None and items.tier[anchor] >= 3
-    if not (is_search or is_related):
+    if not is_attempt(request, items, frame.lexicon):
         return state
     loop = _asked_for(state.counted.loop, "crisis")
     return _with_loop(state, _raised_once(loop, f"request:{request.request_id}", "f", at))
+
+
+def is_attempt(request: FeedRequest, items: Items, lexicon: Lexicon) -> bool:
+    """Whether a request looks for R3 or R4; it takes no state, so that a card comes without a ledger too."""
+    if request.surface == "search":
+        return mentions(lexicon, request.query)
+    anchor = items.index.get(request.anchor_item_id or "") if request.surface == "related" else None
+    return anchor is not None and bool(items.tier[anchor] >= 3)
 
 
 def calm(state: UserState, event_id: str, at: Millis) -> UserState:

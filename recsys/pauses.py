@@ -6,7 +6,7 @@ Screen time: pauses, night and budgets. Pure; a pause is a card on a page, and w
 | guardian | the guardian's minutes of 24 hours are used | empty | when enough of them are a day old |
 | budget   | the person's or the age band's minutes are used | empty until an active choice | likewise |
 | night    | night, where the age band asks for a choice | empty until an active choice | in the morning |
-| break    | every 20 deliveries of a session | of minors ends there | at once |
+| break    | every 20 deliveries of a session, or caps made the page short | of minors ends there | at once |
 
 `continue` holds for the session; `stop` gives empty pages until the pause's end, or for a break until the session is
 over. A choice counts only for a pause that holds now, so that no client can answer ahead.
@@ -84,9 +84,11 @@ def answered(state: UserState, choice: PauseChoice | None, moment: Moment) -> Us
     """The state with an answer to a pause that holds now; any other answer, and one to a guardian, changes nothing."""
     ledger = state.counted.ledger
     stopped = _stopped(ledger, moment.at)
-    open_to_choice = [*_reasons(state, moment), *_last_break(ledger, moment), *([stopped] if stopped else [])]
-    found = [reason for reason in open_to_choice if choice is not None and reason.pause_id == choice.pause_id]
-    if choice is None or not found or found[0].kind == "guardian":
+    if choice is None:
+        return state
+    open_to_choice = [*_reasons(state, moment), *_past_break(ledger, choice), *([stopped] if stopped else [])]
+    found = [reason for reason in open_to_choice if reason.pause_id == choice.pause_id]
+    if not found or found[0].kind == "guardian":
         return state
     answers = [pair for pair in ledger.pause_answered if pair[0] != choice.pause_id]
     answers += [(choice.pause_id, choice.choice)] if found[0].kind != "break" else []
@@ -122,10 +124,11 @@ def _stopped(ledger: Ledger, at: Millis) -> _Reason | None:
     return _Reason(next(kind for kind in kinds if pause_id.startswith(kind)), pause_id, until)
 
 
-def _last_break(ledger: Ledger, moment: Moment) -> Sequence[_Reason]:
-    """The last soft stop of the session, which can be answered until the next one."""
-    n = ledger.session_n - ledger.session_n % moment.market.session.break_every
-    return [_Reason("break", _break_id(ledger, n), None)] if n else []
+def _past_break(ledger: Ledger, choice: PauseChoice) -> Sequence[_Reason]:
+    """The soft stop of this session that a choice answers, if the session has come so far."""
+    n = choice.pause_id.rpartition("-")[2]
+    is_past = n.isdecimal() and int(n) <= ledger.session_n and choice.pause_id == _break_id(ledger, int(n))
+    return [_Reason("break", choice.pause_id, None)] if is_past else []
 
 
 def _break_id(ledger: Ledger, n: int) -> str:
@@ -138,13 +141,17 @@ def _until_break(ledger: Ledger, moment: Moment) -> int:
     return every - ledger.session_n % every if moment.market.ages[moment.band].is_minor else MAX_SIZE
 
 
-def break_after(before: Ledger, after: Ledger, market: Market) -> Pause | None:
-    """The soft stop that a page reached, from the ledgers before and after its delivery."""
+def break_after(before: Ledger, after: Ledger, market: Market, *, is_capped: bool) -> Pause | None:
+    """
+    The soft stop that a page reached, from the ledgers before and after its delivery.
+
+    A page that a cap or a gap made short ends in one as well: waiting is what makes room.
+    """
     every = market.session.break_every
-    if after.session_n // every == before.session_n // every:
-        return None
     n = after.session_n - after.session_n % every
-    return _pause(_Reason("break", _break_id(after, n), None), market)
+    if after.session_n // every > before.session_n // every:
+        return _pause(_Reason("break", _break_id(after, n), None), market)
+    return _pause(_Reason("break", _break_id(after, after.session_n), None), market) if is_capped else None
 
 
 def _pause(reason: _Reason, market: Market) -> Pause:

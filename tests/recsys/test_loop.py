@@ -14,7 +14,7 @@ from recsys.clock import DAY, HOUR, MINUTE, SECOND, from_text
 from recsys.columns import FAMILIES
 from recsys.feed import FeedRequest
 from recsys.fold import fold, remember
-from recsys.ledger import touch
+from recsys.ledger import server_time, touch
 from recsys.lexicon import lexicon_of
 from recsys.loop import (
     attempt,
@@ -99,9 +99,8 @@ class Someone:
         return self.state.counted.loop
 
     def page(self, *tiers: int, refusals: int = 0, wait: int = 0, topics: int = 0) -> "Someone":
-        self.at += wait
-        rules = self.frame.market.session
-        counted = self.state.counted
+        rules, counted = self.frame.market.session, self.state.counted
+        self.at = server_time(counted.ledger, self.at + wait)
         counted = msgspec.structs.replace(counted, ledger=touch(counted.ledger, self.at, rules))
         self.state = evaluate(msgspec.structs.replace(self.state, counted=counted), self.frame, self.at)
         n = self.state.counted.ledger.n_delivered
@@ -349,6 +348,36 @@ def test_one_session_raises_once_and_only_for_something_new(someone):
     assert someone.loop.level == 2  # c is new since the last raise: it was false in between
 
 
+def test_a_second_pair_of_signals_waits_for_the_next_session(someone):
+    """a and d raise; e, new in the same session, raises in the next one only."""
+    narrow = Loop(nights=nights(20, 20, 20), entropy=3.0, entropy_day=TODAY)
+    someone.state = UserState(counted=LedgerPart(ledger=last(10, 20), loop=narrow))
+    assert someone.page(*[1] * 50, topics=1).loop.level == 1
+    assert someone.page(wait=MINUTE).loop.level == 1
+    assert signals(someone.state.counted, someone.frame, someone.at) == ("a", "d", "e")
+    assert someone.page(wait=HOUR).loop.level == 2
+
+
+def test_days_with_two_true_signals_are_not_clean_though_they_raise_nothing(someone):
+    """a and d hold from the raise on; a week later they still do, so the level stays, and so for 7 more days."""
+    someone.state = UserState(counted=LedgerPart(ledger=last(10, 20), loop=Loop(nights=nights(20, 20, 20))))
+    someone.page(1)
+    someone.page(1, wait=4 * DAY)
+    assert signals(someone.state.counted, someone.frame, someone.at) == ("a", "d")
+    assert someone.page(wait=7 * DAY - 1).loop.level == 1  # 11 days after the raise
+    assert someone.page(wait=1).loop.level == 0
+
+
+def test_refusals_near_each_other_keep_the_days_from_being_clean(someone):
+    """The third one raises; a fourth, counted towards no raise of its own yet, renews the clean time."""
+    for _ in range(3):
+        someone.tell("not_interested", 1)
+    someone.at += 6 * DAY
+    assert someone.tell("not_interested", 1).loop.level == 1
+    assert someone.page(wait=7 * DAY - 1).loop.level == 1
+    assert someone.page(wait=1).loop.level == 0
+
+
 def test_a_signal_that_stays_true_raises_nothing_again(someone):
     counted = LedgerPart(ledger=last(10, 20), loop=Loop(nights=nights(20, 20, 20)))
     someone.state = UserState(counted=counted)
@@ -519,7 +548,7 @@ class Days(RuleBasedStateMachine):
     def check(self, *, is_page: bool) -> None:
         """Compares with a bookkeeping of its own: when a raise condition held last, and what a session raised."""
         loop = self.person.loop
-        now = max(self.person.at, self.person.state.counted.ledger.active_at)  # ledger.server_time
+        now = server_time(self.person.state.counted.ledger, self.person.at)
         if loop.level < self.level:
             assert is_page
             clean = now - self.unclean_at
@@ -540,9 +569,7 @@ class Days(RuleBasedStateMachine):
     )
     def page(self, wait: int, tiers: list[int], refusals: int, topics: int) -> None:
         before = self.person.loop
-        self.person.at += wait
-        self.person.at = max(self.person.at, self.person.state.counted.ledger.active_at)  # ledger.server_time
-        self.person.page()
+        self.person.page(wait=wait)
         self.evaluated = self.person.state.counted
         raised = self.person.loop.raised_at != before.raised_at
         if raised:

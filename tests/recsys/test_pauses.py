@@ -76,11 +76,20 @@ def test_a_page_of_a_minor_ends_at_the_soft_stop(moment, band, session_n, most):
 def test_every_20_deliveries_there_is_a_break(market, before, after, at):
     start = DAYTIME - HOUR
     ledgers = [Ledger(session_started_at=start, session_n=n) for n in (before, after)]
-    pause = break_after(*ledgers, market)
+    pause = break_after(*ledgers, market, is_capped=False)
     assert (pause and pause.pause_id) == (f"break-{start}-{at}" if at else None)
     if pause:
         assert (pause.kind, pause.until, pause.needs_choice) == ("break", None, False)
         assert set(pause.text) >= {"ary", "ar", "fr", "en"}
+
+
+def test_a_page_that_caps_made_short_ends_in_a_break(moment, market):
+    state = used(10, session_n=13)
+    ledger = state.counted.ledger
+    pause = break_after(ledger, ledger, market, is_capped=True)
+    assert (pause.kind, pause.pause_id) == ("break", f"break-{DAYTIME - 10 * MINUTE}-13")
+    choice = PauseChoice(pause_id=pause.pause_id, choice="stop")
+    assert kind(state, moment("18+", state), choice) == "break"
 
 
 def test_a_stop_at_a_break_holds_until_the_session_is_over(moment):
