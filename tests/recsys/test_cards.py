@@ -10,8 +10,8 @@ import pytest
 from recsys import cards
 from recsys.cards import cards_for, due, follow_up, helplines, note_cards
 from recsys.catalogue import topic_bits
-from recsys.clock import DAY, HOUR, MINUTE, from_text
-from recsys.errors import ConfigError
+from recsys.clock import DAY, HOUR, MINUTE, from_text, to_text
+from recsys.errors import ConfigError, StoreError
 from recsys.lexicon import NO_TERMS, lexicon_of, load_lexicon, mentions
 from recsys.policy.market import Helpline
 from recsys.state import Controls, Delivery, Guardian, Ledger, LedgerPart, Loop, ProfilePart, UserState
@@ -205,3 +205,33 @@ def test_a_word_spelled_out_is_one_word():
 def test_a_missing_lexicon_is_said_in_a_sentence(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         load_lexicon(tmp_path / "absent.txt")
+
+
+# Through the engine
+
+
+class Down:
+    """A user store that does not answer."""
+
+    def __getattr__(self, name: str) -> object:
+        raise StoreError(f"{name}: the store does not answer")
+
+
+def test_a_search_for_harm_gets_the_card_with_and_without_a_ledger(make_service):
+    service = make_service().is_adult("u")
+    service = service.broken(known=replace(service.engine.known, lexicon=lexicon_of(["zzforbidden"])))
+    search = {"user_id": "u", "surface": "search", "query": "the zzforbidden thing"}
+    page = service.ask(**search)
+    assert (page.cards[0].card_id, page.cards[0].after_position, page.safety.loop_level) == ("crisis", 0, 1)
+    assert all(item.tier not in ("R3", "R4") for item in page.items)
+    assert not any("forbidden" in str(value) for value in service.store.users.read("u").state.counted.loop.reasons)
+    safe = service.broken(users=Down()).ask(**search)
+    assert (safe.degraded, [card.card_id for card in safe.cards]) == (["ledger"], ["crisis"])
+    assert service.broken(users=Down()).ask(user_id="u").cards == []
+
+
+def test_support_is_given_on_the_next_page_once(make_service):
+    service = make_service().is_adult("u")
+    service.tell({"kind": "support_requested", "at": to_text(AT)}, user_id="u", at=AT)
+    given = [[c.card_id for c in service.ask(user_id="u", at=AT).cards if c.after_position == 0] for _ in range(2)]
+    assert given == [["support"], []]
