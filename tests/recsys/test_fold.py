@@ -1,0 +1,162 @@
+"""Events into a state: once each, undo takes back a taste and never a tightening, risk is never learned."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recsys.clock import DAY, HOUR, MINUTE
+from recsys.fold import fold, history_of
+from recsys.lexicon import NO_TERMS
+from recsys.policy.layers import Book
+from recsys.signals import frame_of
+from recsys.state import MAX_TASTE, Taste, UserState
+from recsys.stores import Logged
+from recsys.types import Event, History
+
+
+@pytest.fixture(scope="module")
+def items(make_service):
+    return make_service().engine.known.view.items
+
+
+@pytest.fixture(scope="module")
+def frame(morocco):
+    return frame_of(Book(morocco), "18+", None, NO_TERMS)
+
+
+@pytest.fixture(scope="module")
+def of_tier(items):
+    """Item ids by the tier that counts for adults, without stories of hope, which have a counter of their own."""
+    return lambda tier: [
+        items.item_ids[n] for n in range(1, len(items)) if items.tier[n] == tier and not items.topics[n] & 8
+    ]
+
+
+def logged(start, *events):
+    return [
+        Logged(n + 1, start + n, Event(event_id=fields.pop("event_id", f"e{n}"), user_id="u", at=start + n, **fields))
+        for n, fields in enumerate(dict(event) for event in events)
+    ]
+
+
+def test_every_event_counts_once_and_the_last_is_remembered(items, frame, of_tier, evening):
+    log = logged(evening, {"kind": "like", "item_id": of_tier(0)[0]}, {"kind": "save", "item_id": of_tier(0)[1]})
+    state = fold(UserState(), log, items=items, frame=frame).state
+    assert state.taste.weights == (1.5, 2.0) and state.taste.log_seq == 2
+    assert fold(state, [], items=items, frame=frame).state == state
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_folding_in_one_go_or_in_pieces_is_the_same(items, frame, of_tier, evening, data):
+    ids = [of_tier(tier)[n] for tier in (0, 1, 2) for n in range(4)]
+    kinds = ["view", "like", "complete", "not_interested", "too_much", "save", "impression"]
+    events = data.draw(
+        st.lists(
+            st.builds(lambda k, i: {"kind": k, "item_id": i}, st.sampled_from(kinds), st.sampled_from(ids)), max_size=12
+        )
+    )
+    log = logged(evening, *events)
+    cut = data.draw(st.integers(0, len(log)))
+    whole = fold(UserState(), log, items=items, frame=frame)
+    first = fold(UserState(), log[:cut], items=items, frame=frame)
+    second = fold(first.state, log[cut:], items=items, frame=frame)
+    assert second.state == whole.state
+    assert (*first.opens, *second.opens) == whole.opens
+
+
+def test_an_undo_takes_back_a_taste_a_follow_and_a_mute(items, frame, of_tier, evening):
+    log = logged(
+        evening, {"kind": "like", "item_id": of_tier(0)[0]}, {"kind": "follow", "creator_id": "c1"},
+        {"kind": "hide_creator", "creator_id": "c2"},
+        *({"kind": "undo", "value": f"e{n}", "event_id": f"u{n}"} for n in range(3)),
+    )  # fmt: skip
+    taste = fold(UserState(), log, items=items, frame=frame).state.taste
+    assert (taste.items, taste.followed, taste.hidden) == ((), (), ())
+
+
+@pytest.mark.parametrize("kind", ["view", "too_much", "not_interested", "report", "share"])
+def test_an_undo_never_takes_back_a_tightening(items, frame, of_tier, evening, kind):
+    before = logged(evening, {"kind": kind, "item_id": of_tier(2)[0]})
+    after = [*before, Logged(2, evening + 1, Event(event_id="u", user_id="u", kind="undo", at=evening, value="e0"))]
+    tight, undone = (fold(UserState(), log, items=items, frame=frame).state.counted for log in (before, after))
+    assert undone.ledger.capped == tight.ledger.capped and undone.ledger.last == tight.ledger.last
+    assert undone.loop == tight.loop
+
+
+def test_an_open_elsewhere_counts_once_and_only_what_is_capped(items, frame, of_tier, evening):
+    r2, r1, r0 = of_tier(2)[0], of_tier(1)[0], of_tier(0)[0]
+    log = logged(evening, *({"kind": kind, "item_id": i} for i in (r2, r1, r0) for kind in ("view", "complete")))
+    folded = fold(UserState(), log, items=items, frame=frame)
+    assert [items.item_ids[d.item_no] for d in folded.opens] == [r2, r1]
+    assert {name: len(times) for name, times in folded.state.counted.ledger.capped.items() if ":" not in name} == {
+        "R1": 1, "R2": 1,
+    }  # fmt: skip
+    assert folded.state.counted.ledger.session_n == 0  # no delivery of ours
+
+
+def test_what_was_delivered_here_is_no_open_elsewhere(service, of_tier, evening):
+    service.is_adult("casa-adult")
+    page = service.ask(candidate_ids=tuple(of_tier(2)))
+    service.tell({"kind": "view", "item_id": page.items[0].item_id}, at=evening + MINUTE)
+    service.ask(at=evening + 2 * MINUTE, size=1)
+    assert len(service.store.users.read("casa-adult").state.counted.ledger.capped["R2"]) == 1
+
+
+def test_events_only_prolong_a_session(items, frame, of_tier, evening):
+    log = logged(evening, {"kind": "view", "item_id": of_tier(0)[0]})
+    assert fold(UserState(), log, items=items, frame=frame).state.counted.ledger.session_started_at == 0
+
+
+def test_a_taste_keeps_the_newest_200(items, frame, of_tier, evening):
+    log = logged(evening, *({"kind": "like", "item_id": of_tier(0)[n % 50]} for n in range(MAX_TASTE + 30)))
+    taste = fold(UserState(), log, items=items, frame=frame).state.taste
+    assert len(taste.items) == len(taste.weights) == len(taste.at) == len(taste.event_ids) == MAX_TASTE
+    assert taste.event_ids[-1] == f"e{MAX_TASTE + 29}"
+
+
+def test_an_event_of_an_unknown_item_teaches_nothing(items, frame, evening):
+    state = fold(UserState(), logged(evening, {"kind": "like", "item_id": "never"}), items=items, frame=frame).state
+    assert state.taste.items == () and state.taste.log_seq == 1
+
+
+def test_an_event_from_the_future_is_dated_when_it_came(items, frame, of_tier, evening):
+    event = Event(event_id="e", user_id="u", kind="like", at=evening + HOUR, item_id=of_tier(0)[0])
+    assert fold(UserState(), [Logged(1, evening, event)], items=items, frame=frame).state.taste.at == (evening,)
+
+
+@settings(max_examples=40, deadline=None)
+@given(n_calm=st.integers(0, 5), n_risky=st.integers(0, 8))
+def test_a_history_has_no_positive_from_r2_and_is_the_same_without_them(items, of_tier, evening, n_calm, n_risky):
+    numbers = [items.index[i] for i in (*of_tier(0)[:n_calm], *of_tier(2)[:n_risky], *of_tier(3)[:n_risky])]
+    trained = History(
+        items.row[numbers], np.ones(len(numbers), np.float32), np.arange(len(numbers), dtype=np.int64) + evening
+    )
+    taste = Taste(
+        items=tuple(numbers), weights=(1.0,) * len(numbers), at=tuple(evening + DAY + n for n in range(len(numbers))),
+        event_ids=tuple(map(str, numbers)),
+    )  # fmt: skip
+    with_risk = history_of(taste, trained, items, len(items) - 1)
+    keep = [n for n, number in enumerate(numbers) if items.tier[number] < 2]
+    calm = Taste(
+        **{name: tuple(getattr(taste, name)[n] for n in keep) for name in ("items", "weights", "at", "event_ids")}
+    )
+    trained = History(trained.items[keep], trained.weights[keep], trained.at[keep])
+    without = history_of(calm, trained, items, len(items) - 1)
+    assert with_risk.items.tolist() == without.items.tolist() and with_risk.weights.tolist() == without.weights.tolist()
+
+
+def test_the_first_item_of_an_artifact_can_be_learned_from(items, evening):
+    """Number 0 is no item; it once lent its risk to the artifact's row 0."""
+    number = int(np.flatnonzero(items.row == 0)[0])
+    taste = Taste(items=(number,), weights=(1.0,), at=(evening,), event_ids=("e",))
+    expected = [] if items.tier[number] >= 2 or items.minor_tier[number] >= 2 else [0]
+    assert history_of(taste, None, items, len(items) - 1).items.tolist() == expected
+
+
+def test_a_reset_forgets_what_training_knew(items, of_tier, evening):
+    row = items.row[items.index[of_tier(0)[0]]]
+    trained = History(np.array([row]), np.array([1.0], np.float32), np.array([evening]))
+    assert len(history_of(Taste(reset_at=evening), trained, items, len(items) - 1)) == 0
+    assert len(history_of(Taste(reset_at=evening - 1), trained, items, len(items) - 1)) == 1

@@ -1,0 +1,53 @@
+"""The parts of a score by hand, and what an unknown part does."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from recsys import score
+from recsys.clock import DAY
+from recsys.engine import turn_now
+from recsys.feed import FeedRequest
+
+
+@pytest.fixture(scope="module")
+def query(make_service, evening):
+    service = make_service().is_adult("casa-adult")
+    return turn_now(service.engine, FeedRequest(user_id="casa-adult"), evening).query
+
+
+def test_fresh_halves_every_7_days_and_the_future_is_now(query):
+    published = np.full(len(query.items), query.at, np.int64)
+    published[1], published[2], published[3] = query.at - 7 * DAY, query.at - 14 * DAY, query.at + DAY
+    items = replace(query.items, published_at=published)
+    found = score.fresh(replace(query, items=items), query.whole)
+    assert found[[1, 2, 3, 4]].tolist() == pytest.approx([0.5, 0.25, 1.0, 1.0])
+
+
+def test_a_space_scores_in_standard_deviations_over_the_catalogue(query):
+    for name in ("cf", "text"):
+        scores = score.of_space(name)(query, query.whole)
+        known = scores[np.isfinite(scores)]
+        assert len(known) and known.mean() == pytest.approx(0, abs=0.02) and known.std() == pytest.approx(1, abs=0.02)
+
+
+def test_whom_a_space_does_not_know_it_scores_zero_everywhere(query):
+    nobody = replace(query, history=type(query.history).empty())
+    assert not score.of_space("cf")(nobody, query.whole).any()
+
+
+def test_an_unknown_part_counts_as_the_mean(query):
+    rows = query.whole.take(np.array([1, 2, 3]))
+    parts = {f"p_{name}": np.array([1, np.nan, 0], np.float32) for name in score.SCORERS}
+    asked = replace(query, weights={"cf": 2.0, "local": 0.5})
+    assert score.value(asked, rows.with_columns(parts)).tolist() == [2.5, 0.0, 0.0]
+
+
+def test_supportive_followed_and_local_are_what_the_columns_say(query):
+    creators = frozenset({int(query.items.creator_no[4])})
+    asked = replace(query, followed=creators)
+    assert (score.supportive(query, query.whole) == query.whole["is_supportive"]).all()
+    assert (score.followed(asked, query.whole) == (query.items.creator_no == query.items.creator_no[4])).all()
+    near = score.local(query, query.whole)
+    assert ((near >= 0) & (near <= 1)).all() and not near[np.isnan(query.nearness.score)].any()

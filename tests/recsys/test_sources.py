@@ -1,0 +1,104 @@
+"""Where candidates come from, by hand on the tiny world."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from recsys.engine import turn_now
+from recsys.feed import FeedRequest
+from recsys.sources import MANY, SOME, explore, followed, fresh, listed, matching, related, resources, space, trending
+
+
+@pytest.fixture(scope="module")
+def turn(make_service, evening):
+    service = make_service().is_adult("casa-adult")
+
+    def ask(**fields):
+        request = FeedRequest(user_id="casa-adult", **{"request_id": "r", **fields})
+        return turn_now(service.engine, request, evening).query
+
+    return ask
+
+
+def test_fresh_is_the_newest_first(turn):
+    query = turn()
+    times = query.items.published_at[fresh(query)]
+    assert len(times) == SOME and (np.diff(times) <= 0).all()
+    assert times[-1] >= np.sort(query.items.published_at[query.is_eligible])[-SOME]
+
+
+def test_trending_is_the_most_popular_of_the_market_first(turn):
+    query = turn()
+    scores = query.model.popular("MA", query.items.row)
+    assert (np.diff(scores[trending(query)]) <= 0).all()
+    assert scores[trending(query)].min() >= np.sort(scores[query.is_eligible])[-SOME]
+
+
+def test_the_nearest_are_those_of_a_plain_product_among_what_is_eligible(turn):
+    query = turn()
+    for name in ("cf", "text"):
+        vectors = np.asarray(query.model.spaces[name].space.item_vectors)
+        scores = np.where(query.allowed_rows(), vectors @ query.vector(name), -np.inf)
+        expected = np.sort(scores)[::-1][: min(MANY, int(query.allowed_rows().sum()))]
+        found = scores[query.items.row[space(name)(query)]]
+        assert np.allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_space_that_the_model_lacks_or_a_person_without_history_finds_nothing(turn):
+    assert len(space("none")(turn())) == 0
+    assert len(space("cf")(turn(mode="non_personalised"))) == 0
+
+
+def test_followed_is_of_followed_creators_only(turn):
+    query = turn()
+    creators = frozenset(query.items.creator_no[np.flatnonzero(query.is_eligible)[:2]].tolist())
+    found = followed(replace(query, followed=creators))
+    assert len(found) and set(query.items.creator_no[found].tolist()) <= creators
+    assert len(followed(replace(query, followed=frozenset()))) == 0
+
+
+def test_resources_are_supportive_near_ones_first(turn):
+    query = turn()
+    found = resources(query)
+    assert query.whole["is_supportive"][found].all()
+    is_local = query.nearness.is_local[found]
+    assert not is_local[int(is_local.sum()) :].any()
+
+
+def test_exploring_draws_uniformly_and_by_the_seed_alone(turn):
+    query = turn()
+    assert explore(query).tolist() == explore(turn()).tolist()
+    assert explore(query).tolist() != explore(replace(query, seed=query.seed + 1)).tolist()
+    pool = np.flatnonzero(query.is_eligible & query.whole["is_explorable"])
+    n_drawn = np.zeros(len(query.items))
+    for seed in range(600):
+        n_drawn[explore(replace(query, seed=seed))] += 1
+    share = n_drawn[pool] / 600
+    expected = min(1.0, query.market.exploration.pool / len(pool))
+    assert n_drawn.sum() == n_drawn[pool].sum() and np.abs(share - expected).max() < 0.1
+
+
+def test_a_search_finds_all_words_before_some(turn):
+    query = turn()
+    number = int(np.flatnonzero(query.is_eligible)[0])
+    words = query.items.texts[number].split()[:3]
+    asked = replace(query, text=" ".join(words).upper())
+    found = matching(asked)
+    hits = [sum(word in query.items.texts[n] for word in set(words)) for n in found]
+    assert number in found and hits == sorted(hits, reverse=True) and min(hits) >= 1
+    assert len(matching(replace(query, text=None))) == len(matching(replace(query, text="  "))) == 0
+
+
+def test_related_is_near_the_anchor_and_nothing_for_one_that_no_model_knows(turn):
+    query = turn()
+    number = int(np.flatnonzero(query.items.row >= 0)[0])
+    assert len(related(replace(query, anchor=number))) > 0
+    assert len(related(replace(query, anchor=None))) == 0
+    assert len(related(replace(query, anchor=0))) == 0
+
+
+def test_the_callers_list_is_taken_as_far_as_it_is_eligible(turn, tiny):
+    query = turn(candidate_ids=(*tiny.items["item_id"][:30], "never"))
+    assert set(listed(query).tolist()) == {n for n in query.only.tolist() if query.is_eligible[n]}
+    assert len(listed(turn())) == 0
