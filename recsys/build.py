@@ -9,6 +9,7 @@ from recsys.catalogue import creators_of
 from recsys.clock import Millis
 from recsys.engine import Engine
 from recsys.experiments.compiled import Experiments
+from recsys.lexicon import NO_TERMS, Lexicon
 from recsys.model import build_model
 from recsys.policy.layers import Book
 from recsys.policy.market import Market
@@ -29,16 +30,17 @@ def build_engine(
     new_id: Callable[[], str],
     at: Millis,
     alert: Callable[[str], None] = lambda sentence: None,
+    lexicon: Lexicon = NO_TERMS,
 ) -> Engine:
     """
     An engine over an artifact, a policy and stores. The artifact's items are put into the live catalogue first; rows
-    that were edited over the wire stay as they are.
+    that were edited over the wire stay as they are. `lexicon` holds the private terms that a search for harm uses.
     """
     catalogue.put(item_changes(artifact), at)
     model = build_model(artifact)
     view = View(catalogue=catalogue, market=market, creators=creators_of(artifact.creators.to_dicts()), rows=model.rows)
     view.at_least(catalogue.since(2**62).revision)
-    known = Known(book=Book(market), model=model, experiments=experiments, view=view)
+    known = Known(book=Book(market), model=model, experiments=experiments, view=view, lexicon=lexicon)
     return Engine(known=known, users=users, log=log, key=key, new_id=new_id, timer=perf_counter, alert=alert)
 
 

@@ -23,6 +23,7 @@ from recsys.errors import ArtifactError, ConfigError, StoreError
 from recsys.experiments.compiled import Experiments
 from recsys.experiments.load import load_experiments
 from recsys.feed import FeedRequest
+from recsys.lexicon import NO_TERMS, load_lexicon
 from recsys.policy.market import load_market
 from recsys.progress import Progress, quiet
 from serving.app import create_app
@@ -100,6 +101,7 @@ def opened(settings: Settings, *, clock: Clock = now, on_progress: Progress = qu
             engine = build_engine(
                 artifact, market, experiments, users=store.users, log=store.events, catalogue=store.catalogue,
                 key=key, new_id=lambda: uuid.uuid4().hex, at=clock(), alert=log.error,
+                lexicon=NO_TERMS if settings.lexicon is None else load_lexicon(settings.lexicon),
             )  # fmt: skip
             on_progress("warm up", 0, None)
             warm_up(engine, artifact, clock())

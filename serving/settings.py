@@ -32,7 +32,8 @@ class Settings:
     What `serve` needs. `keys` are SHA-256 digests (hex) of the service keys; with none, only local calls are accepted.
 
     `state` None = `state.db` beside the artifact; `experiments` None = none. `signing_key` None = the one in the key
-    file beside the state, made at the first start. `max_in_flight` requests are worked on or waiting at once; more are
+    file beside the state, made at the first start. `lexicon` is the market's private list of terms that a search for
+    harm uses (None = no search is recognised as one). `max_in_flight` requests are worked on or waiting at once; more are
     answered 503. Port 0 = any free port.
     """
 
@@ -46,6 +47,7 @@ class Settings:
     signing_key: bytes | None = field(default=None, repr=False)
     allow_assumed: bool = False
     max_in_flight: int = 64
+    lexicon: Path | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         problems = _problems(self)
@@ -194,5 +196,6 @@ _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "SANAD_SIGNING_KEY": ("signing_key", str.encode),
     "SANAD_ALLOW_ASSUMED": ("allow_assumed", _yes),
     "SANAD_MAX_IN_FLIGHT": ("max_in_flight", _whole),
+    "SANAD_LEXICON": ("lexicon", Path),
 }
 _ELSEWHERE: Final = ("SANAD_CACHE", "SANAD_DEBUG")  # read by training, and by the command line
