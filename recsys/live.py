@@ -103,7 +103,8 @@ def write(known: Known, changes: Iterable[Prepared]) -> Touched:
     Apply changes in order to `known`, in place; says which items and clusters are different now.
 
     A write that changes nothing leaves the revision alone. A raise is one after which an item that was there counts
-    higher than before: it was labelled higher, or its cluster was, or it moved to a cluster that is.
+    higher than before: it was labelled higher, or its cluster was, or it moved to a cluster that is. A label of another
+    source, confidence or topics counts as one, because what that means for a viewer is for the policy to say.
     """
     touched, revision, is_raise = Touched(), known.revision + 1, False
     for change in changes:
@@ -151,7 +152,16 @@ def _replace(known: Known, change: Prepared, old: StoredItem | None, revision: i
         packed=change.packed,
     )
     grew = group is not None and group_peak > group.peak_tier
-    return grew or (old is not None and (peak > old.peak_tier or (counted is not None and group_peak > counted)))
+    if old is None:
+        return grew
+    is_relabelled = _label(old.packed) != _label(change.packed)
+    return grew or is_relabelled or peak > old.peak_tier or (counted is not None and group_peak > counted)
+
+
+def _label(packed: bytes) -> tuple[Any, ...]:
+    """What besides the tier decides how an item counts: doubt raises it for minors, grief is R1 at least."""
+    fields = msgspec.msgpack.decode(packed)
+    return tuple(fields.get(name) for name in ("risk_source", "risk_confidence", "topics"))
 
 
 def row(item: StoredItem, cluster_no: int) -> ItemRow:

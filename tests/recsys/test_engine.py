@@ -369,6 +369,21 @@ def test_a_raised_label_recounts_past_exposures_and_lowering_frees_nothing(servi
     assert after.items == [] and after.safety.remaining["R2"]["rolling_24h"] == 0
 
 
+@pytest.mark.parametrize(
+    ("user_id", "change"),
+    [("casa-adult", {"topics": ["S11"]}), ("agadir-teen", {"risk_source": "model", "risk_confidence": 0.3})],
+)
+def test_a_raise_by_grief_or_by_doubt_recounts_too(service, evening, user_id, change):
+    service.is_adult("casa-adult")
+    page = service.ask(user_id, size=20)
+    calm = next(item for item in page.items if item.tier == "R0" and "S11" not in item.topics)
+    before = service.store.users.read(user_id).state.counted.ledger.capped.get("R1", ())
+    service.edit(calm.item_id, **change)
+    service.ask(user_id, at=evening + MINUTE, size=1, candidate_ids=())
+    after = service.store.users.read(user_id).state.counted.ledger.capped["R1"]
+    assert len(after) == len(before) + 1
+
+
 def test_a_copy_that_is_labelled_higher_recounts_the_copy_that_was_delivered(service, by_tier, evening):
     service.is_adult("casa-adult")
     item = next(item for item in service.ask(size=20).items if item.tier == "R0")
