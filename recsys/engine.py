@@ -133,6 +133,8 @@ def _served(engine: Engine, request: FeedRequest, at: Millis, started: float) ->
             return _repeated(request, _resolved(engine, request, read, items, pipeline, at), read.answer)
         turn = _resolved(engine, request, read, items, pipeline, at)
         if ranked is None or turn.failure:
+            for problem in turn.assignment.problems:
+                engine.alert(f"override left out: {problem}")
             ranked, degraded = _ranked(engine, pipeline, turn)
         else:
             ranked = refilter(pipeline, turn.query, ranked)

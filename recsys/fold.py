@@ -65,8 +65,7 @@ def _open(
     delivery = counted(items, item_no, frame.market, server_time(ledger, at), is_minor=frame.is_minor)
     if is_known or (delivery.tier == 0 and not delivery.is_s4):
         return ledger, []
-    opened = deliver(ledger, [delivery], delivery.at)
-    return msgspec.structs.replace(opened, session_n=ledger.session_n), [delivery]
+    return deliver(ledger, [delivery], delivery.at), [delivery]
 
 
 def _taste(taste: Taste, event: Event, received_at: Millis, items: Items) -> Taste:

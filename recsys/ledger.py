@@ -21,6 +21,7 @@ RUN: Final = 20  # the length of the run that last_20 and the floors speak of
 KEPT: Final = 7 * DAY
 MOST: Final = MAX_CAP
 MAX_SPANS: Final = 32
+MAX_OPENS: Final = 20
 FAMILY_COUNTERS: Final = tuple(f"R2:{family}" for family in FAMILIES)
 
 
@@ -84,10 +85,29 @@ def room(ledger: Ledger, limits: Limits, counter: str, at: Millis) -> int:
 def remaining(ledger: Ledger, limits: Limits, counter: str, at: Millis) -> Mapping[str, int]:
     """What each window of a counter still admits, for people to see."""
     windows, now = windows_of(limits, counter), counts(ledger, counter, at)
-    recent = sum(counter in counters_of(d.tier, d.family, d.is_s4) for d in ledger.last[-(RUN - 1) :])
+    recent = sum(counter in names for place, names in placed(ledger) if place > -RUN)
     used = {"last_20": recent, "session": now.session, "rolling_24h": now.rolling_24h, "rolling_7d": now.rolling_7d}
     caps = {name: getattr(windows, name) for name in used}
     return {name: max(0, cap - used[name]) for name, cap in caps.items() if cap is not None}
+
+
+def placed(ledger: Ledger) -> list[tuple[int, tuple[str, ...]]]:
+    """
+    The place and the counters of everything in `last`, oldest first; -1 is the newest place.
+
+    An open elsewhere shares the place of the delivery before it. With one of its own, reported opens would push what
+    was served out of the last 20, and an event would make room.
+    """
+    places, n_later = [], 0
+    for delivery in reversed(ledger.last):
+        places.append((-n_later - 1, counters_of(delivery.tier, delivery.family, delivery.is_s4)))
+        n_later += not delivery.is_open
+    return places[::-1]
+
+
+def served(ledger: Ledger, n: int) -> Sequence[Delivery]:
+    """The last `n` that were served, oldest first, without opens elsewhere."""
+    return [delivery for delivery in ledger.last if not delivery.is_open][-n:]
 
 
 def server_time(ledger: Ledger, at: Millis) -> Millis:
@@ -165,7 +185,7 @@ def deliver(ledger: Ledger, deliveries: Sequence[Delivery], at: Millis) -> Ledge
     The ledger after a page is committed, and after everything too old has left.
 
     The deliveries carry `server_time(ledger, at)`. Raises StageError when one is older: it would leave its windows, or
-    fall out of the session, before its time.
+    fall out of the session, before its time. An open elsewhere counts in every window, and is no delivery.
     """
     earliest = server_time(ledger, 0)
     if any(d.at < earliest for d in deliveries):
@@ -176,13 +196,22 @@ def deliver(ledger: Ledger, deliveries: Sequence[Delivery], at: Millis) -> Ledge
         for counter in counters_of(d.tier, d.family, d.is_s4):
             if counter != "R1+R2":
                 capped.setdefault(counter, []).append(d.at)
+    n_served = sum(not d.is_open for d in deliveries)
     return msgspec.structs.replace(
         ledger,
-        last=(*ledger.last, *deliveries)[-LAST:],
+        last=_newest((*ledger.last, *deliveries)),
         capped=_young(capped, at),
-        n_delivered=ledger.n_delivered + len(deliveries),
-        session_n=ledger.session_n + len(deliveries),
+        n_delivered=ledger.n_delivered + n_served,
+        session_n=ledger.session_n + n_served,
     )
+
+
+def _newest(last: tuple[Delivery, ...]) -> tuple[Delivery, ...]:
+    """The last 50 that were served, and of the opens since the first of them the newest 20."""
+    places = [n for n, delivery in enumerate(last) if not delivery.is_open]
+    last = last[places[-LAST] :] if len(places) >= LAST else last
+    too_old = [n for n, delivery in enumerate(last) if delivery.is_open][:-MAX_OPENS]
+    return tuple(delivery for n, delivery in enumerate(last) if n not in too_old)
 
 
 def _young(capped: Mapping[str, Sequence[Millis]], at: Millis) -> dict[str, tuple[Millis, ...]]:

@@ -131,4 +131,5 @@ def counted(items: Items, item_no: int, market: Market, at: Millis, *, is_minor:
         family=int(items.family[item_no]) if tier >= 2 else -1,
         is_s4=bool(items.topics[item_no] & topic_bits([market.hope_topic])),
         topics=int(items.topics[item_no]),
+        is_open=True,
     )

@@ -18,13 +18,13 @@ from recsys.engine import Engine
 from recsys.errors import DataError
 from recsys.fold import fold
 from recsys.intake import check_id, update
-from recsys.ledger import FAMILY_COUNTERS, active_minutes, counters_of, counts, server_time, windows_of
+from recsys.ledger import FAMILY_COUNTERS, RUN, active_minutes, counts, placed, server_time, windows_of
 from recsys.policy.layers import effective_band
 from recsys.policy.limits import COUNTERS, WINDOWS, Limits
 from recsys.policy.market import parse_hours
 from recsys.resolve import limits_of, own_limits, profile_of
 from recsys.signals import frame_of
-from recsys.state import Controls, Delivery, Guardian, Ledger, LedgerPart, Taste, UserState, pack
+from recsys.state import Controls, Guardian, Ledger, LedgerPart, Taste, UserState, pack
 from recsys.stores import KEPT
 from recsys.types import Event
 
@@ -136,13 +136,9 @@ def exposure(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
 
 def _against(ledger: Ledger, limits: Limits, counter: str, at: Millis) -> dict[str, Any]:
     windows, now = windows_of(limits, counter), counts(ledger, counter, at)
-    recent = sum(counter in _counters(delivery) for delivery in ledger.last[-20:])
+    recent = sum(counter in names for place, names in placed(ledger) if place >= -RUN)
     used = {"last_20": recent, **{name: getattr(now, name) for name in WINDOWS[1:]}}
     return {name: {"used": used[name], "allowed": getattr(windows, name)} for name in WINDOWS}
-
-
-def _counters(delivery: Delivery) -> tuple[str, ...]:
-    return counters_of(delivery.tier, delivery.family, delivery.is_s4)
 
 
 def export(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def signals(counted: LedgerPart, frame: Frame, at: Millis) -> tuple[str, ...]:
 
 def is_risk_heavy(counted: LedgerPart, frame: Frame, _at: Millis) -> bool:
     """(a) The share of R1 and R2 in the last 50 deliveries, or the refusals of this session."""
-    last, rules = counted.ledger.last, frame.rules
+    last, rules = [d for d in counted.ledger.last if d.tier >= 1 or not d.is_open], frame.rules
     share = sum(d.tier >= 1 for d in last) / max(1, len(last))
     is_same_session = counted.loop.refused_session_at == counted.ledger.session_started_at
     refusals = counted.loop.refusals if is_same_session else 0

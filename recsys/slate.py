@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from recsys.clock import Millis
 from recsys.floors import BOTH, NOTHING_OWED, Floor, FloorMiss, Kind, Supply, completable, of_20
-from recsys.ledger import RUN, counters_of, room, windows_of
+from recsys.ledger import RUN, counters_of, placed, room, served, windows_of
 from recsys.policy.limits import Limits
 from recsys.state import Delivery, Ledger
 from recsys.types import Candidates, Floats, Rows
@@ -193,7 +193,7 @@ def select(
 def _open(
     candidates: Candidates, ledger: Ledger, limits: Limits, supply: Supply, supply_factor: float, at: Millis
 ) -> _Page:
-    before = [counters_of(d.tier, d.family, d.is_s4) for d in ledger.last]
+    before = placed(ledger)
     meters: dict[str, _Meter] = {}
 
     def meter(name: str) -> _Meter:
@@ -202,7 +202,7 @@ def _open(
         return meters[name]
 
     lanes, lane_of = _lanes(candidates, meter)
-    recent = [d.creator_no for d in ledger.last[-(RUN - 1) :]]
+    recent = [d.creator_no for d in served(ledger, RUN - 1)]
     return _Page(
         candidates=candidates,
         meters=meters,
@@ -237,8 +237,10 @@ def _lanes(candidates: Candidates, meter: Callable[[str], _Meter]) -> tuple[list
     return lanes, lane_of.tolist()
 
 
-def _meter(name: str, before: Sequence[tuple[str, ...]], ledger: Ledger, limits: Limits, at: Millis) -> _Meter:
-    """`before` holds the counters of every delivery in `ledger.last`."""
+def _meter(
+    name: str, before: Sequence[tuple[int, tuple[str, ...]]], ledger: Ledger, limits: Limits, at: Millis
+) -> _Meter:
+    """`before` holds place and counters of everything in `ledger.last`."""
     windows = windows_of(limits, name)
     return _Meter(
         name=name,
@@ -246,7 +248,7 @@ def _meter(name: str, before: Sequence[tuple[str, ...]], ledger: Ledger, limits:
         last_20=windows.last_20,
         gap=limits.gaps.get(name, 0),
         is_zero=0 in (windows.last_20, windows.session, windows.rolling_24h, windows.rolling_7d),
-        places=[place for place, names in enumerate(before, start=-len(before)) if name in names],
+        places=[place for place, names in before if name in names],
     )
 
 
@@ -254,7 +256,7 @@ def floors(ledger: Ledger, limits: Limits, supply: Supply, supply_factor: float)
     """
     The supportive and the local floor as counts of 20, lowered to what the catalogue can fill (policy-spec 0, Floors).
     """
-    recent = ledger.last[-(RUN - 1) :]
+    recent = served(ledger, RUN - 1)
     local_floor = min(limits.local_floor, supply_factor * supply.local_share)
     return (
         Floor("supportive", min(of_20(limits.supportive_floor), supply.supportive), [d.is_supportive for d in recent]),

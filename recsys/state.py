@@ -87,6 +87,7 @@ class Delivery(Packed, frozen=True):
     is_supportive: bool = False
     is_local: bool = False
     topics: int = 0  # bit n-1 = topic Sn
+    is_open: bool = False  # opened elsewhere: counted, but it has no place among what was served
 
 
 class Span(Packed, frozen=True):
@@ -138,8 +139,8 @@ class Ledger(Packed, frozen=True):
     """
     The exposure ledger: the only thing the caps look at. Server times only, in commit order.
 
-    `last` holds the last 50 deliveries, newest last. `capped` holds, per counter (R1, R2, S4, R2:<family>), the exact
-    times of 7 days of deliveries, ascending.
+    `last` holds the last 50 deliveries and the newest opens among them, newest last. `capped` holds, per counter (R1,
+    R2, S4, R2:<family>), the exact times of 7 days of both, ascending.
     """
 
     format: int = FORMAT

@@ -11,6 +11,7 @@ delivery does not carry (muted words, creators by name, hidden items) cannot be 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 from recsys.clock import DAY, HOUR, Millis
@@ -54,19 +55,26 @@ def violations(
     `before` is the ledger that the page is added to, its session already begun; `seen` the clusters delivered in the
     last 30 days. Taking an item out moves the others closer together: judge what is left again.
     """
-    run, first = (*before.last, *page), len(before.last)
-    counters = [_counters(delivery) for delivery in run]
+    run, n_before = (*before.last, *page), len(before.last)
+    counters, places = [_counters(delivery) for delivery in run], _places(run)
+    served = [delivery for delivery in run if not delivery.is_open]
+    first = len(served) - len(page)
     found = [
         *_forbidden(page, limits, is_minor),
         *_repeated(page, seen),
-        *_crowded(run, first, limits.creator_last_20),
+        *_crowded(served, first, limits.creator_last_20),
     ]
-    for counter in sorted({name for names in counters[first:] for name in names}):
-        places = [place for place, names in enumerate(counters) if counter in names]
-        times = [run[place].at for place in places if place < first]
-        found += _over_time(before, counter, limits, times, [place - first for place in places if place >= first], at)
-        found += _over_run(counter, limits, places, first)
+    for counter in sorted({name for names in counters[n_before:] for name in names}):
+        entries = [n for n, names in enumerate(counters) if counter in names]
+        times = [run[n].at for n in entries if n < n_before]
+        found += _over_time(before, counter, limits, times, [n - n_before for n in entries if n >= n_before], at)
+        found += _over_run(counter, limits, [places[n] for n in entries], first)
     return tuple(sorted(found, key=lambda violation: (violation.position, violation.rule, violation.window)))
+
+
+def _places(run: Sequence[Delivery]) -> list[int]:
+    """Places in the order served. What was opened elsewhere stands where the last delivery before it does."""
+    return [place - 1 for place in accumulate(not delivery.is_open for delivery in run)]
 
 
 def _counters(delivery: Delivery) -> tuple[str, ...]:
