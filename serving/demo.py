@@ -109,7 +109,7 @@ def prepare(folder: Path, command: Callable[..., Sequence[str]]) -> None:
         with _beside(data) as half:
             _run(command("world", str(half)))
     if not (artifact / "manifest.json").is_file():
-        say(f"Training {artifact}; encoding 3,000 titles takes about a minute the first time")
+        say(f"Training {artifact}; encoding 3,000 titles takes a minute or two the first time")
         _run(command("train", str(data), "--out", str(artifact), "--at", NOW))
 
 
