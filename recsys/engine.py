@@ -130,7 +130,7 @@ def _served(engine: Engine, request: FeedRequest, at: Millis, started: float) ->
         read = engine.users.read(request.user_id, request.request_id)
         items = engine.known.view.at_least(read.revision)
         if read.answer is not None and at - read.answer.at <= REPEAT and not request.dry_run:
-            return _repeated(request, _resolved(engine, request, read, items, pipeline, at), read.answer)
+            return _repeated(engine, request, _resolved(engine, request, read, items, pipeline, at), read.answer)
         turn = _resolved(engine, request, read, items, pipeline, at)
         if ranked is None or turn.failure:
             for problem in turn.assignment.problems:
@@ -274,7 +274,7 @@ def _answered(
         request_id=query.request_id,
         user_id=request.user_id,
         at=turn.at,
-        body_hash=request.body_hash(),
+        body_hash=request.body_hash(engine.key),
         answer=msgspec.json.encode(response),
         decision=records.pack(_decision(request, turn, ranked, chosen, degraded)),
     )
@@ -332,9 +332,9 @@ def _decision(
     )
 
 
-def _repeated(request: FeedRequest, turn: Turn, stored: StoredAnswer) -> Page:
+def _repeated(engine: Engine, request: FeedRequest, turn: Turn, stored: StoredAnswer) -> Page:
     """The stored page, less what is forbidden by now; never more."""
-    if stored.body_hash != request.body_hash():
+    if stored.body_hash != request.body_hash(engine.key):
         raise Conflict(
             f"request_id: found {request.request_id!r}, which was used within 24 h for another request; "
             "expected a new id, or the same request"

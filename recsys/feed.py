@@ -1,6 +1,7 @@
 """The wire contract of a feed, version 1: what is asked and what is answered. Fields as in the interface's page."""
 
 import hashlib
+import hmac
 from typing import Any, Final, Literal
 
 import msgspec
@@ -50,9 +51,9 @@ class FeedRequest(Wire, frozen=True):
     explain: Literal["none", "reasons", "full"] = "reasons"
     dry_run: bool = False
 
-    def body_hash(self) -> str:
-        """A hash over the parsed fields: the same question, however it was written."""
-        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()
+    def body_hash(self, key: bytes) -> str:
+        """A keyed hash over the parsed fields: the same question, however it was written. It tells no search."""
+        return hmac.new(key, msgspec.json.encode(self), hashlib.sha256).hexdigest()
 
 
 class Locality(Wire, frozen=True):

@@ -91,7 +91,7 @@ def _taste(taste: Taste, event: Event, received_at: Millis, items: Items) -> Tas
 
 def _marked(taste: Taste, name: str, creator_id: str, event_id: str) -> Taste:
     marks = tuple(pair for pair in getattr(taste, name) if pair[0] != creator_id)
-    return msgspec.structs.replace(taste, **{name: (*marks, (creator_id, event_id))[-MAX_TASTE:]})
+    return msgspec.structs.replace(taste, **{name: (*marks, (creator_id, event_id))})
 
 
 def _undone(taste: Taste, event_id: str) -> Taste:

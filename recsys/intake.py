@@ -4,6 +4,7 @@ What comes in beside feeds: events, profiles and items. Nothing accepted is ever
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -17,14 +18,16 @@ from recsys.columns import (
     ITEMS,
     MAX_ID_LENGTH,
     MAX_TEXT_LENGTH,
+    PREDICTED,
     Column,
     subject_of,
 )
 from recsys.engine import Engine
-from recsys.errors import DataError, StoreError
+from recsys.errors import Conflict, DataError, StoreError
+from recsys.lexicon import kept_of
 from recsys.resolve import profile_of
 from recsys.state import Profile, UserState
-from recsys.stores import Catalogue, ItemChange
+from recsys.stores import Catalogue, ItemChange, ItemRow
 from recsys.types import Event
 
 MAX_EVENTS: Final = 1_000
@@ -87,7 +90,7 @@ def _event(engine: Engine, fields: Mapping[str, Any], at: Millis) -> Event:
         at=happened,
         item_id=item_id,
         creator_id=_optional_id("creator_id", fields),
-        query=_text("query", fields, 200),
+        query=kept_of(engine.known.lexicon, _text("query", fields, 200)),
         value=_text("value", fields, MAX_ID_LENGTH),
         watch_s=_number("watch_s", fields, 0, 86_400),
         watch_fraction=_number("watch_fraction", fields, 0, 1),
@@ -207,30 +210,76 @@ def update(engine: Engine, user_id: str, change: Callable[[UserState], UserState
 def get_item(catalogue: Catalogue, item_id: str) -> dict[str, Any] | None:
     """One item in the contract's columns, times as text; None when there is none."""
     row = catalogue.get(check_id("item_id", item_id))
-    if row is None:
-        return None
+    return None if row is None else _shown(row)
+
+
+def _shown(row: ItemRow) -> dict[str, Any]:
     fields: dict[str, Any] = {column.name: row.fields.get(column.name) for column in ITEMS.columns}
     fields["published_at"] = to_text(fields["published_at"])
     return fields
 
 
-def put_item(catalogue: Catalogue, item_id: str, fields: Mapping[str, Any], at: Millis) -> dict[str, Any]:
-    """Insert or replace an item; binding on the next page of every worker. Raises DataError."""
-    item = _item({"published_at": to_text(at), **fields, "item_id": check_id("item_id", item_id)})
-    change = ItemChange(fields=item, cluster_id=cluster_id(item_id, item["title"], item.get("text")))
-    catalogue.put([change], at)
+_NO_CLUSTERS: Final[Mapping[str, str]] = {}
+
+
+def put_item(
+    catalogue: Catalogue,
+    item_id: str,
+    fields: Mapping[str, Any],
+    at: Millis,
+    clusters: Mapping[str, str] = _NO_CLUSTERS,
+) -> dict[str, Any]:
+    """
+    Insert or replace an item; binding on the next page of every worker. Raises DataError.
+
+    `clusters` are those of `Model.clusters`: an item that says what a known copy says joins its cluster.
+    """
+    old = catalogue.get(check_id("item_id", item_id))
+    catalogue.put([_change(item_id, {"published_at": to_text(at), **fields}, clusters, old)], at)
     return get_item(catalogue, item_id) or {}
 
 
-def patch_item(catalogue: Catalogue, item_id: str, fields: Mapping[str, Any], at: Millis) -> dict[str, Any] | None:
-    """Change some columns of an item; None when there is none."""
-    known = get_item(catalogue, item_id)
-    return None if known is None else put_item(catalogue, item_id, {**known, **fields}, at)
+def _change(
+    item_id: str,
+    fields: Mapping[str, Any],
+    clusters: Mapping[str, str],
+    old: ItemRow | None,
+    expects: int | None = None,
+) -> ItemChange:
+    item = _item({**fields, "item_id": check_id("item_id", item_id)})
+    # what the model said stays until the next training, so that an edit cannot shake off a raised tier
+    predicted = {name: old.fields[name] for name in PREDICTED if name in old.fields} if old else {}
+    said = cluster_id(item_id, item["title"], item.get("text"))
+    return ItemChange(fields={**predicted, **item}, cluster_id=clusters.get(said, said), expects=expects)
 
 
-def delete_item(catalogue: Catalogue, item_id: str, at: Millis) -> bool:
+def patch_item(
+    catalogue: Catalogue,
+    item_id: str,
+    fields: Mapping[str, Any],
+    at: Millis,
+    clusters: Mapping[str, str] = _NO_CLUSTERS,
+) -> dict[str, Any] | None:
+    """
+    Change some columns of an item; None when there is none.
+
+    Two patches at once both hold: a changed title never brings back an item that was taken down meanwhile.
+    """
+    for _ in range(ATTEMPTS):
+        row = catalogue.get(check_id("item_id", item_id))
+        if row is None:
+            return None
+        with suppress(Conflict):
+            catalogue.put([_change(item_id, {**_shown(row), **fields}, clusters, row, row.revision)], at)
+            return get_item(catalogue, item_id)
+    raise StoreError(f"found {ATTEMPTS} other writes of item {item_id!r} at once, expected fewer; try again")
+
+
+def delete_item(
+    catalogue: Catalogue, item_id: str, at: Millis, clusters: Mapping[str, str] = _NO_CLUSTERS
+) -> bool:
     """Take an item down for good: hidden, its number never used again. False when there is none."""
-    return patch_item(catalogue, item_id, {"is_hidden": True}, at) is not None
+    return patch_item(catalogue, item_id, {"is_hidden": True}, at, clusters) is not None
 
 
 def _item(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ class Lexicon:
 
 
 NO_TERMS: Final = Lexicon()
+ATTEMPT: Final = "!"  # what is kept of a search that holds a term, in place of its words
 
 
 def normalise(text: str) -> str:
@@ -64,3 +65,10 @@ def mentions(lexicon: Lexicon, query: str | None) -> bool:
         return False
     padded = f" {normalise(query)} "
     return any(term in padded for term in lexicon.terms)
+
+
+def kept_of(lexicon: Lexicon, query: str | None) -> str | None:
+    """What is kept of a search: that it looked for harm, or nothing. The words themselves are written nowhere."""
+    if query is None:
+        return None
+    return ATTEMPT if mentions(lexicon, query) else ""

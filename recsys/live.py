@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from recsys.columns import TIERS
-from recsys.errors import DataError
+from recsys.errors import Conflict, DataError
 from recsys.stores import ItemChange, ItemRow
 
 UNLABELLED_TIER: Final = 2  # what nobody has looked at counts as R2 (policy-spec 1.6)
@@ -25,6 +25,7 @@ class Prepared:
     tier: int
     is_edited: bool
     packed: bytes
+    expects: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +90,16 @@ def _prepared(change: ItemChange) -> Prepared:
         raise DataError(f"found item_id {item_id!r} and cluster {change.cluster_id!r}, expected two texts")
     if tier is not None and tier not in TIERS:
         raise DataError(f"found risk_tier {tier!r} of item {item_id!r}, expected one of {', '.join(TIERS)} or null")
+    predicted = change.fields.get("predicted_tier")  # a raise by the model re-counts past deliveries like any other
+    if predicted is not None and predicted not in TIERS:
+        raise DataError(f"found predicted_tier {predicted!r} of item {item_id!r}, expected one of {', '.join(TIERS)}")
     return Prepared(
         item_id=item_id,
         cluster_id=change.cluster_id,
-        tier=UNLABELLED_TIER if tier is None else TIERS.index(tier),
+        tier=max(UNLABELLED_TIER if tier is None else TIERS.index(tier), TIERS.index(predicted or "R0")),
         is_edited=change.is_edited,
         packed=msgspec.msgpack.encode(dict(change.fields), order="deterministic"),
+        expects=change.expects,
     )
 
 
@@ -109,6 +114,10 @@ def write(known: Known, changes: Iterable[Prepared]) -> Touched:
     touched, revision, is_raise = Touched(), known.revision + 1, False
     for change in changes:
         old = known.items.get(change.item_id)
+        if change.expects is not None and (old is None or old.revision != change.expects):
+            raise Conflict(
+                f"item {change.item_id!r}: found a newer write, expected none since it was read; read it again"
+            )
         if old is not None and _is_settled(old, change):
             continue
         is_raise |= _replace(known, change, old, revision)

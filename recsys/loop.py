@@ -21,7 +21,7 @@ from recsys.clock import DAY, Millis, to_text
 from recsys.columns import FAMILIES, TOPICS
 from recsys.feed import FeedRequest
 from recsys.ledger import server_time
-from recsys.lexicon import Lexicon, mentions
+from recsys.lexicon import ATTEMPT, Lexicon, mentions
 from recsys.policy.limits import Limits
 from recsys.policy.market import LoopRules, Market, tier_number
 from recsys.signals import WATCHES, Frame, awake, signals, topics_shown, watched
@@ -68,7 +68,7 @@ def _tier(items: Items, item_no: int, frame: Frame) -> int:
 def _is_looking(event: Event, items: Items, frame: Frame) -> bool:
     """A search for an R3 or R4 term, or a follow of somebody who makes R3 or R4 items."""
     if event.kind == "search":
-        return mentions(frame.lexicon, event.query)
+        return event.query == ATTEMPT
     if event.kind != "follow" or event.creator_id is None:
         return False
     return bool((items.tier[items.creator_no == creator_number(event.creator_id)] >= 3).any())

@@ -160,11 +160,15 @@ class ItemRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemChange:
-    """What to write about an item: contract columns, and the key under which near-duplicates meet."""
+    """
+    What to write about an item: contract columns, and the key under which near-duplicates meet. With `expects` the
+    write holds only if the item is still at that revision.
+    """
 
     fields: Mapping[str, Any]
     cluster_id: str
     is_edited: bool = True
+    expects: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +192,7 @@ class Catalogue(Protocol):
         Insert or replace items by `item_id`; returns the new revision, durable before it returns.
 
         A change with `is_edited=False` (an artifact being loaded) leaves rows alone that were edited over the wire.
+        Raises Conflict, with nothing written, when an item is not at the revision that its change expects.
         """
         ...
 

@@ -3,7 +3,7 @@
 import pytest
 
 from recsys.clock import DAY, MINUTE, to_text
-from recsys.errors import DataError, StoreError
+from recsys.errors import Conflict, DataError, StoreError
 from recsys.intake import (
     MAX_EVENTS,
     accept,
@@ -15,6 +15,7 @@ from recsys.intake import (
     put_profile,
     update,
 )
+from recsys.stores import ItemChange
 
 
 @pytest.fixture(scope="session")
@@ -173,3 +174,19 @@ def test_an_item_is_put_changed_taken_down_and_never_forgotten(service, evening)
     assert get_item(catalogue, "new")["is_hidden"] is True
     assert patch_item(catalogue, "never", {}, evening) is None and not delete_item(catalogue, "never", evening)
     assert get_item(catalogue, "never") is None
+
+
+def test_the_words_of_a_search_are_written_nowhere(service) -> None:
+    service.tell({"kind": "search", "query": "sirri klma"}, user_id="u")
+    assert [entry.event.query for entry in service.engine.log.since("u", 0)] == [""]
+
+
+def test_a_patch_beside_a_takedown_never_brings_the_item_back(service) -> None:
+    catalogue = service.engine.known.view.catalogue
+    item_id = service.engine.known.view.items.item_ids[1]
+    row = catalogue.get(item_id)
+    delete_item(catalogue, item_id, 1)
+    late = ItemChange(fields=row.fields, cluster_id="c", expects=row.revision)
+    with pytest.raises(Conflict):
+        catalogue.put([late], 2)
+    assert patch_item(catalogue, item_id, {"title": "a new title"}, 3)["is_hidden"] is True

@@ -15,7 +15,7 @@ from recsys.columns import FAMILIES
 from recsys.feed import FeedRequest
 from recsys.fold import fold, remember
 from recsys.ledger import server_time, touch
-from recsys.lexicon import lexicon_of
+from recsys.lexicon import kept_of, lexicon_of
 from recsys.loop import (
     attempt,
     calm,
@@ -116,6 +116,7 @@ class Someone:
 
     def tell(self, kind: str, item: int | None = None, *, event_id: str | None = None, **fields: object) -> "Someone":
         self.n_events += 1
+        fields["query"] = kept_of(self.frame.lexicon, fields.get("query"))  # as the intake keeps it
         event = Event(
             event_id=event_id or f"e{self.n_events}", user_id="u", kind=kind, at=0,
             item_id=None if item is None else f"v{item}", **fields,
