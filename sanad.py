@@ -5,12 +5,12 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
+from eval import commands as evaluation
 from recsys.errors import SanadError, SourceError, StageError, StoreError
 from serving import commands as serving
 from serving import experiment_commands, policy_commands
@@ -26,10 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(training.app)
 app.add_typer(serving.app)
-if find_spec("eval.commands"):
-    from eval import commands as evaluation
-
-    app.add_typer(evaluation.app)
+app.add_typer(evaluation.app)
 _RULES: Final = "Policy and experiments"
 app.add_typer(policy_commands.app, name="policy", rich_help_panel=_RULES)
 app.add_typer(experiment_commands.app, name="experiment", rich_help_panel=_RULES)
