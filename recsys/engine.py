@@ -98,7 +98,7 @@ def feed(engine: Engine, request: FeedRequest, at: Millis) -> Page:
             return _served(engine, request, at, started)
     except StoreError as error:
         engine.alert(f"safe feed: {error}")
-        return Page(msgspec.json.encode(_safe(engine, request, at)))
+        return safe_page(engine, request, at)
 
 
 def _identified(engine: Engine, request: FeedRequest, at: Millis) -> FeedRequest:
@@ -364,8 +364,8 @@ def _busy(response: FeedResponse) -> Page:
     return Page(msgspec.json.encode(empty), retry_after_s=1)
 
 
-def _safe(engine: Engine, request: FeedRequest, at: Millis) -> FeedResponse:
-    """The safe list of the artifact, as far as the last known catalogue still allows every item."""
+def safe_page(engine: Engine, request: FeedRequest, at: Millis) -> Page:
+    """The safe list of the artifact, as far as the last known catalogue still allows every item. Reserves nothing."""
     items, market = engine.known.view.items, engine.known.book.market
     spoken = request.context.languages or market.languages
     heavy = topic_bits([market.hope_topic, market.grief_topic])
@@ -384,9 +384,8 @@ def _safe(engine: Engine, request: FeedRequest, at: Millis) -> FeedResponse:
         band=_trained_band(engine, request),
     )  # fmt: skip
     names = ("crisis",) if is_attempt(request, items, engine.known.lexicon) else ()
-    return msgspec.structs.replace(
-        response, cards=cards_for(names, [], market, engine.known.book.zone, request.surface, at)
-    )
+    cards = cards_for(names, [], market, engine.known.book.zone, request.surface, at)
+    return Page(msgspec.json.encode(msgspec.structs.replace(response, cards=cards)))
 
 
 def _trained_band(engine: Engine, request: FeedRequest) -> str:

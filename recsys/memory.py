@@ -120,6 +120,10 @@ class MemoryUsers:
         with self._tables.lock:
             return tuple(answer for (owner, _), answer in self._tables.decisions.items() if owner == user_id)
 
+    def committed_at(self) -> Millis:
+        """See `UserStore.committed_at`."""
+        return self._tables.committed_at
+
     def forget(self, user_id: str, before: Millis) -> None:
         """See `UserStore.forget`."""
         tables, key = self._tables, hmac.digest(self._tables.hash_key, user_id.encode(), hashlib.sha256)
@@ -224,7 +228,7 @@ class MemoryStore:
 
     def committed_at(self) -> Millis:
         """The latest time that something was written at; 0 = never."""
-        return self._tables.committed_at
+        return self.users.committed_at()
 
     def prune(self, at: Millis) -> Mapping[str, int]:
         """Delete what is past its retention at `at`; rows (whole pages of deliveries) deleted per table."""

@@ -95,6 +95,10 @@ class UserStore(Protocol):
         """Every kept record of a person, oldest first."""
         ...
 
+    def committed_at(self) -> Millis:
+        """The latest time that anything was written at, in any of the stores; 0 = never."""
+        ...
+
     def forget(self, user_id: str, before: Millis) -> None:
         """Note that the next training run must leave out what the person did before an instant. Kept 8 days."""
         ...

@@ -140,6 +140,14 @@ class VersionAnswer(BaseModel):
     policy_version: str
 
 
+class ClockAnswer(BaseModel):
+    """The server's time, and how far it stood ahead of what was believed until now."""
+
+    request_id: str
+    at: str
+    was_ahead_s: float
+
+
 class LiveAnswer(BaseModel):
     """The process answers."""
 
@@ -153,6 +161,7 @@ class ReadyAnswer(BaseModel):
     model: str
     store: str
     policy: str
+    clock: str
 
 
 class FieldErrorAnswer(BaseModel):

@@ -24,11 +24,13 @@ from serving.problems import Problem
 from serving.routes_explain import explain_routes
 from serving.routes_feed import feed_routes
 from serving.routes_health import health_routes, sanad_version
+from serving.routes_operator import operator_routes
 from serving.routes_records import item_routes, user_routes
 from serving.routes_rights import rights_routes
 from serving.schemas import EventBody
 from serving.service import Service
 from serving.settings import Settings
+from serving.steady import SteadyClock
 
 log = logging.getLogger("sanad.serving")
 
@@ -54,13 +56,18 @@ _REFUSALS: Final = {
 
 
 def create_app(
-    engine: Engine | Callable[[], Engine], *, settings: Settings, clock: Callable[[], Millis] = now
+    engine: Engine | Callable[[], Engine],
+    *,
+    settings: Settings,
+    clock: Callable[[], Millis] = now,
+    elapsed: Callable[[], Millis] | None = None,
 ) -> FastAPI:
     """
     The service. `engine` may be a function that gives the engine of the moment, so that it can be swapped; `clock` is
-    the only clock that anything in a request sees.
+    the only clock that anything in a request sees, and `elapsed` what it is measured by: see `serving.steady`.
     """
-    service = Service(engine=engine if callable(engine) else lambda: engine, clock=clock)
+    current: Callable[[], Engine] = engine if callable(engine) else lambda: engine
+    service = Service(engine=current, clock=SteadyClock(clock, lambda: current().users.committed_at(), elapsed))
     app = FastAPI(
         title="Sanad",
         version=sanad_version(),
@@ -72,7 +79,15 @@ def create_app(
         middleware=[Middleware(Guard, settings=settings)],
         responses={status: _refusal(text) for status, text in _REFUSALS.items()},
     )
-    for routes in (feed_routes, user_routes, rights_routes, item_routes, explain_routes, health_routes):
+    for routes in (
+        feed_routes,
+        user_routes,
+        rights_routes,
+        item_routes,
+        explain_routes,
+        operator_routes,
+        health_routes,
+    ):
         app.include_router(routes(service))
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]  # the documented way to add to the description
     _handle_errors(app)

@@ -12,6 +12,7 @@ from recsys.engine import Engine
 from recsys.errors import StoreError
 from serving.answers import LiveAnswer, ReadyAnswer, VersionAnswer
 from serving.service import Service, bytes_answer, json_answer
+from serving.steady import SteadyClock
 
 _NEWEST: Final = 2**62  # a revision that no catalogue reaches: asks the store for nothing but an answer
 
@@ -40,7 +41,7 @@ def health_routes(service: Service) -> APIRouter:
         },
     )
     async def ready() -> Response:
-        said = await to_thread.run_sync(_readiness, service.engine(), limiter=limiter)
+        said = await to_thread.run_sync(_readiness, service.engine(), service.clock, limiter=limiter)
         body = msgspec.json.encode(said)
         return Response(body, 200 if said["status"] == "ready" else 503, media_type="application/json")
 
@@ -56,9 +57,9 @@ def health_routes(service: Service) -> APIRouter:
     return routes
 
 
-def _readiness(engine: Engine) -> dict[str, str]:
+def _readiness(engine: Engine, clock: SteadyClock) -> dict[str, str]:
     """The engine exists only with a warm model and a valid policy; what can fail later is the store."""
-    safe = engine.known.model.safe_feed
+    safe, ahead = engine.known.model.safe_feed, clock.read().ahead
     try:
         engine.known.view.catalogue.since(_NEWEST)
         store, can_serve = "reachable", True
@@ -69,6 +70,7 @@ def _readiness(engine: Engine) -> dict[str, str]:
         "model": f"warm {engine.known.model.version}",
         "store": store,
         "policy": f"valid {engine.known.book.market.version}",
+        "clock": f"{ahead / 1_000:.0f} s ahead, safe feed until it is confirmed" if ahead else "steady",
     }
 
 

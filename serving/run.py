@@ -29,6 +29,7 @@ from recsys.progress import Progress, quiet
 from serving.app import create_app
 from serving.settings import Settings, signing_key
 from serving.sqlite import SqliteStore
+from serving.steady import SteadyClock
 
 log = logging.getLogger("sanad.serving")
 
@@ -139,13 +140,13 @@ def _make_private(path: Path) -> None:
 
 @contextmanager
 def _pruned(store: SqliteStore, clock: Clock) -> Iterator[None]:
-    """What is past its retention is deleted, at the start and every hour."""
-    is_over = Event()
+    """What is past its retention is deleted, at the start and every hour. A clock that jumps deletes nothing early."""
+    is_over, steady = Event(), SteadyClock(clock, store.committed_at)
 
     def work() -> None:
         while True:
             try:
-                store.prune(clock())
+                store.prune(steady())
             except StoreError as error:
                 log.warning("nothing was pruned: %s", error)
             if is_over.wait(_PRUNE_S):

@@ -8,10 +8,10 @@ import msgspec
 from fastapi import Path, Request, Response
 from fastapi.routing import APIRoute
 
-from recsys.clock import Millis
 from recsys.engine import Engine
 from serving.problems import Problem
 from serving.schemas import Id
+from serving.steady import SteadyClock
 
 PathId = Annotated[Id, Path()]
 _JSON: Final = "application/json"
@@ -22,7 +22,7 @@ class Service:
     """`engine` gives the engine of the moment; a request keeps the one it started with."""
 
     engine: Callable[[], Engine]
-    clock: Callable[[], Millis]
+    clock: SteadyClock
 
 
 class StrictRequest(Request):

@@ -109,6 +109,12 @@ class SqliteUsers:
             ).fetchall()
         return tuple(_stored(row) for row in rows)
 
+    def committed_at(self) -> Millis:
+        """See `UserStore.committed_at`."""
+        with self._database.reading() as connection:
+            committed_at: Millis = connection.execute("SELECT committed_at FROM meta").fetchone()[0]
+        return committed_at
+
     def forget(self, user_id: str, before: Millis) -> None:
         """See `UserStore.forget`."""
         key = self._key(user_id)
@@ -241,10 +247,8 @@ class SqliteStore:
         self.catalogue: Final = SqliteCatalogue(self._database)
 
     def committed_at(self) -> Millis:
-        """The latest time that something was written at; 0 = never. A clock far beyond it has jumped."""
-        with self._database.reading() as connection:
-            committed_at: Millis = connection.execute("SELECT committed_at FROM meta").fetchone()[0]
-        return committed_at
+        """The latest time that something was written at; 0 = never."""
+        return self.users.committed_at()
 
     def prune(self, at: Millis) -> Mapping[str, int]:
         """Delete what is past its retention at `at`, a few rows (whole pages of deliveries) at a time; rows deleted."""

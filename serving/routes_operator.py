@@ -1,0 +1,28 @@
+"""What only an operator decides."""
+
+from typing import Any, Final
+
+from fastapi import APIRouter, Request, Response
+
+from recsys.clock import to_text
+from serving.answers import ClockAnswer
+from serving.service import Service, StrictRoute, json_answer
+
+_CONFIRMED: Final[dict[int | str, dict[str, Any]]] = {200: {"model": ClockAnswer, "description": "It is believed."}}
+
+
+def operator_routes(service: Service) -> APIRouter:
+    """`/v1/operator`."""
+    routes = APIRouter(prefix="/v1/operator", route_class=StrictRoute, tags=["operator"], responses=dict(_CONFIRMED))
+
+    @routes.post("/confirm-clock", summary="Believe the server's clock", response_class=Response)
+    def confirm_clock(request: Request) -> Response:
+        """
+        After the clock jumped by more than an hour: it is right now, and pages may be made by it again.
+
+        Look at the clock first. If it is wrong, confirming frees every window by as much as it is ahead.
+        """
+        time = service.clock.confirm()
+        return json_answer(request, {"at": to_text(time.at), "was_ahead_s": time.ahead / 1_000})
+
+    return routes
