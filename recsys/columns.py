@@ -109,6 +109,7 @@ ITEMS: Final = Table(
         Column(name="risk_confidence", dtype="float", minimum=0, maximum=1),
         Column(name="duration_s", dtype="float", minimum=0, unit="seconds"),
         _id("sound_id"),
+        Column(name="perceptual_hash", dtype="str", pattern=r"^[0-9a-fA-F]{16}$", unit="64 bits in hexadecimal"),
         Column(name="min_age", dtype="int", minimum=0, maximum=120, unit="years"),
         Column(name="is_hidden", dtype="bool"),
     ),
@@ -151,6 +152,9 @@ EVENTS: Final = Table(
         Column(name="variant", dtype="str", max_length=MAX_ID_LENGTH),
     ),
 )
+
+PREDICTED: Final = ("predicted_tier", "predicted_family", "predicted_topics", "label_confidence", "label_version")
+"""What training adds to the items of an artifact: its own label, null where it does not know. It only raises a tier."""
 
 TABLES: Final = (CREATORS, ITEMS, USERS, EVENTS)
 

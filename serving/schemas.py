@@ -231,6 +231,7 @@ class ItemPatch(Asked):
     risk_confidence: Annotated[float, Field(ge=0, le=1)] | None = None
     duration_s: Annotated[float, Field(ge=0)] | None = None
     sound_id: Id | None = None
+    perceptual_hash: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{16}$")] | None = None
     min_age: Annotated[int, Field(ge=0, le=120)] | None = None
     is_hidden: bool | None = None
 
