@@ -1,0 +1,118 @@
+"""People through the real engine: nothing is violated, and a recount that knows a stricter policy says so."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from eval.closed_loop import ROUGH, Habits, Life, Sanad, Stage, live
+from eval.exposure import Exposure, exposure_of, shares_of
+from eval.personas import CALM, PERSONAS, Member, crowd, events_of, react, visits
+from eval.recount import history, recount
+from recsys.clock import DAY
+from recsys.decision import unpack
+from recsys.world.build import generate
+from recsys.world.model import World
+from recsys.world.params import ENDS_AT, WorldParams
+
+
+@pytest.fixture(scope="session")
+def world() -> World:
+    """The world that the tiny artifact was trained on."""
+    return generate(WorldParams(n_items=300, n_users=100, n_events=5_000))
+
+
+def _stage(world: World, name: str, *, is_blind: bool = False) -> tuple[Member, Stage]:
+    personas = [persona for persona in PERSONAS if persona.name == name]
+    truth, members = crowd(world, personas, 1, np.random.default_rng(3), kinds=(is_blind,))
+    ids, tier = world.items["item_id"].to_list(), world.truth.items.tier
+    stage = Stage(
+        truth=truth, item_ids=tuple(ids), creator_ids=tuple(world.items["creator_id"]),
+        row_of={item_id: row for row, item_id in enumerate(ids)}, risky=np.flatnonzero(tier == 2),
+        heavy=np.flatnonzero((tier == 1) | (tier == 2)),
+    )  # fmt: skip
+    return members[0], stage
+
+
+def _life(world: World, service, name: str, days: int = 2, habits: Habits = ROUGH) -> Life:
+    member, stage = _stage(world, name)
+    rng = np.random.default_rng(5)
+    return live(member, stage, Sanad(engine=service.engine), habits, starts_at=ENDS_AT, days=days, rng=rng)
+
+
+@pytest.mark.parametrize("name", ["passive", "curious teen", "family pair", "recovering"])
+def test_days_with_apps_at_their_worst_violate_nothing(world, service, morocco, name) -> None:
+    life = _life(world, service, name)
+
+    def record(request_id: str):
+        return unpack(service.store.users.read(life.member.user_id, request_id).answer.decision)
+
+    exposure = exposure_of(life, morocco, record)
+    assert exposure.violations == []
+    assert exposure.n > 40
+    assert service.alerts == []
+
+
+def test_a_recount_under_a_stricter_policy_finds_what_the_looser_one_served(world, service, morocco, strict) -> None:
+    shown, wrong = history(_life(world, service, "passive"), morocco)
+    assert wrong == []
+    assert recount(shown, morocco, "x").violations == []
+    assert recount(shown, strict, "x").violations
+
+
+def test_the_same_seed_gives_the_same_days(world, make_service) -> None:
+    first, second = (_life(world, make_service(), "diaspora", 1) for _ in range(2))
+    assert [page.answer.item_ids for page in first.pages] == [page.answer.item_ids for page in second.pages]
+
+
+def test_shares_are_those_of_what_was_shown(world, service) -> None:
+    life = _life(world, service, "engaged-help", habits=Habits())
+    _, stage = _stage(world, "engaged-help")
+    rows = np.concatenate([page.rows for page in life.pages])
+    local = np.zeros(300, np.bool_)
+    shares = shares_of(life, stage, local, catalogue_r2=0.1, starts_at=ENDS_AT, days=2)
+    assert shares.n == len(rows)
+    assert shares.local == 0
+    assert shares.r1_r2 == pytest.approx((world.truth.items.tier[rows] >= 1).mean())
+    assert len(shares.daily) == 2
+
+
+def test_exposures_add_up() -> None:
+    a, b = Exposure(name="a", n=3, most_20=1, micros=[1.0]), Exposure(name="b", n=4, most_20=2, violations=["v"])
+    a.add(b)
+    assert (a.n, a.most_20, a.violations, a.micros) == (7, 2, ["v"], [1.0])
+
+
+def test_a_blind_follower_says_nothing_and_watches_to_the_end(world) -> None:
+    member, stage = _stage(world, "avoidant", is_blind=True)
+    items = np.arange(200)
+    own = react(replace(member, is_blind=False), stage.truth, items, np.random.default_rng(1))
+    blind = react(member, stage.truth, items, np.random.default_rng(1))
+    assert blind.completed.mean() > 0.85 > own.completed.mean()
+    assert not blind.too_much.any()
+
+
+def test_who_recovers_watches_less_r2_and_refuses_it(world) -> None:
+    member, stage = _stage(world, "recovering")
+    before, after = (react(member, stage.truth, stage.risky, np.random.default_rng(1), has_recovered=r) for r in (0, 1))
+    assert before.watch_fraction.mean() - after.watch_fraction.mean() > 0.3
+    assert after.not_interested.mean() > 0.3 > before.not_interested.mean()
+    assert stage.truth.people.distress[[member.row, member.other_row]].tolist() == [0.9, CALM]
+
+
+def test_events_name_every_video_once_as_viewed_and_never_twice(world) -> None:
+    member, stage = _stage(world, "engaged-distress")
+    done = react(member, stage.truth, np.arange(50), np.random.default_rng(1))
+    events = events_of(member, done, stage.item_ids[:50], stage.creator_ids[:50], ENDS_AT)
+    views = [event for event in events if event["kind"] == "view"]
+    assert [event["item_id"] for event in views] == list(stage.item_ids[:50])
+    assert [event["watch_fraction"] for event in views] == done.watch_fraction.tolist()
+    assert len({event["event_id"] for event in events}) == len(events)
+
+
+def test_visits_come_in_order_and_within_the_days() -> None:
+    for persona in PERSONAS:
+        found = visits(persona, ENDS_AT, 7, np.random.default_rng(1))
+        assert found == sorted(found)
+        assert 7 * persona.visits[0] <= len(found) <= 7 * persona.visits[1]
+        assert all(ENDS_AT <= at < ENDS_AT + 7 * DAY for at in found)

@@ -1,0 +1,107 @@
+"""The independent recount: it finds every planted violation, and none in what the specification allows."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from eval.recount import Shown, caps, longest_run, most_in_any, recount
+from recsys.clock import DAY, HOUR, MINUTE
+from recsys.feed import FeedItem, Locality
+from recsys.policy.market import Market
+
+START = 1_790_000_000_000
+NEAR = Locality(score=0.8, match="region", source="partner", confidence=0.9)
+
+
+def item(n: int, tier: str = "R0", **fields: Any) -> FeedItem:
+    known: dict[str, Any] = {
+        "item_id": f"v{n}", "creator_id": f"c{n}", "position": 1, "score": 1.0, "sources": [], "tier": tier,
+        "family": "despair" if tier == "R2" else None, "topics": [], "language": None, "locality": NEAR, "reasons": [],
+        "is_exploration": False, "propensity": 1.0, "tracking_token": "",
+    }  # fmt: skip
+    return FeedItem(**known | fields)
+
+
+def shown(*items: FeedItem, every: int = MINUTE, **fields: Any) -> list[Shown]:
+    known = {"session": 1, "band": "18+", "level": 0, "is_night": False, "page": 0} | fields
+    return [Shown(at=START + n * every, item=one, **known) for n, one in enumerate(items)]
+
+
+def feed(tiers: str, first: int = 0, **fields: Any) -> list[FeedItem]:
+    """A word such as `0020` as items; R2 families take turns, so that no family cap binds first."""
+    families = ("despair", "body", "aggression", "self_diagnosis")
+    seen = 0
+    found = []
+    for n, letter in enumerate(tiers, start=first):
+        family = families[seen % 4] if letter == "2" else None
+        seen += letter == "2"
+        found.append(item(n, f"R{letter}", family=family, **fields))
+    return found
+
+
+@pytest.fixture
+def problems(morocco: Market) -> Callable[[list[Shown]], list[str]]:
+    return lambda history: recount(history, morocco, "x").violations
+
+
+def test_what_the_table_allows_is_no_violation(problems) -> None:
+    assert problems(shown(*feed("200000020000000000002"))) == []
+
+
+@pytest.mark.parametrize(
+    ("history", "found"),
+    [
+        (shown(*feed("200000020000002")), "R2 last_20 3 > 2"),
+        (shown(*feed("2000002")), "R2 gap 5 < 6"),
+        (shown(*feed(("2" + 19 * "0") * 3 + "2")), "R2 session 4 > 3"),
+        (shown(*feed("1001001001001")), "R1 last_20 5 > 4"),
+        (shown(*feed("3")), "R3 at delivery 0"),
+        (shown(*feed("2"), level=2), "R2 at level 2"),
+        (shown(*feed("0002"), is_night=True, level=1), "R2 last_20 1 > 0"),
+        (shown(item(0, "R2", family="unlabelled"), band="13-15"), "an unlabelled item for a minor"),
+        (shown(item(0), item(1), item(0)), "item v0 again after 2 deliveries"),
+        (shown(*feed("000", creator_id="c")), "3 of creator c in 20"),
+        (shown(*(item(n, "R2") for n in (0,)), *feed("000000", 10), item(9, "R2")), "R2:despair last_20 2 > 1"),
+    ],
+)
+def test_each_planted_violation_is_found(problems, history, found) -> None:
+    assert any(found in sentence for sentence in problems(history)), problems(history)
+
+
+@pytest.mark.parametrize(("step", "counts"), [(DAY, True), (DAY + 6, False)])
+def test_a_delivery_exactly_a_day_old_still_counts(problems, step, counts) -> None:
+    """Six R2 in six sessions, and a seventh when the first is a day old."""
+    history: list[Shown] = []
+    for n in range(7):
+        at = START + (step if n == 6 else n * 2 * HOUR)
+        items = feed("0" * 20 + "2", first=100 * n)
+        items[-1] = item(100 * n + 50, "R2", family=("despair", "body", "aggression", "self_diagnosis")[n % 4])
+        history += [Shown(at=at, session=n, item=one, band="18+", level=0, is_night=False, page=n) for one in items]
+    assert any("R2 rolling_24h 7 > 6" in sentence for sentence in problems(history)) is counts
+
+
+@pytest.mark.parametrize(
+    ("band", "counter", "level", "is_night", "expected"),
+    [
+        ("18+", "R2", 0, False, (2, 3, 6, 21)),
+        ("18+", "R2", 0, True, (1, 1, 3, 10)),
+        ("18+", "R2", 1, False, (1, 1, 2, 7)),
+        ("18+", "R2", 1, True, (0, 0, 0, 0)),
+        ("18+", "R2:body", 0, False, (1, 2, 3, 11)),
+        ("18+", "R1", 0, True, (2, 4, 10, 40)),
+        ("18+", "S4", 2, True, (4, 6, 12, 50)),
+        ("16-17", "R2", 0, False, (1, 2, 3, 10)),
+        ("16-17", "R1", 0, True, (0, 0, 0, 0)),
+        ("13-15", "R2", 1, False, (0, 0, 0, 0)),
+        ("13-15", "R1+R2", 0, False, (2, 4, 9, 33)),
+    ],
+)
+def test_the_caps_are_those_of_the_specifications_table(morocco, band, counter, level, is_night, expected) -> None:
+    assert tuple(caps(morocco.ages[band], counter, level, is_night).values()) == expected
+
+
+def test_the_fullest_window_and_the_longest_run_by_hand() -> None:
+    flags = [c == "x" for c in "x.xx....xxx"]
+    assert (most_in_any(flags, 4), most_in_any(flags, 2), longest_run(flags)) == (3, 2, 3)
+    assert (most_in_any([], 20), longest_run([])) == (0, 0)
