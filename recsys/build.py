@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any
+from typing import Any, Final
 
 from recsys.artifact import Artifact
 from recsys.catalogue import creators_of
@@ -44,6 +44,9 @@ def build_engine(
     return Engine(known=known, users=users, log=log, key=key, new_id=new_id, timer=perf_counter, alert=alert)
 
 
+_NOT_FIELDS: Final = ("cluster_id", "said_id")
+
+
 def item_changes(artifact: Artifact) -> list[ItemChange]:
     """The artifact's items as changes of the live catalogue; columns without a value are left out."""
     return [
@@ -53,4 +56,4 @@ def item_changes(artifact: Artifact) -> list[ItemChange]:
 
 
 def _known(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if value is not None and name != "cluster_id"}
+    return {name: value for name, value in row.items() if value is not None and name not in _NOT_FIELDS}

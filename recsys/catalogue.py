@@ -204,16 +204,29 @@ def _label(row: ItemRow, market: Market) -> Mapping[str, Any]:
         tier = max(tier, 1)
     is_sure = confidence >= market.label_threshold
     family = UNLABELLED if tier_name is None else family_number(item.get("risk_family"))
+    minor_tier = min(4, tier + (not is_sure))
+    predicted = _predicted_tier(item, market)
+    is_raised = predicted > tier
+    if is_raised and (tier < 2 or family < 0):
+        family = family_number(item.get("predicted_family") or "unlabelled")
+    tier, minor_tier = max(tier, predicted), max(minor_tier, predicted)
     return {
         "is_labelled": tier_name is not None,
-        "is_reviewed": tier_name is not None and source in _REVIEWED and is_sure,
+        "is_reviewed": tier_name is not None and source in _REVIEWED and is_sure and not is_raised,
         "own_tier": tier,
-        "own_minor_tier": min(4, tier + (not is_sure)),
-        "peak_tier": max(row.peak_tier, tier),
+        "own_minor_tier": minor_tier,
+        "peak_tier": max(row.peak_tier, tier) if tier_name is not None else row.peak_tier,
         "family": family if tier >= 2 else -1,
         "confidence": confidence,
         "topics": topics,
     }
+
+
+def _predicted_tier(item: Mapping[str, Any], market: Market) -> int:
+    """What the trained model is sure of, 0 where it is not: it may raise a tier, never lower one, nor label an item."""
+    tier = item.get("predicted_tier")
+    is_sure = (item.get("label_confidence") or 0.0) >= market.label_threshold
+    return tier_number(tier) if tier is not None and is_sure else 0
 
 
 def _place(item: Mapping[str, Any], creator: Creator, rules: LocalityRules) -> tuple[str | None, str | None, float]:

@@ -2,21 +2,25 @@
 
 import hashlib
 import re
-import unicodedata
 from typing import Final
 
-# harakat, dagger alif, Quranic marks and tatweel: written or left out at will, the words stay the same
-_ARABIC_MARKS: Final = re.compile(r"[\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06ed]")
+from recsys.text.normalise import normalise
+
 _NOT_WORDS: Final = re.compile(r"[\W_]+")
 
 
 def cluster_id(item_id: str, title: str, text: str | None) -> str:
     """
-    The cluster of an item: the hash of what it says, blind to case, accents of Arabic, punctuation and emoji.
+    The cluster of an item by its words alone: the hash of what it says, blind to case, accents of Arabic, punctuation,
+    emoji and letters in disguise. Training joins near-duplicates too (`recsys.duplicates`).
 
     An item that says nothing is a cluster of its own.
     """
-    folded = unicodedata.normalize("NFKC", f"{title} {text or ''}").casefold()
-    words = _NOT_WORDS.sub(" ", _ARABIC_MARKS.sub("", folded)).strip()
+    words = words_of(f"{title} {text or ''}")
     said = f"text:{words}" if words else f"item:{item_id}"
     return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def words_of(text: str) -> str:
+    """The words of a text, as `normalise` folds them, without punctuation and emoji."""
+    return _NOT_WORDS.sub(" ", normalise(text)).strip()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from recsys.artifact import Artifact
 from recsys.models.popularity import Popularity
@@ -64,6 +65,7 @@ class Model:
     histories: Mapping[str, History]
     profiles: Mapping[str, Mapping[str, Any]]  # users table by user_id
     safe_feed: tuple[str, ...]
+    clusters: Mapping[str, str]  # the hash of what an item says -> its cluster, where that is named after another
 
     def popular(self, country: str | None, rows: Ids) -> Floats:
         """(n,) standardised popularity in a market; NaN for rows below 0."""
@@ -88,7 +90,15 @@ def build_model(artifact: Artifact) -> Model:
         histories=artifact.histories,
         profiles={row["user_id"]: row for row in artifact.users.iter_rows(named=True)},
         safe_feed=artifact.safe_feed,
+        clusters=_clusters(artifact.items),
     )
+
+
+def _clusters(items: pl.DataFrame) -> Mapping[str, str]:
+    if "said_id" not in items.columns:  # written before near-duplicates were joined: every cluster has its own name
+        return {}
+    copies = items.filter(pl.col("said_id") != pl.col("cluster_id"))
+    return dict(copies.select("said_id", "cluster_id").iter_rows())
 
 
 def _ranked(space: Space, index: Any) -> RankedSpace:

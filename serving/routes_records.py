@@ -40,6 +40,9 @@ def item_routes(service: Service) -> APIRouter:
     def catalogue() -> Catalogue:
         return service.engine().known.view.catalogue
 
+    def clusters() -> Mapping[str, str]:
+        return service.engine().known.model.clusters
+
     @routes.get("/{item_id}", summary="One item, also a hidden one", response_class=Response)
     def get(request: Request, item_id: PathId) -> Response:
         return json_answer(request, _found(get_item(catalogue(), item_id), item_id))
@@ -47,18 +50,18 @@ def item_routes(service: Service) -> APIRouter:
     @routes.put("/{item_id}", summary="Add or replace an item", response_class=Response)
     def put(request: Request, item_id: PathId, body: ItemBody) -> Response:
         _same_id(item_id, body)
-        return json_answer(request, put_item(catalogue(), item_id, body.fields(), service.clock()))
+        return json_answer(request, put_item(catalogue(), item_id, body.fields(), service.clock(), clusters()))
 
     @routes.patch("/{item_id}", summary="Change some fields of an item", response_class=Response)
     def patch(request: Request, item_id: PathId, body: ItemPatch) -> Response:
         _same_id(item_id, body)
-        stored = patch_item(catalogue(), item_id, body.fields(), service.clock())
+        stored = patch_item(catalogue(), item_id, body.fields(), service.clock(), clusters())
         return json_answer(request, _found(stored, item_id))
 
     @routes.delete("/{item_id}", summary="Take an item down for good", response_class=Response)
     def delete(request: Request, item_id: PathId) -> Response:
         """No page holds it from now on, and no repeated page either. Its id stays taken."""
-        if not delete_item(catalogue(), item_id, service.clock()):
+        if not delete_item(catalogue(), item_id, service.clock(), clusters()):
             _found(None, item_id)
         return json_answer(request, {"item_id": item_id, "is_hidden": True})
 

@@ -2,6 +2,7 @@
 Training, one straight line: clean, hold out the last days, count interactions, fit, index, save.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -11,18 +12,20 @@ import polars as pl
 
 from recsys.artifact import FORMAT, Contents, Histories, Manifest, row_numbers, save_artifact
 from recsys.clock import DAY, Millis, to_text
-from recsys.clusters import cluster_id
+from recsys.duplicates import DuplicateParams, with_clusters
 from recsys.errors import ConfigError, DataError
 from recsys.models import als, popularity, text
 from recsys.models.als import ALSParams
 from recsys.models.popularity import Popularity, PopularityParams
 from recsys.models.text import TextParams, TextSpace
 from recsys.progress import Progress, quiet
+from recsys.stores import Forgotten
 from recsys.tables import Dataset
 from recsys.types import History, Space
 from training.embeddings import embed
 from training.encoder import EncoderParams, cache_folder, make_encoder
 from training.fingerprint import fingerprint
+from training.forget import leave_out
 from training.interactions import UNKNOWN_MARKET, Interactions, build_interactions
 from training.safe_feed import safe_feed
 from training.validate import MAX_BAD_SHARE, Report, clean
@@ -66,12 +69,14 @@ def run(
     *,
     cache: Path | None = None,
     rejected: Path | None = None,
+    forget: Sequence[Forgotten] = (),
     on_progress: Progress = quiet,
 ) -> Trained:
     """
     Fits an artifact from the dataset folder `data` and writes it to `out`.
 
-    `at` is the present; `cache` keeps encoder and vectors (None = `cache_folder()`); `rejected` receives unusable rows.
+    `at` is the present; `cache` keeps encoder and vectors (None = `cache_folder()`); `rejected` receives unusable rows;
+    `forget` names people to leave out, see `training.forget`.
     Raises: DataError, ConfigError or ArtifactError; then nothing is written to `out`.
     """
     _check(params)
@@ -81,8 +86,9 @@ def run(
     dataset, report = clean(
         data, at=at, rejected=rejected, max_bad_share=share, assume_tier=tier, on_progress=on_progress
     )
-    items, creators, users = _catalogue(dataset)
-    watch.lap("read and validate")
+    dataset, left_out = leave_out(dataset, forget)
+    items, creators, users = _catalogue(dataset, on_progress)
+    watch.lap("read, validate and cluster")
     cutoff = _cutoff(dataset, params)
     seen = build_interactions(dataset, before=cutoff, on_progress=on_progress)
     watch.lap("interactions")
@@ -96,6 +102,7 @@ def run(
     spaces: dict[str, Space] = {"cf": factors} | ({"text": words.space} if words else {})
     contents = _contents(items, creators, users, spaces, popular, seen, params.market)
     counts = _counts(contents, seen, report) | (words.counts if words else {})
+    counts |= {"people_left_out": left_out.n_people, "events_left_out": left_out.n_events} if forget else {}
     manifest = _manifest(params, fingerprint(data), at, cutoff, counts, words)
     on_progress("save", 0, None)
     saved = save_artifact(out, contents, manifest)
@@ -133,13 +140,11 @@ def _check(params: TrainParams) -> None:
         raise ConfigError(*problems)
 
 
-def _catalogue(dataset: Dataset) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+def _catalogue(dataset: Dataset, on_progress: Progress) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Items with their near-duplicate cluster, creators, users."""
     items = dataset.items.collect(engine="streaming")
-    clusters = [cluster_id(*row) for row in items.select("item_id", "title", "text").iter_rows()]
-    with_clusters = items.with_columns(pl.Series("cluster_id", clusters, pl.String))
     return (
-        with_clusters,
+        with_clusters(items, DuplicateParams(), on_progress),
         dataset.creators.collect(engine="streaming"),
         dataset.users.collect(engine="streaming"),
     )

@@ -70,6 +70,28 @@ def test_a_label_is_read_on_the_safe_side(table, fields, expected):
     assert label(table(row(1, **fields))) == expected
 
 
+def said(tier: str, confidence: float = 0.8, **more: object) -> dict[str, object]:
+    """What the trained model adds to an item."""
+    return {"predicted_tier": tier, "label_confidence": confidence, **more}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({**LABEL, **said("R2", predicted_family="body")}, (2, 2, 1, True, False)),
+        ({**LABEL, **said("R2")}, (2, 2, UNLABELLED, True, False)),
+        ({**LABEL, **said("R3")}, (3, 3, UNLABELLED, True, False)),
+        ({**LABEL, **said("R3", 0.79)}, (0, 0, -1, True, True)),  # not sure
+        ({**LABEL, "risk_tier": "R2", "risk_family": "despair", **said("R0", 1.0)}, (2, 2, 0, True, True)),
+        ({**LABEL, "risk_confidence": 0.5, **said("R1")}, (1, 1, -1, True, False)),
+        (said("R0", 1.0), (2, 3, UNLABELLED, False, False)),  # it labels nothing that nobody labelled
+        (said("R3"), (3, 3, UNLABELLED, False, False)),
+    ],
+)
+def test_the_model_may_raise_a_tier_and_neither_lower_one_nor_label_an_item(table, fields, expected):
+    assert label(table(row(1, **fields))) == expected
+
+
 def test_every_copy_takes_the_highest_tier_of_its_cluster(table):
     """Two copies R0 and R2, a third of another cluster."""
     items = table(
