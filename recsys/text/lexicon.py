@@ -1,0 +1,163 @@
+"""
+Private lists of words to look for. A file that the market's team keeps; never printed, logged or answered: a list of
+such words is itself harmful, and known words are soon avoided. A hit says where in the file, never which word.
+
+A term and a text are compared in up to three readings: Latin letters with digits as the letters they look like
+(`d3pr1m`), Arabic letters with digits as the letters they stand for (`7zin`, so that one entry serves both scripts),
+and the latter without long vowels, for terms with enough consonants, because Arabizi spells vowels at will.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from recsys.columns import FAMILIES, TIERS
+from recsys.errors import ConfigError
+from recsys.text.normalise import normalise, plain_skeleton, skeleton
+from recsys.text.translit import arabizi_to_arabic
+
+Words = tuple[str, ...]
+
+_LEAST_CONSONANTS: Final = 4  # of a one-word term; with fewer, too many innocent words share them
+_VOWELS: Final = str.maketrans("", "", "اويه")
+_ARTICLES: Final = ("وال", "بال", "فال", "كال", "ال", "لل", "ل")
+_MASKED: Final = re.compile(r"(?<![^\W_])[^\W\d_]+(?:\*+[^\W\d_]*)+(?![^\W_])")
+_OTHER_SIGNS: Final = re.compile(r"[\d@$€!|]")  # may stand for letters; without them both skeletons are one
+_ARABIC: Final = re.compile("[\u0620-\u064a]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """One term found: the line of the private file that holds it, and what the file says about it."""
+
+    line: int
+    tier: str | None = None
+    family: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lexicon:
+    """Terms by reading and first word. Its text form shows none of them."""
+
+    n_terms: int
+    _known: Mapping[str, Sequence[tuple[Words, Hit]]] = field(repr=False)
+
+    @staticmethod
+    def load(path: Path) -> "Lexicon":
+        """
+        A UTF-8 file: one term a line, then optionally a tab (or a comma) and a tier, and again and a family. Empty
+        lines and lines that start with `#` are skipped.
+
+        Raises ConfigError with the numbers of all bad lines, never with their text.
+        """
+        try:
+            lines = path.read_text("utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"{path}: cannot be read ({type(error).__name__}), expected UTF-8 text with one term a line; "
+                "check path and encoding"
+            ) from None
+        rows = [(n, _columns(line)) for n, line in enumerate(lines, 1) if line.strip() and not _is_comment(line)]
+        problems = [f"{path}, line {n}: {problem}" for n, row in rows for problem in _problems(row)]
+        if problems:
+            raise ConfigError(*problems)
+        return lexicon_of((row[0], Hit(line=n, tier=row[1], family=row[2])) for n, row in rows)
+
+    def find(self, text: str) -> tuple[Hit, ...]:
+        """What of the list is in a text, as whole words, each term once, in the order of the list."""
+        if not self.n_terms:
+            return ()
+        hits = {hit for reading, words in _readings(text) for hit in self._in_words(reading, words)}
+        hits |= {hit for word in _masked_words(text) for hit in self._behind_mask(word)}
+        return tuple(sorted(hits, key=lambda hit: hit.line))
+
+    def _in_words(self, reading: str, words: Words) -> Iterator[Hit]:
+        for at, word in enumerate(words):
+            for first in _without_article(reading, word):
+                for term, hit in self._known.get(reading + first, ()):
+                    if words[at + 1 : at + len(term)] == term[1:]:
+                        yield hit
+
+    def _behind_mask(self, word: str) -> Iterator[Hit]:
+        """`s**cide`: every star is one letter, or a run of them a few. Terms of one word only."""
+        visible = re.compile("".join("." if sign == "*" else re.escape(sign) for sign in word))
+        for key, terms in self._known.items():
+            if key[:2] == f"l{word[0]}" and visible.fullmatch(key, 1):
+                yield from (hit for term, hit in terms if len(term) == 1)
+
+
+def lexicon_of(terms: Iterable[tuple[str, Hit]]) -> Lexicon:
+    """A lexicon of terms; those that say nothing (punctuation alone) are left out."""
+    known: dict[str, dict[tuple[Words, Hit], None]] = {}
+    n_terms = 0
+    for term, hit in terms:
+        readings = [(reading, words) for reading, words in _readings(term) if words and _is_enough(reading, words)]
+        n_terms += bool(readings)
+        for reading, words in readings:
+            for first in _without_article(reading, words[0]):
+                known.setdefault(reading + first, {})[((first, *words[1:]), hit)] = None
+    return Lexicon(n_terms, {key: tuple(found) for key, found in known.items()})
+
+
+def _readings(text: str) -> Iterator[tuple[str, Words]]:
+    """`l` Latin, `a` Arabic, `c` consonants of the Arabic one."""
+    seen = normalise(text)
+    plain = plain_skeleton(seen)
+    yield "l", tuple((skeleton(seen) if _OTHER_SIGNS.search(seen) else plain).split())
+    arabic = plain_skeleton(arabizi_to_arabic(plain)).split()
+    yield "a", tuple(arabic)
+    yield "c", tuple(_consonants(word) for word in arabic)
+
+
+def _consonants(word: str) -> str:
+    """`نتاحر` and `نتحر` are one; the first letter stays, so that words that begin with a vowel keep it."""
+    return word[:1] + word[1:].translate(_VOWELS)
+
+
+def _is_enough(reading: str, words: Words) -> bool:
+    if reading == "c":
+        return sum(map(len, words)) >= _LEAST_CONSONANTS + len(words) - 1 and bool(_ARABIC.match(words[0]))
+    return True
+
+
+def _without_article(reading: str, word: str) -> Iterator[str]:
+    yield word
+    if reading != "l":
+        short = next((a for a in _ARTICLES if word.startswith(a) and len(word) > len(a) + 1), None)
+        if short:
+            yield word[len(short) :]
+
+
+def _masked_words(text: str) -> frozenset[str]:
+    """Words with stars in them and at least two letters to be seen, repeated letters kept: a star counts."""
+    if "*" not in text:
+        return frozenset()
+    found = (_with_stars(word) for word in _MASKED.findall(normalise(text)))
+    return frozenset(word for word in found if len(word.replace("*", "")) >= 2)
+
+
+def _with_stars(word: str) -> str:
+    """The skeleton of a masked word, its stars in place."""
+    return "".join(part if part.startswith("*") else skeleton(part) for part in re.split(r"(\*+)", word))
+
+
+def _columns(line: str) -> tuple[str, str | None, str | None]:
+    parts = [part.strip() for part in line.split("\t" if "\t" in line else ",")]
+    term, tier, family = (*parts, "", "")[:3]
+    return term, tier or None, family or None
+
+
+def _is_comment(line: str) -> bool:
+    return line.lstrip().startswith("#")
+
+
+def _problems(row: tuple[str, str | None, str | None]) -> Iterator[str]:
+    term, tier, family = row
+    if not any(words for _, words in _readings(term)):
+        yield "found no word in its first column, expected a term; remove the line"
+    if tier is not None and tier not in TIERS:
+        yield f"found tier {tier!r}, expected one of {', '.join(TIERS)} or nothing; correct it"
+    if family is not None and family not in FAMILIES:
+        yield f"found family {family!r}, expected one of {', '.join(FAMILIES)} or nothing; correct it"
