@@ -13,7 +13,7 @@ import typer
 from eval import commands as evaluation
 from recsys.errors import SanadError, SourceError, StageError, StoreError
 from serving import commands as serving
-from serving import experiment_commands, policy_commands
+from serving import experiment_commands, export_commands, policy_commands
 from training import commands as training
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app.add_typer(evaluation.app)
 _RULES: Final = "Policy and experiments"
 app.add_typer(policy_commands.app, name="policy", rich_help_panel=_RULES)
 app.add_typer(experiment_commands.app, name="experiment", rich_help_panel=_RULES)
+app.add_typer(export_commands.app, name="export", rich_help_panel="Feeds")
 
 FAILED: Final = (StoreError, StageError, SourceError, OSError)
 """What goes wrong at run time, exit code 3; every other SanadError is about input or configuration, exit code 2."""

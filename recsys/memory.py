@@ -126,14 +126,19 @@ class MemoryUsers:
 
     def forget(self, user_id: str, before: Millis) -> None:
         """See `UserStore.forget`."""
-        tables, key = self._tables, hmac.digest(self._tables.hash_key, user_id.encode(), hashlib.sha256)
+        tables, key = self._tables, self._key(user_id)
         with tables.lock:
             tables.forgotten[key] = max(before, tables.forgotten.get(key, 0))
 
     def forgotten(self) -> Forgotten:
         """See `UserStore.forgotten`."""
         with self._tables.lock:
-            return Forgotten(self._tables.hash_key, dict(self._tables.forgotten))
+            tables = self._tables
+            erased = frozenset(self._key(user_id) for user_id in tables.tombstones)
+            return Forgotten(tables.hash_key, dict(tables.forgotten), erased & tables.forgotten.keys())
+
+    def _key(self, user_id: str) -> bytes:
+        return hmac.digest(self._tables.hash_key, user_id.encode(), hashlib.sha256)
 
     def erase(self, user_id: str, at: Millis, tombstone: bytes | None) -> Mapping[str, int]:
         """See `UserStore.erase`."""

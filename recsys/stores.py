@@ -55,12 +55,13 @@ class DecisionRecord:
 @dataclass(frozen=True, slots=True)
 class Forgotten:
     """
-    Training cut-offs: HMAC-SHA256 of a user id under `key`, and the instant before which nothing may be learned.
-    The ids themselves are gone.
+    Training cut-offs: HMAC-SHA256 of a user id under `key`, and the instant up to which nothing may be learned.
+    `erased` are those among them who were erased and did not come back: their ids are gone, and so must their profile.
     """
 
     key: bytes
     before: Mapping[bytes, Millis]
+    erased: frozenset[bytes] = frozenset()
 
 
 class UserStore(Protocol):

@@ -123,7 +123,11 @@ class SqliteUsers:
     def forgotten(self) -> Forgotten:
         """See `UserStore.forgotten`."""
         with self._database.reading() as connection:
-            return Forgotten(self._hash_key, dict(connection.execute("SELECT key, before FROM forgotten").fetchall()))
+            rows = connection.execute(
+                "SELECT key, before, key IN (SELECT key FROM tombstones) FROM forgotten"
+            ).fetchall()
+        before = {key: at for key, at, _ in rows}
+        return Forgotten(self._hash_key, before, frozenset(key for key, _, is_erased in rows if is_erased))
 
     def erase(self, user_id: str, at: Millis, tombstone: bytes | None) -> Mapping[str, int]:
         """See `UserStore.erase`. In a file above 64 MB, stale copies inside pages wait for `SqliteStore.compact`."""

@@ -142,6 +142,10 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same artifact.")] = 0,
     rejected: Rejected = None,
     max_bad_share: BadShare = 0.01,
+    forget: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Leave out whom a list from 'sanad export forgotten' names; repeatable."),
+    ] = None,
     cache: Annotated[Path | None, typer.Option(help="Where encoder and vectors are kept.", file_okay=False)] = None,
     at: At = None,
     as_json: Json = False,
@@ -152,6 +156,7 @@ def train(
 
     Nothing is fetched from the network. Texts that were encoded once are taken from the cache.
     """
+    from recsys.forgotten import read_forgotten
     from training.train import TrainParams, run
 
     params = TrainParams(
@@ -165,7 +170,10 @@ def train(
     )
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the default encoder is in a package; nothing may ask a hub for it
     with progress(is_quiet=is_quiet) as report:
-        trained = run(data, out, params, present(at), cache=cache, rejected=rejected, on_progress=report)
+        trained = run(
+            data, out, params, present(at), cache=cache, rejected=rejected,
+            forget=[read_forgotten(path) for path in forget or ()], on_progress=report,
+        )  # fmt: skip
     for notice in _notes(trained, assume_tier):
         say(f"note: {notice}", is_quiet=is_quiet)
     if as_json:
@@ -240,5 +248,7 @@ def _show_trained(out: Path, trained: "Trained") -> None:
     )
     if "texts_encoded" in counts:
         typer.echo(f"texts: {counts['texts_encoded']:,} encoded now, {counts['texts_reused']:,} from the cache")
+    if "people_left_out" in counts:
+        typer.echo(f"left out: {counts['events_left_out']:,} events of {counts['people_left_out']:,} people")
     if trained.manifest.cutoff:
         typer.echo(f"events from {trained.manifest.cutoff} on are kept for 'sanad eval {out}'")

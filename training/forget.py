@@ -1,0 +1,49 @@
+"""
+Leaving out what people asked to be forgotten: events up to the instant of their reset or erasure, and the profile of
+those who were erased. The lists come from the service (`sanad export forgotten`); the data folder stays as it is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from recsys.forgotten import cutoffs
+from recsys.stores import Forgotten
+from recsys.tables import Dataset, reading
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """How much a run left out."""
+
+    n_people: int
+    n_events: int
+
+
+def leave_out(dataset: Dataset, lists: Sequence[Forgotten]) -> tuple[Dataset, LeftOut]:
+    """
+    The dataset without what the lists name, in the same order. An erased person's id stays nowhere, also not as
+    somebody's guardian.
+    """
+    if not lists:
+        return dataset, LeftOut(0, 0)
+    known = pl.concat([dataset.users.select("user_id"), dataset.events.select("user_id")]).unique()
+    with reading("events"):
+        user_ids = known.collect(engine="streaming")["user_id"].to_list()
+    found = [(user_id, *cut) for each in lists for user_id, cut in cutoffs(each, user_ids).items()]
+    named = pl.LazyFrame(found, {"user_id": pl.String, "before": pl.Int64, "is_erased": pl.Boolean}, orient="row")
+    people = named.group_by("user_id").agg(pl.max("before"), pl.any("is_erased")).collect()
+    gone = people.filter("is_erased")["user_id"]
+    events = dataset.events.join(people.lazy(), on="user_id", how="left", maintain_order="left")
+    is_forgotten = (pl.col("at") <= pl.col("before")).fill_null(False)
+    with reading("events"):
+        n_events = int(events.select(is_forgotten.sum()).collect(engine="streaming").item())
+    kept = replace(
+        dataset,
+        events=events.filter(~is_forgotten).drop("before", "is_erased"),
+        users=dataset.users.filter(~pl.col("user_id").is_in(gone.implode())).with_columns(
+            guardian_id=pl.when(~pl.col("guardian_id").is_in(gone.implode())).then("guardian_id")
+        ),
+    )
+    return kept, LeftOut(people.height, n_events)
