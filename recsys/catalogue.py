@@ -258,16 +258,19 @@ def creator_number(creator_id: str) -> int:
 
 
 def _raise_clusters(arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Every copy takes its cluster's highest tier; the family follows the riskiest copy where it has none."""
-    cluster = arrays["cluster_no"]
+    """
+    Every copy takes the highest tier that a label gave one of its cluster; the family follows the riskiest copy where
+    it has none. A copy that nobody labelled raises no other: uploading one must not take a video off the air.
+    """
+    cluster, is_labelled = arrays["cluster_no"], arrays["exists"] & arrays["is_labelled"]
     size = int(cluster.max(initial=0)) + 1
     for own, shared in (("own_tier", "tier"), ("own_minor_tier", "minor_tier")):
         highest = np.zeros(size, np.int8)
-        np.maximum.at(highest, cluster, np.where(arrays["exists"], arrays[own], 0).astype(np.int8))
-        arrays[shared][:] = highest[cluster]
+        np.maximum.at(highest, cluster, np.where(is_labelled, arrays[own], 0).astype(np.int8))
+        arrays[shared][:] = np.maximum(highest[cluster], arrays[own])
     arrays["family"][arrays["own_tier"] < 2] = -1  # what an earlier revision gave it may hold no more
     families = np.full(size, -1, np.int8)
-    np.maximum.at(families, cluster, np.where(arrays["exists"], arrays["family"], -1).astype(np.int8))
+    np.maximum.at(families, cluster, np.where(is_labelled, arrays["family"], -1).astype(np.int8))
     raised = (arrays["tier"] >= 2) & (arrays["family"] < 0)
     arrays["family"][raised] = families[cluster[raised]]
 

@@ -129,7 +129,7 @@ def _served(engine: Engine, request: FeedRequest, at: Millis, started: float) ->
     for _ in range(ATTEMPTS):
         read = engine.users.read(request.user_id, request.request_id)
         items = engine.known.view.at_least(read.revision)
-        if read.answer is not None and at - read.answer.at <= REPEAT and not request.dry_run:
+        if read.answer is not None and not request.dry_run and _holds(read.answer, at):
             return _repeated(engine, request, _resolved(engine, request, read, items, pipeline, at), read.answer)
         turn = _resolved(engine, request, read, items, pipeline, at)
         if ranked is None or turn.failure:
@@ -144,6 +144,14 @@ def _served(engine: Engine, request: FeedRequest, at: Millis, started: float) ->
         if request.dry_run or engine.users.write_if(request.user_id, after, read.version, record):
             return Page(record.answer.answer)
     return _busy(response)
+
+
+def _holds(stored: StoredAnswer, at: Millis) -> bool:
+    """Whether a stored answer answers a repeat: for 24 h, unless it was an empty page at a pause, which may be over."""
+    if at - stored.at > REPEAT:
+        return False
+    answer = msgspec.json.decode(stored.answer, type=FeedResponse)
+    return bool(answer.items) or answer.pause is None
 
 
 def _resolved(engine: Engine, request: FeedRequest, read: Read, items: Items, pipeline: Pipeline, at: Millis) -> Turn:
@@ -340,7 +348,7 @@ def _repeated(engine: Engine, request: FeedRequest, turn: Turn, stored: StoredAn
             "expected a new id, or the same request"
         )
     answer = msgspec.json.decode(stored.answer, type=FeedResponse)
-    kept = [item for item in answer.items if _is_still_allowed(turn, item)]
+    kept = [item for item in answer.items if turn.gate.most > 0 and _is_still_allowed(turn, item)]
     return Page(msgspec.json.encode(msgspec.structs.replace(answer, items=kept, replayed=True)))
 
 

@@ -95,9 +95,11 @@ def language(query: Query, candidates: Candidates) -> Mask:
 
 
 def surface(query: Query, candidates: Candidates) -> Mask:
-    """Followed creators only on `following`, local items only on `local`, not the anchor itself on `related`."""
+    """Followed creators on `following`, local items on `local`, labelled supportive R0 on `together`, no anchor itself."""
     if query.surface == "following":
         return np.isin(candidates["creator_no"], list(query.followed))
+    if query.surface == "together":
+        return np.asarray(candidates["is_supportive"] & query.items.is_labelled[candidates.item_nos])
     if query.surface == "local":
         return np.asarray(candidates["is_local"], np.bool_)
     if query.surface == "related" and query.anchor is not None:

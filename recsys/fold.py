@@ -116,7 +116,7 @@ def history_of(taste: Taste, trained: History | None, items: Items, n_rows: int)
     """
     base = History.empty() if trained is None else _after(trained, taste.reset_at)
     numbers = np.array(taste.items, np.intp)
-    is_new = (items.row[numbers] >= 0) & (np.array(taste.at, np.int64) > base.at.max(initial=0))
+    is_new = (items.row[numbers] >= 0) & (np.array(taste.at, np.int64) > base.at.max(initial=taste.reset_at))
     history = History(
         np.concatenate([base.items, items.row[numbers[is_new]]]),
         np.concatenate([base.weights, np.array(taste.weights, np.float32)[is_new]]),

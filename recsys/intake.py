@@ -169,7 +169,7 @@ def put_profile(engine: Engine, user_id: str, fields: Mapping[str, Any], at: Mil
     profile = _profile(fields)
 
     def change(state: UserState) -> UserState:
-        person = msgspec.structs.replace(state.person, profile=profile)
+        person = msgspec.structs.replace(state.person, profile=profile, is_put=True)
         return msgspec.structs.replace(state, person=person)
 
     update(engine, user_id, change)
@@ -232,10 +232,12 @@ def put_item(
     """
     Insert or replace an item; binding on the next page of every worker. Raises DataError.
 
-    `clusters` are those of `Model.clusters`: an item that says what a known copy says joins its cluster.
+    An item that was taken down stays so unless `is_hidden` is given. `clusters` are those of `Model.clusters`: an item
+    that says what a known copy says joins its cluster.
     """
     old = catalogue.get(check_id("item_id", item_id))
-    catalogue.put([_change(item_id, {"published_at": to_text(at), **fields}, clusters, old)], at)
+    kept = {"published_at": to_text(at), "is_hidden": old.fields.get("is_hidden") if old else None}
+    catalogue.put([_change(item_id, {**kept, **fields}, clusters, old)], at)
     return get_item(catalogue, item_id) or {}
 
 
@@ -263,22 +265,32 @@ def patch_item(
     """
     Change some columns of an item; None when there is none.
 
-    Two patches at once both hold: a changed title never brings back an item that was taken down meanwhile.
+    Two patches at once both hold: a changed title never brings back an item that was taken down meanwhile. New words
+    need a new label: without one in the same call the item is unlabelled until somebody looks at it.
     """
     for _ in range(ATTEMPTS):
         row = catalogue.get(check_id("item_id", item_id))
         if row is None:
             return None
         with suppress(Conflict):
-            catalogue.put([_change(item_id, {**_shown(row), **fields}, clusters, row, row.revision)], at)
+            kept = _unlabelled(_shown(row)) if _says_other(row, fields) else _shown(row)
+            catalogue.put([_change(item_id, {**kept, **fields}, clusters, row, row.revision)], at)
             return get_item(catalogue, item_id)
     raise StoreError(f"found {ATTEMPTS} other writes of item {item_id!r} at once, expected fewer; try again")
 
 
-def delete_item(
-    catalogue: Catalogue, item_id: str, at: Millis, clusters: Mapping[str, str] = _NO_CLUSTERS
-) -> bool:
-    """Take an item down for good: hidden, its number never used again. False when there is none."""
+def _says_other(row: ItemRow, fields: Mapping[str, Any]) -> bool:
+    """Whether a patch changes what an item says without saying what it is now."""
+    is_other = any(name in fields and fields[name] != row.fields.get(name) for name in ("title", "text"))
+    return is_other and "risk_tier" not in fields
+
+
+def _unlabelled(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if not name.startswith("risk_")}
+
+
+def delete_item(catalogue: Catalogue, item_id: str, at: Millis, clusters: Mapping[str, str] = _NO_CLUSTERS) -> bool:
+    """Take an item down, until somebody puts it back with `is_hidden` false. False when there is none."""
     return patch_item(catalogue, item_id, {"is_hidden": True}, at, clusters) is not None
 
 

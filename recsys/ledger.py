@@ -207,10 +207,17 @@ def deliver(ledger: Ledger, deliveries: Sequence[Delivery], at: Millis) -> Ledge
 
 
 def _newest(last: tuple[Delivery, ...]) -> tuple[Delivery, ...]:
-    """The last 50 that were served, and of the opens since the first of them the newest 20."""
+    """
+    The last 50 that were served, and of the opens since the first of them the newest 20 of each kind: opens of one kind
+    must not push out those of another.
+    """
     places = [n for n, delivery in enumerate(last) if not delivery.is_open]
     last = last[places[-LAST] :] if len(places) >= LAST else last
-    too_old = [n for n, delivery in enumerate(last) if delivery.is_open][:-MAX_OPENS]
+    kinds: dict[tuple[str, ...], list[int]] = {}
+    for n, delivery in enumerate(last):
+        if delivery.is_open:
+            kinds.setdefault(counters_of(delivery.tier, delivery.family, delivery.is_s4), []).append(n)
+    too_old = {n for found in kinds.values() for n in found[:-MAX_OPENS]}
     return tuple(delivery for n, delivery in enumerate(last) if n not in too_old)
 
 

@@ -13,8 +13,6 @@ from recsys.columns import TIERS
 from recsys.errors import Conflict, DataError
 from recsys.stores import ItemChange, ItemRow
 
-UNLABELLED_TIER: Final = 2  # what nobody has looked at counts as R2 (policy-spec 1.6)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
@@ -96,7 +94,7 @@ def _prepared(change: ItemChange) -> Prepared:
     return Prepared(
         item_id=item_id,
         cluster_id=change.cluster_id,
-        tier=max(UNLABELLED_TIER if tier is None else TIERS.index(tier), TIERS.index(predicted or "R0")),
+        tier=max(TIERS.index(tier or "R0"), TIERS.index(predicted or "R0")),
         is_edited=change.is_edited,
         packed=msgspec.msgpack.encode(dict(change.fields), order="deterministic"),
         expects=change.expects,
@@ -163,14 +161,18 @@ def _replace(known: Known, change: Prepared, old: StoredItem | None, revision: i
     grew = group is not None and group_peak > group.peak_tier
     if old is None:
         return grew
-    is_relabelled = _label(old.packed) != _label(change.packed)
+    is_relabelled = _is_doubted(old.packed, change.packed)
     return grew or is_relabelled or peak > old.peak_tier or (counted is not None and group_peak > counted)
 
 
-def _label(packed: bytes) -> tuple[Any, ...]:
-    """What besides the tier decides how an item counts: doubt raises it for minors, grief is R1 at least."""
-    fields = msgspec.msgpack.decode(packed)
-    return tuple(fields.get(name) for name in ("risk_source", "risk_confidence", "topics"))
+def _is_doubted(before: bytes, after: bytes) -> bool:
+    """
+    Whether an item may count higher for another reason than its tier: it lost its label, which makes it R2; its source
+    or confidence changed, which raises it for minors; its topics did, and grief is R1 at least.
+    """
+    old, new = msgspec.msgpack.decode(before), msgspec.msgpack.decode(after)
+    lost_label = new.get("risk_tier") is None and old.get("risk_tier") is not None
+    return lost_label or any(old.get(name) != new.get(name) for name in ("risk_source", "risk_confidence", "topics"))
 
 
 def row(item: StoredItem, cluster_no: int) -> ItemRow:

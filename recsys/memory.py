@@ -140,11 +140,21 @@ class MemoryUsers:
     def _key(self, user_id: str) -> bytes:
         return hmac.digest(self._tables.hash_key, user_id.encode(), hashlib.sha256)
 
-    def erase(self, user_id: str, at: Millis, tombstone: bytes | None) -> Mapping[str, int]:
+    def erase(
+        self,
+        user_id: str,
+        at: Millis,
+        tombstone: bytes | None,
+        version: Version | None = None,
+        log_seq: int | None = None,
+    ) -> Mapping[str, int] | None:
         """See `UserStore.erase`."""
         counted = None if tombstone is None else unpack_counted(tombstone)
         tables = self._tables
         with tables.lock:
+            newest = max((entry.seq for entry in tables.events.get(user_id, {}).values()), default=0)
+            if version not in (None, tables.version_of(user_id)) or (log_seq is not None and newest > log_seq):
+                return None
             mine = [key for key in tables.decisions if key[0] == user_id]
             for key in mine:
                 del tables.decisions[key]

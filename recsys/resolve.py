@@ -68,19 +68,18 @@ class Known:
 
 
 def profile_of(state: UserState, model: Model, user_id: str) -> Profile:
-    """The stored profile; what was never said over the wire comes from the artifact's users table."""
-    trained = {} if state.counted.is_erased else dict(model.profiles.get(user_id, {}))
-    own = state.person.profile
-    if own.age_band is not None:
-        trained |= {"age_band": own.age_band, "age_source": own.age_source}
+    """The profile put over the wire, as a whole; until there is one, that of the artifact's users table."""
+    if state.person.is_put:
+        return state.person.profile
+    trained = {} if state.counted.is_erased else model.profiles.get(user_id, {})
     return Profile(
-        country=own.country or trained.get("country"),
-        region=own.region or trained.get("region"),
-        languages=own.languages or tuple(trained.get("languages") or ()),
+        country=trained.get("country"),
+        region=trained.get("region"),
+        languages=tuple(trained.get("languages") or ()),
         age_band=trained.get("age_band"),
         age_source=trained.get("age_source") or "none",
-        guardian_id=own.guardian_id or trained.get("guardian_id"),
-        consent=own.consent if own.consent is not None else trained.get("consent"),
+        guardian_id=trained.get("guardian_id"),
+        consent=trained.get("consent"),
     )
 
 
@@ -204,7 +203,9 @@ def limits_of(book: Book, state: UserState, own: Limits, band: str, at: Millis) 
 
 def _is_bound(book: Book, state: UserState, band: str) -> bool:
     """Whether the night's layer holds for the person at night."""
-    return state.person.controls.night_rules or not book.market.ages[band].night.is_optional
+    guardian = state.person.guardian
+    has_night = guardian is not None and bool(guardian.night)
+    return state.person.controls.night_rules or has_night or not book.market.ages[band].night.is_optional
 
 
 def _query(
@@ -257,6 +258,8 @@ def _shown(state: UserState, items: Items, market: Market, at: Millis) -> Mask:
     since = at - market.session.seen_days * DAY
     clusters = [c for c, t in zip(state.seen.clusters, state.seen.at, strict=True) if t >= since and c < len(shown)]
     shown[clusters] = True
+    refused = [n for n, weight in zip(state.taste.items, state.taste.weights, strict=True) if weight < 0]
+    shown[items.cluster_no[refused]] = True  # what a person refused does not come back, delivered or not
     return shown
 
 

@@ -15,9 +15,9 @@ from recsys import loop
 from recsys.clock import Millis, to_text
 from recsys.columns import TIERS, TOPICS
 from recsys.engine import Engine
-from recsys.errors import DataError
+from recsys.errors import DataError, StoreError
 from recsys.fold import fold
-from recsys.intake import check_id, update
+from recsys.intake import ATTEMPTS, check_id, update
 from recsys.ledger import FAMILY_COUNTERS, RUN, active_minutes, counts, placed, server_time, windows_of
 from recsys.policy.layers import effective_band
 from recsys.policy.limits import COUNTERS, WINDOWS, Limits
@@ -25,7 +25,7 @@ from recsys.policy.market import parse_hours
 from recsys.resolve import limits_of, own_limits, profile_of
 from recsys.signals import frame_of
 from recsys.state import Controls, Guardian, Ledger, LedgerPart, Taste, UserState, pack
-from recsys.stores import KEPT
+from recsys.stores import KEPT, Read
 from recsys.types import Event
 
 T = TypeVar("T", Controls, Guardian)
@@ -90,7 +90,6 @@ def reset(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     engine.users.forget(user_id, at)
 
     def change(state: UserState) -> UserState:
-        state = _folded(engine, state, user_id)
         kept = Taste(followed=state.taste.followed, hidden=state.taste.hidden, log_seq=state.taste.log_seq, reset_at=at)
         return msgspec.structs.replace(state, taste=kept)
 
@@ -98,12 +97,12 @@ def reset(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     return {"user_id": user_id, "reset_at": to_text(at), "kept": ["ledger", "loop level", "controls", "follows"]}
 
 
-def _folded(engine: Engine, state: UserState, user_id: str) -> UserState:
-    """Everything that was reported so far, counted: a reset must not lose what tightens."""
-    known = engine.known
+def _folded(engine: Engine, read: Read, user_id: str) -> UserState:
+    """The state with everything that was reported so far counted, on the catalogue of the moment."""
+    known, state = engine.known, read.state
     logged = engine.log.since(user_id, state.taste.log_seq)
     frame = frame_of(known.book, _band(engine, state, user_id), state.person.guardian, known.lexicon)
-    return fold(state, logged, items=known.view.items, frame=frame).state
+    return fold(state, logged, items=known.view.at_least(read.revision), frame=frame).state
 
 
 def _band(engine: Engine, state: UserState, user_id: str) -> str:
@@ -115,7 +114,7 @@ def _band(engine: Engine, state: UserState, user_id: str) -> str:
 def exposure(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     """Every counter against every window now, the loop level with reasons and expiry, minutes used."""
     check_id("user_id", user_id)
-    state = _folded(engine, engine.users.read(user_id).state, user_id)
+    state = _folded(engine, engine.users.read(user_id), user_id)
     ledger, book = state.counted.ledger, engine.known.book
     at = server_time(ledger, at)
     band = _band(engine, state, user_id)
@@ -179,10 +178,25 @@ def erase(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
 
     Only counters that bound exposure stay, for 8 days under a keyed hash: erasing must not be a way around a cap.
     """
-    state = _folded(engine, engine.users.read(check_id("user_id", user_id)).state, user_id)
-    ledger = state.counted.ledger
-    kept = LedgerPart(ledger=ledger, loop=loop.remains(state.counted.loop), is_erased=True)
-    rows = engine.users.erase(user_id, at, pack(UserState(counted=kept))[1])
+    check_id("user_id", user_id)
+    for _ in range(ATTEMPTS):
+        read = engine.users.read(user_id)
+        state = _folded(engine, read, user_id)
+        kept = LedgerPart(ledger=_bare(state.counted.ledger), loop=loop.remains(state.counted.loop), is_erased=True)
+        tombstone = pack(UserState(counted=kept))[1]
+        rows = engine.users.erase(user_id, at, tombstone, read.version, state.taste.log_seq)
+        if rows is not None:
+            return _receipt(user_id, at, rows)
+    raise StoreError(f"found {ATTEMPTS} other writes of one person at once, expected fewer; try again")
+
+
+def _bare(ledger: Ledger) -> Ledger:
+    """The ledger with what bounds exposure, and nothing of what was delivered."""
+    last = tuple(msgspec.structs.replace(d, item_no=0, cluster_no=0, creator_no=0, topics=0) for d in ledger.last)
+    return msgspec.structs.replace(ledger, last=last)
+
+
+def _receipt(user_id: str, at: Millis, rows: Mapping[str, int]) -> dict[str, Any]:
     return {
         "user_id": user_id,
         "erased_at": to_text(at),

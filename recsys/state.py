@@ -67,6 +67,7 @@ class ProfilePart(Packed, frozen=True):
     profile: Profile = Profile()
     controls: Controls = Controls()
     guardian: Guardian | None = None
+    is_put: bool = False  # the profile came over the wire, and stands alone
 
 
 class Delivery(Packed, frozen=True):

@@ -108,9 +108,17 @@ class UserStore(Protocol):
         """Whom the next training run must leave out."""
         ...
 
-    def erase(self, user_id: str, at: Millis, tombstone: bytes | None) -> Mapping[str, int]:
+    def erase(
+        self,
+        user_id: str,
+        at: Millis,
+        tombstone: bytes | None,
+        version: Version | None = None,
+        log_seq: int | None = None,
+    ) -> Mapping[str, int] | None:
         """
-        Delete everything of a user in every table and log; rows deleted per table.
+        Delete everything of a user in every table and log; rows deleted per table. None, and nothing deleted, when the
+        user's version is not the given one any more, or the log holds an event of theirs after the given `log_seq`.
 
         What `tombstone` holds (a packed `LedgerPart`: expiring counters) is kept 8 days under a keyed hash of the id;
         until the user is written again, `read` of the same id starts from it. None keeps nothing. Raises

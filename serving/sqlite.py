@@ -129,13 +129,27 @@ class SqliteUsers:
         before = {key: at for key, at, _ in rows}
         return Forgotten(self._hash_key, before, frozenset(key for key, _, is_erased in rows if is_erased))
 
-    def erase(self, user_id: str, at: Millis, tombstone: bytes | None) -> Mapping[str, int]:
+    def erase(
+        self,
+        user_id: str,
+        at: Millis,
+        tombstone: bytes | None,
+        version: Version | None = None,
+        log_seq: int | None = None,
+    ) -> Mapping[str, int] | None:
         """See `UserStore.erase`. In a file above 64 MB, stale copies inside pages wait for `SqliteStore.compact`."""
         if tombstone is not None:
             unpack_counted(tombstone)
         key = self._key(user_id)
-        deleted = self._database.write(lambda connection: _erase(connection, user_id, key, at, tombstone))
-        self._database.wipe()
+
+        def work(connection: sqlite3.Connection) -> dict[str, int] | None:
+            if not _is_unchanged(connection, user_id, key, version, log_seq):
+                return None
+            return _erase(connection, user_id, key, at, tombstone)
+
+        deleted = self._database.write(work)
+        if deleted is not None:
+            self._database.wipe()
         return deleted
 
     def _key(self, user_id: str) -> bytes:
@@ -178,6 +192,18 @@ def _record(connection: sqlite3.Connection, user_id: str, record: DecisionRecord
         f"INSERT OR REPLACE INTO decisions ({_ANSWER}) VALUES (?, ?, ?, ?, ?, ?)",
         (answer.request_id, user_id, answer.at, answer.body_hash, answer.answer, answer.decision),
     )
+
+
+def _is_unchanged(
+    connection: sqlite3.Connection, user_id: str, key: bytes, version: Version | None, log_seq: int | None
+) -> bool:
+    """Whether the user is still at a version, and nothing was logged after an entry; None = whatever."""
+    row = connection.execute(
+        "SELECT coalesce((SELECT version FROM users WHERE user_id = ?1), (SELECT version FROM tombstones WHERE key = ?2),"
+        " 0), coalesce((SELECT max(seq) FROM events WHERE user_id = ?1), 0)",
+        (user_id, key),
+    ).fetchone()
+    return (version is None or row[0] == version) and (log_seq is None or row[1] <= log_seq)
 
 
 def _erase(

@@ -213,7 +213,7 @@ class TestForgetting:
         store.users.forget("u", NOW - 5)
         forgotten = store.users.forgotten()
         assert list(forgotten.before.values()) == [NOW]
-        assert all(b"u" != key and len(key) == 32 for key in forgotten.before)
+        assert all(key != b"u" and len(key) == 32 for key in forgotten.before)
 
     def test_erasure_is_a_cutoff_and_a_cutoff_leaves_after_8_days(self, store: Store) -> None:
         store.users.erase("u", NOW, None)
@@ -327,9 +327,12 @@ class TestCatalogue:
             put(store, change("a", tier))
         assert peak(store, "a") == 3
 
-    def test_unlabelled_counts_as_r2(self, store: Store) -> None:
+    def test_no_label_is_no_peak(self, store: Store) -> None:
+        """What nobody looked at counts as R2 while it is so; a label of R0 later must not leave that behind."""
         put(store, change("a", None))
-        assert peak(store, "a") == 2
+        assert peak(store, "a") == 0
+        put(store, change("a", "R0"))
+        assert peak(store, "a") == 0
 
     def test_an_artifact_never_wins_over_the_wire(self, store: Store) -> None:
         put(store, change("a", "R0", edited=False), change("b", "R0", edited=False))
@@ -407,10 +410,12 @@ class TestRaises:
         raised = put(store, change("a", "R0", "k"))
         assert store.catalogue.since(0).newest_raise == raised
 
-    def test_a_label_for_the_unlabelled_is_a_raise_only_above_r2(self, store: Store) -> None:
-        put(store, change("a", None), change("b", None))
+    def test_a_calm_label_for_the_unlabelled_is_no_raise_and_losing_it_is(self, store: Store) -> None:
+        put(store, change("a", None), change("b", None), change("c", "R0"))
         put(store, change("a", "R0"))
         assert store.catalogue.since(0).newest_raise == 0
+        lost = put(store, change("c", None))
+        assert store.catalogue.since(0).newest_raise == lost
         raised = put(store, change("b", "R3"))
         assert store.catalogue.since(0).newest_raise == raised
 

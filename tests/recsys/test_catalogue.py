@@ -105,9 +105,11 @@ def test_every_copy_takes_the_highest_tier_of_its_cluster(table):
     assert items.family[1:].tolist() == [0, 0, -1]
 
 
-def test_an_unlabelled_copy_makes_its_cluster_r2_until_it_is_labelled(table):
+def test_only_a_label_raises_the_copies(table):
+    """An upload that nobody has looked at is R2 itself, and takes no video of somebody else off the air."""
     first = table(row(1, 5, **LABEL), row(2, 5))
-    assert label(first, 1)[:3] == (2, 3, UNLABELLED)
+    assert label(first, 1)[:3] == (0, 0, -1)
+    assert label(first, 2)[:3] == (2, 3, UNLABELLED)
     second = table(row(2, 5, revision=2, **LABEL), on=first, revision=2)
     assert label(second, 1)[:3] == (0, 0, -1)
     third = table(row(2, 5, risk_tier="R2", risk_family="body", risk_source="human"), on=second, revision=3)

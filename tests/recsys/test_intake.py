@@ -169,9 +169,13 @@ def test_an_item_is_put_changed_taken_down_and_never_forgotten(service, evening)
     catalogue = service.store.catalogue
     put_item(catalogue, "new", {"creator_id": "c", "title": "t", "risk_tier": "R0"}, evening)
     assert get_item(catalogue, "new")["published_at"] == to_text(evening)
-    assert patch_item(catalogue, "new", {"title": "better"}, evening)["risk_tier"] == "R0"
+    assert patch_item(catalogue, "new", {"topics": ["S3"]}, evening)["risk_tier"] == "R0"
+    assert patch_item(catalogue, "new", {"title": "better"}, evening)["risk_tier"] is None  # new words, new label
+    assert patch_item(catalogue, "new", {"title": "best", "risk_tier": "R0"}, evening)["risk_tier"] == "R0"
     assert delete_item(catalogue, "new", evening)
     assert get_item(catalogue, "new")["is_hidden"] is True
+    put_item(catalogue, "new", {"creator_id": "c", "title": "t", "risk_tier": "R0"}, evening)
+    assert get_item(catalogue, "new")["is_hidden"] is True  # a routine upload brings nothing back
     assert patch_item(catalogue, "never", {}, evening) is None and not delete_item(catalogue, "never", evening)
     assert get_item(catalogue, "never") is None
 
