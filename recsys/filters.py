@@ -95,7 +95,7 @@ def language(query: Query, candidates: Candidates) -> Mask:
 
 
 def surface(query: Query, candidates: Candidates) -> Mask:
-    """Followed creators on `following`, local items on `local`, labelled supportive R0 on `together`, no anchor itself."""
+    """`following`: followed creators; `local`: local items; `together`: labelled, supportive R0; never the anchor."""
     if query.surface == "following":
         return np.isin(candidates["creator_no"], list(query.followed))
     if query.surface == "together":

@@ -6,6 +6,7 @@ process. They keep the same promises as a file, except the one about power cuts.
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from threading import RLock
 from typing import Final
 
@@ -119,6 +120,11 @@ class MemoryUsers:
         """See `UserStore.decisions`."""
         with self._tables.lock:
             return tuple(answer for (owner, _), answer in self._tables.decisions.items() if owner == user_id)
+
+    def latest(self, n: int) -> tuple[StoredAnswer, ...]:
+        """See `UserStore.latest`."""
+        with self._tables.lock:
+            return tuple(islice(reversed(self._tables.decisions.values()), n))
 
     def committed_at(self) -> Millis:
         """See `UserStore.committed_at`."""

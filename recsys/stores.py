@@ -100,6 +100,10 @@ class UserStore(Protocol):
         """The latest time that anything was written at, in any of the stores; 0 = never."""
         ...
 
+    def latest(self, n: int) -> tuple[StoredAnswer, ...]:
+        """The newest kept records of everybody, newest first, at most n."""
+        ...
+
     def forget(self, user_id: str, before: Millis) -> None:
         """Note that the next training run must leave out what the person did before an instant. Kept 8 days."""
         ...

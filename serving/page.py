@@ -46,6 +46,7 @@ _BECAUSE: Final[Mapping[str, str]] = {
     "surface": "not of this surface",
     "duplicate": "a copy of a video on the page",
     "creator_spacing": "by a creator who already has a share of these 20",
+    "pause": "kept for after the pause",
     "busy": "left out: too many pages were asked for at once",
     "ledger": "missing: the ledger did not answer, and this is the safe list",
 }

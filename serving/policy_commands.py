@@ -1,6 +1,7 @@
 """`sanad policy`: read, check, compare and explain policy files. For those who set limits, not only for engineers."""
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -108,6 +109,46 @@ def diff(
     if not as_json:
         typer.echo(f"{len(rows)} limits differ, {n_looser} of them looser.")
     raise typer.Exit(1 if n_looser else 0)
+
+
+@app.command(epilog="Example: sanad policy preview policies/strict.yaml --on var/state.db")
+def preview(
+    policy: Annotated[Path, typer.Argument(metavar="FILE", help="The policy file to try.")],
+    on: Annotated[Path, typer.Option(metavar="FILE", help="The state file that holds the decision records.")],
+    n: Annotated[int, typer.Option("--last", min=1, help="How many of the newest requests.")] = 1_000,
+    as_json: Json = False,
+) -> None:
+    """
+    Choose logged pages again under another policy, before it is rolled out. Nothing is written.
+
+    The candidates are those of the records: of a stricter policy this shows every change, of a looser one the least.
+    """
+    from recsys.decision import unpack
+    from recsys.policy.layers import Book
+    from recsys.policy.market import load_market
+    from recsys.policy.preview import preview as tried
+    from serving.sqlite import SqliteStore
+
+    book = Book(load_market(policy))
+    if not on.is_file():
+        raise ConfigError(f"found no file {on}, expected the state file that 'sanad serve --state' uses")
+    store = SqliteStore(on)
+    try:
+        found = tried(book, [unpack(stored.decision) for stored in store.users.latest(n)])
+    finally:
+        store.close()
+    if as_json:
+        print_json(asdict(found))
+        return
+    rows = ((tier, str(before), str(found.tiers_after[tier])) for tier, before in found.tiers_before.items())
+    _print_table(("tier", "before", "after"), rows)
+    typer.echo(
+        f"{len(found.changed)} of {found.n_requests} pages would differ; places left empty: "
+        f"{found.missing_before} before, {found.missing_after} after."
+    )
+    for change in found.changed[:10]:
+        gone = len(set(change.before) - set(change.after))
+        typer.echo(f"  {change.request_id}: {gone} of {len(change.before)} items would go, {len(change.after)} in all")
 
 
 def _changes(key: tuple[str, int, bool], before: "Limits", after: "Limits") -> list[dict[str, str]]:

@@ -1,14 +1,21 @@
 """Why a page is as it is."""
 
+from dataclasses import asdict
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import Field
 
 from recsys import explain
+from recsys.decision import unpack
+from recsys.errors import ConfigError, DataError
+from recsys.policy.layers import Book
 from recsys.policy.limits import flatten
+from recsys.policy.market import market_of
+from recsys.policy.preview import preview
 from serving.answers import RecordAnswer
 from serving.problems import Problem
-from serving.schemas import Id
+from serving.schemas import Asked, Id
 from serving.service import PathId, Service, StrictRoute, json_answer
 
 _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {200: {"model": RecordAnswer, "description": "From the record."}}
@@ -53,7 +60,30 @@ def explain_routes(service: Service) -> APIRouter:
             },
         )
 
+    @routes.post("/policies/preview", summary="Try a policy on logged requests", response_class=Response)
+    def try_policy(request: Request, body: PreviewBody) -> Response:
+        """The newest pages chosen again under another policy: tiers, short pages and the pages that would differ."""
+        engine = service.engine()
+        try:
+            book = Book(market_of(body.policy))
+        except ConfigError as error:
+            raise DataError(*error.problems) from error
+        records = [unpack(stored.decision) for stored in engine.users.latest(body.last)]
+        found, ids = preview(book, records), engine.known.view.items.item_ids
+        changed = [
+            {"request_id": c.request_id, "before": [ids[n] for n in c.before], "after": [ids[n] for n in c.after]}
+            for c in found.changed
+        ]
+        return json_answer(request, {**asdict(found), "changed": changed})
+
     return routes
+
+
+class PreviewBody(Asked):
+    """A policy as YAML, and on how many of the newest requests to try it."""
+
+    policy: Annotated[str, Field(max_length=200_000, description="A policy file, as text.")]
+    last: Annotated[int, Field(ge=1, le=1_000)] = 200
 
 
 def _known(service: Service, request_id: str) -> None:

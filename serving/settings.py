@@ -33,8 +33,8 @@ class Settings:
 
     `state` None = `state.db` beside the artifact; `experiments` None = none. `signing_key` None = the one in the key
     file beside the state, made at the first start. `lexicon` is the market's private list of terms that a search for
-    harm uses (None = no search is recognised as one). `max_in_flight` requests are worked on or waiting at once; more are
-    answered 503. Port 0 = any free port.
+    harm uses (None = no search is recognised as one). `max_in_flight` requests are worked on or waiting at once; more
+    are answered 503. Port 0 = any free port.
     """
 
     artifact: Path

@@ -115,6 +115,12 @@ class SqliteUsers:
             committed_at: Millis = connection.execute("SELECT committed_at FROM meta").fetchone()[0]
         return committed_at
 
+    def latest(self, n: int) -> tuple[StoredAnswer, ...]:
+        """See `UserStore.latest`."""
+        with self._database.reading() as connection:
+            rows = connection.execute(f"SELECT {_ANSWER} FROM decisions ORDER BY seq DESC LIMIT ?", (n,)).fetchall()
+        return tuple(_stored(row) for row in rows)
+
     def forget(self, user_id: str, before: Millis) -> None:
         """See `UserStore.forget`."""
         key = self._key(user_id)
@@ -199,8 +205,8 @@ def _is_unchanged(
 ) -> bool:
     """Whether the user is still at a version, and nothing was logged after an entry; None = whatever."""
     row = connection.execute(
-        "SELECT coalesce((SELECT version FROM users WHERE user_id = ?1), (SELECT version FROM tombstones WHERE key = ?2),"
-        " 0), coalesce((SELECT max(seq) FROM events WHERE user_id = ?1), 0)",
+        "SELECT coalesce((SELECT version FROM users WHERE user_id = ?1), (SELECT version FROM tombstones "
+        "WHERE key = ?2), 0), coalesce((SELECT max(seq) FROM events WHERE user_id = ?1), 0)",
         (user_id, key),
     ).fetchone()
     return (version is None or row[0] == version) and (log_seq is None or row[1] <= log_seq)

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfoNotFoundError
 
 from recsys.clock import zone
 from recsys.columns import FAMILIES, TIERS, TOPICS
-from recsys.config import Range, load
+from recsys.config import Range, load, loads
 from recsys.errors import ConfigError
 from recsys.policy.limits import COUNTERS, Limits, Windows, changed, meet
 from recsys.state import LAST
@@ -330,17 +330,21 @@ def parse_hours(hours: str) -> tuple[int, int]:
 
 def load_market(path: Path) -> Market:
     """A policy file. Raises ConfigError with every problem."""
-    market = load(path, Market)
-    assert_known(market, path)
-    return market
+    return _known(load(path, Market), str(path))
 
 
-def assert_known(market: Market, path: Path) -> None:
-    """The weights must be those that the scorer knows."""
+def market_of(text: str) -> Market:
+    """As `load_market`, from the text of a file."""
+    return _known(loads(text, Market, name="policy"), "policy")
+
+
+def _known(market: Market, path: str) -> Market:
+    """The market, whose weights must be those that the scorer knows."""
     known = ("cf", "content", "popular", "fresh", "followed", "local", "supportive")
     unknown = sorted(set(market.weights) - set(known))
     if unknown:
         raise ConfigError(f"{path}: weights: found {', '.join(unknown)}, expected some of {', '.join(known)}")
+    return market
 
 
 def tier_number(tier: str) -> int:

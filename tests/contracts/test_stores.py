@@ -225,6 +225,7 @@ class TestForgetting:
         store.users.write_if("u", counted(2), store.users.read("u").version, record("u", "r2", 1))
         store.users.write_if("v", counted(1), 0, record("v", "r3", 1))
         assert [answer.request_id for answer in store.users.decisions("u")] == ["r1", "r2"]
+        assert [answer.request_id for answer in store.users.latest(2)] == ["r3", "r2"]
 
 
 class TestRetention:
