@@ -160,7 +160,7 @@ def _kept_out(decision: Decision, candidates: Candidates, row: int) -> list[dict
         if taken < row:
             continue  # a better candidate stood here
         broken = violations(decision.ledger, (*page[:slot], *own), decision.limits, at=decision.at)
-        names = {violation.rule for violation in broken if violation.position == slot + 1}
+        names = sorted({violation.rule for violation in broken if violation.position == slot + 1})
         floor = decision.forced[slot] if slot < len(decision.forced) else ""
         found.update(names or {f"floor:{floor}" if floor else "exploration"})
     return [{"rule": rule, "slots": count} for rule, count in found.most_common()]
