@@ -30,8 +30,8 @@ import polars as pl
 from safety_tables import print_exposures, print_shares
 from threadpoolctl import threadpool_limits
 
-from eval.baselines import RANKERS, Baseline, Labels, score_only
-from eval.closed_loop import ROUGH, Feed, Habits, Sanad, Stage, live, without_ledger, without_loop
+from eval.baselines import RANKERS, Baseline, Caps, Labels, score_only
+from eval.closed_loop import ROUGH, Feed, Habits, Sanad, Stage, live, without_loop
 from eval.exposure import Exposure, Shares, exposure_of, shares_of
 from eval.personas import PERSONAS, Member, Persona, crowd
 from recsys.artifact import load_artifact
@@ -57,15 +57,15 @@ DAYS = (7, 14, 28)  # of the first part; people take turns
 SHORT_DAYS = (1, 2, 7)  # so that few impressions still come from every persona
 LONG_FROM = 200_000
 ORDINARY = Habits(sizes=(15,), pages=(1, 3))
-LOOP_DAYS = 14  # of the second part
+LOOP_DAYS = 10  # of the second part; on more days those who loop run out of R2 items they have not seen
 OURS = "Sanad"
 WITHOUT: dict[str, Callable[[Any], Any] | None] = {
     OURS: None,
-    "Sanad, ledger emptied after each page": without_ledger,
     "Sanad, loop breaker off": without_loop,
 }
 PLAIN = "the models' score alone"
-POLICIES = (PLAIN, *RANKERS, *WITHOUT)
+CAPPED = {"watch time, Sanad's caps within a page": False, "watch time, Sanad's caps and ledger": True}
+POLICIES = (PLAIN, *RANKERS, *CAPPED, *WITHOUT)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -185,8 +185,12 @@ def compare(task: tuple[str, str, int]) -> tuple[str, str, Shares]:
 def _service(lab: Lab, policy: str) -> tuple[Feed, MemoryStore]:
     if policy in WITHOUT:
         return Sanad(engine=lab.labelled[0], forget=WITHOUT[policy]), lab.labelled[1]
-    ranker = RANKERS.get(policy, score_only)
-    return Baseline(engine=lab.blind[0], ranker=ranker, labels=lab.labels, learns_themes=policy != PLAIN), lab.blind[1]
+    caps = Caps(labelled=lab.labelled[0], keeps_ledger=CAPPED[policy]) if policy in CAPPED else None
+    baseline = Baseline(
+        engine=lab.blind[0], ranker=RANKERS.get(policy, score_only), labels=lab.labels,
+        learns_themes=policy != PLAIN, caps=caps,
+    )  # fmt: skip
+    return baseline, lab.blind[1]
 
 
 def _near(lab: Lab, member: Member, persona: Persona) -> Mask:
@@ -265,7 +269,11 @@ def _second(pool: ProcessPoolExecutor, n_seeds: int, only: Sequence[str], plot: 
 
 def _daily(results: Sequence[tuple[str, str, Shares]], persona: str) -> dict[str, np.ndarray[Any, Any]]:
     """By policy (people, days) the R2 share of each day."""
-    return {p: np.array([s.daily for policy, who, s in results if (policy, who) == (p, persona)]) for p in POLICIES}
+    return {
+        p: np.array([s.daily for policy, who, s in results if (policy, who) == (p, persona)])
+        for p in POLICIES
+        if p != "Sanad, loop breaker off"
+    }
 
 
 if __name__ == "__main__":

@@ -15,17 +15,19 @@ LEAST_GAP = 0.038  # between two labels, as a share of the axis
 
 
 def draw(daily: Mapping[str, np.ndarray[Any, Any]], path: Path) -> None:
-    """`daily` holds by policy (people, days) shares; lines are means over people, bands their 95 % intervals."""
+    """`daily` holds by policy (people, days) shares; lines are means over people, bands 95 % intervals."""
     figure, axes = plt.subplots(figsize=(8.4, 4.6), layout="constrained")
     ends: list[tuple[float, str, str]] = []
     for policy, shares in daily.items():
-        colour = GREEN if policy == "Sanad" else STRONG if policy == "watch time only" else GREY
+        colour = STRONG if policy == "watch time only" else GREEN if policy.startswith("Sanad") else GREY
+        colour = GREEN if policy.endswith("ledger") else colour
         mean = np.nanmean(shares, axis=0)
-        error = 1.96 * np.nanstd(shares, axis=0, ddof=1) / np.sqrt(np.isfinite(shares).sum(axis=0))
         days = np.arange(1, len(mean) + 1)
-        axes.plot(days, mean, color=colour, linewidth=2.2 if colour != GREY else 1.4)
-        axes.fill_between(days, np.maximum(mean - error, 0), mean + error, color=colour, alpha=0.12, linewidth=0)
+        axes.plot(days, mean, color=colour, linewidth=2.2 if colour != GREY else 1.4, clip_on=False)
         ends.append((float(mean[-1]), policy, colour))
+        if colour != GREY:  # a band for each line would hide them all
+            error = 1.96 * np.nanstd(shares, axis=0, ddof=1) / np.sqrt(np.isfinite(shares).sum(axis=0))
+            axes.fill_between(days, np.maximum(mean - error, 0), mean + error, color=colour, alpha=0.12, linewidth=0)
     top = max(0.1, axes.get_ylim()[1])
     place = -1.0
     for share, policy, colour in sorted(ends):

@@ -24,9 +24,11 @@ from recsys.engine import Engine, turn_now
 from recsys.feed import FeedRequest
 from recsys.fold import remember
 from recsys.intake import accept, put_profile
+from recsys.ledger import deliver, touch
 from recsys.pipeline import for_surface, recommend
+from recsys.policy.layers import is_night
 from recsys.query import Query
-from recsys.slate import delivered
+from recsys.slate import Supply, delivered, select
 from recsys.state import Ledger
 from recsys.types import Candidates, Floats, Ids, Mask, Rows, rank_order
 from recsys.world.model import Reals, Whole
@@ -143,6 +145,35 @@ class Labels:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
+class Caps:
+    """
+    Sanad's caps and gaps alone (no floors, levels or rule about R2's score) under another ranker's score: what the
+    ledger does when the ranker wants as much R2 as it can get. `labelled` is an engine over the catalogue with labels.
+    """
+
+    labelled: Engine
+    keeps_ledger: bool = True
+    ledgers: dict[str, Ledger] = field(default_factory=dict)
+
+    def choose(self, candidates: Candidates, query: Query, size: int, at: Millis) -> Rows:
+        """Rows of the candidates, which come best first."""
+        known, user_id, band = self.labelled.known, query.viewer.user_id, query.viewer.age_band
+        _, whole = known.view.of_viewer(known.view.items, query.viewer, is_minor=query.is_minor)
+        labelled = candidates.with_columns({name: c[candidates.item_nos] for name, c in whole.columns.items()})
+        ledger = touch(self.ledgers.get(user_id, Ledger()), at, known.book.market.session)
+        by_day = known.book.limits[band, 0, False]
+        limits = known.book.limits[band, 0, is_night(at, known.book.zone, by_day.night)]
+        rows = select(
+            labelled, ledger=ledger, limits=replace(limits, supportive_floor=0.0, local_floor=0.0),
+            supply=Supply(supportive=0, local=0, local_share=0.0), supply_factor=0.0, size=size, at=at,
+            rng=np.random.default_rng(0), explore_slots=0,
+        ).rows  # fmt: skip
+        after = deliver(ledger, delivered(labelled, rows, at), at)
+        self.ledgers[user_id] = after if self.keeps_ledger else Ledger()
+        return rows
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
 class Baseline:
     """A ranker as a feed, over an engine that knows no R1 and R2 labels. The weights leave policy out of the score."""
 
@@ -150,6 +181,7 @@ class Baseline:
     ranker: Ranker
     labels: Labels
     learns_themes: bool = True
+    caps: Caps | None = None
     watched: dict[str, Reals] = field(default_factory=dict)  # (2, n_themes) watch fractions added up, and views
     by_number: Whole | None = None
 
@@ -184,7 +216,10 @@ class Baseline:
             scores=ranked.scores[order], vectors=ranked.vectors[order], themes=ranked.themes[order],
             is_r2=ranked.is_r2[order], wanted=ranked.wanted,
         )  # fmt: skip
-        rows = self.ranker(ranked, request.size)
+        if self.caps is None:
+            rows = self.ranker(ranked, request.size)
+        else:
+            rows = self.caps.choose(candidates, query, request.size, turn.at)
         state = remember(turn.state, delivered(candidates, rows, turn.at), turn.at, query.market)
         # without a ledger: nothing that was shown before bounds anything
         state = msgspec.structs.replace(state, counted=msgspec.structs.replace(state.counted, ledger=Ledger()))

@@ -270,13 +270,6 @@ class Sanad:
             raise RuntimeError(f"found a refused event ({refused[0]['reason']}), expected none from the simulator")
 
 
-def without_ledger(state: UserState) -> UserState:
-    """Every page begins with an empty ledger: caps hold within the page only."""
-    old = state.counted.ledger
-    empty = msgspec.structs.replace(old, last=(), capped={}, n_delivered=0)
-    return msgspec.structs.replace(state, counted=msgspec.structs.replace(state.counted, ledger=empty))
-
-
 def without_loop(state: UserState) -> UserState:
     """The loop breaker forgets after every page."""
     calm = type(state.counted.loop)()

@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 
+from eval.baselines import Baseline, Caps, Labels, score_only
 from eval.closed_loop import ROUGH, Habits, Life, Sanad, Stage, live
 from eval.exposure import Exposure, exposure_of, shares_of
 from eval.personas import CALM, PERSONAS, Member, crowd, events_of, react, visits
-from eval.recount import history, recount
+from eval.recount import history, most_in_any, recount
 from recsys.clock import DAY
 from recsys.decision import unpack
 from recsys.world.build import generate
@@ -116,3 +118,26 @@ def test_visits_come_in_order_and_within_the_days() -> None:
         assert found == sorted(found)
         assert 7 * persona.visits[0] <= len(found) <= 7 * persona.visits[1]
         assert all(ENDS_AT <= at < ENDS_AT + 7 * DAY for at in found)
+
+
+def test_a_ranker_of_watch_time_loops_and_the_ledger_under_it_does_not(world, make_service) -> None:
+    """The same greedy score without caps, with caps that forget between pages, and with caps that remember."""
+    ids, tier = world.items["item_id"].to_list(), world.truth.items.tier
+    is_r2 = world.items["risk_tier"].fill_null("R2") == "R2"
+    labels = Labels(
+        theme=dict(zip(ids, tier.tolist(), strict=True)), is_r2=dict(zip(ids, is_r2, strict=True)), n_themes=5
+    )
+    most = []
+    for keeps in (None, False, True):
+        service = make_service()
+        for item_id in world.items.filter(pl.Series(tier <= 2))["item_id"]:
+            service.edit(item_id, risk_tier="R0", risk_family=None, risk_source="human", risk_confidence=1.0)
+        caps = None if keeps is None else Caps(labelled=make_service().engine, keeps_ledger=keeps)
+        member, stage = _stage(world, "engaged-distress")
+        feed = Baseline(engine=service.engine, ranker=score_only, labels=labels, caps=caps)
+        life = live(member, stage, feed, Habits(), starts_at=ENDS_AT, days=2, rng=np.random.default_rng(5))
+        rows = np.concatenate([page.rows for page in life.pages])
+        most.append(most_in_any([bool(is_r2[row]) for row in rows.tolist()], 20))
+    assert most[0] >= most[1] >= most[2]
+    assert most[0] > 4
+    assert most[2] <= 2
