@@ -1,70 +1,33 @@
 """
-The private list of R3 and R4 search terms. It is loaded from a file that the market's team keeps, never printed,
-logged or answered: a list of such words is itself harmful, and known words are soon avoided.
+Searches for harm: which terms they hold, by the market's private list, and what is kept of them, which is never a word.
 """
 
-import re
-import unicodedata
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from recsys.errors import ConfigError
+from recsys.text.lexicon import Hit, Lexicon
+from recsys.text.lexicon import lexicon_of as of_hits
 
-# harakat, dagger alif, Quranic marks, tatweel, accents, joiners: written or left out at will
-_MARKS: Final = re.compile(r"[\u0300-\u036f\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06ed\u200b-\u200f\ufe0f]")
-_NOT_WORDS: Final = re.compile(r"[\W_]+")
-_REPEATED: Final = re.compile(r"(.)\1+")
-_SPACED: Final = re.compile(r"(?<!\S)\S(?: \S)+(?!\S)")
+__all__ = ["ATTEMPT", "NO_TERMS", "Lexicon", "kept_of", "lexicon_of", "load_lexicon", "mentions"]
 
-
-@dataclass(frozen=True, slots=True)
-class Lexicon:
-    """Normalised terms, each padded with a space on both sides. Its text form does not show them."""
-
-    terms: frozenset[str] = field(default=frozenset(), repr=False)
-
-
-NO_TERMS: Final = Lexicon()
 ATTEMPT: Final = "!"  # what is kept of a search that holds a term, in place of its words
-
-
-def normalise(text: str) -> str:
-    """
-    What a term and a query have in common: words without case, accents, punctuation, elongation or inner spaces.
-
-    `S u  i-cide` spelled out letter by letter becomes one word again. Both sides go through this, so that what it
-    loses (double letters) is lost on both.
-    """
-    plain = _MARKS.sub("", unicodedata.normalize("NFKD", text).casefold())
-    words = _NOT_WORDS.sub(" ", plain).strip()
-    joined = _SPACED.sub(lambda letters: letters[0].replace(" ", ""), words)
-    return _REPEATED.sub(r"\1", joined)
+NO_TERMS: Final = of_hits(())
+_CALM: Final = ("R0", "R1", "R2")
 
 
 def lexicon_of(terms: list[str]) -> Lexicon:
-    """A lexicon of these terms; those that say nothing are left out."""
-    known = {normalise(term) for term in terms}
-    return Lexicon(frozenset(f" {term} " for term in known if term))
+    """A lexicon of these terms, all of R3 or R4; those that say nothing are left out."""
+    return of_hits((term, Hit(line=n)) for n, term in enumerate(terms, start=1))
 
 
 def load_lexicon(path: Path) -> Lexicon:
-    """
-    One term per line, UTF-8; empty lines and lines that start with `#` are skipped. Raises ConfigError, without terms.
-    """
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({type(error).__name__}); expected one term per line") from None
-    return lexicon_of([line for line in lines if not line.lstrip().startswith("#")])
+    """The market's list; see `recsys.text.lexicon`. A term without a tier is R3 or R4. Raises ConfigError."""
+    return Lexicon.load(path)
 
 
 def mentions(lexicon: Lexicon, query: str | None) -> bool:
-    """Whether a query holds one of the terms as whole words."""
-    if not query or not lexicon.terms:
-        return False
-    padded = f" {normalise(query)} "
-    return any(term in padded for term in lexicon.terms)
+    """Whether a query holds an R3 or R4 term, also in disguise."""
+    return any(hit.tier not in _CALM for hit in lexicon.find(query or ""))
 
 
 def kept_of(lexicon: Lexicon, query: str | None) -> str | None:
