@@ -147,11 +147,11 @@ def _served(engine: Engine, request: FeedRequest, at: Millis, started: float) ->
 
 
 def _holds(stored: StoredAnswer, at: Millis) -> bool:
-    """Whether a stored answer answers a repeat: for 24 h, unless it was an empty page at a pause, which may be over."""
+    """Whether a stored answer answers a repeat: for 24 h, unless it was kept back by a pause, which may be over."""
     if at - stored.at > REPEAT:
         return False
     answer = msgspec.json.decode(stored.answer, type=FeedResponse)
-    return bool(answer.items) or answer.pause is None
+    return bool(answer.items) or answer.pause is None or answer.pause.kind == "break"
 
 
 def _resolved(engine: Engine, request: FeedRequest, read: Read, items: Items, pipeline: Pipeline, at: Millis) -> Turn:

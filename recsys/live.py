@@ -5,7 +5,7 @@ store applies this one rule to what it holds.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 

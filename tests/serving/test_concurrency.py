@@ -323,4 +323,4 @@ def test_no_interleaving_of_pages_labels_events_and_retries_breaks_a_window(make
     Interleaved.risky = tuple(item_id for item_id, tier in rows if tier in ("R1", "R2", None))
     Interleaved.calm = tuple(item_id for item_id, tier in rows if tier == "R0")
     Interleaved.start = evening
-    run_state_machine_as_test(Interleaved, settings=settings(max_examples=25, stateful_step_count=15, deadline=None))
+    run_state_machine_as_test(Interleaved, settings=settings(max_examples=15, stateful_step_count=12, deadline=None))
