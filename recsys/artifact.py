@@ -5,6 +5,7 @@ The artifact: what training hands to serving and evaluation, a folder of plain f
     items, creators, users .parquet the catalogue in the columns of the contract; items also have `cluster_id`
     space.<name>.<array>.npy       the arrays of every space;  index.<name>.faiss  its index
     popularity.npy  histories.*.npy  user_ids.parquet
+    labels.npz                     the label heads, if there were labels to learn from; items have `columns.PREDICTED`
 
 Nothing is pickled. The folder is written beside its place and renamed at the end, so it is there whole or not at
 all; loading verifies every byte before it is used, and maps the arrays instead of reading them.
@@ -101,6 +102,7 @@ class Contents:
     popularity: Popularity
     histories: Histories
     safe_feed: tuple[str, ...]
+    labels: bytes | None = None  # the label heads, read by training alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -184,6 +186,8 @@ def _write_contents(folder: Path, contents: Contents) -> dict[str, dict[str, Any
         write_index(folder / f"index.{name}.faiss", space.item_vectors)
     _save_array(folder / "popularity.npy", contents.popularity.scores)
     settings["popularity"] = {"markets": contents.popularity.markets}
+    if contents.labels is not None:
+        (folder / "labels.npz").write_bytes(contents.labels)
     settings["safe_feed"] = {"item_ids": contents.safe_feed}
     histories = contents.histories
     pl.DataFrame({"user_id": list(histories)}, {"user_id": pl.String}).write_parquet(folder / "user_ids.parquet")

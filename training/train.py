@@ -3,7 +3,7 @@ Training, one straight line: clean, hold out the last days, count interactions, 
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -22,11 +22,13 @@ from recsys.progress import Progress, quiet
 from recsys.stores import Forgotten
 from recsys.tables import Dataset
 from recsys.types import History, Space
-from training.embeddings import embed
 from training.encoder import EncoderParams, cache_folder, make_encoder
 from training.fingerprint import fingerprint
 from training.forget import leave_out
+from training.heads import packed, version_of
+from training.hearing import Heard, hear
 from training.interactions import UNKNOWN_MARKET, Interactions, build_interactions
+from training.labels import LabelParams, label, n_raised
 from training.safe_feed import safe_feed
 from training.validate import MAX_BAD_SHARE, Report, clean
 
@@ -36,7 +38,8 @@ class TrainParams:
     """
     `holdout_days`: the last days of events are kept out and judged by `sanad eval`; 0 = learn from everything.
     `holdout_from`: the instant itself instead, for sets with a published split.
-    `encoder` None = no text space (as when titles are missing or only ids). `market` leads the safe feed.
+    `encoder` None = no text space (as when titles are missing or only ids). `labels` None = no labels of our own, and
+    there are none without an encoder. `market` leads the safe feed.
     `assume_tier`: see `training.validate.clean`.
     """
 
@@ -50,6 +53,7 @@ class TrainParams:
     text: TextParams = field(default_factory=TextParams)
     popularity: PopularityParams = field(default_factory=PopularityParams)
     encoder: EncoderParams | None = field(default_factory=EncoderParams)
+    labels: LabelParams | None = field(default_factory=LabelParams)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,9 +103,11 @@ def run(
     watch.lap("popularity")
     words = _text(items, params, cache or cache_folder(), on_progress)
     watch.lap("text")
+    items, labels = _labels(items, words, params, cache or cache_folder(), on_progress)
+    watch.lap("labels")
     spaces: dict[str, Space] = {"cf": factors} | ({"text": words.space} if words else {})
-    contents = _contents(items, creators, users, spaces, popular, seen, params.market)
-    counts = _counts(contents, seen, report) | (words.counts if words else {})
+    contents = replace(_contents(items, creators, users, spaces, popular, seen, params.market), labels=labels.file)
+    counts = _counts(contents, seen, report) | (words.counts if words else {}) | labels.counts
     counts |= {"people_left_out": left_out.n_people, "events_left_out": left_out.n_events} if forget else {}
     manifest = _manifest(params, fingerprint(data), at, cutoff, counts, words)
     on_progress("save", 0, None)
@@ -171,23 +177,58 @@ def _cutoff(dataset: Dataset, params: TrainParams) -> Millis | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Words:
-    """The text space, the fingerprint of its encoder, and how many texts were encoded and reused."""
+    """What the items say, as it was heard, and the text space."""
 
+    texts: list[str]
+    heard: Heard
     space: TextSpace
-    encoder: str
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many texts were encoded and reused."""
+        return {"texts_encoded": self.heard.n_encoded, "texts_reused": self.heard.n_reused}
+
+
+@dataclass(frozen=True, slots=True)
+class _Labels:
+    """The heads as a file, and what they said, counted."""
+
+    file: bytes | None
     counts: dict[str, int]
 
 
 def _text(items: pl.DataFrame, params: TrainParams, cache: Path, on_progress: Progress) -> _Words | None:
     """The text space; None when no encoder is asked for, or nothing is said."""
-    said = [_said(*row) for row in items.select("item_id", "title", "text").iter_rows()]
+    said = said_by(items)
     if params.encoder is None or not any(said):
         return None
     encoder = make_encoder(params.encoder, cache)
-    embedded = embed(said, encoder, cache, on_progress=on_progress)
-    languages = items.select(pl.coalesce("dialect", "language")).to_series().to_list()
-    counts = {"texts_encoded": embedded.n_encoded, "texts_reused": embedded.n_reused}
-    return _Words(text.fit(embedded.vectors, languages, params.text), encoder.fingerprint, counts)
+    declared = items.select(pl.coalesce("dialect", "language")).to_series().to_list()
+    heard = hear(said, declared, encoder, cache, on_progress)
+    return _Words(said, heard, text.fit(heard.vectors, heard.languages, params.text))
+
+
+def _labels(
+    items: pl.DataFrame, words: _Words | None, params: TrainParams, cache: Path, on_progress: Progress
+) -> tuple[pl.DataFrame, _Labels]:
+    """The items with labels of our own, where there is something to learn them from."""
+    if words is None or params.labels is None:
+        return items, _Labels(None, {})
+    found = label(items, words.texts, words.heard, params.labels, cache, on_progress)
+    if found is None:
+        return items, _Labels(None, {})
+    file = packed(found.heads)
+    columns = found.columns.with_columns(label_version=pl.lit(version_of(file)))
+    counts = {
+        "items_labelled_by_us": int(columns["predicted_tier"].is_not_null().sum()),
+        "items_raised_by_us": n_raised(items, columns),
+    }
+    return items.hstack(columns), _Labels(file, counts)
+
+
+def said_by(items: pl.DataFrame) -> list[str]:
+    """What every item says, title and text; empty where it says nothing."""
+    return [_said(*row) for row in items.select("item_id", "title", "text").iter_rows()]
 
 
 def _said(item_id: str, title: str, more: str | None) -> str:
@@ -240,7 +281,7 @@ def _manifest(
         counts=counts,
         features=(),
         spaces=(),
-        encoder=words.encoder if words else None,
+        encoder=words.heard.fingerprint if words else None,
         metrics={},
         settings={},
     )
