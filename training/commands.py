@@ -8,12 +8,15 @@ import typer
 
 from recsys.errors import ConfigError, DataError
 from recsys.terminal import At, Json, Quiet, console, instant, present, print_json, progress, say
+from training import label_commands, text_commands
 
 if TYPE_CHECKING:
     from training.train import Trained
     from training.validate import Report
 
 app = typer.Typer()
+app.add_typer(text_commands.app)
+app.add_typer(label_commands.app)
 _PANEL = "Data and models"
 _SHOWN = 20  # problems on a terminal; --json has more
 
@@ -138,6 +141,9 @@ def train(
     assume_tier: Annotated[
         str | None, typer.Option(metavar="TIER", help="Take R0 for unlabelled data: for trials, not for people.")
     ] = None,
+    no_labels: Annotated[
+        bool, typer.Option("--no-labels", help="Learn no labels of our own; the given ones stand alone.")
+    ] = False,
     market: Annotated[str, typer.Option(help="The country that leads the safe feed.")] = "MA",
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same artifact.")] = 0,
     rejected: Rejected = None,
@@ -157,6 +163,7 @@ def train(
     Nothing is fetched from the network. Texts that were encoded once are taken from the cache.
     """
     from recsys.forgotten import read_forgotten
+    from training.labels import LabelParams
     from training.train import TrainParams, run
 
     params = TrainParams(
@@ -167,6 +174,7 @@ def train(
         assume_tier=assume_tier,
         max_bad_share=max_bad_share,
         encoder=_encoder(encoder),
+        labels=None if no_labels else LabelParams(),
     )
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the default encoder is in a package; nothing may ask a hub for it
     with progress(is_quiet=is_quiet) as report:
@@ -250,5 +258,10 @@ def _show_trained(out: Path, trained: "Trained") -> None:
         typer.echo(f"texts: {counts['texts_encoded']:,} encoded now, {counts['texts_reused']:,} from the cache")
     if "people_left_out" in counts:
         typer.echo(f"left out: {counts['events_left_out']:,} events of {counts['people_left_out']:,} people")
+    if "items_labelled_by_us" in counts:
+        typer.echo(
+            f"labels: we are sure of {counts['items_labelled_by_us']:,} items; {counts['items_raised_by_us']:,} of "
+            "them count at a higher tier than given"
+        )
     if trained.manifest.cutoff:
         typer.echo(f"events from {trained.manifest.cutoff} on are kept for 'sanad eval {out}'")

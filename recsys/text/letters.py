@@ -45,7 +45,10 @@ _GREEK: Final = dict(
 _SMALL_CAPITALS: Final = dict(zip("ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢ", "abcdefghijklmnoprstuvwyz", strict=True))
 _OTHER: Final = dict(zip("ɑɡıɩօոսⵔⵏⵅⵝⵡ", "agiionuolxxu", strict=True))
 LOOKALIKES: Final = {**_CYRILLIC, **_GREEK, **_SMALL_CAPITALS, **_OTHER}
-"""Letters of other scripts that are read as a Latin letter."""
+"""Letters of other scripts that pass for a Latin letter inside a Latin word."""
+
+TWINS: Final = frozenset("АВЕКМНОРСТУХЅІЈԚԜасеорухѕіјԁһԛԝΑΒΕΖΗΙΚΜΝΟΡΤΥΧοϲϳօ") | frozenset(_SMALL_CAPITALS)
+"""Those that cannot be told from it: a word of these alone is taken for Latin. The others make real words too."""
 
 IN_SQUARES: Final = str.maketrans(
     {

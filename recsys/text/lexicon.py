@@ -15,7 +15,7 @@ from typing import Final
 
 from recsys.columns import FAMILIES, TIERS
 from recsys.errors import ConfigError
-from recsys.text.normalise import normalise, plain_skeleton, skeleton
+from recsys.text.normalise import arabizi_skeleton, normalise, skeleton
 from recsys.text.translit import arabizi_to_arabic
 
 Words = tuple[str, ...]
@@ -25,6 +25,8 @@ _VOWELS: Final = str.maketrans("", "", "اويه")
 _ARTICLES: Final = ("وال", "بال", "فال", "كال", "ال", "لل", "ل")
 _MASKED: Final = re.compile(r"(?<![^\W_])[^\W\d_]+(?:\*+[^\W\d_]*)+(?![^\W_])")
 _OTHER_SIGNS: Final = re.compile(r"[\d@$€!|]")  # may stand for letters; without them both skeletons are one
+_ENDING: Final = re.compile(r"(?<=\w\w)ه$")  # of a ta marbuta; Arabizi writes an a
+_NO_WORD: Final = re.compile(r"^\W+$")
 _ARABIC: Final = re.compile("[\u0620-\u064a]")
 
 
@@ -69,7 +71,12 @@ class Lexicon:
         """What of the list is in a text, as whole words, each term once, in the order of the list."""
         if not self.n_terms:
             return ()
-        hits = {hit for reading, words in _readings(text) for hit in self._in_words(reading, words)}
+        hits: set[Hit] = set()
+        for reading, words in _readings(text):
+            hits.update(self._in_words(reading, words))
+            without_emoji = tuple(word for word in words if not _NO_WORD.match(word))
+            if without_emoji != words:  # they may stand between the words of a term
+                hits.update(self._in_words(reading, without_emoji))
         hits |= {hit for word in _masked_words(text) for hit in self._behind_mask(word)}
         return tuple(sorted(hits, key=lambda hit: hit.line))
 
@@ -104,9 +111,10 @@ def lexicon_of(terms: Iterable[tuple[str, Hit]]) -> Lexicon:
 def _readings(text: str) -> Iterator[tuple[str, Words]]:
     """`l` Latin, `a` Arabic, `c` consonants of the Arabic one."""
     seen = normalise(text)
-    plain = plain_skeleton(seen)
+    plain = arabizi_skeleton(seen)
     yield "l", tuple((skeleton(seen) if _OTHER_SIGNS.search(seen) else plain).split())
-    arabic = plain_skeleton(arabizi_to_arabic(plain)).split()
+    arabic = arabizi_skeleton(arabizi_to_arabic(plain)).split()
+    arabic = [_ENDING.sub("ا", word) for word in arabic]
     yield "a", tuple(arabic)
     yield "c", tuple(_consonants(word) for word in arabic)
 

@@ -28,6 +28,7 @@ from recsys.text.letters import (
     LOOKALIKES,
     LOOSE_JOINER,
     MARKS,
+    TWINS,
 )
 
 _PASSES: Final = 6  # a pass undoes one layer; hidden text has two or three
@@ -88,9 +89,9 @@ def skeleton(text: str) -> str:
     return _settled(text, _with_letters_for_digits)
 
 
-def plain_skeleton(text: str) -> str:
-    """The same with digits left as they are: in Arabizi `7zin` they are letters of another kind."""
-    return _settled(text, lambda word: word)
+def arabizi_skeleton(text: str) -> str:
+    """The same with the digits that are letters of Arabizi left as they are (`7zin`), and only the others read."""
+    return _settled(text, _with_some_letters_for_digits)
 
 
 def _settled(text: str, read_digits: Callable[[str], str]) -> str:
@@ -115,9 +116,9 @@ def _fold(text: str) -> str:
 
 
 def _without_lookalikes(word: re.Match[str]) -> str:
-    """A word that mixes scripts, or is made of look-alikes alone, is a Latin word in disguise; others stay."""
+    """A word that mixes scripts, or is made of twins alone, is a Latin word in disguise; others stay."""
     told: str = word[0].translate(_LOOKALIKES)
-    is_disguise = _LATIN.search(word[0]) or all(letter in LOOKALIKES for letter in word[0])
+    is_disguise = _LATIN.search(word[0]) or all(letter in TWINS for letter in word[0])
     return told if is_disguise else word[0]
 
 
@@ -148,8 +149,19 @@ _SQUARES_ONLY: Final = {code: letter for code, letter in IN_SQUARES.items() if c
 
 def _with_letters_for_digits(token: str) -> str:
     """Digits and signs of a Latin word as letters; a number, a sign alone and a mention stay."""
+    return _read(token, LEET)
+
+
+def _with_some_letters_for_digits(token: str) -> str:
+    return _read(token, _LEET_BESIDE_ARABIZI)
+
+
+def _read(token: str, table: Mapping[int, int]) -> str:
     has_letter = any("a" <= sign <= "z" for sign in token)
     kept = token.rstrip("!|")  # an exclamation at the end is one
     if not has_letter or token.startswith("@"):
         return token
-    return kept.translate(LEET) + token[len(kept) :]
+    return kept.translate(table) + token[len(kept) :]
+
+
+_LEET_BESIDE_ARABIZI: Final = {code: letter for code, letter in LEET.items() if chr(code) not in "345678"}
