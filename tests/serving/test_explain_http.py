@@ -1,5 +1,6 @@
 """Why a page is as it is, over HTTP: records, why and why not, replay, the policy in force."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -135,3 +136,12 @@ def test_the_same_words_explain_a_page_in_the_readers_language(client: TestClien
         page = ask(client, "u1", size=1, context={"languages": [language, "fr"]}, dry_run=True)
         texts[language] = page["items"][0]["reasons"][0]["text"]
     assert len(set(texts.values())) >= 3
+
+
+def test_a_policy_is_tried_on_logged_requests_and_a_broken_one_is_a_sentence(client):
+    client.post("/v1/feed", json={"user_id": "u0", "size": 5, "request_id": "tried"})
+    strict = (Path(__file__).parents[2] / "policies" / "strict.yaml").read_text("utf-8")
+    found = client.post("/v1/policies/preview", json={"policy": strict}).json()
+    assert found["n_requests"] >= 1 and found["tiers_after"]["R2"] <= found["tiers_before"]["R2"]
+    broken = client.post("/v1/policies/preview", json={"policy": "kind: Nothing"})
+    assert broken.status_code == 422 and "expected" in broken.json()["detail"]
