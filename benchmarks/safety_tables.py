@@ -34,8 +34,8 @@ def print_exposures(found: Sequence[Exposure], market: Market, seconds: float) -
     print(f"violations: {len(total.violations)}")
     for sentence in total.violations[:20]:
         print(f"  {sentence}")
-    micros = np.array(total.micros)
-    print(f"a page takes {np.median(micros):,.0f} µs in the median, {np.percentile(micros, 99):,.0f} µs at p99")
+    median, p99 = np.percentile(np.array(total.micros), [50, 99])
+    print(f"a page takes {median:,.0f} µs of processor in the median, {p99:,.0f} µs at p99")
     _print_worst(total, market)
     _print_people([*by_name.values(), total])
     print("\nwhat had raised a level at the end of their days (signals of docs/safety.md), in people")

@@ -111,7 +111,7 @@ def _is_local(one: Shown, market: Market) -> bool:
 def _pages(life: Life, result: Exposure) -> None:
     for page in life.pages:
         response = page.answer.response
-        if response is None or page.is_repeat:
+        if response is None or response.replayed:
             continue
         result.pages += 1
         result.levels[response.safety.loop_level] += 1
@@ -131,7 +131,7 @@ def _floors(
     }
     n_runs = max(0, len(shown) - RUN + 1)
     records: dict[int, Decision] = {}
-    missed: Counter[str] = Counter()
+    found: Counter[int] = Counter()  # by page
     for name, sums in hits.items():
         below = with_supply = 0
         for place in range(RUN - 1, len(shown)):
@@ -142,16 +142,17 @@ def _floors(
             if one.page not in records:
                 response = life.pages[one.page].answer.response
                 records[one.page] = decision(response.request_id if response else "")
-            with_supply += count < _fillable(name, records[one.page])
+            is_missed = count < _fillable(name, records[one.page])
+            with_supply += is_missed
+            found[one.page] += is_missed
         result.floors[name] = FloorCount(runs=n_runs, below=below, with_supply=with_supply)
-    for record in records.values():
-        missed.update(record.floor_missed)
-    result.floor_reasons = missed
-    found = sum(count.with_supply for count in result.floors.values())
-    if found != sum(missed.values()):
-        result.violations.append(
-            f"{life.member.user_id}: {found} runs below a floor, {sum(missed.values())} told by the engine"
-        )
+    joined = {one.page for one in shown[: RUN - 1]} if life.member.persona.risky_past else set()
+    for page, record in records.items():
+        result.floor_reasons.update(record.floor_missed)
+        # runs that begin with what was opened before joining are the engine's alone: no answer shows them
+        if page not in joined and found[page] != len(record.floor_missed):
+            who, told = life.member.user_id, len(record.floor_missed)
+            result.violations.append(f"{who}: page {page} has {found[page]} runs below a floor, the engine told {told}")
 
 
 def _promised(name: str, one: Shown, market: Market) -> int:

@@ -70,7 +70,8 @@ def history(life: Life, market: Market) -> tuple[list[Shown], list[str]]:
             continue
         if page.is_repeat:
             wrong += _repeat_problems(life, number)
-            continue
+            if response.replayed:
+                continue
         now = max(page.at, active)
         session += not session or now - active > idle
         active = now
@@ -86,11 +87,12 @@ def history(life: Life, market: Market) -> tuple[list[Shown], list[str]]:
 
 
 def _repeat_problems(life: Life, number: int) -> Iterator[str]:
-    """A repeated request shows the page before again, or less of it."""
-    page, before = life.pages[number], life.pages[number - 1]
-    if page.answer.response is not None and not page.answer.response.replayed:
+    """A repeated request shows the page before again, or less of it; anew only what a pause had kept back wholly."""
+    page, before = life.pages[number], life.pages[number - 1].answer
+    was_kept_back = before.pause is not None and not before.item_ids
+    if page.answer.response is not None and not page.answer.response.replayed and not was_kept_back:
         yield f"{life.member.user_id}: page {number} is a repeat and was answered anew"
-    if not set(page.answer.item_ids) <= set(before.answer.item_ids):
+    if not set(page.answer.item_ids) <= set(before.item_ids) and not was_kept_back:
         yield f"{life.member.user_id}: page {number} is a repeat and shows something else"
 
 
