@@ -16,6 +16,7 @@ from training.heads import ANY, CLIP, Heads, Reader, to_scale
 from training.runs import choose
 
 _NEVER: Final = 9.0  # log-odds
+_LEAST_SPREAD: Final = 1e-3  # of landmarks in a direction; along one alone it is 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +115,8 @@ def fit_reader(texts: Sequence[str], vectors: Floats, params: HeadParams, rng: n
         whitening=np.empty((0, 0), np.float32),
     )
     u, s, vt = np.linalg.svd(reader.likeness(vectors[some]).astype(np.float64))
-    whitening = (u / np.sqrt(np.maximum(s, 1e-12))) @ vt
+    # equal texts give equal landmarks, whose difference is rounding: it must not be blown up
+    whitening = (u * np.where(s > _LEAST_SPREAD, 1 / np.sqrt(np.maximum(s, _LEAST_SPREAD)), 0)) @ vt
     return replace(reader, whitening=np.asarray(whitening, np.float32))
 
 
