@@ -209,7 +209,7 @@ def exposures(pool: ProcessPoolExecutor, wanted: int, processes: int) -> Iterato
     delivered, turns, days = 0, itertools.count(), DAYS if wanted >= LONG_FROM else SHORT_DAYS
     waiting: deque[Future[Exposure]] = deque()
     while delivered < wanted:
-        while len(waiting) < 2 * processes:
+        while len(waiting) < 8 * processes:  # lives differ in length; nobody waits for the longest
             turn = next(turns)
             waiting.append(pool.submit(expose, turn, days[(turn + turn // len(days)) % len(days)]))
         exposure = waiting.popleft().result()
