@@ -138,4 +138,21 @@ def test_held_out_sentences_find_their_translations(encoder: Encoder) -> None:
     pairs = read_sentences(DODA)[split(8_335)[1]]
     texts = pairs["darija_latin"].to_list()
     found = load_adapter().apply(encoder.encode(texts), texts, np.ones(1_000, np.bool_))
-    assert accuracy(found, encoder.encode(pairs["english"].to_list()), is_centred=False) >= 0.78
+    english = encoder.encode(pairs["english"].to_list())
+    assert accuracy(found, english, is_centred=False) >= 0.78
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_held_out_sentences_are_found_without_being_told_that_they_are_arabizi(
+    encoder: Encoder, tmp_path: Path
+) -> None:
+    """Measured: 80.0 % (83.4 % centred); 991 of 1,000 heard as Arabizi, and 5 of the 1,000 English ones."""
+    if not DODA.is_dir():
+        pytest.skip("needs the Darija Open Dataset beside the repository")
+    pairs = read_sentences(DODA)[split(8_335)[1]]
+    arabizi, english = (
+        hear(pairs[name].to_list(), [None] * 1_000, encoder, tmp_path) for name in ("darija_latin", "english")
+    )
+    assert accuracy(arabizi.vectors, english.vectors, is_centred=False) >= 0.75
+    assert sum(name == LANGUAGE for name in english.languages) <= 10
