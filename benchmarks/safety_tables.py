@@ -50,11 +50,11 @@ def _print_worst(total: Exposure, market: Market) -> None:
     """The fullest window anyone ever had."""
     print("\nthe fullest window that anyone had, of the cap at that time (by whom)")
     for band in [band for band in market.ages if any(key[0] == band for key in total.worst)]:
-        print(f"  {band:18}" + "".join(f"{window:>34}" for window in WINDOWS))
+        print(f"  {band:18}" + "".join(f"{window:>37}" for window in WINDOWS))
         for counter in COUNTERS:
             cells = [total.worst.get((band, counter, window)) for window in WINDOWS]
             texts = [f"{cell[0].found} of {cell[0].cap} ({cell[1]})" if cell else "0" for cell in cells]
-            print(f"    {counter:16}" + "".join(f"{text:>34}" for text in texts))
+            print(f"    {counter:16}" + "".join(f"{text:>37}" for text in texts))
 
 
 def _print_people(rows: Sequence[Exposure]) -> None:
