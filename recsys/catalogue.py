@@ -5,8 +5,10 @@ A store owns the rows; `apply` makes the next revision's table from a delta, cop
 being made keeps the table it started with.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any, Final
 from zlib import crc32
 
@@ -50,7 +52,9 @@ class Items:
     newest_raise: int
     item_ids: tuple[str, ...]
     creator_ids: tuple[str, ...]
-    texts: tuple[str, ...]  # title and text, case-folded, for muted words
+    texts: tuple[str, ...]  # title and text, case-folded, a line each
+    lines: str  # all of `texts`, for muted words
+    starts: tuple[int, ...]  # where each of them begins in `lines`
     index: Mapping[str, int]
     exists: Mask
     is_hidden: Mask
@@ -97,7 +101,8 @@ def empty() -> Items:
     arrays: dict[str, Any] = {name: np.zeros(1, dtype) for name, dtype in _DTYPES.items()}
     arrays["row"][:] = -1
     return Items(
-        revision=0, newest_raise=0, item_ids=("",), creator_ids=("",), texts=("",), index={}, codes={}, **arrays
+        revision=0, newest_raise=0, item_ids=("",), creator_ids=("",), texts=("",), lines="", starts=(0,), index={},
+        codes={}, **arrays
     )  # fmt: skip
 
 
@@ -140,11 +145,13 @@ def apply(
         arrays["row"][row.item_no] = rows.get(row.fields["item_id"], -1)
         lists["item_ids"][row.item_no] = row.fields["item_id"]
         lists["creator_ids"][row.item_no] = row.fields["creator_id"]
-        lists["texts"][row.item_no] = f"{row.fields.get('title') or ''} {row.fields.get('text') or ''}".casefold()
+        lists["texts"][row.item_no] = _line(row.fields)
         index[row.fields["item_id"]] = row.item_no
     _raise_clusters(arrays)
     arrays["creator_row"] = np.unique(arrays["creator_no"], return_inverse=True)[1].astype(np.int32)
     changes: dict[str, Any] = {name: tuple(values) for name, values in lists.items()}
+    changes["lines"] = "\n".join(lists["texts"])
+    changes["starts"] = tuple(accumulate((len(text) + 1 for text in lists["texts"][:-1]), initial=0))
     changes |= {"index": index, "codes": codes, "newest_raise": max(items.newest_raise, delta.newest_raise)}
     return replace(items, revision=delta.revision, **changes, **arrays)
 
@@ -153,6 +160,22 @@ def with_rows(items: Items, rows: Mapping[str, int]) -> Items:
     """The same catalogue beside another artifact: only `row` changes."""
     row = np.array([rows.get(item_id, -1) for item_id in items.item_ids], np.int32)
     return replace(items, row=row)
+
+
+def _line(fields: Mapping[str, Any]) -> str:
+    """What an item says as one case-folded line."""
+    return " ".join(f"{fields.get('title') or ''} {fields.get('text') or ''}".casefold().split())
+
+
+def mentions(items: Items, word: str) -> Mask:
+    """(n,) items whose words hold `word`, in any case; one search through one long text."""
+    found, wanted = np.zeros(len(items), np.bool_), " ".join(word.casefold().split())
+    at = items.lines.find(wanted) if wanted else -1
+    while at >= 0:
+        row = bisect_right(items.starts, at) - 1
+        found[row] = True
+        at = items.lines.find(wanted, items.starts[row + 1]) if row + 1 < len(items.starts) else -1
+    return found
 
 
 def _grown(array: NDArray[Any], size: int) -> NDArray[Any]:

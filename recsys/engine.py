@@ -380,7 +380,8 @@ def safe_page(engine: Engine, request: FeedRequest, at: Millis) -> Page:
     page: list[FeedItem] = []
     for item_id in engine.known.model.safe_feed:
         item_no = items.index.get(item_id)
-        if item_no is None or len(page) == request.size or item_id in request.exclude_ids:
+        is_asked_for = request.candidate_ids is None or item_id in request.candidate_ids
+        if item_no is None or len(page) == request.size or item_id in request.exclude_ids or not is_asked_for:
             continue
         language = items.name(int(items.language[item_no]))
         is_calm = items.is_labelled[item_no] and items.minor_tier[item_no] == 0 and not items.topics[item_no] & heavy

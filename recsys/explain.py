@@ -32,9 +32,9 @@ from recsys.validate import violations
 SHOWN: Final = 100  # candidates listed in a record's view, best first
 
 
-def record_of(engine: Engine, request_id: str) -> dict[str, Any]:
+def record_of(engine: Engine, request_id: str, user_id: str | None = None) -> dict[str, Any]:
     """The decision record for people: what the page was chosen from, and under which rules."""
-    stored, decision = _read(engine, request_id)
+    stored, decision = _read(engine, request_id, user_id)
     candidates, chosen = records.candidates_of(decision), set(decision.chosen)
     ids = engine.known.view.items.item_ids
     return {
@@ -65,8 +65,15 @@ def record_of(engine: Engine, request_id: str) -> dict[str, Any]:
     }
 
 
-def _read(engine: Engine, request_id: str) -> tuple[StoredAnswer, Decision]:
-    stored = engine.users.decision(request_id)
+def found(engine: Engine, request_id: str, user_id: str | None) -> StoredAnswer | None:
+    """The kept record of a request. Two people may use one id: without `user_id` it is the newest."""
+    if user_id is None:
+        return engine.users.decision(request_id)
+    return engine.users.read(user_id, request_id).answer
+
+
+def _read(engine: Engine, request_id: str, user_id: str | None) -> tuple[StoredAnswer, Decision]:
+    stored = found(engine, request_id, user_id)
     if stored is None:
         raise DataError(f"request_id: found {request_id!r}, expected one whose record is still kept")
     return stored, records.unpack(stored.decision)
@@ -92,14 +99,14 @@ def _candidate(decision: Decision, candidates: Candidates, row: int, item_id: st
     }
 
 
-def why(engine: Engine, request_id: str, item_id: str) -> dict[str, Any]:
+def why(engine: Engine, request_id: str, item_id: str, user_id: str | None = None) -> dict[str, Any]:
     """
     One item's way through one page. Raises DataError when the record or the item is unknown.
 
     `rules` lists what touched it; `removed_by` is the first thing that kept it out; `counterfactual` says where it
     would have stood without that.
     """
-    _, decision = _read(engine, request_id)
+    _, decision = _read(engine, request_id, user_id)
     item_no = engine.known.view.items.index.get(item_id)
     if item_no is None:
         raise DataError(f"item_id: found {item_id!r}, expected the id of an item in the catalogue")
@@ -192,13 +199,13 @@ def _not_retrieved(engine: Engine, decision: Decision, item_id: str, item_no: in
     }  # fmt: skip
 
 
-def replay(engine: Engine, request_id: str) -> dict[str, Any]:
+def replay(engine: Engine, request_id: str, user_id: str | None = None) -> dict[str, Any]:
     """
     The page chosen again from its record, and what asking again would change.
 
     `identical` compares items, propensities, reasons and shortfall with the stored answer, byte for byte.
     """
-    stored, decision = _read(engine, request_id)
+    stored, decision = _read(engine, request_id, user_id)
     answer = msgspec.json.decode(stored.answer, type=FeedResponse)
     selection = records.replay(decision)
     asked = msgspec.json.decode(decision.request, type=FeedRequest)

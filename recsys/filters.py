@@ -20,12 +20,13 @@ from typing import Final
 
 import numpy as np
 
-from recsys.catalogue import creator_number, topic_bits
+from recsys.catalogue import Items, creator_number, mentions, topic_bits
 from recsys.columns import FAMILIES
 from recsys.query import Query
-from recsys.types import Candidates, Mask
+from recsys.types import Candidates, Ids, Mask
 
 Filter = Callable[[Query, Candidates], Mask]
+FEW: Final = 1_000  # items
 OLDEST: Final[Mapping[str, int]] = {"under_13": 12, "13-15": 13, "16-17": 16, "18+": 18}
 """The age that a band is sure to have reached; for `under_13` an age nobody sells to."""
 
@@ -79,10 +80,16 @@ def muted(query: Query, candidates: Candidates) -> Mask:
         keep &= ~np.isin(candidates["family"], [FAMILIES.index(family) for family in limits.blocked_families])
     if limits.blocked_creators:
         keep &= ~np.isin(candidates["creator_no"], [creator_number(creator) for creator in limits.blocked_creators])
-    for word in limits.blocked_words:
-        texts = query.items.texts
-        keep &= np.fromiter((word.casefold() not in texts[n] for n in numbers), np.bool_, len(numbers))
+    for word in (" ".join(word.casefold().split()) for word in limits.blocked_words):
+        keep &= ~_mentions(query.items, word, numbers)
     return keep
+
+
+def _mentions(items: Items, word: str, numbers: Ids) -> Mask:
+    """Whether items hold a word: the whole catalogue at once, or a few one by one."""
+    if len(numbers) > FEW:
+        return mentions(items, word)[numbers]
+    return np.fromiter((word in items.texts[n] for n in numbers), np.bool_, len(numbers))
 
 
 def language(query: Query, candidates: Candidates) -> Mask:

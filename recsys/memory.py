@@ -5,7 +5,7 @@ process. They keep the same promises as a file, except the one about power cuts.
 
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import islice
 from threading import RLock
 from typing import Final
@@ -132,7 +132,7 @@ class MemoryUsers:
 
     def forget(self, user_id: str, before: Millis) -> None:
         """See `UserStore.forget`."""
-        tables, key = self._tables, self._key(user_id)
+        tables, key = self._tables, self.key_of(user_id)
         with tables.lock:
             tables.forgotten[key] = max(before, tables.forgotten.get(key, 0))
 
@@ -140,10 +140,11 @@ class MemoryUsers:
         """See `UserStore.forgotten`."""
         with self._tables.lock:
             tables = self._tables
-            erased = frozenset(self._key(user_id) for user_id in tables.tombstones)
+            erased = frozenset(self.key_of(user_id) for user_id in tables.tombstones)
             return Forgotten(tables.hash_key, dict(tables.forgotten), erased & tables.forgotten.keys())
 
-    def _key(self, user_id: str) -> bytes:
+    def key_of(self, user_id: str) -> bytes:
+        """The keyed hash under which an erased person is remembered."""
         return hmac.digest(self._tables.hash_key, user_id.encode(), hashlib.sha256)
 
     def erase(
@@ -251,16 +252,21 @@ class MemoryStore:
         """The latest time that something was written at; 0 = never."""
         return self.users.committed_at()
 
-    def prune(self, at: Millis) -> Mapping[str, int]:
-        """Delete what is past its retention at `at`; rows (whole pages of deliveries) deleted per table."""
+    def prune(self, at: Millis, people: Iterable[str] = ()) -> Mapping[str, int]:
+        """
+        Delete what is past its retention at `at`; rows (whole pages of deliveries) deleted per table.
+
+        `people` are those whom the model in service knows: of an erased one among them the hash alone stays.
+        """
         tables = self._tables
         with tables.lock:
+            erased = set(tables.tombstones).intersection(people)
             return {
                 "deliveries": self._prune_pages(at - KEPT),
                 "decisions": self._prune_decisions(at - self._kept),
                 "events": self._prune_events(at - self._kept),
-                "tombstones": self._prune_tombstones(at - KEPT),
-                "forgotten": self._prune_forgotten(at - KEPT),
+                "tombstones": self._prune_tombstones(at - KEPT, erased),
+                "forgotten": self._prune_forgotten(at - KEPT, {self.users.key_of(user_id) for user_id in erased}),
             }
 
     def _prune_pages(self, oldest: Millis) -> int:
@@ -286,14 +292,16 @@ class MemoryStore:
                 del mine[event_id]
         return deleted
 
-    def _prune_tombstones(self, oldest: Millis) -> int:
+    def _prune_tombstones(self, oldest: Millis, known: Set[str]) -> int:
         old = [user_id for user_id, stone in self._tables.tombstones.items() if stone[2] < oldest]
         for user_id in old:
-            del self._tables.tombstones[user_id]
-        return len(old)
+            _, version, at = self._tables.tombstones.pop(user_id)
+            if user_id in known:
+                self._tables.tombstones[user_id] = (LedgerPart(is_erased=True), version, at)
+        return len(set(old) - known)
 
-    def _prune_forgotten(self, oldest: Millis) -> int:
-        old = [key for key, before in self._tables.forgotten.items() if before < oldest]
+    def _prune_forgotten(self, oldest: Millis, known: Set[bytes]) -> int:
+        old = [key for key, before in self._tables.forgotten.items() if before < oldest and key not in known]
         for key in old:
             del self._tables.forgotten[key]
         return len(old)

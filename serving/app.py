@@ -21,7 +21,7 @@ from serving import problems
 from serving.answers import ProblemAnswer
 from serving.guard import Guard
 from serving.problems import Problem
-from serving.routes_explain import explain_routes
+from serving.routes_explain import explain_routes, policy_routes
 from serving.routes_feed import feed_routes
 from serving.routes_health import health_routes, sanad_version
 from serving.routes_operator import operator_routes
@@ -85,12 +85,15 @@ def create_app(
         rights_routes,
         item_routes,
         explain_routes,
+        policy_routes,
         operator_routes,
         health_routes,
     ):
         app.include_router(routes(service))
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]  # the documented way to add to the description
     _handle_errors(app)
+    if settings.lexicon is None:
+        log.warning("no list of terms is set (SANAD_LEXICON): no search for harm is recognised as one")
     if not settings.keys:
         log.warning("no service keys are set (SANAD_API_KEYS): only programs on this machine may call")
     return app

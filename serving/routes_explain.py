@@ -1,4 +1,4 @@
-"""Why a page is as it is."""
+"""Why a page is as it is, and what another policy would have made of it."""
 
 from dataclasses import asdict
 from typing import Annotated, Any, Final
@@ -18,28 +18,39 @@ from serving.problems import Problem
 from serving.schemas import Asked, Id
 from serving.service import PathId, Service, StrictRoute, json_answer
 
+Person = Annotated[Id | None, Query(description="Whose request, where two people used one id.")]
 _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {200: {"model": RecordAnswer, "description": "From the record."}}
 
 
 def explain_routes(service: Service) -> APIRouter:
-    """Decision records, why and why not, replay, and the policy in force."""
+    """Decision records, why and why not, replay."""
     routes = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["explanations"], responses=dict(_ANSWERS))
 
     @routes.get("/requests/{request_id}", summary="The decision record", response_class=Response)
-    def record(request: Request, request_id: PathId) -> Response:
-        _known(service, request_id)
-        return json_answer(request, explain.record_of(service.engine(), request_id))
+    def record(request: Request, request_id: PathId, user_id: Person = None) -> Response:
+        """Two people may use one request_id: `user_id` says whose; without it the newest is meant."""
+        _known(service, request_id, user_id)
+        return json_answer(request, explain.record_of(service.engine(), request_id, user_id))
 
     @routes.post("/requests/{request_id}/replay", summary="Choose the page again", response_class=Response)
-    def replay(request: Request, request_id: PathId) -> Response:
+    def replay(request: Request, request_id: PathId, user_id: Person = None) -> Response:
         """From the record alone, compared byte for byte; and what asking again now would change."""
-        _known(service, request_id)
-        return json_answer(request, explain.replay(service.engine(), request_id))
+        _known(service, request_id, user_id)
+        return json_answer(request, explain.replay(service.engine(), request_id, user_id))
 
     @routes.get("/why", summary="Why an item is on a page, or is not", response_class=Response)
-    def why(request: Request, request_id: Annotated[Id, Query()], item_id: Annotated[Id, Query()]) -> Response:
-        _known(service, request_id)
-        return json_answer(request, explain.why(service.engine(), request_id, item_id))
+    def why(
+        request: Request, request_id: Annotated[Id, Query()], item_id: Annotated[Id, Query()], user_id: Person = None
+    ) -> Response:
+        _known(service, request_id, user_id)
+        return json_answer(request, explain.why(service.engine(), request_id, item_id, user_id))
+
+    return routes
+
+
+def policy_routes(service: Service) -> APIRouter:
+    """The policy in force, and another one tried."""
+    routes = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["policies"], responses=dict(_ANSWERS))
 
     @routes.get("/policies", summary="The policy in force", response_class=Response)
     def policies(request: Request) -> Response:
@@ -86,8 +97,8 @@ class PreviewBody(Asked):
     last: Annotated[int, Field(ge=1, le=1_000)] = 200
 
 
-def _known(service: Service, request_id: str) -> None:
-    if service.engine().users.decision(request_id) is None:
+def _known(service: Service, request_id: str, user_id: str | None) -> None:
+    if explain.found(service.engine(), request_id, user_id) is None:
         raise Problem(404, f"Found no record of request {request_id!a}; records are kept for a limited time.")
 
 

@@ -19,7 +19,7 @@ class ControlsBody(Asked):
 
     muted_topics: Annotated[list[Topic], Field(default_factory=list, max_length=12)]
     muted_creators: Annotated[list[Id], Field(default_factory=list, max_length=500)]
-    muted_words: Annotated[list[Id], Field(default_factory=list, max_length=500)]
+    muted_words: Annotated[list[Id], Field(default_factory=list, max_length=100)]
     calm_mode: bool = Field(default=False, description="Tightens at once; loosens only after clean days.")
     personalised: bool = Field(default=True, description="False: no history is used at all.")
     daily_minutes: Minutes | None = None

@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -98,7 +98,7 @@ def opened(settings: Settings, *, clock: Clock = now, on_progress: Progress = qu
     key = signing_key(settings)
     store = SqliteStore(settings.state_file)
     try:
-        with threadpool_limits(1), _pruned(store, clock):
+        with threadpool_limits(1), _pruned(store, clock, _people(artifact)):
             engine = build_engine(
                 artifact, market, experiments, users=store.users, log=store.events, catalogue=store.catalogue,
                 key=key, new_id=lambda: uuid.uuid4().hex, at=clock(), alert=log.error,
@@ -128,6 +128,11 @@ def _artifact(settings: Settings, on_progress: Progress) -> Artifact:
     return artifact
 
 
+def _people(artifact: Artifact) -> Set[str]:
+    """Everybody of whom the artifact knows a history or a profile."""
+    return {*artifact.histories, *artifact.users["user_id"].to_list()}
+
+
 def _make_private(path: Path) -> None:
     """The state file says what people watched: a new one is its owner's alone, and so are the logs SQLite adds."""
     try:
@@ -139,14 +144,14 @@ def _make_private(path: Path) -> None:
 
 
 @contextmanager
-def _pruned(store: SqliteStore, clock: Clock) -> Iterator[None]:
+def _pruned(store: SqliteStore, clock: Clock, people: Set[str]) -> Iterator[None]:
     """What is past its retention is deleted, at the start and every hour. A clock that jumps deletes nothing early."""
     is_over, steady = Event(), SteadyClock(clock, store.committed_at)
 
     def work() -> None:
         while True:
             try:
-                store.prune(steady())
+                store.prune(steady(), people)
             except StoreError as error:
                 log.warning("nothing was pruned: %s", error)
             if is_over.wait(_PRUNE_S):

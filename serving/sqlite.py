@@ -8,7 +8,7 @@ the disk keeps its promise to flush. How writing works: `serving.sqlite_file`.
 import hashlib
 import hmac
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,7 +58,7 @@ class SqliteUsers:
     def read(self, user_id: str, request_id: str | None = None) -> Read:
         """See `UserStore.read`. One statement, so one snapshot."""
         with self._database.reading() as connection:
-            row = connection.execute(_READ, (user_id, self._key(user_id), request_id)).fetchone()
+            row = connection.execute(_READ, (user_id, self.key_of(user_id), request_id)).fetchone()
         try:
             state, version = _state(row[1:8])
         except msgspec.DecodeError as error:
@@ -71,7 +71,7 @@ class SqliteUsers:
 
     def write_if(self, user_id: str, state: UserState, version: Version, record: DecisionRecord | None = None) -> bool:
         """See `UserStore.write_if`."""
-        parts, key = pack(state), self._key(user_id)
+        parts, key = pack(state), self.key_of(user_id)
         page = None if record is None else msgspec.msgpack.encode(record.deliveries)
 
         def work(connection: sqlite3.Connection) -> bool:
@@ -123,7 +123,7 @@ class SqliteUsers:
 
     def forget(self, user_id: str, before: Millis) -> None:
         """See `UserStore.forget`."""
-        key = self._key(user_id)
+        key = self.key_of(user_id)
         self._database.write(lambda connection: _forget(connection, key, before))
 
     def forgotten(self) -> Forgotten:
@@ -146,7 +146,7 @@ class SqliteUsers:
         """See `UserStore.erase`. In a file above 64 MB, stale copies inside pages wait for `SqliteStore.compact`."""
         if tombstone is not None:
             unpack_counted(tombstone)
-        key = self._key(user_id)
+        key = self.key_of(user_id)
 
         def work(connection: sqlite3.Connection) -> dict[str, int] | None:
             if not _is_unchanged(connection, user_id, key, version, log_seq):
@@ -158,7 +158,8 @@ class SqliteUsers:
             self._database.wipe()
         return deleted
 
-    def _key(self, user_id: str) -> bytes:
+    def key_of(self, user_id: str) -> bytes:
+        """The keyed hash under which an erased person is remembered."""
         return hmac.digest(self._hash_key, user_id.encode(), hashlib.sha256)
 
 
@@ -286,8 +287,13 @@ class SqliteStore:
         """The latest time that something was written at; 0 = never."""
         return self.users.committed_at()
 
-    def prune(self, at: Millis) -> Mapping[str, int]:
-        """Delete what is past its retention at `at`, a few rows (whole pages of deliveries) at a time; rows deleted."""
+    def prune(self, at: Millis, people: Iterable[str] = ()) -> Mapping[str, int]:
+        """
+        Delete what is past its retention at `at`, a few rows (whole pages of deliveries) at a time; rows deleted.
+
+        `people` are those whom the model in service knows: of an erased one among them the hash alone stays.
+        """
+        self._keep_hashes(at - KEPT, people)
         return {
             "deliveries": self._prune("deliveries", "at", at - KEPT),
             "decisions": self._prune("decisions", "at", at - self._kept),
@@ -295,6 +301,23 @@ class SqliteStore:
             "tombstones": self._prune("tombstones", "at", at - KEPT),
             "forgotten": self._prune("forgotten", "before", at - KEPT),
         }
+
+    def _keep_hashes(self, oldest: Millis, people: Iterable[str]) -> None:
+        """Empty the old tombstones of people whom the model in service knows, and date them so that they stay."""
+        with self._database.reading() as connection:
+            old = {key for (key,) in connection.execute("SELECT key FROM tombstones WHERE at < ?", (oldest,))}
+        known = [(oldest, key) for key in old.intersection(map(self.users.key_of, people))] if old else []
+        if not known:
+            return
+
+        def work(connection: sqlite3.Connection) -> None:
+            bare = pack(UserState(counted=LedgerPart(is_erased=True)))[1]
+            connection.executemany(
+                "UPDATE tombstones SET counted = ?, at = ? WHERE key = ?", [(bare, *k) for k in known]
+            )
+            connection.executemany("UPDATE forgotten SET before = max(before, ?) WHERE key = ?", known)
+
+        self._database.write(work)
 
     def _prune(self, table: str, column: str, oldest: Millis) -> int:
         rows = f"SELECT rowid FROM {table} WHERE {column} < ? LIMIT {_PRUNED_AT_ONCE}"

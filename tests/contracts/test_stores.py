@@ -184,6 +184,17 @@ class TestErasure:
         assert store.prune(NOW + 8 * DAY + 1)["tombstones"] == 1
         assert store.users.read("u").state == UserState()
 
+    def test_of_somebody_whom_the_model_in_service_knows_the_hash_alone_stays(self, store: Store) -> None:
+        store.users.write_if("u", counted(1), 0)
+        store.users.erase("u", NOW, pack(counted(1))[1])
+        for days in (9, 30, 300):
+            assert store.prune(NOW + days * DAY, ["u", "v"])["tombstones"] == 0
+            read = store.users.read("u")
+            assert read.state == UserState(counted=LedgerPart(is_erased=True)) and read.version > 0
+            assert len(store.users.forgotten().erased) == 1
+        assert store.prune(NOW + 400 * DAY, ["v"])["tombstones"] == 1
+        assert store.users.read("u").state == UserState()
+
     def test_a_second_erasure_replaces_the_tombstone(self, store: Store) -> None:
         store.users.erase("u", NOW, pack(counted(5))[1])
         store.users.erase("u", NOW + 1, pack(counted(4))[1])

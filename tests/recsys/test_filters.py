@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recsys import filters
-from recsys.catalogue import creator_number
+from recsys.catalogue import creator_number, mentions
 from recsys.columns import FAMILIES
 from recsys.engine import turn_now
 from recsys.feed import FeedRequest
@@ -103,3 +103,11 @@ def test_a_list_and_exclusions_limit_the_page(query):
     asked = replace(query, only=np.array([3, 4, 5], np.int32), excluded=frozenset({4}))
     assert np.flatnonzero(filters.excluded(asked, query.whole)).tolist() == [3, 5]
     assert not filters.excluded(replace(query, only=np.empty(0, np.int32)), query.whole).any()
+
+
+def test_a_muted_word_is_found_wherever_a_loop_over_the_texts_finds_it(service):
+    items = service.engine.known.view.items
+    words = {word for text in items.texts[:60] for word in text.split()} | {"zz", "e", "  E ", "", " "}
+    for word in words:
+        folded = " ".join(word.casefold().split())
+        assert mentions(items, word).tolist() == [bool(folded) and folded in text for text in items.texts], word

@@ -145,3 +145,12 @@ def test_a_policy_is_tried_on_logged_requests_and_a_broken_one_is_a_sentence(cli
     assert found["n_requests"] >= 1 and found["tiers_after"]["R2"] <= found["tiers_before"]["R2"]
     broken = client.post("/v1/policies/preview", json={"policy": "kind: Nothing"})
     assert broken.status_code == 422 and "expected" in broken.json()["detail"]
+
+
+def test_two_people_with_one_request_id_have_each_their_record(client):
+    for user_id in ("u0", "u1"):
+        ask(client, user_id, size=2, request_id="twice")
+    for user_id in ("u0", "u1"):
+        assert read(client, f"/v1/requests/twice?user_id={user_id}")["answer"]["user_id"] == user_id
+        assert client.post(f"/v1/requests/twice/replay?user_id={user_id}").json()["identical"]
+    assert client.get("/v1/requests/twice?user_id=u2").status_code == 404
