@@ -119,7 +119,7 @@ def exposure(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     at = server_time(ledger, at)
     band = _band(engine, state, user_id)
     profile = profile_of(state, engine.known.model, user_id)
-    limits, night = limits_of(book, state, own_limits(state, profile, personalised=True), band, at)
+    limits, night = limits_of(book, state, own_limits(state, profile, personalised=True), band, profile.country, at)
     return {
         "user_id": user_id,
         "at": to_text(at),
