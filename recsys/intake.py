@@ -16,9 +16,11 @@ from recsys.columns import (
     AGE_SOURCES,
     EVENT_KINDS,
     ITEMS,
+    LABEL_WAITS,
     MAX_ID_LENGTH,
     MAX_TEXT_LENGTH,
     PREDICTED,
+    REVIEWED,
     Column,
     subject_of,
 )
@@ -247,12 +249,24 @@ def _change(
     clusters: Mapping[str, str],
     old: ItemRow | None,
     expects: int | None = None,
+    *,
+    is_review: bool = False,
 ) -> ItemChange:
     item = _item({**fields, "item_id": check_id("item_id", item_id)})
-    # what the model said stays until the next training, so that an edit cannot shake off a raised tier
-    predicted = {name: old.fields[name] for name in PREDICTED if name in old.fields} if old else {}
+    predicted = _still_predicted(old.fields, item) if old else {}
+    predicted = {"label_version": REVIEWED} if is_review else predicted
     said = cluster_id(item_id, item["title"], item.get("text"))
     return ItemChange(fields={**predicted, **item}, cluster_id=clusters.get(said, said), expects=expects)
+
+
+def _still_predicted(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    What the model said of an item. It stays when the item is edited, so that an edit cannot shake off a raised tier;
+    with other words the item waits for the labelling job.
+    """
+    is_other = any(old.get(name) != new.get(name) for name in ("title", "text"))
+    kept = {name: old[name] for name in (*PREDICTED, LABEL_WAITS) if name in old}
+    return kept | {LABEL_WAITS: True} if is_other else kept
 
 
 def patch_item(
@@ -266,15 +280,18 @@ def patch_item(
     Change some columns of an item; None when there is none.
 
     Two patches at once both hold: a changed title never brings back an item that was taken down meanwhile. New words
-    need a new label: without one in the same call the item is unlabelled until somebody looks at it.
+    need a new label: without one in the same call the item is unlabelled until somebody looks at it. A tier from the
+    source `human` is a review: our own label gives way to it until the words are others.
     """
+    is_review = fields.get("risk_source") == "human" and fields.get("risk_tier") is not None
     for _ in range(ATTEMPTS):
         row = catalogue.get(check_id("item_id", item_id))
         if row is None:
             return None
         with suppress(Conflict):
             kept = _unlabelled(_shown(row)) if _says_other(row, fields) else _shown(row)
-            catalogue.put([_change(item_id, {**kept, **fields}, clusters, row, row.revision)], at)
+            change = _change(item_id, {**kept, **fields}, clusters, row, row.revision, is_review=is_review)
+            catalogue.put([change], at)
             return get_item(catalogue, item_id)
     raise StoreError(f"found {ATTEMPTS} other writes of item {item_id!r} at once, expected fewer; try again")
 

@@ -18,6 +18,7 @@ def _catalogue(*spoken: tuple[str, str | None]) -> Items:
         ItemRow(
             item_no=n,
             cluster_no=n,
+            cluster_id=f"c{n}",
             revision=1,
             peak_tier=0,
             is_edited=False,
