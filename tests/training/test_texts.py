@@ -59,6 +59,16 @@ def test_a_csv_may_say_languages_and_hold_long_texts(tmp_path: Path) -> None:
         read_texts(tmp_path / "nowhere.txt")
 
 
+def test_a_csv_with_something_else_for_a_language_names_every_row(tmp_path: Path) -> None:
+    (tmp_path / "texts.csv").write_text("text,language\na,fr\nb,French\nc,ary-Latn\nd,x\n")
+    with pytest.raises(DataError) as refused:
+        read_texts(tmp_path / "texts.csv")
+    assert [problem.split(": ")[1] for problem in refused.value.problems] == [
+        "row 2, column language",
+        "row 4, column language",
+    ]
+
+
 def test_detect_prints_one_object_a_text(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes("text,language\nje ne sais pas pourquoi,\nsalam,ary\nⴰⵣⵓⵍ,\n,\n".encode() + b"\xff,\n")
