@@ -19,6 +19,7 @@ from recsys.columns import (
     MAX_ID_LENGTH,
     MAX_TEXT_LENGTH,
     PREDICTED,
+    TIERS,
     Column,
     subject_of,
 )
@@ -34,6 +35,7 @@ MAX_EVENTS: Final = 1_000
 LATE: Final = 7 * DAY
 EARLY: Final = 5 * MINUTE  # clocks differ; an event from further ahead is refused
 ATTEMPTS: Final = 20
+NEVER: Final = ("R3", "R4")  # never served, whatever a policy says
 _SUBJECTS: Final = ("item_id", "creator_id", "query")
 
 
@@ -248,11 +250,31 @@ def _change(
     old: ItemRow | None,
     expects: int | None = None,
 ) -> ItemChange:
-    item = _item({**fields, "item_id": check_id("item_id", item_id)})
+    held = _held(old, fields) if old else {}
+    item = _item({**fields, **held, "item_id": check_id("item_id", item_id)})
     # what the model said stays until the next training, so that an edit cannot shake off a raised tier
     predicted = {name: old.fields[name] for name in PREDICTED if name in old.fields} if old else {}
     said = cluster_id(item_id, item["title"], item.get("text"))
-    return ItemChange(fields={**predicted, **item}, cluster_id=clusters.get(said, said), expects=expects)
+    joined = old.cluster_id if old and _stays(old, item) else clusters.get(said, said)
+    return ItemChange(fields={**predicted, **item}, cluster_id=joined, expects=expects)
+
+
+def _held(old: ItemRow, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """
+    What stays of an item's label: R3 and R4, until somebody gives another. No label counts as R2, and what must never
+    be served would be served after an edit of its title.
+    """
+    if fields.get("risk_tier") is not None or old.fields.get("risk_tier") not in NEVER:
+        return {}
+    return {name: value for name, value in old.fields.items() if name.startswith("risk_")}
+
+
+def _stays(old: ItemRow, item: Mapping[str, Any]) -> bool:
+    """
+    Whether an edited item stays among its copies: where one of them was R3 or R4, until it is labelled lower itself.
+    New words make no new video. Left to its words, it would shake off its copies' tier, or they would lose its own.
+    """
+    return old.cluster_peak >= TIERS.index(NEVER[0]) and item.get("risk_tier") in (None, *NEVER)
 
 
 def patch_item(
@@ -266,7 +288,8 @@ def patch_item(
     Change some columns of an item; None when there is none.
 
     Two patches at once both hold: a changed title never brings back an item that was taken down meanwhile. New words
-    need a new label: without one in the same call the item is unlabelled until somebody looks at it.
+    need a new label: without one in the same call the item is unlabelled until somebody looks at it, unless it was
+    R3 or R4, which it stays.
     """
     for _ in range(ATTEMPTS):
         row = catalogue.get(check_id("item_id", item_id))

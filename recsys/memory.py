@@ -235,7 +235,7 @@ class MemoryCatalogue:
             return None if item is None else self._row(item)
 
     def _row(self, item: live.StoredItem) -> ItemRow:
-        return live.row(item, self._tables.known.clusters[item.cluster_id].cluster_no)
+        return live.row(item, self._tables.known.clusters[item.cluster_id])
 
 
 class MemoryStore:
