@@ -234,13 +234,33 @@ def put_item(
     """
     Insert or replace an item; binding on the next page of every worker. Raises DataError.
 
-    An item that was taken down stays so unless `is_hidden` is given. `clusters` are those of `Model.clusters`: an item
+    An item that was taken down stays so unless `is_hidden` is false. `clusters` are those of `Model.clusters`: an item
     that says what a known copy says joins its cluster.
     """
-    old = catalogue.get(check_id("item_id", item_id))
-    kept = {"published_at": to_text(at), "is_hidden": old.fields.get("is_hidden") if old else None}
-    catalogue.put([_change(item_id, {**kept, **fields}, clusters, old)], at)
-    return get_item(catalogue, item_id) or {}
+    stored = _written(catalogue, item_id, lambda _: {"published_at": to_text(at), **fields}, at, clusters)
+    return stored or {}
+
+
+def _written(
+    catalogue: Catalogue,
+    item_id: str,
+    said: Callable[[ItemRow | None], Mapping[str, Any] | None],
+    at: Millis,
+    clusters: Mapping[str, str],
+) -> dict[str, Any] | None:
+    """
+    The item as stored after what is `said` of the row that is there; None, and nothing written, where that is None.
+    Whatever is written in between holds as well: then it is read and said again.
+    """
+    for _ in range(ATTEMPTS):
+        row = catalogue.get(check_id("item_id", item_id))
+        fields = said(row)
+        if fields is None:
+            return None
+        with suppress(Conflict):
+            catalogue.put([_change(item_id, fields, clusters, row)], at)
+            return get_item(catalogue, item_id)
+    raise StoreError(f"found {ATTEMPTS} other writes of item {item_id!r} at once, expected fewer; try again")
 
 
 def _change(
@@ -248,7 +268,6 @@ def _change(
     fields: Mapping[str, Any],
     clusters: Mapping[str, str],
     old: ItemRow | None,
-    expects: int | None = None,
 ) -> ItemChange:
     held = _held(old, fields) if old else {}
     item = _item({**fields, **held, "item_id": check_id("item_id", item_id)})
@@ -256,17 +275,18 @@ def _change(
     predicted = {name: old.fields[name] for name in PREDICTED if name in old.fields} if old else {}
     said = cluster_id(item_id, item["title"], item.get("text"))
     joined = old.cluster_id if old and _stays(old, item) else clusters.get(said, said)
-    return ItemChange(fields={**predicted, **item}, cluster_id=joined, expects=expects)
+    return ItemChange(fields={**predicted, **item}, cluster_id=joined, expects=None if old is None else old.revision)
 
 
 def _held(old: ItemRow, fields: Mapping[str, Any]) -> Mapping[str, Any]:
     """
-    What stays of an item's label: R3 and R4, until somebody gives another. No label counts as R2, and what must never
-    be served would be served after an edit of its title.
+    What no silence takes away: a takedown, until `is_hidden` is false, and a label of R3 or R4, until there is another.
+    No label counts as R2, and what must never be served would be served after an edit of its title.
     """
-    if fields.get("risk_tier") is not None or old.fields.get("risk_tier") not in NEVER:
-        return {}
-    return {name: value for name, value in old.fields.items() if name.startswith("risk_")}
+    is_label_held = fields.get("risk_tier") is None and old.fields.get("risk_tier") in NEVER
+    label = {name: value for name, value in old.fields.items() if is_label_held and name.startswith("risk_")}
+    is_down = fields.get("is_hidden") is None and old.fields.get("is_hidden")
+    return {**label, "is_hidden": True} if is_down else label
 
 
 def _stays(old: ItemRow, item: Mapping[str, Any]) -> bool:
@@ -291,15 +311,14 @@ def patch_item(
     need a new label: without one in the same call the item is unlabelled until somebody looks at it, unless it was
     R3 or R4, which it stays.
     """
-    for _ in range(ATTEMPTS):
-        row = catalogue.get(check_id("item_id", item_id))
+
+    def said(row: ItemRow | None) -> Mapping[str, Any] | None:
         if row is None:
             return None
-        with suppress(Conflict):
-            kept = _unlabelled(_shown(row)) if _says_other(row, fields) else _shown(row)
-            catalogue.put([_change(item_id, {**kept, **fields}, clusters, row, row.revision)], at)
-            return get_item(catalogue, item_id)
-    raise StoreError(f"found {ATTEMPTS} other writes of item {item_id!r} at once, expected fewer; try again")
+        kept = _unlabelled(_shown(row)) if _says_other(row, fields) else _shown(row)
+        return {**kept, **fields}
+
+    return _written(catalogue, item_id, said, at, clusters)
 
 
 def _says_other(row: ItemRow, fields: Mapping[str, Any]) -> bool:
