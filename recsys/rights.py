@@ -16,7 +16,7 @@ from recsys.clock import Millis, to_text
 from recsys.columns import TIERS, TOPICS
 from recsys.engine import Engine
 from recsys.errors import DataError, StoreError
-from recsys.fold import fold
+from recsys.heard import caught_up, heard
 from recsys.intake import ATTEMPTS, check_id, update
 from recsys.ledger import FAMILY_COUNTERS, RUN, active_minutes, counts, placed, server_time, windows_of
 from recsys.policy.layers import effective_band
@@ -97,12 +97,11 @@ def reset(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     return {"user_id": user_id, "reset_at": to_text(at), "kept": ["ledger", "loop level", "controls", "follows"]}
 
 
-def _folded(engine: Engine, read: Read, user_id: str) -> UserState:
-    """The state with everything that was reported so far counted, on the catalogue of the moment."""
+def _caught_up(engine: Engine, read: Read, user_id: str, at: Millis) -> UserState:
+    """The state with everything counted that was reported or labelled so far, on the catalogue of the moment."""
     known, state = engine.known, read.state
-    logged = engine.log.since(user_id, state.taste.log_seq)
     frame = frame_of(known.book, _band(engine, state, user_id), state.person.guardian, known.lexicon)
-    return fold(state, logged, items=known.view.at_least(read.revision), frame=frame).state
+    return caught_up(state, heard(engine.users, engine.log, known.view, user_id, read, at), frame, at).state
 
 
 def _band(engine: Engine, state: UserState, user_id: str) -> str:
@@ -114,7 +113,7 @@ def _band(engine: Engine, state: UserState, user_id: str) -> str:
 def exposure(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     """Every counter against every window now, the loop level with reasons and expiry, minutes used."""
     check_id("user_id", user_id)
-    state = _folded(engine, engine.users.read(user_id), user_id)
+    state = _caught_up(engine, engine.users.read(user_id), user_id, at)
     ledger, book = state.counted.ledger, engine.known.book
     at = server_time(ledger, at)
     band = _band(engine, state, user_id)
@@ -181,7 +180,7 @@ def erase(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     check_id("user_id", user_id)
     for _ in range(ATTEMPTS):
         read = engine.users.read(user_id)
-        state = _folded(engine, read, user_id)
+        state = _caught_up(engine, read, user_id, at)
         kept = LedgerPart(ledger=_bare(state.counted.ledger), loop=loop.remains(state.counted.loop), is_erased=True)
         tombstone = pack(UserState(counted=kept))[1]
         rows = engine.users.erase(user_id, at, tombstone, read.version, state.taste.log_seq)
