@@ -159,6 +159,10 @@ class EventLog(Protocol):
         """A user's entries with a higher `seq`, in order."""
         ...
 
+    def waiting(self, until: Millis) -> tuple[str, ...]:
+        """Everybody with an entry that was received before an instant, in order of their ids."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemRow:
