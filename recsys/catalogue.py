@@ -328,6 +328,6 @@ def creators_of(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Creator]:
     }
 
 
-def is_unlearnable(items: Items) -> Mask:
+def is_unlearnable(items: Items, rows: int | slice = slice(None)) -> Mask:
     """(n,) items from which nothing positive may be learned: R2 and above by any reading ever, or unlabelled."""
-    return ~items.is_labelled | (np.maximum(items.minor_tier, items.peak_tier) >= 2)
+    return ~items.is_labelled[rows] | (np.maximum(items.minor_tier[rows], items.peak_tier[rows]) >= 2)
