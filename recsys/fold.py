@@ -11,7 +11,7 @@ import numpy as np
 from recsys.catalogue import Items, is_unlearnable
 from recsys.clock import Millis
 from recsys.feedback import confidence, learnable, learnables
-from recsys.ledger import deliver, see, server_time, touch
+from recsys.ledger import KEPT, deliver, see, server_time, touch
 from recsys.loop import observe
 from recsys.policy.market import Market
 from recsys.query import counted
@@ -59,9 +59,13 @@ def _fold_one(state: UserState, entry: Logged, items: Items, frame: Frame) -> tu
 def _open(
     ledger: Ledger, state: UserState, item_no: int, at: Millis, items: Items, frame: Frame
 ) -> tuple[Ledger, list[Delivery]]:
-    """What a person opened elsewhere counts as delivered when it is not R0, even above a cap."""
-    cluster = int(items.cluster_no[item_no])
-    is_known = cluster in state.seen.clusters or any(d.cluster_no == cluster for d in ledger.last)
+    """
+    What a person opened elsewhere counts as delivered when it is not R0, even above a cap. A view of what was delivered
+    here is none; it comes 7 days later at most, so that whatever is opened after that was opened again.
+    """
+    cluster, since, seen = int(items.cluster_no[item_no]), at - KEPT, state.seen
+    delivered_at = seen.at[-1 - seen.clusters[::-1].index(cluster)] if cluster in seen.clusters else 0
+    is_known = delivered_at >= since or any(d.cluster_no == cluster and d.at >= since for d in ledger.last)
     delivery = counted(items, item_no, frame.market, server_time(ledger, at), is_minor=frame.is_minor)
     if is_known or (delivery.tier == 0 and not delivery.is_s4):
         return ledger, []

@@ -104,6 +104,17 @@ def test_what_was_delivered_here_is_no_open_elsewhere(service, of_tier, evening)
     assert len(service.store.users.read("casa-adult").state.counted.ledger.capped["R2"]) == 1
 
 
+def test_what_is_opened_again_after_its_delivery_aged_out_counts_again(service, of_tier, evening):
+    """It still counts as seen, and is not served; but opened elsewhere three weeks on, it is another exposure."""
+    service.is_adult("casa-adult")
+    item_id = service.ask(candidate_ids=tuple(of_tier(2))).items[0].item_id
+    for days, n_counted in ((7, 1), (20, 1), (21, 1)):
+        service.tell({"kind": "view", "item_id": item_id}, at=evening + days * DAY)
+        service.ask(size=1, at=evening + days * DAY)
+        counted = service.store.users.read("casa-adult").state.counted.ledger.capped["R2"]
+        assert len(counted) == n_counted and (counted[-1] == evening) == (days == 7)
+
+
 def test_events_only_prolong_a_session(items, frame, of_tier, evening):
     log = logged(evening, {"kind": "view", "item_id": of_tier(0)[0]})
     assert fold(UserState(), log, items=items, frame=frame).state.counted.ledger.session_started_at == 0
