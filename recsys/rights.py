@@ -22,7 +22,7 @@ from recsys.policy.limits import COUNTERS, WINDOWS, Limits
 from recsys.policy.market import parse_hours
 from recsys.resolve import limits_of, own_limits, profile_of
 from recsys.settle import band_of, standing
-from recsys.state import Controls, Guardian, Ledger, LedgerPart, Taste, UserState, pack
+from recsys.state import Controls, Guardian, Ledger, LedgerPart, UserState, pack
 from recsys.stores import KEPT
 from recsys.types import Event
 
@@ -88,7 +88,7 @@ def reset(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     engine.users.forget(user_id, at)
 
     def change(state: UserState) -> UserState:
-        kept = Taste(followed=state.taste.followed, hidden=state.taste.hidden, log_seq=state.taste.log_seq, reset_at=at)
+        kept = msgspec.structs.replace(state.taste, items=(), weights=(), at=(), event_ids=(), reset_at=at)
         return msgspec.structs.replace(state, taste=kept)
 
     update(engine, user_id, change)

@@ -300,6 +300,13 @@ def test_a_reset_forgets_tastes_and_keeps_ledger_level_and_mutes(client: TestCli
     assert not any("cf" in item["sources"] for item in page["items"])  # what was trained is not used either
 
 
+def test_a_reset_brings_no_card_a_second_time_in_a_session(client: TestClient) -> None:
+    put(client, "controls", calm_mode=True)
+    assert [card["card_id"] for card in ask(client, size=1)["cards"]] == ["level-1"]
+    assert client.post("/v1/users/u0/reset").status_code == 200
+    assert ask(client, size=1)["cards"] == []
+
+
 def test_an_erasure_leaves_counters_under_a_keyed_hash_and_nothing_else(
     open_service: Open, settings: Settings, clock: Any
 ) -> None:
