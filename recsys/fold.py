@@ -75,6 +75,8 @@ def _open(
 def _taste(taste: Taste, event: Event, received_at: Millis, items: Items) -> Taste:
     if event.kind == "undo":
         return _undone(taste, event.value or "")
+    if event.event_id in taste.undone:
+        return taste
     if event.creator_id is not None:
         name = {"follow": "followed", "hide_creator": "hidden"}.get(event.kind)
         return _marked(taste, name, event.creator_id, event.event_id) if name else taste
@@ -99,8 +101,11 @@ def _marked(taste: Taste, name: str, creator_id: str, event_id: str) -> Taste:
 
 
 def _undone(taste: Taste, event_id: str) -> Taste:
-    """Without what an event did to tastes, follows and mutes. What it did to safety stays."""
+    """
+    Without what an event did to tastes, follows and mutes, or will do when it comes late. What it did to safety stays.
+    """
     kept = [n for n, known in enumerate(taste.event_ids) if known != event_id]
+    is_known = len(kept) < len(taste.event_ids) or any(pair[1] == event_id for pair in taste.followed + taste.hidden)
     return msgspec.structs.replace(
         taste,
         items=tuple(taste.items[n] for n in kept),
@@ -109,6 +114,7 @@ def _undone(taste: Taste, event_id: str) -> Taste:
         event_ids=tuple(taste.event_ids[n] for n in kept),
         followed=tuple(pair for pair in taste.followed if pair[1] != event_id),
         hidden=tuple(pair for pair in taste.hidden if pair[1] != event_id),
+        undone=taste.undone if is_known else (*taste.undone, event_id)[-MAX_TASTE:],
     )
 
 

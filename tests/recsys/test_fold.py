@@ -85,6 +85,18 @@ def test_an_undo_never_takes_back_a_tightening(items, frame, of_tier, evening, k
     assert undone.loop == tight.loop
 
 
+def test_an_undo_may_come_before_what_it_undoes(items, frame, of_tier, evening):
+    events = [
+        {"event_id": "like", "kind": "like", "item_id": of_tier(0)[0]},
+        {"event_id": "follow", "kind": "follow", "creator_id": "c1"},
+        {"event_id": "hide", "kind": "hide_creator", "creator_id": "c2"},
+    ]
+    undos = [{"event_id": f"not {e['event_id']}", "kind": "undo", "value": e["event_id"]} for e in events]
+    for order in ([*events, *undos], [*undos, *events]):
+        taste = fold(UserState(), logged(evening, *order), items=items, frame=frame).state.taste
+        assert (taste.items, taste.followed, taste.hidden) == ((), (), ())
+
+
 def test_an_open_elsewhere_counts_once_and_only_what_is_capped(items, frame, of_tier, evening):
     r2, r1, r0 = of_tier(2)[0], of_tier(1)[0], of_tier(0)[0]
     log = logged(evening, *({"kind": kind, "item_id": i} for i in (r2, r1, r0) for kind in ("view", "complete")))
