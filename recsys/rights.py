@@ -1,7 +1,7 @@
 """
 People's controls and rights: what a person or a guardian sets, what is held, how to forget it and how to erase it.
 
-Controls and guardian limits are layers of the policy, so they can only tighten. A guardian sees limits and minutes,
+Controls and guardian limits are layers of the policy, so they can only tighten. A guardian sees the limits they set,
 never topics, tastes or cards.
 """
 
@@ -54,7 +54,7 @@ def put_controls(engine: Engine, user_id: str, fields: Mapping[str, Any], at: Mi
 
 
 def get_guardian(engine: Engine, user_id: str) -> dict[str, Any]:
-    """The guardian's limits, and the minutes used: nothing about what was watched."""
+    """The guardian's limits: nothing about what was watched."""
     state = engine.users.read(check_id("user_id", user_id)).state
     guardian = state.person.guardian or Guardian()
     shown = msgspec.to_builtins(_named(guardian)) | {"night": [_hours(*pair) for pair in guardian.night]}
