@@ -26,6 +26,7 @@ SHARES: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 K: Final = 20
 PEOPLE: Final = 500
 POOL: Final = 200
+WIDEST: Final = 2**0.5  # two equal halves that agree in nothing are narrower than either by this factor
 FEWEST: Final = 20  # people; fewer prove nothing
 _SPACE_OF: Final = {"cf": "cf", "content": "text"}
 _REFUSED: Final = HEADS.index("not_interested")
@@ -82,13 +83,13 @@ def choose(heads: Heads, late: Late, weights: Mapping[str, float], rng: np.rando
     judged = [person for n in drawn if (person := _person(heads, late, n, weights)) is not None]
     if not judged:
         return Share(share=0.0, kept=1.0, taken=0.0, metrics=_metrics(np.zeros((0, 1)), np.zeros((0, 1)), 0))
-    spread = _mean(np.array([person.offered.taste.std() for person in judged]))
+    spread = _mean(np.array([person.offered.taste.std() for person in judged])) or 1.0  # a taste that says nothing
     scale = spread / max(_mean(np.array([person.offered.heads.std() for person in judged])), 1e-9)
     found = np.array([[_ndcg(person, share, scale) for share in SHARES] for person in judged])
     order = np.array([[auc(p.shown.mixed(share, scale), p.shown.is_wanted) for share in SHARES] for p in judged])
     best = best_share(found, order[np.isfinite(order[:, 0])])
     share, mixed = SHARES[best], np.array([person.offered.mixed(SHARES[best], scale).std() for person in judged])
-    widened = spread / max(_mean(mixed), 1e-9)
+    widened = min(spread / max(_mean(mixed), 1e-9), WIDEST)
     return Share(
         share=share, kept=(1 - share) * widened, taken=share * scale * widened, metrics=_metrics(found, order, best)
     )

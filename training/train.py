@@ -61,7 +61,7 @@ class TrainParams:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """What a run did: the manifest as saved, the report on the data, what became of the ranker, and the seconds of each step."""
+    """What a run did: the manifest, the report on the data, what became of the ranker, the seconds of each step."""
 
     manifest: Manifest
     report: Report
