@@ -31,7 +31,7 @@ from recsys.models.als import FactorSpace
 from recsys.models.popularity import Popularity
 from recsys.models.text import Centres, TextSpace
 from recsys.ranker import Heads
-from recsys.retrieval import open_index, write_index
+from recsys.retrieval import open_index, places_of, write_index
 from recsys.types import History, Space
 
 FORMAT: Final = 1
@@ -187,7 +187,8 @@ def _write_contents(folder: Path, contents: Contents) -> dict[str, dict[str, Any
         arrays, settings[f"space.{name}"] = _taken_apart(space)
         for array_name, array in arrays.items():
             _save_array(folder / f"space.{name}.{array_name}.npy", array)
-        write_index(folder / f"index.{name}.faiss", space.item_vectors)
+        people = places_of(space, contents.histories)
+        settings[f"index.{name}"] = write_index(folder / f"index.{name}.faiss", space.item_vectors, people)
     _save_array(folder / "popularity.npy", contents.popularity.scores)
     settings["popularity"] = {"markets": contents.popularity.markets}
     if contents.labels is not None:

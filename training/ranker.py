@@ -57,7 +57,7 @@ class RankerParams:
     then: float = 0.9
     rows: int = 200_000
     least: int = 20
-    clip: float = 2.0
+    clip: float = 1.25
     weights: Mapping[str, float] = field(default_factory=lambda: dict(WEIGHTS))
 
 
