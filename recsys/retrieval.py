@@ -125,10 +125,13 @@ def search(index: Any, vector: Floats, k: int, allowed: Mask | None = None) -> t
 
 
 def _probes(index: Any, n_allowed: int) -> int:
-    """How many lists to search: the fewer rows are allowed, the further apart they are. 0 for an exact index."""
+    """
+    How many lists to search, 0 for an exact index. The fewer rows are allowed, the further apart they are: measured,
+    the square root of how much fewer is enough.
+    """
     if not isinstance(index, faiss.IndexIVF):
         return 0
-    wanted = int(np.ceil(index.nprobe * index.ntotal / n_allowed))
+    wanted = int(np.ceil(index.nprobe * (index.ntotal / n_allowed) ** 0.5))
     return int(index.nlist) if wanted > index.nlist // 2 else wanted
 
 
