@@ -10,6 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
+from eval import bench_commands
 from eval import commands as evaluation
 from recsys.errors import SanadError, SourceError, StageError, StoreError
 from serving import commands as serving
@@ -27,6 +28,9 @@ app = typer.Typer(
 app.add_typer(training.app)
 app.add_typer(serving.app)
 app.add_typer(evaluation.app)
+bench = typer.Typer(help="Measure models and locality on splits of real data.", no_args_is_help=True)
+bench.add_typer(bench_commands.app)
+app.add_typer(bench, name="bench", rich_help_panel="Judging")
 _RULES: Final = "Policy and experiments"
 app.add_typer(policy_commands.app, name="policy", rich_help_panel=_RULES)
 app.add_typer(experiment_commands.app, name="experiment", rich_help_panel=_RULES)
