@@ -6,8 +6,8 @@ being made keeps the table it started with.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any, Final
 from zlib import crc32
@@ -80,6 +80,7 @@ class Items:
     published_at: NDArray[np.int64]
     row: Ids
     codes: Mapping[str, int]  # languages, countries and regions as small numbers; 0 = unknown
+    searched: dict[str, Ids] = field(init=False, default_factory=dict)  # what `mentions` found on this revision
 
     def __len__(self) -> int:
         return len(self.exists)
@@ -93,6 +94,7 @@ class Items:
         return next((name for name, number in self.codes.items() if number == code), None) if code > 0 else None
 
 
+MAX_SEARCHED: Final = 1_000  # words whose rows are kept
 _LISTS: Final = ("item_ids", "creator_ids", "texts")
 
 
@@ -168,14 +170,27 @@ def _line(fields: Mapping[str, Any]) -> str:
 
 
 def mentions(items: Items, word: str) -> Mask:
-    """(n,) items whose words hold `word`, in any case; one search through one long text."""
-    found, wanted = np.zeros(len(items), np.bool_), " ".join(word.casefold().split())
+    """
+    (n,) items whose words hold `word`, in any case. One search through one long text, about 1 ms for 20,000 items, is
+    kept for the next page on the same revision.
+    """
+    wanted = " ".join(word.casefold().split())
+    rows = items.searched.get(wanted)
+    if rows is None:
+        rows = np.fromiter(_rows_with(items, wanted), np.int32)
+        if len(items.searched) < MAX_SEARCHED:
+            items.searched[wanted] = rows
+    found = np.zeros(len(items), np.bool_)
+    found[rows] = True
+    return found
+
+
+def _rows_with(items: Items, wanted: str) -> Iterator[int]:
     at = items.lines.find(wanted) if wanted else -1
     while at >= 0:
         row = bisect_right(items.starts, at) - 1
-        found[row] = True
+        yield row
         at = items.lines.find(wanted, items.starts[row + 1]) if row + 1 < len(items.starts) else -1
-    return found
 
 
 def _grown(array: NDArray[Any], size: int) -> NDArray[Any]:

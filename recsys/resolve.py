@@ -19,7 +19,7 @@ from recsys.experiments.assign import Assignment, assign
 from recsys.experiments.compiled import Experiments
 from recsys.feed import FeedRequest
 from recsys.fold import fold, history_of
-from recsys.ledger import RUN, recount, server_time, touch
+from recsys.ledger import RUN, recount, room, served, server_time, touch, windows_of
 from recsys.lexicon import NO_TERMS, Lexicon
 from recsys.loop import attempt, evaluate, topic_factors, topic_limits
 from recsys.model import Model
@@ -31,7 +31,7 @@ from recsys.policy.market import Market
 from recsys.query import Query
 from recsys.signals import Frame, frame_of
 from recsys.slate import Supply
-from recsys.state import Delivery, Profile, UserState
+from recsys.state import Delivery, Ledger, Profile, UserState
 from recsys.stores import Logged
 from recsys.types import History, Mask, Viewer
 from recsys.view import View
@@ -118,16 +118,17 @@ def resolve(
         topic_limits(state.counted.loop, market.loop, at),
         assignment.limits,
     )
-    limits, night = limits_of(known.book, state, own, band, at)
+    limits, night = limits_of(known.book, state, own, band, viewer.country, at)
     is_bound = night and _is_bound(known.book, state, band)
-    moment = Moment(market=market, zone=known.book.zone, band=band, limits=limits, is_night=is_bound, at=at)
+    zones = known.book.zones(viewer.country)
+    moment = Moment(market=market, zones=zones, band=band, limits=limits, is_night=is_bound, at=at)
     state, gate = pause_for(state, request.pause_choice, moment)
     viewer = replace(viewer, personalised=not limits.non_personalised)
     query = _query(known, request, viewer, state, limits, assignment, items, is_minor, at)
     query, failure = _eligible(pipeline, replace(query, size=min(request.size, gate.most)))
     return Turn(
-        state=state, opens=folded.opens, query=query, supply=supply_of(query), assignment=assignment,
-        frame=frame, own=own, is_night=night, is_bound_by_night=is_bound, at=at, gate=gate,
+        state=state, opens=folded.opens, query=query, supply=supply_of(query, state.counted.ledger, at),
+        assignment=assignment, frame=frame, own=own, is_night=night, is_bound_by_night=is_bound, at=at, gate=gate,
         cards=due(state, market, request.surface, at), failure=failure,
     )  # fmt: skip
 
@@ -193,11 +194,13 @@ def own_limits(state: UserState, profile: Profile, *, personalised: bool) -> Lim
     )
 
 
-def limits_of(book: Book, state: UserState, own: Limits, band: str, at: Millis) -> tuple[Limits, bool]:
-    """The meet of the market's layers and the person's own, and whether it is night."""
+def limits_of(
+    book: Book, state: UserState, own: Limits, band: str, country: str | None, at: Millis
+) -> tuple[Limits, bool]:
+    """The meet of the market's layers and the person's own, and whether it is night in the market or the country."""
     level = state.counted.loop.level
     by_day = meet(book.limits[band, level, False], own)
-    night = is_night(at, book.zone, by_day.night)
+    night = is_night(at, book.zones(country), by_day.night)
     return (meet(book.limits[band, level, True], own) if night and _is_bound(book, state, band) else by_day), night
 
 
@@ -280,20 +283,35 @@ def _anchor(request: FeedRequest, items: Items) -> int | None:
     return item_no
 
 
-def supply_of(query: Query) -> Supply:
-    """What the catalogue still offers: eligible and unseen, at most so many per creator in any 20."""
+def supply_of(query: Query, ledger: Ledger, at: Millis) -> Supply:
+    """
+    What the catalogue still offers: eligible and unseen, at most so many per creator and stories of hope in any 20.
+    """
     eligible_, whole = query.is_eligible, query.whole
     cap = RUN if query.limits.creator_last_20 is None else query.limits.creator_last_20
     is_calm = eligible_ & (whole["tier"] == 0)
     n_eligible, n_local = int(eligible_.sum()), int((eligible_ & query.nearness.is_local).sum())
+    hope = _hope(query.limits, ledger, at)
     return Supply(
-        supportive=_in_a_run(query, is_calm & whole["is_supportive"], cap),
-        local=_in_a_run(query, is_calm & query.nearness.is_local, cap),
+        supportive=_in_a_run(query, is_calm & whole["is_supportive"], cap, hope),
+        local=_in_a_run(query, is_calm & query.nearness.is_local, cap, hope),
         local_share=n_local / n_eligible if n_eligible else 0.0,
     )
 
 
-def _in_a_run(query: Query, mask: Mask, cap: int) -> int:
-    """How many of 20 the masked items can fill when each creator has at most `cap`."""
-    per_creator = np.bincount(query.items.creator_row[mask])
-    return min(RUN, int(np.minimum(per_creator, cap).sum()))
+def _hope(limits: Limits, ledger: Ledger, at: Millis) -> int:
+    """How many stories of hope a run of 20 can hold: those that stand in it, and what their windows still admit."""
+    most = windows_of(limits, "S4").last_20
+    recent = sum(d.is_s4 for d in served(ledger, RUN - 1))
+    return min(RUN if most is None else most, recent + max(0, room(ledger, limits, "S4", at)))
+
+
+def _in_a_run(query: Query, mask: Mask, cap: int, hope: int) -> int:
+    """How many of 20 the masked items can fill with at most `cap` of each creator and `hope` stories of hope."""
+    is_s4, creators = query.whole["is_s4"], query.items.creator_row
+    n_creators = int(creators.max(initial=0)) + 1
+    calm = np.bincount(creators[mask & ~is_s4], minlength=n_creators)
+    told = np.bincount(creators[mask & is_s4], minlength=n_creators)
+    filled = np.minimum(calm, cap)
+    more = np.minimum(told, cap - filled).sum()
+    return min(RUN, int(filled.sum()) + min(hope, int(more)))

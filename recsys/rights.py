@@ -29,7 +29,7 @@ from recsys.stores import KEPT, Read
 from recsys.types import Event
 
 T = TypeVar("T", Controls, Guardian)
-MAX_MUTED: Final = {"muted_creators": 500, "muted_words": 100}  # a word costs about 1 ms a page at 20,000 items
+MAX_MUTED: Final = {"muted_creators": 500, "muted_words": 100}
 
 
 def get_controls(engine: Engine, user_id: str) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def exposure(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     at = server_time(ledger, at)
     band = _band(engine, state, user_id)
     profile = profile_of(state, engine.known.model, user_id)
-    limits, night = limits_of(book, state, own_limits(state, profile, personalised=True), band, at)
+    limits, night = limits_of(book, state, own_limits(state, profile, personalised=True), band, profile.country, at)
     return {
         "user_id": user_id,
         "at": to_text(at),

@@ -265,6 +265,16 @@ def test_explain_names_the_layer_that_set_each_limit(say: Said) -> None:
     assert rows["labelled_only"] == (True, "age 13-15")
 
 
+def test_explain_knows_the_night_of_an_instant_by_the_markets_clock(say: Said) -> None:
+    """21:30 UTC is night for minors in Morocco, except in Ramadan, when its clocks show 21:30 too."""
+    by_night, by_day = (say("policy", "explain", "--age", "16-17", *more)[1] for more in (("--night",), ()))
+    for instant, expected in (("2026-02-10T21:30:00Z", by_night), ("2026-03-01T21:30:00Z", by_day)):
+        assert say("policy", "explain", "--age", "16-17", "--at", instant)[1] == expected
+    assert by_night != by_day and "…" not in by_night
+    code, _, err = say("policy", "explain", "--at", "tonight")
+    assert code == 2 and "expected an instant such as" in err
+
+
 # ---- errors ----
 
 

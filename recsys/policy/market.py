@@ -150,6 +150,8 @@ class LoopRules:
     entropy_items: Positive
     entropy_days: Days
     entropy_memory_days: Positive
+    # f: whom a person follows: this share of a creator's items is R3 or R4, and at least one
+    follow_share: Annotated[float, Range(0, 1)]
     # g: what a person says
     repeated: Positive
     repeated_days: Days
