@@ -5,8 +5,8 @@ from time import perf_counter
 from typing import Any, Final
 
 from recsys.artifact import Artifact
-from recsys.catalogue import creators_of
 from recsys.clock import Millis
+from recsys.creators import creators_of
 from recsys.engine import Engine
 from recsys.experiments.compiled import Experiments
 from recsys.lexicon import NO_TERMS, Lexicon

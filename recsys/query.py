@@ -109,7 +109,7 @@ def rule_columns(items: Items, nearness: Nearness, market: Market, *, is_minor: 
             "family": np.where(tier >= 2, items.family, -1).astype(np.int8),
             "is_s4": is_s4,
             "is_supportive": (tier == 0) & items.is_labelled & ((items.topics & supportive) != 0),
-            "is_local": nearness.is_local,
+            "is_local": nearness.is_proven,  # what a slot of the floor takes
             "match": nearness.match,
             "creator_no": items.creator_no,
             "cluster_no": items.cluster_no,

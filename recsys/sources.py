@@ -32,8 +32,12 @@ def space(name: str, k: int = MANY) -> Source:
 
 
 def trending_local(query: Query) -> Ids:
-    """What people of the market act on, among items near the viewer."""
-    return _first(query.orders.popular, query.is_eligible & query.nearness.is_local, SOME)
+    """What people of the market act on, among items near the viewer: first what the floor takes, then the others."""
+    near = query.nearness
+    proven = _first(query.orders.popular, query.is_eligible & near.is_proven, SOME)
+    return np.concatenate(
+        [proven, _first(query.orders.popular, query.is_eligible & near.is_local & ~near.is_proven, FEW)]
+    )
 
 
 def trending(query: Query) -> Ids:
@@ -57,8 +61,8 @@ def followed(query: Query) -> Ids:
 def resources(query: Query) -> Ids:
     """Supportive items of the market, near ones first: what the floors are filled from."""
     is_supportive = query.is_eligible & query.whole["is_supportive"]
-    near = _first(query.orders.popular, is_supportive & query.nearness.is_local, SOME)
-    return np.concatenate([near, _first(query.orders.popular, is_supportive & ~query.nearness.is_local, SOME)])
+    near = _first(query.orders.popular, is_supportive & query.nearness.is_proven, SOME)
+    return np.concatenate([near, _first(query.orders.popular, is_supportive & ~query.nearness.is_proven, SOME)])
 
 
 def explore(query: Query) -> Ids:

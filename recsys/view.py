@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 
-from recsys.catalogue import Creator, Items, apply, empty
+from recsys.catalogue import Items, apply, empty
+from recsys.creators import Creator
 from recsys.locality import Nearness, nearness
 from recsys.model import Model
 from recsys.policy.market import Market

@@ -12,7 +12,7 @@ import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from recsys.clock import from_text
-from recsys.columns import AGE_SOURCES, EVENT_KINDS, FAMILIES, MAX_ID_LENGTH, RISK_SOURCES, TIERS, USERS, Table
+from recsys.columns import AGE_SOURCES, EVENT_KINDS, FAMILIES, ITEMS, MAX_ID_LENGTH, RISK_SOURCES, TIERS, USERS, Table
 from recsys.feed import MAX_SIZE, AgeBand, FeedRequest, Surface
 
 MAX_EVENTS: Final = 1_000
@@ -54,6 +54,8 @@ Country = Annotated[str, Field(pattern=_pattern(USERS, "country"), description="
 Region = Annotated[str, Field(pattern=_pattern(USERS, "region"), description="ISO 3166-2.", examples=["MA-06"])]
 Language = Annotated[str, Field(max_length=20, pattern=_pattern(USERS, "languages"), description="BCP 47.")]
 Languages = Annotated[list[Language], Field(max_length=20, examples=[["ary", "fr"]])]
+Place = Annotated[str, Field(pattern=_pattern(ITEMS, "fits"), description="ISO 3166-1 or 3166-2.", examples=["MA"])]
+PlaceSource = Literal["partner", "platform", "declared", "inferred"]
 Topic = Literal["S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11", "S12"]
 
 
@@ -222,6 +224,8 @@ class ItemPatch(Asked):
     script: Literal["Arab", "Latn", "Tfng"] | None = None
     country: Country | None = None
     region: Region | None = None
+    place_source: PlaceSource | None = Field(default=None, description="Who says where it is from; null = declared.")
+    fits: Place | None = Field(default=None, description="The country or region that a partner found the item fits.")
     topics: Annotated[list[Topic], Field(max_length=12)] | None = None
     risk_tier: Literal[TIERS] | None = Field(  # type: ignore[valid-type]  # as above
         default=None, description="Null = unlabelled: R2 for adults, not for minors."

@@ -22,6 +22,7 @@ from recsys.state import LAST
 Tier = Literal["R0", "R1", "R2", "R3", "R4"]
 Topic = Literal["S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11", "S12"]
 Counter = Literal["R1", "R2", "R1+R2", "S4"]
+PlaceSource = Literal["partner", "platform", "declared", "inferred"]
 Share = Annotated[float, Range(0, 1)]
 Count = Annotated[int, Range(0, 10_000)]
 Gap = Annotated[int, Range(0, LAST - 1)]  # the ledger keeps 50 deliveries one by one
@@ -103,7 +104,12 @@ class NewCreator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalityRules:
-    """How near an item is to a viewer, and how much of a feed is near. Scores are in [0, 1]."""
+    """
+    How near an item is to a viewer, and how much of a feed is near. Scores are in [0, 1].
+
+    `other_script` is what speech counts when its captions are in letters that the viewer did not name. `proven` are the
+    sources that are enough for a slot of the floor; weaker ones need local speech beside them.
+    """
 
     floor: Share
     supply_factor: Annotated[float, Range(0, 10)]
@@ -111,8 +117,12 @@ class LocalityRules:
     creator_last_20: Positive
     local_from: Annotated[float, Range(0.01, 1)]
     dialects: tuple[str, ...]
-    scores: Mapping[Literal["region", "neighbour", "country", "dialect", "language", "foreign"], Share]
-    evidence: Mapping[Literal["partner", "platform", "declared", "inferred"], Share]
+    scores: Mapping[
+        Literal["region", "neighbour", "country", "fit", "dialect", "audience", "language", "foreign"], Share
+    ]
+    evidence: Mapping[PlaceSource, Share]
+    other_script: Share = 0.8
+    proven: tuple[PlaceSource, ...] = ("partner", "platform")
     new_creator: NewCreator = NewCreator()
 
 
@@ -222,7 +232,7 @@ class Helpline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
-    """A region's names, and the regions it borders on."""
+    """A region's names, the regions it borders on, and what share of its people understand a language."""
 
     name: Texts
     neighbours: tuple[str, ...]

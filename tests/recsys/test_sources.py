@@ -62,8 +62,8 @@ def test_resources_are_supportive_near_ones_first(turn):
     query = turn()
     found = resources(query)
     assert query.whole["is_supportive"][found].all()
-    is_local = query.nearness.is_local[found]
-    assert not is_local[int(is_local.sum()) :].any()
+    is_proven = query.nearness.is_proven[found]
+    assert 0 < is_proven.sum() < len(found) and not is_proven[int(is_proven.sum()) :].any()
 
 
 def test_exploring_draws_uniformly_and_by_the_seed_alone(turn):
