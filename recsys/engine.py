@@ -39,6 +39,7 @@ from recsys.loop import is_attempt, note_page
 from recsys.pauses import break_after
 from recsys.pipeline import Pipeline, Ranked, fallback, for_surface, recommend, refilter, removals, reranking
 from recsys.policy.layers import effective_band
+from recsys.reach import tallies_of
 from recsys.resolve import Known, Turn, profile_of, resolve
 from recsys.slate import Selection, delivered, select
 from recsys.state import Delivery, Ledger, UserState
@@ -156,6 +157,7 @@ def _holds(stored: StoredAnswer, at: Millis) -> bool:
 
 def _resolved(engine: Engine, request: FeedRequest, read: Read, items: Items, pipeline: Pipeline, at: Millis) -> Turn:
     """The turn on the state as read; after a raise the person's past is recounted first."""
+    engine.known.reach.refresh(at)
     logged = engine.log.since(request.user_id, read.state.taste.log_seq)
     is_behind = read.state.counted.ledger.revision < items.newest_raise and read.version > 0
     past = engine.users.deliveries(request.user_id, at - RECOUNT) if is_behind else ()
@@ -209,6 +211,7 @@ def _choose(engine: Engine, pipeline: Pipeline, ranked: Ranked, turn: Turn) -> _
         at=turn.at,
         rng=np.random.default_rng([query.seed, 2]),
         explore_slots=query.market.exploration.slots,
+        newcomer_share=query.market.locality.new_creator.share,
     )
     selection = _mended(engine, candidates, selection, turn)
     is_short = len(selection.rows) < query.size
@@ -286,7 +289,8 @@ def _answered(
         answer=msgspec.json.encode(response),
         decision=records.pack(_decision(request, turn, ranked, chosen, degraded)),
     )
-    return response, DecisionRecord(answer=stored, deliveries=(*turn.opens, *chosen.deliveries))
+    tallies = tallies_of(query.items, chosen.candidates, chosen.selection, query.viewer, query.market, turn.at)
+    return response, DecisionRecord(answer=stored, deliveries=(*turn.opens, *chosen.deliveries), tallies=tallies)
 
 
 def _break(turn: Turn, chosen: _Chosen, after: Ledger) -> Pause | None:
@@ -324,6 +328,7 @@ def _decision(
         supply=turn.supply,
         supply_factor=query.market.locality.supply_factor,
         explore_slots=query.market.exploration.slots,
+        newcomer_share=query.market.locality.new_creator.share,
         ledger=turn.state.counted.ledger,
         item_nos=candidates.item_nos.astype("<i4").tobytes(),
         scores=candidates["score"].astype("<f4").tobytes(),

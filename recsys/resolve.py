@@ -29,6 +29,7 @@ from recsys.policy.layers import Book, effective_band, guardian_limits, is_night
 from recsys.policy.limits import Limits, meet
 from recsys.policy.market import Market
 from recsys.query import Query
+from recsys.reach import Reach
 from recsys.signals import Frame, frame_of
 from recsys.slate import Supply
 from recsys.state import Delivery, Ledger, Profile, UserState
@@ -64,6 +65,7 @@ class Known:
     model: Model
     experiments: Experiments
     view: View
+    reach: Reach
     lexicon: Lexicon = NO_TERMS
 
 
@@ -237,7 +239,7 @@ def _query(
     items: Items, is_minor: bool, at: Millis,
 ) -> Query:  # fmt: skip
     market, model = known.book.market, known.model
-    near, whole = known.view.of_viewer(items, viewer, is_minor=is_minor)
+    near, whole = known.view.of_viewer(items, viewer, known.reach.now, is_minor=is_minor)
     trained = None if state.counted.is_erased else model.histories.get(request.user_id)
     history = history_of(state.taste, trained, items, model.n_rows) if viewer.personalised else History.empty()
     followed = [creator_number(creator) for creator, _ in state.taste.followed] if viewer.personalised else []

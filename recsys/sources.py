@@ -66,10 +66,14 @@ def resources(query: Query) -> Ids:
 
 
 def explore(query: Query) -> Ids:
-    """A uniform draw from reviewed items."""
-    pool = np.flatnonzero(query.is_eligible & query.whole["is_explorable"])
+    """A uniform draw from reviewed items, and another from those of newcomers."""
     rng = np.random.default_rng([query.seed, 1])
-    return rng.choice(pool, min(len(pool), query.market.exploration.pool), replace=False).astype(np.int32)
+    drawn = [
+        rng.choice(pool, min(len(pool), query.market.exploration.pool), replace=False)
+        for pool in (np.flatnonzero(query.is_eligible & query.whole[name]) for name in ("is_explorable", "is_newcomer"))
+    ]
+    new = drawn[1][~np.isin(drawn[1], drawn[0])]
+    return np.concatenate([drawn[0], new]).astype(np.int32)
 
 
 def related(query: Query) -> Ids:
