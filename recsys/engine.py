@@ -200,7 +200,7 @@ def _nothing(engine: Engine, turn: Turn, problem: str) -> tuple[Ranked, list[str
 def _choose(engine: Engine, pipeline: Pipeline, ranked: Ranked, turn: Turn) -> _Chosen:
     """The page on the turn's ledger, checked by the independent validator, which may only take items out."""
     query, ledger = turn.query, turn.state.counted.ledger
-    candidates = led(ranked.candidates, follow_up(turn.cards, query.market))
+    candidates = led(ranked.candidates, follow_up(turn.cards, query.market, query.surface))
     selection = select(
         candidates,
         ledger=ledger,
