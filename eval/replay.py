@@ -30,6 +30,7 @@ from recsys.clock import Millis, from_text
 from recsys.engine import Engine, feed
 from recsys.experiments.compiled import Experiments
 from recsys.feed import FeedRequest, FeedResponse
+from recsys.heard import Heard
 from recsys.memory import MemoryStore
 from recsys.metrics import EMPTY, Pages, Reals
 from recsys.pipeline import for_surface, recommend
@@ -135,7 +136,7 @@ def _ask(engine: Engine, person: Person, numbers: Ids, k: int) -> tuple[_Asked, 
         dry_run=True,
     )
     state = engine.users.read(person.user_id, request.request_id or "").state
-    query = resolve(engine.known, request, state, (), (), pipeline, items, person.at).query
+    query = resolve(engine.known, request, state, Heard(items), pipeline, person.at).query
     candidates = recommend(pipeline, query).candidates
     answer = msgspec.json.decode(feed(engine, request, person.at).answer, type=FeedResponse)
     is_local = query.nearness.is_local

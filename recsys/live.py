@@ -175,12 +175,14 @@ def _is_doubted(before: bytes, after: bytes) -> bool:
     return lost_label or any(old.get(name) != new.get(name) for name in ("risk_source", "risk_confidence", "topics"))
 
 
-def row(item: StoredItem, cluster_no: int) -> ItemRow:
+def row(item: StoredItem, cluster: Cluster) -> ItemRow:
     """A stored item as the engine sees it."""
     fields: dict[str, Any] = msgspec.msgpack.decode(item.packed)
     return ItemRow(
         item_no=item.item_no,
-        cluster_no=cluster_no,
+        cluster_id=item.cluster_id,
+        cluster_no=cluster.cluster_no,
+        cluster_peak=cluster.peak_tier,
         revision=item.revision,
         peak_tier=item.peak_tier,
         is_edited=item.is_edited,

@@ -250,6 +250,12 @@ class MemoryEvents:
         with self._tables.lock:
             return tuple(entry for entry in self._tables.events.get(user_id, {}).values() if entry.seq > seq)
 
+    def waiting(self, until: Millis) -> tuple[str, ...]:
+        """See `EventLog.waiting`."""
+        with self._tables.lock:
+            logs = self._tables.events.items()
+            return tuple(sorted(u for u, mine in logs if any(e.received_at < until for e in mine.values())))
+
 
 class MemoryCatalogue:
     """`Catalogue` in memory."""
@@ -298,7 +304,7 @@ class MemoryCatalogue:
         return self._tables.creators.get(creator_id)
 
     def _row(self, item: live.StoredItem) -> ItemRow:
-        return live.row(item, self._tables.known.clusters[item.cluster_id].cluster_no)
+        return live.row(item, self._tables.known.clusters[item.cluster_id])
 
 
 class MemoryStore:
@@ -314,6 +320,10 @@ class MemoryStore:
     def committed_at(self) -> Millis:
         """The latest time that something was written at; 0 = never."""
         return self.users.committed_at()
+
+    def lets_go(self, at: Millis) -> Millis:
+        """The instant before which `prune` at `at` deletes events: by then they must be folded in."""
+        return at - self._kept
 
     def prune(self, at: Millis, people: Iterable[str] = ()) -> Mapping[str, int]:
         """

@@ -18,8 +18,9 @@ from recsys.errors import DataError
 from recsys.experiments.assign import Assignment, assign
 from recsys.experiments.compiled import Experiments
 from recsys.feed import FeedRequest
-from recsys.fold import fold, history_of
-from recsys.ledger import RUN, recount, room, served, server_time, touch, windows_of
+from recsys.fold import history_of
+from recsys.heard import Heard, caught_up
+from recsys.ledger import RUN, room, served, server_time, touch, windows_of
 from recsys.lexicon import NO_TERMS, Lexicon
 from recsys.loop import attempt, evaluate, topic_factors, topic_limits
 from recsys.model import Model
@@ -33,7 +34,6 @@ from recsys.reach import Reach
 from recsys.signals import Frame, frame_of
 from recsys.slate import Supply
 from recsys.state import Delivery, Ledger, Profile, UserState
-from recsys.stores import Logged
 from recsys.types import History, Mask, Viewer
 from recsys.view import View
 
@@ -89,25 +89,20 @@ def resolve(
     known: Known,
     request: FeedRequest,
     state: UserState,
-    logged: tuple[Logged, ...],
-    past: tuple[Delivery, ...],
+    news: Heard,
     pipeline: Pipeline,
-    items: Items,
     at: Millis,
 ) -> Turn:
     """
-    Everything a page depends on, at one instant.
-
-    `logged` are the person's events that are not folded in yet; `past` the deliveries to recount when labels were
-    raised since (else empty). Raises DataError when the request names an item that does not exist.
+    Everything a page depends on, at one instant. Raises DataError when the request names an item that does not exist.
     """
-    market = known.book.market
+    market, items = known.book.market, news.items
     profile = profile_of(state, known.model, request.user_id)
     band = effective_band(market, stored=profile.age_band, source=profile.age_source, given=request.context.age_band)
     is_minor = market.ages[band].is_minor
     frame = frame_of(known.book, band, state.person.guardian, known.lexicon)
-    folded = fold(state, logged, items=items, frame=frame)
-    state = _counted(folded.state, past, items, market, at, is_minor=is_minor)
+    folded = caught_up(state, news, frame, at)
+    state = _active(folded.state, market, at)
     at = server_time(state.counted.ledger, at)
     state = evaluate(attempt(state, request, items, frame, at), frame, at)
     viewer = _viewer(request, profile, state, market, band)
@@ -144,25 +139,9 @@ def _eligible(pipeline: Pipeline, query: Query) -> tuple[Query, str | None]:
         return replace(query, is_eligible=np.zeros(len(query.whole), np.bool_)), f"{type(error).__name__}: {error}"
 
 
-def _counted(
-    state: UserState, past: tuple[Delivery, ...], items: Items, market: Market, at: Millis, *, is_minor: bool
-) -> UserState:
-    ledger = state.counted.ledger
-    if past:
-        # the highest label ever, and what the item counts now with its copies and, for minors, its confidence
-        tiers = np.maximum(items.peak_tier, items.minor_tier if is_minor else items.tier)
-        now = [
-            msgspec.structs.replace(d, tier=max(d.tier, int(tiers[d.item_no])), family=_family(d, items)) for d in past
-        ]
-        ledger = recount(ledger, now, at, items.revision)
-    elif ledger.revision < items.newest_raise:
-        ledger = msgspec.structs.replace(ledger, revision=items.revision)
-    ledger = touch(ledger, at, market.session)
+def _active(state: UserState, market: Market, at: Millis) -> UserState:
+    ledger = touch(state.counted.ledger, at, market.session)
     return msgspec.structs.replace(state, counted=msgspec.structs.replace(state.counted, ledger=ledger))
-
-
-def _family(delivery: Delivery, items: Items) -> int:
-    return delivery.family if delivery.family >= 0 else int(items.family[delivery.item_no])
 
 
 def _viewer(request: FeedRequest, profile: Profile, state: UserState, market: Market, band: str) -> Viewer:

@@ -16,16 +16,14 @@ from recsys.clock import Millis, to_text
 from recsys.columns import TIERS, TOPICS
 from recsys.engine import Engine
 from recsys.errors import DataError, StoreError
-from recsys.fold import fold
 from recsys.intake import ATTEMPTS, check_id, update
 from recsys.ledger import FAMILY_COUNTERS, RUN, active_minutes, counts, placed, server_time, windows_of
-from recsys.policy.layers import effective_band
 from recsys.policy.limits import COUNTERS, WINDOWS, Limits
 from recsys.policy.market import parse_hours
 from recsys.resolve import limits_of, own_limits, profile_of
-from recsys.signals import frame_of
+from recsys.settle import band_of, standing
 from recsys.state import Controls, Guardian, Ledger, LedgerPart, Taste, UserState, pack
-from recsys.stores import KEPT, Read
+from recsys.stores import KEPT
 from recsys.types import Event
 
 T = TypeVar("T", Controls, Guardian)
@@ -97,27 +95,13 @@ def reset(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     return {"user_id": user_id, "reset_at": to_text(at), "kept": ["ledger", "loop level", "controls", "follows"]}
 
 
-def _folded(engine: Engine, read: Read, user_id: str) -> UserState:
-    """The state with everything that was reported so far counted, on the catalogue of the moment."""
-    known, state = engine.known, read.state
-    logged = engine.log.since(user_id, state.taste.log_seq)
-    frame = frame_of(known.book, _band(engine, state, user_id), state.person.guardian, known.lexicon)
-    return fold(state, logged, items=known.view.at_least(read.revision), frame=frame).state
-
-
-def _band(engine: Engine, state: UserState, user_id: str) -> str:
-    profile = profile_of(state, engine.known.model, user_id)
-    market = engine.known.book.market
-    return effective_band(market, stored=profile.age_band, source=profile.age_source, given=None)
-
-
 def exposure(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     """Every counter against every window now, the loop level with reasons and expiry, minutes used."""
     check_id("user_id", user_id)
-    state = _folded(engine, engine.users.read(user_id), user_id)
+    state = standing(engine, engine.users.read(user_id), user_id, at)
     ledger, book = state.counted.ledger, engine.known.book
     at = server_time(ledger, at)
-    band = _band(engine, state, user_id)
+    band = band_of(engine, state, user_id)
     profile = profile_of(state, engine.known.model, user_id)
     limits, night = limits_of(book, state, own_limits(state, profile, personalised=True), band, profile.country, at)
     return {
@@ -181,7 +165,7 @@ def erase(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     check_id("user_id", user_id)
     for _ in range(ATTEMPTS):
         read = engine.users.read(user_id)
-        state = _folded(engine, read, user_id)
+        state = standing(engine, read, user_id, at)
         kept = LedgerPart(ledger=_bare(state.counted.ledger), loop=loop.remains(state.counted.loop), is_erased=True)
         tombstone = pack(UserState(counted=kept))[1]
         rows = engine.users.erase(user_id, at, tombstone, read.version, state.taste.log_seq)

@@ -201,16 +201,23 @@ class EventLog(Protocol):
         """A user's entries with a higher `seq`, in order."""
         ...
 
+    def waiting(self, until: Millis) -> tuple[str, ...]:
+        """Everybody with an entry that was received before an instant, in order of their ids."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemRow:
     """
-    One live item. `fields` are the columns of `columns.ITEMS`; `cluster_no` is shared by near-duplicates; `peak_tier`
-    is the highest tier (0 to 4) the item ever had; `is_edited` rows came over the wire and win over an artifact's.
+    One live item. `fields` are the columns of `columns.ITEMS`; `cluster_id` and `cluster_no` are shared by
+    near-duplicates; `peak_tier` is the highest tier (0 to 4) the item ever had, `cluster_peak` that of its copies;
+    `is_edited` rows came over the wire and win over an artifact's.
     """
 
     item_no: int
+    cluster_id: str
     cluster_no: int
+    cluster_peak: int
     revision: int
     peak_tier: int
     is_edited: bool

@@ -16,6 +16,8 @@ from recsys.errors import Conflict, DataError, Gone, SanadError, StoreError
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 1
+SLASH_OF_ID: Final = "\ue000"
+"""A slash inside an id, on its way from an address to a route. Not printable, so no id holds this letter itself."""
 _SHOWN: Final = 80  # characters of a wrong value
 _MOST: Final = 100  # errors in one answer
 _SENTENCE: Final = re.compile(r"(?P<name>\w+): found (?P<found>.+?), expected (?P<expected>.+)", re.DOTALL)
@@ -72,7 +74,7 @@ def answer(
         "title": title,
         "status": status,
         "detail": detail,
-        "instance": path,
+        "instance": path.replace(SLASH_OF_ID, "%2F"),
         "request_id": request_id,
     }
     if status == 422:

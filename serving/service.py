@@ -7,13 +7,14 @@ from typing import Annotated, Any, Final
 import msgspec
 from fastapi import Path, Request, Response
 from fastapi.routing import APIRoute
+from pydantic import BeforeValidator
 
 from recsys.engine import Engine
-from serving.problems import Problem
+from serving.problems import SLASH_OF_ID, Problem
 from serving.schemas import Id
 from serving.steady import SteadyClock
 
-PathId = Annotated[Id, Path()]
+PathId = Annotated[Id, BeforeValidator(lambda text: text.replace(SLASH_OF_ID, "/")), Path()]
 _JSON: Final = "application/json"
 
 

@@ -299,6 +299,14 @@ class SqliteEvents:
             ).fetchall()
         return tuple(Logged(number, at, _EVENT.decode(packed)) for number, at, packed in rows)
 
+    def waiting(self, until: Millis) -> tuple[str, ...]:
+        """See `EventLog.waiting`."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT DISTINCT user_id FROM events WHERE received_at < ? ORDER BY user_id", (until,)
+            ).fetchall()
+        return tuple(user_id for (user_id,) in rows)
+
 
 class SqliteStore:
     """
@@ -319,6 +327,10 @@ class SqliteStore:
     def committed_at(self) -> Millis:
         """The latest time that something was written at; 0 = never."""
         return self.users.committed_at()
+
+    def lets_go(self, at: Millis) -> Millis:
+        """The instant before which `prune` at `at` deletes events: by then they must be folded in."""
+        return at - self._kept
 
     def prune(self, at: Millis, people: Iterable[str] = ()) -> Mapping[str, int]:
         """

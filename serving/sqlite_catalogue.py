@@ -11,6 +11,7 @@ from recsys.stores import CatalogueDelta, CreatorChange, CreatorRow, ItemChange,
 from serving.sqlite_file import Database
 
 _ITEM = "i.item_no, i.cluster_id, i.revision, i.peak_tier, i.is_edited, i.packed"
+_CLUSTER = "c.cluster_no, c.peak_tier"
 _Columns = tuple[int, str, int, int, int, bytes]
 
 
@@ -36,7 +37,7 @@ class SqliteCatalogue:
         """See `Catalogue.since`. Items in one statement, so one snapshot; no items are one row without one."""
         with self._database.reading() as connection:
             found = connection.execute(
-                f"SELECT m.revision, m.newest_raise, c.cluster_no, {_ITEM} FROM meta m "
+                f"SELECT m.revision, m.newest_raise, {_CLUSTER}, {_ITEM} FROM meta m "
                 "LEFT JOIN items i ON i.revision > ? LEFT JOIN clusters c ON c.cluster_id = i.cluster_id "
                 "ORDER BY i.item_no",
                 (revision,),
@@ -45,7 +46,7 @@ class SqliteCatalogue:
             newer = connection.execute(
                 "SELECT revision, is_edited, packed FROM creators WHERE revision > ? ORDER BY creator_id", (revision,)
             ).fetchall()
-        rows = tuple(live.row(_item(r[3:]), r[2]) for r in found if r[3] is not None)
+        rows = tuple(live.row(_item(r[4:]), live.Cluster(*r[2:4])) for r in found if r[4] is not None)
         creators = tuple(map(_creator, newer))
         return CatalogueDelta(revision=found[0][0], newest_raise=found[0][1], rows=rows, creators=creators)
 
@@ -62,10 +63,10 @@ class SqliteCatalogue:
         """See `Catalogue.get`."""
         with self._database.reading() as connection:
             found = connection.execute(
-                f"SELECT c.cluster_no, {_ITEM} FROM items i JOIN clusters c USING (cluster_id) WHERE i.item_id = ?",
+                f"SELECT {_CLUSTER}, {_ITEM} FROM items i JOIN clusters c USING (cluster_id) WHERE i.item_id = ?",
                 (item_id,),
             ).fetchone()
-        return None if found is None else live.row(_item(found[1:]), found[0])
+        return None if found is None else live.row(_item(found[2:]), live.Cluster(*found[:2]))
 
     def put_creators(self, changes: Sequence[CreatorChange], at: Millis) -> int:
         """See `Catalogue.put_creators`."""

@@ -12,7 +12,7 @@ from recsys.clock import HOUR, MINUTE, SECOND
 from recsys.creators import Creator
 from recsys.explain import why
 from recsys.feed import Context, FeedResponse
-from recsys.intake import delete_item, put_item, put_profile
+from recsys.intake import delete_item, patch_item, put_item, put_profile
 from recsys.lexicon import lexicon_of
 from recsys.stores import ItemChange
 
@@ -68,6 +68,24 @@ def test_attack_07_a_label_raised_after_serving_counts_backwards(service, by_tie
     assert ledger_of(service).capped["R2:body"] == (evening,) * 6
 
 
+@pytest.mark.parametrize("tier", ["R3", "R4"])
+def test_attack_07_no_edit_of_its_words_puts_r3_or_r4_on_a_page(service, evening, tier):
+    """New words need a new label, and no label counts as R2, which is served: what is never served keeps its own."""
+    service.is_adult("casa-adult")
+    catalogue, label = service.store.catalogue, {"risk_tier": tier, "risk_source": "human"}
+    edits = {
+        "words": lambda item_id: patch_item(catalogue, item_id, {"title": "words that nobody read"}, evening),
+        "label": lambda item_id: patch_item(catalogue, item_id, {"risk_tier": None}, evening),
+        "upload": lambda item_id: put_item(catalogue, item_id, {**NEW, "title": "words, once more"}, evening),
+    }
+    for item_id, edit in edits.items():
+        put_item(catalogue, item_id, {**NEW, "title": f"said by {item_id}", **label}, evening)
+        edit(item_id)
+        assert ids(service.ask(candidate_ids=(item_id,))) == []
+        patch_item(catalogue, item_id, {"risk_tier": "R0"}, evening)  # somebody looked
+    assert len(service.ask(candidate_ids=tuple(edits), size=3).items) == 2  # of one creator; what they said is forgiven
+
+
 # 8: coded words, Arabizi digits, elongation, homoglyphs, text only on screen or in audio
 
 
@@ -108,6 +126,20 @@ def test_attack_09_a_copy_has_the_highest_tier_and_one_counter(service, by_tier,
     again = service.ask(candidate_ids=("copy-0",), at=evening + SECOND)
     assert again.items == [] and again.shortfall.because == {"seen": 1}
     assert ledger_of(service).capped["R2"] == (evening,)
+
+
+@pytest.mark.parametrize("edited", ["the one that was looked at", "the copy"])
+def test_attack_09_no_edit_of_the_words_of_one_copy_frees_another(service, evening, edited):
+    """New words make no new video: a copy of R4 stays one, and what is R4 stays the reason for its copies."""
+    service.is_adult("casa-adult")
+    catalogue = service.store.catalogue
+    for item_id, tier in (("the one that was looked at", "R4"), ("the copy", "R0")):
+        put_item(catalogue, item_id, {**NEW, "creator_id": item_id, "risk_tier": tier, "risk_source": "human"}, evening)
+    for title in ("quite another title", "and another"):
+        patch_item(catalogue, edited, {"title": title}, evening)
+        assert ids(service.ask(candidate_ids=("the copy", "the one that was looked at"))) == []
+    patch_item(catalogue, "the copy", {"title": "a title of its own", "risk_tier": "R0"}, evening)
+    assert ids(service.ask(candidate_ids=("the copy",))) == ["the copy"]  # somebody looked at it
 
 
 def test_attack_09_a_cluster_found_by_picture_or_sound_binds_like_one_found_by_words(service, by_tier, evening):

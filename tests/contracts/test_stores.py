@@ -269,6 +269,14 @@ class TestRetention:
 
 
 class TestEventLog:
+    def test_who_waits_is_known_by_the_time_of_receipt(self, store: Store) -> None:
+        store.events.append([event("e", "w"), event("e", "u"), event("f", "u")], NOW)
+        store.events.append([event("e", "v")], NOW + 1)
+        assert [store.events.waiting(NOW + n) for n in range(3)] == [(), ("u", "w"), ("u", "v", "w")]
+        assert store.lets_go(NOW) == NOW - 30 * DAY
+        store.prune(NOW + 30 * DAY + 1)
+        assert store.events.waiting(NOW + 2) == ("v",)
+
     def test_events_come_back_whole_in_order_with_the_time_of_receipt(self, store: Store) -> None:
         assert store.events.append([event("e2"), event("e1", kind="too_much")], NOW + 9).accepted == 2
         store.events.append([event("e0")], NOW + 10)

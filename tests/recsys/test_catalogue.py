@@ -21,8 +21,9 @@ CREATORS = {
 def row(n: int, cluster: int | None = None, *, peak: int = 0, revision: int = 1, **fields: object) -> ItemRow:
     base = {"item_id": f"v{n}", "creator_id": "nowhere", "published_at": 0, "title": f"Title {n}"}
     return ItemRow(
-        item_no=n, cluster_no=cluster or n, revision=revision, peak_tier=peak, is_edited=False, fields=base | fields
-    )
+        item_no=n, cluster_id="", cluster_no=cluster or n, cluster_peak=peak, revision=revision, peak_tier=peak,
+        is_edited=False, fields=base | fields,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
