@@ -136,13 +136,13 @@ class MemoryUsers:
         with self._tables.lock:
             return tuple(islice(reversed(self._tables.decisions.values()), n))
 
-    def tallies(self, creator_id: str) -> tuple[Tally, ...]:
+    def tallies(self, creator_id: str | None = None) -> tuple[Tally, ...]:
         """See `UserStore.tallies`."""
         with self._tables.lock:
-            mine = sorted((*key[1:], n) for key, n in self._tables.tallies.items() if key[0] == creator_id)
+            found = sorted((*key, n) for key, n in self._tables.tallies.items() if creator_id in (None, key[0]))
         return tuple(
-            Tally(creator_id=creator_id, day=day, country=country, region=region, way=way, is_local=is_local, n=n)
-            for day, country, region, way, is_local, n in mine
+            Tally(creator_id=creator, day=day, country=country, region=region, way=way, is_local=is_local, n=n)
+            for creator, day, country, region, way, is_local, n in found
         )
 
     def reach(self) -> Mapping[str, int]:

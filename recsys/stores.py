@@ -126,8 +126,8 @@ class UserStore(Protocol):
         """The newest kept records of everybody, newest first, at most n."""
         ...
 
-    def tallies(self, creator_id: str) -> tuple[Tally, ...]:
-        """What was counted of a creator, ordered. Days older than 90 are one; nothing of it can be erased."""
+    def tallies(self, creator_id: str | None = None) -> tuple[Tally, ...]:
+        """What was counted of a creator, or of all, ordered. Days older than 90 are one; it names no person."""
         ...
 
     def reach(self) -> Mapping[str, int]:

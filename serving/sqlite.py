@@ -121,7 +121,7 @@ class SqliteUsers:
             ).fetchall()
         return tuple(_stored(row) for row in rows)
 
-    def tallies(self, creator_id: str) -> tuple[Tally, ...]:
+    def tallies(self, creator_id: str | None = None) -> tuple[Tally, ...]:
         """See `UserStore.tallies`."""
         return sqlite_tallies.tallies(self._database, creator_id)
 

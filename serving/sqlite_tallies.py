@@ -30,17 +30,17 @@ def count(connection: sqlite3.Connection, tallies: Sequence[Tally]) -> None:
     )
 
 
-def tallies(database: Database, creator_id: str) -> tuple[Tally, ...]:
+def tallies(database: Database, creator_id: str | None) -> tuple[Tally, ...]:
     """See `UserStore.tallies`."""
     with database.reading() as connection:
         rows = connection.execute(
-            "SELECT day, country, region, way, is_local, n FROM tallies WHERE creator_id = ? "
-            "ORDER BY day, country, region, way, is_local",
+            "SELECT creator_id, day, country, region, way, is_local, n FROM tallies "
+            "WHERE ?1 IS NULL OR creator_id = ?1 ORDER BY creator_id, day, country, region, way, is_local",
             (creator_id,),
         ).fetchall()
     return tuple(
-        Tally(creator_id=creator_id, day=day, country=country, region=region, way=way, is_local=bool(is_local), n=n)
-        for day, country, region, way, is_local, n in rows
+        Tally(creator_id=creator, day=day, country=country, region=region, way=way, is_local=bool(is_local), n=n)
+        for creator, day, country, region, way, is_local, n in rows
     )
 
 

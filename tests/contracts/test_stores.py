@@ -454,6 +454,7 @@ class TestTallies:
         assert store.users.tallies("c") == (tally("c", way="floor", n=2), tally("c", n=4))
         assert store.users.reach() == {"c": 6, "d": 1}
         assert store.users.tallies("nobody") == ()
+        assert store.users.tallies() == (*store.users.tallies("c"), *store.users.tallies("d"))
 
     def test_a_page_that_lost_the_race_counts_nothing(self, store: Store) -> None:
         counting(store, tally("c"))

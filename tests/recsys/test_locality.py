@@ -41,15 +41,12 @@ VIEWER = Viewer(
 
 
 def row(n: int, **fields: object) -> ItemRow:
-    base = {"item_id": f"v{n}", "creator_id": "nowhere", "published_at": 0, "title": f"Title {n}", "risk_tier": "R0"}
+    label = {"risk_tier": "R0", "risk_source": "human"}
+    base = {"item_id": f"v{n}", "creator_id": "nowhere", "published_at": 0, "title": f"Title {n}", **label}
     return ItemRow(
-        item_no=n,
-        cluster_no=n,
-        revision=1,
-        peak_tier=0,
-        is_edited=False,
-        fields=base | {"risk_source": "human"} | fields,
-    )
+        item_no=n, cluster_no=n, cluster_id=f"v{n}", cluster_peak=0, revision=1, peak_tier=0, is_edited=False,
+        fields=base | fields,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
