@@ -6,12 +6,13 @@ What is counted names nobody: a creator, a day, a place of viewers, and how a sl
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Final
 
 import numpy as np
 
+from recsys import steering
 from recsys.catalogue import Items, creator_number
 from recsys.clock import DAY, MINUTE, Millis
 from recsys.errors import StoreError
@@ -26,11 +27,15 @@ WAYS: Final = ("floor", "exploration", "merit")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """Deliveries by creator's number, as of `read_at`; `version` grows when a creator stops being new."""
+    """
+    Deliveries by creator's number and the controller's factor, as of `read_at`; `version` grows when a creator stops
+    being new.
+    """
 
     version: int = 0
     read_at: Millis | None = None
     deliveries: Mapping[int, int] = field(default_factory=dict)
+    factor: float = 1.0  # what the controller multiplies the weight of locality by
 
     def is_new(self, items: Items, limit: int) -> Mask:
         """(n_items,) whether an item's creator was delivered less often than `limit`."""
@@ -54,7 +59,8 @@ class Reach:
         if not self._lock.acquire(blocking=False):
             return  # somebody reads them already
         try:
-            self.now = _counted(self.users, self.now, self.market.locality.new_creator.impressions, at)
+            counts = _counted(self.users, self.now, self.market.locality.new_creator.impressions, at)
+            self.now = replace(counts, factor=_steered(self.users, self.market, at))
         except StoreError:
             return
         finally:
@@ -66,6 +72,17 @@ def _counted(users: UserStore, before: Counts, limit: int, at: Millis) -> Counts
     was_known = {number for number, n in before.deliveries.items() if n >= limit}
     is_known = {number for number, n in deliveries.items() if n >= limit}
     return Counts(version=before.version + (was_known != is_known), read_at=at, deliveries=deliveries)
+
+
+def _steered(users: UserStore, market: Market, at: Millis) -> float:
+    """The factor of the moment, after a step of the controller when one is due; of several processes one takes it."""
+    rules, packed = market.locality, users.steering(market.market)
+    state = steering.unpack(packed)
+    if steering.is_due(state, rules.controller, at):
+        n_local, n = users.local_share(market.market, at // DAY - 6)
+        after = steering.step(state, n_local, n, rules, at)
+        state = after if users.steer(market.market, packed, steering.pack(after)) else state
+    return steering.factor(state, rules.controller)
 
 
 def tallies_of(

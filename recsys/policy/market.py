@@ -103,6 +103,20 @@ class NewCreator:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ControllerRules:
+    """
+    How the weight of locality is steered towards the weekly target: at most `most` times it, at least 1 / `most` times;
+    `least` deliveries in the week. `most` 1 switches it off. See `recsys.steering`.
+    """
+
+    most: Annotated[float, Range(1, 4)] = 2.0
+    proportional: Annotated[float, Range(0, 10)] = 1.0
+    integral: Annotated[float, Range(0, 2)] = 0.3
+    every_hours: Annotated[int, Range(1, 168)] = 6
+    least: Positive = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LocalityRules:
     """
     How near an item is to a viewer, and how much of a feed is near. Scores are in [0, 1].
@@ -124,6 +138,7 @@ class LocalityRules:
     other_script: Share = 0.8
     proven: tuple[PlaceSource, ...] = ("partner", "platform")
     new_creator: NewCreator = NewCreator()
+    controller: ControllerRules = ControllerRules()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,6 +305,9 @@ def _cross_check(market: Market) -> list[str]:
         zone(market.time_zone)
     except (ZoneInfoNotFoundError, ValueError):
         problems.append(f"time_zone: found {market.time_zone}, expected a zone such as Africa/Casablanca")
+    if market.locality.target < market.locality.floor:
+        found, floor = market.locality.target, market.locality.floor
+        problems.append(f"locality.target: found {found:g}, expected the floor, {floor:g}, or more")
     bands = {"18+", "16-17", "13-15", "under_13"}
     if set(market.ages) != bands:
         problems.append(f"ages: found {sorted(market.ages)}, expected {sorted(bands)}")
