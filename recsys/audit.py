@@ -148,7 +148,7 @@ def as_sentence(found: FloorAudit) -> str:
     why: Mapping[str, int] = found.reasons
     because = f" ({', '.join(f'{reason} {n:,}' for reason, n in why.items())})" if why else ""
     return (
-        f"Of {found.runs:,} complete runs of 20, {kept:,} ({kept / found.runs:.1%}) hold the local floor as far as supply "
+        f"Of {found.runs:,} complete runs of 20, {kept:,} ({kept / found.runs:.1%}) hold the local floor as supply "
         f"allows{because}; {found.below_policy:,} are below the policy's floor. {found.prefix_failures:,} of "
         f"{found.pages:,} pages fail the prefix test."
     )
