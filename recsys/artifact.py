@@ -25,11 +25,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recsys import ranker
 from recsys.errors import ArtifactError
 from recsys.models.als import FactorSpace
 from recsys.models.popularity import Popularity
 from recsys.models.text import Centres, TextSpace
-from recsys.retrieval import open_index, write_index
+from recsys.ranker import Heads
+from recsys.retrieval import open_index, places_of, write_index
 from recsys.types import History, Space
 
 FORMAT: Final = 1
@@ -103,6 +105,7 @@ class Contents:
     histories: Histories
     safe_feed: tuple[str, ...]
     labels: bytes | None = None  # the label heads, read by training alone
+    ranker: Heads | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -119,6 +122,7 @@ class Artifact:
     popularity: Popularity
     histories: Histories
     safe_feed: tuple[str, ...]  # item ids, best first
+    ranker: Heads | None = None
 
 
 def save_artifact(folder: Path, contents: Contents, manifest: Manifest) -> Manifest:
@@ -183,11 +187,14 @@ def _write_contents(folder: Path, contents: Contents) -> dict[str, dict[str, Any
         arrays, settings[f"space.{name}"] = _taken_apart(space)
         for array_name, array in arrays.items():
             _save_array(folder / f"space.{name}.{array_name}.npy", array)
-        write_index(folder / f"index.{name}.faiss", space.item_vectors)
+        people = places_of(space, contents.histories)
+        settings[f"index.{name}"] = write_index(folder / f"index.{name}.faiss", space.item_vectors, people)
     _save_array(folder / "popularity.npy", contents.popularity.scores)
     settings["popularity"] = {"markets": contents.popularity.markets}
     if contents.labels is not None:
         (folder / "labels.npz").write_bytes(contents.labels)
+    if contents.ranker is not None:
+        settings["ranker"] = ranker.save(folder, contents.ranker)
     settings["safe_feed"] = {"item_ids": contents.safe_feed}
     histories = contents.histories
     pl.DataFrame({"user_id": list(histories)}, {"user_id": pl.String}).write_parquet(folder / "user_ids.parquet")
@@ -322,7 +329,9 @@ def _read_contents(folder: Path, manifest: Manifest, version: str) -> Artifact:
         indptr=_array(folder / "histories.indptr.npy", 1),
         flat=History(*(_array(folder / f"histories.{name}.npy", 1) for name in ("items", "weights", "at"))),
     )
-    _fit_together(n_items, spaces, indexes, popularity, histories)
+    said = manifest.settings.get("ranker")
+    heads = None if said is None else ranker.load(folder, said, manifest.spaces)
+    _fit_together(n_items, spaces, indexes, popularity, histories, heads)
     return Artifact(
         manifest=manifest,
         version=version,
@@ -334,6 +343,7 @@ def _read_contents(folder: Path, manifest: Manifest, version: str) -> Artifact:
         popularity=popularity,
         histories=histories,
         safe_feed=tuple(manifest.settings["safe_feed"]["item_ids"]),
+        ranker=heads,
     )
 
 
@@ -367,11 +377,13 @@ def _fit_together(
     indexes: Mapping[str, Any],
     popularity: Popularity,
     histories: Histories,
+    heads: Heads | None,
 ) -> None:
     """Raises ValueError when an array speaks of another number of items or people than the tables."""
     sizes = {f"space {name}": len(space.item_vectors) for name, space in spaces.items()}
     sizes |= {f"index {name}": index.ntotal for name, index in indexes.items()}
     sizes["popularity"] = popularity.scores.shape[1]
+    sizes |= {} if heads is None else {"ranker": len(heads.rates)}
     wrong = [f"{name} has {size} items, the table {n_items}" for name, size in sizes.items() if size != n_items]
     if len(popularity.scores) != len(popularity.markets) + 1:
         wrong.append("popularity needs one row for each market and one for the world")

@@ -342,6 +342,6 @@ def _raise_clusters(arrays: Mapping[str, NDArray[Any]]) -> None:
     arrays["family"][raised] = families[cluster[raised]]
 
 
-def is_unlearnable(items: Items) -> Mask:
+def is_unlearnable(items: Items, rows: int | slice = slice(None)) -> Mask:
     """(n,) items from which nothing positive may be learned: R2 and above by any reading ever, or unlabelled."""
-    return ~items.is_labelled | (np.maximum(items.minor_tier, items.peak_tier) >= 2)
+    return ~items.is_labelled[rows] | (np.maximum(items.minor_tier[rows], items.peak_tier[rows]) >= 2)

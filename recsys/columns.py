@@ -35,6 +35,8 @@ ITEM_EVENTS: Final = (
 CREATOR_EVENTS: Final = ("follow", "hide_creator")
 QUERY_EVENTS: Final = ("search",)
 OTHER_EVENTS: Final = ("support_requested", "undo")
+HEADS: Final = ("complete", "like", "helped", "share", "not_interested")
+"""The actions that the learned ranker predicts; `not_interested` stands for every refusal."""
 EVENT_KINDS: Final = (*ITEM_EVENTS, *CREATOR_EVENTS, *QUERY_EVENTS, *OTHER_EVENTS)
 
 

@@ -16,7 +16,7 @@ from recsys.loop import observe
 from recsys.policy.market import Market
 from recsys.query import counted
 from recsys.signals import Frame
-from recsys.state import MAX_TASTE, Delivery, Ledger, Taste, UserState
+from recsys.state import MAX_MARKS, MAX_TASTE, Delivery, Ledger, Taste, UserState
 from recsys.stores import Logged
 from recsys.types import Event, History
 
@@ -77,7 +77,7 @@ def _taste(taste: Taste, event: Event, received_at: Millis, items: Items) -> Tas
     item_no = items.index.get(event.item_id or "")
     if item_no is None:
         return taste
-    weight = learnable(confidence(event.kind, event.watch_fraction), bool(is_unlearnable(items)[item_no]))
+    weight = learnable(confidence(event.kind, event.watch_fraction), bool(is_unlearnable(items, item_no)))
     if weight == 0:
         return taste
     return msgspec.structs.replace(
@@ -91,7 +91,7 @@ def _taste(taste: Taste, event: Event, received_at: Millis, items: Items) -> Tas
 
 def _marked(taste: Taste, name: str, creator_id: str, event_id: str) -> Taste:
     marks = tuple(pair for pair in getattr(taste, name) if pair[0] != creator_id)
-    return msgspec.structs.replace(taste, **{name: (*marks, (creator_id, event_id))})
+    return msgspec.structs.replace(taste, **{name: (*marks, (creator_id, event_id))[-MAX_MARKS:]})
 
 
 def _undone(taste: Taste, event_id: str) -> Taste:

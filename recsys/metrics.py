@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from recsys.types import Mask
 
@@ -48,6 +49,22 @@ def ndcg(is_relevant: Mask, n_relevant: NDArray[np.integer[Any]], k: int) -> Rea
     found = is_relevant[:, :k]
     ideal = np.concatenate([[0.0], np.cumsum(discounts)])[np.minimum(n_relevant, k)]
     return _ratio(found @ discounts[: found.shape[1]], ideal)
+
+
+def auc(scores: NDArray[Any], is_wanted: Mask) -> float:
+    """
+    The chance that a random wanted item scores above a random other one; ties count half.
+
+    Shapes:  scores (n,), NaN = unknown and below all; is_wanted (n,).
+    Formula: (mean rank of the wanted, tied ranks shared, less the least it could be) / number of others.
+    Empty:   NaN without both kinds.
+    """
+    n_wanted = int(is_wanted.sum())
+    n_others = len(is_wanted) - n_wanted
+    if not n_wanted or not n_others:
+        return float("nan")
+    ranks = rankdata(np.nan_to_num(scores, nan=-np.inf))
+    return float((ranks[is_wanted].sum() - n_wanted * (n_wanted + 1) / 2) / (n_wanted * n_others))
 
 
 def share(has_property: Mask, items: Pages) -> Reals:

@@ -14,7 +14,7 @@ from recsys.model import Model
 from recsys.policy.limits import Limits
 from recsys.policy.market import Market
 from recsys.state import Delivery
-from recsys.types import Candidates, Floats, History, Ids, Mask, Viewer, rank_order
+from recsys.types import Candidates, Columns, Floats, History, Ids, Mask, Viewer, rank_order
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,6 +75,7 @@ class Query:
     orders: Orders
     is_eligible: Mask
     _vectors: dict[str, Floats] = field(init=False, default_factory=dict)  # worked out when first asked for
+    chances: dict[bytes, Columns] = field(init=False, default_factory=dict)  # by item numbers, likewise
 
     def vector(self, space: str) -> Floats | None:
         """(d,) the person's place in a space; None for one that the model lacks, or without a history."""

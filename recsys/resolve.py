@@ -223,6 +223,8 @@ def _query(
     history = history_of(state.taste, trained, items, model.n_rows) if viewer.personalised else History.empty()
     followed = [creator_number(creator) for creator, _ in state.taste.followed] if viewer.personalised else []
     weights = {**market.weights, **assignment.weights}
+    if model.ranker is not None:
+        weights = dict(model.ranker.heads.weights(weights))
     weights["local"] = weights.get("local", 0.0) * known.reach.now.factor
     if state.person.controls.local_weight is not None:
         weights["local"] = weights.get("local", 0.0) * state.person.controls.local_weight

@@ -16,6 +16,7 @@ FORMAT: Final = 1
 LAST: Final = 50  # deliveries kept one by one; the longest gap and run are shorter
 MAX_SEEN: Final = 2_000
 MAX_TASTE: Final = 200
+MAX_MARKS: Final = 2_000  # creators followed, and hidden
 DEFLATED_FROM: Final = 2_048  # bytes; below, it is not worth the time
 _ZLIB: Final = b"\x78"  # how zlib starts, and no packed array does
 
@@ -177,7 +178,8 @@ class Seen(Packed, frozen=True):
 
 class Taste(Packed, frozen=True):
     """
-    What the person reacted to: item numbers, confidences (negative = refused) and times, oldest first, at most 200.
+    What the person reacted to: item numbers, confidences (negative = refused) and times, oldest first, at most 200;
+    and the newest 2,000 creators each that they follow and hid.
 
     `log_seq` is the last event that is folded in. Nothing that was learned or trained up to
     `reset_at` is used.

@@ -6,7 +6,7 @@ import signal
 import socket
 import uuid
 from collections.abc import Callable, Iterator, Set
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from itertools import islice
 from pathlib import Path
 from threading import Event, Thread
@@ -83,9 +83,12 @@ def running(settings: Settings, *, clock: Clock = now, on_progress: Progress = q
 
 
 @contextmanager
-def opened(settings: Settings, *, clock: Clock = now, on_progress: Progress = quiet) -> Iterator[Engine]:
+def opened(
+    settings: Settings, *, clock: Clock = now, on_progress: Progress = quiet, prunes: bool = True
+) -> Iterator[Engine]:
     """
-    The engine of these settings over its state file, warm. Closes the file at the end.
+    The engine of these settings over its state file, warm. Closes the file at the end. What is past its retention is
+    deleted where it `prunes`: a look at one feed of any time must not.
 
     Linear algebra uses one thread meanwhile: a page is small, and threads that wait for each other make it slow.
     """
@@ -107,7 +110,7 @@ def opened(settings: Settings, *, clock: Clock = now, on_progress: Progress = qu
             )  # fmt: skip
             on_progress("warm up", 0, None)
             warm_up(engine, artifact, clock())
-            with _pruned(store, engine, clock, _people(artifact)):
+            with _pruned(store, engine, clock, _people(artifact)) if prunes else nullcontext():
                 yield engine
     finally:
         store.close()

@@ -22,6 +22,7 @@ from recsys.progress import Progress, quiet
 from recsys.stores import Forgotten
 from recsys.tables import Dataset
 from recsys.types import History, Space
+from training import ranker
 from training.encoder import EncoderParams, cache_folder, make_encoder
 from training.fingerprint import fingerprint
 from training.forget import leave_out
@@ -29,6 +30,7 @@ from training.heads import packed, version_of
 from training.hearing import Heard, hear
 from training.interactions import UNKNOWN_MARKET, Interactions, build_interactions
 from training.labels import LabelParams, label, n_raised
+from training.ranker import FitBefore, RankerParams, RankerResult
 from training.safe_feed import safe_feed
 from training.validate import MAX_BAD_SHARE, Report, clean
 
@@ -39,7 +41,7 @@ class TrainParams:
     `holdout_days`: the last days of events are kept out and judged by `sanad eval`; 0 = learn from everything.
     `holdout_from`: the instant itself instead, for sets with a published split.
     `encoder` None = no text space (as when titles are missing or only ids). `labels` None = no labels of our own, and
-    there are none without an encoder. `market` leads the safe feed.
+    there are none without an encoder. `market` leads the safe feed. `ranker` None = no learned ranker.
     `assume_tier`: see `training.validate.clean`.
     """
 
@@ -54,14 +56,16 @@ class TrainParams:
     popularity: PopularityParams = field(default_factory=PopularityParams)
     encoder: EncoderParams | None = field(default_factory=EncoderParams)
     labels: LabelParams | None = field(default_factory=LabelParams)
+    ranker: RankerParams | None = field(default_factory=RankerParams)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """What a run did: the manifest as saved, the report on the data, and the seconds of each step."""
+    """What a run did: the manifest, the report on the data, what became of the ranker, the seconds of each step."""
 
     manifest: Manifest
     report: Report
+    ranker: str
     seconds: dict[str, float]
 
 
@@ -96,24 +100,53 @@ def run(
     cutoff = _cutoff(dataset, params)
     seen = build_interactions(dataset, before=cutoff, on_progress=on_progress)
     watch.lap("interactions")
-    factors = als.fit(seen.positives, params.als, rng, negatives=seen.negatives, on_progress=on_progress)
-    watch.lap("als")
-    markets = [None if name == UNKNOWN_MARKET else name for name in seen.markets]
-    popular = popularity.fit(seen.market_positives, markets, params.popularity)
-    watch.lap("popularity")
+    learned, popular = _learned(seen, params, rng, on_progress)
+    watch.lap("spaces and popularity")
     words = _text(items, params, cache or cache_folder(), on_progress)
     watch.lap("text")
     items, labels = _labels(items, words, params, cache or cache_folder(), on_progress)
     watch.lap("labels")
-    spaces: dict[str, Space] = {"cf": factors} | ({"text": words.space} if words else {})
-    contents = replace(_contents(items, creators, users, spaces, popular, seen, params.market), labels=labels.file)
+    of_text: dict[str, Space] = {"text": words.space} if words else {}
+
+    def fit_before(instant: Millis) -> tuple[dict[str, Space], Popularity]:
+        earlier, popular_then = _learned(build_interactions(dataset, before=instant), params, rng, quiet)
+        return earlier | of_text, popular_then
+
+    ranked = _ranker(dataset, items, creators, fit_before, cutoff, params, rng, on_progress)
+    watch.lap("ranker")
+    contents = replace(
+        _contents(items, creators, users, learned | of_text, popular, seen, params.market),
+        labels=labels.file,
+        ranker=ranked.heads,
+    )
     counts = _counts(contents, seen, report) | (words.counts if words else {}) | labels.counts
     counts |= {"people_left_out": left_out.n_people, "events_left_out": left_out.n_events} if forget else {}
-    manifest = _manifest(params, fingerprint(data), at, cutoff, counts, words)
+    manifest = _manifest(params, fingerprint(data), at, cutoff, counts, words, ranked)
     on_progress("save", 0, None)
     saved = save_artifact(out, contents, manifest)
     watch.lap("index and save")
-    return Trained(manifest=saved, report=report, seconds=watch.seconds)
+    return Trained(manifest=saved, report=report, ranker=ranked.said, seconds=watch.seconds)
+
+
+def _learned(
+    seen: Interactions, params: TrainParams, rng: np.random.Generator, on_progress: Progress
+) -> tuple[dict[str, Space], Popularity]:
+    """What is learned from reactions alone: spaces by name, and popularity."""
+    factors = als.fit(seen.positives, params.als, rng, negatives=seen.negatives, on_progress=on_progress)
+    markets = [None if name == UNKNOWN_MARKET else name for name in seen.markets]
+    return {"cf": factors}, popularity.fit(seen.market_positives, markets, params.popularity)
+
+
+def _ranker(
+    dataset: Dataset, items: pl.DataFrame, creators: pl.DataFrame, fit_before: FitBefore, cutoff: Millis | None,
+    params: TrainParams, rng: np.random.Generator, on_progress: Progress,
+) -> RankerResult:  # fmt: skip
+    if params.ranker is None:
+        return RankerResult(heads=None, metrics={}, said="none, as asked")
+    found = ranker.fit(
+        dataset, items, creators, fit_before, cutoff, params.ranker, rng, market=params.market, on_progress=on_progress
+    )
+    return found if found.heads and found.heads.share > 0 else replace(found, heads=None)
 
 
 @dataclass(slots=True)
@@ -269,6 +302,7 @@ def _manifest(
     cutoff: Millis | None,
     counts: dict[str, int],
     words: _Words | None,
+    ranked: RankerResult,
 ) -> Manifest:
     """What is known before saving; spaces, settings and checksums are filled in by `save_artifact`."""
     return Manifest(
@@ -279,10 +313,10 @@ def _manifest(
         cutoff=None if cutoff is None else to_text(cutoff),
         risk_source="assumed" if params.assume_tier else "labelled",
         counts=counts,
-        features=(),
+        features=ranked.heads.features if ranked.heads else (),
         spaces=(),
         encoder=words.heard.fingerprint if words else None,
-        metrics={},
+        metrics=dict(ranked.metrics),
         settings={},
     )
 

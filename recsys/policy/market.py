@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from zoneinfo import ZoneInfoNotFoundError
 
 from recsys.clock import zone
-from recsys.columns import FAMILIES, TIERS, TOPICS
+from recsys.columns import FAMILIES, HEADS, TIERS, TOPICS
 from recsys.config import Range, load, loads
 from recsys.errors import ConfigError
 from recsys.policy.limits import COUNTERS, Limits, Windows, changed, meet
@@ -370,7 +370,7 @@ def market_of(text: str) -> Market:
 
 def _known(market: Market, path: str) -> Market:
     """The market, whose weights must be those that the scorer knows."""
-    known = ("cf", "content", "popular", "fresh", "followed", "local", "supportive")
+    known = ("cf", "content", "popular", "fresh", "followed", "local", "supportive", *HEADS)
     unknown = sorted(set(market.weights) - set(known))
     if unknown:
         raise ConfigError(f"{path}: weights: found {', '.join(unknown)}, expected some of {', '.join(known)}")

@@ -116,6 +116,14 @@ def test_a_taste_keeps_the_newest_200(items, frame, of_tier, evening):
     assert taste.event_ids[-1] == f"e{MAX_TASTE + 29}"
 
 
+@pytest.mark.parametrize(("kind", "name"), [("follow", "followed"), ("hide_creator", "hidden")])
+def test_creators_followed_and_hidden_are_the_newest_2_000(items, frame, evening, kind, name):
+    """A state that grows with every event of a flood makes each page dearer than the last."""
+    events = ({"kind": kind, "creator_id": f"c{n}"} for n in range(2_050))
+    taste = fold(UserState(), logged(evening, *events), items=items, frame=frame).state.taste
+    assert [creator for creator, _ in getattr(taste, name)] == [f"c{n}" for n in range(50, 2_050)]
+
+
 def test_an_event_of_an_unknown_item_teaches_nothing(items, frame, evening):
     state = fold(UserState(), logged(evening, {"kind": "like", "item_id": "never"}), items=items, frame=frame).state
     assert state.taste.items == () and state.taste.log_seq == 1
