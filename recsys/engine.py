@@ -40,6 +40,7 @@ from recsys.loop import is_attempt, note_page
 from recsys.pauses import break_after
 from recsys.pipeline import Pipeline, Ranked, fallback, for_surface, recommend, refilter, removals, reranking
 from recsys.policy.layers import effective_band
+from recsys.reach import tallies_of
 from recsys.resolve import Known, Turn, profile_of, resolve
 from recsys.slate import Selection, delivered, select
 from recsys.state import Delivery, Ledger, UserState
@@ -155,6 +156,7 @@ def _holds(stored: StoredAnswer, at: Millis) -> bool:
 
 def _resolved(engine: Engine, request: FeedRequest, read: Read, pipeline: Pipeline, at: Millis) -> Turn:
     """The turn on the state as read, and on what was heard since."""
+    engine.known.reach.refresh(at)
     news = heard(engine.users, engine.log, engine.known.view, request.user_id, read, at)
     return resolve(engine.known, request, read.state, news, pipeline, at)
 
@@ -193,7 +195,7 @@ def _nothing(engine: Engine, turn: Turn, problem: str) -> tuple[Ranked, list[str
 def _choose(engine: Engine, pipeline: Pipeline, ranked: Ranked, turn: Turn) -> _Chosen:
     """The page on the turn's ledger, checked by the independent validator, which may only take items out."""
     query, ledger = turn.query, turn.state.counted.ledger
-    candidates = led(ranked.candidates, follow_up(turn.cards, query.market))
+    candidates = led(ranked.candidates, follow_up(turn.cards, query.market, query.surface))
     selection = select(
         candidates,
         ledger=ledger,
@@ -204,6 +206,7 @@ def _choose(engine: Engine, pipeline: Pipeline, ranked: Ranked, turn: Turn) -> _
         at=turn.at,
         rng=np.random.default_rng([query.seed, 2]),
         explore_slots=query.market.exploration.slots,
+        newcomer_share=query.market.locality.new_creator.share,
     )
     selection = _mended(engine, candidates, selection, turn)
     is_short = len(selection.rows) < query.size
@@ -281,7 +284,8 @@ def _answered(
         answer=msgspec.json.encode(response),
         decision=records.pack(_decision(request, turn, ranked, chosen, degraded)),
     )
-    return response, DecisionRecord(answer=stored, deliveries=(*turn.opens, *chosen.deliveries))
+    tallies = tallies_of(query.items, chosen.candidates, chosen.selection, query.viewer, query.market, turn.at)
+    return response, DecisionRecord(answer=stored, deliveries=(*turn.opens, *chosen.deliveries), tallies=tallies)
 
 
 def _break(turn: Turn, chosen: _Chosen, after: Ledger) -> Pause | None:
@@ -319,6 +323,7 @@ def _decision(
         supply=turn.supply,
         supply_factor=query.market.locality.supply_factor,
         explore_slots=query.market.exploration.slots,
+        newcomer_share=query.market.locality.new_creator.share,
         ledger=turn.state.counted.ledger,
         item_nos=candidates.item_nos.astype("<i4").tobytes(),
         scores=candidates["score"].astype("<f4").tobytes(),

@@ -108,7 +108,7 @@ def surface(query: Query, candidates: Candidates) -> Mask:
     if query.surface == "together":
         return np.asarray(candidates["is_supportive"] & query.items.is_labelled[candidates.item_nos])
     if query.surface == "local":
-        return np.asarray(candidates["is_local"], np.bool_)
+        return query.nearness.is_local[candidates.item_nos]
     if query.surface == "related" and query.anchor is not None:
         return np.asarray(candidates["cluster_no"] != query.items.cluster_no[query.anchor])
     return np.ones(len(candidates), np.bool_)

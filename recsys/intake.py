@@ -21,6 +21,7 @@ from recsys.columns import (
     PREDICTED,
     TIERS,
     Column,
+    Table,
     subject_of,
 )
 from recsys.engine import Engine
@@ -270,7 +271,7 @@ def _change(
     old: ItemRow | None,
 ) -> ItemChange:
     held = _held(old, fields) if old else {}
-    item = _item({**fields, **held, "item_id": check_id("item_id", item_id)})
+    item = checked_row(ITEMS, {**fields, **held, "item_id": check_id("item_id", item_id)})
     # what the model said stays until the next training, so that an edit cannot shake off a raised tier
     predicted = {name: old.fields[name] for name in PREDICTED if name in old.fields} if old else {}
     said = cluster_id(item_id, item["title"], item.get("text"))
@@ -336,24 +337,25 @@ def delete_item(catalogue: Catalogue, item_id: str, at: Millis, clusters: Mappin
     return patch_item(catalogue, item_id, {"is_hidden": True}, at, clusters) is not None
 
 
-def _item(fields: Mapping[str, Any]) -> dict[str, Any]:
-    columns = {column.name: column for column in ITEMS.columns}
+def checked_row(table: Table, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What was said of a row of a table, times in milliseconds. Raises DataError with every problem."""
+    columns = {column.name: column for column in table.columns}
     problems = [
         f"{name}: found an unknown field, expected one of {', '.join(columns)}"
         for name in fields
         if name not in columns
     ]
-    item: dict[str, Any] = {}
+    row: dict[str, Any] = {}
     for name, column in columns.items():
         value = fields.get(name)
         problem = _column_problem(column, value)
         if problem:
             problems.append(f"{name}: found {_short(value)}, expected {problem}")
         elif value is not None:
-            item[name] = from_text(value) if column.dtype == "time" else value
+            row[name] = from_text(value) if column.dtype == "time" else value
     if problems:
         raise DataError(*problems)
-    return item
+    return row
 
 
 def _column_problem(column: Column, value: Any) -> str | None:

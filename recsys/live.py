@@ -3,7 +3,7 @@ What a write to the live catalogue does: numbers, clusters, highest tiers, and w
 store applies this one rule to what it holds.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import msgspec
 
 from recsys.columns import TIERS
 from recsys.errors import Conflict, DataError
-from recsys.stores import ItemChange, ItemRow
+from recsys.stores import CreatorChange, CreatorRow, ItemChange, ItemRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,3 +188,28 @@ def row(item: StoredItem, cluster: Cluster) -> ItemRow:
         is_edited=item.is_edited,
         fields=fields,
     )
+
+
+def write_creators(
+    known: Mapping[str, CreatorRow], revision: int, changes: Sequence[CreatorChange]
+) -> Mapping[str, CreatorRow]:
+    """
+    The creators that are different after the changes, at the revision after `revision`; `known` are those there now.
+
+    Raises DataError for a change that names nobody, and Conflict, both with nothing written.
+    """
+    written: dict[str, CreatorRow] = {}
+    for index, change in enumerate(changes):
+        creator_id = change.fields.get("creator_id")
+        if not isinstance(creator_id, str) or not creator_id:
+            raise DataError(f"change {index}: found creator_id {creator_id!r}, expected a text")
+        old = written.get(creator_id) or known.get(creator_id)
+        if change.expects is not None and (old is None or old.revision != change.expects):
+            raise Conflict(
+                f"creator {creator_id!r}: found a newer write, expected none since it was read; read it again"
+            )
+        new = CreatorRow(revision=revision + 1, is_edited=change.is_edited, fields=dict(change.fields))
+        is_kept = old is not None and old.is_edited and not change.is_edited
+        if old is None or not (is_kept or (old.fields, old.is_edited) == (new.fields, new.is_edited)):
+            written[creator_id] = new
+    return written
