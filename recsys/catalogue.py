@@ -338,8 +338,9 @@ def creator_number(creator_id: str) -> int:
 
 def _raise_clusters(arrays: Mapping[str, NDArray[Any]]) -> None:
     """
-    Every copy takes the highest tier that a label gave one of its cluster, and the highest age; the family follows the riskiest copy where
-    it has none. A copy that nobody labelled raises no other: uploading one must not take a video off the air.
+    Every copy takes the highest tier that a label gave one of its cluster, and the highest age; the family follows the
+    riskiest copy where it has none. A copy that nobody labelled raises no other: uploading one must not take a video
+    off the air.
     """
     cluster, is_labelled = arrays["cluster_no"], arrays["exists"] & arrays["is_labelled"]
     size = int(cluster.max(initial=0)) + 1
