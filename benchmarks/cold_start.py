@@ -64,8 +64,9 @@ def new_videos(artifact: Artifact, data: Dataset, share: float, least: int, para
     warm = np.flatnonzero(np.any(space.item_vectors, axis=1) & np.any(texts, axis=1) & may_be_placed)
     teachers = Teachers(texts=texts[warm], makers=makers[warm], vectors=space.item_vectors[warm])
     bridge = fit(teachers, int(makers.max()) + 1, np.random.default_rng(1))
-    placed, _ = bridged(space, texts, makers, may_be_placed, np.random.default_rng(1))
-    by_words, _ = bridged(space, texts, np.zeros_like(makers), may_be_placed, np.random.default_rng(1))
+    taught = np.asarray(space.item_vectors)
+    placed, _ = bridged(taught, texts, makers, may_be_placed, np.random.default_rng(1))
+    by_words, _ = bridged(taught, texts, np.zeros_like(makers), may_be_placed, np.random.default_rng(1))
     cold = np.flatnonzero(is_new).astype(np.int32)
     creators = _creator_popularity(artifact, seen)
     found: dict[str, list[tuple[float, float]]] = {}
@@ -75,8 +76,8 @@ def new_videos(artifact: Artifact, data: Dataset, share: float, least: int, para
         if len(wanted) < least or not np.any(history.weights > 0):
             continue
         scores = {
-            "bridge": placed.item_vectors[cold] @ placed.fold_in(history),
-            "bridge, words alone": by_words.item_vectors[cold] @ by_words.fold_in(history),
+            "bridge": placed[cold] @ space.fold_in(history),
+            "bridge, words alone": by_words[cold] @ space.fold_in(history),
             "content alone": texts[cold] @ text.fold_in(history),
             "popularity of the creator": creators[cold],
             "random": rng.random(len(cold)).astype(np.float32),
