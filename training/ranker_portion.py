@@ -4,8 +4,8 @@ How much of the taste the heads should be: judged on people who came back after 
 Two questions, because each alone is misleading. *Order*: does what a person wanted stand above what they were shown
 and left? It does not depend on what the old feed liked to show. *NDCG@20* of the candidates that the spaces and
 popularity bring: it does, since nobody can want what they were not shown, and favours rankings like the old feed's.
-The share with the best order wins among those whose NDCG is not lower than without heads; when its order is not better
-by more than a standard error, the share is 0.
+The portion with the best order wins among those whose NDCG is not lower than without heads; when its order is not
+better by more than a standard error, the portion is 0.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from recsys.metrics import Reals, auc, ndcg
 from recsys.ranker import Heads
 from recsys.types import Floats, Ids, Mask, rank_order
 
-SHARES: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+PORTIONS: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 K: Final = 20
 PEOPLE: Final = 500
 POOL: Final = 200
@@ -45,10 +45,10 @@ class Late:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
+class Portion:
     """What was chosen: see `recsys.ranker.Heads`; and NDCG@20 and order with and without."""
 
-    share: float
+    portion: float
     kept: float
     taken: float
     metrics: Mapping[str, float]
@@ -62,9 +62,9 @@ class _Scored:
     heads: Floats
     is_wanted: Mask
 
-    def mixed(self, share: float, scale: float) -> Floats:
-        """(n,) the scores in which the heads have this share."""
-        return np.asarray((1 - share) * self.taste + share * scale * self.heads, np.float32)
+    def mixed(self, portion: float, scale: float) -> Floats:
+        """(n,) the scores in which the heads have this portion."""
+        return np.asarray((1 - portion) * self.taste + portion * scale * self.heads, np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,22 +76,25 @@ class _Person:
     n_wanted: int
 
 
-def choose(heads: Heads, late: Late, weights: Mapping[str, float], rng: np.random.Generator) -> Share:
-    """The share under a market's `weights` of taste and heads."""
+def choose(heads: Heads, late: Late, weights: Mapping[str, float], rng: np.random.Generator) -> Portion:
+    """The portion under a market's `weights` of taste and heads."""
     people = np.unique(late.shown.people[late.shown.at >= late.then])
     drawn = rng.permutation(people)[:PEOPLE].tolist()
     judged = [person for n in drawn if (person := _person(heads, late, n, weights)) is not None]
     if not judged:
-        return Share(share=0.0, kept=1.0, taken=0.0, metrics=_metrics(np.zeros((0, 1)), np.zeros((0, 1)), 0))
+        return Portion(portion=0.0, kept=1.0, taken=0.0, metrics=_metrics(np.zeros((0, 1)), np.zeros((0, 1)), 0))
     spread = _mean(np.array([person.offered.taste.std() for person in judged])) or 1.0  # a taste that says nothing
     scale = spread / max(_mean(np.array([person.offered.heads.std() for person in judged])), 1e-9)
-    found = np.array([[_ndcg(person, share, scale) for share in SHARES] for person in judged])
-    order = np.array([[auc(p.shown.mixed(share, scale), p.shown.is_wanted) for share in SHARES] for p in judged])
-    best = best_share(found, order[np.isfinite(order[:, 0])])
-    share, mixed = SHARES[best], np.array([person.offered.mixed(SHARES[best], scale).std() for person in judged])
+    found = np.array([[_ndcg(person, portion, scale) for portion in PORTIONS] for person in judged])
+    order = np.array([[auc(p.shown.mixed(portion, scale), p.shown.is_wanted) for portion in PORTIONS] for p in judged])
+    best = best_portion(found, order[np.isfinite(order[:, 0])])
+    portion, mixed = PORTIONS[best], np.array([person.offered.mixed(PORTIONS[best], scale).std() for person in judged])
     widened = min(spread / max(_mean(mixed), 1e-9), WIDEST)
-    return Share(
-        share=share, kept=(1 - share) * widened, taken=share * scale * widened, metrics=_metrics(found, order, best)
+    return Portion(
+        portion=portion,
+        kept=(1 - portion) * widened,
+        taken=portion * scale * widened,
+        metrics=_metrics(found, order, best),
     )
 
 
@@ -105,11 +108,11 @@ def _metrics(found: Reals, order: Reals, best: int) -> dict[str, float]:
     }
 
 
-def best_share(found: Reals, order: Reals) -> int:
+def best_portion(found: Reals, order: Reals) -> int:
     """
     The column to take, see the module; 0 = none of the heads.
 
-    Shapes: `found` NDCG (q, len(SHARES)) and `order` (p, len(SHARES)) of people; the first column is without heads.
+    Shapes: `found` NDCG (q, len(PORTIONS)) and `order` (p, len(PORTIONS)) of people; the first column is without heads.
     """
     if len(order) < FEWEST:
         return 0
@@ -173,7 +176,7 @@ def _best(parts: Mapping[str, Floats], rows: Ids) -> Ids:
     return np.unique(np.concatenate([rows[rank_order(part[rows], rows)[:POOL]] for part in parts.values()]))
 
 
-def _ndcg(person: _Person, share: float, scale: float) -> float:
-    mixed = person.offered.mixed(share, scale)
+def _ndcg(person: _Person, portion: float, scale: float) -> float:
+    mixed = person.offered.mixed(portion, scale)
     order = rank_order(mixed, np.arange(len(mixed), dtype=np.int32))
     return float(ndcg(person.offered.is_wanted[order][None], np.array([person.n_wanted]), K)[0])
