@@ -10,11 +10,11 @@ text vectors are those of the artifact. Recall@20 and NDCG@20, means over people
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from recsys.artifact import Artifact, load_artifact
 from recsys.feedback import is_r2_plus
@@ -27,6 +27,7 @@ from recsys.tables import Dataset, read_dataset
 from recsys.types import Floats, History, Ids, rank_order
 from training.bridge import Teachers, bridged, fit
 from training.interactions import Interactions, build_interactions
+from training.validate import assume
 
 K = 20
 
@@ -41,6 +42,8 @@ def main() -> None:
     parser.add_argument("--reg", type=float, default=ALSParams().reg)
     chosen = parser.parse_args()
     artifact, data = load_artifact(chosen.artifact), read_dataset(chosen.data)
+    if tier := artifact.manifest.config["assume_tier"]:
+        data = assume(data, tier)
     params = ALSParams(reg=chosen.reg)
     print(f"{len(artifact.items):,} videos; text vectors of {artifact.spaces['text'].item_vectors.shape[1]} numbers")
     new_videos(artifact, data, chosen.share, chosen.least, params)
@@ -107,7 +110,10 @@ def new_people(artifact: Artifact, data: Dataset, share: float, least: int, para
         found: dict[str, list[tuple[float, float]]] = {}
         for person in np.flatnonzero(is_new).tolist():
             history = _positive(whole.histories.of(person))
-            first, later = History(*(part[:n_known] for part in _parts(history))), history.items[n_known:]
+            first, later = (
+                History(history.items[:n_known], history.weights[:n_known], history.at[:n_known]),
+                history.items[n_known:],
+            )
             wanted = np.setdiff1d(later, first.items)
             if len(wanted) < least:
                 continue
@@ -128,13 +134,11 @@ def new_people(artifact: Artifact, data: Dataset, share: float, least: int, para
                 values = np.array(values)
                 values[first.items] = -np.inf
                 found.setdefault(name, []).append(_judged(values, everything, wanted))
-        print(f"\nnew people after {n_known} reactions, {len(found['random']):,} of {is_new.sum():,} held out")
+        print(f"\nnew people after {n_known} reactions; {is_new.sum():,} held out")
         _print(found)
 
 
 def _without(data: Dataset, keep: pl.Expr) -> Dataset:
-    from dataclasses import replace
-
     return replace(data, events=data.events.filter(keep.fill_null(True)))
 
 
@@ -143,10 +147,6 @@ def _positive(history: History) -> History:
     _, first = np.unique(history.items, return_index=True)
     rows = np.sort(first[history.weights[first] > 0])
     return History(history.items[rows], history.weights[rows], history.at[rows])
-
-
-def _parts(history: History) -> tuple[NDArray[np.int32], Floats, NDArray[np.int64]]:
-    return history.items, history.weights, history.at
 
 
 def _creator_popularity(artifact: Artifact, seen: Interactions) -> Floats:

@@ -34,10 +34,10 @@ FitBefore = Callable[[Millis], Fitted]
 """Spaces and popularity from what happened before an instant."""
 
 WEIGHTS: Final = {
-    "cf": 1.0, "content": 0.6, "popular": 0.3,
+    "cf": 1.0, "content": 0.6, "popular": 0.3, "fresh": 0.2, "local": 0.7, "supportive": 0.3,
     "complete": 1.0, "like": 1.0, "helped": 2.0, "share": 1.0, "not_interested": 2.0,
 }  # fmt: skip
-"""What the shipped policies give taste and heads; a market with others chooses its portion by them."""
+"""What the shipped policies give; a market with others chooses its portion by them."""
 _PULL: Final = 20.0  # impressions
 
 
@@ -113,7 +113,7 @@ def fit(
     heads = {name: _head(table, shown.did[:, HEADS.index(name)], is_late, counts, params, seed) for name in names}
     made = Heads(features=names_of(spaces), heads=heads, rates=basis.rates, portion=0.0, kept=1.0, taken=0.0)
     is_learnable = log.items["is_learnable"].to_numpy()
-    late = Late(basis=basis, past=people, where=where, shown=shown, is_learnable=is_learnable, then=then)
+    late = Late(log=log, basis=basis, past=people, where=where, shown=shown, is_learnable=is_learnable, then=then)
     chosen = choose(made, late, params.weights, rng)
     metrics = {"ranker_portion": chosen.portion, **_metrics(made, table, shown, is_late), **chosen.metrics}
     whole = replace(made, rates=rates(log, items, until), portion=chosen.portion, kept=chosen.kept, taken=chosen.taken)

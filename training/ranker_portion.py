@@ -1,14 +1,15 @@
 """
 How much of the taste the heads should be: judged on people who came back after the trees had stopped learning.
 
-Two questions, because each alone is misleading. *Order*: does what a person wanted stand above what they were shown
-and left? It does not depend on what the old feed liked to show. *NDCG@20* of the candidates that the spaces and
-popularity bring: it does, since nobody can want what they were not shown, and favours rankings like the old feed's.
+Two questions of the whole score, because each alone is misleading. *Order*: does what a person wanted stand above what
+they were shown and left? It does not depend on what the old feed liked to show. *NDCG@20* of the candidates that the
+spaces and popularity bring: it does, since nobody can want what they were not shown, and favours rankings like the old
+feed's.
 The portion with the best order wins among those whose NDCG is not lower than without heads; when its order is not
 better by more than a standard error, the portion is 0.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,9 +18,10 @@ import numpy as np
 from recsys.clock import Millis
 from recsys.columns import HEADS
 from recsys.features import Asked, Basis, features
-from recsys.impressions import Impressions, Past, Place, asked
+from recsys.impressions import Impressions, Log, Past, Place, asked, met
 from recsys.metrics import Reals, auc, ndcg
 from recsys.ranker import Heads
+from recsys.score import FRESH_HALF_LIFE
 from recsys.types import Floats, Ids, Mask, rank_order
 
 PORTIONS: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -29,6 +31,8 @@ POOL: Final = 200
 WIDEST: Final = 2**0.5  # two equal halves that agree in nothing are narrower than either by this factor
 FEWEST: Final = 20  # people; fewer prove nothing
 _SPACE_OF: Final = {"cf": "cf", "content": "text"}
+_SAME_COUNTRY: Final = 0.7
+_SUPPORTIVE: Final = 10  # the first topics
 _REFUSED: Final = HEADS.index("not_interested")
 
 
@@ -36,6 +40,7 @@ _REFUSED: Final = HEADS.index("not_interested")
 class Late:
     """Who is judged by: what was shown from `then` on, on a basis that ends before. `is_learnable` (n_items,)."""
 
+    log: Log
     basis: Basis
     past: Past
     where: Place
@@ -56,15 +61,16 @@ class Portion:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Scored:
-    """Items of one person, scored both ways. Arrays of n."""
+    """Items of one person: by the taste before, by the heads, and by the parts that stay. Arrays of n."""
 
     taste: Floats
     heads: Floats
+    rest: Floats
     is_wanted: Mask
 
-    def mixed(self, portion: float, scale: float) -> Floats:
-        """(n,) the scores in which the heads have this portion."""
-        return np.asarray((1 - portion) * self.taste + portion * scale * self.heads, np.float32)
+    def mixed(self, kept: float, taken: float) -> Floats:
+        """(n,) what taste and heads say together."""
+        return np.asarray(kept * self.taste + taken * self.heads, np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,23 +85,28 @@ class _Person:
 def choose(heads: Heads, late: Late, weights: Mapping[str, float], rng: np.random.Generator) -> Portion:
     """The portion under a market's `weights` of taste and heads."""
     people = np.unique(late.shown.people[late.shown.at >= late.then])
-    drawn = rng.permutation(people)[:PEOPLE].tolist()
-    judged = [person for n in drawn if (person := _person(heads, late, n, weights)) is not None]
+    known = met(late.log, rng.permutation(people)[:PEOPLE], late.then)
+    judged = [person for n in known if (person := _person(heads, late, n, known[n], weights)) is not None]
     if not judged:
         return Portion(portion=0.0, kept=1.0, taken=0.0, metrics=_metrics(np.zeros((0, 1)), np.zeros((0, 1)), 0))
-    spread = _mean(np.array([person.offered.taste.std() for person in judged])) or 1.0  # a taste that says nothing
-    scale = spread / max(_mean(np.array([person.offered.heads.std() for person in judged])), 1e-9)
-    found = np.array([[_ndcg(person, portion, scale) for portion in PORTIONS] for person in judged])
-    order = np.array([[auc(p.shown.mixed(portion, scale), p.shown.is_wanted) for portion in PORTIONS] for p in judged])
+    mixtures = _mixtures([person.offered for person in judged])
+    found = np.array([[_ndcg(person, *mixture) for mixture in mixtures] for person in judged])
+    order = np.array([[_order(person, *mixture) for mixture in mixtures] for person in judged])
     best = best_portion(found, order[np.isfinite(order[:, 0])])
-    portion, mixed = PORTIONS[best], np.array([person.offered.mixed(PORTIONS[best], scale).std() for person in judged])
-    widened = min(spread / max(_mean(mixed), 1e-9), WIDEST)
-    return Portion(
-        portion=portion,
-        kept=(1 - portion) * widened,
-        taken=portion * scale * widened,
-        metrics=_metrics(found, order, best),
-    )
+    kept, taken = mixtures[best]
+    return Portion(portion=PORTIONS[best], kept=kept, taken=taken, metrics=_metrics(found, order, best))
+
+
+def _mixtures(offered: Sequence[_Scored]) -> list[tuple[float, float]]:
+    """For each portion, what to multiply taste and heads with so that together they are as widely spread as taste."""
+    spread = _mean(np.array([one.taste.std() for one in offered])) or 1.0  # a taste that says nothing
+    scale = spread / max(_mean(np.array([one.heads.std() for one in offered])), 1e-9)
+    mixtures = []
+    for portion in PORTIONS:
+        mixed = _mean(np.array([one.mixed(1 - portion, portion * scale).std() for one in offered]))
+        widened = min(spread / max(mixed, 1e-9), WIDEST)
+        mixtures.append(((1 - portion) * widened, portion * scale * widened))
+    return mixtures
 
 
 def _metrics(found: Reals, order: Reals, best: int) -> dict[str, float]:
@@ -127,29 +138,41 @@ def _mean(values: Reals) -> float:
     return round(float(known.mean()), 5) if len(known) else 0.0
 
 
-def _person(heads: Heads, late: Late, number: int, weights: Mapping[str, float]) -> _Person | None:
-    """One person as of their first late slate; None for someone who wanted nothing new."""
-    mine = late.shown.people == number
-    is_late = mine & (late.shown.at >= late.then)
+def _person(heads: Heads, late: Late, number: int, known: Ids, weights: Mapping[str, float]) -> _Person | None:
+    """One person as of their first late slate, among what they never met; None for someone who wanted nothing."""
+    is_late = (late.shown.people == number) & (late.shown.at >= late.then)
     at = int(late.shown.at[is_late].min())
-    history = late.past.before(number, at)
-    who = asked(number, at, late.where, history, late.basis)
-    known = np.union1d(history.items, late.shown.rows[mine & ~is_late])
+    who = asked(number, at, late.where, late.past.before(number, at), late.basis)
     shown, did = late.shown.rows[is_late], late.shown.did[is_late]
     wanted = np.setdiff1d(shown[did[:, :_REFUSED].any(axis=1) & ~did[:, _REFUSED]], known)
-    if not len(wanted):
-        return None
     is_open = late.is_learnable & (late.basis.facts.published_at <= at)
     is_open[known] = False
+    if not len(wanted) or not is_open.any():
+        return None
     parts = _parts(who, late.basis, np.arange(len(is_open), dtype=np.int32))
     offered = _best(parts, np.flatnonzero(is_open).astype(np.int32))
     taste = np.sum([weights[name] * part for name, part in parts.items()], axis=0)
+    rest = _rest(who, late.basis, weights)
 
     def scored(rows: Ids) -> _Scored:
         chances = heads.predict(features(who, late.basis, rows))
-        return _Scored(taste[rows], head_value(chances, weights), np.isin(rows, wanted))
+        return _Scored(taste[rows], head_value(chances, weights), rest[rows], np.isin(rows, wanted))
 
     return _Person(scored(offered), scored(np.setdiff1d(shown, known)), len(wanted))
+
+
+def _rest(who: Asked, basis: Basis, weights: Mapping[str, float]) -> Floats:
+    """
+    (n_items,) what the parts that stay are worth, nearly as the shipped policies have it: a page is made of the whole
+    score, so heads that only say again what `local` and `supportive` say would show one side twice.
+    """
+    facts = basis.facts
+    near = np.where(facts.country == facts.codes.get(who.country or "", -1), _SAME_COUNTRY, 0.0)
+    near[facts.region == facts.codes.get(who.region or "", -1)] = 1.0
+    age = np.maximum(who.at - facts.published_at, 0)
+    is_supportive = facts.topics[:, :_SUPPORTIVE].any(axis=1)
+    of = {"local": near, "supportive": is_supportive, "fresh": np.exp2(-age / FRESH_HALF_LIFE)}
+    return np.asarray(np.sum([weights[name] * part for name, part in of.items()], axis=0), np.float32)
 
 
 def head_value(chances: Mapping[str, Floats], weights: Mapping[str, float]) -> Floats:
@@ -176,7 +199,11 @@ def _best(parts: Mapping[str, Floats], rows: Ids) -> Ids:
     return np.unique(np.concatenate([rows[rank_order(part[rows], rows)[:POOL]] for part in parts.values()]))
 
 
-def _ndcg(person: _Person, portion: float, scale: float) -> float:
-    mixed = person.offered.mixed(portion, scale)
-    order = rank_order(mixed, np.arange(len(mixed), dtype=np.int32))
+def _ndcg(person: _Person, kept: float, taken: float) -> float:
+    scores = person.offered.mixed(kept, taken) + person.offered.rest
+    order = rank_order(scores, np.arange(len(scores), dtype=np.int32))
     return float(ndcg(person.offered.is_wanted[order][None], np.array([person.n_wanted]), K)[0])
+
+
+def _order(person: _Person, kept: float, taken: float) -> float:
+    return auc(person.shown.mixed(kept, taken) + person.shown.rest, person.shown.is_wanted)
