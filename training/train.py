@@ -149,7 +149,7 @@ def _ranker(
     found = ranker.fit(
         dataset, items, creators, fit_before, cutoff, params.ranker, rng, market=params.market, on_progress=on_progress
     )
-    return found if found.heads and found.heads.share > 0 else replace(found, heads=None)
+    return found if found.heads and found.heads.portion > 0 else replace(found, heads=None)
 
 
 @dataclass(slots=True)
