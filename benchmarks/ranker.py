@@ -4,14 +4,14 @@ How long the learned ranker takes for the candidates of one page, on one core.
     python benchmarks/ranker.py ARTIFACT [--candidates 500] [--people 200]
 
 Asks for the artifact's own people: first their features, then the chances of all heads together, beside the scores of
-one space over the same candidates. Nothing is asserted: machines differ.
+one space over the same candidates. Times are of the processor. Nothing is asserted.
 """
 
 import argparse
 import os
 import platform
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -40,20 +40,20 @@ def main() -> None:
     with threadpool_limits(1):
         for user_id in rng.permutation(list(model.histories))[: chosen.people].tolist():
             rows = rng.choice(model.n_rows, min(chosen.candidates, model.n_rows), replace=False).astype(np.int32)
-            history, started = model.histories[user_id], perf_counter()
+            history, started = model.histories[user_id], process_time()
             vectors = {name: space.space.fold_in(history) for name, space in model.spaces.items()}
             who = Asked(country="MA", region="MA-06", languages=("ary", "fr"), at=at, history=history, vectors=vectors)
-            times["fold in"].append(perf_counter() - started)
-            started = perf_counter()
+            times["fold in"].append(process_time() - started)
+            started = process_time()
             table = features(who, model.ranker.basis, rows)
-            times["features"].append(perf_counter() - started)
-            started = perf_counter()
+            times["features"].append(process_time() - started)
+            started = process_time()
             model.ranker.heads.predict(table)
-            times["heads"].append(perf_counter() - started)
-            started = perf_counter()
+            times["heads"].append(process_time() - started)
+            started = process_time()
             space = min(model.spaces)
             model.spaces[space].scores(vectors[space], rows)
-            times["one space"].append(perf_counter() - started)
+            times["one space"].append(process_time() - started)
     peer = np.median(times["one space"])
     for name, taken in times.items():
         p50, p99 = np.percentile(taken, [50, 99]) * 1_000

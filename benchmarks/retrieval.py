@@ -3,7 +3,8 @@ How long the 100 nearest of a space take, and how many of the true ones are foun
 
     python benchmarks/retrieval.py [--sizes 10000 100000 1000000] [--d 64]
 
-Made-up vectors: items in clusters of several sizes, longer and shorter ones; people between eight items each. Beside
+Made-up vectors: items in clusters of several sizes, longer and shorter ones; people between twelve items of
+three clusters each. Beside
 each time stands the flat index's in the same run. Masks allow a random share of the items, or whole clusters (as a
 language does). Times are of the processor. Nothing is asserted.
 """
@@ -43,8 +44,12 @@ def world(n: int, d: int, rng: np.random.Generator) -> tuple[Vectors, NDArray[np
     cluster = rng.integers(len(centres), size=n)
     items = centres[cluster] + 0.7 * rng.standard_normal((n, d), np.float32)
     items *= rng.lognormal(0, 0.5, (n, 1)).astype(np.float32)
-    liked = rng.integers(n, size=(2 * PEOPLE, 8))
-    return items, cluster, items[liked].mean(axis=1)
+    of_cluster = np.argsort(cluster, kind="stable")
+    starts = np.searchsorted(cluster[of_cluster], rng.integers(len(centres), size=(2 * PEOPLE, 3)))
+    liked = of_cluster[
+        np.minimum(starts[:, :, None] + rng.integers(n // len(centres) // 2, size=(2 * PEOPLE, 3, 4)), n - 1)
+    ]
+    return items, cluster, items[liked.reshape(2 * PEOPLE, -1)].mean(axis=1)
 
 
 def measure(n: int, d: int) -> None:

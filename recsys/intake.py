@@ -207,7 +207,7 @@ def update(engine: Engine, user_id: str, change: Callable[[UserState], UserState
         read = engine.users.read(user_id)
         if engine.users.write_if(user_id, change(read.state), read.version):
             return
-    raise StoreError(f"found {ATTEMPTS} other writes of {user_id!r} at once, expected fewer; try again")
+    raise StoreError(f"found {ATTEMPTS} other writes of one person at once, expected fewer; try again")
 
 
 def get_item(catalogue: Catalogue, item_id: str) -> dict[str, Any] | None:

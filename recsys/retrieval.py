@@ -3,7 +3,7 @@ Nearest items of a space, by FAISS, with the rules applied inside the search.
 
 A small index is flat: exact, and as fast as anything. Above `FLAT_BELOW` numbers the vectors are divided into lists
 around centres (IVF) and only the lists nearest to the person are searched, as many as find `RECALL` of the true 100
-nearest for real people; when that takes a quarter of the lists or more, nothing is gained and the index stays flat.
+nearest for real people; when that takes more than half of the lists, little is gained and the index stays flat.
 A mask is honoured inside the lists. The thinner it is, the more lists are searched; a thin one gets them all, which is
 exact. So a filter can never leave a page short because the nearest neighbours were all forbidden.
 """
@@ -54,7 +54,7 @@ def _with_lists(vectors: Floats, flat: Any, queries: Floats) -> Any | None:
     index.train(vectors)
     index.add(vectors)
     index.nprobe = 4
-    while index.nprobe < index.nlist // 4:
+    while index.nprobe <= index.nlist // 2:
         if recall(index, flat, queries) >= _AIM:
             return index
         index.nprobe *= 2
@@ -125,11 +125,14 @@ def search(index: Any, vector: Floats, k: int, allowed: Mask | None = None) -> t
 
 
 def _probes(index: Any, n_allowed: int) -> int:
-    """How many lists to search: the fewer rows are allowed, the further apart they are. 0 for an exact index."""
+    """
+    How many lists to search, 0 for an exact index. The fewer rows are allowed, the further apart they are: measured,
+    the square root of how much fewer is enough.
+    """
     if not isinstance(index, faiss.IndexIVF):
         return 0
-    wanted = int(np.ceil(index.nprobe * index.ntotal / n_allowed))
-    return int(index.nlist) if wanted > index.nlist // 4 else wanted
+    wanted = int(np.ceil(index.nprobe * (index.ntotal / n_allowed) ** 0.5))
+    return int(index.nlist) if wanted > index.nlist // 2 else wanted
 
 
 def _found(index: Any, vector: Floats, k: int, allowed: Mask | None, probes: int) -> tuple[Rows, Floats]:

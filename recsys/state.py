@@ -195,6 +195,7 @@ class Taste(Packed, frozen=True):
     log_seq: int = 0
     reset_at: Millis = 0
     cards_shown: tuple[tuple[str, Millis], ...] = ()
+    undone: tuple[str, ...] = ()  # events that were undone before they came; the newest 200
 
 
 class UserState(Packed, frozen=True):

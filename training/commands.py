@@ -268,6 +268,8 @@ def _show_trained(out: Path, trained: "Trained") -> None:
             f"labels: we are sure of {counts['items_labelled_by_us']:,} items; {counts['items_raised_by_us']:,} of "
             "them count at a higher tier than given"
         )
+    if counts.get("items_bridged"):
+        typer.echo(f"new videos: {counts['items_bridged']:,} without a reaction are placed by their words and makers")
     typer.echo(f"ranker: {trained.ranker}")
     if trained.manifest.cutoff:
         typer.echo(f"events from {trained.manifest.cutoff} on are kept for 'sanad eval {out}'")

@@ -24,6 +24,7 @@ from recsys.stores import Forgotten
 from recsys.tables import Dataset
 from recsys.types import History, Space
 from training import ranker
+from training.bridge import with_words
 from training.encoder import EncoderParams, cache_folder, make_encoder
 from training.fingerprint import fingerprint
 from training.forget import leave_out
@@ -108,20 +109,22 @@ def run(
     watch.lap("text")
     items, labels = _labels(items, words, params, cache or cache_folder(), on_progress)
     watch.lap("labels")
-    of_text: dict[str, Space] = {"text": words.space} if words else {}
+    of_text = words.space if words else None
+    learned, n_bridged = with_words(learned, of_text, items, rng)
 
     def fit_before(instant: Millis) -> tuple[dict[str, Space], Popularity]:
         earlier, popular_then = _learned(build_interactions(dataset, before=instant), params, rng, quiet)
-        return earlier | of_text, popular_then
+        return with_words(earlier, of_text, items, rng)[0], popular_then
 
     ranked = _ranker(dataset, items, creators, fit_before, cutoff, params, rng, on_progress)
     watch.lap("ranker")
     contents = replace(
-        _contents(items, creators, users, learned | of_text, popular, seen, params.market),
+        _contents(items, creators, users, learned, popular, seen, params.market),
         labels=labels.file,
         ranker=ranked.heads,
     )
     counts = _counts(contents, seen, report) | (words.counts if words else {}) | labels.counts
+    counts |= {"items_bridged": n_bridged} if words else {}
     counts |= {"people_left_out": left_out.n_people, "events_left_out": left_out.n_events} if forget else {}
     manifest = _manifest(params, fingerprint(data), at, cutoff, counts, words, ranked)
     strengths = _strengths(seen, items, creators, users, params, on_progress)

@@ -48,6 +48,17 @@ def test_attack_07_what_nobody_labelled_counts_as_r2_and_is_not_for_minors(servi
         assert page.items == []
 
 
+def test_attack_07_filter_and_validator_agree_on_what_is_unlabelled(service, by_tier, evening):
+    """A model that is sure of R2 and of no family, or a label of that family, is no label that a minor may rely on."""
+    teen, row = of_age(service, "16-17", evening), service.store.catalogue.get(by_tier["R0"][0]).fields
+    raised = {"predicted_tier": "R2", "label_confidence": 0.95}
+    for n, label in enumerate((raised, {"risk_tier": "R2", "risk_family": "unlabelled"})):
+        fields = {**row, "item_id": f"doubtful-{n}", "title": f"doubtful {n}", **label}
+        service.store.catalogue.put([ItemChange(fields=fields, cluster_id=f"doubtful-{n}")], evening)
+    page = service.ask(teen, candidate_ids=("doubtful-0", "doubtful-1"))
+    assert page.items == [] and page.shortfall.because["unlabelled"] == 2 and service.alerts == []
+
+
 def test_attack_07_taking_a_label_away_or_lowering_it_frees_nothing(service, by_tier, evening):
     service.is_adult("casa-adult")
     shown = service.ask(candidate_ids=tuple(by_tier["R2"])).items[0].item_id
