@@ -81,7 +81,7 @@ _PLACES: Final = (
 
 _PRICE: Final = (
     "Pages under the whole policy with another local floor, without exploration. The floor shrinks with supply, so a "
-    "higher one may ask for no more. A loss below zero is a gain."
+    "higher one may ask for no more. A loss below zero is a gain. The axis does not begin at zero."
 )
 
 
