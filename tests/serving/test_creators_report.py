@@ -51,3 +51,14 @@ def test_what_is_not_there_is_said_in_a_sentence(
         arguments = ["creators", "report", str(artifact), "--state", str(settings.state_file), "-q", *more]
         assert sanad.run(arguments) == 2
     assert said in capsys.readouterr().err
+
+
+def test_the_audit_counts_the_floor_again_over_the_records(
+    open_service: Open, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_service() as client:
+        for user_id, size in (("u0", 20), ("u0", 5), ("u1", 7)):
+            client.post("/v1/feed", json={"user_id": user_id, "size": size})
+        assert sanad.run(["creators", "audit", "--state", str(settings.state_file), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["runs"], found["below_supply"], found["pages"]) == (6, 0, 1)
