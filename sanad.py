@@ -14,6 +14,7 @@ from eval import commands as evaluation
 from recsys.errors import SanadError, SourceError, StageError, StoreError
 from serving import commands as serving
 from serving import experiment_commands, export_commands, policy_commands
+from training import bench_commands
 from training import commands as training
 
 app = typer.Typer(
@@ -30,6 +31,7 @@ app.add_typer(evaluation.app)
 _RULES: Final = "Policy and experiments"
 app.add_typer(policy_commands.app, name="policy", rich_help_panel=_RULES)
 app.add_typer(experiment_commands.app, name="experiment", rich_help_panel=_RULES)
+app.add_typer(bench_commands.app, name="bench", rich_help_panel="Judging")
 app.add_typer(export_commands.app, name="export", rich_help_panel="Feeds")
 
 FAILED: Final = (StoreError, StageError, SourceError, OSError)
