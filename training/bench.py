@@ -26,7 +26,7 @@ from training.search import choose, is_relevant
 from training.splits import Split
 
 BLEND: Final = "blend"
-_BLOCK: Final = 256
+_BLOCK: Final = 64  # scores of so many people stay near the processor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -151,7 +151,7 @@ def _jury(fold: Fold, most: int) -> tuple[Tastes, Any]:
     return fold.tastes[people], fold.taken[people]
 
 
-def part_ndcg(part: Part, tastes: Tastes, wanted: Any, k: int, block: int = 256) -> Any:
+def part_ndcg(part: Part, tastes: Tastes, wanted: Any, k: int, block: int = 64) -> Any:
     """(q,) NDCG at k of one part by itself."""
     values = [np.empty(0)]
     for start in range(0, len(tastes), block):

@@ -81,7 +81,7 @@ class Judged:
         return ndcg(np.take_along_axis(self.is_relevant, best, axis=1), self.n_relevant, k)
 
 
-def judge(parts: Mapping[str, Part], tastes: Tastes, wanted: Any, k: int, block: int = 128) -> Judged:
+def judge(parts: Mapping[str, Part], tastes: Tastes, wanted: Any, k: int, block: int = 64) -> Judged:
     """
     The candidates of each person: the first 3 k of every part, without what they have reacted to already.
 

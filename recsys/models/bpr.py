@@ -4,13 +4,17 @@ what was not. People are placed among its items by ridge regression, like everyo
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from scipy import sparse
 
 from recsys.models.ials import FactorSpace
+from recsys.models.solver import turned
 from recsys.models.tastes import cleaned, wanted
+
+_UNOBSERVED: Final = 0.01
+"""Confidence in what a person did not react to, where they are placed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +32,7 @@ def fit(signed: Any, params: BPRParams, rng: np.random.Generator) -> FactorSpace
     """
     Factors from a sparse (n_users, n_items) matrix; refusals are not read.
 
-    The last number of an item is its bias. Empty: without a wish every vector is zero.
+    Empty: without a wish every vector is zero.
     """
     positive = wanted(cleaned(signed))
     vectors = np.zeros((positive.shape[1], params.embedding_size + 1), np.float32)
@@ -46,11 +50,12 @@ def fit(signed: Any, params: BPRParams, rng: np.random.Generator) -> FactorSpace
         )
         model.fit(sparse.csr_matrix(positive), show_progress=False)
         vectors = np.ascontiguousarray(model.item_factors, np.float32)
+    vectors, products = turned(vectors)
     return FactorSpace(
         item_vectors=vectors,
-        gram=np.asarray(0.01 * (vectors.T @ vectors), np.float32),
+        scales=np.float32(_UNOBSERVED) * products,
         reg=params.place_reg,
         power=0.0,
-        unobserved=0.01,
+        unobserved=_UNOBSERVED,
         refusal=0.0,
     )

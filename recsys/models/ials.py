@@ -15,7 +15,7 @@ import numpy as np
 
 from recsys.errors import DataError
 from recsys.models.lowpass import singular_vectors
-from recsys.models.solver import solve_rows
+from recsys.models.solver import solve_rows, turned
 from recsys.models.tastes import Tastes, cleaned, of_history, wanted
 from recsys.progress import Progress, quiet
 from recsys.types import Floats, History
@@ -39,12 +39,13 @@ class IALSParams:
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FactorSpace:
     """
-    A fitted factor model. `item_vectors` (n_items, d), zeros for items that nobody wanted; `gram` (d, d) is
-    unobserved * item_vectors.T @ item_vectors, so that placing a person costs only their own reactions.
+    A fitted factor model. `item_vectors` (n_items, d), zeros for items that nobody wanted, in axes in which their
+    products are diagonal: `scales` (d,) is unobserved times those, so that placing a person costs only their own
+    reactions.
     """
 
     item_vectors: Floats
-    gram: Floats
+    scales: Floats
     reg: float
     power: float
     unobserved: float
@@ -52,7 +53,7 @@ class FactorSpace:
 
     def place(self, tastes: Tastes) -> Floats:
         """(q, d) everyone's exact least-squares vector given the items; zeros where nothing is wanted."""
-        return _solved(np.asarray(self.item_vectors), np.asarray(self.gram), tastes.long, self)
+        return _solved(self.item_vectors, self.scales, tastes.long, self)
 
     def fold_in(self, history: History) -> Floats:
         """(d,) one person's vector. Several reactions to one item add up."""
@@ -75,14 +76,16 @@ def fit(signed: Any, params: IALSParams, rng: np.random.Generator, on_progress: 
     d = max(1, min(params.embedding_size, min(people.shape)))
     vectors = _start(people, d, rng)
     for epoch in range(params.epochs):
-        users = _solved(vectors, _gram(vectors, params), people, params)
-        vectors = _solved(users, _gram(users, params), items, params)
+        for matrix in (people, items):
+            vectors, products = turned(vectors)
+            vectors = _solved(vectors, np.float32(params.unobserved) * products, matrix, params)
         on_progress("ials", epoch + 1, params.epochs)
     if not np.all(np.isfinite(vectors)):
         raise DataError("found item factors that are not finite, expected numbers; raise reg")
+    vectors, products = turned(vectors)
     return FactorSpace(
         item_vectors=vectors,
-        gram=_gram(vectors, params),
+        scales=np.float32(params.unobserved) * products,
         reg=params.reg,
         power=params.power,
         unobserved=params.unobserved,
@@ -99,11 +102,7 @@ def _start(people: Any, d: int, rng: np.random.Generator) -> Floats:
     return np.ascontiguousarray(vectors * np.sqrt(values), np.float32)
 
 
-def _gram(vectors: Floats, params: "IALSParams | FactorSpace") -> Floats:
-    return np.asarray(np.float32(params.unobserved) * (vectors.T @ vectors), np.float32)
-
-
-def _solved(vectors: Floats, gram: Floats, signed: Any, params: "IALSParams | FactorSpace") -> Floats:
+def _solved(vectors: Floats, scales: Floats, signed: Any, params: "IALSParams | FactorSpace") -> Floats:
     """One half step: a row for each row of `signed`; zeros for rows in which nothing is wanted."""
     confidence = signed if params.refusal > 0 else wanted(signed)
     is_wanted = confidence.data > 0
@@ -112,4 +111,4 @@ def _solved(vectors: Floats, gram: Floats, signed: Any, params: "IALSParams | Fa
     targets = np.where(is_wanted, 1 + params.unobserved / confidence.data, 0).astype(np.float32)
     use = np.asarray(wanted(signed).sum(axis=1), np.float64).ravel() + params.unobserved * signed.shape[1]
     reg = (params.reg * use**params.power).astype(np.float32)
-    return solve_rows(vectors, gram, confidence, targets, reg)
+    return solve_rows(vectors, scales, confidence, targets, reg)

@@ -1,12 +1,13 @@
 """
 Many small least squares against one matrix of vectors, exactly, in NumPy.
 
-For every row u:  x_u = argmin  sum_i c_ui (p_ui - x . y_i)^2 + x' gram x + reg_u |x|^2,  i over u's own entries.
+For every row u:  x_u = argmin  sum_i c_ui (p_ui - x . y_i)^2 + sum_k (scales_k + reg_u) x_k^2,  i over u's own entries.
 
-With m entries in d dimensions there are two ways to the same answer, and each row takes the cheaper one. The wide way
-(m >= d) solves d equations. The narrow way solves m: in the axes of `gram` the quadratic part is diagonal whatever
-reg_u is, so that  x = D^-1 Y' e,  (C^-1 + Y D^-1 Y') e = p.  Most people have a few dozen reactions, so the narrow way
-makes an exact solve as cheap as a few steps of conjugate gradient; rows of like length are solved together.
+The quadratic part is diagonal because the vectors were turned into the axes of their own products (`turned`), which
+changes no score. With m entries in d dimensions there are two ways to the same answer, and each row takes the cheaper
+one. The wide way (m >= d) solves d equations. The narrow way solves m:  x = D^-1 Y' e,  (C^-1 + Y D^-1 Y') e = p.  Most
+people have a few dozen reactions, so the narrow way makes an exact solve as cheap as a few steps of conjugate gradient;
+rows of like length are solved together.
 """
 
 from collections.abc import Iterator
@@ -21,24 +22,27 @@ _BLOCK: Final = 2_000_000
 """Numbers in the largest array of one block: bounds the memory to some tens of MB."""
 
 
-def solve_rows(vectors: Floats, gram: Floats, confidence: Any, targets: Floats, reg: Floats) -> Floats:
+def turned(vectors: Floats) -> tuple[Floats, Floats]:
+    """(n, d) vectors in the axes of their products, and the products: vectors.T @ vectors is diagonal, (d,)."""
+    scales, axes = np.linalg.eigh((vectors.T @ vectors).astype(np.float64))
+    return vectors @ axes.astype(np.float32), np.maximum(scales, 0).astype(np.float32)
+
+
+def solve_rows(vectors: Floats, scales: Floats, confidence: Any, targets: Floats, reg: Floats) -> Floats:
     """
     (n_rows, d) the vector of each row; zeros for a row without entries.
 
-    Shapes: vectors (n, d); gram (d, d) symmetric, not negative; confidence CSR (n_rows, n) with entries above 0;
+    Shapes: vectors (n, d); scales (d,) not negative; confidence CSR (n_rows, n) with entries above 0;
             targets (nnz,) the p of each entry in the order of the matrix; reg (n_rows,) above 0.
     """
-    scales, axes = np.linalg.eigh(np.asarray(gram, np.float64))
-    scales, axes = np.maximum(scales, 0).astype(np.float32), axes.astype(np.float32)
-    turned = np.asarray(vectors) @ axes
-    found = np.zeros((confidence.shape[0], turned.shape[1]), np.float32)
-    for rows, places, is_real in _blocks(confidence.indptr, turned.shape[1]):
-        y = turned[confidence.indices[places]] * is_real[:, :, None]
+    found = np.zeros((confidence.shape[0], vectors.shape[1]), np.float32)
+    for rows, places, is_real in _blocks(confidence.indptr, vectors.shape[1]):
+        y = vectors[confidence.indices[places]] * is_real[:, :, None]
         c = np.where(is_real, confidence.data[places], 1).astype(np.float32)
         p = np.where(is_real, targets[places], 0).astype(np.float32)
         diagonal = scales + reg[rows][:, None].astype(np.float32)
         found[rows] = _narrow(y, c, p, diagonal) if y.shape[1] < y.shape[2] else _wide(y, c, p, diagonal)
-    return np.asarray(found @ axes.T)
+    return found
 
 
 def _narrow(y: Floats, c: Floats, p: Floats, diagonal: Floats) -> Floats:
