@@ -59,7 +59,7 @@ class CountParams:
 def _popularity(seen: Observed, params: CountParams, rng: np.random.Generator) -> Popular:
     positive = lowpass.occurrence(wanted(cleaned(seen.signed)))
     negative = lowpass.occurrence(wanted(cleaned(-seen.signed)))
-    return Popular(np.log1p(positive) - np.float32(params.refusal) * np.log1p(negative))
+    return Popular((np.log1p(positive) - np.float32(params.refusal) * np.log1p(negative))[None])
 
 
 def _lowpass(seen: Observed, params: lowpass.LowPassParams, rng: np.random.Generator) -> Part:

@@ -14,8 +14,8 @@ from recsys.artifact import FORMAT, Contents, Histories, Manifest, row_numbers, 
 from recsys.clock import DAY, Millis, to_text
 from recsys.duplicates import DuplicateParams, with_clusters
 from recsys.errors import ConfigError, DataError
-from recsys.models import als, popularity, text
-from recsys.models.als import ALSParams
+from recsys.models import popularity, text
+from recsys.models.blend import Learned
 from recsys.models.popularity import Popularity, PopularityParams
 from recsys.models.text import TextParams, TextSpace
 from recsys.progress import Progress, quiet
@@ -27,9 +27,10 @@ from training.fingerprint import fingerprint
 from training.forget import leave_out
 from training.heads import packed, version_of
 from training.hearing import Heard, hear
-from training.interactions import UNKNOWN_MARKET, Interactions, build_interactions
+from training.interactions import Interactions, build_interactions
 from training.labels import LabelParams, label, n_raised
 from training.safe_feed import safe_feed
+from training.taste import Taste, TasteParams, fit_taste, names_of
 from training.validate import MAX_BAD_SHARE, Report, clean
 
 
@@ -49,7 +50,7 @@ class TrainParams:
     market: str = "MA"
     assume_tier: str | None = None
     max_bad_share: float = MAX_BAD_SHARE
-    als: ALSParams = field(default_factory=ALSParams)
+    taste: TasteParams = field(default_factory=TasteParams)
     text: TextParams = field(default_factory=TextParams)
     popularity: PopularityParams = field(default_factory=PopularityParams)
     encoder: EncoderParams | None = field(default_factory=EncoderParams)
@@ -85,7 +86,6 @@ def run(
     """
     _check(params)
     watch = _Stopwatch()
-    rng = np.random.default_rng(params.seed)
     share, tier = params.max_bad_share, params.assume_tier
     dataset, report = clean(
         data, at=at, rejected=rejected, max_bad_share=share, assume_tier=tier, on_progress=on_progress
@@ -96,20 +96,21 @@ def run(
     cutoff = _cutoff(dataset, params)
     seen = build_interactions(dataset, before=cutoff, on_progress=on_progress)
     watch.lap("interactions")
-    factors = als.fit(seen.positives, params.als, rng, negatives=seen.negatives, on_progress=on_progress)
-    watch.lap("als")
-    markets = [None if name == UNKNOWN_MARKET else name for name in seen.markets]
-    popular = popularity.fit(seen.market_positives, markets, params.popularity)
+    popular = popularity.fit(seen.market_positives, names_of(seen), params.popularity)
     watch.lap("popularity")
+    taste = fit_taste(dataset, seen, popular, params.popularity, params.taste, cutoff, params.seed, on_progress)
+    watch.lap("taste")
     words = _text(items, params, cache or cache_folder(), on_progress)
     watch.lap("text")
     items, labels = _labels(items, words, params, cache or cache_folder(), on_progress)
     watch.lap("labels")
-    spaces: dict[str, Space] = {"cf": factors} | ({"text": words.space} if words else {})
-    contents = replace(_contents(items, creators, users, spaces, popular, seen, params.market), labels=labels.file)
+    spaces: dict[str, Space] = {"cf": taste.factors} | ({"text": words.space} if words else {})
+    contents = replace(
+        _contents(items, creators, users, spaces, taste, popular, seen, params.market), labels=labels.file
+    )
     counts = _counts(contents, seen, report) | (words.counts if words else {}) | labels.counts
     counts |= {"people_left_out": left_out.n_people, "events_left_out": left_out.n_events} if forget else {}
-    manifest = _manifest(params, fingerprint(data), at, cutoff, counts, words)
+    manifest = _manifest(params, fingerprint(data), at, cutoff, counts, words, taste.learned)
     on_progress("save", 0, None)
     saved = save_artifact(out, contents, manifest)
     watch.lap("index and save")
@@ -132,10 +133,10 @@ class _Stopwatch:
 def _check(params: TrainParams) -> None:
     wrong = {
         "holdout days": (params.holdout_days, params.holdout_days >= 0, "0 or more"),
-        "embedding size": (params.als.embedding_size, params.als.embedding_size >= 1, "1 or more"),
-        "reg": (params.als.reg, params.als.reg > 0, "above 0"),
-        "alpha": (params.als.alpha, params.als.alpha > 0, "above 0"),
-        "epochs": (params.als.epochs, params.als.epochs >= 1, "1 or more"),
+        "embedding size": (params.taste.ials.embedding_size, params.taste.ials.embedding_size >= 1, "1 or more"),
+        "reg": (params.taste.ials.reg, params.taste.ials.reg > 0, "above 0"),
+        "unobserved": (params.taste.ials.unobserved, params.taste.ials.unobserved > 0, "above 0"),
+        "epochs": (params.taste.ials.epochs, params.taste.ials.epochs >= 1, "1 or more"),
     }
     problems = [
         f"found {name} {value}, expected {expected}; correct it"
@@ -242,6 +243,7 @@ def _contents(
     creators: pl.DataFrame,
     users: pl.DataFrame,
     spaces: dict[str, Space],
+    taste: Taste,
     popular: Popularity,
     seen: Interactions,
     market: str,
@@ -252,6 +254,7 @@ def _contents(
         creators=creators,
         users=users,
         spaces=spaces,
+        taste=taste.blend,
         popularity=popular,
         histories=Histories(
             rows=row_numbers(seen.user_ids),
@@ -269,6 +272,7 @@ def _manifest(
     cutoff: Millis | None,
     counts: dict[str, int],
     words: _Words | None,
+    learned: Learned,
 ) -> Manifest:
     """What is known before saving; spaces, settings and checksums are filled in by `save_artifact`."""
     return Manifest(
@@ -282,9 +286,16 @@ def _manifest(
         features=(),
         spaces=(),
         encoder=words.heard.fingerprint if words else None,
-        metrics={},
+        metrics=_metrics(learned),
         settings={},
     )
+
+
+def _metrics(learned: Learned) -> dict[str, float]:
+    """NDCG on the validation part: of every part alone and of the blend, which is flattered, and honestly."""
+    alone = {f"validation_ndcg.{name}": value for name, value in learned.alone.items()}
+    blend = {"validation_ndcg.blend": learned.ndcg, "validation_ndcg.blend_honest": learned.honest}
+    return {name: value for name, value in (alone | blend).items() if np.isfinite(value)}
 
 
 def _counts(contents: Contents, seen: Interactions, report: Report) -> dict[str, int]:

@@ -8,7 +8,7 @@ chose, and a part stays only when people who did not choose it are better off wi
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -27,20 +27,36 @@ _ENTRY: Final = (0.03, 0.1, 0.3, 0.6, 1.0)
 """What a part that stands at zero is tried with, as shares of the largest weight."""
 
 
+MARKET_PEOPLE: Final = 400
+"""A market needs so many judges for weights of its own; with so many it stands half on its own."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Blend:
-    """`parts` by name, each with a weight above zero, in the order of their names' weights mapping."""
+    """
+    `parts` by name; `weights` of each, above zero somewhere. `by_market`: weights of markets with people enough to
+    learn them from; `markets` names the rows that `Tastes.markets` counts in.
+    """
 
     parts: Mapping[str, Part]
     weights: Mapping[str, float]
+    markets: tuple[str, ...] = ()
+    by_market: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def scores(self, tastes: Tastes) -> Floats:
         """(q, n_items) the weighted sum of standardised scores."""
-        first, *others = self.weights.items()
-        total = np.float32(first[1]) * standardised(self.parts[first[0]].scores(tastes))
-        for name, weight in others:
-            total += np.float32(weight) * standardised(self.parts[name].scores(tastes))
-        return np.asarray(total)
+        total = np.zeros(tastes.long.shape, np.float32)
+        named = (*self.markets, None)  # the last row is the world's
+        rows = np.full(len(tastes), -1) if tastes.markets is None else tastes.markets
+        of_person = [self.of(named[row]) for row in rows]
+        for name, part in self.parts.items():
+            weights = np.array([each.get(name, 0.0) for each in of_person], np.float32)
+            total += weights[:, None] * standardised(part.scores(tastes))
+        return total
+
+    def of(self, market: str | None) -> Mapping[str, float]:
+        """The weights for people of a market."""
+        return self.by_market.get(market, self.weights) if market else self.weights
 
 
 def standardised(scores: Floats) -> Floats:
@@ -158,6 +174,37 @@ def learn(judged: Judged, k: int) -> Learned:
         honest=honest,
         alone=dict(zip(judged.names, map(float, alone), strict=True)),
     )
+
+
+def learn_markets(
+    judged: Judged, markets: Sequence[str | None], learned: Learned, k: int
+) -> dict[str, dict[str, float]]:
+    """
+    Weights for the markets (q,) of the people that have `MARKET_PEOPLE` or more: climbed to from everybody's, pulled
+    back to them by as many people again, and kept only when the half that did not choose them is better off.
+    """
+    found: dict[str, dict[str, float]] = {}
+    common = np.array([learned.weights.get(name, 0.0) for name in judged.names], np.float32)
+    for market in sorted({each for each in markets if each}):
+        people = np.flatnonzero([each == market for each in markets])
+        if len(people) < MARKET_PEOPLE or not common.any():
+            continue
+        gains = []
+        for side in (0, 1):
+            mine, others = judged.of(people[side::2]), judged.of(people[1 - side :: 2])
+            gains.append(others.measure(_own(mine, common, k), k) - others.measure(common, k))
+        gain = np.concatenate(gains)
+        if gain.mean() > gain.std() / len(gain) ** 0.5:
+            own = _own(judged.of(people), common, k)
+            found[market] = {name: round(float(w), 4) for name, w in zip(judged.names, own, strict=True) if w > 0}
+    return found
+
+
+def _own(judged: Judged, common: Floats, k: int) -> Floats:
+    """A market's weights, shrunk to everybody's."""
+    share = len(judged) / (len(judged) + MARKET_PEOPLE)
+    climbed = _climbed(judged, common, k, rounds=2)
+    return np.asarray(share * climbed / climbed.max() + (1 - share) * common / common.max(), np.float32)
 
 
 def _honest(judged: Judged, k: int) -> float:

@@ -85,10 +85,11 @@ class ItemItem:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Popular:
-    """The same scores (n_items,) for everybody."""
+    """The same scores for everybody of a market: `by_market` (n_markets + 1, n_items), the last row for the world."""
 
-    item_scores: Floats
+    by_market: Floats
 
     def scores(self, tastes: Tastes) -> Floats:
-        """(q, n_items), a view without a copy for each person."""
-        return np.broadcast_to(self.item_scores, (len(tastes), len(self.item_scores)))
+        """(q, n_items); the world's where no market is known."""
+        rows = np.full(len(tastes), -1) if tastes.markets is None else tastes.markets
+        return np.asarray(self.by_market[rows], np.float32)

@@ -24,17 +24,22 @@ RECENT_LENGTH: Final = 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tastes:
-    """Shapes: `long` and `recent` scipy CSR (q, n_items) float32; `recent` None when no times are known."""
+    """
+    Shapes: `long` and `recent` scipy CSR (q, n_items) float32; `recent` None when no times are known. `markets` (q,)
+            rows of the popularity by market; None when there is only the world.
+    """
 
     long: Any
     recent: Any = None
+    markets: Ids | None = None
 
     def __len__(self) -> int:
         return int(self.long.shape[0])
 
     def __getitem__(self, rows: Any) -> "Tastes":
         """The given people (a slice, or row numbers)."""
-        return Tastes(self.long[rows], None if self.recent is None else self.recent[rows])
+        recent = None if self.recent is None else self.recent[rows]
+        return Tastes(self.long[rows], recent, None if self.markets is None else self.markets[rows])
 
 
 def of_matrix(signed: Any) -> Tastes:
@@ -42,13 +47,13 @@ def of_matrix(signed: Any) -> Tastes:
     return Tastes(cleaned(signed))
 
 
-def of_history(history: History, n_items: int) -> Tastes:
+def of_history(history: History, n_items: int, market: int | None = None) -> Tastes:
     """One person's, from their reactions, oldest first."""
-    ends = np.array([0, len(history)])
-    return of_histories(ends, history.items, history.weights, n_items)
+    markets = None if market is None else np.array([market], np.int32)
+    return of_histories(np.array([0, len(history)]), history.items, history.weights, n_items, markets)
 
 
-def of_histories(indptr: Any, items: Ids, weights: Floats, n_items: int) -> Tastes:
+def of_histories(indptr: Any, items: Ids, weights: Floats, n_items: int, markets: Ids | None = None) -> Tastes:
     """
     Everybody's, from flat histories: of person u the slice `indptr[u]:indptr[u + 1]`, oldest first.
 
@@ -61,6 +66,7 @@ def of_histories(indptr: Any, items: Ids, weights: Floats, n_items: int) -> Tast
     return Tastes(
         cleaned(sparse.csr_matrix((weights, items, indptr), shape)),
         cleaned(sparse.csr_matrix(((weights * share).astype(np.float32), items, indptr), shape)),
+        markets,
     )
 
 

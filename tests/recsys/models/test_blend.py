@@ -53,7 +53,7 @@ def test_standardised_scores_have_mean_zero_and_spread_one_and_equal_scores_say_
 
 
 def test_a_blend_adds_up_standardised_scores() -> None:
-    one, two = Popular(np.array([0, 0, 3.0], np.float32)), Popular(np.array([5.0, 1, 1], np.float32))
+    one, two = Popular(np.array([[0, 0, 3.0]], np.float32)), Popular(np.array([[5.0, 1, 1]], np.float32))
     blend = Blend({"one": one, "two": two}, {"one": 1.0, "two": 0.5})
     tastes = of_matrix(sparse.csr_matrix((2, 3), dtype=np.float32))
     expected: Floats = standardised(one.scores(tastes)) + 0.5 * standardised(two.scores(tastes))
@@ -61,7 +61,7 @@ def test_a_blend_adds_up_standardised_scores() -> None:
 
 
 def test_what_people_had_is_no_candidate_and_what_no_part_found_still_counts_as_wanted() -> None:
-    part = Popular(np.arange(100, dtype=np.float32))
+    part = Popular(np.arange(100, dtype=np.float32)[None])
     tastes = of_matrix(sparse.csr_matrix(([1.0], ([0], [99])), shape=(1, 100), dtype=np.float32))
     wanted = sparse.csr_matrix(([1.0, 1.0], ([0, 0], [0, 98])), shape=(1, 100), dtype=np.float32)
     found = judge({"popular": part}, tastes, wanted, k=2)
