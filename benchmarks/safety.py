@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from safety_tables import print_exposures, print_shares
+from safety_tables import print_exposures, print_overview, print_shares
 from threadpoolctl import threadpool_limits
 
 from eval.baselines import RANKERS, Baseline, Caps, Labels, score_only
@@ -261,6 +261,7 @@ def _second(pool: ProcessPoolExecutor, n_seeds: int, only: Sequence[str], plot: 
         print(f"\r  {len(results):>6,} of {len(tasks):,} people", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     print_shares(results, names, POLICIES)
+    print_overview(results, names, POLICIES)
     if plot:
         from safety_plot import draw  # matplotlib is slow to import and only needed here
 

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 
 from eval.compare import Difference, Draws, Estimate, difference, draws, estimate, plain
+from eval.reliability import Reliability
 from eval.replay import RANKINGS, Replayed
 from eval.split import Holdout
 from recsys import metrics
@@ -73,11 +74,21 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     regions: list[Group]
     warmth: list[Group]
     places: list[Fairness]
+    reliability: list[Reliability]
     notices: list[str]
 
 
-def measure(replayed: Replayed, artifact: Artifact, market: Market, holdout: Holdout, *, k: int, seed: int) -> Report:
-    """The report. `seed` is that of the bootstrap; equal inputs give equal reports."""
+def measure(
+    replayed: Replayed,
+    artifact: Artifact,
+    market: Market,
+    holdout: Holdout,
+    said: list[Reliability],
+    *,
+    k: int,
+    seed: int,
+) -> Report:
+    """The report. `said`: how far the ranker can be believed; `seed`: the bootstrap's. Equal inputs, equal reports."""
     rng = np.random.default_rng([seed, 2])
     values = per_person(replayed, market, k)
     drawn = draws(len(replayed.people), rng)
@@ -111,6 +122,7 @@ def measure(replayed: Replayed, artifact: Artifact, market: Market, holdout: Hol
         regions=_groups(values | {"liked_local": {"history": replayed.liked_local}}, _by_region(replayed), rng),
         warmth=_groups({name: values[name] for name in ("recall", "ndcg")}, _by_warmth(replayed), rng),
         places=_places(replayed, market),
+        reliability=said,
         notices=list(replayed.notices),
     )
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from eval.compare import Estimate
 from eval.measure import FEWEST, Fairness, Report
+from eval.page_reliability import plots
 from eval.replay import RANKINGS as ORDER
 from eval.words import (
     MEANING,
@@ -44,6 +45,7 @@ def render(report: Report, market: Market) -> str:
         _section("Attention against supply", _places(report, market), _PLACES),
         _section("Differences, person by person", _differences(report), "First less second, over the same people."),
         _section("All numbers", _table(report), ""),
+        _section("What the ranker expects, and what happened", plots(report.reliability), _BELIEVED),
         _section("By how much people liked before", _warmth(report), _FEW),
     )
     return (
@@ -55,6 +57,10 @@ def render(report: Report, market: Market) -> str:
 
 
 _FEW: Final = f"Groups of fewer than {FEWEST} people are left out."
+_BELIEVED: Final = (
+    "Each dot is a tenth of the held-out impressions, by the chance that the ranker gave them. On the line, what was "
+    "said is what happened; a dot above it happened more often than was said."
+)
 _PLACES: Final = (
     "Position-weighted attention divided by the part of the catalogue on offer from a place; 1 is proportion. The "
     "band from 1 to 1.5 is the target for places of the market. Unknown places are neither."

@@ -30,14 +30,15 @@ from recsys.clock import Millis, from_text
 from recsys.engine import Engine, feed
 from recsys.experiments.compiled import Experiments
 from recsys.feed import FeedRequest, FeedResponse
+from recsys.heard import Heard
 from recsys.memory import MemoryStore
-from recsys.metrics import EMPTY, Pages, Reals
+from recsys.metrics import EMPTY, Pages, Reals, auc
 from recsys.pipeline import for_surface, recommend
 from recsys.policy.market import Market
 from recsys.progress import Progress, quiet
 from recsys.query import Query
 from recsys.resolve import resolve
-from recsys.types import Candidates, Floats, Ids, Mask, rank_order
+from recsys.types import Candidates, Ids, Mask, rank_order
 
 RANKINGS: Final = ("engine", "score", "no_local", "popularity")
 
@@ -135,7 +136,7 @@ def _ask(engine: Engine, person: Person, numbers: Ids, k: int) -> tuple[_Asked, 
         dry_run=True,
     )
     state = engine.users.read(person.user_id, request.request_id or "").state
-    query = resolve(engine.known, request, state, (), (), pipeline, items, person.at).query
+    query = resolve(engine.known, request, state, Heard(items), pipeline, person.at).query
     candidates = recommend(pipeline, query).candidates
     answer = msgspec.json.decode(feed(engine, request, person.at).answer, type=FeedResponse)
     is_local = query.nearness.is_local
@@ -194,19 +195,6 @@ def _order(query: Query, wanted: Ids, shown: Ids) -> Mapping[str, float]:
         "popularity": score.popular(query, candidates),
     }
     return {"engine": float("nan")} | {name: auc(values, is_wanted) for name, values in scores.items()}
-
-
-def auc(scores: Floats, is_wanted: Mask) -> float:
-    """
-    The chance that a random wanted item scores above a random other one; ties count half.
-
-    Shapes: scores (n,), NaN = unknown and below all; is_wanted (n,). NaN without both kinds.
-    """
-    values = np.nan_to_num(scores, nan=-np.inf)
-    above, below = values[is_wanted][:, None], values[~is_wanted][None, :]
-    if not above.size or not below.size:
-        return float("nan")
-    return float(((above > below) + 0.5 * (above == below)).mean())
 
 
 def _gathered(

@@ -4,12 +4,20 @@ from typing import Final
 
 from eval.compare import Difference, Estimate
 from eval.measure import Report
+from eval.reliability import Reliability
 
 RANKINGS: Final = {
     "engine": "engine (under the policy)",
     "score": "score only",
     "no_local": "score, locality off",
     "popularity": "popularity of the market",
+}
+HEADS: Final = {
+    "complete": "watched to the end",
+    "like": "liked",
+    "helped": "helped",
+    "share": "shared",
+    "not_interested": "refused",
 }
 METRICS: Final = {
     "recall": "Recall@{k}",
@@ -103,6 +111,14 @@ def price(report: Report) -> str:
     return (
         f"Favouring local items in the score {verb} {abs(paid):.2f} % of NDCG for each percentage point of the page "
         "that it makes local (against the same score without it)."
+    )
+
+
+def believable(head: Reliability) -> str:
+    """How far the chances of one head can be believed, in a sentence."""
+    return (
+        f"{HEADS[head.head]}: {head.said:.1%} said, {head.happened:.1%} happened; {head.error:.1%} apart over chances "
+        f"({head.n:,} impressions)."
     )
 
 

@@ -26,10 +26,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recsys import ranker
 from recsys.errors import ArtifactError
 from recsys.models.blend import Blend
 from recsys.models.popularity import Popularity
-from recsys.retrieval import open_index, write_index
+from recsys.ranker import Heads
+from recsys.retrieval import open_index, places_of, write_index
 from recsys.shelf import mapped, read_model, read_taste, save_array, write_model, write_taste
 from recsys.shelf import n_items as n_of
 from recsys.types import History, Space
@@ -106,6 +108,7 @@ class Contents:
     histories: Histories
     safe_feed: tuple[str, ...]
     labels: bytes | None = None  # the label heads, read by training alone
+    ranker: Heads | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -123,6 +126,7 @@ class Artifact:
     popularity: Popularity
     histories: Histories
     safe_feed: tuple[str, ...]  # item ids, best first
+    ranker: Heads | None = None
 
 
 def save_artifact(folder: Path, contents: Contents, manifest: Manifest) -> Manifest:
@@ -185,12 +189,15 @@ def _write_contents(folder: Path, contents: Contents) -> dict[str, dict[str, Any
     settings: dict[str, dict[str, Any]] = {}
     for name, space in contents.spaces.items():
         settings[f"space.{name}"] = write_model(folder, f"space.{name}", space)
-        write_index(folder / f"index.{name}.faiss", space.item_vectors)
+        people = places_of(space, contents.histories)
+        settings[f"index.{name}"] = write_index(folder / f"index.{name}.faiss", space.item_vectors, people)
     save_array(folder / "popularity.npy", contents.popularity.scores)
     settings["popularity"] = {"markets": contents.popularity.markets}
     settings["taste"] = write_taste(folder, contents.taste, contents.spaces)
     if contents.labels is not None:
         (folder / "labels.npz").write_bytes(contents.labels)
+    if contents.ranker is not None:
+        settings["ranker"] = ranker.save(folder, contents.ranker)
     settings["safe_feed"] = {"item_ids": contents.safe_feed}
     histories = contents.histories
     pl.DataFrame({"user_id": list(histories)}, {"user_id": pl.String}).write_parquet(folder / "user_ids.parquet")
@@ -308,7 +315,9 @@ def _read_contents(folder: Path, manifest: Manifest, version: str) -> Artifact:
         flat=History(*(_array(folder / f"histories.{name}.npy", 1) for name in ("items", "weights", "at"))),
     )
     taste = read_taste(folder, manifest.settings["taste"], spaces, popularity)
-    _fit_together(n_items, spaces, indexes, taste, popularity, histories)
+    said = manifest.settings.get("ranker")
+    heads = None if said is None else ranker.load(folder, said, manifest.spaces)
+    _fit_together(n_items, spaces, indexes, taste, popularity, histories, heads)
     return Artifact(
         manifest=manifest,
         version=version,
@@ -321,6 +330,7 @@ def _read_contents(folder: Path, manifest: Manifest, version: str) -> Artifact:
         popularity=popularity,
         histories=histories,
         safe_feed=tuple(manifest.settings["safe_feed"]["item_ids"]),
+        ranker=heads,
     )
 
 
@@ -338,12 +348,14 @@ def _fit_together(
     taste: Blend,
     popularity: Popularity,
     histories: Histories,
+    heads: Heads | None,
 ) -> None:
     """Raises ValueError when an array speaks of another number of items or people than the tables."""
     sizes = {f"space {name}": len(space.item_vectors) for name, space in spaces.items()}
     sizes |= {f"part {name}": n_of(part) for name, part in taste.parts.items()}
     sizes |= {f"index {name}": index.ntotal for name, index in indexes.items()}
     sizes["popularity"] = popularity.scores.shape[1]
+    sizes |= {} if heads is None else {"ranker": len(heads.rates)}
     wrong = [f"{name} has {size} items, the table {n_items}" for name, size in sizes.items() if size != n_items]
     if len(popularity.scores) != len(popularity.markets) + 1:
         wrong.append("popularity needs one row for each market and one for the world")

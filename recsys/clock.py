@@ -4,6 +4,7 @@ windows of the ledger exact: an entry that is exactly 24 h old still counts.
 """
 
 from datetime import UTC, datetime
+from functools import cache
 from importlib.resources import files
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -42,6 +43,15 @@ def to_text(at: Millis) -> str:
     return to_datetime(at).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+@cache
+def zones_of(country: str) -> tuple[ZoneInfo, ...]:
+    """The time zones of a country (ISO 3166-1), from the same package; none for a code it does not list."""
+    rows = files("tzdata.zoneinfo").joinpath("zone.tab").read_text("utf-8").splitlines()
+    cells = [row.split("\t") for row in rows if not row.startswith("#")]
+    return tuple(zone(row[2]) for row in cells if row[0] == country)
+
+
+@cache
 def zone(name: str) -> ZoneInfo:
     """
     A time zone such as Africa/Casablanca, from the pinned tzdata package and never from the machine.

@@ -66,12 +66,16 @@ def _tier(items: Items, item_no: int, frame: Frame) -> int:
 
 
 def _is_looking(event: Event, items: Items, frame: Frame) -> bool:
-    """A search for an R3 or R4 term, or a follow of somebody who makes R3 or R4 items."""
+    """
+    A search for an R3 or R4 term, or a follow of somebody known for R3 or R4 items: one at least, and the policy's
+    share of all they made, also of what was taken down.
+    """
     if event.kind == "search":
         return event.query == ATTEMPT
     if event.kind != "follow" or event.creator_id is None:
         return False
-    return bool((items.tier[items.creator_no == creator_number(event.creator_id)] >= 3).any())
+    is_harm = items.tier[items.creator_no == creator_number(event.creator_id)] >= 3
+    return bool(is_harm.any() and is_harm.mean() >= frame.rules.follow_share)
 
 
 def _is_distressed(event: Event, tier: int, rules: LoopRules) -> bool:

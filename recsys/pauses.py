@@ -44,7 +44,7 @@ class Moment:
     """What a pause depends on beside the person. `limits` are the effective ones, `is_night` follows from them."""
 
     market: Market
-    zone: ZoneInfo
+    zones: tuple[ZoneInfo, ...]
     band: str
     limits: Limits
     is_night: bool
@@ -111,7 +111,7 @@ def _reasons(state: UserState, moment: Moment) -> Sequence[_Reason]:
     if budget is not None and minutes >= budget:
         found.append(_Reason("budget", f"budget-{session}", under_budget_at(ledger, budget, at)))
     if moment.is_night and moment.market.ages[moment.band].night.needs_choice:
-        found.append(_Reason("night", f"night-{session}", next_day(at, moment.zone, moment.limits.night)))
+        found.append(_Reason("night", f"night-{session}", next_day(at, moment.zones, moment.limits.night)))
     return found
 
 

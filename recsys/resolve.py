@@ -18,8 +18,9 @@ from recsys.errors import DataError
 from recsys.experiments.assign import Assignment, assign
 from recsys.experiments.compiled import Experiments
 from recsys.feed import FeedRequest
-from recsys.fold import fold, history_of
-from recsys.ledger import RUN, recount, server_time, touch
+from recsys.fold import history_of
+from recsys.heard import Heard, caught_up
+from recsys.ledger import RUN, room, served, server_time, touch, windows_of
 from recsys.lexicon import NO_TERMS, Lexicon
 from recsys.loop import attempt, evaluate, topic_factors, topic_limits
 from recsys.model import Model
@@ -29,10 +30,10 @@ from recsys.policy.layers import Book, effective_band, guardian_limits, is_night
 from recsys.policy.limits import Limits, meet
 from recsys.policy.market import Market
 from recsys.query import Query
+from recsys.reach import Reach
 from recsys.signals import Frame, frame_of
 from recsys.slate import Supply
-from recsys.state import Delivery, Profile, UserState
-from recsys.stores import Logged
+from recsys.state import Delivery, Ledger, Profile, UserState
 from recsys.types import History, Mask, Viewer
 from recsys.view import View
 
@@ -64,6 +65,7 @@ class Known:
     model: Model
     experiments: Experiments
     view: View
+    reach: Reach
     lexicon: Lexicon = NO_TERMS
 
 
@@ -87,25 +89,20 @@ def resolve(
     known: Known,
     request: FeedRequest,
     state: UserState,
-    logged: tuple[Logged, ...],
-    past: tuple[Delivery, ...],
+    news: Heard,
     pipeline: Pipeline,
-    items: Items,
     at: Millis,
 ) -> Turn:
     """
-    Everything a page depends on, at one instant.
-
-    `logged` are the person's events that are not folded in yet; `past` the deliveries to recount when labels were
-    raised since (else empty). Raises DataError when the request names an item that does not exist.
+    Everything a page depends on, at one instant. Raises DataError when the request names an item that does not exist.
     """
-    market = known.book.market
+    market, items = known.book.market, news.items
     profile = profile_of(state, known.model, request.user_id)
     band = effective_band(market, stored=profile.age_band, source=profile.age_source, given=request.context.age_band)
     is_minor = market.ages[band].is_minor
     frame = frame_of(known.book, band, state.person.guardian, known.lexicon)
-    folded = fold(state, logged, items=items, frame=frame)
-    state = _counted(folded.state, past, items, market, at, is_minor=is_minor)
+    folded = caught_up(state, news, frame, at)
+    state = _active(folded.state, market, at)
     at = server_time(state.counted.ledger, at)
     state = evaluate(attempt(state, request, items, frame, at), frame, at)
     viewer = _viewer(request, profile, state, market, band)
@@ -118,16 +115,18 @@ def resolve(
         topic_limits(state.counted.loop, market.loop, at),
         assignment.limits,
     )
-    limits, night = limits_of(known.book, state, own, band, at)
+    here = request.context.country or viewer.country  # nights are those of where the person is, too
+    limits, night = limits_of(known.book, state, own, band, here, at)
     is_bound = night and _is_bound(known.book, state, band)
-    moment = Moment(market=market, zone=known.book.zone, band=band, limits=limits, is_night=is_bound, at=at)
+    zones = known.book.zones(here)
+    moment = Moment(market=market, zones=zones, band=band, limits=limits, is_night=is_bound, at=at)
     state, gate = pause_for(state, request.pause_choice, moment)
     viewer = replace(viewer, personalised=not limits.non_personalised)
     query = _query(known, request, viewer, state, limits, assignment, items, is_minor, at)
     query, failure = _eligible(pipeline, replace(query, size=min(request.size, gate.most)))
     return Turn(
-        state=state, opens=folded.opens, query=query, supply=supply_of(query), assignment=assignment,
-        frame=frame, own=own, is_night=night, is_bound_by_night=is_bound, at=at, gate=gate,
+        state=state, opens=folded.opens, query=query, supply=supply_of(query, state.counted.ledger, at),
+        assignment=assignment, frame=frame, own=own, is_night=night, is_bound_by_night=is_bound, at=at, gate=gate,
         cards=due(state, market, request.surface, at), failure=failure,
     )  # fmt: skip
 
@@ -140,36 +139,40 @@ def _eligible(pipeline: Pipeline, query: Query) -> tuple[Query, str | None]:
         return replace(query, is_eligible=np.zeros(len(query.whole), np.bool_)), f"{type(error).__name__}: {error}"
 
 
-def _counted(
-    state: UserState, past: tuple[Delivery, ...], items: Items, market: Market, at: Millis, *, is_minor: bool
-) -> UserState:
-    ledger = state.counted.ledger
-    if past:
-        # the highest label ever, and what the item counts now with its copies and, for minors, its confidence
-        tiers = np.maximum(items.peak_tier, items.minor_tier if is_minor else items.tier)
-        now = [
-            msgspec.structs.replace(d, tier=max(d.tier, int(tiers[d.item_no])), family=_family(d, items)) for d in past
-        ]
-        ledger = recount(ledger, now, at, items.revision)
-    elif ledger.revision < items.newest_raise:
-        ledger = msgspec.structs.replace(ledger, revision=items.revision)
-    ledger = touch(ledger, at, market.session)
+def _active(state: UserState, market: Market, at: Millis) -> UserState:
+    ledger = touch(state.counted.ledger, at, market.session)
     return msgspec.structs.replace(state, counted=msgspec.structs.replace(state.counted, ledger=ledger))
 
 
-def _family(delivery: Delivery, items: Items) -> int:
-    return delivery.family if delivery.family >= 0 else int(items.family[delivery.item_no])
-
-
 def _viewer(request: FeedRequest, profile: Profile, state: UserState, market: Market, band: str) -> Viewer:
-    said = request.context
-    languages = said.languages or state.person.controls.languages or profile.languages or market.languages
-    country = said.country or profile.country or market.market
-    region = said.region or (profile.region if country == profile.country or not said.country else None)
+    country, region = _home(request, profile, market)
+    stated = request.context.languages or state.person.controls.languages or profile.languages
+    languages = stated or usual_languages(market, region)
     return Viewer(
         user_id=request.user_id, country=country, region=region, languages=tuple(languages), age_band=band,
         personalised=True,
     )  # fmt: skip
+
+
+def _home(request: FeedRequest, profile: Profile, market: Market) -> tuple[str, str | None]:
+    """
+    Whose local creators are near: those of the profile's country, also while the person travels; the region that the
+    request names counts within it. Without a profile, where the request comes from.
+    """
+    said = request.context
+    here = said.country or (said.region.partition("-")[0] if said.region else None)
+    home = profile.country or (profile.region.partition("-")[0] if profile.region else None)
+    country = home or here or market.market
+    if said.region and here == country:
+        return country, said.region
+    return country, profile.region if home == country else None
+
+
+def usual_languages(market: Market, region: str | None) -> tuple[str, ...]:
+    """What somebody is taken to understand who said nothing: the market's languages, the region's commonest first."""
+    known = market.regions.get(region or "")
+    mix = known.languages if known else {}
+    return tuple(sorted(market.languages, key=lambda name: -mix.get(name, 0.0)))
 
 
 def _attributes(viewer: Viewer, level: int, request: FeedRequest) -> Mapping[str, Any]:
@@ -193,11 +196,13 @@ def own_limits(state: UserState, profile: Profile, *, personalised: bool) -> Lim
     )
 
 
-def limits_of(book: Book, state: UserState, own: Limits, band: str, at: Millis) -> tuple[Limits, bool]:
-    """The meet of the market's layers and the person's own, and whether it is night."""
+def limits_of(
+    book: Book, state: UserState, own: Limits, band: str, country: str | None, at: Millis
+) -> tuple[Limits, bool]:
+    """The meet of the market's layers and the person's own, and whether it is night in the market or the country."""
     level = state.counted.loop.level
     by_day = meet(book.limits[band, level, False], own)
-    night = is_night(at, book.zone, by_day.night)
+    night = is_night(at, book.zones(country), by_day.night)
     return (meet(book.limits[band, level, True], own) if night and _is_bound(book, state, band) else by_day), night
 
 
@@ -213,11 +218,14 @@ def _query(
     items: Items, is_minor: bool, at: Millis,
 ) -> Query:  # fmt: skip
     market, model = known.book.market, known.model
-    near, whole = known.view.of_viewer(items, viewer, is_minor=is_minor)
+    near, whole = known.view.of_viewer(items, viewer, known.reach.now, is_minor=is_minor)
     trained = None if state.counted.is_erased else model.histories.get(request.user_id)
     history = history_of(state.taste, trained, items, model.n_rows) if viewer.personalised else History.empty()
     followed = [creator_number(creator) for creator, _ in state.taste.followed] if viewer.personalised else []
     weights = {**market.weights, **assignment.weights}
+    if model.ranker is not None:
+        weights = dict(model.ranker.heads.weights(weights))
+    weights["local"] = weights.get("local", 0.0) * known.reach.now.factor
     if state.person.controls.local_weight is not None:
         weights["local"] = weights.get("local", 0.0) * state.person.controls.local_weight
     return Query(
@@ -280,20 +288,35 @@ def _anchor(request: FeedRequest, items: Items) -> int | None:
     return item_no
 
 
-def supply_of(query: Query) -> Supply:
-    """What the catalogue still offers: eligible and unseen, at most so many per creator in any 20."""
+def supply_of(query: Query, ledger: Ledger, at: Millis) -> Supply:
+    """
+    What the catalogue still offers: eligible and unseen, at most so many per creator and stories of hope in any 20.
+    """
     eligible_, whole = query.is_eligible, query.whole
     cap = RUN if query.limits.creator_last_20 is None else query.limits.creator_last_20
     is_calm = eligible_ & (whole["tier"] == 0)
-    n_eligible, n_local = int(eligible_.sum()), int((eligible_ & query.nearness.is_local).sum())
+    n_eligible, n_local = int(eligible_.sum()), int((eligible_ & query.nearness.is_proven).sum())
+    hope = _hope(query.limits, ledger, at)
     return Supply(
-        supportive=_in_a_run(query, is_calm & whole["is_supportive"], cap),
-        local=_in_a_run(query, is_calm & query.nearness.is_local, cap),
+        supportive=_in_a_run(query, is_calm & whole["is_supportive"], cap, hope),
+        local=_in_a_run(query, is_calm & query.nearness.is_proven, cap, hope),
         local_share=n_local / n_eligible if n_eligible else 0.0,
     )
 
 
-def _in_a_run(query: Query, mask: Mask, cap: int) -> int:
-    """How many of 20 the masked items can fill when each creator has at most `cap`."""
-    per_creator = np.bincount(query.items.creator_row[mask])
-    return min(RUN, int(np.minimum(per_creator, cap).sum()))
+def _hope(limits: Limits, ledger: Ledger, at: Millis) -> int:
+    """How many stories of hope a run of 20 can hold: those that stand in it, and what their windows still admit."""
+    most = windows_of(limits, "S4").last_20
+    recent = sum(d.is_s4 for d in served(ledger, RUN - 1))
+    return min(RUN if most is None else most, recent + max(0, room(ledger, limits, "S4", at)))
+
+
+def _in_a_run(query: Query, mask: Mask, cap: int, hope: int) -> int:
+    """How many of 20 the masked items can fill with at most `cap` of each creator and `hope` stories of hope."""
+    is_s4, creators = query.whole["is_s4"], query.items.creator_row
+    n_creators = int(creators.max(initial=0)) + 1
+    calm = np.bincount(creators[mask & ~is_s4], minlength=n_creators)
+    told = np.bincount(creators[mask & is_s4], minlength=n_creators)
+    filled = np.minimum(calm, cap)
+    more = np.minimum(told, cap - filled).sum()
+    return min(RUN, int(filled.sum()) + min(hope, int(more)))

@@ -31,7 +31,7 @@ def taken_apart(model: Part | Space) -> tuple[dict[str, NDArray[Any]], dict[str,
             "refusal_share": model.refusal_share,
         }
     if isinstance(model, LinearSpace):
-        return {"item_vectors": model.item_vectors, "inputs": model.inputs}, {
+        return {"item_vectors": model.item_vectors, "shares": model.shares}, {
             "kind": "linear",
             "refusal": model.refusal,
         }
@@ -57,7 +57,7 @@ def put_together(arrays: Arrays, settings: Mapping[str, Any]) -> Any:
             refusal_share=float(settings["refusal_share"]),
         )
     if kind == "linear":
-        return LinearSpace(arrays["item_vectors"], arrays["inputs"], float(settings["refusal"]))
+        return LinearSpace(arrays["item_vectors"], arrays["shares"], float(settings["refusal"]))
     if kind == "items":
         return ItemItem(_weights(arrays), float(settings["refusal"]), bool(settings["is_recent"]))
     raise ValueError(f"a model is of kind {kind!r}, expected factors, text, linear or items")

@@ -147,7 +147,7 @@ def awake(loop: Loop, ledger: Ledger, frame: Frame) -> Loop:
     nights, start = dict(loop.nights), loop.awake_at or end
     while start < end:
         until = min(end, start - start % MINUTE + MINUTE)
-        if is_night(start, frame.zone, frame.night):
+        if is_night(start, (frame.zone,), frame.night):
             number = night_number(start, frame.zone)
             nights[number] = nights.get(number, 0) + until - start
         start = until

@@ -11,6 +11,7 @@ from recsys.errors import ConfigError
 from recsys.terminal import Json, console, print_json
 
 if TYPE_CHECKING:
+    from recsys.policy.layers import Book
     from recsys.policy.limits import Limits
     from recsys.policy.market import Market
 
@@ -71,14 +72,18 @@ def explain(
     age: Annotated[Band, typer.Option(help="The age band.")] = "18+",
     level: Annotated[int, typer.Option(min=0, max=2, help="The loop level.")] = 0,
     night: Annotated[bool, typer.Option("--night", help="Within the night hours.")] = False,
+    at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="An instant; the market's clock tells its night.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show every limit in force for one kind of person, and which layer of the policy set it."""
+    """Show every limit in force for one kind of person at a time, and which layer of the policy set it."""
     from recsys.policy.layers import Book
     from recsys.policy.layers import explain as rows_of
     from recsys.policy.market import load_market
 
-    rows = rows_of(Book(load_market(policy)).layers(age, level, night))
+    book = Book(load_market(policy))
+    rows = rows_of(book.layers(age, level, night or (at is not None and _is_night(book, age, level, at))))
     if as_json:
         print_json([{"path": path, "value": _plain(value), "set_by": name} for path, value, name in rows])
         return
@@ -151,6 +156,16 @@ def preview(
         typer.echo(f"  {change.request_id}: {gone} of {len(change.before)} items would go, {len(change.after)} in all")
 
 
+def _is_night(book: "Book", age: str, level: int, instant: str) -> bool:
+    from recsys.clock import from_text
+    from recsys.policy.layers import is_night
+
+    try:
+        return is_night(from_text(instant), (book.zone,), book.limits[age, level, False].night)
+    except ValueError as error:
+        raise ConfigError(f"--at: found {instant!r}, expected an instant such as 2026-11-20T23:30:00Z") from error
+
+
 def _changes(key: tuple[str, int, bool], before: "Limits", after: "Limits") -> list[dict[str, str]]:
     from recsys.policy.limits import changed, meet
 
@@ -191,7 +206,9 @@ def _show_caps(market: "Market") -> None:
 def _print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
     from rich.table import Table
 
-    table = Table(*header, box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for name in header:
+        table.add_column(name, overflow="fold")  # a number or a path must never end in an ellipsis
     for row in rows:
         table.add_row(*row)
     console().print(table)

@@ -144,6 +144,9 @@ def train(
     no_labels: Annotated[
         bool, typer.Option("--no-labels", help="Learn no labels of our own; the given ones stand alone.")
     ] = False,
+    no_ranker: Annotated[
+        bool, typer.Option("--no-ranker", help="Learn no ranker; spaces and popularity rank.")
+    ] = False,
     market: Annotated[str, typer.Option(help="The country that leads the safe feed.")] = "MA",
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same artifact.")] = 0,
     rejected: Rejected = None,
@@ -164,6 +167,7 @@ def train(
     """
     from recsys.forgotten import read_forgotten
     from training.labels import LabelParams
+    from training.ranker import RankerParams
     from training.train import TrainParams, run
 
     params = TrainParams(
@@ -175,6 +179,7 @@ def train(
         max_bad_share=max_bad_share,
         encoder=_encoder(encoder),
         labels=None if no_labels else LabelParams(),
+        ranker=None if no_ranker else RankerParams(),
     )
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the default encoder is in a package; nothing may ask a hub for it
     with progress(is_quiet=is_quiet) as report:
@@ -263,5 +268,8 @@ def _show_trained(out: Path, trained: "Trained") -> None:
             f"labels: we are sure of {counts['items_labelled_by_us']:,} items; {counts['items_raised_by_us']:,} of "
             "them count at a higher tier than given"
         )
+    if counts.get("items_bridged"):
+        typer.echo(f"new videos: {counts['items_bridged']:,} without a reaction are placed by their words and makers")
+    typer.echo(f"ranker: {trained.ranker}")
     if trained.manifest.cutoff:
         typer.echo(f"events from {trained.manifest.cutoff} on are kept for 'sanad eval {out}'")

@@ -21,7 +21,7 @@ from training.splits import cut
 SAMPLE: Final = 2_000
 """People who judge the settings of one family."""
 
-JURY: Final = 4_000
+JURY: Final = 6_000
 """People who judge the blend."""
 
 MIN_RISE: Final = 1.002

@@ -6,7 +6,7 @@ and what people then went on to want decides the weights. After that the parts t
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +14,7 @@ import polars as pl
 from scipy import sparse
 
 from recsys.clock import Millis
-from recsys.models import neighbours, popularity
+from recsys.models import ials, neighbours, popularity
 from recsys.models.blend import Blend, Learned, judge, learn, learn_markets
 from recsys.models.ials import FactorSpace, IALSParams
 from recsys.models.lowpass import LowPassParams
@@ -57,6 +57,11 @@ class Taste:
     blend: Blend
     factors: FactorSpace
     learned: Learned
+
+    def over(self, factors: Any) -> Blend:
+        """The blend, with this space in the place of the factors: the same, and items placed that nobody wanted yet."""
+        parts: dict[str, Part] = {name: factors if name == FACTORS else part for name, part in self.blend.parts.items()}
+        return replace(self.blend, parts=parts)
 
 
 def fit_taste(
@@ -133,6 +138,12 @@ def _fitted(
         elif known[name].suits(signed):
             parts[name] = known[name].fit(Observed(signed), getattr(params, name), np.random.default_rng(seed))
     return parts
+
+
+def fit_factors(seen: Interactions, params: TasteParams, seed: int) -> FactorSpace:
+    """The factors alone."""
+    signed = sparse.csr_matrix(seen.positives - seen.negatives, dtype=np.float32)
+    return ials.fit(signed, params.ials, np.random.default_rng(seed))
 
 
 def _since(dataset: Dataset, share: float, before: Millis | None) -> Millis | None:

@@ -15,13 +15,15 @@ from recsys.clock import DAY, Millis, to_text
 from recsys.duplicates import DuplicateParams, with_clusters
 from recsys.errors import ConfigError, DataError
 from recsys.models import popularity, text
-from recsys.models.blend import Learned
+from recsys.models.blend import Blend, Learned
 from recsys.models.popularity import Popularity, PopularityParams
 from recsys.models.text import TextParams, TextSpace
 from recsys.progress import Progress, quiet
 from recsys.stores import Forgotten
 from recsys.tables import Dataset
 from recsys.types import History, Space
+from training import ranker
+from training.bridge import with_words
 from training.encoder import EncoderParams, cache_folder, make_encoder
 from training.fingerprint import fingerprint
 from training.forget import leave_out
@@ -29,8 +31,9 @@ from training.heads import packed, version_of
 from training.hearing import Heard, hear
 from training.interactions import Interactions, build_interactions
 from training.labels import LabelParams, label, n_raised
+from training.ranker import FitBefore, RankerParams, RankerResult
 from training.safe_feed import safe_feed
-from training.taste import Taste, TasteParams, fit_taste, names_of
+from training.taste import TasteParams, fit_factors, fit_taste, names_of
 from training.validate import MAX_BAD_SHARE, Report, clean
 
 
@@ -40,7 +43,7 @@ class TrainParams:
     `holdout_days`: the last days of events are kept out and judged by `sanad eval`; 0 = learn from everything.
     `holdout_from`: the instant itself instead, for sets with a published split.
     `encoder` None = no text space (as when titles are missing or only ids). `labels` None = no labels of our own, and
-    there are none without an encoder. `market` leads the safe feed.
+    there are none without an encoder. `market` leads the safe feed. `ranker` None = no learned ranker.
     `assume_tier`: see `training.validate.clean`.
     """
 
@@ -55,14 +58,16 @@ class TrainParams:
     popularity: PopularityParams = field(default_factory=PopularityParams)
     encoder: EncoderParams | None = field(default_factory=EncoderParams)
     labels: LabelParams | None = field(default_factory=LabelParams)
+    ranker: RankerParams | None = field(default_factory=RankerParams)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """What a run did: the manifest as saved, the report on the data, and the seconds of each step."""
+    """What a run did: the manifest, the report on the data, what became of the ranker, the seconds of each step."""
 
     manifest: Manifest
     report: Report
+    ranker: str
     seconds: dict[str, float]
 
 
@@ -93,6 +98,7 @@ def run(
     dataset, left_out = leave_out(dataset, forget)
     items, creators, users = _catalogue(dataset, on_progress)
     watch.lap("read, validate and cluster")
+    rng = np.random.default_rng(params.seed)
     cutoff = _cutoff(dataset, params)
     seen = build_interactions(dataset, before=cutoff, on_progress=on_progress)
     watch.lap("interactions")
@@ -104,17 +110,46 @@ def run(
     watch.lap("text")
     items, labels = _labels(items, words, params, cache or cache_folder(), on_progress)
     watch.lap("labels")
-    spaces: dict[str, Space] = {"cf": taste.factors} | ({"text": words.space} if words else {})
+    of_text = words.space if words else None
+    learned, n_bridged = with_words({"cf": taste.factors}, of_text, items, rng)
+
+    def fit_before(instant: Millis) -> tuple[dict[str, Space], Popularity]:
+        earlier, popular_then = _learned(build_interactions(dataset, before=instant), params)
+        return with_words(earlier, of_text, items, rng)[0], popular_then
+
+    ranked = _ranker(dataset, items, creators, fit_before, cutoff, params, rng, on_progress)
+    watch.lap("ranker")
     contents = replace(
-        _contents(items, creators, users, spaces, taste, popular, seen, params.market), labels=labels.file
+        _contents(items, creators, users, learned, taste.over(learned["cf"]), popular, seen, params.market),
+        labels=labels.file,
+        ranker=ranked.heads,
     )
     counts = _counts(contents, seen, report) | (words.counts if words else {}) | labels.counts
+    counts |= {"items_bridged": n_bridged} if words else {}
     counts |= {"people_left_out": left_out.n_people, "events_left_out": left_out.n_events} if forget else {}
-    manifest = _manifest(params, fingerprint(data), at, cutoff, counts, words, taste.learned)
+    manifest = _manifest(params, fingerprint(data), at, cutoff, counts, words, ranked, taste.learned)
     on_progress("save", 0, None)
     saved = save_artifact(out, contents, manifest)
     watch.lap("index and save")
-    return Trained(manifest=saved, report=report, seconds=watch.seconds)
+    return Trained(manifest=saved, report=report, ranker=ranked.said, seconds=watch.seconds)
+
+
+def _learned(seen: Interactions, params: TrainParams) -> tuple[dict[str, Space], Popularity]:
+    """What is learned from reactions alone: the space of factors, and popularity."""
+    popular = popularity.fit(seen.market_positives, names_of(seen), params.popularity)
+    return {"cf": fit_factors(seen, params.taste, params.seed)}, popular
+
+
+def _ranker(
+    dataset: Dataset, items: pl.DataFrame, creators: pl.DataFrame, fit_before: FitBefore, cutoff: Millis | None,
+    params: TrainParams, rng: np.random.Generator, on_progress: Progress,
+) -> RankerResult:  # fmt: skip
+    if params.ranker is None:
+        return RankerResult(heads=None, metrics={}, said="none, as asked")
+    found = ranker.fit(
+        dataset, items, creators, fit_before, cutoff, params.ranker, rng, market=params.market, on_progress=on_progress
+    )
+    return found if found.heads and found.heads.share > 0 else replace(found, heads=None)
 
 
 @dataclass(slots=True)
@@ -243,7 +278,7 @@ def _contents(
     creators: pl.DataFrame,
     users: pl.DataFrame,
     spaces: dict[str, Space],
-    taste: Taste,
+    taste: Blend,
     popular: Popularity,
     seen: Interactions,
     market: str,
@@ -254,7 +289,7 @@ def _contents(
         creators=creators,
         users=users,
         spaces=spaces,
-        taste=taste.blend,
+        taste=taste,
         popularity=popular,
         histories=Histories(
             rows=row_numbers(seen.user_ids),
@@ -272,6 +307,7 @@ def _manifest(
     cutoff: Millis | None,
     counts: dict[str, int],
     words: _Words | None,
+    ranked: RankerResult,
     learned: Learned,
 ) -> Manifest:
     """What is known before saving; spaces, settings and checksums are filled in by `save_artifact`."""
@@ -283,10 +319,10 @@ def _manifest(
         cutoff=None if cutoff is None else to_text(cutoff),
         risk_source="assumed" if params.assume_tier else "labelled",
         counts=counts,
-        features=(),
+        features=ranked.heads.features if ranked.heads else (),
         spaces=(),
         encoder=words.heard.fingerprint if words else None,
-        metrics=_metrics(learned),
+        metrics=dict(ranked.metrics) | _metrics(learned),
         settings={},
     )
 

@@ -9,7 +9,7 @@ so that a few epochs are enough.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from recsys.models.solver import solve_rows, turned
 from recsys.models.tastes import Tastes, cleaned, of_history, wanted
 from recsys.progress import Progress, quiet
 from recsys.types import Floats, History
+
+_LEAST: Final = 1e-6  # confidence; less would leave the range of float32 when divided by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +109,7 @@ def _solved(vectors: Floats, scales: Floats, signed: Any, params: "IALSParams | 
     confidence = signed if params.refusal > 0 else wanted(signed)
     is_wanted = confidence.data > 0
     confidence = confidence.copy()
-    confidence.data = np.where(is_wanted, confidence.data, -params.refusal * confidence.data)
+    confidence.data = np.maximum(np.where(is_wanted, confidence.data, -params.refusal * confidence.data), _LEAST)
     targets = np.where(is_wanted, 1 + params.unobserved / confidence.data, 0).astype(np.float32)
     use = np.asarray(wanted(signed).sum(axis=1), np.float64).ravel() + params.unobserved * signed.shape[1]
     reg = (params.reg * use**params.power).astype(np.float32)

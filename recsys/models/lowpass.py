@@ -44,7 +44,7 @@ def fit(signed: Any, params: LowPassParams, rng: np.random.Generator) -> LinearS
     n_items = positive.shape[1]
     d = max(1, min(params.embedding_size, min(positive.shape)))
     if not positive.nnz:
-        return LinearSpace(np.zeros((n_items, d), np.float32), np.zeros((n_items, d), np.float32), params.refusal)
+        return LinearSpace(np.zeros((n_items, d), np.float32), np.zeros(n_items, np.float32), params.refusal)
     waves = singular_vectors(normalised(positive, params.user_power, params.item_power), d, rng)
     return shaped(waves, occurrence(positive), params)
 
@@ -55,12 +55,9 @@ def shaped(waves: tuple[Floats, Floats], use: Floats, params: LowPassParams) -> 
     how much each item occurs (n_items,).
     """
     values, vectors = waves[0][: params.embedding_size], waves[1][:, : params.embedding_size]
-    kept = (values / max(float(values[0]), 1e-12)) ** params.tilt
-    return LinearSpace(
-        np.ascontiguousarray(vectors * kept * powers(use, params.out_power)[:, None], np.float32),
-        np.ascontiguousarray(vectors * powers(use, -params.in_power)[:, None], np.float32),
-        params.refusal,
-    )
+    kept = (values / max(float(values[0]), 1e-12)) ** (params.tilt / 2)  # once for the person, once for the item
+    weighted = np.ascontiguousarray(vectors * kept * powers(use, params.out_power)[:, None], np.float32)
+    return LinearSpace(weighted, powers(use, -params.in_power - params.out_power), params.refusal)
 
 
 def occurrence(positive: Any, axis: int = 0) -> Floats:

@@ -41,17 +41,19 @@ class LinearSpace:
     """
     A space in which a person is the sum of what they reacted to.
 
-    Shapes: `item_vectors` and `inputs` (n_items, d): what an item is scored with, and what it adds to a person. A
-    refusal counts `refusal` times as much as a wish of the same size, against the item.
+    Shapes: `item_vectors` (n_items, d); `shares` (n_items,) how much of its vector an item adds to a person. A refusal
+    counts `refusal` times as much as a wish of the same size, against the item.
     """
 
     item_vectors: Floats
-    inputs: Floats
+    shares: Floats
     refusal: float
 
     def place(self, tastes: Tastes) -> Floats:
         """(q, d)."""
-        return np.asarray(with_refusals(tastes.long, self.refusal) @ self.inputs, np.float32)
+        added = with_refusals(tastes.long, self.refusal).copy()
+        added.data = added.data * self.shares[added.indices]
+        return np.asarray(added @ self.item_vectors, np.float32)
 
     def fold_in(self, history: History) -> Floats:
         """(d,) one person's vector."""

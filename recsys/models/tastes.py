@@ -93,11 +93,16 @@ def wanted(signed: Any) -> Any:
 
 
 def with_refusals(signed: Any, refusal: float) -> Any:
-    """The matrix with every entry below zero multiplied by `refusal`; 0 leaves refusals out."""
-    if not np.any(signed.data < 0) or refusal == 1:
+    """
+    The matrix with every entry below zero multiplied by `refusal`; 0 leaves refusals out. A row of refusals alone is
+    left empty: they say what is not wanted, not what is.
+    """
+    is_refused = signed.data < 0
+    if not np.any(is_refused):
         return signed
+    owner = np.repeat(np.arange(signed.shape[0]), np.diff(signed.indptr))
+    has_wish = np.bincount(owner[~is_refused], minlength=signed.shape[0]) > 0
     scaled = signed.copy()
-    scaled.data = np.where(scaled.data < 0, scaled.data * np.float32(refusal), scaled.data)
-    if refusal == 0:
-        scaled.eliminate_zeros()
+    scaled.data = np.where(is_refused, signed.data * np.float32(refusal) * has_wish[owner], signed.data)
+    scaled.eliminate_zeros()
     return scaled

@@ -5,14 +5,14 @@ market and age band, guardian, the person, night, loop level, experiment: each i
 is their meet. Night and level are absolute numbers, computed once from the age band's base (policy-spec 0).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from recsys.clock import MINUTE, Millis, to_datetime, zone
+from recsys.clock import MINUTE, Millis, to_datetime, zone, zones_of
 from recsys.policy.limits import Limits, Windows, flatten, meet, minutes
 from recsys.policy.market import AgeRules, Market, Night, parse_hours, tier_number
 from recsys.state import Controls, Guardian
@@ -82,18 +82,18 @@ def person_limits(controls: Controls, *, personalised: bool) -> Limits:
     )
 
 
-def is_night(at: Millis, zone: ZoneInfo, night: frozenset[int]) -> bool:
-    """Whether the local minute at `at` is one of `night`."""
-    local = to_datetime(at).astimezone(zone)
-    return 60 * local.hour + local.minute in night
+def is_night(at: Millis, zones: Sequence[ZoneInfo], night: frozenset[int]) -> bool:
+    """Whether the local minute at `at` is one of `night` in any of the zones."""
+    instant = to_datetime(at)
+    return any(60 * local.hour + local.minute in night for local in map(instant.astimezone, zones))
 
 
-def next_day(at: Millis, zone: ZoneInfo, night: frozenset[int]) -> Millis:
-    """The first instant at or after `at` that is not night (at most 48 h on)."""
+def next_day(at: Millis, zones: Sequence[ZoneInfo], night: frozenset[int]) -> Millis:
+    """The first instant at or after `at` that is night in none of the zones (at most 48 h on)."""
     start = at - at % MINUTE
     for step in range(48 * 60):
         moment = start + step * MINUTE
-        if not is_night(moment, zone, night):
+        if not is_night(moment, zones, night):
             return max(at, moment)
     return at
 
@@ -129,6 +129,13 @@ class Book:
     def zone(self) -> ZoneInfo:
         """The market's time zone."""
         return zone(self.market.time_zone)
+
+    def zones(self, country: str | None) -> tuple[ZoneInfo, ...]:
+        """
+        The zones whose night binds a person: the market's, and those of another country that the person or a request
+        names. Nobody gets out of the night by naming a country; where it has several zones, each adds its hours.
+        """
+        return (self.zone, *(zones_of(country) if country and country != self.market.market else ()))
 
     @cached_property
     def limits(self) -> Mapping[tuple[str, int, bool], Limits]:

@@ -245,6 +245,19 @@ def test_attack_06_the_clients_clock_moves_no_window(service, by_tier, evening, 
     assert service.ask(at=night, dry_run=True, context=Context(country="US")).safety.is_night
 
 
+def test_attack_06_a_country_adds_night_hours_and_takes_none_away(service):
+    """On 1 July Paris is an hour ahead of Casablanca: its night begins earlier, and the market's still ends late."""
+    put_profile(service.engine, "teen", {"age_band": "16-17", "age_source": "verified", "country": "MA"}, 0)
+    kinds = []  # evening at home, in France, in a country that does not exist; then the morning
+    for at in ("2026-07-01T20:30:00Z", "2026-07-02T05:30:00Z"):
+        for country in (None, "FR", "XX"):
+            page = service.ask("teen", at=from_text(at), dry_run=True, context=Context(country=country))
+            kinds.append(page.pause is not None and page.pause.kind == "night")
+    assert kinds == [False, True, False, True, True, True]
+    put_profile(service.engine, "teen", {"age_band": "16-17", "age_source": "verified", "country": "FR"}, 0)
+    assert service.ask("teen", at=from_text("2026-07-01T20:30:00Z")).pause.kind == "night"
+
+
 def test_attack_06_a_leap_day_is_a_day(service, by_tier):
     service.is_adult("casa-adult")
     start = from_text("2028-02-28T18:30:00Z")

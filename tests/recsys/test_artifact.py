@@ -39,7 +39,7 @@ def contents(n_items: int = 3) -> Contents:
     popularity = Popularity(("MA",), np.ones((2, n_items), np.float32))
     near = sparse.csr_matrix(np.eye(n_items, k=1, dtype=np.float32))
     parts = {
-        "ials": cf, "lowpass": LinearSpace(vectors, vectors * 2, 0.1), "popularity": Popular(popularity.scores),
+        "ials": cf, "lowpass": LinearSpace(vectors, vectors[:, 0], 0.1), "popularity": Popular(popularity.scores),
         "filter": ItemItem(near, 0.5), "ease": ItemItem(near.toarray() * 2, 0.0), "next": ItemItem(near, 0.0, True),
     }  # fmt: skip
     weights = {name: 1 / (at + 1) for at, name in enumerate(parts)}

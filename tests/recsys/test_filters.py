@@ -110,4 +110,14 @@ def test_a_muted_word_is_found_wherever_a_loop_over_the_texts_finds_it(service):
     words = {word for text in items.texts[:60] for word in text.split()} | {"zz", "e", "  E ", "", " "}
     for word in words:
         folded = " ".join(word.casefold().split())
-        assert mentions(items, word).tolist() == [bool(folded) and folded in text for text in items.texts], word
+        expected = [bool(folded) and folded in text for text in items.texts]
+        assert mentions(items, word).tolist() == expected == mentions(items, word).tolist(), word
+
+
+def test_a_muted_word_is_searched_anew_when_the_catalogue_changes(service, evening):
+    view = service.engine.known.view
+    assert not mentions(view.items, "zzsaffron").any()
+    item_id = view.items.item_ids[3]
+    service.edit(item_id, title="Tea with zzSaffron")
+    items = view.at_least(service.engine.users.read("casa-adult").revision)
+    assert np.flatnonzero(mentions(items, "zzsaffron")).tolist() == [3]

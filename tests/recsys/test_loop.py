@@ -68,7 +68,7 @@ TABLE = [  # item_no 1, 2, ...
 def items(market) -> Items:
     rows = tuple(
         ItemRow(
-            item_no=n, cluster_no=n, revision=1, peak_tier=0, is_edited=False,
+            item_no=n, cluster_id="", cluster_no=n, cluster_peak=0, revision=1, peak_tier=0, is_edited=False,
             fields={"item_id": f"v{n}", "creator_id": "calm", "published_at": 0, "title": f"T{n}"}
             | {"risk_source": "human", **fields},
         )
@@ -273,23 +273,23 @@ def test_a_share_of_an_uncertain_item_is_no_share_of_r3(book, items):
 
 @pytest.mark.parametrize(("gaps", "level"), [((0, 0), 1), ((3, 4), 1), ((4, 4), 0), ((0,), 0)])
 def test_three_refusals_in_seven_days_are_repeated(someone, gaps, level):
-    someone.tell("not_interested", 1)
+    someone.tell("not_interested", 2)
     for days in gaps:
         someone.at += days * DAY
-        someone.tell("not_interested", 1)
+        someone.tell("not_interested", 2)
     assert someone.loop.level == level
 
 
 def test_at_most_three_refusals_count_in_a_day(someone):
     """Ten in a day raise once; three more on the next day, after 24 hours and a moment, raise again."""
     for _ in range(10):
-        someone.tell("not_interested", 1)
+        someone.tell("not_interested", 2)
     assert someone.loop.level == 1
     someone.at += DAY
-    assert someone.tell("not_interested", 1).loop.level == 1  # exactly 24 h old still counts
+    assert someone.tell("not_interested", 2).loop.level == 1  # exactly 24 h old still counts
     someone.at += 1
     for level in (1, 1, 2):
-        assert someone.tell("not_interested", 1).loop.level == level
+        assert someone.tell("not_interested", 2).loop.level == level
 
 
 @pytest.mark.parametrize(
@@ -372,9 +372,9 @@ def test_days_with_two_true_signals_are_not_clean_though_they_raise_nothing(some
 def test_refusals_near_each_other_keep_the_days_from_being_clean(someone):
     """The third one raises; a fourth, counted towards no raise of its own yet, renews the clean time."""
     for _ in range(3):
-        someone.tell("not_interested", 1)
+        someone.tell("not_interested", 2)
     someone.at += 6 * DAY
-    assert someone.tell("not_interested", 1).loop.level == 1
+    assert someone.tell("not_interested", 2).loop.level == 1
     assert someone.page(wait=7 * DAY - 1).loop.level == 1
     assert someone.page(wait=1).loop.level == 0
 
@@ -767,13 +767,46 @@ def test_support_that_was_asked_for_is_due_until_it_was_given(someone):
     assert someone.page(0).loop.cards_due == ("crisis", "support")
 
 
-def test_the_not_interested_tier_is_the_markets(someone):
-    """A market may count refusals of risk items only."""
-    rules = replace(someone.frame.rules, not_interested_from="R1")
+@pytest.mark.parametrize(("from_tier", "item", "level"), [("R0", 1, 1), ("R1", 1, 0), ("R1", 2, 1), ("R2", 2, 0)])
+def test_which_refusals_are_no_mere_taste_is_the_markets_choice(someone, from_tier, item, level):
+    """Item 1 is R0, item 2 is R1; three refusals in a week."""
+    rules = replace(someone.frame.rules, not_interested_from=from_tier)
     someone.frame = replace(someone.frame, market=replace(someone.frame.market, loop=rules))
     for _ in range(3):
-        someone.tell("not_interested", 1)
-    assert someone.loop.level == 0
+        someone.tell("not_interested", item)
+    assert someone.loop.level == level
+
+
+@pytest.mark.parametrize(
+    ("n_harm", "n_calm", "share", "is_known_for_it"),
+    [
+        (1, 0, 0.1, True),
+        (1, 9, 0.1, True),
+        (1, 10, 0.1, False),
+        (1, 10, 0.0, True),
+        (0, 5, 0.0, False),
+        (2, 3, 0.5, False),
+    ],
+)
+def test_a_follow_looks_for_harm_when_the_creator_is_known_for_it(
+    someone, market, n_harm, n_calm, share, is_known_for_it
+):
+    """One bad item among many makes nobody a maker of harm; where the share is 0, one is enough. Hidden ones count."""
+    tiers = ["R3", "R4"] * n_harm
+    rows = tuple(
+        ItemRow(
+            item_no=n, cluster_id="", cluster_no=n, cluster_peak=0, revision=1, peak_tier=0, is_edited=False,
+            fields={"item_id": f"w{n}", "creator_id": "maker", "published_at": 0, "title": f"T{n}", "is_hidden": n < 2}
+            | {"risk_source": "human", "risk_tier": tier},
+        )
+        for n, tier in enumerate([*tiers[:n_harm], *["R0"] * n_calm], start=1)
+    )  # fmt: skip
+    someone.items = apply(
+        empty(), CatalogueDelta(revision=1, newest_raise=0, rows=rows), market=market, creators={}, rows={}
+    )
+    rules = replace(someone.frame.rules, follow_share=share)
+    someone.frame = replace(someone.frame, market=replace(someone.frame.market, loop=rules))
+    assert someone.tell("follow", creator_id="maker").loop.level == int(is_known_for_it)
 
 
 def test_the_counted_part_of_a_heavy_user_stays_under_4_kb(market):

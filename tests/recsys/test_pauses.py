@@ -39,8 +39,8 @@ def moment(book):
             guardian_limits(state.person.guardian),
             person_limits(state.person.controls, personalised=True),
         )
-        night = is_night(at, book.zone, limits.night)
-        return Moment(market=book.market, zone=book.zone, band=band, limits=limits, is_night=night, at=at)
+        night = is_night(at, (book.zone,), limits.night)
+        return Moment(market=book.market, zones=(book.zone,), band=band, limits=limits, is_night=night, at=at)
 
     return build
 
@@ -229,7 +229,7 @@ def test_an_answer_to_a_pause_that_does_not_hold_changes_nothing(book, pause, ch
     """Nobody can answer ahead: of the next break, of tonight, or of a session to come."""
     state = used(10, session_n=n % 20)
     limits = book.limits["13-15", 0, False]
-    now = Moment(market=book.market, zone=book.zone, band="13-15", limits=limits, is_night=False, at=DAYTIME)
+    now = Moment(market=book.market, zones=(book.zone,), band="13-15", limits=limits, is_night=False, at=DAYTIME)
     start = state.counted.ledger.session_started_at
     for pause_id in (f"{pause}-{start}", f"{pause}-{start}-20", f"{pause}-{start + n}", pause, ""):
         assert answered(state, PauseChoice(pause_id=pause_id, choice=choice), now) == state

@@ -1,0 +1,66 @@
+"""What the catalogue still offers a person for the floors, worked out by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from recsys.clock import MINUTE
+from recsys.engine import turn_now
+from recsys.feed import FeedRequest
+from recsys.ledger import deliver
+from recsys.resolve import supply_of
+from recsys.state import Delivery, Ledger
+
+
+@pytest.fixture
+def query(service, evening):
+    """The query of an adult, of whom nothing is known."""
+    service.is_adult("casa-adult")
+    return turn_now(service.engine, FeedRequest(user_id="casa-adult"), evening).query
+
+
+def offering(query, *, hope: int, calm: int):
+    """The query with so many supportive items eligible: stories of hope and others, each by a creator of its own."""
+    whole, creators = query.whole, query.items.creator_row
+    is_eligible, used = np.zeros(len(whole), np.bool_), set()
+    wanted = {True: hope, False: calm}
+    for item_no in np.flatnonzero(whole["is_supportive"]).tolist():
+        is_s4 = bool(whole["is_s4"][item_no])
+        if wanted[is_s4] and int(creators[item_no]) not in used:
+            wanted[is_s4] -= 1
+            used.add(int(creators[item_no]))
+            is_eligible[item_no] = True
+    assert wanted == {True: 0, False: 0}, "found too few creators of supportive items in the tiny world"
+    return replace(query, is_eligible=is_eligible)
+
+
+def told(n: int, at: int) -> Ledger:
+    """A ledger in which the newest deliveries are n stories of hope."""
+    page = [Delivery(at=at, item_no=k, cluster_no=k, creator_no=k, is_s4=True, is_supportive=True) for k in range(n)]
+    return deliver(Ledger(session_started_at=at, active_at=at), page, at)
+
+
+@pytest.mark.parametrize(
+    ("hope", "calm", "before", "supportive"),
+    [
+        (6, 3, 0, 7),  # 4 of 20 may be stories of hope
+        (2, 3, 0, 5),
+        (6, 3, 1, 7),  # one stands in the run, three more may come
+        (6, 3, 6, 7),  # the session's 6 are told: those that stand in the run are all it can have, and 4 at most
+        (6, 0, 0, 4),
+    ],
+)
+def test_stories_of_hope_are_supply_as_far_as_their_own_windows_admit_them(
+    query, evening, hope, calm, before, supportive
+):
+    found = supply_of(offering(query, hope=hope, calm=calm), told(before, evening), evening + MINUTE)
+    assert found.supportive == supportive
+
+
+def test_a_day_without_room_for_hope_asks_for_none(query, evening):
+    """Twelve told earlier in the day, none of them in the last 20: no run can hold another one."""
+    ledger = told(12, evening)
+    other = [Delivery(at=evening, item_no=k, cluster_no=k, creator_no=k) for k in range(100, 120)]
+    found = supply_of(offering(query, hope=6, calm=3), deliver(ledger, other, evening), evening + MINUTE)
+    assert found.supportive == 3
