@@ -2,7 +2,7 @@
 Choosing parameters on validation: one field at a time, up and down its grid for as long as the measure rises.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -87,7 +87,7 @@ def choose(
         if not family.suits(signed):
             continue
         on_progress(f"choose {family.name}", 0, None)
-        climb = _Climb(family, parts, k, seed)
+        climb = Climb(family, parts, k, seed)
         chosen[family.name] = climb.best(has_refusals)
         fitted[family.name] = climb.fitted
         n_fits += len(climb.tried)
@@ -103,11 +103,24 @@ def choose(
     return Chosen(params=chosen, learned=learn(judged, k), n_fits=n_fits)
 
 
-class _Climb:
-    """One family's walk. Remembers every setting tried, and the fitted parts of the best."""
+class Climb:
+    """
+    One family's walk. Remembers every setting tried, and the fitted parts of the best.
 
-    def __init__(self, family: Family, parts: Sequence[Fold], k: int, seed: int) -> None:
-        self.family, self.parts, self.k, self.seed = family, parts, k, seed
+    `known` are measures of an earlier run; `remember` is told of every new one.
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        parts: Sequence[Fold],
+        k: int,
+        seed: int,
+        known: Mapping[Params, float] | None = None,
+        remember: Callable[[Params, float], None] = lambda params, value: None,
+    ) -> None:
+        self.family, self.parts, self.k, self.seed, self.remember = family, parts, k, seed, remember
+        self.known = known or {}
         self.tried: dict[Params, float] = {}
         self.fitted: list[Part] = []
         self.top = -1.0  # below any measure: the first setting is kept
@@ -135,12 +148,15 @@ class _Climb:
         return at
 
     def _measure(self, params: Params) -> float:
+        if params in self.known:
+            self.tried[params] = self.known[params]
         if params not in self.tried:
             fitted = [self.family.fit(fold.seen, params, np.random.default_rng(self.seed)) for fold in self.parts]
             values = [
                 part_ndcg(part, *_jury(fold, SAMPLE), self.k) for part, fold in zip(fitted, self.parts, strict=True)
             ]
             self.tried[params] = float(np.nan_to_num(mean(np.concatenate(values))))  # 0 when nobody judges
+            self.remember(params, self.tried[params])
             if self.tried[params] > self.top * MIN_RISE:
                 self.top, self.fitted = self.tried[params], fitted
         return self.tried[params]

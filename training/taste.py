@@ -106,11 +106,11 @@ def _judged(
 ) -> tuple[Learned, dict[str, dict[str, float]]]:
     """Weights for everybody and for markets, from what people wanted in the last part of the events."""
     alone = Learned(weights={"popularity": 1.0}, ndcg=float("nan"), honest=float("nan"), alone={})
-    since = _since(dataset, params.valid_share, before)
+    since = split_at(dataset, params.valid_share, before)
     if since is None:
         return alone, {}
     early = build_interactions(dataset, before=since, on_progress=on_progress)
-    wanted = _new(seen.positives, early.positives)
+    wanted = wanted_later(seen.positives, early.positives)
     people = np.flatnonzero((np.diff(wanted.indptr) > 0) & (np.diff(early.histories.indptr) > 0))
     people = np.sort(np.random.default_rng(seed).permutation(people)[: params.judges])
     if not len(people):
@@ -146,7 +146,7 @@ def fit_factors(seen: Interactions, params: TasteParams, seed: int) -> FactorSpa
     return ials.fit(signed, params.ials, np.random.default_rng(seed))
 
 
-def _since(dataset: Dataset, share: float, before: Millis | None) -> Millis | None:
+def split_at(dataset: Dataset, share: float, before: Millis | None) -> Millis | None:
     """Where the last share of the events about items begins; None without events of two instants."""
     events = dataset.events if before is None else dataset.events.filter(pl.col("at") < before)
     about = events.filter(pl.col("item_id").is_not_null() & (pl.col("kind") != "impression")).select("at")
@@ -156,7 +156,7 @@ def _since(dataset: Dataset, share: float, before: Millis | None) -> Millis | No
     return None if since is None or since <= first else int(since)
 
 
-def _new(now: Any, before: Any) -> Any:
+def wanted_later(now: Any, before: Any) -> Any:
     """CSR: the entries of `now` that `before` lacks, as ones."""
     fresh = sparse.csr_matrix(now > 0, dtype=np.float32) - sparse.csr_matrix(before > 0, dtype=np.float32)
     fresh.data = np.maximum(fresh.data, 0)  # decay never makes an entry of `before` go, but a refusal may

@@ -99,7 +99,7 @@ def run(
     items, creators, users = _catalogue(dataset, on_progress)
     watch.lap("read, validate and cluster")
     rng = np.random.default_rng(params.seed)
-    cutoff = _cutoff(dataset, params)
+    cutoff = cutoff_of(dataset, params.holdout_days, params.holdout_from)
     seen = build_interactions(dataset, before=cutoff, on_progress=on_progress)
     watch.lap("interactions")
     popular = popularity.fit(seen.market_positives, names_of(seen), params.popularity)
@@ -192,16 +192,16 @@ def _catalogue(dataset: Dataset, on_progress: Progress) -> tuple[pl.DataFrame, p
     )
 
 
-def _cutoff(dataset: Dataset, params: TrainParams) -> Millis | None:
+def cutoff_of(dataset: Dataset, holdout_days: float, holdout_from: Millis | None) -> Millis | None:
     """
     Where the held-out events begin: the given instant, or the last days, counted from just after the last event;
     None when nothing is held out. Raises DataError when that would leave nothing to learn from.
     """
     spans = dataset.events.select(first=pl.col("at").min(), last=pl.col("at").max()).collect(engine="streaming")
     first, last = spans.row(0)
-    if last is None or (params.holdout_days == 0 and params.holdout_from is None):
+    if last is None or (holdout_days == 0 and holdout_from is None):
         return None
-    cutoff: Millis = params.holdout_from or last + 1 - round(params.holdout_days * DAY)
+    cutoff: Millis = holdout_from or last + 1 - round(holdout_days * DAY)
     if first >= cutoff:
         raise DataError(
             f"found no event before {to_text(cutoff)}, where the held-out part begins (events run from "

@@ -18,6 +18,8 @@ from recsys.types import Floats, Ids
 EASE_LIMIT: Final = 5_000
 """Most items for EASE: the dense matrix of 5,000 takes 100 MB, and ten times as much work for every doubling."""
 
+_BLOCK: Final = 4_000_000  # reactions
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilterParams:
@@ -139,17 +141,21 @@ def fit_next(indptr: Any, items: Ids, weights: Floats, n_items: int, params: Nex
 
     Shapes: flat histories as in `tastes.of_histories`. Reads `Tastes.recent`.
     """
-    owner = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
-    is_wanted = weights > 0
-    owner, order = owner[is_wanted], items[is_wanted]
-    found = []
-    for steps in range(1, params.reach + 1):
-        same = owner[steps:] == owner[:-steps]
-        before, after = order[:-steps][same], order[steps:][same]
-        found.append(np.stack([before, after, np.full(len(before), 1 / steps)]))
-    before, after, counts = np.concatenate(found, axis=1)
-    pairs = (before.astype(np.int64), after.astype(np.int64))
-    total: Any = sparse.csr_matrix((counts.astype(np.float32), pairs), shape=(n_items, n_items))
+    total: Any = sparse.csr_matrix(np.zeros((n_items, 0), np.float32))
+    total.resize(n_items, n_items)
+    start = 0
+    while start < len(indptr) - 1:  # so many people at a time that the pairs of one block stay below some 100 MB
+        end = max(start + 1, int(np.searchsorted(indptr, indptr[start] + _BLOCK, "right")) - 1)
+        owner = np.repeat(np.arange(end - start, dtype=np.int32), np.diff(indptr[start : end + 1]))
+        part = slice(indptr[start], indptr[end])
+        is_wanted = weights[part] > 0
+        owner, order = owner[is_wanted], items[part][is_wanted]
+        for steps in range(1, params.reach + 1):
+            same = owner[steps:] == owner[:-steps]
+            pairs = (order[:-steps][same], order[steps:][same])
+            counts = np.full(len(pairs[0]), 1 / steps, np.float32)
+            total = total + sparse.csr_matrix((counts, pairs), shape=(n_items, n_items))
+        start = end
     total.setdiag(0)
     total.eliminate_zeros()
     followed = sparse.diags(powers(occurrence(total, 1), -1.0))
