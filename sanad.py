@@ -16,6 +16,7 @@ from eval import commands as evaluation
 from recsys.errors import SanadError, SourceError, StageError, StoreError
 from serving import commands as serving
 from serving import creators_commands, experiment_commands, export_commands, policy_commands
+from training import bench_commands as split_commands
 from training import commands as training
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ app.add_typer(serving.app)
 app.add_typer(evaluation.app)
 bench = typer.Typer(help="Measure models and locality on splits of real data.", no_args_is_help=True)
 bench.add_typer(bench_commands.app)
+bench.add_typer(split_commands.app)
 app.add_typer(bench, name="bench", rich_help_panel="Judging")
 _RULES: Final = "Policy and experiments"
 app.add_typer(policy_commands.app, name="policy", rich_help_panel=_RULES)

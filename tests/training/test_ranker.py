@@ -12,7 +12,7 @@ from recsys.columns import HEADS
 from recsys.features import Asked, Basis, facts_of, features, names_of
 from recsys.impressions import asked, impressions, log_of, matrix, past, places
 from recsys.model import build_model
-from recsys.models.als import ALSParams
+from recsys.models.ials import IALSParams
 from recsys.models.popularity import Popularity
 from recsys.score import asked_of
 from recsys.tables import Dataset, read_dataset, write_dataset
@@ -236,10 +236,11 @@ def test_the_weights_under_which_a_portion_is_chosen_are_those_of_the_shipped_po
 
 def test_an_artifact_keeps_the_heads_that_help(tmp_path: Path) -> None:
     from recsys.artifact import load_artifact
+    from training.taste import TasteParams
     from training.train import TrainParams, run
 
     world(tmp_path / "data")
-    params = TrainParams(encoder=None, als=ALSParams(embedding_size=8, epochs=3), ranker=PARAMS)
+    params = TrainParams(encoder=None, taste=TasteParams(ials=IALSParams(embedding_size=8)), ranker=PARAMS)
     trained = run(tmp_path / "data", tmp_path / "model", params, T0 + 30 * DAY)
     loaded = load_artifact(tmp_path / "model")
     assert loaded.ranker is not None and loaded.ranker.portion == trained.manifest.metrics["ranker_portion"] > 0
