@@ -6,12 +6,13 @@ from scipy import sparse
 
 from recsys.artifact import load_artifact
 from recsys.clock import from_text
-from recsys.models.als import ALSParams
+from recsys.models.ials import IALSParams
 from recsys.resolve import LOCAL_STRENGTH, spread
 from recsys.tables import write_dataset
 from recsys.world.build import generate
 from recsys.world.params import WorldParams
 from training.local_strength import FEWEST, HIGHEST, local_strengths
+from training.taste import TasteParams
 from training.train import TrainParams, run
 
 
@@ -79,7 +80,7 @@ def test_training_writes_the_strength_into_the_manifest(tmp_path):
     made = generate(WorldParams(n_items=300, n_users=250, n_events=15_000))
     tables = {"creators": made.creators, "items": made.items, "users": made.users, "events": made.events}
     write_dataset(tmp_path / "data", **tables)
-    params = TrainParams(encoder=None, holdout_days=0, ranker=None, als=ALSParams(embedding_size=8, epochs=2))
+    params = TrainParams(encoder=None, holdout_days=0, ranker=None, taste=TasteParams(ials=IALSParams(embedding_size=8, epochs=2)))
     run(tmp_path / "data", tmp_path / "artifact", params, from_text("2026-11-20T18:30:00Z"))
     strength = load_artifact(tmp_path / "artifact").manifest.local_strength
     assert set(strength) == {"MA"} and 0 <= strength["MA"] <= HIGHEST
