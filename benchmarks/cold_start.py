@@ -10,23 +10,24 @@ text vectors are those of the artifact. Recall@20 and NDCG@20, means over people
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from recsys.artifact import Artifact, load_artifact
 from recsys.feedback import is_r2_plus
 from recsys.metrics import ndcg, recall
 from recsys.model import ranked
-from recsys.models import als, popularity
-from recsys.models.als import ALSParams
+from recsys.models import popularity
 from recsys.models.popularity import PopularityParams
 from recsys.tables import Dataset, read_dataset
 from recsys.types import Floats, History, Ids, rank_order
 from training.bridge import Teachers, bridged, fit
 from training.interactions import Interactions, build_interactions
+from training.taste import TasteParams, fit_factors
+from training.validate import assume
 
 K = 20
 
@@ -38,16 +39,18 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--share", type=float, default=0.2, help="the part of videos, and of people, held out")
     parser.add_argument("--least", type=int, default=2, help="the fewest later reactions of a person to judge by")
-    parser.add_argument("--reg", type=float, default=ALSParams().reg)
+    parser.add_argument("--reg", type=float, default=TasteParams().ials.reg)
     chosen = parser.parse_args()
     artifact, data = load_artifact(chosen.artifact), read_dataset(chosen.data)
-    params = ALSParams(reg=chosen.reg)
+    if tier := artifact.manifest.config["assume_tier"]:
+        data = assume(data, tier)
+    params = TasteParams(ials=replace(TasteParams().ials, reg=chosen.reg))
     print(f"{len(artifact.items):,} videos; text vectors of {artifact.spaces['text'].item_vectors.shape[1]} numbers")
     new_videos(artifact, data, chosen.share, chosen.least, params)
     new_people(artifact, data, chosen.share, chosen.least, params)
 
 
-def new_videos(artifact: Artifact, data: Dataset, share: float, least: int, params: ALSParams) -> None:
+def new_videos(artifact: Artifact, data: Dataset, share: float, least: int, params: TasteParams) -> None:
     """People choose among videos without an event."""
     rng = np.random.default_rng(0)
     whole = build_interactions(data)
@@ -56,7 +59,7 @@ def new_videos(artifact: Artifact, data: Dataset, share: float, least: int, para
     is_new = is_liked & (rng.random(len(is_liked)) < share)
     kept = data.items.collect().filter(~pl.Series(is_new))["item_id"]
     seen = build_interactions(_without(data, pl.col("item_id").is_in(kept.implode())))
-    space = als.fit(seen.positives, params, np.random.default_rng(0), negatives=seen.negatives)
+    space = fit_factors(seen, params, 0)
     text = artifact.spaces["text"]
     texts = np.asarray(text.item_vectors)
     may_be_placed = ~pl.Series(map(is_r2_plus, artifact.items["risk_tier"]), dtype=pl.Boolean).to_numpy()
@@ -64,8 +67,9 @@ def new_videos(artifact: Artifact, data: Dataset, share: float, least: int, para
     warm = np.flatnonzero(np.any(space.item_vectors, axis=1) & np.any(texts, axis=1) & may_be_placed)
     teachers = Teachers(texts=texts[warm], makers=makers[warm], vectors=space.item_vectors[warm])
     bridge = fit(teachers, int(makers.max()) + 1, np.random.default_rng(1))
-    placed, _ = bridged(space, texts, makers, may_be_placed, np.random.default_rng(1))
-    by_words, _ = bridged(space, texts, np.zeros_like(makers), may_be_placed, np.random.default_rng(1))
+    taught = np.asarray(space.item_vectors)
+    placed, _ = bridged(taught, texts, makers, may_be_placed, np.random.default_rng(1))
+    by_words, _ = bridged(taught, texts, np.zeros_like(makers), may_be_placed, np.random.default_rng(1))
     cold = np.flatnonzero(is_new).astype(np.int32)
     creators = _creator_popularity(artifact, seen)
     found: dict[str, list[tuple[float, float]]] = {}
@@ -75,8 +79,8 @@ def new_videos(artifact: Artifact, data: Dataset, share: float, least: int, para
         if len(wanted) < least or not np.any(history.weights > 0):
             continue
         scores = {
-            "bridge": placed.item_vectors[cold] @ placed.fold_in(history),
-            "bridge, words alone": by_words.item_vectors[cold] @ by_words.fold_in(history),
+            "bridge": placed[cold] @ space.fold_in(history),
+            "bridge, words alone": by_words[cold] @ space.fold_in(history),
             "content alone": texts[cold] @ text.fold_in(history),
             "popularity of the creator": creators[cold],
             "random": rng.random(len(cold)).astype(np.float32),
@@ -90,14 +94,14 @@ def new_videos(artifact: Artifact, data: Dataset, share: float, least: int, para
     _print(found)
 
 
-def new_people(artifact: Artifact, data: Dataset, share: float, least: int, params: ALSParams) -> None:
+def new_people(artifact: Artifact, data: Dataset, share: float, least: int, params: TasteParams) -> None:
     """People without an event, after their first few reactions."""
     rng = np.random.default_rng(0)
     whole = build_interactions(data)
     users = np.array(whole.user_ids)
     is_new = rng.random(len(users)) < share
     seen = build_interactions(_without(data, ~pl.col("user_id").is_in(users[is_new].tolist())))
-    space = ranked(als.fit(seen.positives, params, np.random.default_rng(0), negatives=seen.negatives))
+    space = ranked(fit_factors(seen, params, 0))
     text = ranked(artifact.spaces["text"])
     popular = popularity.fit(seen.market_positives, list(seen.markets), PopularityParams())
     country = dict(artifact.users.select("user_id", "country").iter_rows())
@@ -106,7 +110,10 @@ def new_people(artifact: Artifact, data: Dataset, share: float, least: int, para
         found: dict[str, list[tuple[float, float]]] = {}
         for person in np.flatnonzero(is_new).tolist():
             history = _positive(whole.histories.of(person))
-            first, later = History(*(part[:n_known] for part in _parts(history))), history.items[n_known:]
+            first, later = (
+                History(history.items[:n_known], history.weights[:n_known], history.at[:n_known]),
+                history.items[n_known:],
+            )
             wanted = np.setdiff1d(later, first.items)
             if len(wanted) < least:
                 continue
@@ -127,13 +134,11 @@ def new_people(artifact: Artifact, data: Dataset, share: float, least: int, para
                 values = np.array(values)
                 values[first.items] = -np.inf
                 found.setdefault(name, []).append(_judged(values, everything, wanted))
-        print(f"\nnew people after {n_known} reactions, {len(found['random']):,} of {is_new.sum():,} held out")
+        print(f"\nnew people after {n_known} reactions; {is_new.sum():,} held out")
         _print(found)
 
 
 def _without(data: Dataset, keep: pl.Expr) -> Dataset:
-    from dataclasses import replace
-
     return replace(data, events=data.events.filter(keep.fill_null(True)))
 
 
@@ -142,10 +147,6 @@ def _positive(history: History) -> History:
     _, first = np.unique(history.items, return_index=True)
     rows = np.sort(first[history.weights[first] > 0])
     return History(history.items[rows], history.weights[rows], history.at[rows])
-
-
-def _parts(history: History) -> tuple[NDArray[np.int32], Floats, NDArray[np.int64]]:
-    return history.items, history.weights, history.at
 
 
 def _creator_popularity(artifact: Artifact, seen: Interactions) -> Floats:

@@ -12,7 +12,9 @@ import polars as pl
 
 from recsys.artifact import Artifact
 from recsys.features import Basis, facts_of
+from recsys.models.blend import Blend
 from recsys.models.popularity import Popularity
+from recsys.models.tastes import of_history
 from recsys.ranker import Ranker
 from recsys.retrieval import search
 from recsys.types import Floats, History, Ids, Mask, Space
@@ -61,6 +63,7 @@ class Model:
     n_rows: int
     rows: Mapping[str, int]
     spaces: Mapping[str, RankedSpace]
+    taste: Blend
     popularity: Popularity
     popularity_mean: float
     popularity_spread: float
@@ -78,6 +81,20 @@ class Model:
         scores = (self.popularity.of(country)[np.maximum(rows, 0)] - self.popularity_mean) / self.popularity_spread
         return np.where(rows < 0, np.nan, scores).astype(np.float32)
 
+    def wanted(self, history: History, country: str | None) -> Floats:
+        """
+        (n_rows,) how much the blend thinks a person wants each item, in standard deviations over what it knows; NaN for
+        items that nobody has wanted yet.
+        """
+        markets = self.popularity.markets
+        market = markets.index(country) if country in markets else len(markets)
+        scores = self.taste.scores(of_history(history, self.n_rows, market))[0]
+        is_known = self.popularity.scores[-1] > 0
+        known = scores[is_known]
+        if len(known):
+            scores = (scores - known.mean()) / max(float(known.std()), 1e-6)
+        return np.where(is_known, scores, np.nan).astype(np.float32)
+
 
 def build_model(artifact: Artifact) -> Model:
     """The model of a loaded artifact. Takes well under a second for 100,000 items."""
@@ -89,6 +106,7 @@ def build_model(artifact: Artifact) -> Model:
         n_rows=len(item_ids),
         rows={item_id: row for row, item_id in enumerate(item_ids)},
         spaces=spaces,
+        taste=artifact.taste,
         popularity=artifact.popularity,
         popularity_mean=float(world.mean()) if len(world) else 0.0,
         popularity_spread=max(float(world.std()) if len(world) else 0.0, 1e-6),

@@ -85,6 +85,19 @@ class Query:
             self._vectors[space] = self.model.spaces[space].space.fold_in(self.history)
         return self._vectors[space]
 
+    def taste(self) -> Floats | None:
+        """(n_rows,) what the blend says of every artifact row, NaN = unknown; None without a history."""
+        if not len(self.history) or not self.model.n_rows:
+            return None
+        if "taste" not in self._vectors:
+            said = self.model.wanted(self.history, self.viewer.country)
+            cf, place = self.model.spaces.get("cf"), self.vector("cf")
+            if cf is not None and place is not None:  # what nobody wanted yet may stand there by its words and maker
+                new = np.flatnonzero(np.isnan(said) & cf.is_known).astype(np.int32)
+                said[new] = cf.scores(place, new)
+            self._vectors["taste"] = said
+        return self._vectors["taste"]
+
     def allowed_rows(self) -> Mask:
         """(n_rows,) artifact rows that every filter lets through."""
         return self.is_eligible[self.orders.of_row]  # number 0 is no item's, and never eligible

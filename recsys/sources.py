@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from recsys.query import Query
+from recsys.topk import top_k
 from recsys.types import Ids, Mask, rank_order
 
 Source = Callable[[Query], Ids]
@@ -29,6 +30,16 @@ def space(name: str, k: int = MANY) -> Source:
         return query.item_nos(ranked.nearest(vector, k, query.allowed_rows()))
 
     return retrieve
+
+
+def taste(query: Query) -> Ids:
+    """What the blend of all models of taste thinks the person wants most; nothing for a person without a history."""
+    said = query.taste()
+    if said is None:
+        return np.empty(0, np.int32)
+    scores = np.where(query.allowed_rows() & np.isfinite(said), said, -np.inf).astype(np.float32)
+    best = top_k(scores[None], MANY)[0]
+    return query.item_nos(best[np.isfinite(scores[best])].astype(np.int32))
 
 
 def trending_local(query: Query) -> Ids:
@@ -103,7 +114,7 @@ def matching(query: Query) -> Ids:
 
 
 FOR_YOU: Final[Mapping[str, Source]] = {
-    "cf": space("cf"),
+    "cf": taste,
     "content": space("text"),
     "local": trending_local,
     "trending": trending,
