@@ -15,7 +15,6 @@ import numpy as np
 from recsys import steering
 from recsys.catalogue import Items, creator_number
 from recsys.clock import DAY, HOUR, MINUTE, Millis
-from recsys.errors import StoreError
 from recsys.policy.market import Market
 from recsys.slate import Selection
 from recsys.stores import Tally, UserStore
@@ -63,7 +62,7 @@ class Reach:
         try:
             counts = _counted(self.users, self.now, self.market.locality.new_creator.impressions, at)
             self.now = replace(counts, factor=_steered(self.users, self.market, at))
-        except StoreError:
+        except Exception:  # counts only favour: whatever a store raises, feeds go on with the old ones
             return
         finally:
             self._lock.release()
