@@ -4,9 +4,10 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -17,6 +18,9 @@ from serving import commands as serving
 from serving import creators_commands, experiment_commands, export_commands, policy_commands
 from training import bench_commands as split_commands
 from training import commands as training
+
+if TYPE_CHECKING:
+    from recsys.stores import Catalogue
 
 app = typer.Typer(
     name="sanad",
@@ -62,10 +66,22 @@ def demo(
         show(folder)
 
 
+@contextmanager
+def _catalogue(state: Path) -> "Iterator[Catalogue]":
+    """The live catalogue in a state file, for `sanad label`: training knows no database."""
+    from serving.sqlite import SqliteStore
+
+    store = SqliteStore(state)
+    try:
+        yield store.catalogue
+    finally:
+        store.close()
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """One command; its exit code. Errors become sentences on standard error."""
     try:
-        app(args=arguments, prog_name="sanad")
+        app(args=arguments, prog_name="sanad", obj=_catalogue)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 3
     except (SanadError, OSError) as error:

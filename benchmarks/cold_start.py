@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from recsys.artifact import Artifact, load_artifact
 from recsys.feedback import is_r2_plus
@@ -28,6 +27,7 @@ from recsys.types import Floats, History, Ids, rank_order
 from training.bridge import Teachers, bridged, fit
 from training.interactions import Interactions, build_interactions
 from training.taste import TasteParams, fit_factors
+from training.validate import assume
 
 K = 20
 
@@ -42,6 +42,8 @@ def main() -> None:
     parser.add_argument("--reg", type=float, default=TasteParams().ials.reg)
     chosen = parser.parse_args()
     artifact, data = load_artifact(chosen.artifact), read_dataset(chosen.data)
+    if tier := artifact.manifest.config["assume_tier"]:
+        data = assume(data, tier)
     params = TasteParams(ials=replace(TasteParams().ials, reg=chosen.reg))
     print(f"{len(artifact.items):,} videos; text vectors of {artifact.spaces['text'].item_vectors.shape[1]} numbers")
     new_videos(artifact, data, chosen.share, chosen.least, params)
@@ -65,8 +67,9 @@ def new_videos(artifact: Artifact, data: Dataset, share: float, least: int, para
     warm = np.flatnonzero(np.any(space.item_vectors, axis=1) & np.any(texts, axis=1) & may_be_placed)
     teachers = Teachers(texts=texts[warm], makers=makers[warm], vectors=space.item_vectors[warm])
     bridge = fit(teachers, int(makers.max()) + 1, np.random.default_rng(1))
-    placed, _ = bridged(space, texts, makers, may_be_placed, np.random.default_rng(1))
-    by_words, _ = bridged(space, texts, np.zeros_like(makers), may_be_placed, np.random.default_rng(1))
+    taught = np.asarray(space.item_vectors)
+    placed, _ = bridged(taught, texts, makers, may_be_placed, np.random.default_rng(1))
+    by_words, _ = bridged(taught, texts, np.zeros_like(makers), may_be_placed, np.random.default_rng(1))
     cold = np.flatnonzero(is_new).astype(np.int32)
     creators = _creator_popularity(artifact, seen)
     found: dict[str, list[tuple[float, float]]] = {}
@@ -76,8 +79,8 @@ def new_videos(artifact: Artifact, data: Dataset, share: float, least: int, para
         if len(wanted) < least or not np.any(history.weights > 0):
             continue
         scores = {
-            "bridge": placed.item_vectors[cold] @ placed.fold_in(history),
-            "bridge, words alone": by_words.item_vectors[cold] @ by_words.fold_in(history),
+            "bridge": placed[cold] @ space.fold_in(history),
+            "bridge, words alone": by_words[cold] @ space.fold_in(history),
             "content alone": texts[cold] @ text.fold_in(history),
             "popularity of the creator": creators[cold],
             "random": rng.random(len(cold)).astype(np.float32),
@@ -107,7 +110,10 @@ def new_people(artifact: Artifact, data: Dataset, share: float, least: int, para
         found: dict[str, list[tuple[float, float]]] = {}
         for person in np.flatnonzero(is_new).tolist():
             history = _positive(whole.histories.of(person))
-            first, later = History(*(part[:n_known] for part in _parts(history))), history.items[n_known:]
+            first, later = (
+                History(history.items[:n_known], history.weights[:n_known], history.at[:n_known]),
+                history.items[n_known:],
+            )
             wanted = np.setdiff1d(later, first.items)
             if len(wanted) < least:
                 continue
@@ -128,13 +134,11 @@ def new_people(artifact: Artifact, data: Dataset, share: float, least: int, para
                 values = np.array(values)
                 values[first.items] = -np.inf
                 found.setdefault(name, []).append(_judged(values, everything, wanted))
-        print(f"\nnew people after {n_known} reactions, {len(found['random']):,} of {is_new.sum():,} held out")
+        print(f"\nnew people after {n_known} reactions; {is_new.sum():,} held out")
         _print(found)
 
 
 def _without(data: Dataset, keep: pl.Expr) -> Dataset:
-    from dataclasses import replace
-
     return replace(data, events=data.events.filter(keep.fill_null(True)))
 
 
@@ -143,10 +147,6 @@ def _positive(history: History) -> History:
     _, first = np.unique(history.items, return_index=True)
     rows = np.sort(first[history.weights[first] > 0])
     return History(history.items[rows], history.weights[rows], history.at[rows])
-
-
-def _parts(history: History) -> tuple[NDArray[np.int32], Floats, NDArray[np.int64]]:
-    return history.items, history.weights, history.at
 
 
 def _creator_popularity(artifact: Artifact, seen: Interactions) -> Floats:

@@ -59,7 +59,8 @@ class Items:
     family: NDArray[np.int8]
     confidence: Floats
     topics: NDArray[np.int16]  # bit n-1 = topic Sn
-    min_age: NDArray[np.int16]
+    own_min_age: NDArray[np.int16]
+    min_age: NDArray[np.int16]  # years; the highest of the cluster
     language: NDArray[np.int16]  # code of the spoken language
     country: NDArray[np.int16]
     region: NDArray[np.int16]
@@ -114,7 +115,18 @@ _DTYPES: Final[Mapping[str, Any]] = {
     **dict.fromkeys(("own_tier", "own_minor_tier", "peak_tier", "tier", "minor_tier", "family"), np.int8),
     **dict.fromkeys(("place_source", "region_source", "said_source"), np.int8),
     **dict.fromkeys(
-        ("topics", "min_age", "language", "country", "region", "fits", "audience", "said_country", "said_region"),
+        (
+            "topics",
+            "own_min_age",
+            "min_age",
+            "language",
+            "country",
+            "region",
+            "fits",
+            "audience",
+            "said_country",
+            "said_region",
+        ),
         np.int16,
     ),
     **dict.fromkeys(("confidence",), np.float32),
@@ -220,7 +232,7 @@ def _values(row: ItemRow, creator: Creator, market: Market, codes: dict[str, int
         **_of_creator(joined(said, base_of(creator)), heard, creator, is_down, codes),
         "exists": True,
         "is_taken_down": is_down,
-        "min_age": item.get("min_age") or 0,
+        "own_min_age": item.get("min_age") or 0,
         "fits": _code(codes, item.get("fits")),
         "is_heard": heard is not None,
         "is_dialect": not {heard, item.get("dialect")}.isdisjoint(market.locality.dialects),
@@ -326,8 +338,9 @@ def creator_number(creator_id: str) -> int:
 
 def _raise_clusters(arrays: Mapping[str, NDArray[Any]]) -> None:
     """
-    Every copy takes the highest tier that a label gave one of its cluster; the family follows the riskiest copy where
-    it has none. A copy that nobody labelled raises no other: uploading one must not take a video off the air.
+    Every copy takes the highest tier that a label gave one of its cluster, and the highest age; the family follows the
+    riskiest copy where it has none. A copy that nobody labelled raises no other: uploading one must not take a video
+    off the air.
     """
     cluster, is_labelled = arrays["cluster_no"], arrays["exists"] & arrays["is_labelled"]
     size = int(cluster.max(initial=0)) + 1
@@ -335,6 +348,9 @@ def _raise_clusters(arrays: Mapping[str, NDArray[Any]]) -> None:
         highest = np.zeros(size, np.int8)
         np.maximum.at(highest, cluster, np.where(is_labelled, arrays[own], 0).astype(np.int8))
         arrays[shared][:] = np.maximum(highest[cluster], arrays[own])
+    oldest = np.zeros(size, np.int16)
+    np.maximum.at(oldest, cluster, np.where(arrays["exists"], arrays["own_min_age"], 0).astype(np.int16))
+    arrays["min_age"][:] = np.maximum(oldest[cluster], arrays["own_min_age"])
     arrays["family"][arrays["own_tier"] < 2] = -1  # what an earlier revision gave it may hold no more
     families = np.full(size, -1, np.int8)
     np.maximum.at(families, cluster, np.where(is_labelled, arrays["family"], -1).astype(np.int8))

@@ -166,6 +166,12 @@ EVENTS: Final = Table(
 PREDICTED: Final = ("predicted_tier", "predicted_family", "predicted_topics", "label_confidence", "label_version")
 """What training adds to the items of an artifact: its own label, null where it does not know. It only raises a tier."""
 
+LABEL_WAITS: Final = "label_waits"
+"""A mark on a live item: its words were edited since our label read them."""
+
+REVIEWED: Final = "reviewed"
+"""Instead of a `label_version`: a person looked at the item after us, and no label of ours counts."""
+
 TABLES: Final = (CREATORS, ITEMS, USERS, EVENTS)
 
 

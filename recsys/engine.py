@@ -32,6 +32,7 @@ from recsys.clock import DAY, Millis, to_text
 from recsys.errors import Conflict, DataError, Gone, StoreError
 from recsys.feed import MAX_SIZE, FeedItem, FeedRequest, FeedResponse, Pause
 from recsys.filters import FILTERS, FORBIDDING
+from recsys.floors import of_20
 from recsys.fold import remember
 from recsys.heard import heard
 from recsys.ledger import counters_of, windows_of
@@ -41,8 +42,8 @@ from recsys.pauses import break_after
 from recsys.pipeline import Pipeline, Ranked, fallback, for_surface, recommend, refilter, removals, reranking
 from recsys.policy.layers import effective_band
 from recsys.reach import tallies_of
-from recsys.resolve import Known, Turn, profile_of, resolve
-from recsys.slate import Selection, delivered, select
+from recsys.resolve import Known, Turn, profile_of, resolve, stock_of
+from recsys.slate import Selection, delivered, floors, select
 from recsys.state import Delivery, Ledger, UserState
 from recsys.stores import DecisionRecord, EventLog, Read, StoredAnswer, UserStore
 from recsys.tokens import verify
@@ -208,11 +209,25 @@ def _choose(engine: Engine, pipeline: Pipeline, ranked: Ranked, turn: Turn) -> _
         explore_slots=query.market.exploration.slots,
         newcomer_share=query.market.locality.new_creator.share,
     )
+    _tell_supply(engine, turn)
     selection = _mended(engine, candidates, selection, turn)
     is_short = len(selection.rows) < query.size
     removed = removals(pipeline, query) if is_short and not turn.failure else {}
     deliveries = delivered(candidates, selection.rows, turn.at)
     return _Chosen(candidates=candidates, selection=selection, deliveries=deliveries, removed=removed)
+
+
+def _tell_supply(engine: Engine, turn: Turn) -> None:
+    """Says so when the catalogue holds too little local for the market's floor, whatever this person saw of it."""
+    query, rules = turn.query, turn.query.market.locality
+    wanted = of_20(query.limits.local_floor)
+    local = floors(turn.state.counted.ledger, query.limits, turn.supply, rules.supply_factor)[1]
+    if local.wanted >= wanted:
+        return
+    stock = floors(turn.state.counted.ledger, query.limits, stock_of(query), rules.supply_factor)[1]
+    said = engine.known.reach.note_supply(query.viewer, wanted, stock.wanted, turn.at)
+    if said:
+        engine.alert(said)
 
 
 def _mended(engine: Engine, candidates: Candidates, selection: Selection, turn: Turn) -> Selection:

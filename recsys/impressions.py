@@ -129,6 +129,15 @@ def impressions(log: Log, since: Millis, until: Millis | None) -> Impressions:
     )
 
 
+def met(log: Log, people: Ids, before: Millis) -> dict[int, Ids]:
+    """The rows of the items that each of these people met before an instant, in any event."""
+    pairs = log.events.filter(pl.col("person").is_in(people.tolist()), pl.col("at") < before).select("person", "row")
+    with reading("events"):
+        table = pairs.unique().group_by("person").agg("row").collect(engine="streaming")
+    found = {person: np.array(rows, np.int32) for person, rows in table.iter_rows()}
+    return {person: found.get(person, np.empty(0, np.int32)) for person in people.tolist()}
+
+
 def _floats(column: pl.Series) -> Floats:
     return column.cast(pl.Float32).fill_null(float("nan")).to_numpy()
 

@@ -168,11 +168,14 @@ def _replace(known: Known, change: Prepared, old: StoredItem | None, revision: i
 def _is_doubted(before: bytes, after: bytes) -> bool:
     """
     Whether an item may count higher for another reason than its tier: it lost its label, which makes it R2; its source
-    or confidence changed, which raises it for minors; its topics did, and grief is R1 at least.
+    or confidence changed, which raises it for minors; its topics did, and grief is R1 at least; the model is surer than
+    before, and may have come to a market's threshold.
     """
     old, new = msgspec.msgpack.decode(before), msgspec.msgpack.decode(after)
     lost_label = new.get("risk_tier") is None and old.get("risk_tier") is not None
-    return lost_label or any(old.get(name) != new.get(name) for name in ("risk_source", "risk_confidence", "topics"))
+    is_surer = (new.get("label_confidence") or 0.0) > (old.get("label_confidence") or 0.0)
+    is_other = any(old.get(name) != new.get(name) for name in ("risk_source", "risk_confidence", "topics"))
+    return lost_label or is_surer or is_other
 
 
 def row(item: StoredItem, cluster: Cluster) -> ItemRow:

@@ -38,7 +38,7 @@ class Head:
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Heads:
     """
-    What an artifact holds of a ranker. `share` in [0, 1] is how much of the taste the heads are, chosen on later
+    What an artifact holds of a ranker. `portion` in [0, 1] is how much of the taste the heads are, chosen on later
     impressions. The weights of the parts before are multiplied by `kept` and those of the heads by `taken`, so that
     the taste is spread as widely as before and locality keeps its price.
 
@@ -48,7 +48,7 @@ class Heads:
     features: tuple[str, ...]
     heads: Mapping[str, Head]
     rates: Floats
-    share: float
+    portion: float
     kept: float
     taken: float
 
@@ -58,7 +58,7 @@ class Heads:
 
     def weights(self, given: Mapping[str, float]) -> Mapping[str, float]:
         """
-        The weights of a market or experiment as they count: a share of the taste from the heads, the rest from the
+        The weights of a market or experiment as they count: a portion of the taste from the heads, the rest from the
         parts that were there before. What is refused counts against an item.
         """
         kept = {name: given[name] * self.kept for name in TASTE if name in given}
@@ -94,7 +94,7 @@ def save(folder: Path, heads: Heads) -> dict[str, Any]:
     np.save(folder / "ranker.rates.npy", heads.rates, allow_pickle=False)
     return {
         "features": heads.features,
-        "share": heads.share,
+        "portion": heads.portion,
         "kept": heads.kept,
         "taken": heads.taken,
         "heads": {
@@ -116,7 +116,7 @@ def load(folder: Path, settings: Mapping[str, Any], spaces: Iterable[str]) -> He
             for name, numbers in settings["heads"].items()
         },
         rates=np.load(folder / "ranker.rates.npy", mmap_mode="r", allow_pickle=False),
-        share=float(settings["share"]),
+        portion=float(settings["portion"]),
         kept=float(settings["kept"]),
         taken=float(settings["taken"]),
     )

@@ -14,7 +14,7 @@ import numpy as np
 
 from recsys import steering
 from recsys.catalogue import Items, creator_number
-from recsys.clock import DAY, MINUTE, Millis
+from recsys.clock import DAY, HOUR, MINUTE, Millis
 from recsys.errors import StoreError
 from recsys.policy.market import Market
 from recsys.slate import Selection
@@ -50,6 +50,8 @@ class Reach:
     users: UserStore
     market: Market
     now: Counts = Counts()
+    shrunk: Counter[str] = field(default_factory=Counter)  # pages whose local floor supply made smaller, by region
+    _told: dict[str, Millis] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
     def refresh(self, at: Millis) -> None:
@@ -65,6 +67,27 @@ class Reach:
             return
         finally:
             self._lock.release()
+
+    def note_supply(self, viewer: Viewer, wanted: int, found: int, at: Millis) -> str | None:
+        """
+        Counts a page whose local floor shrank for want of supply, and says so once an hour for each region when the
+        catalogue is too small, and not only what one person has not seen. People elsewhere (a diaspora) are no sign
+        that the market lacks anything.
+        """
+        if viewer.country != self.market.market:
+            return None
+        region = viewer.region if viewer.region in self.market.regions else viewer.country
+        with self._lock:
+            self.shrunk[region or ""] += 1
+            if found >= wanted:
+                return None
+            if at - self._told.get(region or "", at - HOUR) < HOUR:
+                return None
+            self._told[region or ""] = at
+        return (
+            f"local supply in {region}: found enough for {found} of any 20, expected {wanted}; label and verify more "
+            "local items"
+        )
 
 
 def _counted(users: UserStore, before: Counts, limit: int, at: Millis) -> Counts:

@@ -6,7 +6,7 @@ tastes. Pure: the state that comes in is the state that was read, the state that
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -36,6 +36,9 @@ from recsys.slate import Supply
 from recsys.state import Delivery, Ledger, Profile, UserState
 from recsys.types import History, Mask, Viewer
 from recsys.view import View
+
+LOCAL_STRENGTH: Final = 0.75
+"""Where neither the market's file nor the artifact says: the middle of what calibrates pages to people's choices."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -223,9 +226,10 @@ def _query(
     history = history_of(state.taste, trained, items, model.n_rows) if viewer.personalised else History.empty()
     followed = [creator_number(creator) for creator, _ in state.taste.followed] if viewer.personalised else []
     weights = {**market.weights, **assignment.weights}
+    strength = weights.get("local", model.local_strength.get(market.market, LOCAL_STRENGTH))
+    weights["local"] = strength * spread(weights, is_known=len(history) > 0) * known.reach.now.factor
     if model.ranker is not None:
         weights = dict(model.ranker.heads.weights(weights))
-    weights["local"] = weights.get("local", 0.0) * known.reach.now.factor
     if state.person.controls.local_weight is not None:
         weights["local"] = weights.get("local", 0.0) * state.person.controls.local_weight
     return Query(
@@ -254,6 +258,15 @@ def _query(
         orders=known.view.orders(items, model, viewer.country),
         is_eligible=np.zeros(0, np.bool_),
     )
+
+
+def spread(weights: Mapping[str, float], *, is_known: bool) -> float:
+    """
+    The standard deviation of a person's scores over the catalogue, before locality: of parts that are in standard
+    deviations themselves, the root of the summed squares. Of somebody without a history only popularity is known.
+    """
+    parts = ("cf", "content", "popular") if is_known else ("popular",)
+    return float(sum(weights.get(name, 0.0) ** 2 for name in parts) ** 0.5)
 
 
 def seed_of(request_id: str) -> int:
@@ -302,6 +315,17 @@ def supply_of(query: Query, ledger: Ledger, at: Millis) -> Supply:
         local=_in_a_run(query, is_calm & query.nearness.is_proven, cap, hope),
         local_share=n_local / n_eligible if n_eligible else 0.0,
     )
+
+
+def stock_of(query: Query) -> Supply:
+    """What the catalogue holds for such a viewer, seen or not."""
+    items, whole = query.items, query.whole
+    is_there = items.exists & ~items.is_hidden & (whole["tier"] == 0)
+    is_local = is_there & query.nearness.is_proven
+    n_there, n_local = int(is_there.sum()), int(is_local.sum())
+    cap = RUN if query.limits.creator_last_20 is None else query.limits.creator_last_20
+    fills = _in_a_run(query, is_local, cap, RUN)
+    return Supply(supportive=0, local=fills, local_share=n_local / n_there if n_there else 0.0)
 
 
 def _hope(limits: Limits, ledger: Ledger, at: Millis) -> int:

@@ -18,13 +18,14 @@ from recsys.engine import Engine
 from recsys.errors import DataError, StoreError
 from recsys.intake import ATTEMPTS, check_id, update
 from recsys.ledger import FAMILY_COUNTERS, RUN, active_minutes, counts, placed, server_time, windows_of
+from recsys.model import Model
 from recsys.policy.limits import COUNTERS, WINDOWS, Limits
 from recsys.policy.market import parse_hours
 from recsys.resolve import limits_of, own_limits, profile_of
 from recsys.settle import band_of, standing
 from recsys.state import Controls, Guardian, Ledger, LedgerPart, UserState, pack
 from recsys.stores import KEPT
-from recsys.types import Event
+from recsys.types import Event, History
 
 T = TypeVar("T", Controls, Guardian)
 MAX_MUTED: Final = {"muted_creators": 500, "muted_words": 100}
@@ -148,8 +149,15 @@ def export(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
             for entry in engine.log.since(user_id, 0)
         ],
         "answers": [msgspec.json.decode(stored.answer) for stored in engine.users.decisions(user_id)],
-        "trained_on": 0 if trained is None else len(trained),
+        "trained_on": [] if trained is None else _trained(trained, engine.known.model),
     }
+
+
+def _trained(history: History, model: Model) -> list[dict[str, Any]]:
+    """The reactions that the model in service was trained on, oldest first."""
+    item_ids = {row: item_id for item_id, row in model.rows.items()}
+    rows = zip(history.items.tolist(), history.weights.tolist(), history.at.tolist(), strict=True)
+    return [{"item_id": item_ids[row], "weight": round(weight, 3), "at": to_text(at)} for row, weight, at in rows]
 
 
 def _event(event: Event) -> dict[str, Any]:

@@ -209,9 +209,9 @@ class EventLog(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemRow:
     """
-    One live item. `fields` are the columns of `columns.ITEMS`; `cluster_id` and `cluster_no` are shared by
-    near-duplicates; `peak_tier` is the highest tier (0 to 4) the item ever had, `cluster_peak` that of its copies;
-    `is_edited` rows came over the wire and win over an artifact's.
+    One live item. `fields` are the columns of `columns.ITEMS` and `columns.PREDICTED`; `cluster_id` and `cluster_no`
+    are shared by near-duplicates; `peak_tier` is the highest tier (0 to 4) the item ever had, `cluster_peak` that of
+    its copies; `is_edited` rows came over the wire and win over an artifact's.
     """
 
     item_no: int

@@ -59,6 +59,36 @@ def report(
         _show(made)
 
 
+@app.command(epilog="Example: sanad creators audit --state var/state.db --last 1000")
+def audit(
+    state: Annotated[Path, typer.Option(metavar="FILE", help="The state file that 'sanad serve' uses.")],
+    last: Annotated[int, typer.Option(min=1, max=100_000, help="The newest records to look at.")] = 1_000,
+    as_json: Json = False,
+) -> None:
+    """
+    Count the local floor again over logged pages: every run of 20 exactly, and a prefix test of each page.
+
+    Exit code 0: every complete run holds the floor as far as supply allowed; 1: some do not. The service may run.
+    """
+    from recsys.audit import as_sentence, audit_all
+    from recsys.decision import unpack
+    from serving.sqlite import SqliteStore
+
+    if not state.is_file():
+        raise ConfigError(f"found no file {state}, expected the state file that 'sanad serve --state' uses")
+    store = SqliteStore(state)
+    try:
+        found = audit_all(unpack(stored.decision) for stored in store.users.latest(last))
+    finally:
+        store.close()
+    if as_json:
+        print_json(found)
+    else:
+        typer.echo(as_sentence(found))
+    if found.below_supply:
+        raise typer.Exit(1)
+
+
 def _show(found: "CreatorReport") -> None:
     out = console()
     out.print(

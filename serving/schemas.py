@@ -242,7 +242,9 @@ class ItemPatch(Asked):
         default=None, description="Null = unlabelled: R2 for adults, not for minors."
     )
     risk_family: Literal[FAMILIES] | None = None  # type: ignore[valid-type]  # as above
-    risk_source: Literal[RISK_SOURCES] | None = None  # type: ignore[valid-type]  # as above
+    risk_source: Literal[RISK_SOURCES] | None = Field(  # type: ignore[valid-type]  # as above
+        default=None, description="PATCH with `human` and a tier is a review: a label of ours gives way to it."
+    )
     risk_confidence: Annotated[float, Field(ge=0, le=1)] | None = None
     duration_s: Annotated[float, Field(ge=0)] | None = None
     sound_id: Id | None = None

@@ -12,13 +12,12 @@ given a place: no taste may lead there.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
 from recsys.feedback import is_r2_plus
-from recsys.models.ials import FactorSpace
 from recsys.models.text import TextSpace
 from recsys.types import Floats, Ids, Mask, Rows, Space
 
@@ -98,18 +97,19 @@ def with_words(
     learned: Mapping[str, Space], text: TextSpace | None, items: pl.DataFrame, rng: np.random.Generator
 ) -> tuple[dict[str, Space], int]:
     """
-    The spaces and that of texts; what nobody reacted to stands in `cf` where its words and maker put it. And how many
+    The spaces and that of texts: in each, what nobody reacted to stands where its words and maker put it. And how many
     items those are.
     """
     if text is None:
         return dict(learned), 0
-    space = learned["cf"]
-    if not isinstance(space, FactorSpace):
-        return {**learned, "text": text}, 0
     may_be_placed = np.fromiter((not (is_r2_plus(a) or is_r2_plus(b or "R0")) for a, b in _tiers(items)), np.bool_)
     makers = items["creator_id"].rank("dense").to_numpy().astype(np.int32) - 1
-    placed, n_placed = bridged(space, text.item_vectors, makers, may_be_placed, rng)
-    return {**learned, "cf": placed, "text": text}, n_placed
+    spaces, n_placed = dict(learned), 0
+    for name, space in learned.items():
+        vectors, n = bridged(np.asarray(space.item_vectors), text.item_vectors, makers, may_be_placed, rng)
+        fitted: Any = space  # a frozen dataclass, as every space is
+        spaces[name], n_placed = replace(fitted, item_vectors=vectors), max(n, n_placed)
+    return {**spaces, "text": text}, n_placed
 
 
 def _tiers(items: pl.DataFrame) -> list[tuple[str | None, str | None]]:
@@ -119,22 +119,21 @@ def _tiers(items: pl.DataFrame) -> list[tuple[str | None, str | None]]:
 
 
 def bridged(
-    space: FactorSpace, texts: Floats, makers: Ids, may_be_placed: Mask, rng: np.random.Generator
-) -> tuple[FactorSpace, int]:
+    vectors: Floats, texts: Floats, makers: Ids, may_be_placed: Mask, rng: np.random.Generator
+) -> tuple[Floats, int]:
     """
-    The space with a place for every item that has words (a row of `texts` (n, t) that is not zeros), may be placed
-    (n,) and has no reactions; and how many those are. What was learned stays as it is.
+    The vectors (n, d) with a place for every item that has words (a row of `texts` (n, t) that is not zeros), may be
+    placed (n,) and has no reactions; and how many those are. What was learned stays as it is.
     """
-    vectors = np.asarray(space.item_vectors)
     is_taught, may_be_placed = np.any(vectors, axis=1), may_be_placed & np.any(texts, axis=1)
     warm, cold = np.flatnonzero(may_be_placed & is_taught), np.flatnonzero(may_be_placed & ~is_taught)
     teachers = Teachers(texts=texts[warm], makers=makers[warm], vectors=vectors[warm])
     bridge = fit(teachers, int(makers.max(initial=0)) + 1, rng) if len(cold) else None
     if bridge is None:
-        return space, 0
+        return vectors, 0
     placed = vectors.copy()
     placed[cold] = bridge.place(texts[cold], makers[cold])
-    return replace(space, item_vectors=placed), len(cold)
+    return placed, len(cold)
 
 
 def _fit(teachers: Teachers, n_makers: int, reg: float, share: float) -> Bridge:

@@ -1,7 +1,7 @@
 """
 Fitting the learned ranker, without looking ahead.
 
-    events   ... learned by the spaces ... | trees | calibration and share |  held out for `sanad eval`
+    events   ... learned by the spaces ... | trees | calibration and portion |  held out for `sanad eval`
                                         first    then                   until
 
 The spaces, popularity and rates that the trees see are fitted once more on what came before `first`, because a space
@@ -27,17 +27,17 @@ from recsys.progress import Progress, quiet
 from recsys.ranker import Head, Heads, open_booster
 from recsys.tables import Dataset
 from recsys.types import Floats, Mask, Space
-from training.ranker_share import Late, choose
+from training.ranker_portion import Late, choose
 
 Fitted = tuple[Mapping[str, Space], Popularity]
 FitBefore = Callable[[Millis], Fitted]
 """Spaces and popularity from what happened before an instant."""
 
 WEIGHTS: Final = {
-    "cf": 1.0, "content": 0.6, "popular": 0.3,
+    "cf": 1.0, "content": 0.6, "popular": 0.3, "fresh": 0.2, "local": 0.7, "supportive": 0.3,
     "complete": 1.0, "like": 1.0, "helped": 2.0, "share": 1.0, "not_interested": 2.0,
 }  # fmt: skip
-"""What the shipped policies give taste and heads; a market with others chooses its share by them."""
+"""What the shipped policies give; a market with others chooses its portion by them."""
 _PULL: Final = 20.0  # impressions
 
 
@@ -47,7 +47,7 @@ class RankerParams:
     `first`, `then`: shares of the impressions before which the spaces, and the trees, stop learning. At most `rows`
     impressions are learned from, the newest. A head needs `least` acts in each part. `clip`: the most, and the least,
     that an impression counts by its propensity, against the middle one; 1 = all alike. `weights` are the market's,
-    under which the share is chosen.
+    under which the portion is chosen.
     """
 
     leaves: int = 8
@@ -63,7 +63,7 @@ class RankerParams:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankerResult:
-    """The heads, or None; what was measured; the outcome in words. Heads of share 0 are of no use to an artifact."""
+    """The heads, or None; what was measured; the outcome in words. Heads of portion 0 are of no use to an artifact."""
 
     heads: Heads | None
     metrics: Mapping[str, float]
@@ -111,12 +111,12 @@ def fit(
     counts = propensity_weights(shown.propensity, params.clip)
     seed = int(rng.integers(2**31))
     heads = {name: _head(table, shown.did[:, HEADS.index(name)], is_late, counts, params, seed) for name in names}
-    made = Heads(features=names_of(spaces), heads=heads, rates=basis.rates, share=0.0, kept=1.0, taken=0.0)
+    made = Heads(features=names_of(spaces), heads=heads, rates=basis.rates, portion=0.0, kept=1.0, taken=0.0)
     is_learnable = log.items["is_learnable"].to_numpy()
-    late = Late(basis=basis, past=people, where=where, shown=shown, is_learnable=is_learnable, then=then)
+    late = Late(log=log, basis=basis, past=people, where=where, shown=shown, is_learnable=is_learnable, then=then)
     chosen = choose(made, late, params.weights, rng)
-    metrics = {"ranker_share": chosen.share, **_metrics(made, table, shown, is_late), **chosen.metrics}
-    whole = replace(made, rates=rates(log, items, until), share=chosen.share, kept=chosen.kept, taken=chosen.taken)
+    metrics = {"ranker_portion": chosen.portion, **_metrics(made, table, shown, is_late), **chosen.metrics}
+    whole = replace(made, rates=rates(log, items, until), portion=chosen.portion, kept=chosen.kept, taken=chosen.taken)
     return RankerResult(heads=whole, metrics=metrics, said=_said(metrics))
 
 
@@ -137,8 +137,8 @@ def _said(found: Mapping[str, float]) -> str:
         f"{found[f'ranker_order_{k}']:.3f} and {found[f'ranker_ndcg_{k}']:.4f}" for k in ("without", "with")
     )
     return (
-        f"{found['ranker_share']:.0%} of the taste; AUC among shown and NDCG@20 are {without} without it, {with_} with "
-        f"it ({found['ranker_people']:.0f} people, the last days learned from)"
+        f"{found['ranker_portion']:.0%} of the taste; AUC among shown and NDCG@20 are {without} without it, {with_} "
+        f"with it ({found['ranker_people']:.0f} people, the last days learned from)"
     )
 
 

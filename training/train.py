@@ -2,11 +2,12 @@
 Training, one straight line: clean, hold out the last days, count interactions, fit, index, save.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 
+import msgspec
 import numpy as np
 import polars as pl
 
@@ -31,6 +32,7 @@ from training.heads import packed, version_of
 from training.hearing import Heard, hear
 from training.interactions import Interactions, build_interactions
 from training.labels import LabelParams, label, n_raised
+from training.local_strength import local_strengths
 from training.ranker import FitBefore, RankerParams, RankerResult
 from training.safe_feed import safe_feed
 from training.taste import TasteParams, fit_factors, fit_taste, names_of
@@ -128,10 +130,31 @@ def run(
     counts |= {"items_bridged": n_bridged} if words else {}
     counts |= {"people_left_out": left_out.n_people, "events_left_out": left_out.n_events} if forget else {}
     manifest = _manifest(params, fingerprint(data), at, cutoff, counts, words, ranked, taste.learned)
+    strengths = _strengths(seen, items, creators, users, params, on_progress)
+    manifest = msgspec.structs.replace(manifest, local_strength=dict(strengths))
+    watch.lap("local strength")
     on_progress("save", 0, None)
     saved = save_artifact(out, contents, manifest)
     watch.lap("index and save")
     return Trained(manifest=saved, report=report, ranker=ranked.said, seconds=watch.seconds)
+
+
+def _strengths(
+    seen: Interactions,
+    items: pl.DataFrame,
+    creators: pl.DataFrame,
+    users: pl.DataFrame,
+    params: TrainParams,
+    on_progress: Progress,
+) -> Mapping[str, float]:
+    """How strongly the people of the market want local items, where the data say it."""
+    living = dict(creators.select("creator_id", "country").iter_rows())
+    said = items["country"].to_list() if "country" in items.columns else [None] * len(items)
+    made = [one or living.get(creator) for one, creator in zip(said, items["creator_id"].to_list(), strict=True)]
+    homes = dict(users.select("user_id", "country").iter_rows()) if "country" in users.columns else {}
+    lives = [homes.get(user_id) for user_id in seen.user_ids]
+    rng = np.random.default_rng([params.seed, 7])
+    return local_strengths(seen.positives, lives, made, (params.market,), rng, on_progress)
 
 
 def _learned(seen: Interactions, params: TrainParams) -> tuple[dict[str, Space], Popularity]:
@@ -149,7 +172,7 @@ def _ranker(
     found = ranker.fit(
         dataset, items, creators, fit_before, cutoff, params.ranker, rng, market=params.market, on_progress=on_progress
     )
-    return found if found.heads and found.heads.share > 0 else replace(found, heads=None)
+    return found if found.heads and found.heads.portion > 0 else replace(found, heads=None)
 
 
 @dataclass(slots=True)

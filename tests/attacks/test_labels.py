@@ -7,8 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from recsys.audit import audit
 from recsys.catalogue import is_unlearnable
 from recsys.clock import HOUR, MINUTE, SECOND
+from recsys.creator_records import patch_creator, put_creator
 from recsys.creators import Creator
 from recsys.explain import why
 from recsys.feed import Context, FeedResponse
@@ -202,6 +204,26 @@ def _answer(service, request_id):
     return msgspec.json.decode(service.store.users.decision(request_id).answer, type=FeedResponse)
 
 
+def test_attack_10_a_new_creators_reviewed_work_is_tried_and_no_more_than_its_share(make_service, tiny, evening):
+    """Reviewed local R0 of hardly delivered creators is drawn uniformly, at most once a page; unreviewed work never."""
+    service = make_service().is_adult("casa-adult")
+    for n in range(6):
+        put_creator(service.store.catalogue, f"new-{n}", {"country": "MA", "place_source": "partner"}, evening)
+        source = {"risk_source": "human"} if n < 3 else {"risk_source": "model", "risk_confidence": 0.99}
+        fields = {"creator_id": f"new-{n}", "title": f"first {n}", "language": "ary", "topics": ["S3"], **source}
+        put_item(service.store.catalogue, f"new-{n}", {**fields, "risk_tier": "R0"}, evening)
+    explored = []
+    for n in range(12):
+        page = service.ask(f"reader-{n}" if n else "casa-adult", size=20, at=evening)
+        tried = [item for item in page.items if item.is_exploration]
+        assert len(tried) <= 1
+        explored += tried
+    items = service.engine.known.view.items
+    assert explored and all(items.is_reviewed[items.index[item.item_id]] for item in explored)
+    assert all(item.tier == "R0" and 0 < item.propensity <= 1 for item in explored)
+    assert not {item.item_id for item in explored} & {"new-3", "new-4", "new-5"}
+
+
 # 11: local inventory empty, tiny, all risky, one creator only
 
 
@@ -238,7 +260,17 @@ def test_attack_11_the_local_floor_shrinks_with_its_supply(make_service, tiny, e
     assert supply.local <= {"empty": 0, "tiny": 19, "all risky": 0, "one creator": 2}[name]
     local = [item for item in shown[:20] if item.locality.match in ("region", "neighbour", "country", "dialect")]
     assert len([item for item in local if item.tier == "R0"]) >= min(supply.local, 2) - (name == "all risky") * 2
-    assert service.alerts == []
+    is_told = [alert for alert in service.alerts if alert.startswith("local supply in MA-06")]
+    assert service.alerts == is_told and len(is_told) == 1  # three pages in an hour, one alert
+    assert service.engine.known.reach.shrunk == {"MA-06": 3}
+    assert all(audit(decision).below_supply == 0 for decision in service.decisions("adult"))
+
+
+def test_attack_11_who_is_abroad_raises_no_alert_about_the_market(make_service, tiny, evening):
+    service = make_service(artifact=_market(tiny, INVENTORIES["empty"]))
+    put_profile(service.engine, "away", {"age_band": "18+", "age_source": "verified", "country": "FR"}, evening)
+    service.ask("away", at=evening)
+    assert service.alerts == [] and not service.engine.known.reach.shrunk
 
 
 # 12: local creator ring: fake location, VPN, bought audience
@@ -285,6 +317,30 @@ def test_attack_12_a_ring_cannot_buy_more_than_the_creator_cap(service, by_tier,
     shown = [item for n in range(3) for item in service.ask(size=20, at=evening + n * SECOND).items]
     for start in range(len(shown) - 19):
         assert sum(item.creator_id == "ring" for item in shown[start : start + 20]) <= 2
+
+
+def test_attack_12_a_ring_that_says_it_is_local_fills_no_slot_of_the_floor(make_service, tiny, evening):
+    """
+    Accounts that claim the viewer's region, in a language anybody speaks, with an audience bought in the country. Their
+    word weighs in the score; the floor waits for a partner, the platform, or local speech.
+    """
+    gone = _market(tiny, INVENTORIES["empty"])
+    service = make_service(artifact=gone).is_adult("casa-adult")
+    catalogue = service.store.catalogue
+    for n in range(12):
+        claim = {"country": "MA", "region": "MA-06", "languages": ["ary"], "audience": "MA", "followers": 10**6}
+        put_creator(catalogue, f"ring-{n}", claim, evening)
+        fields = {"creator_id": f"ring-{n}", "title": f"ring {n}", "language": "fr", "topics": ["S3"]}
+        put_item(catalogue, f"ring-{n}", {**fields, "risk_tier": "R0", "risk_source": "human"}, evening)
+    here = Context(country="MA", region="MA-06")
+    page = service.ask(context=here)
+    assert service.decisions()[0].supply.local == 0 and "local" not in service.decisions()[0].forced
+    ring = [item.locality for item in page.items if item.creator_id.startswith("ring")]
+    assert all(near.source == "declared" for near in ring)
+    for n in range(12):
+        patch_creator(catalogue, f"ring-{n}", {"place_source": "partner"}, evening)
+    service.ask(at=evening + SECOND, context=here)
+    assert service.decisions()[1].supply.local > 0
 
 
 # 21: embedding drift: the model learns R2 by proxy

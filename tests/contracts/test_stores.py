@@ -546,6 +546,14 @@ class TestRaises:
         raised = put(store, change("b", "R3"))
         assert store.catalogue.since(0).newest_raise == raised
 
+    def test_a_surer_label_of_the_model_is_a_raise_and_a_weaker_one_is_not(self, store: Store) -> None:
+        """It may have come to a market's threshold, whatever the peak was."""
+        for confidence in (0.9, 0.7):
+            put(store, change("a", "R2", predicted_tier="R2", label_confidence=confidence))
+        assert store.catalogue.since(0).newest_raise == 0
+        raised = put(store, change("a", "R2", predicted_tier="R2", label_confidence=0.8))
+        assert store.catalogue.since(0).newest_raise == raised
+
 
 def ids(store: Store, revision: int) -> Sequence[str]:
     return [row.fields["item_id"] for row in store.catalogue.since(revision).rows]

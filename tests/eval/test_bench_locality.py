@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval import bench_locality as bench
-from eval.places import UNKNOWN, PlacedSplit, cut, read_split
+from eval.places import read_split
+from recsys import local_price
 from recsys.errors import DataError
+from recsys.placed import UNKNOWN, PlacedSplit, cut
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "lastfm-countries"
 
@@ -89,7 +91,7 @@ def test_a_cut_takes_its_share_of_everybody_and_loses_nothing():
 
 def test_a_place_that_acts_like_everybody_lifts_nothing_and_a_favourite_rises():
     split = made(0)
-    lift = bench.lifts(split)
+    lift = local_price.lifts(split)
     assert lift.shape == (3, 60) and not lift[UNKNOWN].any()  # of people of unknown place
     mine = split.item_place == 0
     assert lift[0, mine].mean() > 0 > lift[0, ~mine].mean()
@@ -99,13 +101,13 @@ def test_a_place_that_acts_like_everybody_lifts_nothing_and_a_favourite_rises():
 def test_a_floor_is_held_as_far_as_there_are_local_items_and_the_rest_is_best_first(seed, floor, k):
     rng = np.random.default_rng(seed)
     q, n = 6, 14
-    scored = bench._Scored(
+    scored = local_price.Scored(
         rows=np.arange(q), scores=rng.permuted(np.tile(np.arange(n), (q, 1)), axis=1).astype(np.float32),
         is_local=rng.random((q, n)) < 0.3, lift=np.zeros((q, n), np.float32), reach=np.ones((q, 1), np.float32),
         is_known=np.zeros((q, n), np.bool_),
     )  # fmt: skip
-    pages = bench._pages(scored, bench.additive(0.0), k, floor)
-    for row, page in enumerate(pages):
+    found = local_price.pages(scored, local_price.additive(0.0), k, floor)
+    for row, page in enumerate(found):
         local, scores = scored.is_local[row], scored.scores[row]
         wanted = min(int(k * floor + 1e-9), int(local.sum()))
         assert local[page].sum() >= wanted

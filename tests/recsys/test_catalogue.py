@@ -101,6 +101,13 @@ def test_every_copy_takes_the_highest_tier_of_its_cluster(table):
     assert items.family[1:].tolist() == [0, 0, -1]
 
 
+def test_every_copy_takes_the_highest_age_of_its_cluster_and_gives_it_back(table):
+    """A copy without a word about ages is not for younger people than the video that it copies."""
+    items = table(row(1, 7, min_age=18, **LABEL), row(2, 7, **LABEL), row(3, min_age=16, **LABEL))
+    assert items.min_age[1:].tolist() == [18, 18, 16]
+    assert table(row(1, 7, min_age=13, **LABEL), row(2, 7, **LABEL)).min_age[1:].tolist() == [13, 13]
+
+
 def test_only_a_label_raises_the_copies(table):
     """An upload that nobody has looked at is R2 itself, and takes no video of somebody else off the air."""
     first = table(row(1, 5, **LABEL), row(2, 5))

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from recsys.columns import HEADS
-from recsys.impressions import impressions, log_of, past, slates
+from recsys.impressions import impressions, log_of, met, past, slates
 from recsys.tables import read_dataset, write_dataset
 
 T = 1_790_000_000_000
@@ -85,3 +85,10 @@ def test_the_past_holds_of_risky_items_refusals_only_and_nothing_of_the_present(
     assert [(list(ITEMS)[n], w) for n, w in zip(history.items, history.weights.tolist(), strict=True)] == [
         ("calm", 1.5), ("calm", pytest.approx(0.95)), ("heavy", -2.0), ("risky", -2.0)
     ]  # fmt: skip
+
+
+def test_who_met_what_before_an_instant_counts_every_event(log):
+    found = met(log, np.array([0, 1], np.int32), T + 85)
+    assert sorted(list(ITEMS)[n] for n in found[0]) == ["calm", "heavy", "risky", "unlabelled"]
+    assert [list(ITEMS)[n] for n in found[1]] == ["calm"]  # the like comes later
+    assert {person: rows.tolist() for person, rows in met(log, np.array([1], np.int32), T).items()} == {1: []}

@@ -33,7 +33,7 @@ def with_heads(tiny: Artifact, tmp_path_factory) -> Path:
         trees = lightgbm.train({"objective": "binary", "num_leaves": 4, "verbosity": -1, "num_threads": 1}, data, 5)
         heads[name] = Head(booster=trees, slope=1.5, intercept=-1.0, prior=0.1 + n / 100)
     ranker = Heads(
-        features=names, heads=heads, rates=rng.random((len(tiny.items), 6)).astype(np.float32), share=0.5,
+        features=names, heads=heads, rates=rng.random((len(tiny.items), 6)).astype(np.float32), portion=0.5,
         kept=0.6, taken=4.0,
     )  # fmt: skip
     folder = tmp_path_factory.mktemp("ranked") / "artifact"
@@ -60,7 +60,9 @@ def query(service, evening):
 
 def test_heads_are_read_back_as_they_were_written(with_heads, query):
     again = load_artifact(with_heads).ranker
-    assert again is not None and tuple(again.heads) == HEADS and (again.share, again.kept, again.taken) == (0.5, 0.6, 4)
+    assert (
+        again is not None and tuple(again.heads) == HEADS and (again.portion, again.kept, again.taken) == (0.5, 0.6, 4)
+    )
     table = np.random.default_rng(1).standard_normal((50, len(again.features))).astype(np.float32)
     for name, chances in query.model.ranker.heads.predict(table).items():
         np.testing.assert_array_equal(again.predict(table)[name], chances)

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.models.ials import FactorSpace
 from training.bridge import FEWEST, Teachers, bridged, fit
 
 N, N_MAKERS, T, D = 600, 30, 12, 5
@@ -22,26 +21,15 @@ def world(seed: int = 0, *, words: float = 1.0, makers: float = 1.0) -> Teachers
     return Teachers(texts=texts.astype(np.float32), makers=maker.astype(np.int32), vectors=vectors.astype(np.float32))
 
 
-def space(vectors: np.ndarray) -> FactorSpace:
-    return FactorSpace(
-        item_vectors=vectors.astype(np.float32),
-        scales=np.ones(D, np.float32),
-        reg=1.0,
-        power=0.0,
-        unobserved=1.0,
-        refusal=0.0,
-    )
-
-
 @pytest.mark.parametrize(("words", "makers"), [(1.0, 0.0), (0.0, 1.0), (1.0, 1.0)])
 def test_who_has_no_reactions_is_placed_where_words_and_makers_put_them(words: float, makers: float) -> None:
     truth = world(words=words, makers=makers)
     cold = np.arange(N) % 4 == 0
-    seen = np.where(cold[:, None], 0, truth.vectors)
+    seen = np.where(cold[:, None], 0, truth.vectors).astype(np.float32)
     everything = np.ones(N, np.bool_)
-    placed, n = bridged(space(seen), truth.texts, truth.makers, everything, np.random.default_rng(1))
+    placed, n = bridged(seen, truth.texts, truth.makers, everything, np.random.default_rng(1))
     assert n == cold.sum()
-    missed = np.square(placed.item_vectors[cold] - truth.vectors[cold]).sum()
+    missed = np.square(placed[cold] - truth.vectors[cold]).sum()
     spread = np.square(truth.vectors[cold] - truth.vectors.mean(axis=0)).sum()
     assert missed < 0.15 * spread
 
@@ -53,9 +41,9 @@ def test_what_was_learned_stays_as_it_is_and_nothing_is_placed_without_words_or_
     texts, may = truth.texts.copy(), np.ones(N, np.bool_)
     texts[:10] = 0
     may[10:30] = False  # R2 and above, or unlabelled
-    placed, n = bridged(space(seen), texts, truth.makers, may, np.random.default_rng(1))
-    np.testing.assert_array_equal(placed.item_vectors[50:], seen[50:])
-    assert n == 20 and not placed.item_vectors[:30].any() and placed.item_vectors[30:50].any(axis=1).all()
+    placed, n = bridged(seen, texts, truth.makers, may, np.random.default_rng(1))
+    np.testing.assert_array_equal(placed[50:], seen[50:])
+    assert n == 20 and not placed[:30].any() and placed[30:50].any(axis=1).all()
 
 
 def test_who_may_not_be_placed_teaches_nothing_either() -> None:
@@ -64,8 +52,8 @@ def test_who_may_not_be_placed_teaches_nothing_either() -> None:
     seen[:50] = other[:50] = 0
     may[100:200] = False
     other[100:200] *= -7
-    found = [bridged(space(v), truth.texts, truth.makers, may, np.random.default_rng(1))[0] for v in (seen, other)]
-    np.testing.assert_array_equal(found[0].item_vectors[:50], found[1].item_vectors[:50])
+    found = [bridged(v, truth.texts, truth.makers, may, np.random.default_rng(1))[0] for v in (seen, other)]
+    np.testing.assert_array_equal(found[0][:50], found[1][:50])
 
 
 def test_places_that_words_and_makers_say_nothing_about_get_no_bridge() -> None:
@@ -75,8 +63,8 @@ def test_places_that_words_and_makers_say_nothing_about_get_no_bridge() -> None:
     bridge = fit(noise, N_MAKERS, np.random.default_rng(1))
     assert bridge is None or bridge.explained < 0.02
     assert fit(truth.take(np.arange(FEWEST - 1)), N_MAKERS, np.random.default_rng(1)) is None
-    nobody, n = bridged(space(np.zeros((N, D))), truth.texts, truth.makers, np.ones(N, np.bool_), rng)
-    assert n == 0 and not nobody.item_vectors.any()
+    nobody, n = bridged(np.zeros((N, D), np.float32), truth.texts, truth.makers, np.ones(N, np.bool_), rng)
+    assert n == 0 and not nobody.any()
 
 
 def test_texts_that_only_their_neighbours_explain_are_placed_by_neighbours() -> None:

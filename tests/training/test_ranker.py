@@ -1,4 +1,4 @@
-"""Laws of fitting the ranker: no look ahead, nothing from risk, no credit for the place, honest chances and shares."""
+"""Laws of fitting the ranker: no look ahead, nothing from risk, no credit for the place, honest chances."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from recsys.score import asked_of
 from recsys.tables import Dataset, read_dataset, write_dataset
 from recsys.types import History
 from training.ranker import RankerParams, RankerResult, fit, platt, propensity_weights, rates
-from training.ranker_share import SHARES, best_share
+from training.ranker_portion import PORTIONS, best_portion
 
 T0: Millis = 1_790_000_000_000
 N_ITEMS, N_USERS, PER_DAY, N_DAYS = 120, 40, 10, 12
@@ -99,7 +99,7 @@ def test_what_people_like_is_found_and_its_chance_is_honest(tmp_path: Path) -> N
     good = np.arange(RISKY) % 2 == 0
     assert found[:RISKY][good].mean() == pytest.approx(0.75, abs=0.15)
     assert found[:RISKY][~good].mean() == pytest.approx(0.10, abs=0.05)
-    assert result.heads is not None and result.heads.share > 0
+    assert result.heads is not None and result.heads.portion > 0
     assert result.metrics["ranker_order_with"] > result.metrics["ranker_order_without"] + 0.2
 
 
@@ -215,20 +215,20 @@ def test_platt_finds_the_line_and_never_turns_the_order_round() -> None:
     assert platt(raw, ~did)[0] > 0
 
 
-def test_the_share_is_the_best_order_that_ndcg_allows() -> None:
-    n, people = len(SHARES), 100
+def test_the_portion_is_the_best_order_that_ndcg_allows() -> None:
+    n, people = len(PORTIONS), 100
     noise = np.random.default_rng(0).normal(0, 0.001, (people, 1))
     steps = np.arange(n, dtype=np.float64)
     rising, flat, falling = 0.5 + 0.01 * steps + noise, 0.5 + noise + 0 * steps, 0.5 - 0.01 * steps * (1 + noise)
-    assert best_share(flat, rising) == n - 1
-    assert best_share(flat, flat) == 0 and best_share(rising, falling) == 0
-    assert best_share(falling, rising) == 0  # the order gains what the whole list loses
+    assert best_portion(flat, rising) == n - 1
+    assert best_portion(flat, flat) == 0 and best_portion(rising, falling) == 0
+    assert best_portion(falling, rising) == 0  # the order gains what the whole list loses
     until_half = np.where(steps <= n // 2, flat, falling)
-    assert best_share(until_half, rising) == n // 2
-    assert best_share(flat[:5], rising[:5]) == 0  # five people prove nothing
+    assert best_portion(until_half, rising) == n // 2
+    assert best_portion(flat[:5], rising[:5]) == 0  # five people prove nothing
 
 
-def test_the_weights_under_which_a_share_is_chosen_are_those_of_the_shipped_policies(morocco, strict) -> None:
+def test_the_weights_under_which_a_portion_is_chosen_are_those_of_the_shipped_policies(morocco, strict) -> None:
     for market in (morocco, strict):
         assert {name: market.weights[name] for name in PARAMS.weights} == PARAMS.weights
     assert set(HEADS) < set(PARAMS.weights)
@@ -243,7 +243,7 @@ def test_an_artifact_keeps_the_heads_that_help(tmp_path: Path) -> None:
     params = TrainParams(encoder=None, taste=TasteParams(ials=IALSParams(embedding_size=8)), ranker=PARAMS)
     trained = run(tmp_path / "data", tmp_path / "model", params, T0 + 30 * DAY)
     loaded = load_artifact(tmp_path / "model")
-    assert loaded.ranker is not None and loaded.ranker.share == trained.manifest.metrics["ranker_share"] > 0
+    assert loaded.ranker is not None and loaded.ranker.portion == trained.manifest.metrics["ranker_portion"] > 0
     assert tuple(loaded.manifest.features) == names_of(["cf"])
     model = build_model(loaded)
     assert model.ranker is not None and "of the taste" in trained.ranker
