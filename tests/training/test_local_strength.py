@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from recsys.models.als import ALSParams
 from scipy import sparse
 
 from recsys.artifact import load_artifact
 from recsys.clock import from_text
-from recsys.models.als import ALSParams
 from recsys.resolve import LOCAL_STRENGTH, spread
 from recsys.tables import write_dataset
 from recsys.world.build import generate
