@@ -17,7 +17,8 @@ from scipy import sparse
 from recsys.metrics import mean, ndcg, recall
 from recsys.models.blend import masked, standardised
 from recsys.models.parts import Part
-from recsys.models.tastes import of_matrix
+from recsys.models.tastes import Tastes, of_matrix
+from recsys.models.tastes import wanted as wishes
 from recsys.progress import Progress, quiet
 from recsys.topk import top_k
 from recsys.types import Floats
@@ -26,6 +27,7 @@ from training.search import choose, is_relevant
 from training.splits import Split
 
 BLEND: Final = "blend"
+POPULARITY: Final = "popularity"
 _BLOCK: Final = 64  # scores of so many people stay near the processor
 
 
@@ -127,11 +129,16 @@ def _measured(
         total: Floats = np.zeros(some.long.shape, np.float32)
         for name, part in parts.items():
             scores = standardised(part.scores(some))
-            if name in weights:
-                total += np.float32(weights[name]) * scores
+            total += _counts_for(name, some, weights)[:, None] * scores
             values[name].append(_gains(masked(scores, some), right, k))
         values[BLEND].append(_gains(masked(total, some), right, k))
     return {name: _means(blocks) for name, blocks in values.items()}, len(people)
+
+
+def _counts_for(name: str, some: Tastes, weights: Mapping[str, float]) -> Floats:
+    """(q,) the weight of a part: for whoever wants nothing in train popularity alone, as in a feed."""
+    is_new = np.diff(wishes(some.long).indptr) == 0
+    return np.where(is_new, float(name == POPULARITY), weights.get(name, 0.0)).astype(np.float32)
 
 
 def _gains(scores: Floats, right: Any, k: int) -> Any:

@@ -19,7 +19,6 @@ Params = Any  # a frozen dataclass of the family's own
 Grid = Mapping[str, tuple[Any, ...]]
 REFUSALS: Final = (0.0, 0.1, 0.3, 1.0)
 SIZES: Final = (16, 32, 64, 128, 256, 512)
-WAVES: Final = (*SIZES, 1024)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,7 +98,7 @@ def families() -> tuple[Family, ...]:
                 "user_power": (0.3, 0.4, 0.5),
                 "item_power": (0.2, 0.3, 0.4, 0.5),
                 "refusal": REFUSALS,
-                "embedding_size": WAVES,
+                "embedding_size": SIZES,
             },
             _lowpass,
         ),

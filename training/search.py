@@ -18,10 +18,10 @@ from recsys.topk import top_k
 from training.families import Family, Observed, Params
 from training.splits import cut
 
-SAMPLE: Final = 2_000
+SAMPLE: Final = 3_000
 """People who judge the settings of one family."""
 
-JURY: Final = 6_000
+JURY: Final = 12_000
 """People who judge the blend."""
 
 MIN_RISE: Final = 1.002
@@ -56,7 +56,7 @@ def folds(signed: Any, valid: Any, rng: np.random.Generator) -> tuple[Fold, ...]
         return (_fold(signed, valid, rng),)
     share = float(np.clip(5_000 / max(1, signed.nnz), 0.1, 0.25))
     parts = [cut(signed, share, rng)]
-    if np.count_nonzero(np.diff(parts[0][1].indptr)) < SAMPLE // 2:
+    if np.count_nonzero(np.diff(parts[0][1].indptr)) < 1_000:
         parts += [cut(signed, share, rng) for _ in range(2)]
     return tuple(_fold(kept, taken, rng) for kept, taken in parts)
 

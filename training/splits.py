@@ -118,10 +118,10 @@ def _adjacency(path: Path, lines: list[tuple[int, str]]) -> pl.DataFrame:
     for number, line in lines:
         first, *rest = line.split()
         for word in (first, *rest):
-            if not word.isdecimal():
-                raise DataError(f"{path} line {number}: found {word!r}, expected numbers only; see --format")
-        people.extend([first] * len(rest))
-        items.extend(rest)
+            if not word.isdecimal() or len(word) > 18:
+                raise DataError(f"{path} line {number}: found {word[:40]!r}, expected numbers only; see --format")
+        people.extend([str(int(first))] * len(rest))
+        items.extend(str(int(word)) for word in rest)
     return pl.DataFrame({"person": people, "item": items}, {"person": pl.String, "item": pl.String}).with_columns(
         label=pl.lit(1.0)
     )
@@ -162,7 +162,7 @@ def _number(path: Path, line: int, word: str) -> float:
 
 
 def _matrices(tables: list[pl.DataFrame], *, numbered: bool) -> list[Any]:
-    """Matrices over the people and items of all tables; numbers keep their places, ids are taken in order."""
+    """Matrices over the people and items of all tables; numbers in their order, ids in that of text."""
     codes = {
         name: _codes(pl.concat([table[name] for table in tables]), numbered=numbered) for name in ("person", "item")
     }

@@ -72,6 +72,16 @@ def test_degenerate_splits_give_finite_numbers(train: np.ndarray, test: np.ndarr
     assert report.n_judged == np.count_nonzero(test.any(axis=1))
 
 
+def test_whoever_wants_nothing_in_train_is_shown_what_is_popular() -> None:
+    train, test = np.zeros((41, 30)), np.zeros((41, 30))
+    train[:40] = camps(40, 30).toarray()
+    train[:30, 29] = 1  # the most popular item stands last
+    test[40, 29] = 1
+    given = Split(sparse.csr_matrix(train, dtype=np.float32), None, sparse.csr_matrix(test, dtype=np.float32))
+    found = {row.name: row for row in run_split(given, 1, 0).rows}
+    assert found["blend"].recall == found["popularity"].recall == 1
+
+
 def test_the_forms_say_the_same(tmp_path: Path) -> None:
     train, test = np.array([[1, 1, 0], [0, 1, 1]]), np.array([[0, 0, 1], [1, 0, 0]])
     for name, matrix in (("train", train), ("test", test)):
@@ -87,6 +97,14 @@ def test_the_forms_say_the_same(tmp_path: Path) -> None:
         found = read_split(form, tmp_path / f"train.{form}", tmp_path / f"test.{form}")
         assert_array_equal(found.train.toarray(), train)
         assert_array_equal(found.test.toarray(), test)
+
+
+def test_a_number_is_the_same_however_it_is_written_and_people_may_have_no_items(tmp_path: Path) -> None:
+    (tmp_path / "train").write_text("0 1 01 2\n1\n2 0\n")
+    (tmp_path / "test").write_text("1 2\n")
+    found = read_split("lightgcn", tmp_path / "train", tmp_path / "test")
+    assert_array_equal(found.train.toarray(), [[0, 1, 1], [0, 0, 0], [1, 0, 0]])
+    assert_array_equal(found.test.toarray(), [[0, 0, 0], [0, 0, 1], [0, 0, 0]])
 
 
 def test_refusals_are_below_zero_and_a_pair_that_is_both_says_nothing(tmp_path: Path) -> None:
@@ -106,6 +124,7 @@ def test_refusals_are_below_zero_and_a_pair_that_is_both_says_nothing(tmp_path: 
         ("signed", "a b yes\n", r"line 1: found label 'yes', expected a number"),
         ("signed", "a b 0\n", "found nobody who wants anything"),
         ("lightgcn", "0 1 x\n", r"line 1: found 'x', expected numbers only"),
+        ("lightgcn", f"0 {'9' * 30}\n", r"line 1: found '9{30}', expected numbers only"),
     ],
 )
 def test_a_bad_file_is_said_in_a_sentence(tmp_path: Path, form: str, text: str, sentence: str) -> None:

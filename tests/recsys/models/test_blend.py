@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy import sparse
 
-from recsys.models.blend import Blend, Judged, judge, learn, standardised
+from recsys.models.blend import Blend, Judged, judge, learn, learn_markets, standardised
 from recsys.models.parts import Popular
-from recsys.models.tastes import of_matrix
+from recsys.models.tastes import Tastes, of_matrix
 from recsys.types import Floats
 
 K = 5
@@ -68,3 +68,29 @@ def test_what_people_had_is_no_candidate_and_what_no_part_found_still_counts_as_
     assert found.features.shape[1] == 6  # the first 3 k
     assert found.n_relevant.tolist() == [2]
     assert found.measure(np.ones(1, np.float32), 2).tolist() == [1 / (1 + 1 / np.log2(3))]
+
+
+def test_a_market_of_another_taste_has_weights_of_its_own_and_a_small_one_has_not() -> None:
+    one, other = judged([2.0, 0.0], n_people=1_000, seed=1), judged([0.0, 2.0], n_people=1_000, seed=2)
+    few = judged([0.0, 2.0], n_people=50, seed=3)
+    tables = (one, other, few)
+    together = Judged(
+        one.names, np.concatenate([t.features for t in tables]), np.concatenate([t.is_relevant for t in tables]),
+        np.concatenate([t.n_relevant for t in tables]),
+    )  # fmt: skip
+    markets = ["MA"] * 1_000 + ["FR"] * 1_000 + ["EG"] * 50
+    found = learn_markets(together, markets, learn(together, K), K)
+    assert set(found) == {"FR", "MA"}
+    assert found["MA"]["part0"] > found["MA"].get("part1", 0)
+    assert found["FR"]["part1"] > found["FR"].get("part0", 0)
+
+
+def test_people_are_scored_with_the_weights_of_their_market() -> None:
+    parts = {
+        "one": Popular(np.array([[0, 1.0]] * 3, np.float32)),
+        "two": Popular(np.array([[1.0, 0]] * 3, np.float32)),
+    }
+    blend = Blend(parts, {"one": 1.0}, ("FR", "MA"), {"MA": {"two": 1.0}})
+    nobody = sparse.csr_matrix((3, 2), dtype=np.float32)
+    scores = blend.scores(Tastes(nobody, None, np.array([0, 1, 2], np.int32)))  # France, Morocco, the world
+    assert scores.argmax(axis=1).tolist() == [1, 0, 1]
