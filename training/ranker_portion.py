@@ -5,8 +5,8 @@ Two questions of the whole score, because each alone is misleading. *Order*: doe
 they were shown and left? It does not depend on what the old feed liked to show. *NDCG@20* of the candidates that the
 spaces and popularity bring: it does, since nobody can want what they were not shown, and favours rankings like the old
 feed's.
-The portion with the best order wins among those whose NDCG is not lower than without heads; when its order is not
-better by more than a standard error, the portion is 0.
+The portion with the best order wins among those whose NDCG is not lower than without heads by more than a standard
+error of the difference; when its order is not better by more than one, the portion is 0.
 """
 
 from collections.abc import Mapping, Sequence
@@ -127,10 +127,14 @@ def best_portion(found: Reals, order: Reals) -> int:
     """
     if len(order) < FEWEST:
         return 0
-    is_fine = found.mean(axis=0) >= found[:, 0].mean() - 1e-9  # means of equal values may differ in their last digit
-    won = order - order[:, :1]
+    lost, won = found[:, :1] - found, order - order[:, :1]
+    is_fine = lost.mean(axis=0) <= _standard_error(lost)
     best = int(np.where(is_fine, won.mean(axis=0), -np.inf).argmax())
-    return best if won[:, best].mean() > won[:, best].std() / len(won) ** 0.5 else 0
+    return best if won[:, best].mean() > _standard_error(won)[best] else 0
+
+
+def _standard_error(differences: Reals) -> Reals:
+    return np.asarray(differences.std(axis=0) / len(differences) ** 0.5, np.float64)
 
 
 def _mean(values: Reals) -> float:
