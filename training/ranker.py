@@ -53,7 +53,7 @@ class RankerParams:
     """
 
     leaves: int = 8
-    trees: int = 60
+    trees: int = 50
     learning_rate: float = 0.1
     first: float = 0.7
     then: float = 0.9
