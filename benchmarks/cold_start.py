@@ -20,13 +20,13 @@ from recsys.artifact import Artifact, load_artifact
 from recsys.feedback import is_r2_plus
 from recsys.metrics import ndcg, recall
 from recsys.model import ranked
-from recsys.models import als, popularity
-from recsys.models.als import ALSParams
+from recsys.models import popularity
 from recsys.models.popularity import PopularityParams
 from recsys.tables import Dataset, read_dataset
 from recsys.types import Floats, History, Ids, rank_order
 from training.bridge import Teachers, bridged, fit
 from training.interactions import Interactions, build_interactions
+from training.taste import TasteParams, fit_factors
 from training.validate import assume
 
 K = 20
@@ -39,18 +39,18 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--share", type=float, default=0.2, help="the part of videos, and of people, held out")
     parser.add_argument("--least", type=int, default=2, help="the fewest later reactions of a person to judge by")
-    parser.add_argument("--reg", type=float, default=ALSParams().reg)
+    parser.add_argument("--reg", type=float, default=TasteParams().ials.reg)
     chosen = parser.parse_args()
     artifact, data = load_artifact(chosen.artifact), read_dataset(chosen.data)
     if tier := artifact.manifest.config["assume_tier"]:
         data = assume(data, tier)
-    params = ALSParams(reg=chosen.reg)
+    params = TasteParams(ials=replace(TasteParams().ials, reg=chosen.reg))
     print(f"{len(artifact.items):,} videos; text vectors of {artifact.spaces['text'].item_vectors.shape[1]} numbers")
     new_videos(artifact, data, chosen.share, chosen.least, params)
     new_people(artifact, data, chosen.share, chosen.least, params)
 
 
-def new_videos(artifact: Artifact, data: Dataset, share: float, least: int, params: ALSParams) -> None:
+def new_videos(artifact: Artifact, data: Dataset, share: float, least: int, params: TasteParams) -> None:
     """People choose among videos without an event."""
     rng = np.random.default_rng(0)
     whole = build_interactions(data)
@@ -59,7 +59,7 @@ def new_videos(artifact: Artifact, data: Dataset, share: float, least: int, para
     is_new = is_liked & (rng.random(len(is_liked)) < share)
     kept = data.items.collect().filter(~pl.Series(is_new))["item_id"]
     seen = build_interactions(_without(data, pl.col("item_id").is_in(kept.implode())))
-    space = als.fit(seen.positives, params, np.random.default_rng(0), negatives=seen.negatives)
+    space = fit_factors(seen, params, 0)
     text = artifact.spaces["text"]
     texts = np.asarray(text.item_vectors)
     may_be_placed = ~pl.Series(map(is_r2_plus, artifact.items["risk_tier"]), dtype=pl.Boolean).to_numpy()
@@ -94,14 +94,14 @@ def new_videos(artifact: Artifact, data: Dataset, share: float, least: int, para
     _print(found)
 
 
-def new_people(artifact: Artifact, data: Dataset, share: float, least: int, params: ALSParams) -> None:
+def new_people(artifact: Artifact, data: Dataset, share: float, least: int, params: TasteParams) -> None:
     """People without an event, after their first few reactions."""
     rng = np.random.default_rng(0)
     whole = build_interactions(data)
     users = np.array(whole.user_ids)
     is_new = rng.random(len(users)) < share
     seen = build_interactions(_without(data, ~pl.col("user_id").is_in(users[is_new].tolist())))
-    space = ranked(als.fit(seen.positives, params, np.random.default_rng(0), negatives=seen.negatives))
+    space = ranked(fit_factors(seen, params, 0))
     text = ranked(artifact.spaces["text"])
     popular = popularity.fit(seen.market_positives, list(seen.markets), PopularityParams())
     country = dict(artifact.users.select("user_id", "country").iter_rows())

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 
 from eval.compare import Difference, Draws, Estimate, difference, draws, estimate, plain
+from eval.locality import LocalityReport, report_on
 from eval.reliability import Reliability
 from eval.replay import RANKINGS, Replayed
 from eval.split import Holdout
@@ -74,6 +75,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     regions: list[Group]
     warmth: list[Group]
     places: list[Fairness]
+    locality: LocalityReport
     reliability: list[Reliability]
     notices: list[str]
 
@@ -122,6 +124,9 @@ def measure(
         regions=_groups(values | {"liked_local": {"history": replayed.liked_local}}, _by_region(replayed), rng),
         warmth=_groups({name: values[name] for name in ("recall", "ndcg")}, _by_warmth(replayed), rng),
         places=_places(replayed, market),
+        locality=report_on(
+            replayed.seen, replayed.pages, dict(enumerate(replayed.wanted)), replayed.items, replayed.at, k
+        ),
         reliability=said,
         notices=list(replayed.notices),
     )

@@ -132,4 +132,4 @@ def cautions(report: Report) -> list[str]:
     ]
     if report.risk_source == "assumed":
         said.insert(0, "Tiers are made up (--assume-tier): nothing here says anything about risk or support.")
-    return [*said, *(f"The engine mended a page: {notice}" for notice in report.notices)]
+    return [*said, *(f"The engine said: {notice}" for notice in report.notices)]

@@ -16,11 +16,14 @@ from recsys.columns import (
     AGE_SOURCES,
     EVENT_KINDS,
     ITEMS,
+    LABEL_WAITS,
     MAX_ID_LENGTH,
     MAX_TEXT_LENGTH,
     PREDICTED,
+    REVIEWED,
     TIERS,
     Column,
+    Table,
     subject_of,
 )
 from recsys.engine import Engine
@@ -206,7 +209,7 @@ def update(engine: Engine, user_id: str, change: Callable[[UserState], UserState
         read = engine.users.read(user_id)
         if engine.users.write_if(user_id, change(read.state), read.version):
             return
-    raise StoreError(f"found {ATTEMPTS} other writes of {user_id!r} at once, expected fewer; try again")
+    raise StoreError(f"found {ATTEMPTS} other writes of one person at once, expected fewer; try again")
 
 
 def get_item(catalogue: Catalogue, item_id: str) -> dict[str, Any] | None:
@@ -247,6 +250,8 @@ def _written(
     said: Callable[[ItemRow | None], Mapping[str, Any] | None],
     at: Millis,
     clusters: Mapping[str, str],
+    *,
+    is_review: bool = False,
 ) -> dict[str, Any] | None:
     """
     The item as stored after what is `said` of the row that is there; None, and nothing written, where that is None.
@@ -258,7 +263,7 @@ def _written(
         if fields is None:
             return None
         with suppress(Conflict):
-            catalogue.put([_change(item_id, fields, clusters, row)], at)
+            catalogue.put([_change(item_id, fields, clusters, row, is_review=is_review)], at)
             return get_item(catalogue, item_id)
     raise StoreError(f"found {ATTEMPTS} other writes of item {item_id!r} at once, expected fewer; try again")
 
@@ -268,11 +273,13 @@ def _change(
     fields: Mapping[str, Any],
     clusters: Mapping[str, str],
     old: ItemRow | None,
+    *,
+    is_review: bool = False,
 ) -> ItemChange:
     held = _held(old, fields) if old else {}
-    item = _item({**fields, **held, "item_id": check_id("item_id", item_id)})
-    # what the model said stays until the next training, so that an edit cannot shake off a raised tier
-    predicted = {name: old.fields[name] for name in PREDICTED if name in old.fields} if old else {}
+    item = checked_row(ITEMS, {**fields, **held, "item_id": check_id("item_id", item_id)})
+    predicted = _still_predicted(old.fields, item) if old else {}
+    predicted = {"label_version": REVIEWED} if is_review else predicted
     said = cluster_id(item_id, item["title"], item.get("text"))
     joined = old.cluster_id if old and _stays(old, item) else clusters.get(said, said)
     return ItemChange(fields={**predicted, **item}, cluster_id=joined, expects=None if old is None else old.revision)
@@ -297,6 +304,16 @@ def _stays(old: ItemRow, item: Mapping[str, Any]) -> bool:
     return old.cluster_peak >= TIERS.index(NEVER[0]) and item.get("risk_tier") in (None, *NEVER)
 
 
+def _still_predicted(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    What the model said of an item. It stays when the item is edited, so that an edit cannot shake off a raised tier;
+    with other words the item waits for the labelling job.
+    """
+    is_other = any(old.get(name) != new.get(name) for name in ("title", "text"))
+    kept = {name: old[name] for name in (*PREDICTED, LABEL_WAITS) if name in old}
+    return kept | {LABEL_WAITS: True} if is_other else kept
+
+
 def patch_item(
     catalogue: Catalogue,
     item_id: str,
@@ -309,7 +326,8 @@ def patch_item(
 
     Two patches at once both hold: a changed title never brings back an item that was taken down meanwhile. New words
     need a new label: without one in the same call the item is unlabelled until somebody looks at it, unless it was
-    R3 or R4, which it stays.
+    R3 or R4, which it stays. A tier from the source `human` is a review: our own label gives way to it until the words
+    are others.
     """
 
     def said(row: ItemRow | None) -> Mapping[str, Any] | None:
@@ -318,7 +336,8 @@ def patch_item(
         kept = _unlabelled(_shown(row)) if _says_other(row, fields) else _shown(row)
         return {**kept, **fields}
 
-    return _written(catalogue, item_id, said, at, clusters)
+    is_review = fields.get("risk_source") == "human" and fields.get("risk_tier") is not None
+    return _written(catalogue, item_id, said, at, clusters, is_review=is_review)
 
 
 def _says_other(row: ItemRow, fields: Mapping[str, Any]) -> bool:
@@ -336,24 +355,25 @@ def delete_item(catalogue: Catalogue, item_id: str, at: Millis, clusters: Mappin
     return patch_item(catalogue, item_id, {"is_hidden": True}, at, clusters) is not None
 
 
-def _item(fields: Mapping[str, Any]) -> dict[str, Any]:
-    columns = {column.name: column for column in ITEMS.columns}
+def checked_row(table: Table, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What was said of a row of a table, times in milliseconds. Raises DataError with every problem."""
+    columns = {column.name: column for column in table.columns}
     problems = [
         f"{name}: found an unknown field, expected one of {', '.join(columns)}"
         for name in fields
         if name not in columns
     ]
-    item: dict[str, Any] = {}
+    row: dict[str, Any] = {}
     for name, column in columns.items():
         value = fields.get(name)
         problem = _column_problem(column, value)
         if problem:
             problems.append(f"{name}: found {_short(value)}, expected {problem}")
         elif value is not None:
-            item[name] = from_text(value) if column.dtype == "time" else value
+            row[name] = from_text(value) if column.dtype == "time" else value
     if problems:
         raise DataError(*problems)
-    return item
+    return row
 
 
 def _column_problem(column: Column, value: Any) -> str | None:

@@ -12,7 +12,9 @@ import polars as pl
 
 from recsys.artifact import Artifact
 from recsys.features import Basis, facts_of
+from recsys.models.blend import Blend
 from recsys.models.popularity import Popularity
+from recsys.models.tastes import of_history
 from recsys.ranker import Ranker
 from recsys.retrieval import search
 from recsys.types import Floats, History, Ids, Mask, Space
@@ -61,12 +63,14 @@ class Model:
     n_rows: int
     rows: Mapping[str, int]
     spaces: Mapping[str, RankedSpace]
+    taste: Blend
     popularity: Popularity
     popularity_mean: float
     popularity_spread: float
     histories: Mapping[str, History]
     profiles: Mapping[str, Mapping[str, Any]]  # users table by user_id
     safe_feed: tuple[str, ...]
+    local_strength: Mapping[str, float]  # by market; see `training.local_strength`
     clusters: Mapping[str, str]  # the hash of what an item says -> its cluster, where that is named after another
     ranker: Ranker | None
 
@@ -76,6 +80,24 @@ class Model:
             return np.full(len(rows), np.nan, np.float32)
         scores = (self.popularity.of(country)[np.maximum(rows, 0)] - self.popularity_mean) / self.popularity_spread
         return np.where(rows < 0, np.nan, scores).astype(np.float32)
+
+    def wanted(self, history: History, country: str | None) -> Floats:
+        """
+        (n_rows,) how much the blend thinks a person wants each item, in standard deviations over what it knows; NaN for
+        items that nobody has wanted yet.
+        """
+        return wanted(self.taste, self.popularity, history, country)
+
+
+def wanted(taste: Blend, popularity: Popularity, history: History, country: str | None) -> Floats:
+    """As `Model.wanted`, for a blend that is not yet part of a model."""
+    markets, is_known = popularity.markets, popularity.scores[-1] > 0
+    market = markets.index(country) if country in markets else len(markets)
+    scores = taste.scores(of_history(history, len(is_known), market))[0]
+    known = scores[is_known]
+    if len(known):
+        scores = (scores - known.mean()) / max(float(known.std()), 1e-6)
+    return np.where(is_known, scores, np.nan).astype(np.float32)
 
 
 def build_model(artifact: Artifact) -> Model:
@@ -88,12 +110,14 @@ def build_model(artifact: Artifact) -> Model:
         n_rows=len(item_ids),
         rows={item_id: row for row, item_id in enumerate(item_ids)},
         spaces=spaces,
+        taste=artifact.taste,
         popularity=artifact.popularity,
         popularity_mean=float(world.mean()) if len(world) else 0.0,
         popularity_spread=max(float(world.std()) if len(world) else 0.0, 1e-6),
         histories=artifact.histories,
         profiles={row["user_id"]: row for row in artifact.users.iter_rows(named=True)},
         safe_feed=artifact.safe_feed,
+        local_strength=artifact.manifest.local_strength,
         clusters=_clusters(artifact.items),
         ranker=_ranker(artifact, spaces),
     )

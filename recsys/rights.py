@@ -1,7 +1,7 @@
 """
 People's controls and rights: what a person or a guardian sets, what is held, how to forget it and how to erase it.
 
-Controls and guardian limits are layers of the policy, so they can only tighten. A guardian sees limits and minutes,
+Controls and guardian limits are layers of the policy, so they can only tighten. A guardian sees the limits they set,
 never topics, tastes or cards.
 """
 
@@ -18,13 +18,14 @@ from recsys.engine import Engine
 from recsys.errors import DataError, StoreError
 from recsys.intake import ATTEMPTS, check_id, update
 from recsys.ledger import FAMILY_COUNTERS, RUN, active_minutes, counts, placed, server_time, windows_of
+from recsys.model import Model
 from recsys.policy.limits import COUNTERS, WINDOWS, Limits
 from recsys.policy.market import parse_hours
 from recsys.resolve import limits_of, own_limits, profile_of
 from recsys.settle import band_of, standing
-from recsys.state import Controls, Guardian, Ledger, LedgerPart, Taste, UserState, pack
+from recsys.state import Controls, Guardian, Ledger, LedgerPart, UserState, pack
 from recsys.stores import KEPT
-from recsys.types import Event
+from recsys.types import Event, History
 
 T = TypeVar("T", Controls, Guardian)
 MAX_MUTED: Final = {"muted_creators": 500, "muted_words": 100}
@@ -54,7 +55,7 @@ def put_controls(engine: Engine, user_id: str, fields: Mapping[str, Any], at: Mi
 
 
 def get_guardian(engine: Engine, user_id: str) -> dict[str, Any]:
-    """The guardian's limits, and the minutes used: nothing about what was watched."""
+    """The guardian's limits: nothing about what was watched."""
     state = engine.users.read(check_id("user_id", user_id)).state
     guardian = state.person.guardian or Guardian()
     shown = msgspec.to_builtins(_named(guardian)) | {"night": [_hours(*pair) for pair in guardian.night]}
@@ -88,7 +89,7 @@ def reset(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     engine.users.forget(user_id, at)
 
     def change(state: UserState) -> UserState:
-        kept = Taste(followed=state.taste.followed, hidden=state.taste.hidden, log_seq=state.taste.log_seq, reset_at=at)
+        kept = msgspec.structs.replace(state.taste, items=(), weights=(), at=(), event_ids=(), reset_at=at)
         return msgspec.structs.replace(state, taste=kept)
 
     update(engine, user_id, change)
@@ -148,8 +149,15 @@ def export(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
             for entry in engine.log.since(user_id, 0)
         ],
         "answers": [msgspec.json.decode(stored.answer) for stored in engine.users.decisions(user_id)],
-        "trained_on": 0 if trained is None else len(trained),
+        "trained_on": [] if trained is None else _trained(trained, engine.known.model),
     }
+
+
+def _trained(history: History, model: Model) -> list[dict[str, Any]]:
+    """The reactions that the model in service was trained on, oldest first."""
+    item_ids = {row: item_id for item_id, row in model.rows.items()}
+    rows = zip(history.items.tolist(), history.weights.tolist(), history.at.tolist(), strict=True)
+    return [{"item_id": item_ids[row], "weight": round(weight, 3), "at": to_text(at)} for row, weight, at in rows]
 
 
 def _event(event: Event) -> dict[str, Any]:

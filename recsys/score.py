@@ -36,6 +36,15 @@ def of_space(name: str) -> Scorer:
     return score
 
 
+def taste(query: Query, candidates: Candidates) -> Floats:
+    """How much the blend of all models of taste thinks the person wants an item; NaN = unknown."""
+    said = query.taste()
+    if said is None:
+        return np.zeros(len(candidates), np.float32)
+    rows = query.items.row[candidates.item_nos]
+    return np.where(rows < 0, np.nan, said[np.maximum(rows, 0)]).astype(np.float32)
+
+
 def popular(query: Query, candidates: Candidates) -> Floats:
     """What people of the viewer's market act on."""
     return query.model.popular(query.viewer.country, query.items.row[candidates.item_nos])
@@ -104,7 +113,7 @@ def _chances(ranker: Ranker, query: Query, candidates: Candidates) -> Columns:
 
 
 SCORERS: Final[Mapping[str, Scorer]] = {
-    "cf": of_space("cf"),
+    "cf": taste,
     "content": of_space("text"),
     "popular": popular,
     "fresh": fresh,

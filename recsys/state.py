@@ -90,6 +90,7 @@ class Delivery(Packed, frozen=True):
     is_local: bool = False
     topics: int = 0  # bit n-1 = topic Sn
     is_open: bool = False  # opened elsewhere: counted, but it has no place among what was served
+    is_newcomer: bool = False  # a reviewed local item of a creator who was hardly delivered yet
 
 
 class Span(Packed, frozen=True):
@@ -194,6 +195,7 @@ class Taste(Packed, frozen=True):
     log_seq: int = 0
     reset_at: Millis = 0
     cards_shown: tuple[tuple[str, Millis], ...] = ()
+    undone: tuple[str, ...] = ()  # events that were undone before they came; the newest 200
 
 
 class UserState(Packed, frozen=True):

@@ -73,8 +73,8 @@ def test_a_feed_never_imports_torch_nor_anything_that_trains(tiny_folder: Path) 
         f"import sys, sanad; code = sanad.run(['feed', {str(tiny_folder)!r}, '--user', 'casa-adult', '--at', '{AT}']);"
         "print(code, sorted(m for m in sys.modules if m.split('.')[0] in ('torch', 'training', 'transformers')))"
     )
-    commands = "['training', 'training.commands', 'training.label_commands', 'training.text_commands']"
-    assert out.splitlines()[-1] == f"0 {commands}"
+    light = ["training", *(f"training.{name}commands" for name in ("bench_", "", "label_", "text_", "tune_"))]
+    assert out.splitlines()[-1] == f"0 {light}"
 
 
 # ---- from data to a feed ----
@@ -328,3 +328,22 @@ def test_a_closed_pipe_is_no_error() -> None:
     command = f"{sys.executable} -m sanad policy explain | head -n 1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=ROOT, check=False, env=os.environ)
     assert "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        ((), "neither DATA nor --state"),
+        (("DATA", "--state", "STATE", "--artifact", "A"), "both DATA and --state"),
+        (("--state", "STATE"), "--state without --artifact"),
+        (("DATA", "--artifact", "A"), "--artifact without --state"),
+        (("--state", "nowhere.db", "--artifact", "A"), "no file nowhere.db"),
+        (("--state", "STATE", "--artifact", "A", "--report", "R"), "--report with --state"),
+    ],
+)
+def test_labels_are_for_a_folder_or_for_a_state_file_with_its_artifact(
+    arguments: tuple[str, ...], found: str, say: Said, tmp_path: Path
+) -> None:
+    (tmp_path / "state.db").touch()
+    code, _, err = say("label", *(str(tmp_path / "state.db") if a == "STATE" else a for a in arguments))
+    assert (code, found in err) == (2, True), err

@@ -8,7 +8,7 @@ import typer
 
 from recsys.errors import ConfigError, DataError
 from recsys.terminal import At, Json, Quiet, console, instant, present, print_json, progress, say
-from training import label_commands, text_commands
+from training import label_commands, text_commands, tune_commands
 
 if TYPE_CHECKING:
     from training.train import Trained
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 app.add_typer(text_commands.app)
 app.add_typer(label_commands.app)
+app.add_typer(tune_commands.app)
 _PANEL = "Data and models"
 _SHOWN = 20  # problems on a terminal; --json has more
 
@@ -147,6 +148,9 @@ def train(
     no_ranker: Annotated[
         bool, typer.Option("--no-ranker", help="Learn no ranker; spaces and popularity rank.")
     ] = False,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Settings of the models of taste, from 'sanad tune'.")
+    ] = None,
     market: Annotated[str, typer.Option(help="The country that leads the safe feed.")] = "MA",
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same artifact.")] = 0,
     rejected: Rejected = None,
@@ -174,6 +178,7 @@ def train(
         holdout_days=holdout_days,
         holdout_from=None if holdout_from is None else instant(holdout_from, "--holdout-from"),
         seed=seed,
+        taste=tune_commands.taste_of(config),
         market=market,
         assume_tier=assume_tier,
         max_bad_share=max_bad_share,

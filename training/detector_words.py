@@ -36,10 +36,10 @@ def _phrase(variety: str, rng: np.random.Generator, fillers: Sequence[str]) -> l
     out = []
     for draw in rng.random(int(rng.integers(4, 10))):
         if draw < _VERBS and forms:
-            out.append(_one(forms, rng).replace("_", " ").replace("…", _one(stems, rng)))
+            out.append(_one(forms, rng).replace("…", _one(stems, rng)))
         else:
             out.append(_one(fillers if fillers and draw > 1 - _FILLERS else words, rng))
-    return out
+    return [part.replace("_", " ") for part in out]
 
 
 def _one(words: Sequence[str], rng: np.random.Generator) -> str:

@@ -32,11 +32,12 @@ from training.detector_words import MADE, phrases
 OWN: Final = Path(__file__).parent / "detector_text"
 CLASSES: Final = {"Arab": ("ar", "ary", "other"), "Latn": ("ary-Latn", "en", "fr", "zgh-Latn")}
 PHRASES: Final = {"ar": "ar", "ary": "ary", "ary-Latn": "arabizi", "fr": "fr", "en": "en", "zgh-Latn": "zgh"}
-WINDOWS: Final = 16_000  # per class
-SHARES: Final = (0.5, 0.2, 0.3)  # of the windows: our sentences, the sets' texts, words put together by rule
+WINDOWS: Final = 24_000  # per class
+MADE_OF: Final = 30_000  # strings put together by rule, per class
+SHARES: Final = (0.55, 0.15, 0.3)  # of the windows: our sentences, the sets' texts, words put together by rule
 DRAWS: Final = 5
 HELD_OUT: Final = 0.1  # of the sentences
-STRENGTH: Final = 6.0  # inverse of the L2 penalty
+STRENGTH: Final = 20.0  # inverse of the L2 penalty
 
 # Words of Arabic dialects other than Moroccan. They sort MentalQA, whose writers come from many countries.
 _OTHER: Final = re.compile(
@@ -79,7 +80,7 @@ def collect(data: Path) -> dict[str, Texts]:
         "zgh-Latn": _amazigh(data),
     }
     nouns = sorted({word for text in arabic for word in text.split() if re.fullmatch(r"ال\w{3,7}|\w{3,6}ة", word)})
-    made = {name: phrases(name, rng, 12_000, nouns if name in CLASSES["Arab"] else ()) for name in MADE}
+    made = {name: phrases(name, rng, MADE_OF, nouns if name in CLASSES["Arab"] else ()) for name in MADE}
     return {
         name: Texts(own=own_sentences(name), sets=sets[name], made=made.get(name, ()))
         for names in CLASSES.values()

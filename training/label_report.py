@@ -74,7 +74,7 @@ def at_precision(said: NDArray[np.float64], yes: NDArray[np.bool_], least: float
     if not len(good):
         first = int(np.flatnonzero(is_cut)[0])
         return {"recall": 0.0, "precision": float(precision[first]), "cut": 1.0}
-    last = int(good[-1])
+    last = int(good[np.argmax(right[good] == right[good[-1]])])  # the surest cut of those that find as many
     return {
         "recall": float(right[last] / yes.sum()),
         "precision": float(precision[last]),

@@ -73,11 +73,8 @@ def label(
     `items` in contract columns; `texts` and `heard` row by row what they say. The version is filled in when the heads
     are saved.
     """
-    rows = np.flatnonzero(learnable(items) & np.any(heard.vectors, axis=1) & heard.is_understood)
-    vectors = heard.vectors
-    if params.also is not None and len(rows):
-        second = make_encoder(EncoderParams(model=params.also), cache)
-        vectors = np.hstack([vectors, embed(texts, second, cache, on_progress=on_progress).vectors])
+    rows = np.flatnonzero(learnable(items) & is_heard(heard))
+    vectors = vectors_for(texts, heard, params.also if len(rows) else None, cache, on_progress)
     some = items[rows]
     said = [texts[row] for row in rows.tolist()]
     spoken = [heard.languages[row] for row in rows.tolist()]
@@ -87,16 +84,30 @@ def label(
     probabilities = fitted.heads.answer(texts, vectors, heard.languages)
     known = ~np.isnan(fitted.left_out[:, 0])
     probabilities[rows[known]] = fitted.left_out[known]
-    is_heard = np.any(heard.vectors, axis=1) & heard.is_understood
     is_learned_from = np.zeros(len(items), np.bool_)
     is_learned_from[rows] = True
     return Labelled(
         heads=fitted.heads,
         probabilities=probabilities,
-        columns=columns(fitted.heads.questions, probabilities, is_heard, params.threshold),
+        columns=columns(fitted.heads.questions, probabilities, is_heard(heard), params.threshold),
         is_learned_from=is_learned_from,
         vectors=vectors,
     )
+
+
+def vectors_for(
+    texts: Sequence[str], heard: Heard, also: str | None, cache: Path, on_progress: Progress = quiet
+) -> Floats:
+    """(n, d) what the heads read: the artifact's vectors, and those of the encoder `also` beside them."""
+    if also is None:
+        return heard.vectors
+    second = make_encoder(EncoderParams(model=also), cache)
+    return np.hstack([heard.vectors, embed(texts, second, cache, on_progress=on_progress).vectors])
+
+
+def is_heard(heard: Heard) -> Mask:
+    """(n,) texts that say something in a language that the engine understands."""
+    return np.asarray(np.any(heard.vectors, axis=1) & heard.is_understood)
 
 
 def learnable(items: pl.DataFrame) -> Mask:
@@ -119,27 +130,27 @@ def answers(items: pl.DataFrame) -> dict[str, NDArray[Any]]:
 
 
 def columns(
-    questions: Sequence[str], probabilities: NDArray[np.float64], is_heard: Mask, threshold: float
+    questions: Sequence[str], probabilities: NDArray[np.float64], heard: Mask, threshold: float
 ) -> pl.DataFrame:
     """The answers as columns of items; null, or an empty list of topics, is "unknown"."""
     column = {name: probabilities[:, n] for n, name in enumerate(questions)}
-    tier, confidence = _tier(column, threshold, len(is_heard))
-    tier = np.where(is_heard, tier, -1)
+    tier, confidence = _tier(column, threshold, len(heard))
+    tier = np.where(heard, tier, -1)
     family = _family(column, threshold)
     is_risky = tier >= 2
-    topics = {name: is_heard & (column[f"topic:{name}"] >= threshold) for name in TOPICS if f"topic:{name}" in column}
+    topics = {name: heard & (column[f"topic:{name}"] >= threshold) for name in TOPICS if f"topic:{name}" in column}
     return pl.DataFrame(
         {
             "predicted_tier": [TIERS[t] if t >= 0 else None for t in tier.tolist()],
             "predicted_family": [name if risky else None for name, risky in zip(family, is_risky.tolist(), strict=True)]
             if family
-            else [None] * len(is_heard),
+            else [None] * len(heard),
             "predicted_topics": [
-                [name for name, is_so in topics.items() if is_so[row]] if heard else None
-                for row, heard in enumerate(is_heard.tolist())
+                [name for name, chosen in topics.items() if chosen[row]] if is_so else None
+                for row, is_so in enumerate(heard.tolist())
             ],
             "label_confidence": [round(float(c), 4) if t >= 0 else None for c, t in zip(confidence, tier, strict=True)],
-            "label_version": [None] * len(is_heard),
+            "label_version": [None] * len(heard),
         },
         schema=dict(zip(PREDICTED, (pl.String, pl.String, pl.List(pl.String), pl.Float64, pl.String), strict=True)),
     )

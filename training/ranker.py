@@ -24,6 +24,7 @@ from recsys.features import RATES, Basis, Facts, facts_of, names_of
 from recsys.impressions import COMPLETED, Impressions, Log, impressions, log_of, matrix, past, places
 from recsys.metrics import auc
 from recsys.model import ranked
+from recsys.models.blend import Blend
 from recsys.models.popularity import Popularity
 from recsys.progress import Progress, quiet
 from recsys.ranker import Head, Heads, open_booster
@@ -31,12 +32,21 @@ from recsys.tables import Dataset
 from recsys.types import Floats, Mask, Space
 from training.ranker_portion import Late, choose
 
-Fitted = tuple[Mapping[str, Space], Popularity]
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fitted:
+    """What was learned from the events before some instant; the blend is fitted when it is asked for."""
+
+    spaces: Mapping[str, Space]
+    popularity: Popularity
+    blend: Callable[[], Blend]
+
+
 FitBefore = Callable[[Millis], Fitted]
-"""Spaces and popularity from what happened before an instant."""
+"""What can be learned from what happened before an instant."""
 
 WEIGHTS: Final = {
-    "cf": 1.0, "content": 0.6, "popular": 0.3, "fresh": 0.2, "local": 0.7, "supportive": 0.3,
+    "cf": 1.0, "content": 0.6, "popular": 0.3, "fresh": 0.2, "local": 0.5, "supportive": 0.3,
     "complete": 1.0, "like": 1.0, "helped": 2.0, "share": 1.0, "not_interested": 2.0,
 }  # fmt: skip
 """What the shipped policies give; a market with others chooses its portion by them."""
@@ -100,7 +110,8 @@ def fit(
     if not names:
         return RankerResult(heads=None, metrics={}, said="none: too few reactions to impressions were logged")
     facts = facts_of(items, creators)
-    before = {at: _basis(fit_before(at), facts, rates(log, items, at)) for at in (first, then)}
+    models = {at: fit_before(at) for at in (first, then)}
+    before = {at: _basis(model, facts, rates(log, items, at)) for at, model in models.items()}
     people = past(log, until)
     where = places(log, market)
     on_progress("ranker", 0, None)
@@ -115,8 +126,9 @@ def fit(
     )
     is_learnable = log.items["is_learnable"].to_numpy()
     late = Late(
-        log=log, basis=before[then], past=people, where=where, shown=shown, is_learnable=is_learnable, then=then
-    )
+        log=log, basis=before[then], blend=models[then].blend(), past=people, where=where, shown=shown,
+        is_learnable=is_learnable, then=then,
+    )  # fmt: skip
     chosen = choose(made, late, params.weights, rng)
     metrics = {"ranker_portion": chosen.portion, **_metrics(made, table, shown, is_late), **chosen.metrics}
     whole = replace(made, rates=rates(log, items, until), portion=chosen.portion, kept=chosen.kept, taken=chosen.taken)
@@ -124,8 +136,8 @@ def fit(
 
 
 def _basis(fitted: Fitted, facts: Facts, of_items: Floats) -> Basis:
-    spaces = {name: ranked(space) for name, space in fitted[0].items()}
-    return Basis(spaces=spaces, popularity=fitted[1], facts=facts, rates=of_items)
+    spaces = {name: ranked(space) for name, space in fitted.spaces.items()}
+    return Basis(spaces=spaces, popularity=fitted.popularity, facts=facts, rates=of_items)
 
 
 def _instants(log: Log, until: Millis | None, params: RankerParams) -> tuple[Millis, Millis] | None:

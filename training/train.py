@@ -2,11 +2,12 @@
 Training, one straight line: clean, hold out the last days, count interactions, fit, index, save.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 
+import msgspec
 import numpy as np
 import polars as pl
 
@@ -14,8 +15,8 @@ from recsys.artifact import FORMAT, Contents, Histories, Manifest, row_numbers, 
 from recsys.clock import DAY, Millis, to_text
 from recsys.duplicates import DuplicateParams, with_clusters
 from recsys.errors import ConfigError, DataError
-from recsys.models import als, popularity, text
-from recsys.models.als import ALSParams
+from recsys.models import popularity, text
+from recsys.models.blend import Blend, Learned
 from recsys.models.popularity import Popularity, PopularityParams
 from recsys.models.text import TextParams, TextSpace
 from recsys.progress import Progress, quiet
@@ -29,10 +30,12 @@ from training.fingerprint import fingerprint
 from training.forget import leave_out
 from training.heads import packed, version_of
 from training.hearing import Heard, hear
-from training.interactions import UNKNOWN_MARKET, Interactions, build_interactions
+from training.interactions import Interactions, build_interactions
 from training.labels import LabelParams, label, n_raised
-from training.ranker import FitBefore, RankerParams, RankerResult
+from training.local_strength import local_strengths
+from training.ranker import FitBefore, Fitted, RankerParams, RankerResult
 from training.safe_feed import safe_feed
+from training.taste import TasteParams, again, fit_factors, fit_taste, names_of
 from training.validate import MAX_BAD_SHARE, Report, clean
 
 
@@ -52,7 +55,7 @@ class TrainParams:
     market: str = "MA"
     assume_tier: str | None = None
     max_bad_share: float = MAX_BAD_SHARE
-    als: ALSParams = field(default_factory=ALSParams)
+    taste: TasteParams = field(default_factory=TasteParams)
     text: TextParams = field(default_factory=TextParams)
     popularity: PopularityParams = field(default_factory=PopularityParams)
     encoder: EncoderParams | None = field(default_factory=EncoderParams)
@@ -90,7 +93,6 @@ def run(
     """
     _check(params)
     watch = _Stopwatch()
-    rng = np.random.default_rng(params.seed)
     share, tier = params.max_bad_share, params.assume_tier
     dataset, report = clean(
         data, at=at, rejected=rejected, max_bad_share=share, assume_tier=tier, on_progress=on_progress
@@ -98,46 +100,67 @@ def run(
     dataset, left_out = leave_out(dataset, forget)
     items, creators, users = _catalogue(dataset, on_progress)
     watch.lap("read, validate and cluster")
-    cutoff = _cutoff(dataset, params)
+    rng = np.random.default_rng(params.seed)
+    cutoff = cutoff_of(dataset, params.holdout_days, params.holdout_from)
     seen = build_interactions(dataset, before=cutoff, on_progress=on_progress)
     watch.lap("interactions")
-    learned, popular = _learned(seen, params, rng, on_progress)
-    watch.lap("spaces and popularity")
+    popular = popularity.fit(seen.market_positives, names_of(seen), params.popularity)
+    watch.lap("popularity")
+    taste = fit_taste(dataset, seen, popular, params.popularity, params.taste, cutoff, params.seed, on_progress)
+    watch.lap("taste")
     words = _text(items, params, cache or cache_folder(), on_progress)
     watch.lap("text")
     items, labels = _labels(items, words, params, cache or cache_folder(), on_progress)
     watch.lap("labels")
     of_text = words.space if words else None
-    learned, n_bridged = with_words(learned, of_text, items, rng)
+    learned, n_bridged = with_words({"cf": taste.factors}, of_text, items, rng)
 
-    def fit_before(instant: Millis) -> tuple[dict[str, Space], Popularity]:
-        earlier, popular_then = _learned(build_interactions(dataset, before=instant), params, rng, quiet)
-        return with_words(earlier, of_text, items, rng)[0], popular_then
+    def fit_before(instant: Millis) -> Fitted:
+        earlier = build_interactions(dataset, before=instant)
+        factors = {"cf": fit_factors(earlier, params.taste, params.seed)}
+        popular_then = popularity.fit(earlier.market_positives, names_of(earlier), params.popularity)
+        return Fitted(
+            spaces=with_words(factors, of_text, items, rng)[0],
+            popularity=popular_then,
+            blend=lambda: again(taste.blend, earlier, popular_then, params.taste, params.seed),
+        )
 
     ranked = _ranker(dataset, items, creators, fit_before, cutoff, params, rng, on_progress)
     watch.lap("ranker")
     contents = replace(
-        _contents(items, creators, users, learned, popular, seen, params.market),
+        _contents(items, creators, users, learned, taste.over(learned["cf"]), popular, seen, params.market),
         labels=labels.file,
         ranker=ranked.heads,
     )
     counts = _counts(contents, seen, report) | (words.counts if words else {}) | labels.counts
     counts |= {"items_bridged": n_bridged} if words else {}
     counts |= {"people_left_out": left_out.n_people, "events_left_out": left_out.n_events} if forget else {}
-    manifest = _manifest(params, fingerprint(data), at, cutoff, counts, words, ranked)
+    manifest = _manifest(params, fingerprint(data), at, cutoff, counts, words, ranked, taste.learned)
+    strengths = _strengths(seen, items, creators, users, params, on_progress)
+    manifest = msgspec.structs.replace(manifest, local_strength=dict(strengths))
+    watch.lap("local strength")
     on_progress("save", 0, None)
     saved = save_artifact(out, contents, manifest)
     watch.lap("index and save")
     return Trained(manifest=saved, report=report, ranker=ranked.said, seconds=watch.seconds)
 
 
-def _learned(
-    seen: Interactions, params: TrainParams, rng: np.random.Generator, on_progress: Progress
-) -> tuple[dict[str, Space], Popularity]:
-    """What is learned from reactions alone: spaces by name, and popularity."""
-    factors = als.fit(seen.positives, params.als, rng, negatives=seen.negatives, on_progress=on_progress)
-    markets = [None if name == UNKNOWN_MARKET else name for name in seen.markets]
-    return {"cf": factors}, popularity.fit(seen.market_positives, markets, params.popularity)
+def _strengths(
+    seen: Interactions,
+    items: pl.DataFrame,
+    creators: pl.DataFrame,
+    users: pl.DataFrame,
+    params: TrainParams,
+    on_progress: Progress,
+) -> Mapping[str, float]:
+    """How strongly the people of the market want local items, where the data say it."""
+    living = dict(creators.select("creator_id", "country").iter_rows())
+    said = items["country"].to_list() if "country" in items.columns else [None] * len(items)
+    made = [one or living.get(creator) for one, creator in zip(said, items["creator_id"].to_list(), strict=True)]
+    homes = dict(users.select("user_id", "country").iter_rows()) if "country" in users.columns else {}
+    lives = [homes.get(user_id) for user_id in seen.user_ids]
+    rng = np.random.default_rng([params.seed, 7])
+    return local_strengths(seen.positives, lives, made, (params.market,), rng, on_progress)
 
 
 def _ranker(
@@ -168,10 +191,10 @@ class _Stopwatch:
 def _check(params: TrainParams) -> None:
     wrong = {
         "holdout days": (params.holdout_days, params.holdout_days >= 0, "0 or more"),
-        "embedding size": (params.als.embedding_size, params.als.embedding_size >= 1, "1 or more"),
-        "reg": (params.als.reg, params.als.reg > 0, "above 0"),
-        "alpha": (params.als.alpha, params.als.alpha > 0, "above 0"),
-        "epochs": (params.als.epochs, params.als.epochs >= 1, "1 or more"),
+        "embedding size": (params.taste.ials.embedding_size, params.taste.ials.embedding_size >= 1, "1 or more"),
+        "reg": (params.taste.ials.reg, params.taste.ials.reg > 0, "above 0"),
+        "unobserved": (params.taste.ials.unobserved, params.taste.ials.unobserved > 0, "above 0"),
+        "epochs": (params.taste.ials.epochs, params.taste.ials.epochs >= 1, "1 or more"),
     }
     problems = [
         f"found {name} {value}, expected {expected}; correct it"
@@ -192,16 +215,16 @@ def _catalogue(dataset: Dataset, on_progress: Progress) -> tuple[pl.DataFrame, p
     )
 
 
-def _cutoff(dataset: Dataset, params: TrainParams) -> Millis | None:
+def cutoff_of(dataset: Dataset, holdout_days: float, holdout_from: Millis | None) -> Millis | None:
     """
     Where the held-out events begin: the given instant, or the last days, counted from just after the last event;
     None when nothing is held out. Raises DataError when that would leave nothing to learn from.
     """
     spans = dataset.events.select(first=pl.col("at").min(), last=pl.col("at").max()).collect(engine="streaming")
     first, last = spans.row(0)
-    if last is None or (params.holdout_days == 0 and params.holdout_from is None):
+    if last is None or (holdout_days == 0 and holdout_from is None):
         return None
-    cutoff: Millis = params.holdout_from or last + 1 - round(params.holdout_days * DAY)
+    cutoff: Millis = holdout_from or last + 1 - round(holdout_days * DAY)
     if first >= cutoff:
         raise DataError(
             f"found no event before {to_text(cutoff)}, where the held-out part begins (events run from "
@@ -278,6 +301,7 @@ def _contents(
     creators: pl.DataFrame,
     users: pl.DataFrame,
     spaces: dict[str, Space],
+    taste: Blend,
     popular: Popularity,
     seen: Interactions,
     market: str,
@@ -288,6 +312,7 @@ def _contents(
         creators=creators,
         users=users,
         spaces=spaces,
+        taste=taste,
         popularity=popular,
         histories=Histories(
             rows=row_numbers(seen.user_ids),
@@ -306,6 +331,7 @@ def _manifest(
     counts: dict[str, int],
     words: _Words | None,
     ranked: RankerResult,
+    learned: Learned,
 ) -> Manifest:
     """What is known before saving; spaces, settings and checksums are filled in by `save_artifact`."""
     return Manifest(
@@ -319,9 +345,16 @@ def _manifest(
         features=ranked.heads.features if ranked.heads else (),
         spaces=(),
         encoder=words.heard.fingerprint if words else None,
-        metrics=dict(ranked.metrics),
+        metrics=dict(ranked.metrics) | _metrics(learned),
         settings={},
     )
+
+
+def _metrics(learned: Learned) -> dict[str, float]:
+    """NDCG on the validation part: of every part alone and of the blend, which is flattered, and honestly."""
+    alone = {f"validation_ndcg.{name}": value for name, value in learned.alone.items()}
+    blend = {"validation_ndcg.blend": learned.ndcg, "validation_ndcg.blend_honest": learned.honest}
+    return {name: value for name, value in (alone | blend).items() if np.isfinite(value)}
 
 
 def _counts(contents: Contents, seen: Interactions, report: Report) -> dict[str, int]:

@@ -11,9 +11,10 @@ from eval.reliability import of_head, reliability
 from eval.words import believable
 from recsys.artifact import load_artifact
 from recsys.clock import DAY, HOUR
-from recsys.models.als import ALSParams
+from recsys.models.ials import IALSParams
 from recsys.tables import write_dataset
 from training.ranker import RankerParams
+from training.taste import TasteParams
 from training.train import TrainParams, run
 
 T0 = 1_790_000_000_000
@@ -70,7 +71,10 @@ def test_a_ranker_is_judged_by_what_was_shown_after_its_cutoff(tmp_path) -> None
         events=events.with_row_index("event_id").cast({"event_id": pl.String}),
     )  # fmt: skip
     params = TrainParams(
-        encoder=None, als=ALSParams(embedding_size=1, epochs=1), ranker=RankerParams(least=5, first=0.5), holdout_days=3
+        encoder=None,
+        taste=TasteParams(ials=IALSParams(embedding_size=1)),
+        ranker=RankerParams(least=5, first=0.5),
+        holdout_days=3,
     )
     run(tmp_path / "data", tmp_path / "model", params, T0 + 30 * DAY)
     (like,) = reliability(load_artifact(tmp_path / "model"), tmp_path / "data", None)

@@ -43,8 +43,8 @@ def with_heads(tiny: Artifact, tmp_path_factory) -> Path:
 
 def _contents(tiny: Artifact, ranker: Heads) -> Contents:
     return Contents(
-        items=tiny.items, creators=tiny.creators, users=tiny.users, spaces=tiny.spaces, popularity=tiny.popularity,
-        histories=tiny.histories, safe_feed=tiny.safe_feed, ranker=ranker,
+        items=tiny.items, creators=tiny.creators, users=tiny.users, spaces=tiny.spaces, taste=tiny.taste,
+        popularity=tiny.popularity, histories=tiny.histories, safe_feed=tiny.safe_feed, ranker=ranker,
     )  # fmt: skip
 
 

@@ -35,7 +35,15 @@ def no_floors(limits: Limits) -> Limits:
 
 def table(kinds: list[dict[str, object]], first: int = 0) -> Candidates:
     """Candidates by hand, best first; R0 of a creator of its own unless said otherwise."""
-    usual = {"tier": 0, "family": -1, "is_s4": False, "is_supportive": False, "is_local": False, "is_explorable": False}
+    usual = {
+        "tier": 0,
+        "family": -1,
+        "is_s4": False,
+        "is_supportive": False,
+        "is_local": False,
+        "is_explorable": False,
+        "is_newcomer": False,
+    }
     rows = [{**usual, "creator_no": first + n, "cluster_no": first + n, **kind} for n, kind in enumerate(kinds)]
     names = [*usual, "creator_no", "cluster_no"]
     columns = {name: np.array([row[name] for row in rows]) for name in names}
