@@ -234,8 +234,9 @@ def test_the_portion_is_the_best_order_that_ndcg_allows() -> None:
 
 
 def test_the_weights_under_which_a_portion_is_chosen_are_those_of_the_shipped_policies(morocco, strict) -> None:
-    for market in (morocco, strict):
-        assert {name: market.weights[name] for name in PARAMS.weights} == PARAMS.weights
+    assert {name: morocco.weights[name] for name in PARAMS.weights} == PARAMS.weights
+    for name in ("cf", "content", "popular", *HEADS):
+        assert strict.weights[name] == PARAMS.weights[name]
     assert set(HEADS) < set(PARAMS.weights)
 
 
