@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from eval import bench_commands
 from eval import commands as evaluation
 from recsys.errors import SanadError, SourceError, StageError, StoreError
 from serving import commands as serving
-from serving import experiment_commands, export_commands, policy_commands
+from serving import creators_commands, experiment_commands, export_commands, policy_commands
+from training import bench_commands as split_commands
 from training import commands as training
 
 if TYPE_CHECKING:
@@ -31,9 +33,14 @@ app = typer.Typer(
 app.add_typer(training.app)
 app.add_typer(serving.app)
 app.add_typer(evaluation.app)
+bench = typer.Typer(help="Measure models and locality on splits of real data.", no_args_is_help=True)
+bench.add_typer(bench_commands.app)
+bench.add_typer(split_commands.app)
+app.add_typer(bench, name="bench", rich_help_panel="Judging")
 _RULES: Final = "Policy and experiments"
 app.add_typer(policy_commands.app, name="policy", rich_help_panel=_RULES)
 app.add_typer(experiment_commands.app, name="experiment", rich_help_panel=_RULES)
+app.add_typer(creators_commands.app, name="creators", rich_help_panel="Feeds")
 app.add_typer(export_commands.app, name="export", rich_help_panel="Feeds")
 
 FAILED: Final = (StoreError, StageError, SourceError, OSError)

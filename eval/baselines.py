@@ -158,7 +158,7 @@ class Caps:
     def choose(self, candidates: Candidates, query: Query, size: int, at: Millis) -> Rows:
         """Rows of the candidates, which come best first."""
         known, user_id, band = self.labelled.known, query.viewer.user_id, query.viewer.age_band
-        _, whole = known.view.of_viewer(known.view.items, query.viewer, is_minor=query.is_minor)
+        _, whole = known.view.of_viewer(known.view.items, query.viewer, known.reach.now, is_minor=query.is_minor)
         labelled = candidates.with_columns({name: c[candidates.item_nos] for name, c in whole.columns.items()})
         ledger = touch(self.ledgers.get(user_id, Ledger()), at, known.book.market.session)
         by_day = known.book.limits[band, 0, False]

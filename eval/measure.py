@@ -7,6 +7,8 @@ import msgspec
 import numpy as np
 
 from eval.compare import Difference, Draws, Estimate, difference, draws, estimate, plain
+from eval.locality import LocalityReport, report_on
+from eval.reliability import Reliability
 from eval.replay import RANKINGS, Replayed
 from eval.split import Holdout
 from recsys import metrics
@@ -73,11 +75,22 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     regions: list[Group]
     warmth: list[Group]
     places: list[Fairness]
+    locality: LocalityReport
+    reliability: list[Reliability]
     notices: list[str]
 
 
-def measure(replayed: Replayed, artifact: Artifact, market: Market, holdout: Holdout, *, k: int, seed: int) -> Report:
-    """The report. `seed` is that of the bootstrap; equal inputs give equal reports."""
+def measure(
+    replayed: Replayed,
+    artifact: Artifact,
+    market: Market,
+    holdout: Holdout,
+    said: list[Reliability],
+    *,
+    k: int,
+    seed: int,
+) -> Report:
+    """The report. `said`: how far the ranker can be believed; `seed`: the bootstrap's. Equal inputs, equal reports."""
     rng = np.random.default_rng([seed, 2])
     values = per_person(replayed, market, k)
     drawn = draws(len(replayed.people), rng)
@@ -111,6 +124,10 @@ def measure(replayed: Replayed, artifact: Artifact, market: Market, holdout: Hol
         regions=_groups(values | {"liked_local": {"history": replayed.liked_local}}, _by_region(replayed), rng),
         warmth=_groups({name: values[name] for name in ("recall", "ndcg")}, _by_warmth(replayed), rng),
         places=_places(replayed, market),
+        locality=report_on(
+            replayed.seen, replayed.pages, dict(enumerate(replayed.wanted)), replayed.items, replayed.at, k
+        ),
+        reliability=said,
         notices=list(replayed.notices),
     )
 

@@ -12,6 +12,17 @@ from typing import Final
 
 from eval.compare import Estimate
 from eval.measure import FEWEST, Fairness, Report
+from eval.page_locality import (
+    DEFINITION_HEAD,
+    PRICE_HEAD,
+    SPREAD_HEAD,
+    definition_rows,
+    price_plot,
+    price_rows,
+    sentences,
+    spread_rows,
+)
+from eval.page_reliability import plots
 from eval.replay import RANKINGS as ORDER
 from eval.words import (
     MEANING,
@@ -42,8 +53,11 @@ def render(report: Report, market: Market) -> str:
         _section("Tiers on the pages", _tiers(report), "Share of filled slots by the label's tier."),
         _section("Local share by the person's region", _regions(report, market), f"{price(report)} {_FEW}"),
         _section("Attention against supply", _places(report, market), _PLACES),
+        _section("What a local floor costs", price_plot(report.locality, report.k) + _price_table(report), _PRICE),
+        _section("Three definitions of local", _definitions(report), sentences(report.locality)),
         _section("Differences, person by person", _differences(report), "First less second, over the same people."),
         _section("All numbers", _table(report), ""),
+        _section("What the ranker expects, and what happened", plots(report.reliability), _BELIEVED),
         _section("By how much people liked before", _warmth(report), _FEW),
     )
     return (
@@ -55,9 +69,19 @@ def render(report: Report, market: Market) -> str:
 
 
 _FEW: Final = f"Groups of fewer than {FEWEST} people are left out."
+_BELIEVED: Final = (
+    "Each dot is a tenth of the held-out impressions, by the chance that the ranker gave them. On the line, what was "
+    "said is what happened; a dot above it happened more often than was said."
+)
 _PLACES: Final = (
     "Position-weighted attention divided by the part of the catalogue on offer from a place; 1 is proportion. The "
     "band from 1 to 1.5 is the target for places of the market. Unknown places are neither."
+)
+
+
+_PRICE: Final = (
+    "Pages under the whole policy with another local floor, without exploration. The floor shrinks with supply, so a "
+    "higher one may ask for no more. A loss below zero is a gain. The axis does not begin at zero."
 )
 
 
@@ -224,6 +248,15 @@ def _table(report: Report) -> str:
         for metric in METRICS
     ]
     return _html_table(["", *(escape(RANKINGS[name]) for name in ORDER)], body)
+
+
+def _price_table(report: Report) -> str:
+    return _html_table(PRICE_HEAD, price_rows(report.locality))
+
+
+def _definitions(report: Report) -> str:
+    shares = _html_table(DEFINITION_HEAD, definition_rows(report.locality))
+    return shares + _html_table(SPREAD_HEAD, spread_rows(report.locality))
 
 
 def _cell(estimate: Estimate) -> str:

@@ -21,6 +21,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.locality import Seen, seen_by, without_local
 from eval.split import Person
 from recsys import score
 from recsys.artifact import Artifact
@@ -30,14 +31,15 @@ from recsys.clock import Millis, from_text
 from recsys.engine import Engine, feed
 from recsys.experiments.compiled import Experiments
 from recsys.feed import FeedRequest, FeedResponse
+from recsys.heard import Heard
 from recsys.memory import MemoryStore
-from recsys.metrics import EMPTY, Pages, Reals
+from recsys.metrics import EMPTY, Pages, Reals, auc
 from recsys.pipeline import for_surface, recommend
 from recsys.policy.market import Market
 from recsys.progress import Progress, quiet
 from recsys.query import Query
 from recsys.resolve import resolve
-from recsys.types import Candidates, Floats, Ids, Mask, rank_order
+from recsys.types import Ids, Mask, rank_order
 
 RANKINGS: Final = ("engine", "score", "no_local", "popularity")
 
@@ -69,6 +71,9 @@ class Replayed:
     region: tuple[str | None, ...]
     age_band: tuple[str, ...]
     notices: tuple[str, ...]
+    seen: tuple[Seen, ...]  # what the report on locality is made of
+    wanted: tuple[Ids, ...]
+    at: Millis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -84,6 +89,7 @@ class _Asked:
     country: str
     region: str | None
     age_band: str
+    seen: Seen
 
 
 def offline_engine(artifact: Artifact, market: Market, at: Millis, alert: list[str]) -> Engine:
@@ -135,14 +141,15 @@ def _ask(engine: Engine, person: Person, numbers: Ids, k: int) -> tuple[_Asked, 
         dry_run=True,
     )
     state = engine.users.read(person.user_id, request.request_id or "").state
-    query = resolve(engine.known, request, state, (), (), pipeline, items, person.at).query
+    turn = resolve(engine.known, request, state, Heard(items), pipeline, person.at)
+    query = turn.query
     candidates = recommend(pipeline, query).candidates
     answer = msgspec.json.decode(feed(engine, request, person.at).answer, type=FeedResponse)
-    is_local = query.nearness.is_local
+    is_local, plain = query.nearness.is_local, without_local(query, candidates)
     pages = {
         "engine": np.array([items.index[item.item_id] for item in answer.items], np.int32),
         "score": candidates.item_nos[:k],
-        "no_local": _ranked_again(_without_local(query), candidates)[:k],
+        "no_local": plain.item_nos[:k],
         "popularity": _most_popular(query, k),
     }
     asked = _Asked(
@@ -155,6 +162,7 @@ def _ask(engine: Engine, person: Person, numbers: Ids, k: int) -> tuple[_Asked, 
         country=query.viewer.country,
         region=query.viewer.region,
         age_band=query.viewer.age_band,
+        seen=seen_by(query, candidates, plain, pages, numbers[person.liked], turn.supply, turn.at, k),
     )
     return asked, query.is_eligible
 
@@ -167,13 +175,6 @@ def _most_popular(query: Query, k: int) -> Ids:
 
 def _without_local(query: Query) -> Query:
     return replace(query, weights={**query.weights, "local": 0.0})
-
-
-def _ranked_again(query: Query, candidates: Candidates) -> Ids:
-    """The scored candidates in the order of the query's own weights."""
-    scored = candidates.with_columns({"score": score.value(query, candidates)})
-    order, _ = score.page_order(scored, query.items.confidence[candidates.item_nos])
-    return candidates.item_nos[order]
 
 
 def _order(query: Query, wanted: Ids, shown: Ids) -> Mapping[str, float]:
@@ -194,19 +195,6 @@ def _order(query: Query, wanted: Ids, shown: Ids) -> Mapping[str, float]:
         "popularity": score.popular(query, candidates),
     }
     return {"engine": float("nan")} | {name: auc(values, is_wanted) for name, values in scores.items()}
-
-
-def auc(scores: Floats, is_wanted: Mask) -> float:
-    """
-    The chance that a random wanted item scores above a random other one; ties count half.
-
-    Shapes: scores (n,), NaN = unknown and below all; is_wanted (n,). NaN without both kinds.
-    """
-    values = np.nan_to_num(scores, nan=-np.inf)
-    above, below = values[is_wanted][:, None], values[~is_wanted][None, :]
-    if not above.size or not below.size:
-        return float("nan")
-    return float(((above > below) + 0.5 * (above == below)).mean())
 
 
 def _gathered(
@@ -238,6 +226,9 @@ def _gathered(
         region=tuple(one.region for one in asked),
         age_band=tuple(one.age_band for one in asked),
         notices=notices,
+        seen=tuple(one.seen for one in asked),
+        wanted=tuple(one.wanted for one in asked),
+        at=max(person.at for person in people),
     )
 
 

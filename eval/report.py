@@ -9,7 +9,18 @@ from rich.table import Table
 from eval.measure import Report
 from eval.page import render
 from eval.replay import RANKINGS as ORDER
-from eval.words import METRICS, cautions, headline, metric_name, number, price, short_interval, signed, verdict
+from eval.words import (
+    METRICS,
+    believable,
+    cautions,
+    headline,
+    metric_name,
+    number,
+    price,
+    short_interval,
+    signed,
+    verdict,
+)
 from recsys.policy.market import Market
 
 
@@ -32,7 +43,7 @@ def show(report: Report, out: Console) -> None:
     out.print()
     out.print(_differences(report))
     out.print()
-    for sentence in (headline(report), price(report), *cautions(report)):
+    for sentence in (headline(report), price(report), *map(believable, report.reliability), *cautions(report)):
         out.print(sentence)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from eval.measure import Report, measure
+from eval.reliability import reliability
 from eval.replay import replay
 from eval.split import cutoff_of, hold_out, sample
 from recsys.artifact import load_artifact
@@ -44,4 +45,6 @@ def evaluate(
     people = sample(holdout, params.n_people, np.random.default_rng([params.seed, 1]))
     with threadpool_limits(1):  # a page is small: threads that wait for each other make it slow
         replayed = replay(loaded, market, people, k=params.k, on_progress=on_progress)
-    return measure(replayed, loaded, market, holdout, k=params.k, seed=params.seed), market
+        on_progress("reliability", 0, None)
+        said = reliability(loaded, data, params.until)
+    return measure(replayed, loaded, market, holdout, said, k=params.k, seed=params.seed), market

@@ -4,12 +4,20 @@ from typing import Final
 
 from eval.compare import Difference, Estimate
 from eval.measure import Report
+from eval.reliability import Reliability
 
 RANKINGS: Final = {
     "engine": "engine (under the policy)",
     "score": "score only",
     "no_local": "score, locality off",
     "popularity": "popularity of the market",
+}
+HEADS: Final = {
+    "complete": "watched to the end",
+    "like": "liked",
+    "helped": "helped",
+    "share": "shared",
+    "not_interested": "refused",
 }
 METRICS: Final = {
     "recall": "Recall@{k}",
@@ -106,6 +114,14 @@ def price(report: Report) -> str:
     )
 
 
+def believable(head: Reliability) -> str:
+    """How far the chances of one head can be believed, in a sentence."""
+    return (
+        f"{HEADS[head.head]}: {head.said:.1%} said, {head.happened:.1%} happened; {head.error:.1%} apart over chances "
+        f"({head.n:,} impressions)."
+    )
+
+
 def cautions(report: Report) -> list[str]:
     """What a reader must know before the numbers are believed."""
     said = [
@@ -116,4 +132,4 @@ def cautions(report: Report) -> list[str]:
     ]
     if report.risk_source == "assumed":
         said.insert(0, "Tiers are made up (--assume-tier): nothing here says anything about risk or support.")
-    return [*said, *(f"The engine mended a page: {notice}" for notice in report.notices)]
+    return [*said, *(f"The engine said: {notice}" for notice in report.notices)]

@@ -12,7 +12,7 @@ from recsys.clock import DAY, Millis, to_text
 from recsys.columns import FAMILIES, TIERS
 from recsys.feed import FeedItem, FeedRequest, FeedResponse, Locality, Reason, Safety, Shortfall
 from recsys.ledger import remaining
-from recsys.locality import MATCHES
+from recsys.locality import MATCHES, evidence
 from recsys.policy.limits import COUNTERS
 from recsys.query import Query
 from recsys.reasons import codes, sentences
@@ -74,6 +74,7 @@ def _item(
         is_supportive=bool(candidates["is_supportive"][row]),
     )
     score, family = near.score[item_no], int(candidates["family"][row])
+    source, sure = evidence(near, items, item_no, query.market)
     item = FeedItem(
         item_id=items.item_ids[item_no],
         creator_id=items.creator_ids[item_no],
@@ -87,8 +88,8 @@ def _item(
         locality=Locality(
             score=None if np.isnan(score) else _plain(score),
             match=match,
-            source=_evidence(match, float(items.place_confidence[item_no])),
-            confidence=_plain(items.place_confidence[item_no]),
+            source=source,
+            confidence=_plain(sure),
         ),
         reasons=[] if request.explain == "none" else sentences(found, query.viewer.languages),
         is_exploration=selection.is_exploration[slot],
@@ -103,14 +104,6 @@ def _explained(item: FeedItem, candidates: Candidates, row: int) -> FeedItem:
         name: _plain(candidates[f"p_{name}"][row]) for name in SCORERS if np.isfinite(candidates[f"p_{name}"][row])
     }
     return msgspec.structs.replace(item, score_parts=parts)
-
-
-def _evidence(match: str, confidence: float) -> str:
-    if match in ("unknown", "foreign"):
-        return "none" if match == "unknown" else "declared"
-    if match in ("dialect", "language"):
-        return "platform"
-    return "partner" if confidence >= 0.95 else "declared"
 
 
 def sources_of(candidates: Candidates, row: int) -> list[str]:

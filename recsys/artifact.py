@@ -4,6 +4,7 @@ The artifact: what training hands to serving and evaluation, a folder of plain f
     manifest.json                  what it is, how it was made, and the sha256 of every other file
     items, creators, users .parquet the catalogue in the columns of the contract; items also have `cluster_id`
     space.<name>.<array>.npy       the arrays of every space;  index.<name>.faiss  its index
+    taste.<part>.<array>.npy       the parts of the blend that are neither a space nor popularity
     popularity.npy  histories.*.npy  user_ids.parquet
     labels.npz                     the label heads, if there were labels to learn from; items have `columns.PREDICTED`
 
@@ -25,14 +26,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recsys import ranker
 from recsys.errors import ArtifactError
-from recsys.models.als import FactorSpace
+from recsys.models.blend import Blend
 from recsys.models.popularity import Popularity
-from recsys.models.text import Centres, TextSpace
-from recsys.retrieval import open_index, write_index
+from recsys.ranker import Heads
+from recsys.retrieval import open_index, places_of, write_index
+from recsys.shelf import mapped, read_model, read_taste, save_array, write_model, write_taste
+from recsys.shelf import n_items as n_of
 from recsys.types import History, Space
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 MANIFEST: Final = "manifest.json"
 _FILE_NAME: Final = re.compile(r"^[a-z0-9_]+(\.[a-z0-9_]+)+$")
 _TABLES: Final = ("items", "creators", "users")
@@ -59,6 +63,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     encoder: str | None
     metrics: dict[str, float]
     settings: dict[str, dict[str, Any]]  # what a model holds beside its arrays
+    local_strength: dict[str, float] = {}  # by market, in standard deviations of a person's scores
     files: dict[str, str] = {}
 
 
@@ -99,10 +104,12 @@ class Contents:
     creators: pl.DataFrame
     users: pl.DataFrame
     spaces: Mapping[str, Space]
+    taste: Blend
     popularity: Popularity
     histories: Histories
     safe_feed: tuple[str, ...]
     labels: bytes | None = None  # the label heads, read by training alone
+    ranker: Heads | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -115,10 +122,12 @@ class Artifact:
     creators: pl.DataFrame
     users: pl.DataFrame
     spaces: Mapping[str, Space]
+    taste: Blend
     indexes: Mapping[str, Any]
     popularity: Popularity
     histories: Histories
     safe_feed: tuple[str, ...]  # item ids, best first
+    ranker: Heads | None = None
 
 
 def save_artifact(folder: Path, contents: Contents, manifest: Manifest) -> Manifest:
@@ -180,39 +189,23 @@ def _write_contents(folder: Path, contents: Contents) -> dict[str, dict[str, Any
         getattr(contents, name).write_parquet(folder / f"{name}.parquet")
     settings: dict[str, dict[str, Any]] = {}
     for name, space in contents.spaces.items():
-        arrays, settings[f"space.{name}"] = _taken_apart(space)
-        for array_name, array in arrays.items():
-            _save_array(folder / f"space.{name}.{array_name}.npy", array)
-        write_index(folder / f"index.{name}.faiss", space.item_vectors)
-    _save_array(folder / "popularity.npy", contents.popularity.scores)
+        settings[f"space.{name}"] = write_model(folder, f"space.{name}", space)
+        people = places_of(space, contents.histories)
+        settings[f"index.{name}"] = write_index(folder / f"index.{name}.faiss", space.item_vectors, people)
+    save_array(folder / "popularity.npy", contents.popularity.scores)
     settings["popularity"] = {"markets": contents.popularity.markets}
+    settings["taste"] = write_taste(folder, contents.taste, contents.spaces)
     if contents.labels is not None:
         (folder / "labels.npz").write_bytes(contents.labels)
+    if contents.ranker is not None:
+        settings["ranker"] = ranker.save(folder, contents.ranker)
     settings["safe_feed"] = {"item_ids": contents.safe_feed}
     histories = contents.histories
     pl.DataFrame({"user_id": list(histories)}, {"user_id": pl.String}).write_parquet(folder / "user_ids.parquet")
-    _save_array(folder / "histories.indptr.npy", histories.indptr)
+    save_array(folder / "histories.indptr.npy", histories.indptr)
     for name in ("items", "weights", "at"):
-        _save_array(folder / f"histories.{name}.npy", getattr(histories.flat, name))
+        save_array(folder / f"histories.{name}.npy", getattr(histories.flat, name))
     return settings
-
-
-def _taken_apart(space: Space) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """The arrays of a space by name, and the rest as it stands in the manifest."""
-    if isinstance(space, FactorSpace):
-        return {"item_vectors": space.item_vectors, "gram": space.gram}, {"kind": "als", "alpha": space.alpha}
-    if isinstance(space, TextSpace):
-        return {"item_vectors": space.item_vectors, "means": space.centres.means}, {
-            "kind": "text",
-            "languages": space.centres.languages,
-            "half_life_days": space.half_life_days,
-            "refusal_share": space.refusal_share,
-        }
-    raise TypeError(f"found a space of type {type(space).__name__}, expected FactorSpace or TextSpace")
-
-
-def _save_array(path: Path, array: NDArray[Any]) -> None:
-    np.save(path, np.ascontiguousarray(array), allow_pickle=False)
 
 
 def _rename(beside: Path, folder: Path) -> None:
@@ -314,7 +307,7 @@ def _problems(folder: Path, manifest: Manifest) -> list[str]:
 def _read_contents(folder: Path, manifest: Manifest, version: str) -> Artifact:
     tables = {name: pl.read_parquet(folder / f"{name}.parquet") for name in _TABLES}
     n_items = len(tables["items"])
-    spaces = {name: _put_together(folder, name, manifest) for name in manifest.spaces}
+    spaces = {name: read_model(folder, f"space.{name}", manifest.settings[f"space.{name}"]) for name in manifest.spaces}
     indexes = {name: open_index(folder / f"index.{name}.faiss") for name in manifest.spaces}
     popularity = Popularity(tuple(manifest.settings["popularity"]["markets"]), _array(folder / "popularity.npy", 2))
     histories = Histories(
@@ -322,7 +315,10 @@ def _read_contents(folder: Path, manifest: Manifest, version: str) -> Artifact:
         indptr=_array(folder / "histories.indptr.npy", 1),
         flat=History(*(_array(folder / f"histories.{name}.npy", 1) for name in ("items", "weights", "at"))),
     )
-    _fit_together(n_items, spaces, indexes, popularity, histories)
+    taste = read_taste(folder, manifest.settings["taste"], spaces, popularity)
+    said = manifest.settings.get("ranker")
+    heads = None if said is None else ranker.load(folder, said, manifest.spaces)
+    _fit_together(n_items, spaces, indexes, taste, popularity, histories, heads)
     return Artifact(
         manifest=manifest,
         version=version,
@@ -330,32 +326,17 @@ def _read_contents(folder: Path, manifest: Manifest, version: str) -> Artifact:
         creators=tables["creators"],
         users=tables["users"],
         spaces=spaces,
+        taste=taste,
         indexes=indexes,
         popularity=popularity,
         histories=histories,
         safe_feed=tuple(manifest.settings["safe_feed"]["item_ids"]),
-    )
-
-
-def _put_together(folder: Path, name: str, manifest: Manifest) -> Space:
-    """The inverse of `_taken_apart`."""
-    settings = manifest.settings[f"space.{name}"]
-    vectors = _array(folder / f"space.{name}.item_vectors.npy", 2)
-    if settings["kind"] == "als":
-        gram = _array(folder / f"space.{name}.gram.npy", 2)
-        return FactorSpace(item_vectors=vectors, gram=gram, alpha=float(settings["alpha"]))
-    if settings["kind"] != "text":
-        raise ValueError(f"space {name!r} is of kind {settings['kind']!r}, expected 'als' or 'text'")
-    return TextSpace(
-        item_vectors=vectors,
-        centres=Centres(tuple(settings["languages"]), _array(folder / f"space.{name}.means.npy", 2)),
-        half_life_days=float(settings["half_life_days"]),
-        refusal_share=float(settings["refusal_share"]),
+        ranker=heads,
     )
 
 
 def _array(path: Path, n_dimensions: int) -> NDArray[Any]:
-    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    array = mapped(path)
     if array.ndim != n_dimensions:
         raise ValueError(f"{path.name} has {array.ndim} dimensions, expected {n_dimensions}")
     return array
@@ -365,13 +346,17 @@ def _fit_together(
     n_items: int,
     spaces: Mapping[str, Space],
     indexes: Mapping[str, Any],
+    taste: Blend,
     popularity: Popularity,
     histories: Histories,
+    heads: Heads | None,
 ) -> None:
     """Raises ValueError when an array speaks of another number of items or people than the tables."""
     sizes = {f"space {name}": len(space.item_vectors) for name, space in spaces.items()}
+    sizes |= {f"part {name}": n_of(part) for name, part in taste.parts.items()}
     sizes |= {f"index {name}": index.ntotal for name, index in indexes.items()}
     sizes["popularity"] = popularity.scores.shape[1]
+    sizes |= {} if heads is None else {"ranker": len(heads.rates)}
     wrong = [f"{name} has {size} items, the table {n_items}" for name, size in sizes.items() if size != n_items]
     if len(popularity.scores) != len(popularity.markets) + 1:
         wrong.append("popularity needs one row for each market and one for the world")

@@ -5,7 +5,6 @@ from time import perf_counter
 from typing import Any, Final
 
 from recsys.artifact import Artifact
-from recsys.catalogue import creators_of
 from recsys.clock import Millis
 from recsys.engine import Engine
 from recsys.experiments.compiled import Experiments
@@ -13,8 +12,9 @@ from recsys.lexicon import NO_TERMS, Lexicon
 from recsys.model import build_model
 from recsys.policy.layers import Book
 from recsys.policy.market import Market
+from recsys.reach import Reach
 from recsys.resolve import Known
-from recsys.stores import Catalogue, EventLog, ItemChange, UserStore
+from recsys.stores import Catalogue, CreatorChange, EventLog, ItemChange, UserStore
 from recsys.view import View
 
 
@@ -36,11 +36,16 @@ def build_engine(
     An engine over an artifact, a policy and stores. The artifact's items are put into the live catalogue first; rows
     that were edited over the wire stay as they are. `lexicon` holds the private terms that a search for harm uses.
     """
+    catalogue.put_creators(
+        [CreatorChange(fields=_known(row), is_edited=False) for row in artifact.creators.to_dicts()], at
+    )
     catalogue.put(item_changes(artifact), at)
     model = build_model(artifact)
-    view = View(catalogue=catalogue, market=market, creators=creators_of(artifact.creators.to_dicts()), rows=model.rows)
+    view = View(catalogue=catalogue, market=market, creators={}, rows=model.rows)
     view.at_least(catalogue.since(2**62).revision)
-    known = Known(book=Book(market), model=model, experiments=experiments, view=view, lexicon=lexicon)
+    known = Known(
+        book=Book(market), model=model, experiments=experiments, view=view, reach=Reach(users, market), lexicon=lexicon
+    )
     return Engine(known=known, users=users, log=log, key=key, new_id=new_id, timer=perf_counter, alert=alert)
 
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from recsys.catalogue import topic_bits
 from recsys.clock import DAY, Millis
-from recsys.feed import Card
+from recsys.feed import MAX_SIZE, Card
 from recsys.policy.layers import local_time
 from recsys.policy.market import Card as CardText
 from recsys.policy.market import FollowUp, Helpline, Market
@@ -32,6 +32,7 @@ from recsys.types import Candidates
 ASKED: Final = ("crisis", "support")
 LEVELS: Final = {1: "level-1", 2: "level-2"}
 FAMILY_SURFACE: Final = "together"
+STARTERS: Final = FollowUp(slots=MAX_SIZE, topics=("S6",))
 
 
 def due(state: UserState, market: Market, surface: str, at: Millis) -> tuple[str, ...]:
@@ -57,9 +58,13 @@ def _may_come(state: UserState, market: Market, at: Millis) -> bool:
     return in_session < per_session and len(shown) < per_day
 
 
-def follow_up(names: Sequence[str], market: Market) -> tuple[FollowUp, ...]:
-    """What should come first on a page with these cards, where the rules admit it; nothing without a card."""
-    return market.cards.rules.follow_up if names else ()
+def follow_up(names: Sequence[str], market: Market, surface: str) -> tuple[FollowUp, ...]:
+    """
+    What should come first on a page, where the rules admit it: what follows a helpline card, and on a page for a
+    guardian and a child whatever starts a conversation.
+    """
+    after_card = market.cards.rules.follow_up if names else ()
+    return (*after_card, STARTERS) if surface == FAMILY_SURFACE else after_card
 
 
 def led(candidates: Candidates, wanted: Sequence[FollowUp]) -> Candidates:

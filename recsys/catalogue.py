@@ -6,7 +6,7 @@ being made keeps the table it started with.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any, Final
@@ -16,25 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.columns import FAMILIES, TOPICS
-from recsys.policy.market import LocalityRules, Market, family_number, tier_number
+from recsys.creators import Creator, Place, base_of, joined, said_of
+from recsys.policy.market import Market, family_number, tier_number
 from recsys.stores import CatalogueDelta, ItemRow
 from recsys.types import Floats, Ids, Mask
 
 UNLABELLED: Final = FAMILIES.index("unlabelled")
 _TRUSTED: Final = frozenset({"platform", "partner", "human"})
 _REVIEWED: Final = frozenset({"partner", "human", "platform"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Creator:
-    """What locality and spacing need to know of a creator. None = unknown."""
-
-    creator_id: str
-    country: str | None = None
-    region: str | None = None
-    languages: tuple[str, ...] = ()
-    kind: str | None = None
-    is_verified: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -44,8 +33,9 @@ class Items:
 
     `tier` and `minor_tier` are 0 to 4 and already the highest of the item's cluster; `minor_tier` is one higher where
     the label's confidence is below the market's threshold. An unlabelled item is tier 2, family `unlabelled`, and not
-    `is_labelled`. `row` is the item's row in the artifact's vectors, -1 for none. `place_confidence` is that of the
-    evidence for `country` and `region`.
+    `is_labelled`. `row` is the item's row in the artifact's vectors, -1 for none. `place_source` and `region_source`
+    are positions in `creators.SOURCES`: what says where an item is from. `said_...` is what the item itself says, so
+    that places can be worked out again when its creator's record changes.
     """
 
     revision: int
@@ -58,6 +48,7 @@ class Items:
     index: Mapping[str, int]
     exists: Mask
     is_hidden: Mask
+    is_taken_down: Mask  # the item itself, whatever its creator is
     is_labelled: Mask
     is_reviewed: Mask
     own_tier: NDArray[np.int8]
@@ -68,12 +59,20 @@ class Items:
     family: NDArray[np.int8]
     confidence: Floats
     topics: NDArray[np.int16]  # bit n-1 = topic Sn
-    min_age: NDArray[np.int16]
+    own_min_age: NDArray[np.int16]
+    min_age: NDArray[np.int16]  # years; the highest of the cluster
     language: NDArray[np.int16]  # code of the spoken language
     country: NDArray[np.int16]
     region: NDArray[np.int16]
-    place_confidence: Floats
+    place_source: NDArray[np.int8]
+    region_source: NDArray[np.int8]
+    fits: NDArray[np.int16]  # code of the country or region that a partner found the item fits
+    audience: NDArray[np.int16]  # code of the country that most of the creator's audience lives in
+    is_heard: Mask  # the item says its language; else it is its creator's first one
     is_dialect: Mask
+    said_country: NDArray[np.int16]
+    said_region: NDArray[np.int16]
+    said_source: NDArray[np.int8]
     creator_no: NDArray[np.int64]
     creator_row: Ids  # creators of this revision, numbered from 0
     cluster_no: Ids
@@ -95,6 +94,7 @@ class Items:
 
 
 MAX_SEARCHED: Final = 1_000  # words whose rows are kept
+_BY_CREATOR: Final = ("is_hidden", "language", "country", "region", "place_source", "region_source", "audience")
 _LISTS: Final = ("item_ids", "creator_ids", "texts")
 
 
@@ -109,10 +109,27 @@ def empty() -> Items:
 
 
 _DTYPES: Final[Mapping[str, Any]] = {
-    **dict.fromkeys(("exists", "is_hidden", "is_labelled", "is_reviewed", "is_dialect"), np.bool_),
+    **dict.fromkeys(
+        ("exists", "is_hidden", "is_taken_down", "is_labelled", "is_reviewed", "is_heard", "is_dialect"), np.bool_
+    ),
     **dict.fromkeys(("own_tier", "own_minor_tier", "peak_tier", "tier", "minor_tier", "family"), np.int8),
-    **dict.fromkeys(("topics", "min_age", "language", "country", "region"), np.int16),
-    **dict.fromkeys(("confidence", "place_confidence"), np.float32),
+    **dict.fromkeys(("place_source", "region_source", "said_source"), np.int8),
+    **dict.fromkeys(
+        (
+            "topics",
+            "own_min_age",
+            "min_age",
+            "language",
+            "country",
+            "region",
+            "fits",
+            "audience",
+            "said_country",
+            "said_region",
+        ),
+        np.int16,
+    ),
+    **dict.fromkeys(("confidence",), np.float32),
     **dict.fromkeys(("creator_no", "published_at"), np.int64),
     **dict.fromkeys(("cluster_no", "creator_row", "row"), np.int32),
 }
@@ -207,22 +224,59 @@ def _values(row: ItemRow, creator: Creator, market: Market, codes: dict[str, int
     """One row's values, from the contract's columns and its creator."""
     item = row.fields
     # people say which languages they understand, not which dialects: Tashelhit is `zgh` to them, Egyptian is `ar`
-    speech = item.get("language") or item.get("dialect") or next(iter(creator.languages), None)
-    country, region, confidence = _place(item, creator, market.locality)
+    heard = item.get("language") or item.get("dialect")
+    said = said_of(item)
+    is_down = bool(item.get("is_hidden"))
     return {
         **_label(row, market),
+        **_of_creator(joined(said, base_of(creator)), heard, creator, is_down, codes),
         "exists": True,
-        "is_hidden": bool(item.get("is_hidden")),
-        "min_age": item.get("min_age") or 0,
-        "language": _code(codes, speech),
-        "country": _code(codes, country),
-        "region": _code(codes, region),
-        "place_confidence": confidence,
-        "is_dialect": not {speech, item.get("dialect")}.isdisjoint(market.locality.dialects),
+        "is_taken_down": is_down,
+        "own_min_age": item.get("min_age") or 0,
+        "fits": _code(codes, item.get("fits")),
+        "is_heard": heard is not None,
+        "is_dialect": not {heard, item.get("dialect")}.isdisjoint(market.locality.dialects),
+        "said_country": _code(codes, said.country),
+        "said_region": _code(codes, said.region),
+        "said_source": said.source,
         "creator_no": creator_number(item["creator_id"]),
         "cluster_no": row.cluster_no,
         "published_at": item["published_at"],
     }
+
+
+def _of_creator(
+    place: Place, heard: str | None, creator: Creator, is_down: bool, codes: dict[str, int]
+) -> Mapping[str, Any]:
+    """The values of a row that its creator's record has a part in."""
+    return {
+        "is_hidden": is_down or creator.is_hidden,
+        "language": _code(codes, heard or next(iter(creator.languages), None)),
+        "country": _code(codes, place.country),
+        "region": _code(codes, place.region),
+        "place_source": place.source,
+        "region_source": place.region_source,
+        "audience": _code(codes, creator.audience),
+    }
+
+
+def with_creators(items: Items, changed: Iterable[Creator], revision: int) -> Items:
+    """The same items beside newer records of some creators: places, speech, audience, and whether they are hidden."""
+    arrays = {name: getattr(items, name).copy() for name in _BY_CREATOR}
+    codes = dict(items.codes)
+    names = {number: name for name, number in codes.items()}
+    for creator in changed:
+        for n in np.flatnonzero(items.exists & (items.creator_no == creator_number(creator.creator_id))):
+            if items.creator_ids[n] != creator.creator_id:
+                continue  # two ids of one number
+            source = int(items.said_source[n])
+            region = names.get(int(items.said_region[n]))
+            said = Place(names.get(int(items.said_country[n])), region, source, source if region else 0)
+            heard = names.get(int(items.language[n])) if items.is_heard[n] else None
+            place, is_down = joined(said, base_of(creator)), bool(items.is_taken_down[n])
+            for name, value in _of_creator(place, heard, creator, is_down, codes).items():
+                arrays[name][n] = value
+    return replace(items, revision=revision, codes=codes, **arrays)
 
 
 def _label(row: ItemRow, market: Market) -> Mapping[str, Any]:
@@ -267,19 +321,6 @@ def _predicted_tier(item: Mapping[str, Any], market: Market) -> int:
     return tier_number(tier) if tier is not None and is_sure else 0
 
 
-def _place(item: Mapping[str, Any], creator: Creator, rules: LocalityRules) -> tuple[str | None, str | None, float]:
-    """Where an item is from, and how sure that is: a verified creator's base before a declared one."""
-    evidence = rules.evidence["partner"] if creator.is_verified else rules.evidence["declared"]
-    if item.get("region") or item.get("country"):
-        region = item.get("region")
-        country = item.get("country") or (region.split("-")[0] if region else None)
-        agrees = country == creator.country
-        return country, region, evidence if agrees else rules.evidence["declared"]
-    if creator.country in (None, "ZZ"):
-        return None, None, 0.0
-    return creator.country, creator.region, evidence
-
-
 def topic_bits(topics: Iterable[str]) -> int:
     """Topics as bits: S1 is bit 0."""
     return sum(1 << TOPICS.index(topic) for topic in set(topics))
@@ -297,8 +338,9 @@ def creator_number(creator_id: str) -> int:
 
 def _raise_clusters(arrays: Mapping[str, NDArray[Any]]) -> None:
     """
-    Every copy takes the highest tier that a label gave one of its cluster; the family follows the riskiest copy where
-    it has none. A copy that nobody labelled raises no other: uploading one must not take a video off the air.
+    Every copy takes the highest tier that a label gave one of its cluster, and the highest age; the family follows the
+    riskiest copy where it has none. A copy that nobody labelled raises no other: uploading one must not take a video
+    off the air.
     """
     cluster, is_labelled = arrays["cluster_no"], arrays["exists"] & arrays["is_labelled"]
     size = int(cluster.max(initial=0)) + 1
@@ -306,6 +348,9 @@ def _raise_clusters(arrays: Mapping[str, NDArray[Any]]) -> None:
         highest = np.zeros(size, np.int8)
         np.maximum.at(highest, cluster, np.where(is_labelled, arrays[own], 0).astype(np.int8))
         arrays[shared][:] = np.maximum(highest[cluster], arrays[own])
+    oldest = np.zeros(size, np.int16)
+    np.maximum.at(oldest, cluster, np.where(arrays["exists"], arrays["own_min_age"], 0).astype(np.int16))
+    arrays["min_age"][:] = np.maximum(oldest[cluster], arrays["own_min_age"])
     arrays["family"][arrays["own_tier"] < 2] = -1  # what an earlier revision gave it may hold no more
     families = np.full(size, -1, np.int8)
     np.maximum.at(families, cluster, np.where(is_labelled, arrays["family"], -1).astype(np.int8))
@@ -313,21 +358,6 @@ def _raise_clusters(arrays: Mapping[str, NDArray[Any]]) -> None:
     arrays["family"][raised] = families[cluster[raised]]
 
 
-def creators_of(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Creator]:
-    """Rows of the creators table by creator_id."""
-    return {
-        row["creator_id"]: Creator(
-            creator_id=row["creator_id"],
-            country=None if row.get("country") == "ZZ" else row.get("country"),
-            region=row.get("region"),
-            languages=tuple(row.get("languages") or ()),
-            kind=row.get("kind"),
-            is_verified=bool(row.get("verified")),
-        )
-        for row in rows
-    }
-
-
-def is_unlearnable(items: Items) -> Mask:
+def is_unlearnable(items: Items, rows: int | slice = slice(None)) -> Mask:
     """(n,) items from which nothing positive may be learned: R2 and above by any reading ever, or unlabelled."""
-    return ~items.is_labelled | (np.maximum(items.minor_tier, items.peak_tier) >= 2)
+    return ~items.is_labelled[rows] | (np.maximum(items.minor_tier[rows], items.peak_tier[rows]) >= 2)

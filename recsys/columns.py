@@ -20,6 +20,8 @@ TOPICS: Final = tuple(f"S{n}" for n in range(1, 13))
 AGE_BANDS: Final = ("under_13", "13-15", "unknown", "16-17", "18+")
 """Strictest first; `unknown` is treated as 13-15."""
 AGE_SOURCES: Final = ("verified", "declared", "none")
+PLACE_SOURCES: Final = ("partner", "platform", "declared", "inferred")
+"""Strongest first: a partner checked it, the platform measured it, the creator says so, something suggests it."""
 CREATOR_KINDS: Final = ("professional", "organisation", "peer", "creator")
 RISK_SOURCES: Final = ("platform", "partner", "human", "model", "assumed")
 SURFACES: Final = ("for_you", "following", "related", "search", "local", "together")
@@ -33,6 +35,8 @@ ITEM_EVENTS: Final = (
 CREATOR_EVENTS: Final = ("follow", "hide_creator")
 QUERY_EVENTS: Final = ("search",)
 OTHER_EVENTS: Final = ("support_requested", "undo")
+HEADS: Final = ("complete", "like", "helped", "share", "not_interested")
+"""The actions that the learned ranker predicts; `not_interested` stands for every refusal."""
 EVENT_KINDS: Final = (*ITEM_EVENTS, *CREATOR_EVENTS, *QUERY_EVENTS, *OTHER_EVENTS)
 
 
@@ -71,6 +75,7 @@ def _id(name: str, *, required: bool = False) -> Column:
 
 _COUNTRY = r"^[A-Z]{2}$"
 _REGION = r"^[A-Z]{2}-[A-Z0-9]{1,3}$"
+_PLACE = r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$"
 _LANGUAGE = r"^[a-z]{2,3}(-[A-Z][a-z]{3})?(-[A-Z]{2})?$"
 
 CREATORS: Final = Table(
@@ -85,6 +90,9 @@ CREATORS: Final = Table(
         Column(name="verified", dtype="bool"),
         Column(name="followers", dtype="int", minimum=0, unit="people"),
         Column(name="joined_at", dtype="time"),
+        Column(name="place_source", dtype="str", one_of=PLACE_SOURCES),
+        Column(name="audience", dtype="str", pattern=_COUNTRY, unit="ISO 3166-1, where most of the audience lives"),
+        Column(name="is_hidden", dtype="bool"),
     ),
 )
 
@@ -102,6 +110,8 @@ ITEMS: Final = Table(
         Column(name="script", dtype="str", one_of=SCRIPTS, unit="ISO 15924"),
         Column(name="country", dtype="str", pattern=_COUNTRY, unit="ISO 3166-1"),
         Column(name="region", dtype="str", pattern=_REGION, unit="ISO 3166-2"),
+        Column(name="place_source", dtype="str", one_of=PLACE_SOURCES),
+        Column(name="fits", dtype="str", pattern=_PLACE, unit="country or region that a partner found it fits"),
         Column(name="topics", dtype="list", one_of=TOPICS),
         Column(name="risk_tier", dtype="str", one_of=TIERS),
         Column(name="risk_family", dtype="str", one_of=FAMILIES),

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import date, datetime
 from difflib import get_close_matches
+from itertools import accumulate
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -19,6 +20,8 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from recsys.errors import ConfigError
 
 T = TypeVar("T")
+MAX_DEPTH: Final = 50
+MAX_VALUES: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +43,50 @@ def load(path: Path, schema: type[T]) -> T:
 
 def loads(text: str, schema: type[T], *, name: str = "<text>") -> T:
     """As `load`, from a string; `name` stands for the file in messages."""
+    if _depth(text) > MAX_DEPTH:  # the parser would take seconds to find that it cannot
+        raise ConfigError(f"{name}: found more than {MAX_DEPTH} open brackets, expected a file that people write")
     try:
         tree = YAML(typ="rt").load(text)
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         raise ConfigError(f"{name}:{line}: {error.problem}; expected YAML 1.2") from error
-    except YAMLError as error:
+    except (YAMLError, TypeError, ValueError, RecursionError) as error:  # no date, a list as a key, ...
         raise ConfigError(f"{name}: {error}; expected YAML 1.2") from error
+    if _expanded(tree, {}) > MAX_VALUES:
+        raise ConfigError(f"{name}: found aliases that stand for more than {MAX_VALUES:,} values, expected fewer")
     problems: list[str] = []
     value = _Reader(name, problems).read(tree, schema, "", 1)
     if problems:
         raise ConfigError(*problems)
     return cast(T, value)
+
+
+def _depth(text: str) -> int:
+    """How many brackets are open at once, at most."""
+    return max(accumulate((char in "[{") - (char in "]}") for char in text), default=0)
+
+
+def _expanded(node: object, known: dict[int, float]) -> float:
+    """
+    How many values a tree holds once its aliases are written out: a few lines can stand for billions, and for a list
+    that holds itself.
+    """
+    if not isinstance(node, dict | list | tuple):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = math.inf
+        parts = [*node.keys(), *node.values()] if isinstance(node, dict) else node
+        known[id(node)] = 1 + sum(_expanded(part, known) for part in parts)
+    return known[id(node)]
+
+
+def _outline(found: object) -> object:
+    """A value to be shown, not deeper than one level."""
+    if isinstance(found, dict):
+        return {str(key)[:80]: "..." for key in list(found)[:8]}
+    if isinstance(found, list):
+        return ["..." if isinstance(part, list | dict) else part for part in found[:8]]
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +95,7 @@ class _Reader:
     problems: list[str]
 
     def wrong(self, line: int, key: str, found: object, expected: str) -> None:
-        shown = repr(found) if isinstance(found, str) else str(found)
+        shown = repr(found) if isinstance(found, str) else str(_outline(found))
         self.problems.append(f"{self.name}:{line}: {key or 'file'}: found {shown[:80]}, expected {expected}")
 
     def read(self, value: Any, kind: Any, key: str, line: int) -> Any:

@@ -29,6 +29,7 @@ RULES: Final = {
     "cluster_no": "<i4",
     "topics": "<i2",
     "is_explorable": "?",
+    "is_newcomer": "?",
 }
 
 
@@ -59,6 +60,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     supply: Supply
     supply_factor: float
     explore_slots: int
+    newcomer_share: float
     ledger: Ledger
     item_nos: bytes
     scores: bytes
@@ -125,4 +127,5 @@ def replay(decision: Decision) -> Selection:
         at=decision.at,
         rng=np.random.default_rng([decision.seed, 2]),
         explore_slots=decision.explore_slots,
+        newcomer_share=decision.newcomer_share,
     )

@@ -27,20 +27,23 @@ from recsys.answer import (
     shortfall_of,
 )
 from recsys.cards import cards_for, follow_up, led, note_cards
-from recsys.catalogue import Items, topic_bits, topic_names
+from recsys.catalogue import topic_bits, topic_names
 from recsys.clock import DAY, Millis, to_text
 from recsys.errors import Conflict, DataError, Gone, StoreError
 from recsys.feed import MAX_SIZE, FeedItem, FeedRequest, FeedResponse, Pause
 from recsys.filters import FILTERS, FORBIDDING
+from recsys.floors import of_20
 from recsys.fold import remember
+from recsys.heard import heard
 from recsys.ledger import counters_of, windows_of
 from recsys.locks import Locks
 from recsys.loop import is_attempt, note_page
 from recsys.pauses import break_after
 from recsys.pipeline import Pipeline, Ranked, fallback, for_surface, recommend, refilter, removals, reranking
 from recsys.policy.layers import effective_band
-from recsys.resolve import Known, Turn, profile_of, resolve
-from recsys.slate import Selection, delivered, select
+from recsys.reach import tallies_of
+from recsys.resolve import Known, Turn, profile_of, resolve, stock_of
+from recsys.slate import Selection, delivered, floors, select
 from recsys.state import Delivery, Ledger, UserState
 from recsys.stores import DecisionRecord, EventLog, Read, StoredAnswer, UserStore
 from recsys.tokens import verify
@@ -48,7 +51,6 @@ from recsys.types import Candidates
 from recsys.validate import violations
 
 REPEAT: Final = DAY  # how long a request_id answers with the same page
-RECOUNT: Final = 8 * DAY
 ATTEMPTS: Final = 6
 
 
@@ -128,10 +130,9 @@ def _served(engine: Engine, request: FeedRequest, at: Millis, started: float) ->
     degraded: list[str] = []
     for _ in range(ATTEMPTS):
         read = engine.users.read(request.user_id, request.request_id)
-        items = engine.known.view.at_least(read.revision)
+        turn = _resolved(engine, request, read, pipeline, at)
         if read.answer is not None and not request.dry_run and _holds(read.answer, at):
-            return _repeated(engine, request, _resolved(engine, request, read, items, pipeline, at), read.answer)
-        turn = _resolved(engine, request, read, items, pipeline, at)
+            return _repeated(engine, request, turn, read.answer)
         if ranked is None or turn.failure:
             for problem in turn.assignment.problems:
                 engine.alert(f"override left out: {problem}")
@@ -154,19 +155,16 @@ def _holds(stored: StoredAnswer, at: Millis) -> bool:
     return bool(answer.items) or answer.pause is None or answer.pause.kind == "break"
 
 
-def _resolved(engine: Engine, request: FeedRequest, read: Read, items: Items, pipeline: Pipeline, at: Millis) -> Turn:
-    """The turn on the state as read; after a raise the person's past is recounted first."""
-    logged = engine.log.since(request.user_id, read.state.taste.log_seq)
-    is_behind = read.state.counted.ledger.revision < items.newest_raise and read.version > 0
-    past = engine.users.deliveries(request.user_id, at - RECOUNT) if is_behind else ()
-    return resolve(engine.known, request, read.state, logged, past, pipeline, items, at)
+def _resolved(engine: Engine, request: FeedRequest, read: Read, pipeline: Pipeline, at: Millis) -> Turn:
+    """The turn on the state as read, and on what was heard since."""
+    engine.known.reach.refresh(at)
+    news = heard(engine.users, engine.log, engine.known.view, request.user_id, read, at)
+    return resolve(engine.known, request, read.state, news, pipeline, at)
 
 
 def turn_now(engine: Engine, request: FeedRequest, at: Millis) -> Turn:
     """The turn that a request would begin now, without serving it."""
-    read = engine.users.read(request.user_id)
-    items = engine.known.view.at_least(read.revision)
-    return _resolved(engine, request, read, items, for_surface(request.surface), at)
+    return _resolved(engine, request, engine.users.read(request.user_id), for_surface(request.surface), at)
 
 
 def _ranked(engine: Engine, pipeline: Pipeline, turn: Turn) -> tuple[Ranked, list[str]]:
@@ -198,7 +196,7 @@ def _nothing(engine: Engine, turn: Turn, problem: str) -> tuple[Ranked, list[str
 def _choose(engine: Engine, pipeline: Pipeline, ranked: Ranked, turn: Turn) -> _Chosen:
     """The page on the turn's ledger, checked by the independent validator, which may only take items out."""
     query, ledger = turn.query, turn.state.counted.ledger
-    candidates = led(ranked.candidates, follow_up(turn.cards, query.market))
+    candidates = led(ranked.candidates, follow_up(turn.cards, query.market, query.surface))
     selection = select(
         candidates,
         ledger=ledger,
@@ -209,12 +207,27 @@ def _choose(engine: Engine, pipeline: Pipeline, ranked: Ranked, turn: Turn) -> _
         at=turn.at,
         rng=np.random.default_rng([query.seed, 2]),
         explore_slots=query.market.exploration.slots,
+        newcomer_share=query.market.locality.new_creator.share,
     )
+    _tell_supply(engine, turn)
     selection = _mended(engine, candidates, selection, turn)
     is_short = len(selection.rows) < query.size
     removed = removals(pipeline, query) if is_short and not turn.failure else {}
     deliveries = delivered(candidates, selection.rows, turn.at)
     return _Chosen(candidates=candidates, selection=selection, deliveries=deliveries, removed=removed)
+
+
+def _tell_supply(engine: Engine, turn: Turn) -> None:
+    """Says so when the catalogue holds too little local for the market's floor, whatever this person saw of it."""
+    query, rules = turn.query, turn.query.market.locality
+    wanted = of_20(query.limits.local_floor)
+    local = floors(turn.state.counted.ledger, query.limits, turn.supply, rules.supply_factor)[1]
+    if local.wanted >= wanted:
+        return
+    stock = floors(turn.state.counted.ledger, query.limits, stock_of(query), rules.supply_factor)[1]
+    said = engine.known.reach.note_supply(query.viewer, wanted, stock.wanted, turn.at)
+    if said:
+        engine.alert(said)
 
 
 def _mended(engine: Engine, candidates: Candidates, selection: Selection, turn: Turn) -> Selection:
@@ -286,7 +299,8 @@ def _answered(
         answer=msgspec.json.encode(response),
         decision=records.pack(_decision(request, turn, ranked, chosen, degraded)),
     )
-    return response, DecisionRecord(answer=stored, deliveries=(*turn.opens, *chosen.deliveries))
+    tallies = tallies_of(query.items, chosen.candidates, chosen.selection, query.viewer, query.market, turn.at)
+    return response, DecisionRecord(answer=stored, deliveries=(*turn.opens, *chosen.deliveries), tallies=tallies)
 
 
 def _break(turn: Turn, chosen: _Chosen, after: Ledger) -> Pause | None:
@@ -324,6 +338,7 @@ def _decision(
         supply=turn.supply,
         supply_factor=query.market.locality.supply_factor,
         explore_slots=query.market.exploration.slots,
+        newcomer_share=query.market.locality.new_creator.share,
         ledger=turn.state.counted.ledger,
         item_nos=candidates.item_nos.astype("<i4").tobytes(),
         scores=candidates["score"].astype("<f4").tobytes(),

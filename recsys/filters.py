@@ -20,7 +20,7 @@ from typing import Final
 
 import numpy as np
 
-from recsys.catalogue import Items, creator_number, mentions, topic_bits
+from recsys.catalogue import UNLABELLED, Items, creator_number, mentions, topic_bits
 from recsys.columns import FAMILIES
 from recsys.query import Query
 from recsys.types import Candidates, Ids, Mask
@@ -44,10 +44,10 @@ def tier(query: Query, candidates: Candidates) -> Mask:
 
 
 def unlabelled(query: Query, candidates: Candidates) -> Mask:
-    """Labelled items, where the limits ask for labels."""
+    """Labelled items, where the limits ask for labels; R2 of which nobody says what kind it is counts as unlabelled."""
     if not query.limits.labelled_only:
         return np.ones(len(candidates), np.bool_)
-    return query.items.is_labelled[candidates.item_nos]
+    return np.asarray(query.items.is_labelled[candidates.item_nos] & (candidates["family"] != UNLABELLED))
 
 
 def age(query: Query, candidates: Candidates) -> Mask:
@@ -108,7 +108,7 @@ def surface(query: Query, candidates: Candidates) -> Mask:
     if query.surface == "together":
         return np.asarray(candidates["is_supportive"] & query.items.is_labelled[candidates.item_nos])
     if query.surface == "local":
-        return np.asarray(candidates["is_local"], np.bool_)
+        return query.nearness.is_local[candidates.item_nos]
     if query.surface == "related" and query.anchor is not None:
         return np.asarray(candidates["cluster_no"] != query.items.cluster_no[query.anchor])
     return np.ones(len(candidates), np.bool_)

@@ -11,12 +11,12 @@ import numpy as np
 from recsys.catalogue import Items, is_unlearnable
 from recsys.clock import Millis
 from recsys.feedback import confidence, learnable, learnables
-from recsys.ledger import deliver, see, server_time, touch
+from recsys.ledger import KEPT, deliver, see, server_time, touch
 from recsys.loop import observe
 from recsys.policy.market import Market
 from recsys.query import counted
 from recsys.signals import Frame
-from recsys.state import MAX_TASTE, Delivery, Ledger, Taste, UserState
+from recsys.state import MAX_MARKS, MAX_TASTE, Delivery, Ledger, Taste, UserState
 from recsys.stores import Logged
 from recsys.types import Event, History
 
@@ -59,9 +59,13 @@ def _fold_one(state: UserState, entry: Logged, items: Items, frame: Frame) -> tu
 def _open(
     ledger: Ledger, state: UserState, item_no: int, at: Millis, items: Items, frame: Frame
 ) -> tuple[Ledger, list[Delivery]]:
-    """What a person opened elsewhere counts as delivered when it is not R0, even above a cap."""
-    cluster = int(items.cluster_no[item_no])
-    is_known = cluster in state.seen.clusters or any(d.cluster_no == cluster for d in ledger.last)
+    """
+    What a person opened elsewhere counts as delivered when it is not R0, even above a cap. A view of what was delivered
+    here is none; it comes 7 days later at most, so that whatever is opened after that was opened again.
+    """
+    cluster, since, seen = int(items.cluster_no[item_no]), at - KEPT, state.seen
+    delivered_at = seen.at[-1 - seen.clusters[::-1].index(cluster)] if cluster in seen.clusters else 0
+    is_known = delivered_at >= since or any(d.cluster_no == cluster and d.at >= since for d in ledger.last)
     delivery = counted(items, item_no, frame.market, server_time(ledger, at), is_minor=frame.is_minor)
     if is_known or (delivery.tier == 0 and not delivery.is_s4):
         return ledger, []
@@ -71,13 +75,15 @@ def _open(
 def _taste(taste: Taste, event: Event, received_at: Millis, items: Items) -> Taste:
     if event.kind == "undo":
         return _undone(taste, event.value or "")
+    if event.event_id in taste.undone:
+        return taste
     if event.creator_id is not None:
         name = {"follow": "followed", "hide_creator": "hidden"}.get(event.kind)
         return _marked(taste, name, event.creator_id, event.event_id) if name else taste
     item_no = items.index.get(event.item_id or "")
     if item_no is None:
         return taste
-    weight = learnable(confidence(event.kind, event.watch_fraction), bool(is_unlearnable(items)[item_no]))
+    weight = learnable(confidence(event.kind, event.watch_fraction), bool(is_unlearnable(items, item_no)))
     if weight == 0:
         return taste
     return msgspec.structs.replace(
@@ -91,12 +97,15 @@ def _taste(taste: Taste, event: Event, received_at: Millis, items: Items) -> Tas
 
 def _marked(taste: Taste, name: str, creator_id: str, event_id: str) -> Taste:
     marks = tuple(pair for pair in getattr(taste, name) if pair[0] != creator_id)
-    return msgspec.structs.replace(taste, **{name: (*marks, (creator_id, event_id))})
+    return msgspec.structs.replace(taste, **{name: (*marks, (creator_id, event_id))[-MAX_MARKS:]})
 
 
 def _undone(taste: Taste, event_id: str) -> Taste:
-    """Without what an event did to tastes, follows and mutes. What it did to safety stays."""
+    """
+    Without what an event did to tastes, follows and mutes, or will do when it comes late. What it did to safety stays.
+    """
     kept = [n for n, known in enumerate(taste.event_ids) if known != event_id]
+    is_known = len(kept) < len(taste.event_ids) or any(pair[1] == event_id for pair in taste.followed + taste.hidden)
     return msgspec.structs.replace(
         taste,
         items=tuple(taste.items[n] for n in kept),
@@ -105,6 +114,7 @@ def _undone(taste: Taste, event_id: str) -> Taste:
         event_ids=tuple(taste.event_ids[n] for n in kept),
         followed=tuple(pair for pair in taste.followed if pair[1] != event_id),
         hidden=tuple(pair for pair in taste.hidden if pair[1] != event_id),
+        undone=taste.undone if is_known else (*taste.undone, event_id)[-MAX_TASTE:],
     )
 
 

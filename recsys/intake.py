@@ -21,7 +21,9 @@ from recsys.columns import (
     MAX_TEXT_LENGTH,
     PREDICTED,
     REVIEWED,
+    TIERS,
     Column,
+    Table,
     subject_of,
 )
 from recsys.engine import Engine
@@ -36,6 +38,7 @@ MAX_EVENTS: Final = 1_000
 LATE: Final = 7 * DAY
 EARLY: Final = 5 * MINUTE  # clocks differ; an event from further ahead is refused
 ATTEMPTS: Final = 20
+NEVER: Final = ("R3", "R4")  # never served, whatever a policy says
 _SUBJECTS: Final = ("item_id", "creator_id", "query")
 
 
@@ -206,7 +209,7 @@ def update(engine: Engine, user_id: str, change: Callable[[UserState], UserState
         read = engine.users.read(user_id)
         if engine.users.write_if(user_id, change(read.state), read.version):
             return
-    raise StoreError(f"found {ATTEMPTS} other writes of {user_id!r} at once, expected fewer; try again")
+    raise StoreError(f"found {ATTEMPTS} other writes of one person at once, expected fewer; try again")
 
 
 def get_item(catalogue: Catalogue, item_id: str) -> dict[str, Any] | None:
@@ -234,13 +237,35 @@ def put_item(
     """
     Insert or replace an item; binding on the next page of every worker. Raises DataError.
 
-    An item that was taken down stays so unless `is_hidden` is given. `clusters` are those of `Model.clusters`: an item
+    An item that was taken down stays so unless `is_hidden` is false. `clusters` are those of `Model.clusters`: an item
     that says what a known copy says joins its cluster.
     """
-    old = catalogue.get(check_id("item_id", item_id))
-    kept = {"published_at": to_text(at), "is_hidden": old.fields.get("is_hidden") if old else None}
-    catalogue.put([_change(item_id, {**kept, **fields}, clusters, old)], at)
-    return get_item(catalogue, item_id) or {}
+    stored = _written(catalogue, item_id, lambda _: {"published_at": to_text(at), **fields}, at, clusters)
+    return stored or {}
+
+
+def _written(
+    catalogue: Catalogue,
+    item_id: str,
+    said: Callable[[ItemRow | None], Mapping[str, Any] | None],
+    at: Millis,
+    clusters: Mapping[str, str],
+    *,
+    is_review: bool = False,
+) -> dict[str, Any] | None:
+    """
+    The item as stored after what is `said` of the row that is there; None, and nothing written, where that is None.
+    Whatever is written in between holds as well: then it is read and said again.
+    """
+    for _ in range(ATTEMPTS):
+        row = catalogue.get(check_id("item_id", item_id))
+        fields = said(row)
+        if fields is None:
+            return None
+        with suppress(Conflict):
+            catalogue.put([_change(item_id, fields, clusters, row, is_review=is_review)], at)
+            return get_item(catalogue, item_id)
+    raise StoreError(f"found {ATTEMPTS} other writes of item {item_id!r} at once, expected fewer; try again")
 
 
 def _change(
@@ -248,15 +273,35 @@ def _change(
     fields: Mapping[str, Any],
     clusters: Mapping[str, str],
     old: ItemRow | None,
-    expects: int | None = None,
     *,
     is_review: bool = False,
 ) -> ItemChange:
-    item = _item({**fields, "item_id": check_id("item_id", item_id)})
+    held = _held(old, fields) if old else {}
+    item = checked_row(ITEMS, {**fields, **held, "item_id": check_id("item_id", item_id)})
     predicted = _still_predicted(old.fields, item) if old else {}
     predicted = {"label_version": REVIEWED} if is_review else predicted
     said = cluster_id(item_id, item["title"], item.get("text"))
-    return ItemChange(fields={**predicted, **item}, cluster_id=clusters.get(said, said), expects=expects)
+    joined = old.cluster_id if old and _stays(old, item) else clusters.get(said, said)
+    return ItemChange(fields={**predicted, **item}, cluster_id=joined, expects=None if old is None else old.revision)
+
+
+def _held(old: ItemRow, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """
+    What no silence takes away: a takedown, until `is_hidden` is false, and a label of R3 or R4, until there is another.
+    No label counts as R2, and what must never be served would be served after an edit of its title.
+    """
+    is_label_held = fields.get("risk_tier") is None and old.fields.get("risk_tier") in NEVER
+    label = {name: value for name, value in old.fields.items() if is_label_held and name.startswith("risk_")}
+    is_down = fields.get("is_hidden") is None and old.fields.get("is_hidden")
+    return {**label, "is_hidden": True} if is_down else label
+
+
+def _stays(old: ItemRow, item: Mapping[str, Any]) -> bool:
+    """
+    Whether an edited item stays among its copies: where one of them was R3 or R4, until it is labelled lower itself.
+    New words make no new video. Left to its words, it would shake off its copies' tier, or they would lose its own.
+    """
+    return old.cluster_peak >= TIERS.index(NEVER[0]) and item.get("risk_tier") in (None, *NEVER)
 
 
 def _still_predicted(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
@@ -280,20 +325,19 @@ def patch_item(
     Change some columns of an item; None when there is none.
 
     Two patches at once both hold: a changed title never brings back an item that was taken down meanwhile. New words
-    need a new label: without one in the same call the item is unlabelled until somebody looks at it. A tier from the
-    source `human` is a review: our own label gives way to it until the words are others.
+    need a new label: without one in the same call the item is unlabelled until somebody looks at it, unless it was
+    R3 or R4, which it stays. A tier from the source `human` is a review: our own label gives way to it until the words
+    are others.
     """
-    is_review = fields.get("risk_source") == "human" and fields.get("risk_tier") is not None
-    for _ in range(ATTEMPTS):
-        row = catalogue.get(check_id("item_id", item_id))
+
+    def said(row: ItemRow | None) -> Mapping[str, Any] | None:
         if row is None:
             return None
-        with suppress(Conflict):
-            kept = _unlabelled(_shown(row)) if _says_other(row, fields) else _shown(row)
-            change = _change(item_id, {**kept, **fields}, clusters, row, row.revision, is_review=is_review)
-            catalogue.put([change], at)
-            return get_item(catalogue, item_id)
-    raise StoreError(f"found {ATTEMPTS} other writes of item {item_id!r} at once, expected fewer; try again")
+        kept = _unlabelled(_shown(row)) if _says_other(row, fields) else _shown(row)
+        return {**kept, **fields}
+
+    is_review = fields.get("risk_source") == "human" and fields.get("risk_tier") is not None
+    return _written(catalogue, item_id, said, at, clusters, is_review=is_review)
 
 
 def _says_other(row: ItemRow, fields: Mapping[str, Any]) -> bool:
@@ -311,24 +355,25 @@ def delete_item(catalogue: Catalogue, item_id: str, at: Millis, clusters: Mappin
     return patch_item(catalogue, item_id, {"is_hidden": True}, at, clusters) is not None
 
 
-def _item(fields: Mapping[str, Any]) -> dict[str, Any]:
-    columns = {column.name: column for column in ITEMS.columns}
+def checked_row(table: Table, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What was said of a row of a table, times in milliseconds. Raises DataError with every problem."""
+    columns = {column.name: column for column in table.columns}
     problems = [
         f"{name}: found an unknown field, expected one of {', '.join(columns)}"
         for name in fields
         if name not in columns
     ]
-    item: dict[str, Any] = {}
+    row: dict[str, Any] = {}
     for name, column in columns.items():
         value = fields.get(name)
         problem = _column_problem(column, value)
         if problem:
             problems.append(f"{name}: found {_short(value)}, expected {problem}")
         elif value is not None:
-            item[name] = from_text(value) if column.dtype == "time" else value
+            row[name] = from_text(value) if column.dtype == "time" else value
     if problems:
         raise DataError(*problems)
-    return item
+    return row
 
 
 def _column_problem(column: Column, value: Any) -> str | None:

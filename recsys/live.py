@@ -3,7 +3,7 @@ What a write to the live catalogue does: numbers, clusters, highest tiers, and w
 store applies this one rule to what it holds.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import msgspec
 
 from recsys.columns import TIERS
 from recsys.errors import Conflict, DataError
-from recsys.stores import ItemChange, ItemRow
+from recsys.stores import CreatorChange, CreatorRow, ItemChange, ItemRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,22 +174,45 @@ def _is_doubted(before: bytes, after: bytes) -> bool:
     old, new = msgspec.msgpack.decode(before), msgspec.msgpack.decode(after)
     lost_label = new.get("risk_tier") is None and old.get("risk_tier") is not None
     is_surer = (new.get("label_confidence") or 0.0) > (old.get("label_confidence") or 0.0)
-    return (
-        lost_label
-        or is_surer
-        or any(old.get(name) != new.get(name) for name in ("risk_source", "risk_confidence", "topics"))
-    )
+    is_other = any(old.get(name) != new.get(name) for name in ("risk_source", "risk_confidence", "topics"))
+    return lost_label or is_surer or is_other
 
 
-def row(item: StoredItem, cluster_no: int) -> ItemRow:
+def row(item: StoredItem, cluster: Cluster) -> ItemRow:
     """A stored item as the engine sees it."""
     fields: dict[str, Any] = msgspec.msgpack.decode(item.packed)
     return ItemRow(
         item_no=item.item_no,
-        cluster_no=cluster_no,
         cluster_id=item.cluster_id,
+        cluster_no=cluster.cluster_no,
+        cluster_peak=cluster.peak_tier,
         revision=item.revision,
         peak_tier=item.peak_tier,
         is_edited=item.is_edited,
         fields=fields,
     )
+
+
+def write_creators(
+    known: Mapping[str, CreatorRow], revision: int, changes: Sequence[CreatorChange]
+) -> Mapping[str, CreatorRow]:
+    """
+    The creators that are different after the changes, at the revision after `revision`; `known` are those there now.
+
+    Raises DataError for a change that names nobody, and Conflict, both with nothing written.
+    """
+    written: dict[str, CreatorRow] = {}
+    for index, change in enumerate(changes):
+        creator_id = change.fields.get("creator_id")
+        if not isinstance(creator_id, str) or not creator_id:
+            raise DataError(f"change {index}: found creator_id {creator_id!r}, expected a text")
+        old = written.get(creator_id) or known.get(creator_id)
+        if change.expects is not None and (old is None or old.revision != change.expects):
+            raise Conflict(
+                f"creator {creator_id!r}: found a newer write, expected none since it was read; read it again"
+            )
+        new = CreatorRow(revision=revision + 1, is_edited=change.is_edited, fields=dict(change.fields))
+        is_kept = old is not None and old.is_edited and not change.is_edited
+        if old is None or not (is_kept or (old.fields, old.is_edited) == (new.fields, new.is_edited)):
+            written[creator_id] = new
+    return written

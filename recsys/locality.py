@@ -1,9 +1,24 @@
 """
-How near an item is to a viewer: graded, from evidence with a source and a confidence.
+How near an item is to a viewer: graded, from evidence with a source and a confidence. The one function that training,
+serving and reports use.
 
-Place counts by region, neighbouring region and country, times the confidence of the evidence; speech counts by
-itself, so that a creator abroad who speaks the local dialect is near too. An item without place or dialect is
-unknown: neither local nor foreign.
+Grades, each times the confidence of its evidence; the best one counts:
+
+| match | holds when |
+|-----------|------------|
+| region    | the item is from the viewer's region |
+| neighbour | ... from a region that borders on it |
+| country   | ... from the viewer's country |
+| fit       | a partner found that it fits the viewer's country or region |
+| dialect   | local speech that the viewer understands, wherever the creator lives |
+| audience  | made elsewhere in a language the viewer understands, for an audience in the viewer's country |
+| language  | a language that the viewer understands |
+| foreign   | from another country, and none of these |
+| unknown   | nobody said: neither local nor foreign |
+
+Local is one thing, proven another: a slot of the floor takes a place that a partner or the platform vouches for, local
+speech, or a partner's review. What a creator says alone only weighs in the score, and so does an audience, which can
+be bought.
 """
 
 from dataclasses import dataclass
@@ -13,45 +28,114 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.catalogue import Items
-from recsys.policy.market import Market
+from recsys.creators import SOURCES
+from recsys.policy.market import LocalityRules, Market
 from recsys.types import Floats, Ids, Mask, Viewer
 
-MATCHES: Final = ("unknown", "foreign", "language", "dialect", "country", "neighbour", "region")
+MATCHES: Final = (
+    "unknown", "foreign", "language", "dialect", "country", "neighbour", "region", "fit", "audience",
+)  # fmt: skip
+"""Tables and records hold the position."""
+_NEAREST_FIRST: Final = ("region", "neighbour", "country", "fit", "dialect", "audience", "language", "foreign")
+_BY_PLACE: Final = ("region", "neighbour", "country")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Nearness:
-    """Per item: `score` (n,) in [0, 1], NaN = unknown; `match` (n,) an index into MATCHES; `is_local` (n,)."""
+    """
+    Per item: `score` (n,) in [0, 1], NaN = unknown; `match` (n,) an index into MATCHES; `is_local` (n,) by the score;
+    `is_proven` (n,) local, and by evidence that a slot of the floor takes. `sure` the confidence of each of `SOURCES`.
+    """
 
     score: Floats
     match: NDArray[np.int8]
     is_local: Mask
+    is_proven: Mask
+    sure: Floats
 
 
 def nearness(viewer: Viewer, items: Items, market: Market, item_nos: Ids | slice = slice(None)) -> Nearness:
-    """The nearness of items to a viewer: the best of place and speech."""
-    rules, scores = market.locality, market.locality.scores
-    region, country = items.region[item_nos], items.country[item_nos]
-    confidence = items.place_confidence[item_nos]
-    speech = np.float32(rules.evidence["platform"])
-    is_understood = np.isin(items.language[item_nos], [items.code(name) for name in viewer.languages])
-    grades = {
-        "region": confidence * ((region == items.code(viewer.region)) & (region > 0)),
-        "neighbour": confidence * (np.isin(region, _neighbours(viewer, items, market)) & (region > 0)),
-        "country": confidence * ((country == items.code(viewer.country)) & (country > 0)),
-        "dialect": speech * (items.is_dialect[item_nos] & is_understood),
-        "language": speech * is_understood,
-        "foreign": (country > 0).astype(np.float32),
-    }
-    best = np.full(len(region), np.nan, np.float32)
-    match = np.zeros(len(region), np.int8)
-    for name in reversed(MATCHES[1:]):  # from the nearest; the first of equal scores wins
-        holds = grades[name] > 0
-        score = np.float32(scores[name]) * grades[name]
-        is_better = holds & ~(best >= score)
+    """The nearness of items to a viewer: the best of place, speech, audience and review."""
+    rules = market.locality
+    sure = _confidence(rules)
+    grades = _grades(viewer, items, market, item_nos, sure)
+    best = np.full(len(grades["foreign"]), np.nan, np.float32)
+    match = np.zeros(len(best), np.int8)
+    for name in _NEAREST_FIRST:  # the first of equal scores wins
+        score = np.float32(rules.scores.get(name, 0.0)) * grades[name]
+        is_better = (grades[name] > 0) & ~(best >= score)
         best[is_better] = score[is_better]
         match[is_better] = MATCHES.index(name)
-    return Nearness(best, match, np.nan_to_num(best, nan=0.0) >= rules.local_from)
+    is_local = np.nan_to_num(best, nan=0.0) >= np.float32(rules.local_from)
+    return Nearness(best, match, is_local, is_local & _is_proven(items, rules, item_nos, grades), sure)
+
+
+def _grades(
+    viewer: Viewer, items: Items, market: Market, item_nos: Ids | slice, confidence: Floats
+) -> dict[str, Floats]:
+    """Match -> (n,) the confidence with which it holds, 0 where it does not."""
+    region, country = items.region[item_nos], items.country[item_nos]
+    of_region, of_country = confidence[items.region_source[item_nos]], confidence[items.place_source[item_nos]]
+    heard = np.where(items.is_heard[item_nos], confidence[_PLATFORM], confidence[_INFERRED])
+    understood = heard * _understood(viewer, items, market.locality.other_script, item_nos)
+    here = [items.code(place) for place in (viewer.country, viewer.region) if place]
+    is_for_here = (items.audience[item_nos] == items.code(viewer.country)) & (items.audience[item_nos] > 0)
+    return {
+        "region": of_region * ((region == items.code(viewer.region)) & (region > 0)),
+        "neighbour": of_region * (np.isin(region, _neighbours(viewer, items, market)) & (region > 0)),
+        "country": of_country * ((country == items.code(viewer.country)) & (country > 0)),
+        "fit": confidence[-1] * (np.isin(items.fits[item_nos], here) & (items.fits[item_nos] > 0)),
+        "dialect": understood * items.is_dialect[item_nos],  # said of the item: no creator's word
+        "audience": confidence[_PLATFORM] * (is_for_here & (understood > 0)),
+        "language": understood,
+        "foreign": (country > 0).astype(np.float32),
+    }
+
+
+_PLATFORM: Final = SOURCES.index("platform")
+_INFERRED: Final = SOURCES.index("inferred")
+
+
+def _confidence(rules: LocalityRules) -> Floats:
+    """The confidence of each of `SOURCES`; none has none."""
+    return np.array([rules.evidence.get(source, 0.0) if n else 0.0 for n, source in enumerate(SOURCES)], np.float32)  # type: ignore[call-overload]  # the keys are these
+
+
+def _understood(viewer: Viewer, items: Items, other_script: float, item_nos: Ids | slice) -> Floats:
+    """(n,) 1 for a language that the viewer named, less for one that is only written otherwise, 0 for others."""
+    spoken = {name.partition("-")[0] for name in viewer.languages}
+    weights = np.zeros(len(items.codes) + 1, np.float32)
+    for name, code in items.codes.items():
+        if name.partition("-")[0] in spoken:
+            weights[code] = 1.0 if name in viewer.languages else other_script
+    return np.asarray(weights[items.language[item_nos]])
+
+
+def _is_proven(items: Items, rules: LocalityRules, item_nos: Ids | slice, grades: dict[str, Floats]) -> Mask:
+    """Whether the evidence is enough for a slot of the floor: vouched for, or the same said in two ways."""
+    enough = np.array([source in rules.proven for source in SOURCES])
+    is_here = grades["country"] > 0
+    by_speech = grades["dialect"] * np.float32(rules.scores.get("dialect", 0.0)) >= np.float32(rules.local_from)
+    is_corroborated = is_here & items.is_dialect[item_nos]
+    is_vouched = is_here & enough[items.place_source[item_nos]]
+    return np.asarray(is_vouched | is_corroborated | by_speech | (grades["fit"] > 0))
+
+
+def evidence(near: Nearness, items: Items, item_no: int, market: Market) -> tuple[str, float]:
+    """What an item's match rests on and how sure that is: a source, `corroborated`, or `none`."""
+    match = MATCHES[near.match[item_no]]
+    if match == "unknown":
+        return "none", 0.0
+    if match in ("dialect", "language", "audience", "fit"):
+        by_speech = "platform" if items.is_heard[item_no] else "inferred"
+        source = {"fit": "partner", "audience": "platform"}.get(match, by_speech)
+        return source, float(near.sure[SOURCES.index(source)])
+    position = int((items.region_source if match in ("region", "neighbour") else items.place_source)[item_no])
+    source = SOURCES[position]
+    sure = float(near.sure[position])
+    if near.is_proven[item_no] and source not in market.locality.proven:
+        return "corroborated", sure
+    return source, sure
 
 
 def _neighbours(viewer: Viewer, items: Items, market: Market) -> list[int]:

@@ -5,6 +5,7 @@ process. They keep the same promises as a file, except the one about power cuts.
 
 import hashlib
 import hmac
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import islice
 from threading import RLock
@@ -15,8 +16,11 @@ from recsys.clock import DAY, Millis
 from recsys.state import Delivery, LedgerPart, UserState, unpack_counted
 from recsys.stores import (
     KEPT,
+    TOLD_APART,
     AppendResult,
     CatalogueDelta,
+    CreatorChange,
+    CreatorRow,
     DecisionRecord,
     Forgotten,
     ItemChange,
@@ -24,6 +28,7 @@ from recsys.stores import (
     Logged,
     Read,
     StoredAnswer,
+    Tally,
     Version,
 )
 from recsys.types import Event
@@ -42,6 +47,9 @@ class _Tables:
         self.decisions: dict[tuple[str, str], StoredAnswer] = {}  # in commit order
         self.events: dict[str, dict[str, Logged]] = {}  # user_id -> event_id -> entry
         self.known: Final = live.Known()
+        self.creators: dict[str, CreatorRow] = {}
+        self.tallies: Counter[tuple[str, int, str, str, str, bool]] = Counter()
+        self.steering: dict[str, bytes] = {}
         self.hash_key: Final = b"memory"
         self.forgotten: dict[bytes, Millis] = {}
         self.writes = 0
@@ -102,6 +110,8 @@ class MemoryUsers:
             tables.pages.setdefault(user_id, []).append((newest, record.deliveries))
         tables.decisions.pop(key, None)  # so that the dictionary stays in commit order
         tables.decisions[key] = record.answer
+        for t in record.tallies:
+            tables.tallies[t.creator_id, t.day, t.country, t.region, t.way, t.is_local] += t.n
         tables.commit(record.answer.at)
 
     def deliveries(self, user_id: str, since: Millis) -> tuple[Delivery, ...]:
@@ -125,6 +135,41 @@ class MemoryUsers:
         """See `UserStore.latest`."""
         with self._tables.lock:
             return tuple(islice(reversed(self._tables.decisions.values()), n))
+
+    def tallies(self, creator_id: str | None = None) -> tuple[Tally, ...]:
+        """See `UserStore.tallies`."""
+        with self._tables.lock:
+            found = sorted((*key, n) for key, n in self._tables.tallies.items() if creator_id in (None, key[0]))
+        return tuple(
+            Tally(creator_id=creator, day=day, country=country, region=region, way=way, is_local=is_local, n=n)
+            for creator, day, country, region, way, is_local, n in found
+        )
+
+    def reach(self) -> Mapping[str, int]:
+        """See `UserStore.reach`."""
+        found: Counter[str] = Counter()
+        with self._tables.lock:
+            for key, n in self._tables.tallies.items():
+                found[key[0]] += n
+        return found
+
+    def local_share(self, country: str, since_day: int) -> tuple[int, int]:
+        """See `UserStore.local_share`."""
+        with self._tables.lock:
+            late = [(key[5], n) for key, n in self._tables.tallies.items() if key[2] == country and key[1] >= since_day]
+        return sum(n for is_local, n in late if is_local), sum(n for _, n in late)
+
+    def steering(self, market: str) -> bytes | None:
+        """See `UserStore.steering`."""
+        return self._tables.steering.get(market)
+
+    def steer(self, market: str, before: bytes | None, after: bytes) -> bool:
+        """See `UserStore.steer`."""
+        with self._tables.lock:
+            if self._tables.steering.get(market) != before:
+                return False
+            self._tables.steering[market] = after
+            return True
 
     def committed_at(self) -> Millis:
         """See `UserStore.committed_at`."""
@@ -205,6 +250,12 @@ class MemoryEvents:
         with self._tables.lock:
             return tuple(entry for entry in self._tables.events.get(user_id, {}).values() if entry.seq > seq)
 
+    def waiting(self, until: Millis) -> tuple[str, ...]:
+        """See `EventLog.waiting`."""
+        with self._tables.lock:
+            logs = self._tables.events.items()
+            return tuple(sorted(u for u, mine in logs if any(e.received_at < until for e in mine.values())))
+
 
 class MemoryCatalogue:
     """`Catalogue` in memory."""
@@ -218,7 +269,10 @@ class MemoryCatalogue:
             known = self._tables.known
             newer = [i for i in known.items.values() if i.revision > revision] if known.revision > revision else []
             rows = tuple(self._row(i) for i in sorted(newer, key=lambda i: i.item_no))
-            return CatalogueDelta(revision=known.revision, newest_raise=known.newest_raise, rows=rows)
+            creators = tuple(c for c in self._tables.creators.values() if c.revision > revision)
+            return CatalogueDelta(
+                revision=known.revision, newest_raise=known.newest_raise, rows=rows, creators=creators
+            )
 
     def put(self, changes: Sequence[ItemChange], at: Millis) -> int:
         """See `Catalogue.put`. Raises DataError on a change that is no item."""
@@ -234,8 +288,23 @@ class MemoryCatalogue:
             item = self._tables.known.items.get(item_id)
             return None if item is None else self._row(item)
 
+    def put_creators(self, changes: Sequence[CreatorChange], at: Millis) -> int:
+        """See `Catalogue.put_creators`."""
+        tables = self._tables
+        with tables.lock:
+            written = live.write_creators(tables.creators, tables.known.revision, changes)
+            if written:
+                tables.creators |= written
+                tables.known.revision += 1
+                tables.commit(at)
+            return tables.known.revision
+
+    def creator(self, creator_id: str) -> CreatorRow | None:
+        """See `Catalogue.creator`."""
+        return self._tables.creators.get(creator_id)
+
     def _row(self, item: live.StoredItem) -> ItemRow:
-        return live.row(item, self._tables.known.clusters[item.cluster_id].cluster_no)
+        return live.row(item, self._tables.known.clusters[item.cluster_id])
 
 
 class MemoryStore:
@@ -252,6 +321,10 @@ class MemoryStore:
         """The latest time that something was written at; 0 = never."""
         return self.users.committed_at()
 
+    def lets_go(self, at: Millis) -> Millis:
+        """The instant before which `prune` at `at` deletes events: by then they must be folded in."""
+        return at - self._kept
+
     def prune(self, at: Millis, people: Iterable[str] = ()) -> Mapping[str, int]:
         """
         Delete what is past its retention at `at`; rows (whole pages of deliveries) deleted per table.
@@ -266,6 +339,7 @@ class MemoryStore:
                 "decisions": self._prune_decisions(at - self._kept),
                 "events": self._prune_events(at - self._kept),
                 "tombstones": self._prune_tombstones(at - KEPT, erased),
+                "tallies": self._join_tallies(at // DAY - TOLD_APART),
                 "forgotten": self._prune_forgotten(at - KEPT, {self.users.key_of(user_id) for user_id in erased}),
             }
 
@@ -291,6 +365,14 @@ class MemoryStore:
             for event_id in old:
                 del mine[event_id]
         return deleted
+
+    def _join_tallies(self, oldest: int) -> int:
+        """Days before `oldest` become day 0."""
+        tallies = self._tables.tallies
+        old = [key for key in tallies if 0 < key[1] < oldest]
+        for key in old:
+            tallies[key[0], 0, *key[2:]] += tallies.pop(key)
+        return len(old)
 
     def _prune_tombstones(self, oldest: Millis, known: Set[str]) -> int:
         old = [user_id for user_id, stone in self._tables.tombstones.items() if stone[2] < oldest]

@@ -11,7 +11,11 @@ import numpy as np
 import polars as pl
 
 from recsys.artifact import Artifact
+from recsys.features import Basis, facts_of
+from recsys.models.blend import Blend
 from recsys.models.popularity import Popularity
+from recsys.models.tastes import of_history
+from recsys.ranker import Ranker
 from recsys.retrieval import search
 from recsys.types import Floats, History, Ids, Mask, Space
 
@@ -59,13 +63,16 @@ class Model:
     n_rows: int
     rows: Mapping[str, int]
     spaces: Mapping[str, RankedSpace]
+    taste: Blend
     popularity: Popularity
     popularity_mean: float
     popularity_spread: float
     histories: Mapping[str, History]
     profiles: Mapping[str, Mapping[str, Any]]  # users table by user_id
     safe_feed: tuple[str, ...]
+    local_strength: Mapping[str, float]  # by market; see `training.local_strength`
     clusters: Mapping[str, str]  # the hash of what an item says -> its cluster, where that is named after another
+    ranker: Ranker | None
 
     def popular(self, country: str | None, rows: Ids) -> Floats:
         """(n,) standardised popularity in a market; NaN for rows below 0."""
@@ -74,24 +81,54 @@ class Model:
         scores = (self.popularity.of(country)[np.maximum(rows, 0)] - self.popularity_mean) / self.popularity_spread
         return np.where(rows < 0, np.nan, scores).astype(np.float32)
 
+    def wanted(self, history: History, country: str | None) -> Floats:
+        """
+        (n_rows,) how much the blend thinks a person wants each item, in standard deviations over what it knows; NaN for
+        items that nobody has wanted yet.
+        """
+        return wanted(self.taste, self.popularity, history, country)
+
+
+def wanted(taste: Blend, popularity: Popularity, history: History, country: str | None) -> Floats:
+    """As `Model.wanted`, for a blend that is not yet part of a model."""
+    markets, is_known = popularity.markets, popularity.scores[-1] > 0
+    market = markets.index(country) if country in markets else len(markets)
+    scores = taste.scores(of_history(history, len(is_known), market))[0]
+    known = scores[is_known]
+    if len(known):
+        scores = (scores - known.mean()) / max(float(known.std()), 1e-6)
+    return np.where(is_known, scores, np.nan).astype(np.float32)
+
 
 def build_model(artifact: Artifact) -> Model:
     """The model of a loaded artifact. Takes well under a second for 100,000 items."""
     item_ids = artifact.items["item_id"].to_list()
     world = artifact.popularity.scores[-1]
+    spaces = {name: ranked(space, artifact.indexes[name]) for name, space in artifact.spaces.items()}
     return Model(
         version=artifact.version,
         n_rows=len(item_ids),
         rows={item_id: row for row, item_id in enumerate(item_ids)},
-        spaces={name: _ranked(space, artifact.indexes[name]) for name, space in artifact.spaces.items()},
+        spaces=spaces,
+        taste=artifact.taste,
         popularity=artifact.popularity,
         popularity_mean=float(world.mean()) if len(world) else 0.0,
         popularity_spread=max(float(world.std()) if len(world) else 0.0, 1e-6),
         histories=artifact.histories,
         profiles={row["user_id"]: row for row in artifact.users.iter_rows(named=True)},
         safe_feed=artifact.safe_feed,
+        local_strength=artifact.manifest.local_strength,
         clusters=_clusters(artifact.items),
+        ranker=_ranker(artifact, spaces),
     )
+
+
+def _ranker(artifact: Artifact, spaces: Mapping[str, RankedSpace]) -> Ranker | None:
+    if artifact.ranker is None:
+        return None
+    facts = facts_of(artifact.items, artifact.creators)
+    basis = Basis(spaces=spaces, popularity=artifact.popularity, facts=facts, rates=np.asarray(artifact.ranker.rates))
+    return Ranker(heads=artifact.ranker, basis=basis)
 
 
 def _clusters(items: pl.DataFrame) -> Mapping[str, str]:
@@ -101,7 +138,8 @@ def _clusters(items: pl.DataFrame) -> Mapping[str, str]:
     return dict(copies.select("said_id", "cluster_id").iter_rows())
 
 
-def _ranked(space: Space, index: Any) -> RankedSpace:
+def ranked(space: Space, index: Any = None) -> RankedSpace:
+    """A space with its statistics; without an index it scores but finds nothing."""
     vectors = np.asarray(space.item_vectors)
     is_known = np.any(vectors, axis=1)
     known = vectors[is_known]

@@ -14,7 +14,7 @@ from recsys.model import Model
 from recsys.policy.limits import Limits
 from recsys.policy.market import Market
 from recsys.state import Delivery
-from recsys.types import Candidates, Floats, History, Ids, Mask, Viewer, rank_order
+from recsys.types import Candidates, Columns, Floats, History, Ids, Mask, Viewer, rank_order
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,6 +75,7 @@ class Query:
     orders: Orders
     is_eligible: Mask
     _vectors: dict[str, Floats] = field(init=False, default_factory=dict)  # worked out when first asked for
+    chances: dict[bytes, Columns] = field(init=False, default_factory=dict)  # by item numbers, likewise
 
     def vector(self, space: str) -> Floats | None:
         """(d,) the person's place in a space; None for one that the model lacks, or without a history."""
@@ -83,6 +84,19 @@ class Query:
         if space not in self._vectors:
             self._vectors[space] = self.model.spaces[space].space.fold_in(self.history)
         return self._vectors[space]
+
+    def taste(self) -> Floats | None:
+        """(n_rows,) what the blend says of every artifact row, NaN = unknown; None without a history."""
+        if not len(self.history) or not self.model.n_rows:
+            return None
+        if "taste" not in self._vectors:
+            said = self.model.wanted(self.history, self.viewer.country)
+            cf, place = self.model.spaces.get("cf"), self.vector("cf")
+            if cf is not None and place is not None:  # what nobody wanted yet may stand there by its words and maker
+                new = np.flatnonzero(np.isnan(said) & cf.is_known).astype(np.int32)
+                said[new] = cf.scores(place, new)
+            self._vectors["taste"] = said
+        return self._vectors["taste"]
 
     def allowed_rows(self) -> Mask:
         """(n_rows,) artifact rows that every filter lets through."""
@@ -93,11 +107,12 @@ class Query:
         return self.orders.of_row[rows]
 
 
-def rule_columns(items: Items, nearness: Nearness, market: Market, *, is_minor: bool) -> Candidates:
+def rule_columns(items: Items, nearness: Nearness, is_new: Mask, market: Market, *, is_minor: bool) -> Candidates:
     """
     The whole catalogue as candidates, with the columns that filters and the slot loop read, for one kind of viewer.
 
-    `tier` is the one that counts for the viewer; an item is supportive when it is R0 on a supportive topic.
+    `tier` is the one that counts for the viewer; an item is supportive when it is R0 on a supportive topic. `is_new`
+    (n_items,) says whose creators were hardly delivered yet: reviewed local items of theirs are newcomers.
     """
     tier = items.minor_tier if is_minor else items.tier
     supportive = topic_bits(market.supportive_topics)
@@ -109,12 +124,13 @@ def rule_columns(items: Items, nearness: Nearness, market: Market, *, is_minor: 
             "family": np.where(tier >= 2, items.family, -1).astype(np.int8),
             "is_s4": is_s4,
             "is_supportive": (tier == 0) & items.is_labelled & ((items.topics & supportive) != 0),
-            "is_local": nearness.is_local,
+            "is_local": nearness.is_proven,  # what a slot of the floor takes
             "match": nearness.match,
             "creator_no": items.creator_no,
             "cluster_no": items.cluster_no,
             "topics": items.topics,
             "is_explorable": items.is_reviewed & (tier == 0),
+            "is_newcomer": items.is_reviewed & (tier == 0) & nearness.is_proven & is_new,
         },
     )
 

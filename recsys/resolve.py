@@ -6,7 +6,7 @@ tastes. Pure: the state that comes in is the state that was read, the state that
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -18,8 +18,9 @@ from recsys.errors import DataError
 from recsys.experiments.assign import Assignment, assign
 from recsys.experiments.compiled import Experiments
 from recsys.feed import FeedRequest
-from recsys.fold import fold, history_of
-from recsys.ledger import RUN, recount, room, served, server_time, touch, windows_of
+from recsys.fold import history_of
+from recsys.heard import Heard, caught_up
+from recsys.ledger import RUN, room, served, server_time, touch, windows_of
 from recsys.lexicon import NO_TERMS, Lexicon
 from recsys.loop import attempt, evaluate, topic_factors, topic_limits
 from recsys.model import Model
@@ -29,12 +30,15 @@ from recsys.policy.layers import Book, effective_band, guardian_limits, is_night
 from recsys.policy.limits import Limits, meet
 from recsys.policy.market import Market
 from recsys.query import Query
+from recsys.reach import Reach
 from recsys.signals import Frame, frame_of
 from recsys.slate import Supply
 from recsys.state import Delivery, Ledger, Profile, UserState
-from recsys.stores import Logged
 from recsys.types import History, Mask, Viewer
 from recsys.view import View
+
+LOCAL_STRENGTH: Final = 0.75
+"""Where neither the market's file nor the artifact says: the middle of what calibrates pages to people's choices."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,6 +68,7 @@ class Known:
     model: Model
     experiments: Experiments
     view: View
+    reach: Reach
     lexicon: Lexicon = NO_TERMS
 
 
@@ -87,25 +92,20 @@ def resolve(
     known: Known,
     request: FeedRequest,
     state: UserState,
-    logged: tuple[Logged, ...],
-    past: tuple[Delivery, ...],
+    news: Heard,
     pipeline: Pipeline,
-    items: Items,
     at: Millis,
 ) -> Turn:
     """
-    Everything a page depends on, at one instant.
-
-    `logged` are the person's events that are not folded in yet; `past` the deliveries to recount when labels were
-    raised since (else empty). Raises DataError when the request names an item that does not exist.
+    Everything a page depends on, at one instant. Raises DataError when the request names an item that does not exist.
     """
-    market = known.book.market
+    market, items = known.book.market, news.items
     profile = profile_of(state, known.model, request.user_id)
     band = effective_band(market, stored=profile.age_band, source=profile.age_source, given=request.context.age_band)
     is_minor = market.ages[band].is_minor
     frame = frame_of(known.book, band, state.person.guardian, known.lexicon)
-    folded = fold(state, logged, items=items, frame=frame)
-    state = _counted(folded.state, past, items, market, at, is_minor=is_minor)
+    folded = caught_up(state, news, frame, at)
+    state = _active(folded.state, market, at)
     at = server_time(state.counted.ledger, at)
     state = evaluate(attempt(state, request, items, frame, at), frame, at)
     viewer = _viewer(request, profile, state, market, band)
@@ -118,9 +118,10 @@ def resolve(
         topic_limits(state.counted.loop, market.loop, at),
         assignment.limits,
     )
-    limits, night = limits_of(known.book, state, own, band, viewer.country, at)
+    here = request.context.country or viewer.country  # nights are those of where the person is, too
+    limits, night = limits_of(known.book, state, own, band, here, at)
     is_bound = night and _is_bound(known.book, state, band)
-    zones = known.book.zones(viewer.country)
+    zones = known.book.zones(here)
     moment = Moment(market=market, zones=zones, band=band, limits=limits, is_night=is_bound, at=at)
     state, gate = pause_for(state, request.pause_choice, moment)
     viewer = replace(viewer, personalised=not limits.non_personalised)
@@ -141,36 +142,40 @@ def _eligible(pipeline: Pipeline, query: Query) -> tuple[Query, str | None]:
         return replace(query, is_eligible=np.zeros(len(query.whole), np.bool_)), f"{type(error).__name__}: {error}"
 
 
-def _counted(
-    state: UserState, past: tuple[Delivery, ...], items: Items, market: Market, at: Millis, *, is_minor: bool
-) -> UserState:
-    ledger = state.counted.ledger
-    if past:
-        # the highest label ever, and what the item counts now with its copies and, for minors, its confidence
-        tiers = np.maximum(items.peak_tier, items.minor_tier if is_minor else items.tier)
-        now = [
-            msgspec.structs.replace(d, tier=max(d.tier, int(tiers[d.item_no])), family=_family(d, items)) for d in past
-        ]
-        ledger = recount(ledger, now, at, items.revision)
-    elif ledger.revision < items.newest_raise:
-        ledger = msgspec.structs.replace(ledger, revision=items.revision)
-    ledger = touch(ledger, at, market.session)
+def _active(state: UserState, market: Market, at: Millis) -> UserState:
+    ledger = touch(state.counted.ledger, at, market.session)
     return msgspec.structs.replace(state, counted=msgspec.structs.replace(state.counted, ledger=ledger))
 
 
-def _family(delivery: Delivery, items: Items) -> int:
-    return delivery.family if delivery.family >= 0 else int(items.family[delivery.item_no])
-
-
 def _viewer(request: FeedRequest, profile: Profile, state: UserState, market: Market, band: str) -> Viewer:
-    said = request.context
-    languages = said.languages or state.person.controls.languages or profile.languages or market.languages
-    country = said.country or profile.country or market.market
-    region = said.region or (profile.region if country == profile.country or not said.country else None)
+    country, region = _home(request, profile, market)
+    stated = request.context.languages or state.person.controls.languages or profile.languages
+    languages = stated or usual_languages(market, region)
     return Viewer(
         user_id=request.user_id, country=country, region=region, languages=tuple(languages), age_band=band,
         personalised=True,
     )  # fmt: skip
+
+
+def _home(request: FeedRequest, profile: Profile, market: Market) -> tuple[str, str | None]:
+    """
+    Whose local creators are near: those of the profile's country, also while the person travels; the region that the
+    request names counts within it. Without a profile, where the request comes from.
+    """
+    said = request.context
+    here = said.country or (said.region.partition("-")[0] if said.region else None)
+    home = profile.country or (profile.region.partition("-")[0] if profile.region else None)
+    country = home or here or market.market
+    if said.region and here == country:
+        return country, said.region
+    return country, profile.region if home == country else None
+
+
+def usual_languages(market: Market, region: str | None) -> tuple[str, ...]:
+    """What somebody is taken to understand who said nothing: the market's languages, the region's commonest first."""
+    known = market.regions.get(region or "")
+    mix = known.languages if known else {}
+    return tuple(sorted(market.languages, key=lambda name: -mix.get(name, 0.0)))
 
 
 def _attributes(viewer: Viewer, level: int, request: FeedRequest) -> Mapping[str, Any]:
@@ -216,11 +221,15 @@ def _query(
     items: Items, is_minor: bool, at: Millis,
 ) -> Query:  # fmt: skip
     market, model = known.book.market, known.model
-    near, whole = known.view.of_viewer(items, viewer, is_minor=is_minor)
+    near, whole = known.view.of_viewer(items, viewer, known.reach.now, is_minor=is_minor)
     trained = None if state.counted.is_erased else model.histories.get(request.user_id)
     history = history_of(state.taste, trained, items, model.n_rows) if viewer.personalised else History.empty()
     followed = [creator_number(creator) for creator, _ in state.taste.followed] if viewer.personalised else []
     weights = {**market.weights, **assignment.weights}
+    strength = weights.get("local", model.local_strength.get(market.market, LOCAL_STRENGTH))
+    weights["local"] = strength * spread(weights, is_known=len(history) > 0) * known.reach.now.factor
+    if model.ranker is not None:
+        weights = dict(model.ranker.heads.weights(weights))
     if state.person.controls.local_weight is not None:
         weights["local"] = weights.get("local", 0.0) * state.person.controls.local_weight
     return Query(
@@ -249,6 +258,15 @@ def _query(
         orders=known.view.orders(items, model, viewer.country),
         is_eligible=np.zeros(0, np.bool_),
     )
+
+
+def spread(weights: Mapping[str, float], *, is_known: bool) -> float:
+    """
+    The standard deviation of a person's scores over the catalogue, before locality: of parts that are in standard
+    deviations themselves, the root of the summed squares. Of somebody without a history only popularity is known.
+    """
+    parts = ("cf", "content", "popular") if is_known else ("popular",)
+    return float(sum(weights.get(name, 0.0) ** 2 for name in parts) ** 0.5)
 
 
 def seed_of(request_id: str) -> int:
@@ -290,13 +308,24 @@ def supply_of(query: Query, ledger: Ledger, at: Millis) -> Supply:
     eligible_, whole = query.is_eligible, query.whole
     cap = RUN if query.limits.creator_last_20 is None else query.limits.creator_last_20
     is_calm = eligible_ & (whole["tier"] == 0)
-    n_eligible, n_local = int(eligible_.sum()), int((eligible_ & query.nearness.is_local).sum())
+    n_eligible, n_local = int(eligible_.sum()), int((eligible_ & query.nearness.is_proven).sum())
     hope = _hope(query.limits, ledger, at)
     return Supply(
         supportive=_in_a_run(query, is_calm & whole["is_supportive"], cap, hope),
-        local=_in_a_run(query, is_calm & query.nearness.is_local, cap, hope),
+        local=_in_a_run(query, is_calm & query.nearness.is_proven, cap, hope),
         local_share=n_local / n_eligible if n_eligible else 0.0,
     )
+
+
+def stock_of(query: Query) -> Supply:
+    """What the catalogue holds for such a viewer, seen or not."""
+    items, whole = query.items, query.whole
+    is_there = items.exists & ~items.is_hidden & (whole["tier"] == 0)
+    is_local = is_there & query.nearness.is_proven
+    n_there, n_local = int(is_there.sum()), int(is_local.sum())
+    cap = RUN if query.limits.creator_last_20 is None else query.limits.creator_last_20
+    fills = _in_a_run(query, is_local, cap, RUN)
+    return Supply(supportive=0, local=fills, local_share=n_local / n_there if n_there else 0.0)
 
 
 def _hope(limits: Limits, ledger: Ledger, at: Millis) -> int:

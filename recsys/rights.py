@@ -1,7 +1,7 @@
 """
 People's controls and rights: what a person or a guardian sets, what is held, how to forget it and how to erase it.
 
-Controls and guardian limits are layers of the policy, so they can only tighten. A guardian sees limits and minutes,
+Controls and guardian limits are layers of the policy, so they can only tighten. A guardian sees the limits they set,
 never topics, tastes or cards.
 """
 
@@ -16,17 +16,16 @@ from recsys.clock import Millis, to_text
 from recsys.columns import TIERS, TOPICS
 from recsys.engine import Engine
 from recsys.errors import DataError, StoreError
-from recsys.fold import fold
 from recsys.intake import ATTEMPTS, check_id, update
 from recsys.ledger import FAMILY_COUNTERS, RUN, active_minutes, counts, placed, server_time, windows_of
-from recsys.policy.layers import effective_band
+from recsys.model import Model
 from recsys.policy.limits import COUNTERS, WINDOWS, Limits
 from recsys.policy.market import parse_hours
 from recsys.resolve import limits_of, own_limits, profile_of
-from recsys.signals import frame_of
-from recsys.state import Controls, Guardian, Ledger, LedgerPart, Taste, UserState, pack
-from recsys.stores import KEPT, Read
-from recsys.types import Event
+from recsys.settle import band_of, standing
+from recsys.state import Controls, Guardian, Ledger, LedgerPart, UserState, pack
+from recsys.stores import KEPT
+from recsys.types import Event, History
 
 T = TypeVar("T", Controls, Guardian)
 MAX_MUTED: Final = {"muted_creators": 500, "muted_words": 100}
@@ -56,7 +55,7 @@ def put_controls(engine: Engine, user_id: str, fields: Mapping[str, Any], at: Mi
 
 
 def get_guardian(engine: Engine, user_id: str) -> dict[str, Any]:
-    """The guardian's limits, and the minutes used: nothing about what was watched."""
+    """The guardian's limits: nothing about what was watched."""
     state = engine.users.read(check_id("user_id", user_id)).state
     guardian = state.person.guardian or Guardian()
     shown = msgspec.to_builtins(_named(guardian)) | {"night": [_hours(*pair) for pair in guardian.night]}
@@ -90,34 +89,20 @@ def reset(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     engine.users.forget(user_id, at)
 
     def change(state: UserState) -> UserState:
-        kept = Taste(followed=state.taste.followed, hidden=state.taste.hidden, log_seq=state.taste.log_seq, reset_at=at)
+        kept = msgspec.structs.replace(state.taste, items=(), weights=(), at=(), event_ids=(), reset_at=at)
         return msgspec.structs.replace(state, taste=kept)
 
     update(engine, user_id, change)
     return {"user_id": user_id, "reset_at": to_text(at), "kept": ["ledger", "loop level", "controls", "follows"]}
 
 
-def _folded(engine: Engine, read: Read, user_id: str) -> UserState:
-    """The state with everything that was reported so far counted, on the catalogue of the moment."""
-    known, state = engine.known, read.state
-    logged = engine.log.since(user_id, state.taste.log_seq)
-    frame = frame_of(known.book, _band(engine, state, user_id), state.person.guardian, known.lexicon)
-    return fold(state, logged, items=known.view.at_least(read.revision), frame=frame).state
-
-
-def _band(engine: Engine, state: UserState, user_id: str) -> str:
-    profile = profile_of(state, engine.known.model, user_id)
-    market = engine.known.book.market
-    return effective_band(market, stored=profile.age_band, source=profile.age_source, given=None)
-
-
 def exposure(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     """Every counter against every window now, the loop level with reasons and expiry, minutes used."""
     check_id("user_id", user_id)
-    state = _folded(engine, engine.users.read(user_id), user_id)
+    state = standing(engine, engine.users.read(user_id), user_id, at)
     ledger, book = state.counted.ledger, engine.known.book
     at = server_time(ledger, at)
-    band = _band(engine, state, user_id)
+    band = band_of(engine, state, user_id)
     profile = profile_of(state, engine.known.model, user_id)
     limits, night = limits_of(book, state, own_limits(state, profile, personalised=True), band, profile.country, at)
     return {
@@ -164,8 +149,15 @@ def export(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
             for entry in engine.log.since(user_id, 0)
         ],
         "answers": [msgspec.json.decode(stored.answer) for stored in engine.users.decisions(user_id)],
-        "trained_on": 0 if trained is None else len(trained),
+        "trained_on": [] if trained is None else _trained(trained, engine.known.model),
     }
+
+
+def _trained(history: History, model: Model) -> list[dict[str, Any]]:
+    """The reactions that the model in service was trained on, oldest first."""
+    item_ids = {row: item_id for item_id, row in model.rows.items()}
+    rows = zip(history.items.tolist(), history.weights.tolist(), history.at.tolist(), strict=True)
+    return [{"item_id": item_ids[row], "weight": round(weight, 3), "at": to_text(at)} for row, weight, at in rows]
 
 
 def _event(event: Event) -> dict[str, Any]:
@@ -181,7 +173,7 @@ def erase(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     check_id("user_id", user_id)
     for _ in range(ATTEMPTS):
         read = engine.users.read(user_id)
-        state = _folded(engine, read, user_id)
+        state = standing(engine, read, user_id, at)
         kept = LedgerPart(ledger=_bare(state.counted.ledger), loop=loop.remains(state.counted.loop), is_erased=True)
         tombstone = pack(UserState(counted=kept))[1]
         rows = engine.users.erase(user_id, at, tombstone, read.version, state.taste.log_seq)

@@ -12,10 +12,12 @@ import numpy as np
 
 from recsys.catalogue import topic_bits
 from recsys.clock import DAY
-from recsys.columns import FAMILIES, TOPICS
+from recsys.columns import FAMILIES, HEADS, TOPICS
+from recsys.features import Asked, features
 from recsys.loop import reduced
 from recsys.query import Query
-from recsys.types import Candidates, Floats, Rows
+from recsys.ranker import Ranker
+from recsys.types import Candidates, Columns, Floats, Rows
 
 Scorer = Callable[[Query, Candidates], Floats]
 FRESH_HALF_LIFE: Final = 7 * DAY
@@ -32,6 +34,15 @@ def of_space(name: str) -> Scorer:
         return ranked.scores(vector, query.items.row[candidates.item_nos])
 
     return score
+
+
+def taste(query: Query, candidates: Candidates) -> Floats:
+    """How much the blend of all models of taste thinks the person wants an item; NaN = unknown."""
+    said = query.taste()
+    if said is None:
+        return np.zeros(len(candidates), np.float32)
+    rows = query.items.row[candidates.item_nos]
+    return np.where(rows < 0, np.nan, said[np.maximum(rows, 0)]).astype(np.float32)
 
 
 def popular(query: Query, candidates: Candidates) -> Floats:
@@ -60,14 +71,56 @@ def supportive(query: Query, candidates: Candidates) -> Floats:
     return candidates["is_supportive"].astype(np.float32)
 
 
+def of_head(name: str) -> Scorer:
+    """
+    The chance that the person does this with an item; NaN = no ranker. An item that it never met, or of R2 and above,
+    gets the same chance for everybody: nothing is predicted from risk.
+    """
+
+    def score(query: Query, candidates: Candidates) -> Floats:
+        ranker = query.model.ranker
+        if ranker is None or name not in ranker.heads.heads:
+            return np.full(len(candidates), np.nan, np.float32)
+        key = candidates.item_nos.tobytes()
+        if key not in query.chances:  # all heads read the same features
+            query.chances[key] = _chances(ranker, query, candidates)
+        return np.asarray(query.chances[key][name])
+
+    return score
+
+
+def asked_of(query: Query) -> Asked:
+    """The part of a query that features may read."""
+    vectors = {name: query.vector(name) for name in query.model.spaces}
+    return Asked(
+        country=query.viewer.country,
+        region=query.viewer.region,
+        languages=query.viewer.languages,
+        at=query.at,
+        history=query.history,
+        vectors={name: vector for name, vector in vectors.items() if vector is not None},
+    )
+
+
+def _chances(ranker: Ranker, query: Query, candidates: Candidates) -> Columns:
+    rows = query.items.row[candidates.item_nos]
+    is_met = (rows >= 0) & (candidates["tier"] < 2)
+    found = ranker.heads.predict(features(asked_of(query), ranker.basis, rows[is_met]))
+    columns = {name: np.full(len(rows), head.prior, np.float32) for name, head in ranker.heads.heads.items()}
+    for name, chances in found.items():
+        columns[name][is_met] = chances
+    return columns
+
+
 SCORERS: Final[Mapping[str, Scorer]] = {
-    "cf": of_space("cf"),
+    "cf": taste,
     "content": of_space("text"),
     "popular": popular,
     "fresh": fresh,
     "followed": followed,
     "local": local,
     "supportive": supportive,
+    **{name: of_head(name) for name in HEADS},
 }
 
 

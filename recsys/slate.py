@@ -19,7 +19,7 @@ from recsys.clock import Millis
 from recsys.floors import BOTH, NOTHING_OWED, Floor, FloorMiss, Kind, Supply, completable, of_20
 from recsys.ledger import RUN, counters_of, placed, room, served, windows_of
 from recsys.policy.limits import Limits
-from recsys.state import Delivery, Ledger
+from recsys.state import LAST, Delivery, Ledger
 from recsys.types import Candidates, Floats, Rows
 
 __all__ = ["FloorMiss", "Selection", "Supply", "delivered", "floors", "select"]
@@ -113,6 +113,9 @@ class _Page:
     floors: tuple[Floor, Floor]
     used_clusters: set[int] = field(default_factory=set)
     missed: list[FloorMiss] = field(default_factory=list)
+    newcomer_share: float = 0.0  # of the local slots, as far as the ledger and the page know them
+    n_local: int = 0
+    n_newcomers: int = 0
     best_left: int = 0  # the best row that is not on the page yet
 
     def is_spaced(self, row: int) -> bool:
@@ -143,6 +146,8 @@ class _Page:
         self.often[self.creators[row]] += 1
         if len(self.recent) >= RUN:
             self.often[self.recent[-RUN]] -= 1
+        self.n_local += lane.kind[1]
+        self.n_newcomers += bool(self.candidates["is_newcomer"][row])
         misses = [floor.take(place, is_hit) for floor, is_hit in zip(self.floors, lane.kind, strict=True)]
         self.missed += [miss for miss in misses if miss]
 
@@ -158,12 +163,14 @@ def select(
     at: Millis,
     rng: np.random.Generator,
     explore_slots: int,
+    newcomer_share: float = 0.0,
 ) -> Selection:
     """
     Up to `size` rows of `candidates`, which come best first with the columns tier, family, is_s4, is_supportive,
-    is_local, creator_no, cluster_no and is_explorable. All have passed the filters.
+    is_local, creator_no, cluster_no, is_explorable and is_newcomer. All have passed the filters.
     """
     page = _open(candidates, ledger, limits, supply, supply_factor, at)
+    page.newcomer_share = newcomer_share
     chosen: list[_Choice] = []
     refusals = n_explored = 0
     for place in range(size):
@@ -203,6 +210,7 @@ def _open(
 
     lanes, lane_of = _lanes(candidates, meter)
     recent = [d.creator_no for d in served(ledger, RUN - 1)]
+    known = served(ledger, LAST)
     return _Page(
         candidates=candidates,
         meters=meters,
@@ -214,6 +222,8 @@ def _open(
         often=Counter(recent),
         creator_cap=RUN if limits.creator_last_20 is None else limits.creator_last_20,
         floors=floors(ledger, limits, supply, supply_factor),
+        n_local=sum(d.is_local for d in known),
+        n_newcomers=sum(d.is_newcomer for d in known),
     )
 
 
@@ -307,9 +317,15 @@ def _is_refusal(page: _Page, chosen: int | None) -> bool:
 
 
 def _explorable(page: _Page, lanes: list[_Lane]) -> list[int]:
-    """Reviewed rows that caps, spacing and floors admit here, in order."""
+    """
+    Reviewed rows that caps, spacing and floors admit here, in order: of newcomers alone, while those have less than
+    their share of the local slots.
+    """
     is_explorable = page.candidates["is_explorable"].tolist()
-    return sorted(row for lane in lanes for row in lane.rows if is_explorable[row] and page.is_spaced(row))
+    rows = sorted(row for lane in lanes for row in lane.rows if is_explorable[row] and page.is_spaced(row))
+    if page.n_newcomers and page.n_newcomers >= page.newcomer_share * page.n_local:
+        return rows
+    return [row for row in rows if page.candidates["is_newcomer"][row]] or rows
 
 
 def _blocked(page: _Page) -> Mapping[str, int]:
@@ -329,7 +345,17 @@ def _blocked(page: _Page) -> Mapping[str, int]:
 
 def delivered(candidates: Candidates, rows: Rows, at: Millis) -> tuple[Delivery, ...]:
     """The chosen rows as ledger entries."""
-    names = ("cluster_no", "creator_no", "tier", "family", "is_s4", "is_supportive", "is_local", "topics")
+    names = (
+        "cluster_no",
+        "creator_no",
+        "tier",
+        "family",
+        "is_s4",
+        "is_supportive",
+        "is_local",
+        "topics",
+        "is_newcomer",
+    )
     values = [candidates[name][rows].tolist() for name in names]
     return tuple(
         Delivery(at=at, item_no=item_no, **dict(zip(names, row, strict=True)))

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from recsys.query import Query
+from recsys.topk import top_k
 from recsys.types import Ids, Mask, rank_order
 
 Source = Callable[[Query], Ids]
@@ -31,9 +32,23 @@ def space(name: str, k: int = MANY) -> Source:
     return retrieve
 
 
+def taste(query: Query) -> Ids:
+    """What the blend of all models of taste thinks the person wants most; nothing for a person without a history."""
+    said = query.taste()
+    if said is None:
+        return np.empty(0, np.int32)
+    scores = np.where(query.allowed_rows() & np.isfinite(said), said, -np.inf).astype(np.float32)
+    best = top_k(scores[None], MANY)[0]
+    return query.item_nos(best[np.isfinite(scores[best])].astype(np.int32))
+
+
 def trending_local(query: Query) -> Ids:
-    """What people of the market act on, among items near the viewer."""
-    return _first(query.orders.popular, query.is_eligible & query.nearness.is_local, SOME)
+    """What people of the market act on, among items near the viewer: first what the floor takes, then the others."""
+    near = query.nearness
+    proven = _first(query.orders.popular, query.is_eligible & near.is_proven, SOME)
+    return np.concatenate(
+        [proven, _first(query.orders.popular, query.is_eligible & near.is_local & ~near.is_proven, FEW)]
+    )
 
 
 def trending(query: Query) -> Ids:
@@ -57,15 +72,19 @@ def followed(query: Query) -> Ids:
 def resources(query: Query) -> Ids:
     """Supportive items of the market, near ones first: what the floors are filled from."""
     is_supportive = query.is_eligible & query.whole["is_supportive"]
-    near = _first(query.orders.popular, is_supportive & query.nearness.is_local, SOME)
-    return np.concatenate([near, _first(query.orders.popular, is_supportive & ~query.nearness.is_local, SOME)])
+    near = _first(query.orders.popular, is_supportive & query.nearness.is_proven, SOME)
+    return np.concatenate([near, _first(query.orders.popular, is_supportive & ~query.nearness.is_proven, SOME)])
 
 
 def explore(query: Query) -> Ids:
-    """A uniform draw from reviewed items."""
-    pool = np.flatnonzero(query.is_eligible & query.whole["is_explorable"])
+    """A uniform draw from reviewed items, and another from those of newcomers."""
     rng = np.random.default_rng([query.seed, 1])
-    return rng.choice(pool, min(len(pool), query.market.exploration.pool), replace=False).astype(np.int32)
+    drawn = [
+        rng.choice(pool, min(len(pool), query.market.exploration.pool), replace=False)
+        for pool in (np.flatnonzero(query.is_eligible & query.whole[name]) for name in ("is_explorable", "is_newcomer"))
+    ]
+    new = drawn[1][~np.isin(drawn[1], drawn[0])]
+    return np.concatenate([drawn[0], new]).astype(np.int32)
 
 
 def related(query: Query) -> Ids:
@@ -95,7 +114,7 @@ def matching(query: Query) -> Ids:
 
 
 FOR_YOU: Final[Mapping[str, Source]] = {
-    "cf": space("cf"),
+    "cf": taste,
     "content": space("text"),
     "local": trending_local,
     "trending": trending,

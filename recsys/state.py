@@ -16,6 +16,7 @@ FORMAT: Final = 1
 LAST: Final = 50  # deliveries kept one by one; the longest gap and run are shorter
 MAX_SEEN: Final = 2_000
 MAX_TASTE: Final = 200
+MAX_MARKS: Final = 2_000  # creators followed, and hidden
 DEFLATED_FROM: Final = 2_048  # bytes; below, it is not worth the time
 _ZLIB: Final = b"\x78"  # how zlib starts, and no packed array does
 
@@ -89,6 +90,7 @@ class Delivery(Packed, frozen=True):
     is_local: bool = False
     topics: int = 0  # bit n-1 = topic Sn
     is_open: bool = False  # opened elsewhere: counted, but it has no place among what was served
+    is_newcomer: bool = False  # a reviewed local item of a creator who was hardly delivered yet
 
 
 class Span(Packed, frozen=True):
@@ -176,7 +178,8 @@ class Seen(Packed, frozen=True):
 
 class Taste(Packed, frozen=True):
     """
-    What the person reacted to: item numbers, confidences (negative = refused) and times, oldest first, at most 200.
+    What the person reacted to: item numbers, confidences (negative = refused) and times, oldest first, at most 200;
+    and the newest 2,000 creators each that they follow and hid.
 
     `log_seq` is the last event that is folded in. Nothing that was learned or trained up to
     `reset_at` is used.
@@ -192,6 +195,7 @@ class Taste(Packed, frozen=True):
     log_seq: int = 0
     reset_at: Millis = 0
     cards_shown: tuple[tuple[str, Millis], ...] = ()
+    undone: tuple[str, ...] = ()  # events that were undone before they came; the newest 200
 
 
 class UserState(Packed, frozen=True):

@@ -18,6 +18,9 @@ Grows with every write of a user; 0 = never written. No version is ever given tw
 a page that was being made when its user was erased cannot bring anything back.
 """
 
+TOLD_APART: Final = 90
+"""Days that tallies of creators are kept apart."""
+
 KEPT: Final = 8 * DAY
 """How long deliveries and tombstones stay, and at least how long events do: the longest window and a day."""
 
@@ -45,11 +48,30 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """
+    How often a creator's items were delivered: to people of a place, on a day (whole days since 1970 UTC; 0 = all the
+    days that are no longer told apart), and won how: `floor`, `exploration` or `merit`. It names nobody.
+
+    `is_local` counts apart what a slot of the local floor takes. `region` is "" where it is unknown.
+    """
+
+    creator_id: str
+    day: int
+    country: str
+    region: str
+    way: str
+    is_local: bool
+    n: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionRecord:
-    """What one page commits together with the state: the deliveries, and the answer under its request_id."""
+    """What one page commits with the state: deliveries, the answer under its request_id, and what is counted of it."""
 
     answer: StoredAnswer
     deliveries: tuple[Delivery, ...]
+    tallies: tuple[Tally, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +124,26 @@ class UserStore(Protocol):
 
     def latest(self, n: int) -> tuple[StoredAnswer, ...]:
         """The newest kept records of everybody, newest first, at most n."""
+        ...
+
+    def tallies(self, creator_id: str | None = None) -> tuple[Tally, ...]:
+        """What was counted of a creator, or of all, ordered. Days older than 90 are one; it names no person."""
+        ...
+
+    def reach(self) -> Mapping[str, int]:
+        """Deliveries of each creator, ever."""
+        ...
+
+    def local_share(self, country: str, since_day: int) -> tuple[int, int]:
+        """Of the deliveries to people of a country from a day on: how many were local, and how many there were."""
+        ...
+
+    def steering(self, market: str) -> bytes | None:
+        """What the controller of a market remembers; see `recsys.steering`."""
+        ...
+
+    def steer(self, market: str, before: bytes | None, after: bytes) -> bool:
+        """Replace it if it is still `before`; False, and nothing written, when it is not."""
         ...
 
     def forget(self, user_id: str, before: Millis) -> None:
@@ -159,18 +201,23 @@ class EventLog(Protocol):
         """A user's entries with a higher `seq`, in order."""
         ...
 
+    def waiting(self, until: Millis) -> tuple[str, ...]:
+        """Everybody with an entry that was received before an instant, in order of their ids."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemRow:
     """
-    One live item. `fields` are the columns of `columns.ITEMS` and `columns.PREDICTED`; `cluster_no` and `cluster_id`
-    are shared by near-duplicates; `peak_tier` is the highest tier (0 to 4) the item ever had; `is_edited` rows came
-    over the wire and win over an artifact's.
+    One live item. `fields` are the columns of `columns.ITEMS` and `columns.PREDICTED`; `cluster_id` and `cluster_no`
+    are shared by near-duplicates; `peak_tier` is the highest tier (0 to 4) the item ever had, `cluster_peak` that of
+    its copies; `is_edited` rows came over the wire and win over an artifact's.
     """
 
     item_no: int
-    cluster_no: int
     cluster_id: str
+    cluster_no: int
+    cluster_peak: int
     revision: int
     peak_tier: int
     is_edited: bool
@@ -191,12 +238,33 @@ class ItemChange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CreatorRow:
+    """One creator: the columns of `columns.CREATORS`. `is_edited` rows came over the wire, as with items."""
+
+    revision: int
+    is_edited: bool
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreatorChange:
+    """What to write about a creator. With `expects` the write holds only if the record is still at that revision."""
+
+    fields: Mapping[str, Any]
+    is_edited: bool = True
+    expects: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogueDelta:
-    """Rows newer than a revision. `newest_raise` is the revision of the last raise of any item's tier."""
+    """
+    Items and creators newer than a revision. `newest_raise` is the revision of the last raise of any item's tier.
+    """
 
     revision: int
     newest_raise: int
     rows: tuple[ItemRow, ...]
+    creators: tuple[CreatorRow, ...] = ()
 
 
 class Catalogue(Protocol):
@@ -217,4 +285,15 @@ class Catalogue(Protocol):
 
     def get(self, item_id: str) -> ItemRow | None:
         """One item, also a hidden one."""
+        ...
+
+    def put_creators(self, changes: Sequence[CreatorChange], at: Millis) -> int:
+        """
+        Insert or replace creators by `creator_id`; the new revision, durable before it returns. As with items, an
+        artifact's record never replaces one that came over the wire. Raises Conflict as `put` does.
+        """
+        ...
+
+    def creator(self, creator_id: str) -> CreatorRow | None:
+        """One creator, also a hidden one."""
         ...

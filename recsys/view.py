@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 
-from recsys.catalogue import Creator, Items, apply, empty
+from recsys.catalogue import Items, apply, empty, with_creators
+from recsys.creators import Creator, creators_of
 from recsys.locality import Nearness, nearness
 from recsys.model import Model
 from recsys.policy.market import Market
 from recsys.query import Orders, orders_of, rule_columns
+from recsys.reach import Counts
 from recsys.stores import Catalogue
 from recsys.types import Candidates, Viewer
 
@@ -40,7 +42,10 @@ class View:
         with self._lock:
             if self.items.revision < revision:
                 delta = self.catalogue.since(self.items.revision)
-                self.items = apply(self.items, delta, market=self.market, creators=self.creators, rows=self.rows)
+                changed = creators_of([row.fields for row in delta.creators])
+                self.creators = {**self.creators, **changed}
+                items = apply(self.items, delta, market=self.market, creators=self.creators, rows=self.rows)
+                self.items = with_creators(items, changed.values(), delta.revision)
                 self._places.clear()
                 self._orders.clear()
             return self.items
@@ -53,13 +58,14 @@ class View:
             found = self._orders[key] = orders_of(items, model, key[1])
         return found
 
-    def of_viewer(self, items: Items, viewer: Viewer, *, is_minor: bool) -> tuple[Nearness, Candidates]:
+    def of_viewer(self, items: Items, viewer: Viewer, counts: Counts, *, is_minor: bool) -> tuple[Nearness, Candidates]:
         """The nearness of every item to a kind of viewer, and the columns that the rules read."""
-        key = (items.revision, viewer.country, viewer.region, viewer.languages, is_minor)
+        key = (items.revision, counts.version, viewer.country, viewer.region, viewer.languages, is_minor)
         found = self._places.get(key)
         if found is None:
             near = nearness(viewer, items, self.market)
-            found = near, rule_columns(items, near, self.market, is_minor=is_minor)
+            is_new = counts.is_new(items, self.market.locality.new_creator.impressions)
+            found = near, rule_columns(items, near, is_new, self.market, is_minor=is_minor)
             if len(self._places) >= KEPT_PLACES:
                 self._places.clear()
             self._places[key] = found

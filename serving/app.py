@@ -21,9 +21,11 @@ from serving import problems
 from serving.answers import ProblemAnswer
 from serving.guard import Guard
 from serving.problems import Problem
+from serving.routes_creators import creator_routes
 from serving.routes_explain import explain_routes, policy_routes
 from serving.routes_feed import feed_routes
 from serving.routes_health import health_routes, sanad_version
+from serving.routes_lists import family_routes, list_routes
 from serving.routes_operator import operator_routes
 from serving.routes_records import item_routes, user_routes
 from serving.routes_rights import rights_routes
@@ -84,6 +86,9 @@ def create_app(
         user_routes,
         rights_routes,
         item_routes,
+        creator_routes,
+        list_routes,
+        family_routes,
         explain_routes,
         policy_routes,
         operator_routes,

@@ -178,7 +178,7 @@ def _engine(
         artifact = load_artifact(folder)
     _say_what_is_assumed(artifact, is_quiet)
     if state is not None:
-        with opened(settings, clock=lambda: at) as engine:
+        with opened(settings, clock=lambda: at, prunes=False) as engine:
             yield engine, artifact
         return
     with in_memory(artifact, settings, at) as engine:

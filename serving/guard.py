@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recsys.columns import MAX_ID_LENGTH
 from serving import problems
-from serving.problems import RETRY_AFTER_S, Problem
+from serving.problems import RETRY_AFTER_S, SLASH_OF_ID, Problem
 from serving.settings import Settings, is_known_key, is_loopback
 
 log = logging.getLogger("sanad.serving")
@@ -77,6 +77,7 @@ class Guard:
             return
         _may_ask(scope, self.settings)
         _is_utf8(scope)
+        _keep_slashes(scope)
         if self._in_flight >= self.settings.max_in_flight:
             detail = f"{self._in_flight} requests are being answered already; ask again in {RETRY_AFTER_S} s."
             raise Problem(503, detail, {"Retry-After": str(RETRY_AFTER_S)})
@@ -119,6 +120,16 @@ def _is_utf8(scope: Scope) -> None:
         unquote_to_bytes(scope["query_string"]).decode()
     except UnicodeDecodeError:
         raise Problem(400, "Found bytes in the address that are not UTF-8; encode it as UTF-8, then percent.") from None
+
+
+def _keep_slashes(scope: Scope) -> None:
+    """
+    An id may hold a slash, which its address has as %2F. Decoded too early it would part the id in two, and the rights
+    of `u/export` would be those of `u`.
+    """
+    parts = (scope.get("raw_path") or b"").split(b"/")
+    if any(b"%" in part for part in parts):
+        scope["path"] = "/".join(unquote_to_bytes(part).decode().replace("/", SLASH_OF_ID) for part in parts)
 
 
 async def _read(scope: Scope, receive: Receive) -> Receive:

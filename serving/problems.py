@@ -16,8 +16,10 @@ from recsys.errors import Conflict, DataError, Gone, SanadError, StoreError
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 1
+SLASH_OF_ID: Final = "\ue000"
+"""A slash inside an id, on its way from an address to a route. Not printable, so no id holds this letter itself."""
 _SHOWN: Final = 80  # characters of a wrong value
-_MOST: Final = 100  # errors in one answer
+MAX_ERRORS: Final = 100  # errors in one answer
 _SENTENCE: Final = re.compile(r"(?P<name>\w+): found (?P<found>.+?), expected (?P<expected>.+)", re.DOTALL)
 _REWORDED: Final = (
     ("Input should be ", ""),
@@ -72,7 +74,7 @@ def answer(
         "title": title,
         "status": status,
         "detail": detail,
-        "instance": path,
+        "instance": path.replace(SLASH_OF_ID, "%2F"),
         "request_id": request_id,
     }
     if status == 422:
@@ -83,7 +85,7 @@ def answer(
 def of_error(error: SanadError) -> tuple[int, str, tuple[FieldError, ...], Mapping[str, str]]:
     """Status, detail, errors and headers for an error of the engine."""
     if isinstance(error, DataError):
-        problems = tuple(_of_sentence(text) for text in error.problems[:_MOST])
+        problems = tuple(_of_sentence(text) for text in error.problems[:MAX_ERRORS])
         return 422, sentence(problems), problems, {}
     if isinstance(error, Conflict):
         return 409, str(error), (), {}
@@ -113,7 +115,7 @@ def internal(path: str, request_id: str) -> Response:
 
 def field_errors(found: Iterable[Mapping[str, Any]]) -> tuple[FieldError, ...]:
     """The errors of pydantic in our four fields."""
-    return tuple(_field_error(error) for error in list(found)[:_MOST])
+    return tuple(_field_error(error) for error in list(found)[:MAX_ERRORS])
 
 
 def _field_error(error: Mapping[str, Any]) -> FieldError:

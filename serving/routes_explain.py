@@ -93,7 +93,7 @@ def policy_routes(service: Service) -> APIRouter:
 class PreviewBody(Asked):
     """A policy as YAML, and on how many of the newest requests to try it."""
 
-    policy: Annotated[str, Field(max_length=200_000, description="A policy file, as text.")]
+    policy: Annotated[str, Field(max_length=50_000, description="A policy file, as text.")]
     last: Annotated[int, Field(ge=1, le=1_000)] = 200
 
 

@@ -1,6 +1,7 @@
 """Feeds and events. Plain functions: the framework runs them in its thread pool."""
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -12,6 +13,7 @@ from recsys.errors import StoreError
 from recsys.feed import FeedRequest
 from recsys.intake import accept
 from serving.answers import EventsAnswer, FeedAnswer
+from serving.problems import MAX_ERRORS
 from serving.schemas import EventBody, EventsBody, FeedBody, ShortForm
 from serving.service import PathId, Service, StrictRoute, bytes_answer, json_answer
 
@@ -79,11 +81,12 @@ def _answer(page: Page) -> Response:
 
 def _check_fields(events: Sequence[Mapping[str, Any]]) -> None:
     """A field that no event has is a typo: the batch is refused, as every other request with one."""
-    unknown = [
+    unknown = (
         {"type": "extra_forbidden", "loc": ("body", "events", index, name), "msg": "", "input": event[name]}
         for index, event in enumerate(events)
         for name in event
         if name not in _EVENT_FIELDS
-    ]
-    if unknown:
-        raise RequestValidationError(unknown)
+    )
+    first = list(islice(unknown, MAX_ERRORS))
+    if first:
+        raise RequestValidationError(first)

@@ -6,7 +6,7 @@ import signal
 import socket
 import uuid
 from collections.abc import Callable, Iterator, Set
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from itertools import islice
 from pathlib import Path
 from threading import Event, Thread
@@ -26,6 +26,7 @@ from recsys.feed import FeedRequest
 from recsys.lexicon import NO_TERMS, load_lexicon
 from recsys.policy.market import load_market
 from recsys.progress import Progress, quiet
+from recsys.settle import settle
 from serving.app import create_app
 from serving.settings import Settings, signing_key
 from serving.sqlite import SqliteStore
@@ -82,9 +83,12 @@ def running(settings: Settings, *, clock: Clock = now, on_progress: Progress = q
 
 
 @contextmanager
-def opened(settings: Settings, *, clock: Clock = now, on_progress: Progress = quiet) -> Iterator[Engine]:
+def opened(
+    settings: Settings, *, clock: Clock = now, on_progress: Progress = quiet, prunes: bool = True
+) -> Iterator[Engine]:
     """
-    The engine of these settings over its state file, warm. Closes the file at the end.
+    The engine of these settings over its state file, warm. Closes the file at the end. What is past its retention is
+    deleted where it `prunes`: a look at one feed of any time must not.
 
     Linear algebra uses one thread meanwhile: a page is small, and threads that wait for each other make it slow.
     """
@@ -98,7 +102,7 @@ def opened(settings: Settings, *, clock: Clock = now, on_progress: Progress = qu
     key = signing_key(settings)
     store = SqliteStore(settings.state_file)
     try:
-        with threadpool_limits(1), _pruned(store, clock, _people(artifact)):
+        with threadpool_limits(1):
             engine = build_engine(
                 artifact, market, experiments, users=store.users, log=store.events, catalogue=store.catalogue,
                 key=key, new_id=lambda: uuid.uuid4().hex, at=clock(), alert=log.error,
@@ -106,7 +110,8 @@ def opened(settings: Settings, *, clock: Clock = now, on_progress: Progress = qu
             )  # fmt: skip
             on_progress("warm up", 0, None)
             warm_up(engine, artifact, clock())
-            yield engine
+            with _pruned(store, engine, clock, _people(artifact)) if prunes else nullcontext():
+                yield engine
     finally:
         store.close()
 
@@ -144,14 +149,19 @@ def _make_private(path: Path) -> None:
 
 
 @contextmanager
-def _pruned(store: SqliteStore, clock: Clock, people: Set[str]) -> Iterator[None]:
-    """What is past its retention is deleted, at the start and every hour. A clock that jumps deletes nothing early."""
+def _pruned(store: SqliteStore, engine: Engine, clock: Clock, people: Set[str]) -> Iterator[None]:
+    """
+    What is past its retention is deleted, at the start and every hour: events once they are folded in. A clock that
+    jumps deletes nothing early.
+    """
     is_over, steady = Event(), SteadyClock(clock, store.committed_at)
 
     def work() -> None:
         while True:
             try:
-                store.prune(steady(), people)
+                at = steady()
+                settle(engine, store.lets_go(at), at)
+                store.prune(at, people)
             except StoreError as error:
                 log.warning("nothing was pruned: %s", error)
             if is_over.wait(_PRUNE_S):

@@ -12,7 +12,18 @@ import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from recsys.clock import from_text
-from recsys.columns import AGE_SOURCES, EVENT_KINDS, FAMILIES, MAX_ID_LENGTH, RISK_SOURCES, TIERS, USERS, Table
+from recsys.columns import (
+    AGE_SOURCES,
+    CREATOR_KINDS,
+    EVENT_KINDS,
+    FAMILIES,
+    ITEMS,
+    MAX_ID_LENGTH,
+    RISK_SOURCES,
+    TIERS,
+    USERS,
+    Table,
+)
 from recsys.feed import MAX_SIZE, AgeBand, FeedRequest, Surface
 
 MAX_EVENTS: Final = 1_000
@@ -54,6 +65,8 @@ Country = Annotated[str, Field(pattern=_pattern(USERS, "country"), description="
 Region = Annotated[str, Field(pattern=_pattern(USERS, "region"), description="ISO 3166-2.", examples=["MA-06"])]
 Language = Annotated[str, Field(max_length=20, pattern=_pattern(USERS, "languages"), description="BCP 47.")]
 Languages = Annotated[list[Language], Field(max_length=20, examples=[["ary", "fr"]])]
+Place = Annotated[str, Field(pattern=_pattern(ITEMS, "fits"), description="ISO 3166-1 or 3166-2.", examples=["MA"])]
+PlaceSource = Literal["partner", "platform", "declared", "inferred"]
 Topic = Literal["S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11", "S12"]
 
 
@@ -222,6 +235,8 @@ class ItemPatch(Asked):
     script: Literal["Arab", "Latn", "Tfng"] | None = None
     country: Country | None = None
     region: Region | None = None
+    place_source: PlaceSource | None = Field(default=None, description="Who says where it is from; null = declared.")
+    fits: Place | None = Field(default=None, description="The country or region that a partner found the item fits.")
     topics: Annotated[list[Topic], Field(max_length=12)] | None = None
     risk_tier: Literal[TIERS] | None = Field(  # type: ignore[valid-type]  # as above
         default=None, description="Null = unlabelled: R2 for adults, not for minors."
@@ -258,3 +273,77 @@ class ItemBody(ItemPatch):
     creator_id: Id
     published_at: Instant
     title: Annotated[str, Field(max_length=1_000)]
+
+
+class CreatorPatch(Asked):
+    """The fields of a creator to change; null = unknown."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"is_hidden": True}, {"place_source": "partner"}]})
+
+    creator_id: Id | None = Field(default=None, description="May be given when it is the one in the path.")
+    country: Country | None = Field(default=None, description="ISO 3166-1; ZZ = nobody knows.")
+    region: Region | None = None
+    languages: Languages | None = None
+    kind: Literal[CREATOR_KINDS] | None = None  # type: ignore[valid-type]  # as above
+    verified: bool | None = Field(default=None, description="Checked by a partner.")
+    followers: Annotated[int, Field(ge=0)] | None = None
+    joined_at: Instant | None = None
+    place_source: PlaceSource | None = Field(
+        default=None, description="Who says where they live; null = partner for the verified, else declared."
+    )
+    audience: Country | None = Field(default=None, description="Where most of the audience lives, by the platform.")
+    is_hidden: bool | None = Field(default=None, description="Takes all of their items down.")
+
+    def fields(self) -> Mapping[str, Any]:
+        """What was said, without the id."""
+        return self.model_dump(exclude_unset=True, exclude={"creator_id"})
+
+
+class CreatorBody(CreatorPatch):
+    """A whole creator. What is left out is unknown."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"country": "MA", "region": "MA-09", "languages": ["zgh", "ary"], "kind": "organisation",
+                 "verified": True, "place_source": "partner"}
+            ]
+        }
+    )  # fmt: skip
+
+    country: Country
+
+
+class ListQuery(BaseModel):
+    """What narrows a list."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    size: int = Field(default=20, ge=1, le=MAX_SIZE)
+
+
+class TrendingQuery(ListQuery):
+    """The query of `GET /v1/trending`."""
+
+    country: Country | None = Field(default=None, description="Whose people acted; the market's when left out.")
+    region: Region | None = Field(default=None, description="Only items from there.")
+    language: Language | None = None
+
+
+class LocalQuery(ListQuery):
+    """The query of `GET /v1/local`."""
+
+    country: Country | None = None
+    region: Region | None = None
+    language: Language | None = None
+    kind: Literal[CREATOR_KINDS] | None = None  # type: ignore[valid-type]  # as above
+
+
+class TogetherQuery(BaseModel):
+    """The query of `GET /v1/families/{guardian_id}/together`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    child_id: Id
+    size: int = Field(default=5, ge=1, le=MAX_SIZE)
+    request_id: Id | None = Field(default=None, description="The same within 24 h gives the same page.")

@@ -7,14 +7,16 @@ from typing import Annotated, Any, Final
 import msgspec
 from fastapi import Path, Request, Response
 from fastapi.routing import APIRoute
+from pydantic import BeforeValidator
 
 from recsys.engine import Engine
-from serving.problems import Problem
+from serving.problems import SLASH_OF_ID, Problem
 from serving.schemas import Id
 from serving.steady import SteadyClock
 
-PathId = Annotated[Id, Path()]
+PathId = Annotated[Id, BeforeValidator(lambda text: text.replace(SLASH_OF_ID, "/")), Path()]
 _JSON: Final = "application/json"
+MAX_FIELDS: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +33,20 @@ class StrictRequest(Request):
     async def json(self) -> Any:
         """The parsed body. Raises Problem."""
         try:
-            return msgspec.json.decode(await self.body())
+            return _with_few_fields(msgspec.json.decode(await self.body()))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Problem(400, f"Found a body that is not JSON in UTF-8 ({error}); correct it.") from error
         except RecursionError as error:
             raise Problem(400, "Found a body nested too deep; no request needs that.") from error
+
+
+def _with_few_fields(body: Any) -> Any:
+    """The body, when no object in it has more fields than any request has: to name a million typos takes long."""
+    objects = [body, *body.values()] if isinstance(body, dict) else []
+    most = max((len(found) for found in objects if isinstance(found, dict)), default=0)
+    if most > MAX_FIELDS:
+        raise Problem(422, f"Found an object of {most:,} fields, expected at most {MAX_FIELDS}; see /openapi.json.")
+    return body
 
 
 class StrictRoute(APIRoute):

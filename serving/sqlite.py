@@ -17,8 +17,20 @@ import msgspec
 from recsys.clock import DAY, Millis
 from recsys.errors import StoreError
 from recsys.state import Delivery, LedgerPart, Parts, UserState, pack, unpack, unpack_counted
-from recsys.stores import KEPT, AppendResult, DecisionRecord, Forgotten, Logged, Read, StoredAnswer, Version
+from recsys.stores import (
+    KEPT,
+    TOLD_APART,
+    AppendResult,
+    DecisionRecord,
+    Forgotten,
+    Logged,
+    Read,
+    StoredAnswer,
+    Tally,
+    Version,
+)
 from recsys.types import Event
+from serving import sqlite_tallies
 from serving.sqlite_catalogue import SqliteCatalogue
 from serving.sqlite_file import PATIENCE_S, Database
 from serving.sqlite_schema import create
@@ -109,6 +121,26 @@ class SqliteUsers:
             ).fetchall()
         return tuple(_stored(row) for row in rows)
 
+    def tallies(self, creator_id: str | None = None) -> tuple[Tally, ...]:
+        """See `UserStore.tallies`."""
+        return sqlite_tallies.tallies(self._database, creator_id)
+
+    def reach(self) -> Mapping[str, int]:
+        """See `UserStore.reach`."""
+        return sqlite_tallies.reach(self._database)
+
+    def local_share(self, country: str, since_day: int) -> tuple[int, int]:
+        """See `UserStore.local_share`."""
+        return sqlite_tallies.local_share(self._database, country, since_day)
+
+    def steering(self, market: str) -> bytes | None:
+        """See `UserStore.steering`."""
+        return sqlite_tallies.steering(self._database, market)
+
+    def steer(self, market: str, before: bytes | None, after: bytes) -> bool:
+        """See `UserStore.steer`."""
+        return sqlite_tallies.steer(self._database, market, before, after)
+
     def committed_at(self) -> Millis:
         """See `UserStore.committed_at`."""
         with self._database.reading() as connection:
@@ -194,6 +226,7 @@ def _record(connection: sqlite3.Connection, user_id: str, record: DecisionRecord
             "INSERT INTO deliveries (user_id, at, packed) VALUES (?, ?, ?)",
             (user_id, max(d.at for d in record.deliveries), page),
         )
+    sqlite_tallies.count(connection, record.tallies)
     answer = record.answer
     connection.execute(
         f"INSERT OR REPLACE INTO decisions ({_ANSWER}) VALUES (?, ?, ?, ?, ?, ?)",
@@ -266,6 +299,14 @@ class SqliteEvents:
             ).fetchall()
         return tuple(Logged(number, at, _EVENT.decode(packed)) for number, at, packed in rows)
 
+    def waiting(self, until: Millis) -> tuple[str, ...]:
+        """See `EventLog.waiting`."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT DISTINCT user_id FROM events WHERE received_at < ? ORDER BY user_id", (until,)
+            ).fetchall()
+        return tuple(user_id for (user_id,) in rows)
+
 
 class SqliteStore:
     """
@@ -287,6 +328,10 @@ class SqliteStore:
         """The latest time that something was written at; 0 = never."""
         return self.users.committed_at()
 
+    def lets_go(self, at: Millis) -> Millis:
+        """The instant before which `prune` at `at` deletes events: by then they must be folded in."""
+        return at - self._kept
+
     def prune(self, at: Millis, people: Iterable[str] = ()) -> Mapping[str, int]:
         """
         Delete what is past its retention at `at`, a few rows (whole pages of deliveries) at a time; rows deleted.
@@ -299,6 +344,7 @@ class SqliteStore:
             "decisions": self._prune("decisions", "at", at - self._kept),
             "events": self._prune("events", "received_at", at - self._kept),
             "tombstones": self._prune("tombstones", "at", at - KEPT),
+            "tallies": sqlite_tallies.join_old_days(self._database, at // DAY - TOLD_APART),
             "forgotten": self._prune("forgotten", "before", at - KEPT),
         }
 

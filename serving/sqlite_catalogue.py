@@ -3,12 +3,15 @@
 import sqlite3
 from collections.abc import Sequence
 
+import msgspec
+
 from recsys import live
 from recsys.clock import Millis
-from recsys.stores import CatalogueDelta, ItemChange, ItemRow
+from recsys.stores import CatalogueDelta, CreatorChange, CreatorRow, ItemChange, ItemRow
 from serving.sqlite_file import Database
 
 _ITEM = "i.item_no, i.cluster_id, i.revision, i.peak_tier, i.is_edited, i.packed"
+_CLUSTER = "c.cluster_no, c.peak_tier"
 _Columns = tuple[int, str, int, int, int, bytes]
 
 
@@ -31,16 +34,21 @@ class SqliteCatalogue:
         self._database = database
 
     def since(self, revision: int) -> CatalogueDelta:
-        """See `Catalogue.since`. One statement, so one snapshot; an empty delta is one row without an item."""
+        """See `Catalogue.since`. Items in one statement, so one snapshot; no items are one row without one."""
         with self._database.reading() as connection:
             found = connection.execute(
-                f"SELECT m.revision, m.newest_raise, c.cluster_no, {_ITEM} FROM meta m "
+                f"SELECT m.revision, m.newest_raise, {_CLUSTER}, {_ITEM} FROM meta m "
                 "LEFT JOIN items i ON i.revision > ? LEFT JOIN clusters c ON c.cluster_id = i.cluster_id "
                 "ORDER BY i.item_no",
                 (revision,),
             ).fetchall()
-        rows = tuple(live.row(_item(r[3:]), r[2]) for r in found if r[3] is not None)
-        return CatalogueDelta(revision=found[0][0], newest_raise=found[0][1], rows=rows)
+            # read after the revision: a creator that was written in between comes now and again next time
+            newer = connection.execute(
+                "SELECT revision, is_edited, packed FROM creators WHERE revision > ? ORDER BY creator_id", (revision,)
+            ).fetchall()
+        rows = tuple(live.row(_item(r[4:]), live.Cluster(*r[2:4])) for r in found if r[4] is not None)
+        creators = tuple(map(_creator, newer))
+        return CatalogueDelta(revision=found[0][0], newest_raise=found[0][1], rows=rows, creators=creators)
 
     def put(self, changes: Sequence[ItemChange], at: Millis) -> int:
         """See `Catalogue.put`. Raises DataError on a change that is no item."""
@@ -55,10 +63,58 @@ class SqliteCatalogue:
         """See `Catalogue.get`."""
         with self._database.reading() as connection:
             found = connection.execute(
-                f"SELECT c.cluster_no, {_ITEM} FROM items i JOIN clusters c USING (cluster_id) WHERE i.item_id = ?",
+                f"SELECT {_CLUSTER}, {_ITEM} FROM items i JOIN clusters c USING (cluster_id) WHERE i.item_id = ?",
                 (item_id,),
             ).fetchone()
-        return None if found is None else live.row(_item(found[1:]), found[0])
+        return None if found is None else live.row(_item(found[2:]), live.Cluster(*found[:2]))
+
+    def put_creators(self, changes: Sequence[CreatorChange], at: Millis) -> int:
+        """See `Catalogue.put_creators`."""
+        with self._database.reading() as connection:
+            known, revision = _known_creators(connection, changes)
+        if not live.write_creators(known, revision, changes):
+            return revision
+        return self._database.write(lambda connection: _put_creators(connection, changes, at))
+
+    def creator(self, creator_id: str) -> CreatorRow | None:
+        """See `Catalogue.creator`."""
+        with self._database.reading() as connection:
+            found = connection.execute(
+                "SELECT revision, is_edited, packed FROM creators WHERE creator_id = ?", (creator_id,)
+            ).fetchone()
+        return None if found is None else _creator(found)
+
+
+def _creator(columns: tuple[int, int, bytes]) -> CreatorRow:
+    revision, is_edited, packed = columns
+    return CreatorRow(revision=revision, is_edited=bool(is_edited), fields=msgspec.msgpack.decode(packed))
+
+
+def _known_creators(
+    connection: sqlite3.Connection, changes: Sequence[CreatorChange]
+) -> tuple[dict[str, CreatorRow], int]:
+    """The creators that the changes touch, and the revision."""
+    known = {}
+    for creator_id in {str(change.fields.get("creator_id")) for change in changes}:
+        found = connection.execute(
+            "SELECT revision, is_edited, packed FROM creators WHERE creator_id = ?", (creator_id,)
+        ).fetchone()
+        if found is not None:
+            known[creator_id] = _creator(found)
+    revision: int = connection.execute("SELECT revision FROM meta").fetchone()[0]
+    return known, revision
+
+
+def _put_creators(connection: sqlite3.Connection, changes: Sequence[CreatorChange], at: Millis) -> int:
+    known, revision = _known_creators(connection, changes)
+    written = live.write_creators(known, revision, changes)
+    connection.executemany(
+        "INSERT OR REPLACE INTO creators VALUES (?, ?, ?, ?)",
+        [(key, c.revision, c.is_edited, msgspec.msgpack.encode(dict(c.fields))) for key, c in written.items()],
+    )
+    if written:
+        connection.execute("UPDATE meta SET revision = revision + 1, committed_at = max(committed_at, ?)", (at,))
+    return revision + bool(written)
 
 
 def _known(connection: sqlite3.Connection, changes: Sequence[live.Prepared]) -> live.Known:

@@ -6,7 +6,7 @@ from typing import Final
 
 from recsys.errors import StoreError
 
-SCHEMA: Final = 1  # in `user_version`
+SCHEMA: Final = 2  # in `user_version`
 APPLICATION: Final = 0x5341_4E44  # "SAND", in `application_id`
 
 TABLES: Final = (
@@ -53,6 +53,17 @@ TABLES: Final = (
         peak_tier INTEGER NOT NULL, is_edited INTEGER NOT NULL, packed BLOB NOT NULL
     )""",
     "CREATE INDEX items_by_revision ON items (revision)",
+    """CREATE TABLE creators (
+        creator_id TEXT PRIMARY KEY, revision INTEGER NOT NULL, is_edited INTEGER NOT NULL, packed BLOB NOT NULL
+    )""",
+    "CREATE INDEX creators_by_revision ON creators (revision)",
+    # What was delivered of each creator, without anybody's name; `reach` is the sum, so that it need not be added up.
+    """CREATE TABLE tallies (
+        creator_id TEXT NOT NULL, day INTEGER NOT NULL, country TEXT NOT NULL, region TEXT NOT NULL, way TEXT NOT NULL,
+        is_local INTEGER NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (creator_id, day, country, region, way, is_local)
+    ) WITHOUT ROWID""",
+    "CREATE TABLE reach (creator_id TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE steering (market TEXT PRIMARY KEY, packed BLOB NOT NULL)",
 )
 
 

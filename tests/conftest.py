@@ -22,12 +22,13 @@ from recsys.feed import FeedRequest, FeedResponse
 from recsys.intake import accept, put_item, put_profile
 from recsys.memory import MemoryStore
 from recsys.models import text
-from recsys.models.als import ALSParams
+from recsys.models.ials import IALSParams
 from recsys.models.text import TextParams
 from recsys.policy.market import Market, load_market
 from recsys.tables import write_dataset
 from recsys.world.build import generate
 from recsys.world.params import WorldParams
+from training.taste import TasteParams
 from training.train import TrainParams, run
 
 ROOT = Path(__file__).parents[1]
@@ -42,7 +43,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     world = generate(WorldParams(n_items=300, n_users=100, n_events=5_000))
     tables = {"creators": world.creators, "items": world.items, "users": world.users, "events": world.events}
     write_dataset(folder / "data", **tables)
-    params = TrainParams(encoder=None, holdout_days=0, als=ALSParams(embedding_size=16, epochs=3))
+    params = TrainParams(encoder=None, holdout_days=0, taste=TasteParams(ials=IALSParams(embedding_size=16)))
     run(folder / "data", folder / "artifact", params, EVENING)
     return _with_texts(load_artifact(folder / "artifact"), folder / "with-texts")
 
@@ -52,7 +53,7 @@ def _with_texts(made: Artifact, folder: Path) -> Path:
     space = text.fit(vectors, made.items["language"].to_list(), TextParams())
     contents = Contents(
         items=made.items, creators=made.creators, users=made.users, spaces={**made.spaces, "text": space},
-        popularity=made.popularity, histories=made.histories, safe_feed=made.safe_feed,
+        taste=made.taste, popularity=made.popularity, histories=made.histories, safe_feed=made.safe_feed,
     )  # fmt: skip
     save_artifact(folder, contents, made.manifest)
     return folder

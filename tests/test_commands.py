@@ -18,6 +18,7 @@ import pytest
 import typer
 
 import sanad
+from serving.sqlite import SqliteStore
 
 ROOT = Path(__file__).parents[1]
 AT = "2026-11-20T18:30:00Z"
@@ -73,8 +74,8 @@ def test_a_feed_never_imports_torch_nor_anything_that_trains(tiny_folder: Path) 
         f"import sys, sanad; code = sanad.run(['feed', {str(tiny_folder)!r}, '--user', 'casa-adult', '--at', '{AT}']);"
         "print(code, sorted(m for m in sys.modules if m.split('.')[0] in ('torch', 'training', 'transformers')))"
     )
-    commands = "['training', 'training.commands', 'training.label_commands', 'training.text_commands']"
-    assert out.splitlines()[-1] == f"0 {commands}"
+    light = ["training", *(f"training.{name}commands" for name in ("bench_", "", "label_", "text_", "tune_"))]
+    assert out.splitlines()[-1] == f"0 {light}"
 
 
 # ---- from data to a feed ----
@@ -142,6 +143,17 @@ def test_with_a_state_file_the_second_page_repeats_nothing(tiny_folder: Path, tm
     asked = ("feed", tiny_folder, "--user", "casa-adult", "--at", AT, "--json", "--state", tmp_path / "state.db")
     pages = [{item["item_id"] for item in json.loads(say(*asked)[1])["items"]} for _ in range(2)]
     assert pages[0] and pages[1] and not pages[0] & pages[1]
+
+
+def test_a_feed_of_another_year_deletes_nothing_of_the_state_it_is_tried_on(
+    tiny_folder: Path, tmp_path: Path, say: Said
+) -> None:
+    asked = ("feed", tiny_folder, "--user", "casa-adult", "--json", "--state", tmp_path / "state.db", "--at")
+    first = json.loads(say(*asked, AT)[1])
+    assert say(*asked, "2030-01-01T00:00:00Z")[0] == 0
+    store = SqliteStore(tmp_path / "state.db")
+    assert store.users.decision(first["request_id"]) is not None
+    store.close()
 
 
 def test_a_state_file_that_cannot_be_made_is_a_failure_at_run_time(

@@ -8,7 +8,7 @@ import typer
 
 from recsys.errors import ConfigError, DataError
 from recsys.terminal import At, Json, Quiet, console, instant, present, print_json, progress, say
-from training import label_commands, text_commands
+from training import label_commands, text_commands, tune_commands
 
 if TYPE_CHECKING:
     from training.train import Trained
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 app.add_typer(text_commands.app)
 app.add_typer(label_commands.app)
+app.add_typer(tune_commands.app)
 _PANEL = "Data and models"
 _SHOWN = 20  # problems on a terminal; --json has more
 
@@ -144,6 +145,12 @@ def train(
     no_labels: Annotated[
         bool, typer.Option("--no-labels", help="Learn no labels of our own; the given ones stand alone.")
     ] = False,
+    no_ranker: Annotated[
+        bool, typer.Option("--no-ranker", help="Learn no ranker; spaces and popularity rank.")
+    ] = False,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Settings of the models of taste, from 'sanad tune'.")
+    ] = None,
     market: Annotated[str, typer.Option(help="The country that leads the safe feed.")] = "MA",
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same artifact.")] = 0,
     rejected: Rejected = None,
@@ -164,17 +171,20 @@ def train(
     """
     from recsys.forgotten import read_forgotten
     from training.labels import LabelParams
+    from training.ranker import RankerParams
     from training.train import TrainParams, run
 
     params = TrainParams(
         holdout_days=holdout_days,
         holdout_from=None if holdout_from is None else instant(holdout_from, "--holdout-from"),
         seed=seed,
+        taste=tune_commands.taste_of(config),
         market=market,
         assume_tier=assume_tier,
         max_bad_share=max_bad_share,
         encoder=_encoder(encoder),
         labels=None if no_labels else LabelParams(),
+        ranker=None if no_ranker else RankerParams(),
     )
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the default encoder is in a package; nothing may ask a hub for it
     with progress(is_quiet=is_quiet) as report:
@@ -263,5 +273,8 @@ def _show_trained(out: Path, trained: "Trained") -> None:
             f"labels: we are sure of {counts['items_labelled_by_us']:,} items; {counts['items_raised_by_us']:,} of "
             "them count at a higher tier than given"
         )
+    if counts.get("items_bridged"):
+        typer.echo(f"new videos: {counts['items_bridged']:,} without a reaction are placed by their words and makers")
+    typer.echo(f"ranker: {trained.ranker}")
     if trained.manifest.cutoff:
         typer.echo(f"events from {trained.manifest.cutoff} on are kept for 'sanad eval {out}'")

@@ -72,6 +72,7 @@ class Interactions:
     markets: tuple[str, ...]
     market_impressions: sparse.csr_array
     market_positives: sparse.csr_array
+    user_markets: Ids  # (n_users,) positions in `markets`
     n_events: int  # about items, before the cutoff, not taken back
     last_at: Millis | None  # of those events; None when there are none
 
@@ -123,7 +124,8 @@ def _assemble(users: pl.DataFrame, items: pl.DataFrame, events: _Events, half_li
     shape = (users.height, items.height)
     countries = users["country"].fill_null(UNKNOWN_MARKET)
     markets = tuple(countries.unique().sort())
-    codes = np.searchsorted(np.array(markets, dtype=object), countries.to_numpy()).astype(np.int32)[events.users]
+    user_markets = np.searchsorted(np.array(markets, dtype=object), countries.to_numpy()).astype(np.int32)
+    codes = user_markets[events.users]
     by_market, shown = (items.height, len(markets)), events.kinds == _IMPRESSION
     return Interactions(
         user_ids=tuple(users["user_id"]),
@@ -134,6 +136,7 @@ def _assemble(users: pl.DataFrame, items: pl.DataFrame, events: _Events, half_li
         markets=markets,
         market_impressions=_summed(events.items, codes, np.ones_like(decayed), shown, by_market, cap=None),
         market_positives=_summed(events.items, codes, decayed, decayed > 0, by_market, cap=None),
+        user_markets=user_markets,
         n_events=len(events.at),
         last_at=last_at,
     )

@@ -2,11 +2,12 @@
 Training, one straight line: clean, hold out the last days, count interactions, fit, index, save.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 
+import msgspec
 import numpy as np
 import polars as pl
 
@@ -14,22 +15,27 @@ from recsys.artifact import FORMAT, Contents, Histories, Manifest, row_numbers, 
 from recsys.clock import DAY, Millis, to_text
 from recsys.duplicates import DuplicateParams, with_clusters
 from recsys.errors import ConfigError, DataError
-from recsys.models import als, popularity, text
-from recsys.models.als import ALSParams
+from recsys.models import popularity, text
+from recsys.models.blend import Blend, Learned
 from recsys.models.popularity import Popularity, PopularityParams
 from recsys.models.text import TextParams, TextSpace
 from recsys.progress import Progress, quiet
 from recsys.stores import Forgotten
 from recsys.tables import Dataset
 from recsys.types import History, Space
+from training import ranker
+from training.bridge import with_words
 from training.encoder import EncoderParams, cache_folder, make_encoder
 from training.fingerprint import fingerprint
 from training.forget import leave_out
 from training.heads import packed, version_of
 from training.hearing import Heard, hear
-from training.interactions import UNKNOWN_MARKET, Interactions, build_interactions
+from training.interactions import Interactions, build_interactions
 from training.labels import LabelParams, label, n_raised
+from training.local_strength import local_strengths
+from training.ranker import FitBefore, Fitted, RankerParams, RankerResult
 from training.safe_feed import safe_feed
+from training.taste import TasteParams, again, fit_factors, fit_taste, names_of
 from training.validate import MAX_BAD_SHARE, Report, clean
 
 
@@ -39,7 +45,7 @@ class TrainParams:
     `holdout_days`: the last days of events are kept out and judged by `sanad eval`; 0 = learn from everything.
     `holdout_from`: the instant itself instead, for sets with a published split.
     `encoder` None = no text space (as when titles are missing or only ids). `labels` None = no labels of our own, and
-    there are none without an encoder. `market` leads the safe feed.
+    there are none without an encoder. `market` leads the safe feed. `ranker` None = no learned ranker.
     `assume_tier`: see `training.validate.clean`.
     """
 
@@ -49,19 +55,21 @@ class TrainParams:
     market: str = "MA"
     assume_tier: str | None = None
     max_bad_share: float = MAX_BAD_SHARE
-    als: ALSParams = field(default_factory=ALSParams)
+    taste: TasteParams = field(default_factory=TasteParams)
     text: TextParams = field(default_factory=TextParams)
     popularity: PopularityParams = field(default_factory=PopularityParams)
     encoder: EncoderParams | None = field(default_factory=EncoderParams)
     labels: LabelParams | None = field(default_factory=LabelParams)
+    ranker: RankerParams | None = field(default_factory=RankerParams)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """What a run did: the manifest as saved, the report on the data, and the seconds of each step."""
+    """What a run did: the manifest, the report on the data, what became of the ranker, the seconds of each step."""
 
     manifest: Manifest
     report: Report
+    ranker: str
     seconds: dict[str, float]
 
 
@@ -85,7 +93,6 @@ def run(
     """
     _check(params)
     watch = _Stopwatch()
-    rng = np.random.default_rng(params.seed)
     share, tier = params.max_bad_share, params.assume_tier
     dataset, report = clean(
         data, at=at, rejected=rejected, max_bad_share=share, assume_tier=tier, on_progress=on_progress
@@ -93,27 +100,79 @@ def run(
     dataset, left_out = leave_out(dataset, forget)
     items, creators, users = _catalogue(dataset, on_progress)
     watch.lap("read, validate and cluster")
-    cutoff = _cutoff(dataset, params)
+    rng = np.random.default_rng(params.seed)
+    cutoff = cutoff_of(dataset, params.holdout_days, params.holdout_from)
     seen = build_interactions(dataset, before=cutoff, on_progress=on_progress)
     watch.lap("interactions")
-    factors = als.fit(seen.positives, params.als, rng, negatives=seen.negatives, on_progress=on_progress)
-    watch.lap("als")
-    markets = [None if name == UNKNOWN_MARKET else name for name in seen.markets]
-    popular = popularity.fit(seen.market_positives, markets, params.popularity)
+    popular = popularity.fit(seen.market_positives, names_of(seen), params.popularity)
     watch.lap("popularity")
+    taste = fit_taste(dataset, seen, popular, params.popularity, params.taste, cutoff, params.seed, on_progress)
+    watch.lap("taste")
     words = _text(items, params, cache or cache_folder(), on_progress)
     watch.lap("text")
     items, labels = _labels(items, words, params, cache or cache_folder(), on_progress)
     watch.lap("labels")
-    spaces: dict[str, Space] = {"cf": factors} | ({"text": words.space} if words else {})
-    contents = replace(_contents(items, creators, users, spaces, popular, seen, params.market), labels=labels.file)
+    of_text = words.space if words else None
+    learned, n_bridged = with_words({"cf": taste.factors}, of_text, items, rng)
+
+    def fit_before(instant: Millis) -> Fitted:
+        earlier = build_interactions(dataset, before=instant)
+        factors = {"cf": fit_factors(earlier, params.taste, params.seed)}
+        popular_then = popularity.fit(earlier.market_positives, names_of(earlier), params.popularity)
+        return Fitted(
+            spaces=with_words(factors, of_text, items, rng)[0],
+            popularity=popular_then,
+            blend=lambda: again(taste.blend, earlier, popular_then, params.taste, params.seed),
+        )
+
+    ranked = _ranker(dataset, items, creators, fit_before, cutoff, params, rng, on_progress)
+    watch.lap("ranker")
+    contents = replace(
+        _contents(items, creators, users, learned, taste.over(learned["cf"]), popular, seen, params.market),
+        labels=labels.file,
+        ranker=ranked.heads,
+    )
     counts = _counts(contents, seen, report) | (words.counts if words else {}) | labels.counts
+    counts |= {"items_bridged": n_bridged} if words else {}
     counts |= {"people_left_out": left_out.n_people, "events_left_out": left_out.n_events} if forget else {}
-    manifest = _manifest(params, fingerprint(data), at, cutoff, counts, words)
+    manifest = _manifest(params, fingerprint(data), at, cutoff, counts, words, ranked, taste.learned)
+    strengths = _strengths(seen, items, creators, users, params, on_progress)
+    manifest = msgspec.structs.replace(manifest, local_strength=dict(strengths))
+    watch.lap("local strength")
     on_progress("save", 0, None)
     saved = save_artifact(out, contents, manifest)
     watch.lap("index and save")
-    return Trained(manifest=saved, report=report, seconds=watch.seconds)
+    return Trained(manifest=saved, report=report, ranker=ranked.said, seconds=watch.seconds)
+
+
+def _strengths(
+    seen: Interactions,
+    items: pl.DataFrame,
+    creators: pl.DataFrame,
+    users: pl.DataFrame,
+    params: TrainParams,
+    on_progress: Progress,
+) -> Mapping[str, float]:
+    """How strongly the people of the market want local items, where the data say it."""
+    living = dict(creators.select("creator_id", "country").iter_rows())
+    said = items["country"].to_list() if "country" in items.columns else [None] * len(items)
+    made = [one or living.get(creator) for one, creator in zip(said, items["creator_id"].to_list(), strict=True)]
+    homes = dict(users.select("user_id", "country").iter_rows()) if "country" in users.columns else {}
+    lives = [homes.get(user_id) for user_id in seen.user_ids]
+    rng = np.random.default_rng([params.seed, 7])
+    return local_strengths(seen.positives, lives, made, (params.market,), rng, on_progress)
+
+
+def _ranker(
+    dataset: Dataset, items: pl.DataFrame, creators: pl.DataFrame, fit_before: FitBefore, cutoff: Millis | None,
+    params: TrainParams, rng: np.random.Generator, on_progress: Progress,
+) -> RankerResult:  # fmt: skip
+    if params.ranker is None:
+        return RankerResult(heads=None, metrics={}, said="none, as asked")
+    found = ranker.fit(
+        dataset, items, creators, fit_before, cutoff, params.ranker, rng, market=params.market, on_progress=on_progress
+    )
+    return found if found.heads and found.heads.portion > 0 else replace(found, heads=None)
 
 
 @dataclass(slots=True)
@@ -132,10 +191,10 @@ class _Stopwatch:
 def _check(params: TrainParams) -> None:
     wrong = {
         "holdout days": (params.holdout_days, params.holdout_days >= 0, "0 or more"),
-        "embedding size": (params.als.embedding_size, params.als.embedding_size >= 1, "1 or more"),
-        "reg": (params.als.reg, params.als.reg > 0, "above 0"),
-        "alpha": (params.als.alpha, params.als.alpha > 0, "above 0"),
-        "epochs": (params.als.epochs, params.als.epochs >= 1, "1 or more"),
+        "embedding size": (params.taste.ials.embedding_size, params.taste.ials.embedding_size >= 1, "1 or more"),
+        "reg": (params.taste.ials.reg, params.taste.ials.reg > 0, "above 0"),
+        "unobserved": (params.taste.ials.unobserved, params.taste.ials.unobserved > 0, "above 0"),
+        "epochs": (params.taste.ials.epochs, params.taste.ials.epochs >= 1, "1 or more"),
     }
     problems = [
         f"found {name} {value}, expected {expected}; correct it"
@@ -156,16 +215,16 @@ def _catalogue(dataset: Dataset, on_progress: Progress) -> tuple[pl.DataFrame, p
     )
 
 
-def _cutoff(dataset: Dataset, params: TrainParams) -> Millis | None:
+def cutoff_of(dataset: Dataset, holdout_days: float, holdout_from: Millis | None) -> Millis | None:
     """
     Where the held-out events begin: the given instant, or the last days, counted from just after the last event;
     None when nothing is held out. Raises DataError when that would leave nothing to learn from.
     """
     spans = dataset.events.select(first=pl.col("at").min(), last=pl.col("at").max()).collect(engine="streaming")
     first, last = spans.row(0)
-    if last is None or (params.holdout_days == 0 and params.holdout_from is None):
+    if last is None or (holdout_days == 0 and holdout_from is None):
         return None
-    cutoff: Millis = params.holdout_from or last + 1 - round(params.holdout_days * DAY)
+    cutoff: Millis = holdout_from or last + 1 - round(holdout_days * DAY)
     if first >= cutoff:
         raise DataError(
             f"found no event before {to_text(cutoff)}, where the held-out part begins (events run from "
@@ -242,6 +301,7 @@ def _contents(
     creators: pl.DataFrame,
     users: pl.DataFrame,
     spaces: dict[str, Space],
+    taste: Blend,
     popular: Popularity,
     seen: Interactions,
     market: str,
@@ -252,6 +312,7 @@ def _contents(
         creators=creators,
         users=users,
         spaces=spaces,
+        taste=taste,
         popularity=popular,
         histories=Histories(
             rows=row_numbers(seen.user_ids),
@@ -269,6 +330,8 @@ def _manifest(
     cutoff: Millis | None,
     counts: dict[str, int],
     words: _Words | None,
+    ranked: RankerResult,
+    learned: Learned,
 ) -> Manifest:
     """What is known before saving; spaces, settings and checksums are filled in by `save_artifact`."""
     return Manifest(
@@ -279,12 +342,19 @@ def _manifest(
         cutoff=None if cutoff is None else to_text(cutoff),
         risk_source="assumed" if params.assume_tier else "labelled",
         counts=counts,
-        features=(),
+        features=ranked.heads.features if ranked.heads else (),
         spaces=(),
         encoder=words.heard.fingerprint if words else None,
-        metrics={},
+        metrics=dict(ranked.metrics) | _metrics(learned),
         settings={},
     )
+
+
+def _metrics(learned: Learned) -> dict[str, float]:
+    """NDCG on the validation part: of every part alone and of the blend, which is flattered, and honestly."""
+    alone = {f"validation_ndcg.{name}": value for name, value in learned.alone.items()}
+    blend = {"validation_ndcg.blend": learned.ndcg, "validation_ndcg.blend_honest": learned.honest}
+    return {name: value for name, value in (alone | blend).items() if np.isfinite(value)}
 
 
 def _counts(contents: Contents, seen: Interactions, report: Report) -> dict[str, int]:

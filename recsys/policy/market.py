@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from zoneinfo import ZoneInfoNotFoundError
 
 from recsys.clock import zone
-from recsys.columns import FAMILIES, TIERS, TOPICS
+from recsys.columns import FAMILIES, HEADS, TIERS, TOPICS
 from recsys.config import Range, load, loads
 from recsys.errors import ConfigError
 from recsys.policy.limits import COUNTERS, Limits, Windows, changed, meet
@@ -22,6 +22,7 @@ from recsys.state import LAST
 Tier = Literal["R0", "R1", "R2", "R3", "R4"]
 Topic = Literal["S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11", "S12"]
 Counter = Literal["R1", "R2", "R1+R2", "S4"]
+PlaceSource = Literal["partner", "platform", "declared", "inferred"]
 Share = Annotated[float, Range(0, 1)]
 Count = Annotated[int, Range(0, 10_000)]
 Gap = Annotated[int, Range(0, LAST - 1)]  # the ledger keeps 50 deliveries one by one
@@ -102,8 +103,27 @@ class NewCreator:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ControllerRules:
+    """
+    How the weight of locality is steered towards the weekly target: at most `most` times it, at least 1 / `most` times;
+    `least` deliveries in the week. `most` 1 switches it off. See `recsys.steering`.
+    """
+
+    most: Annotated[float, Range(1, 4)] = 2.0
+    proportional: Annotated[float, Range(0, 10)] = 1.0
+    integral: Annotated[float, Range(0, 2)] = 0.3
+    every_hours: Annotated[int, Range(1, 168)] = 6
+    least: Positive = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LocalityRules:
-    """How near an item is to a viewer, and how much of a feed is near. Scores are in [0, 1]."""
+    """
+    How near an item is to a viewer, and how much of a feed is near. Scores are in [0, 1].
+
+    `other_script` is what speech counts when its captions are in letters that the viewer did not name. `proven` are the
+    sources that are enough for a slot of the floor; weaker ones need local speech beside them.
+    """
 
     floor: Share
     supply_factor: Annotated[float, Range(0, 10)]
@@ -111,9 +131,14 @@ class LocalityRules:
     creator_last_20: Positive
     local_from: Annotated[float, Range(0.01, 1)]
     dialects: tuple[str, ...]
-    scores: Mapping[Literal["region", "neighbour", "country", "dialect", "language", "foreign"], Share]
-    evidence: Mapping[Literal["partner", "platform", "declared", "inferred"], Share]
+    scores: Mapping[
+        Literal["region", "neighbour", "country", "fit", "dialect", "audience", "language", "foreign"], Share
+    ]
+    evidence: Mapping[PlaceSource, Share]
+    other_script: Share = 0.8
+    proven: tuple[PlaceSource, ...] = ("partner", "platform")
     new_creator: NewCreator = NewCreator()
+    controller: ControllerRules = ControllerRules()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +247,7 @@ class Helpline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
-    """A region's names, and the regions it borders on."""
+    """A region's names, the regions it borders on, and what share of its people understand a language."""
 
     name: Texts
     neighbours: tuple[str, ...]
@@ -280,6 +305,9 @@ def _cross_check(market: Market) -> list[str]:
         zone(market.time_zone)
     except (ZoneInfoNotFoundError, ValueError):
         problems.append(f"time_zone: found {market.time_zone}, expected a zone such as Africa/Casablanca")
+    if market.locality.target < market.locality.floor:
+        found, floor = market.locality.target, market.locality.floor
+        problems.append(f"locality.target: found {found:g}, expected the floor, {floor:g}, or more")
     bands = {"18+", "16-17", "13-15", "under_13"}
     if set(market.ages) != bands:
         problems.append(f"ages: found {sorted(market.ages)}, expected {sorted(bands)}")
@@ -342,7 +370,7 @@ def market_of(text: str) -> Market:
 
 def _known(market: Market, path: str) -> Market:
     """The market, whose weights must be those that the scorer knows."""
-    known = ("cf", "content", "popular", "fresh", "followed", "local", "supportive")
+    known = ("cf", "content", "popular", "fresh", "followed", "local", "supportive", *HEADS)
     unknown = sorted(set(market.weights) - set(known))
     if unknown:
         raise ConfigError(f"{path}: weights: found {', '.join(unknown)}, expected some of {', '.join(known)}")

@@ -87,6 +87,7 @@ def again(book: Book, decision: Decision, candidates: Candidates) -> Candidates:
         at=decision.at,
         rng=np.random.default_rng([decision.seed, 2]),
         explore_slots=market.exploration.slots,
+        newcomer_share=market.locality.new_creator.share,
     )
     return allowed.take(selection.rows)
 

@@ -18,7 +18,8 @@ from recsys import filters, pipeline, score, sources
 from recsys.clock import DAY
 from recsys.engine import turn_now
 from recsys.feed import FeedRequest
-from recsys.models.als import FactorSpace
+from recsys.models.ials import FactorSpace
+from recsys.models.parts import LinearSpace
 from recsys.models.text import Centres, TextSpace
 from recsys.types import Candidates, History
 
@@ -154,10 +155,17 @@ def made(cls, rng, n=30, d=5):
     vectors = rng.standard_normal((n, d)).astype(np.float32)
     vectors[-1] = 0  # an item that the space knows nothing about
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    gram = (vectors.T @ vectors + np.eye(d)).astype(np.float32)
     centres = Centres((), np.zeros((1, d), np.float32))
     makers = {
-        "FactorSpace": lambda: FactorSpace(item_vectors=vectors, gram=gram, alpha=10.0),
+        "FactorSpace": lambda: FactorSpace(
+            item_vectors=vectors,
+            scales=np.ones(vectors.shape[1], np.float32),
+            reg=1.0,
+            power=0.0,
+            unobserved=1.0,
+            refusal=0.3,
+        ),
+        "LinearSpace": lambda: LinearSpace(vectors, np.arange(n, dtype=np.float32), 0.3),
         "TextSpace": lambda: TextSpace(item_vectors=unit, centres=centres, half_life_days=14.0, refusal_share=0.5),
     }
     return makers[cls.__name__]()

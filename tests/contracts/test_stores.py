@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from recsys.clock import DAY, HOUR
-from recsys.errors import DataError
+from recsys.errors import Conflict, DataError
 from recsys.memory import MemoryStore
 from recsys.state import Delivery, Ledger, LedgerPart, Taste, UserState, pack
-from recsys.stores import DecisionRecord, ItemChange, StoredAnswer
+from recsys.stores import CreatorChange, DecisionRecord, ItemChange, StoredAnswer, Tally
 from recsys.types import Event
 from serving.sqlite import SqliteStore
 
@@ -248,7 +248,7 @@ class TestRetention:
             decision = store.users.read("u", "r").answer is not None
             assert (len(store.users.deliveries("u", 0)), decision, len(store.events.since("u", 0))) == kept
         pruned = store.prune(NOW + 30 * DAY + 1)
-        assert pruned == {"deliveries": 0, "decisions": 1, "events": 1, "tombstones": 0, "forgotten": 0}
+        assert pruned == {"deliveries": 0, "decisions": 1, "events": 1, "tombstones": 0, "tallies": 0, "forgotten": 0}
         assert store.users.read("u", "r").answer is None
         assert store.events.since("u", 0) == ()
         assert store.users.read("u").state == counted(1)
@@ -269,6 +269,14 @@ class TestRetention:
 
 
 class TestEventLog:
+    def test_who_waits_is_known_by_the_time_of_receipt(self, store: Store) -> None:
+        store.events.append([event("e", "w"), event("e", "u"), event("f", "u")], NOW)
+        store.events.append([event("e", "v")], NOW + 1)
+        assert [store.events.waiting(NOW + n) for n in range(3)] == [(), ("u", "w"), ("u", "v", "w")]
+        assert store.lets_go(NOW) == NOW - 30 * DAY
+        store.prune(NOW + 30 * DAY + 1)
+        assert store.events.waiting(NOW + 2) == ("v",)
+
     def test_events_come_back_whole_in_order_with_the_time_of_receipt(self, store: Store) -> None:
         assert store.events.append([event("e2"), event("e1", kind="too_much")], NOW + 9).accepted == 2
         store.events.append([event("e0")], NOW + 10)
@@ -375,6 +383,113 @@ class TestCatalogue:
         with pytest.raises(DataError, match="change 1"):
             put(store, change("good"), ItemChange(fields=bad, cluster_id="c"))
         assert store.catalogue.get("good") is None
+
+
+class TestCreators:
+    """Records of creators share the revision of the catalogue."""
+
+    def test_a_creator_comes_back_as_it_was_put_and_in_the_delta(self, store: Store) -> None:
+        before = put(store, change("a"))
+        fields = {"creator_id": "c", "country": "MA", "languages": ["ary"], "verified": True}
+        revision = store.catalogue.put_creators([CreatorChange(fields=fields)], NOW)
+        assert revision == before + 1 == store.users.read("u").revision
+        delta = store.catalogue.since(before)
+        assert delta.rows == () and [row.fields for row in delta.creators] == [fields]
+        assert store.catalogue.creator("c") == delta.creators[0]
+        assert store.catalogue.creator("d") is None
+        assert store.catalogue.since(revision).creators == ()
+        assert store.committed_at() == NOW
+
+    def test_the_same_again_is_no_change(self, store: Store) -> None:
+        first = CreatorChange(fields={"creator_id": "c", "country": "MA"})
+        revision = store.catalogue.put_creators([first], NOW)
+        assert store.catalogue.put_creators([first], NOW) == revision
+
+    def test_an_artifact_never_wins_over_the_wire(self, store: Store) -> None:
+        edited = CreatorChange(fields={"creator_id": "c", "country": "FR"})
+        loaded = CreatorChange(fields={"creator_id": "c", "country": "MA"}, is_edited=False)
+        store.catalogue.put_creators([loaded], NOW)
+        revision = store.catalogue.put_creators([edited], NOW)
+        assert store.catalogue.put_creators([loaded], NOW) == revision
+        row = store.catalogue.creator("c")
+        assert row is not None and row.fields["country"] == "FR"
+
+    def test_a_change_of_what_is_not_there_any_more_writes_nothing(self, store: Store) -> None:
+        first = store.catalogue.put_creators([CreatorChange(fields={"creator_id": "c", "country": "MA"})], NOW)
+        second = store.catalogue.put_creators([CreatorChange(fields={"creator_id": "c", "country": "FR"})], NOW)
+        for expects in (first, second + 1):
+            with pytest.raises(Conflict):
+                store.catalogue.put_creators([CreatorChange(fields={"creator_id": "c"}, expects=expects)], NOW)
+        assert store.catalogue.since(0).revision == second
+
+    def test_nobody_is_no_creator(self, store: Store) -> None:
+        good = CreatorChange(fields={"creator_id": "c", "country": "MA"})
+        with pytest.raises(DataError, match="change 1"):
+            store.catalogue.put_creators([good, CreatorChange(fields={"country": "MA"})], NOW)
+        assert store.catalogue.creator("c") is None
+
+
+def tally(creator_id: str, n: int = 1, **more: Any) -> Tally:
+    usual = {"day": NOW // DAY, "country": "MA", "region": "MA-06", "way": "merit", "is_local": True}
+    return Tally(creator_id=creator_id, n=n, **(usual | more))
+
+
+def counting(store: Store, *tallies: Tally, user_id: str = "u") -> bool:
+    version = store.users.read(user_id).version
+    counted_page = DecisionRecord(
+        answer=StoredAnswer(
+            request_id=f"r{version}", user_id=user_id, at=NOW, body_hash="", answer=b"", decision=b""
+        ),
+        deliveries=(), tallies=tallies,
+    )  # fmt: skip
+    return store.users.write_if(user_id, UserState(), version, counted_page)
+
+
+class TestTallies:
+    """What is counted of creators names nobody, and is written with the page or not at all."""
+
+    def test_equal_tallies_add_up_and_different_ones_stand_apart(self, store: Store) -> None:
+        counting(store, tally("c"), tally("c", way="floor", n=2), tally("d", is_local=False))
+        counting(store, tally("c", n=3), user_id="v")
+        assert store.users.tallies("c") == (tally("c", way="floor", n=2), tally("c", n=4))
+        assert store.users.reach() == {"c": 6, "d": 1}
+        assert store.users.tallies("nobody") == ()
+        assert store.users.tallies() == (*store.users.tallies("c"), *store.users.tallies("d"))
+
+    def test_a_page_that_lost_the_race_counts_nothing(self, store: Store) -> None:
+        counting(store, tally("c"))
+        lost = DecisionRecord(answer=record("u", "x").answer, deliveries=(), tallies=(tally("c"),))
+        assert not store.users.write_if("u", UserState(), 0, lost)
+        assert store.users.reach() == {"c": 1}
+
+    def test_a_markets_local_share_is_counted_from_a_day_on(self, store: Store) -> None:
+        today = NOW // DAY
+        counting(store, tally("c", n=3), tally("d", n=5, is_local=False), tally("c", n=7, day=today - 9))
+        counting(store, tally("c", n=11, country="FR"), user_id="v")
+        assert store.users.local_share("MA", today - 6) == (3, 8)
+        assert store.users.local_share("MA", 0) == (10, 15)
+        assert store.users.local_share("EG", 0) == (0, 0)
+
+    def test_erasing_a_person_leaves_what_names_nobody(self, store: Store) -> None:
+        counting(store, tally("c", n=2))
+        store.users.erase("u", NOW, None)
+        assert store.users.reach() == {"c": 2}
+
+    def test_old_days_become_one_and_nothing_is_lost(self, store: Store) -> None:
+        today = NOW // DAY
+        counting(store, *(tally("c", day=today - age) for age in (0, 89, 90, 91, 200)))
+        store.prune(NOW)
+        assert [(t.day, t.n) for t in store.users.tallies("c")] == [(0, 2), *((today - age, 1) for age in (90, 89, 0))]
+        store.prune(NOW + DAY)
+        assert store.users.tallies("c")[0].n == 3
+        assert store.users.reach() == {"c": 5}
+
+    def test_of_two_who_steer_from_one_state_the_first_wins(self, store: Store) -> None:
+        assert store.users.steering("MA") is None
+        assert store.users.steer("MA", None, b"one")
+        assert not store.users.steer("MA", None, b"two")
+        assert store.users.steer("MA", b"one", b"two") and store.users.steer("FR", None, b"three")
+        assert (store.users.steering("MA"), store.users.steering("FR")) == (b"two", b"three")
 
 
 class TestClusters:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from eval.replay import RANKINGS, Replayed, auc, replay
+from eval.replay import RANKINGS, Replayed, replay
 from eval.split import hold_out
-from recsys.metrics import EMPTY
+from recsys.metrics import EMPTY, auc
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from time import sleep
 
@@ -13,12 +14,16 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
+from scipy import sparse
 
 from recsys import artifact
 from recsys.artifact import FORMAT, Contents, Histories, Manifest, load_artifact, row_numbers, save_artifact
 from recsys.errors import ArtifactError
-from recsys.models.als import FactorSpace
+from recsys.models.blend import Blend
+from recsys.models.ials import FactorSpace
+from recsys.models.parts import ItemItem, LinearSpace, Popular
 from recsys.models.popularity import Popularity
+from recsys.models.tastes import of_history
 from recsys.models.text import Centres, TextSpace
 from recsys.types import History
 
@@ -28,7 +33,16 @@ ROOT = Path(__file__).parents[2]
 def contents(n_items: int = 3) -> Contents:
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(n_items, 4)).astype(np.float32)
-    cf = FactorSpace(item_vectors=vectors, gram=np.eye(4, dtype=np.float32), alpha=10.0)
+    cf = FactorSpace(
+        item_vectors=vectors, scales=np.ones(4, np.float32), reg=0.1, power=1.0, unobserved=0.1, refusal=0.3
+    )
+    popularity = Popularity(("MA",), np.ones((2, n_items), np.float32))
+    near = sparse.csr_matrix(np.eye(n_items, k=1, dtype=np.float32))
+    parts = {
+        "ials": cf, "lowpass": LinearSpace(vectors, vectors[:, 0], 0.1), "popularity": Popular(popularity.scores),
+        "filter": ItemItem(near, 0.5), "ease": ItemItem(near.toarray() * 2, 0.0), "next": ItemItem(near, 0.0, True),
+    }  # fmt: skip
+    weights = {name: 1 / (at + 1) for at, name in enumerate(parts)}
     centres = Centres(("ary", "fr"), np.ones((3, 4), np.float32))
     text = TextSpace(item_vectors=vectors * 2, centres=centres, half_life_days=14.0, refusal_share=0.5)
     flat = History(np.array([0, 2, 1], np.int32), np.array([1, -1, 2], np.float32), np.array([5, 6, 7], np.int64))
@@ -38,7 +52,8 @@ def contents(n_items: int = 3) -> Contents:
         creators=pl.DataFrame({"creator_id": ["c1"], "country": ["MA"]}),
         users=pl.DataFrame({"user_id": ["u1"], "country": ["MA"]}),
         spaces={"cf": cf, "text": text},
-        popularity=Popularity(("MA",), np.ones((2, n_items), np.float32)),
+        taste=Blend(parts, weights, ("MA",), {"MA": {"ials": 1.0, "next": 0.5}}),
+        popularity=popularity,
         histories=Histories(rows=row_numbers(["u1", "u2"]), indptr=np.array([0, 2, 3]), flat=flat),
         safe_feed=("v2", "v0"),
     )
@@ -81,6 +96,9 @@ def test_what_is_loaded_is_what_was_saved(saved: Path) -> None:
         assert np.array_equal(loaded.histories[user_id].at, expected.at)
         for name, space in was.spaces.items():
             assert np.array_equal(loaded.spaces[name].fold_in(expected), space.fold_in(expected))
+        for market in (0, 1):  # Morocco, and the world
+            tastes = of_history(expected, 3, market)
+            assert np.array_equal(loaded.taste.scores(tastes), was.taste.scores(tastes))
     assert {name: index.ntotal for name, index in loaded.indexes.items()} == {"cf": 3, "text": 3}
     assert "u3" not in loaded.histories
 
@@ -144,7 +162,7 @@ def test_a_file_name_that_leads_elsewhere_is_refused_before_it_is_opened(saved: 
         (lambda said: said.update(format=99), "found an artifact of format 99"),
         (lambda said: said.update(surprise=1), "cannot be read .*surprise"),
         (lambda said: said.pop("counts"), "cannot be read .*counts"),
-        (lambda said: said["settings"]["space.cf"].update(kind="other"), "expected 'als' or 'text'"),
+        (lambda said: said["settings"]["space.cf"].update(kind="other"), "expected factors, text, linear or items"),
         (lambda said: said.update(spaces=["cf", "text", "third"]), "do not fit together"),
     ],
 )
@@ -195,9 +213,8 @@ def test_an_empty_catalogue_can_be_saved_and_loaded(tmp_path: Path) -> None:
             items=contents().items.clear(),
             creators=contents().creators.clear(),
             users=contents().users.clear(),
-            spaces={
-                "cf": FactorSpace(item_vectors=np.zeros((0, 4), np.float32), gram=np.eye(4, dtype=np.float32), alpha=1)
-            },
+            spaces={"cf": replace(contents().spaces["cf"], item_vectors=np.zeros((0, 4), np.float32))},
+            taste=Blend({}, {}),
             popularity=Popularity((), np.zeros((1, 0), np.float32)),
             histories=Histories(rows={}, indptr=np.zeros(1, np.int64), flat=History.empty()),
             safe_feed=(),
@@ -223,7 +240,7 @@ def test_a_failure_while_saving_leaves_the_old_artifact_and_no_litter(saved: Pat
     before = load_artifact(saved).version
     broken = contents()
     wrong_space = {"cf": broken.spaces["cf"], "third": object()}
-    with pytest.raises(TypeError, match="found a space of type object"):
+    with pytest.raises(TypeError, match="found a model of type object"):
         save_artifact(
             saved, Contents(**{**{n: getattr(broken, n) for n in broken.__slots__}, "spaces": wrong_space}), manifest()
         )

@@ -141,9 +141,9 @@ def test_only_times_and_names_of_cards_are_kept(market):
 
 
 def test_after_a_helpline_card_come_coping_and_help_then_something_local(market):
-    wishes = [(wish.slots, wish.topics, wish.is_local) for wish in follow_up(("support",), market)]
+    wishes = [(wish.slots, wish.topics, wish.is_local) for wish in follow_up(("support",), market, "for_you")]
     assert wishes == [(2, ("S3", "S1"), False), (1, ("S5", "S6"), True)]
-    assert follow_up((), market) == ()
+    assert follow_up((), market, "for_you") == ()
 
 
 # Helplines

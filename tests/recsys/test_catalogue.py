@@ -1,11 +1,9 @@
-import numpy as np
 import pytest
 
-from recsys.catalogue import Creator, apply, creators_of, empty, topic_bits, topic_names
+from recsys.catalogue import apply, empty, topic_bits, topic_names
 from recsys.columns import FAMILIES
-from recsys.locality import MATCHES, nearness
+from recsys.creators import Creator, creators_of
 from recsys.stores import CatalogueDelta, ItemRow
-from recsys.types import Viewer
 
 UNLABELLED = FAMILIES.index("unlabelled")
 LABEL = {"risk_tier": "R0", "risk_source": "human"}
@@ -18,22 +16,14 @@ CREATORS = {
     "egypt": Creator(creator_id="egypt", country="EG", languages=("ar",)),
     "nowhere": Creator(creator_id="nowhere"),
 }
-VIEWER = Viewer(
-    user_id="u", country="MA", region="MA-06", languages=("ary", "fr"), age_band="18+", personalised=True
-)  # fmt: skip
 
 
 def row(n: int, cluster: int | None = None, *, peak: int = 0, revision: int = 1, **fields: object) -> ItemRow:
     base = {"item_id": f"v{n}", "creator_id": "nowhere", "published_at": 0, "title": f"Title {n}"}
     return ItemRow(
-        item_no=n,
-        cluster_no=cluster or n,
-        cluster_id=f"c{cluster or n}",
-        revision=revision,
-        peak_tier=peak,
-        is_edited=False,
-        fields=base | fields,
-    )
+        item_no=n, cluster_id="", cluster_no=cluster or n, cluster_peak=peak, revision=revision, peak_tier=peak,
+        is_edited=False, fields=base | fields,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +101,13 @@ def test_every_copy_takes_the_highest_tier_of_its_cluster(table):
     assert items.family[1:].tolist() == [0, 0, -1]
 
 
+def test_every_copy_takes_the_highest_age_of_its_cluster_and_gives_it_back(table):
+    """A copy without a word about ages is not for younger people than the video that it copies."""
+    items = table(row(1, 7, min_age=18, **LABEL), row(2, 7, **LABEL), row(3, min_age=16, **LABEL))
+    assert items.min_age[1:].tolist() == [18, 18, 16]
+    assert table(row(1, 7, min_age=13, **LABEL), row(2, 7, **LABEL)).min_age[1:].tolist() == [13, 13]
+
+
 def test_only_a_label_raises_the_copies(table):
     """An upload that nobody has looked at is R2 itself, and takes no video of somebody else off the air."""
     first = table(row(1, 5, **LABEL), row(2, 5))
@@ -157,47 +154,3 @@ def test_a_creator_of_no_country_is_nowhere():
     rows = [{"creator_id": "a", "country": "ZZ"}, {"creator_id": "b", "country": "MA", "verified": True}]
     creators = creators_of(rows)
     assert (creators["a"].country, creators["b"].country, creators["b"].is_verified) == (None, "MA", True)
-
-
-# Locality. Scores: region 1, neighbour 0.8, country 0.7, dialect 0.5, language 0.2; evidence: verified 1, declared 0.6,
-# speech 0.9. The viewer lives in MA-06, whose neighbours are MA-04, MA-05 and MA-07, and understands ary and fr.
-
-
-@pytest.mark.parametrize(
-    ("fields", "score", "match", "is_local"),
-    [
-        ({"creator_id": "verified-06", "language": "fr"}, 1.0, "region", True),
-        ({"creator_id": "declared-06", "language": "fr"}, 0.6, "region", True),
-        ({"creator_id": "declared-07", "language": "fr"}, 0.48, "neighbour", True),
-        ({"creator_id": "declared-01", "language": "fr"}, 0.42, "country", True),
-        ({"creator_id": "declared-01", "language": "ary"}, 0.45, "dialect", True),
-        ({"creator_id": "abroad", "language": "ary"}, 0.45, "dialect", True),  # diaspora
-        ({"creator_id": "abroad", "language": "fr"}, 0.18, "language", False),
-        ({"creator_id": "abroad", "language": "zgh"}, 0.0, "foreign", False),  # local speech, not understood
-        ({"creator_id": "egypt"}, 0.0, "foreign", False),
-        ({"creator_id": "nowhere", "language": "fr"}, 0.18, "language", False),
-        ({"creator_id": "nowhere"}, None, "unknown", False),
-        ({"creator_id": "never heard of"}, None, "unknown", False),
-        ({"creator_id": "verified-06", "country": "FR", "language": "en"}, 0.0, "foreign", False),
-        ({"creator_id": "abroad", "region": "MA-06", "language": "en"}, 0.6, "region", True),  # said, not verified
-        ({"creator_id": "nowhere", "region": "MA-05", "language": "en"}, 0.48, "neighbour", True),
-    ],
-)
-def test_how_near_an_item_is(table, market, fields, score, match, is_local):
-    near = nearness(VIEWER, table(row(1, **LABEL, **fields)), market)
-    assert near.score[1] == pytest.approx(score, abs=1e-6) if score is not None else np.isnan(near.score[1])
-    assert MATCHES[near.match[1]] == match
-    assert bool(near.is_local[1]) == is_local
-
-
-def test_a_viewer_of_no_region_is_near_to_the_country(table, market):
-    viewer = Viewer(user_id="u", country="MA", region=None, languages=("fr",), age_band="18+", personalised=True)
-    near = nearness(viewer, table(row(1, creator_id="verified-06", language="fr", **LABEL)), market)
-    assert (MATCHES[near.match[1]], float(near.score[1])) == ("country", pytest.approx(0.7))
-
-
-def test_some_rows_are_judged_as_in_the_whole(table, market):
-    items = table(*(row(n, creator_id=name, language="fr", **LABEL) for n, name in enumerate(CREATORS, start=1)))
-    whole, some = nearness(VIEWER, items, market), nearness(VIEWER, items, market, np.array([3, 1], np.int32))
-    assert some.score.tolist() == whole.score[[3, 1]].tolist()
-    assert some.match.tolist() == whole.match[[3, 1]].tolist()

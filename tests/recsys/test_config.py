@@ -1,6 +1,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import pairwise
 from typing import Annotated, Literal
 
 import pytest
@@ -49,6 +50,29 @@ def problems(text: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         loads(text, Whole, name="f.yaml")
     return list(caught.value.problems)
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in pairwise("abcdefghi")
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{BOMB}name: *i\n",  # 9 lines, 387 million values
+        f"{BOMB}count: 1\nparts: *i\nby_name: {{x: *i}}\n",
+        "name: &x [*x]\n",
+        "[" * 50_000,
+        "name: " + "[" * 2_000 + "]" * 2_000,
+        "name:" + "".join("\n" + " " * n + "a:" for n in range(1, 250)),
+        "day: 2026-99-99\n",
+        "count: " + "9" * 5_000,
+        "? [[1, 2], 3]\n: 4\n",
+    ],
+)
+def test_no_text_is_more_than_a_sentence_and_a_moment(text):
+    assert all(len(problem) < 300 for problem in problems(text))
 
 
 def test_a_file_becomes_frozen_values():

@@ -16,6 +16,7 @@ from recsys.errors import Conflict, DataError, Gone, SourceError, StoreError
 from recsys.feed import Context, FeedRequest
 from recsys.filters import FILTERS
 from recsys.intake import delete_item, put_item, update
+from recsys.models.blend import Blend
 from recsys.policy.limits import Limits
 from recsys.score import SCORERS
 from recsys.slate import delivered
@@ -255,12 +256,10 @@ def test_a_scorer_that_fails_means_the_fallback_page_under_the_same_rules(servic
 
 def test_a_person_whose_tastes_cannot_be_placed_gets_the_fallback_page(service, tiny, monkeypatch):
     class Broken:
-        item_vectors = tiny.spaces["cf"].item_vectors
-        fold_in = staticmethod(boom)
+        scores = staticmethod(boom)
 
     model = service.engine.known.model
-    spaces = {**model.spaces, "cf": replace(model.spaces["cf"], space=Broken())}
-    known = replace(service.engine.known, model=replace(model, spaces=spaces))
+    known = replace(service.engine.known, model=replace(model, taste=Blend({"ials": Broken()}, {"ials": 1.0})))
     page = service.broken(known=known).ask("casa-adult")
     assert page.degraded == ["ranking"] and page.items
 
@@ -434,7 +433,7 @@ def test_an_empty_catalogue_gives_an_empty_page(make_service, tiny):
         if surface != "related":
             page = service.ask(surface=surface, query="a")
             assert page.items == [] and page.shortfall.missing == 20 and page.degraded == []
-    assert service.alerts == []
+    assert [alert[:12] for alert in service.alerts] == ["local supply"]
     assert service.broken(users=Failing(service.store.users, "read")).ask().items == []
 
 

@@ -85,6 +85,18 @@ def test_an_undo_never_takes_back_a_tightening(items, frame, of_tier, evening, k
     assert undone.loop == tight.loop
 
 
+def test_an_undo_may_come_before_what_it_undoes(items, frame, of_tier, evening):
+    events = [
+        {"event_id": "like", "kind": "like", "item_id": of_tier(0)[0]},
+        {"event_id": "follow", "kind": "follow", "creator_id": "c1"},
+        {"event_id": "hide", "kind": "hide_creator", "creator_id": "c2"},
+    ]
+    undos = [{"event_id": f"not {e['event_id']}", "kind": "undo", "value": e["event_id"]} for e in events]
+    for order in ([*events, *undos], [*undos, *events]):
+        taste = fold(UserState(), logged(evening, *order), items=items, frame=frame).state.taste
+        assert (taste.items, taste.followed, taste.hidden) == ((), (), ())
+
+
 def test_an_open_elsewhere_counts_once_and_only_what_is_capped(items, frame, of_tier, evening):
     r2, r1, r0 = of_tier(2)[0], of_tier(1)[0], of_tier(0)[0]
     log = logged(evening, *({"kind": kind, "item_id": i} for i in (r2, r1, r0) for kind in ("view", "complete")))
@@ -104,6 +116,17 @@ def test_what_was_delivered_here_is_no_open_elsewhere(service, of_tier, evening)
     assert len(service.store.users.read("casa-adult").state.counted.ledger.capped["R2"]) == 1
 
 
+def test_what_is_opened_again_after_its_delivery_aged_out_counts_again(service, of_tier, evening):
+    """It still counts as seen, and is not served; but opened elsewhere three weeks on, it is another exposure."""
+    service.is_adult("casa-adult")
+    item_id = service.ask(candidate_ids=tuple(of_tier(2))).items[0].item_id
+    for days, n_counted in ((7, 1), (20, 1), (21, 1)):
+        service.tell({"kind": "view", "item_id": item_id}, at=evening + days * DAY)
+        service.ask(size=1, at=evening + days * DAY)
+        counted = service.store.users.read("casa-adult").state.counted.ledger.capped["R2"]
+        assert len(counted) == n_counted and (counted[-1] == evening) == (days == 7)
+
+
 def test_events_only_prolong_a_session(items, frame, of_tier, evening):
     log = logged(evening, {"kind": "view", "item_id": of_tier(0)[0]})
     assert fold(UserState(), log, items=items, frame=frame).state.counted.ledger.session_started_at == 0
@@ -114,6 +137,14 @@ def test_a_taste_keeps_the_newest_200(items, frame, of_tier, evening):
     taste = fold(UserState(), log, items=items, frame=frame).state.taste
     assert len(taste.items) == len(taste.weights) == len(taste.at) == len(taste.event_ids) == MAX_TASTE
     assert taste.event_ids[-1] == f"e{MAX_TASTE + 29}"
+
+
+@pytest.mark.parametrize(("kind", "name"), [("follow", "followed"), ("hide_creator", "hidden")])
+def test_creators_followed_and_hidden_are_the_newest_2_000(items, frame, evening, kind, name):
+    """A state that grows with every event of a flood makes each page dearer than the last."""
+    events = ({"kind": kind, "creator_id": f"c{n}"} for n in range(2_050))
+    taste = fold(UserState(), logged(evening, *events), items=items, frame=frame).state.taste
+    assert [creator for creator, _ in getattr(taste, name)] == [f"c{n}" for n in range(50, 2_050)]
 
 
 def test_an_event_of_an_unknown_item_teaches_nothing(items, frame, evening):

@@ -68,7 +68,7 @@ TABLE = [  # item_no 1, 2, ...
 def items(market) -> Items:
     rows = tuple(
         ItemRow(
-            item_no=n, cluster_no=n, cluster_id=f"c{n}", revision=1, peak_tier=0, is_edited=False,
+            item_no=n, cluster_id="", cluster_no=n, cluster_peak=0, revision=1, peak_tier=0, is_edited=False,
             fields={"item_id": f"v{n}", "creator_id": "calm", "published_at": 0, "title": f"T{n}"}
             | {"risk_source": "human", **fields},
         )
@@ -795,7 +795,7 @@ def test_a_follow_looks_for_harm_when_the_creator_is_known_for_it(
     tiers = ["R3", "R4"] * n_harm
     rows = tuple(
         ItemRow(
-            item_no=n, cluster_no=n, cluster_id=f"c{n}", revision=1, peak_tier=0, is_edited=False,
+            item_no=n, cluster_id="", cluster_no=n, cluster_peak=0, revision=1, peak_tier=0, is_edited=False,
             fields={"item_id": f"w{n}", "creator_id": "maker", "published_at": 0, "title": f"T{n}", "is_hidden": n < 2}
             | {"risk_source": "human", "risk_tier": tier},
         )

@@ -9,7 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from recsys.metrics import EMPTY, counted, coverage, exposure, gini, mean, ndcg, recall, share
+from recsys.metrics import (
+    EMPTY,
+    counted,
+    coverage,
+    exposure,
+    gini,
+    hhi,
+    jensen_shannon,
+    mean,
+    ndcg,
+    recall,
+    share,
+    top_share,
+)
 
 # Three people, four slots: hits at 1 and 3 of three relevant; a hit at 2, the only relevant; nothing relevant.
 HITS = np.array([[True, False, True, False], [False, True, False, False], [False, False, False, False]])
@@ -125,3 +138,25 @@ def test_gini_is_blind_to_scale_and_order(amounts: np.ndarray) -> None:
     value = gini(amounts)
     assert isnan(value) or -1e-9 <= value < 1
     assert gini(amounts[::-1] * 3) == pytest.approx(value, abs=1e-9, nan_ok=True)
+
+
+def test_concentration_is_one_nth_when_all_get_the_same_and_one_when_one_gets_all():
+    assert hhi(np.array([3.0, 3.0, 3.0, 3.0])) == pytest.approx(0.25)
+    assert hhi(np.array([0.0, 7.0])) == 1.0
+    assert hhi(np.array([1.0, 3.0])) == pytest.approx(0.0625 + 0.5625)
+    assert np.isnan(hhi(np.zeros(3)))
+
+
+def test_the_top_share_is_what_the_first_get_together():
+    assert top_share(np.array([1.0, 5.0, 4.0]), 2) == pytest.approx(0.9)
+    assert top_share(np.array([1.0, 5.0]), 10) == 1.0
+    assert np.isnan(top_share(np.zeros(2), 1))
+
+
+def test_distributions_are_apart_by_0_when_equal_1_when_disjoint_and_by_hand_between():
+    first = np.array([[2.0, 2.0], [1.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
+    second = np.array([[1.0, 1.0], [0.0, 5.0], [1.0, 0.0], [1.0, 0.0]])
+    apart = jensen_shannon(first, second)
+    # H(.75, .25) = .811278; H(.5, .5) = 1; H(1, 0) = 0
+    assert apart[:3] == pytest.approx([0.0, 1.0, 0.811278 - 0.5], abs=1e-6)
+    assert np.isnan(apart[3])

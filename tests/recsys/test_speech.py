@@ -17,8 +17,9 @@ def _catalogue(*spoken: tuple[str, str | None]) -> Items:
     rows = tuple(
         ItemRow(
             item_no=n,
+            cluster_id="",
             cluster_no=n,
-            cluster_id=f"c{n}",
+            cluster_peak=0,
             revision=1,
             peak_tier=0,
             is_edited=False,

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from recsys.intake import delete_item
+from recsys.reach import Counts
 from recsys.types import Viewer
 
 VIEWER = Viewer(user_id="u", country="MA", region="MA-06", languages=("ary",), age_band="18+", personalised=True)
@@ -23,12 +24,12 @@ def test_a_newer_revision_is_fetched_and_an_older_table_stays_as_it_was(service,
 
 def test_what_is_worked_out_for_a_kind_of_viewer_is_kept_until_the_catalogue_changes(service, tiny, evening):
     view = service.engine.known.view
-    first = view.of_viewer(view.items, VIEWER, is_minor=False)
-    assert view.of_viewer(view.items, replace(VIEWER, user_id="other"), is_minor=False) is first
-    assert view.of_viewer(view.items, VIEWER, is_minor=True) is not first
+    first = view.of_viewer(view.items, VIEWER, Counts(), is_minor=False)
+    assert view.of_viewer(view.items, replace(VIEWER, user_id="other"), Counts(), is_minor=False) is first
+    assert view.of_viewer(view.items, VIEWER, Counts(), is_minor=True) is not first
     delete_item(service.store.catalogue, tiny.items["item_id"][0], evening)
     newer = view.at_least(view.items.revision + 1)
-    assert view.of_viewer(newer, VIEWER, is_minor=False) is not first
+    assert view.of_viewer(newer, VIEWER, Counts(), is_minor=False) is not first
 
 
 def test_minors_count_a_doubtful_label_one_tier_higher(service, tiny, evening):
@@ -36,7 +37,7 @@ def test_minors_count_a_doubtful_label_one_tier_higher(service, tiny, evening):
     service.edit(item_id, risk_source="model", risk_confidence=0.79, topics=["S3"])
     view = service.engine.known.view
     items = view.at_least(service.store.catalogue.since(0).revision)
-    adult, minor = (view.of_viewer(items, VIEWER, is_minor=is_minor)[1] for is_minor in (False, True))
+    adult, minor = (view.of_viewer(items, VIEWER, Counts(), is_minor=is_minor)[1] for is_minor in (False, True))
     number = items.index[item_id]
     assert (adult["tier"][number], minor["tier"][number]) == (0, 1)
     assert adult["is_supportive"][number] and not minor["is_supportive"][number]

@@ -121,6 +121,14 @@ def test_what_is_not_json_in_utf8_is_refused(client: TestClient, body: bytes) ->
     assert_problem(client.post("/v1/feed", content=body, headers=JSON), 400)
 
 
+def test_a_million_typos_are_one_sentence(client: TestClient) -> None:
+    typos = {f"k{n}": n for n in range(300)}
+    for body in ({"user_id": "u", **typos}, {"user_id": "u", "context": typos}):
+        assert "at most 100" in assert_problem(client.post("/v1/feed", json=body), 422)["detail"]
+    batch = {"events": [typos] * 3}
+    assert len(assert_problem(client.post("/v1/events", json=batch), 422)["errors"]) == 100
+
+
 @pytest.mark.parametrize("body", [b"[]", b"null", b'"u1"', b"7", b""])
 def test_json_that_is_no_object_is_refused(client: TestClient, body: bytes) -> None:
     assert_problem(client.post("/v1/feed", content=body, headers=JSON), 422)

@@ -145,6 +145,8 @@ def test_a_policy_is_tried_on_logged_requests_and_a_broken_one_is_a_sentence(cli
     assert found["n_requests"] >= 1 and found["tiers_after"]["R2"] <= found["tiers_before"]["R2"]
     broken = client.post("/v1/policies/preview", json={"policy": "kind: Nothing"})
     assert broken.status_code == 422 and "expected" in broken.json()["detail"]
+    for no_policy in ("[" * 40_000, "a: 2026-99-99", "a: " + "9" * 5_000, "x" * 50_001):
+        assert client.post("/v1/policies/preview", json={"policy": no_policy}).status_code == 422
 
 
 def test_two_people_with_one_request_id_have_each_their_record(client):

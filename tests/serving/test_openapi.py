@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from pydantic import BaseModel
 
 from recsys import feed
-from recsys.columns import EVENTS, ITEMS
+from recsys.columns import CREATORS, EVENTS, ITEMS
 from recsys.state import Profile
 from serving import answers, schemas
 
@@ -70,6 +70,8 @@ def test_what_may_be_left_out_of_a_request_has_the_same_default() -> None:
 def test_items_and_people_have_the_fields_of_the_data_contract() -> None:
     assert tuple(schemas.ItemPatch.model_fields) == tuple(column.name for column in ITEMS.columns)
     assert set(schemas.ItemBody.model_fields) == set(schemas.ItemPatch.model_fields)
+    assert tuple(schemas.CreatorPatch.model_fields) == tuple(column.name for column in CREATORS.columns)
+    assert set(schemas.CreatorBody.model_fields) == set(schemas.CreatorPatch.model_fields)
     assert set(schemas.UserBody.model_fields) == set(Profile.__struct_fields__)
     columns = {column.name for column in EVENTS.columns}
     assert set(schemas.EventBody.model_fields) - columns == {"tracking_token"}
@@ -99,6 +101,15 @@ def test_every_call_is_described_with_its_refusals(shared_client: TestClient) ->
         ("put", "/v1/items/{item_id}"),
         ("patch", "/v1/items/{item_id}"),
         ("delete", "/v1/items/{item_id}"),
+        ("get", "/v1/creators/{creator_id}"),
+        ("put", "/v1/creators/{creator_id}"),
+        ("patch", "/v1/creators/{creator_id}"),
+        ("delete", "/v1/creators/{creator_id}"),
+        ("get", "/v1/creators/{creator_id}/exposure"),
+        ("get", "/v1/local"),
+        ("get", "/v1/similar/{item_id}"),
+        ("get", "/v1/trending"),
+        ("get", "/v1/families/{guardian_id}/together"),
         ("get", "/health/live"),
         ("get", "/health/ready"),
         ("get", "/v1/version"),
@@ -124,7 +135,16 @@ def test_every_reference_of_the_description_leads_somewhere(shared_client: TestC
 
 
 @pytest.mark.parametrize(
-    "model", [schemas.FeedBody, schemas.UserBody, schemas.ItemBody, schemas.ItemPatch, schemas.EventsBody]
+    "model",
+    [
+        schemas.FeedBody,
+        schemas.UserBody,
+        schemas.ItemBody,
+        schemas.ItemPatch,
+        schemas.EventsBody,
+        schemas.CreatorBody,
+        schemas.CreatorPatch,
+    ],
 )
 def test_the_examples_are_accepted(model: type[BaseModel]) -> None:
     extra: Any = model.model_config["json_schema_extra"]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
@@ -278,7 +279,8 @@ def test_an_export_holds_everything(client: TestClient) -> None:
     assert [d["item_id"] for d in found["deliveries"]] == ids(page)
     assert [event["kind"] for event in found["events"]] == ["like", "hide_creator"]
     assert [answer["request_id"] for answer in found["answers"]] == ["mine"]
-    assert found["profile"]["age_band"] == "18+" and found["trained_on"] == 9
+    assert found["profile"]["age_band"] == "18+" and len(found["trained_on"]) == 9
+    assert {"item_id", "weight", "at"} == set(found["trained_on"][0])
     assert found["ledger"]["n_delivered"] == 5 and found["loop"]["level"] == 0
     assert len(found["seen"]["clusters"]) == 5
 
@@ -297,6 +299,13 @@ def test_a_reset_forgets_tastes_and_keeps_ledger_level_and_mutes(client: TestCli
     page = ask(client, size=10, explain="full")
     assert not set(ids(before)) & set(ids(page)) and "c2" not in {item["creator_id"] for item in page["items"]}
     assert not any("cf" in item["sources"] for item in page["items"])  # what was trained is not used either
+
+
+def test_a_reset_brings_no_card_a_second_time_in_a_session(client: TestClient) -> None:
+    put(client, "controls", calm_mode=True)
+    assert [card["card_id"] for card in ask(client, size=1)["cards"]] == ["level-1"]
+    assert client.post("/v1/users/u0/reset").status_code == 200
+    assert ask(client, size=1)["cards"] == []
 
 
 def test_an_erasure_leaves_counters_under_a_keyed_hash_and_nothing_else(
@@ -326,13 +335,26 @@ def test_an_erasure_leaves_counters_under_a_keyed_hash_and_nothing_else(
 
 
 def test_an_erased_person_who_comes_back_is_not_remembered(client: TestClient, clock: Any) -> None:
-    assert get(client, "export")["trained_on"] == 9
+    assert len(get(client, "export")["trained_on"]) == 9
     client.delete("/v1/users/u0")
     clock.at += MINUTE
     page = ask(client, size=10, context={"languages": ["fr"]})
     assert page["safety"]["age_band"] == "13-15"  # the profile from training is not used any more
     assert page["items"] and not any("cf" in item["sources"] for item in page["items"])
-    assert get(client, "export")["trained_on"] == 0
+    assert get(client, "export")["trained_on"] == []
+
+
+def test_an_id_with_a_slash_is_one_person_and_no_door_to_another(client: TestClient) -> None:
+    """`u0/export` may be somebody's id; what is asked about them must never be answered about u0."""
+    for user_id in ("u0/export", "u0/controls", "u0/", "/", "a%2Fb", "u0/reset"):
+        path = f"/v1/users/{quote(user_id, safe='')}"
+        assert client.get(path).json()["user_id"] == user_id
+        assert client.put(f"{path}/controls", json={"muted_topics": ["S3"]}).json()["user_id"] == user_id
+        assert client.post(f"{path}/reset").json()["user_id"] == user_id
+        assert client.get(f"{path}/export").json()["controls"]["muted_topics"] == ["S3"]
+        assert client.delete(path).json()["rows"]["users"] == 1
+    assert client.get("/v1/users/u0/controls").json()["muted_topics"] == []
+    assert client.get("/v1/items/none%2fof%2Fthem").json()["instance"] == "/v1/items/none%2Fof%2Fthem"
 
 
 def test_erasing_twice_or_somebody_unknown_is_fine(client: TestClient) -> None:

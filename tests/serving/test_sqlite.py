@@ -209,9 +209,9 @@ def test_a_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     SqliteStore(path).close()
     with sqlite3.connect(path) as newer:
-        newer.execute("PRAGMA user_version=2")
+        newer.execute("PRAGMA user_version=3")
     newer.close()
-    with pytest.raises(StoreError, match="format 2, expected 1"):
+    with pytest.raises(StoreError, match="format 3, expected 2"):
         SqliteStore(path)
 
 

@@ -10,18 +10,19 @@ import pytest
 from recsys.artifact import load_artifact
 from recsys.clock import DAY, Millis, from_text, to_text
 from recsys.errors import ConfigError, DataError
-from recsys.models.als import ALSParams
+from recsys.models.ials import IALSParams
 from recsys.models.text import TextParams
 from recsys.tables import write_dataset
 from training.encoder import EncoderParams
 from training.fingerprint import fingerprint
+from training.taste import TasteParams
 from training.train import Trained, TrainParams, run
 
 NOW: Millis = from_text("2026-11-20T00:00:00Z")
 N_ITEMS, N_USERS = 24, 12
 PARAMS = TrainParams(
     holdout_days=2,
-    als=ALSParams(embedding_size=4, epochs=3),
+    taste=TasteParams(ials=IALSParams(embedding_size=4)),
     text=TextParams(min_language_items=5),
     encoder=EncoderParams(model="use", threads=1),
 )
@@ -111,7 +112,7 @@ def test_a_published_split_is_held_out_from_its_instant(tmp_path: Path) -> None:
 
 def test_holding_out_nothing_learns_from_everything(tmp_path: Path) -> None:
     write(tmp_path / "data")
-    train(tmp_path, params=TrainParams(holdout_days=0, als=PARAMS.als, encoder=None))
+    train(tmp_path, params=TrainParams(holdout_days=0, taste=PARAMS.taste, encoder=None))
     loaded = load_artifact(tmp_path / "model")
     assert loaded.manifest.cutoff is None
     assert loaded.manifest.counts["events_learned_from"] == 120
@@ -144,7 +145,7 @@ def test_assumed_tiers_are_said_in_the_manifest_and_make_no_safe_feed(tmp_path: 
     with pytest.raises(DataError, match="--assume-tier R0"):
         train(tmp_path)
     assert not (tmp_path / "model").exists()
-    manifest = train(tmp_path, params=TrainParams(assume_tier="R0", als=PARAMS.als, encoder=None)).manifest
+    manifest = train(tmp_path, params=TrainParams(assume_tier="R0", taste=PARAMS.taste, encoder=None)).manifest
     assert manifest.risk_source == "assumed"
     assert load_artifact(tmp_path / "model").safe_feed == ()
 
@@ -168,7 +169,7 @@ def test_data_without_one_event_still_makes_an_artifact(tmp_path: Path) -> None:
 
 def test_bad_parameters_are_all_reported_at_once_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
-        train(tmp_path, params=TrainParams(holdout_days=-1, als=ALSParams(reg=0)))
+        train(tmp_path, params=TrainParams(holdout_days=-1, taste=TasteParams(ials=IALSParams(reg=0))))
     assert len(error.value.problems) == 2
 
 
@@ -183,7 +184,7 @@ def test_every_step_reports_progress(tmp_path: Path) -> None:
         cache=tmp_path / "cache",
         on_progress=lambda stage, done, total: seen.add(stage),
     )
-    assert {"validate", "interactions", "als", "encode", "save"} <= seen
+    assert {"validate", "interactions", "ials", "encode", "save"} <= seen
 
 
 def test_the_fingerprint_of_data_changes_with_any_byte_or_name_and_not_with_hidden_files(tmp_path: Path) -> None:

@@ -1,0 +1,117 @@
+"""
+What locality adds to a feed: nearness of the catalogue (kept per kind of viewer), what a page adds to the counts, the
+floor in the slot loop, and the same feeds with and without all of it.
+
+    python benchmarks/locality.py [--items 20000] [--feeds 300]
+"""
+
+import argparse
+import statistics
+from dataclasses import replace
+from pathlib import Path
+from time import process_time
+
+import numpy as np
+
+from recsys.artifact import load_artifact
+from recsys.build import build_engine
+from recsys.clock import from_text
+from recsys.engine import Engine, feed, turn_now
+from recsys.experiments.compiled import Experiments
+from recsys.feed import FeedRequest
+from recsys.locality import nearness
+from recsys.memory import MemoryStore
+from recsys.pipeline import for_surface, recommend
+from recsys.policy.market import Market, load_market
+from recsys.reach import tallies_of
+from recsys.slate import select
+from recsys.tables import write_dataset
+from recsys.world.build import generate
+from recsys.world.params import WorldParams
+from training.train import TrainParams, run
+
+ROOT = Path(__file__).resolve().parents[1]
+AT = from_text("2026-11-20T18:30:00Z")
+
+
+def engine_of(folder: Path, market: Market) -> Engine:
+    """An engine over memory."""
+    store = MemoryStore()
+    return build_engine(
+        load_artifact(folder), market, Experiments(), users=store.users, log=store.events, catalogue=store.catalogue,
+        key=b"benchmark", new_id=lambda: "r", at=AT,
+    )  # fmt: skip
+
+
+def millis(work: object, times: int) -> list[float]:
+    """Processor time of each call in milliseconds."""
+    found = []
+    for _ in range(times):
+        began = process_time()
+        work()  # type: ignore[operator]
+        found.append(1_000 * (process_time() - began))
+    return found
+
+
+def said(name: str, found: list[float]) -> None:
+    """A line: median and 90th percentile."""
+    print(f"{name:58s} {statistics.median(found):7.3f} ms  p90 {np.quantile(found, 0.9):7.3f} ms")
+
+
+def main() -> None:
+    """Makes a world once, then measures."""
+    options = argparse.ArgumentParser()
+    options.add_argument("--items", type=int, default=20_000)
+    options.add_argument("--feeds", type=int, default=300)
+    options.add_argument("--folder", type=Path, default=ROOT / "var" / "locality")
+    asked = options.parse_args()
+    artifact = asked.folder / f"{asked.items}"
+    if not artifact.exists():
+        world = generate(WorldParams(n_items=asked.items, n_users=1_000, n_events=100_000))
+        data = asked.folder / f"data-{asked.items}"
+        write_dataset(data, creators=world.creators, items=world.items, users=world.users, events=world.events)
+        run(data, artifact, TrainParams(encoder=None, holdout_days=0, ranker=None), AT)
+    market = load_market(ROOT / "policies" / "morocco.yaml")
+    engine = engine_of(artifact, market)
+    people = [f"person-{n}" for n in range(asked.feeds)]
+    turn = turn_now(engine, FeedRequest(user_id="casa-adult", request_id="r"), AT)
+    query = turn.query
+    ranked = recommend(for_surface("for_you"), query).candidates
+    chosen = {}
+
+    def page(floor: float) -> None:
+        chosen[floor] = select(
+            ranked, ledger=turn.state.counted.ledger, limits=replace(query.limits, local_floor=floor),
+            supply=turn.supply, supply_factor=1.5, size=20, at=AT, rng=np.random.default_rng(0), explore_slots=1,
+        )  # fmt: skip
+
+    said(
+        "nearness of the whole catalogue, once a kind of viewer",
+        millis(lambda: nearness(query.viewer, query.items, market), 50),
+    )
+    said("the slot loop without a local floor", millis(lambda: page(0.0), 100))
+    said("the slot loop with the local floor", millis(lambda: page(0.3), 100))
+    counted = millis(lambda: tallies_of(query.items, ranked, chosen[0.3], query.viewer, market, AT), 200)
+    said("what a page adds to the counts", counted)
+    bare = replace(
+        market,
+        locality=replace(market.locality, floor=0.0, target=0.0, local_from=1.0, scores={"foreign": 0.0}),
+        weights={**market.weights, "local": 0.0},
+    )
+    engines = {"with locality": engine, "without": engine_of(artifact, bare)}
+    times: dict[str, list[float]] = {name: [] for name in engines}
+    for name, one in engines.items():  # the first page of a kind of viewer makes its tables
+        for person in people[:5]:
+            feed(one, FeedRequest(user_id=person, request_id=f"warm-{name}"), AT)
+    for person in people:
+        for name, one in engines.items():
+            request = FeedRequest(user_id=person, request_id="r1")
+            times[name] += millis(lambda one=one, request=request: feed(one, request, AT), 1)
+    for name, found in times.items():
+        said(f"a feed of 20 {name}", found)
+    gaps = [a - b for a, b in zip(times["with locality"], times["without"], strict=True)]
+    said("difference, the same person's first page", gaps)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""
+Creators over the wire, and the report a creator or a partner organisation can read: how far the work reached, where,
+and how its places were won.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+import numpy as np
+
+from recsys.catalogue import Items, creator_number
+from recsys.clock import DAY, Millis, to_text
+from recsys.columns import CREATORS, FAMILIES, TIERS
+from recsys.engine import Engine
+from recsys.errors import Conflict, StoreError
+from recsys.intake import ATTEMPTS, check_id, checked_row
+from recsys.policy.market import Market
+from recsys.reach import WAYS
+from recsys.stores import Catalogue, CreatorChange, CreatorRow, Tally
+
+FEWEST: Final = 5
+"""Impressions in a region below which the report says only that there were some: less could point at a person."""
+MOST_LABELS: Final = 1_000
+
+
+def get_creator(catalogue: Catalogue, creator_id: str) -> dict[str, Any] | None:
+    """One creator in the contract's columns, times as text; None when there is none."""
+    row = catalogue.creator(check_id("creator_id", creator_id))
+    return None if row is None else _shown(row)
+
+
+def _shown(row: CreatorRow) -> dict[str, Any]:
+    fields: dict[str, Any] = {column.name: row.fields.get(column.name) for column in CREATORS.columns}
+    joined = fields["joined_at"]
+    return {**fields, "joined_at": None if joined is None else to_text(joined)}
+
+
+def put_creator(catalogue: Catalogue, creator_id: str, fields: Mapping[str, Any], at: Millis) -> dict[str, Any]:
+    """
+    Insert or replace a creator; binding on the next page of every worker. Raises DataError.
+
+    Who was taken down stays so unless `is_hidden` is given.
+    """
+    old = catalogue.creator(check_id("creator_id", creator_id))
+    kept = {"is_hidden": old.fields.get("is_hidden") if old else None}
+    row = checked_row(CREATORS, {**kept, **fields, "creator_id": creator_id})
+    catalogue.put_creators([CreatorChange(fields=row)], at)
+    return get_creator(catalogue, creator_id) or {}
+
+
+def patch_creator(
+    catalogue: Catalogue, creator_id: str, fields: Mapping[str, Any], at: Millis
+) -> dict[str, Any] | None:
+    """Change some columns of a creator; None when there is none. Two patches at once both hold."""
+    for _ in range(ATTEMPTS):
+        row = catalogue.creator(check_id("creator_id", creator_id))
+        if row is None:
+            return None
+        with suppress(Conflict):
+            changed = checked_row(CREATORS, {**_shown(row), **fields, "creator_id": creator_id})
+            catalogue.put_creators([CreatorChange(fields=changed, expects=row.revision)], at)
+            return get_creator(catalogue, creator_id)
+    raise StoreError(f"found {ATTEMPTS} other writes of creator {creator_id!r} at once, expected fewer; try again")
+
+
+def delete_creator(catalogue: Catalogue, creator_id: str, at: Millis) -> bool:
+    """Take a creator and everything of theirs down, until somebody puts them back. False when there is none."""
+    return patch_creator(catalogue, creator_id, {"is_hidden": True}, at) is not None
+
+
+def exposure(engine: Engine, creator_id: str, at: Millis) -> dict[str, Any] | None:
+    """
+    What was delivered of a creator, and what bears on it: impressions by market and region, slots by how they were won,
+    labels with their reason. None when neither the catalogue nor the counts know the creator.
+
+    Deliveries are counted when a page is reserved. Days older than 90 are counted, and not told apart.
+    """
+    items = engine.known.view.at_least(engine.users.read("").revision)
+    tallies = engine.users.tallies(check_id("creator_id", creator_id))
+    alike = np.flatnonzero(items.exists & (items.creator_no == creator_number(creator_id)))
+    mine = [n for n in alike.tolist() if items.creator_ids[n] == creator_id]
+    row = engine.known.view.catalogue.creator(creator_id)
+    if row is None and not tallies and not len(mine):
+        return None
+    market = engine.known.book.market
+    return {
+        "creator_id": creator_id,
+        "until": to_text(at),
+        "items": {"all": len(mine), "shown": sum(not items.is_hidden[n] for n in mine)},
+        **counted_of(tallies, market, at),
+        "labels": [_label(items, n) for n in mine[:MOST_LABELS]],
+    }
+
+
+def counted_of(tallies: tuple[Tally, ...], market: Market, at: Millis) -> dict[str, Any]:
+    """The numbers of a report."""
+    total = sum(t.n for t in tallies)
+    limit = market.locality.new_creator.impressions
+    since = at // DAY - 6
+    return {
+        "impressions": {
+            "all": total,
+            "last_7_days": sum(t.n for t in tallies if t.day >= since),
+            "by_market": dict(sorted(_by(tallies, "country").items())),
+            "by_region": _by_region(tallies),
+            "as_local": sum(t.n for t in tallies if t.is_local),
+        },
+        "slots": {way: sum(t.n for t in tallies if t.way == way) for way in WAYS},
+        "is_new": total < limit,
+        "new_until_impressions": limit,
+        "days_to_new_until": days_to(tallies, limit),
+    }
+
+
+def days_to(tallies: tuple[Tally, ...], limit: int) -> int | None:
+    """Days from the first delivery to the `limit`th; None when it is not reached, or the days are no longer known."""
+    by_day: Counter[int] = Counter()
+    for t in tallies:
+        by_day[t.day] += t.n
+    if not by_day or 0 in by_day:
+        return None
+    total, first = 0, min(by_day)
+    for day in sorted(by_day):
+        total += by_day[day]
+        if total >= limit:
+            return day - first
+    return None
+
+
+def _by(tallies: tuple[Tally, ...], name: str) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for t in tallies:
+        found[getattr(t, name)] += t.n
+    return found
+
+
+def _by_region(tallies: tuple[Tally, ...]) -> dict[str, int]:
+    """Impressions by the viewers' region; `unknown` where nobody said, `few` for regions with fewer than five."""
+    found = {region or "unknown": n for region, n in sorted(_by(tallies, "region").items())}
+    kept = {region: n for region, n in found.items() if n >= FEWEST}
+    few = sum(found.values()) - sum(kept.values())
+    return {**kept, "few": few} if few else kept
+
+
+def _label(items: Items, item_no: int) -> dict[str, Any]:
+    """What is said about an item, why, and how long that holds."""
+    tier, family = int(items.tier[item_no]), int(items.family[item_no])
+    return {
+        "item_id": items.item_ids[item_no],
+        "tier": TIERS[tier],
+        "family": FAMILIES[family] if family >= 0 else None,
+        "reason": _why(items, item_no),
+        "is_reviewed": bool(items.is_reviewed[item_no]),
+        "is_hidden": bool(items.is_hidden[item_no]),
+        "expires_at": None,
+        "until": "a label" if not items.is_labelled[item_no] else "another label",
+    }
+
+
+def _why(items: Items, item_no: int) -> str:
+    if not items.is_labelled[item_no]:
+        return "nobody labelled it yet, so it counts as R2 and minors never get it"
+    if items.tier[item_no] > items.own_tier[item_no]:
+        return "a copy of it has this label, and copies share the highest one"
+    if items.minor_tier[item_no] > items.tier[item_no]:
+        return "labelled; not surely enough for minors, for whom it counts one tier higher"
+    return "labelled"

@@ -1,0 +1,209 @@
+"""
+The log as rows that a ranker learns from or is judged by: who was shown what, when and where, and what they did.
+
+One row for each person and item. Left out: items of R2 and above or without a label, whatever was done with them
+(risk is not a learnable interest), people who refused personalisation, and reactions that were taken back.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recsys import feedback
+from recsys.clock import HOUR, Millis
+from recsys.columns import EVENT_KINDS, HEADS, ITEM_EVENTS
+from recsys.features import Asked, Basis, features, names_of
+from recsys.tables import Dataset, reading
+from recsys.types import Floats, History, Ids, Mask
+
+COMPLETED: Final = 0.9
+"""The fraction watched from which a view counts as watched to the end, as in the policy."""
+REFUSALS: Final = ("not_interested", "too_much", "report")
+HISTORY_LENGTH: Final = 200  # the latest reactions, as many as an artifact keeps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Impressions:
+    """
+    n rows ordered by slate. `people` and `rows` number the people and items; `slate` (n,) what was asked for at once,
+    `at` the first instant of the impression, `position` and `propensity` NaN where nobody logged them, `did`
+    (n, len(HEADS)).
+    """
+
+    people: Ids
+    rows: Ids
+    slate: NDArray[np.int64]
+    at: NDArray[np.int64]
+    position: Floats
+    propensity: Floats
+    did: Mask
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, which: NDArray[np.intp] | Mask) -> "Impressions":
+        """The given rows."""
+        return Impressions(**{name: getattr(self, name)[which] for name in Impressions.__slots__})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Past:
+    """Every reaction of every person, oldest first: of person p the slice `indptr[p]:indptr[p + 1]`."""
+
+    indptr: NDArray[np.int64]
+    flat: History
+
+    def before(self, person: int, at: Millis) -> History:
+        """What a person's history was at an instant."""
+        begin, end = self.indptr[person], self.indptr[person + 1]
+        until = begin + int(np.searchsorted(self.flat.at[begin:end], at))
+        part = slice(max(begin, until - HISTORY_LENGTH), until)
+        return History(self.flat.items[part], self.flat.weights[part], self.flat.at[part])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Log:
+    """The tables of a dataset, with people and items numbered, ready to be asked for periods."""
+
+    people: pl.DataFrame  # person, user_id, country, region, languages; those who consent
+    items: pl.DataFrame  # row, item_id, is_learnable
+    events: pl.LazyFrame  # about items, not taken back, with person and row
+
+
+def log_of(data: Dataset, items: pl.DataFrame) -> Log:
+    """The log of a validated dataset, for the items of an artifact in their order."""
+    with reading("users"):
+        known = data.users.select("user_id", "country", "region", "languages", "consent")
+        others = data.events.select("user_id").unique().join(known, on="user_id", how="anti").sort("user_id")
+        people = pl.concat([known.collect(engine="streaming"), others.collect(engine="streaming")], how="diagonal")
+    people = people.filter(pl.col("consent").fill_null(True)).drop("consent").with_row_index("person")
+    tiers = [not feedback.is_r2_plus(tier) for tier in items["risk_tier"]]
+    rows = items.select("item_id").with_columns(is_learnable=pl.Series(tiers, dtype=pl.Boolean)).with_row_index("row")
+    undone = data.events.filter(pl.col("kind") == "undo").select("user_id", event_id="value")
+    events = (
+        data.events.filter(pl.col("kind").is_in(ITEM_EVENTS))
+        .join(undone, on=["user_id", "event_id"], how="anti")
+        .join(people.lazy().select("person", "user_id"), on="user_id")
+        .join(rows.lazy(), on="item_id")
+    )
+    return Log(people=people, items=rows, events=events)
+
+
+def impressions(log: Log, since: Millis, until: Millis | None) -> Impressions:
+    """What was shown from `since` on and before `until` (None = the end), and what was done by then."""
+    kind = pl.col("kind")
+    is_shown = kind.is_in(["impression", "view"])
+    did = {
+        "complete": kind.is_in(["complete", "rewatch"]) | (pl.col("watch_fraction") >= COMPLETED).fill_null(False),
+        "like": kind == "like",
+        "helped": kind == "helped",
+        "share": kind == "share",
+        "not_interested": kind.is_in(REFUSALS),
+    }
+    period = log.events.filter("is_learnable", pl.col("at") >= since, True if until is None else pl.col("at") < until)
+    slate = pl.coalesce("request_id", pl.concat_str(pl.col("at") // HOUR, "user_id"))
+    first = pl.col("at", "position", "propensity", "slate").sort_by("at").first()
+    with reading("events"):
+        table = (
+            period.with_columns(slate=slate)
+            .group_by("person", "row")
+            .agg(first, is_shown.any().alias("is_shown"), *(test.any().alias(name) for name, test in did.items()))
+            .filter("is_shown")
+            .with_columns(slate=pl.struct("person", "slate").rank("dense").cast(pl.Int64))
+            .sort("at", "person", "row")
+            .collect(engine="streaming")
+            .sort(pl.col("at").min().over("slate"), "slate", "at", "row")
+        )
+    return Impressions(
+        people=table["person"].cast(pl.Int32).to_numpy(),
+        rows=table["row"].cast(pl.Int32).to_numpy(),
+        slate=table["slate"].to_numpy(),
+        at=table["at"].to_numpy(),
+        position=_floats(table["position"]),
+        propensity=_floats(table["propensity"]),
+        did=table.select(HEADS).to_numpy().astype(np.bool_).reshape(-1, len(HEADS)),
+    )
+
+
+def met(log: Log, people: Ids, before: Millis) -> dict[int, Ids]:
+    """The rows of the items that each of these people met before an instant, in any event."""
+    pairs = log.events.filter(pl.col("person").is_in(people.tolist()), pl.col("at") < before).select("person", "row")
+    with reading("events"):
+        table = pairs.unique().group_by("person").agg("row").collect(engine="streaming")
+    found = {person: np.array(rows, np.int32) for person, rows in table.iter_rows()}
+    return {person: found.get(person, np.empty(0, np.int32)) for person in people.tolist()}
+
+
+def _floats(column: pl.Series) -> Floats:
+    return column.cast(pl.Float32).fill_null(float("nan")).to_numpy()
+
+
+def past(log: Log, until: Millis | None = None) -> Past:
+    """Everybody's reactions before `until`, as the spaces fold them in."""
+    events = log.events if until is None else log.events.filter(pl.col("at") < until)
+    codes = pl.col("kind").cast(pl.Enum(EVENT_KINDS)).to_physical().cast(pl.UInt8)
+    with reading("events"):
+        table = events.select("person", "row", "at", "is_learnable", "watch_fraction", kind=codes).collect(
+            engine="streaming"
+        )
+    weights = feedback.confidences(table["kind"].to_numpy(), _floats(table["watch_fraction"]))
+    weights = feedback.learnables(weights, ~table["is_learnable"].to_numpy())
+    table = table.with_columns(weight=weights).filter(pl.col("weight") != 0).sort("person", "at", "row", "kind")
+    counts = np.bincount(table["person"].to_numpy(), minlength=len(log.people))
+    flat = History(
+        table["row"].cast(pl.Int32).to_numpy(), table["weight"].to_numpy(), table["at"].cast(pl.Int64).to_numpy()
+    )
+    return Past(indptr=np.concatenate(([0], np.cumsum(counts))).astype(np.int64), flat=flat)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Place:
+    """Where people are from and what they speak, by number; `market` stands in for an unknown country."""
+
+    country: list[str]
+    region: list[str | None]
+    languages: list[list[str] | None]
+
+
+def places(log: Log, market: str) -> Place:
+    """The places of the log's people."""
+    return Place(
+        country=log.people["country"].fill_null(market).to_list(),
+        region=log.people["region"].to_list(),
+        languages=log.people["languages"].to_list(),
+    )
+
+
+def asked(person: int, at: Millis, place: Place, history: History, basis: Basis) -> Asked:
+    """A person as they would have asked."""
+    spaces = basis.spaces if len(history) else {}
+    vectors = {name: ranked.space.fold_in(history) for name, ranked in spaces.items()}
+    return Asked(
+        country=place.country[person],
+        region=place.region[person],
+        languages=tuple(place.languages[person] or ()),
+        at=at,
+        history=history,
+        vectors=vectors,
+    )
+
+
+def slates(shown: Impressions) -> Iterator[slice]:
+    """The rows of each slate, in order."""
+    ends = np.flatnonzero(np.diff(shown.slate, append=-1)) + 1
+    begins = np.concatenate(([0], ends[:-1]))
+    yield from (slice(int(begin), int(end)) for begin, end in zip(begins, ends, strict=True) if end > begin)
+
+
+def matrix(shown: Impressions, past: Past, place: Place, basis: Basis) -> Floats:
+    """(n, f) features of the impressions, each as of the beginning of its slate, at the place where it stood."""
+    table = np.empty((len(shown), len(names_of(basis.spaces))), np.float32)
+    for part in slates(shown):
+        person, at = int(shown.people[part.start]), int(shown.at[part].min())
+        who = asked(person, at, place, past.before(person, at), basis)
+        table[part] = features(who, basis, shown.rows[part], shown.position[part])
+    return table

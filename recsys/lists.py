@@ -1,0 +1,172 @@
+"""
+Lists without a person: creators near a place, items like an item, what a market acts on.
+
+They are lists, not feeds: no ledger counts them, so they hold only what no cap counts and anybody may see, labelled R0
+items that are R0 for minors too, for which no age is asked.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from recsys.catalogue import Items, creator_number, topic_names
+from recsys.clock import Millis, to_text
+from recsys.creators import SOURCES, Creator, base_of
+from recsys.engine import Engine
+from recsys.errors import DataError
+from recsys.policy.market import LocalityRules, Market
+from recsys.types import Floats, Ids, Mask, rank_order
+
+YOUNGEST: Final = 12  # years: an item for which a higher age is asked is on no list
+
+
+def for_anybody(items: Items) -> Mask:
+    """(n_items,) what a list may hold."""
+    is_calm = items.is_labelled & (items.minor_tier == 0) & (items.min_age <= YOUNGEST)
+    return np.asarray(items.exists & ~items.is_hidden & is_calm)
+
+
+def trending(
+    engine: Engine, *, country: str | None, region: str | None, language: str | None, size: int
+) -> dict[str, Any]:
+    """
+    What people of a market act on most, best first; with `region` only items from there, with `language` only such.
+    """
+    items, model = _items(engine), engine.known.model
+    market = country or engine.known.book.market.market
+    keep = (
+        for_anybody(items) & (items.row >= 0) & _of(items.region, items, region) & _of(items.language, items, language)
+    )
+    numbers = np.flatnonzero(keep).astype(np.int32)
+    found = _distinct(items, numbers[rank_order(model.popular(market, items.row[numbers]), numbers)], size)
+    return {"country": market, "region": region, "language": language, "items": [_item(items, n) for n in found]}
+
+
+def similar(engine: Engine, item_id: str, size: int) -> dict[str, Any] | None:
+    """
+    Items like an item, nearest first; None when there is no such item. Of an item that is no list's there are none:
+    a door that leads from risk to more like it stays shut.
+    """
+    items, spaces = _items(engine), engine.known.model.spaces
+    item_no = items.index.get(item_id)
+    if item_no is None:
+        return None
+    row, keep = int(items.row[item_no]), for_anybody(items)
+    ranked = spaces.get("text") or spaces.get("cf")
+    if ranked is None or row < 0 or not keep[item_no]:
+        return {"item_id": item_id, "items": []}
+    keep &= items.cluster_no != items.cluster_no[item_no]
+    by_row = np.zeros(engine.known.model.n_rows, np.int32)
+    known = np.flatnonzero(items.row >= 0)
+    by_row[items.row[known]] = known
+    vector = np.asarray(ranked.space.item_vectors[row])
+    found = by_row[ranked.nearest(vector, 3 * size, keep[by_row])]
+    return {"item_id": item_id, "items": [_item(items, n) for n in _distinct(items, found, size)]}
+
+
+def local(
+    engine: Engine, *, country: str | None, region: str | None, language: str | None, kind: str | None, size: int
+) -> dict[str, Any]:
+    """
+    Creators near a place who have something that a list may hold: from the region, from one beside it, from the
+    country; surer places first, then who has more. A creator whose place nobody said is not among them.
+    """
+    items, market = _items(engine), engine.known.book.market
+    home = country or (region.partition("-")[0] if region else market.market)
+    if region and region.partition("-")[0] != home:
+        raise DataError(f"region: found {region!r}, expected one of {home}, or no country")
+    n_items = _counts(items)
+    near = [
+        (score, n_items[creator_number(creator.creator_id)], creator, match)
+        for creator in engine.known.view.creators.values()
+        if creator_number(creator.creator_id) in n_items and _fits(creator, language, kind)
+        for match, score in [_near(creator, home, region, market)]
+        if score > 0
+    ]
+    near.sort(key=lambda found: (-found[0], -found[1], found[2].creator_id))
+    creators = [_creator(creator, match, score, n) for score, n, creator, match in near[:size]]
+    return {"country": home, "region": region, "language": language, "kind": kind, "creators": creators}
+
+
+def _near(creator: Creator, country: str, region: str | None, market: Market) -> tuple[str, float]:
+    """How near a creator's base is, by the grades of the feed."""
+    base, rules = base_of(creator), market.locality
+    if base.country != country:
+        return "foreign", 0.0
+    known = market.regions.get(region or "")
+    if region and base.region == region:
+        return "region", rules.scores["region"] * _sure(base.region_source, rules)
+    if known and base.region in known.neighbours:
+        return "neighbour", rules.scores["neighbour"] * _sure(base.region_source, rules)
+    return "country", rules.scores["country"] * _sure(base.source, rules)
+
+
+def _sure(source: int, rules: LocalityRules) -> float:
+    evidence: Mapping[str, float] = rules.evidence  # type: ignore[assignment]  # a mapping of fewer keys
+    return evidence.get(SOURCES[source], 0.0)
+
+
+def _fits(creator: Creator, language: str | None, kind: str | None) -> bool:
+    return (
+        not creator.is_hidden and kind in (None, creator.kind) and (language is None or language in creator.languages)
+    )
+
+
+def _counts(items: Items) -> dict[int, int]:
+    """Creator's number -> how many items a list may hold."""
+    numbers, counts = np.unique(items.creator_no[for_anybody(items)], return_counts=True)
+    return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+
+
+def _items(engine: Engine) -> Items:
+    return engine.known.view.at_least(engine.users.read("").revision)
+
+
+def _of(column: Floats | Ids | Any, items: Items, name: str | None) -> Mask:
+    """Everything, or the rows of a name; a name that no item has has none."""
+    return np.ones(len(items), np.bool_) if name is None else np.asarray(column == items.code(name))
+
+
+def _distinct(items: Items, numbers: Ids, size: int) -> list[int]:
+    """The first `size`, one of each cluster and at most two of each creator, as on a page."""
+    clusters: set[int] = set()
+    creators: dict[int, int] = {}
+    found: list[int] = []
+    for n in numbers.tolist():
+        cluster, creator = int(items.cluster_no[n]), int(items.creator_no[n])
+        if cluster not in clusters and creators.get(creator, 0) < 2:
+            found.append(n)
+            clusters.add(cluster)
+            creators[creator] = creators.get(creator, 0) + 1
+        if len(found) == size:
+            break
+    return found
+
+
+def _item(items: Items, n: int) -> dict[str, Any]:
+    at: Millis = int(items.published_at[n])
+    return {
+        "item_id": items.item_ids[n],
+        "creator_id": items.creator_ids[n],
+        "tier": "R0",
+        "topics": topic_names(int(items.topics[n])),
+        "language": items.name(int(items.language[n])),
+        "country": items.name(int(items.country[n])),
+        "region": items.name(int(items.region[n])),
+        "published_at": to_text(at),
+    }
+
+
+def _creator(creator: Creator, match: str, score: float, n_items: int) -> dict[str, Any]:
+    return {
+        "creator_id": creator.creator_id,
+        "country": creator.country,
+        "region": creator.region,
+        "languages": list(creator.languages),
+        "kind": creator.kind,
+        "verified": creator.is_verified,
+        "followers": creator.followers,
+        "n_items": n_items,
+        "locality": {"score": round(score, 4), "match": match, "source": SOURCES[base_of(creator).source]},
+    }

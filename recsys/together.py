@@ -1,0 +1,124 @@
+"""
+Conversation starters for a guardian and a child: labelled R0 items on supportive topics that both policies accept.
+
+Neither history is used: the page is drawn at random from what both may see, starters for families (S6) before the
+rest, so that nothing on it, and nothing missing, says what one of the two watched. It is reserved for the child first
+and for the guardian then; when the second step fails, the first one holds, for what was reserved counts as shown.
+"""
+
+import hashlib
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from recsys.cards import STARTERS
+from recsys.catalogue import topic_bits
+from recsys.clock import Millis, to_text
+from recsys.decision import unpack
+from recsys.engine import Engine, Page, feed, turn_now
+from recsys.errors import Conflict, DataError, StoreError
+from recsys.feed import FeedRequest, FeedResponse
+from recsys.filters import FILTERS
+from recsys.intake import check_id
+from recsys.resolve import Turn, profile_of, seed_of
+from recsys.types import Mask
+
+DRAWN: Final = 3  # times the size: what the child's own rules may still take from
+
+
+def is_guardian(engine: Engine, guardian_id: str, child_id: str) -> bool:
+    """Whether the child's profile names the guardian."""
+    check_id("guardian_id", guardian_id)
+    state = engine.users.read(check_id("child_id", child_id)).state
+    return profile_of(state, engine.known.model, child_id).guardian_id == guardian_id
+
+
+def together(
+    engine: Engine, guardian_id: str, child_id: str, *, size: int, request_id: str | None, at: Millis
+) -> dict[str, Any]:
+    """
+    One page for both. Raises DataError when the child's profile does not name the guardian.
+
+    The same `request_id` within 24 h gives the same page.
+    """
+    if guardian_id == child_id or not is_guardian(engine, guardian_id, child_id):
+        raise DataError("child_id: found a person whose profile does not name this guardian, expected one that does")
+    named = request_id or engine.new_id()
+    asked = _request(child_id, _id_of(named), size)
+    ids = _asked_before(engine, asked) or _drawn(engine, guardian_id, asked, at)
+    answer = _answer(feed(engine, msgspec.structs.replace(asked, candidate_ids=ids), at))
+    degraded = list(answer.degraded)
+    if answer.items and not _reserved(engine, guardian_id, answer, named, at):
+        degraded.append("guardian")
+    return {
+        "guardian_id": guardian_id,
+        "child_id": child_id,
+        "together_id": named,
+        "served_at": to_text(at),
+        "items": [
+            {"item_id": item.item_id, "creator_id": item.creator_id, "position": item.position, "tier": item.tier,
+             "topics": item.topics, "language": item.language}
+            for item in answer.items
+        ],
+        "missing": size - len(answer.items),
+        "pause": None if answer.pause is None else {"kind": answer.pause.kind, "text": answer.pause.text},
+        "degraded": degraded,
+    }  # fmt: skip
+
+
+def _id_of(named: str) -> str:
+    """The id under which both pages are kept; no feed of either can have it."""
+    return f"t{hashlib.blake2b(named.encode(), digest_size=15).hexdigest()}"
+
+
+def _request(user_id: str, request_id: str, size: int) -> FeedRequest:
+    return FeedRequest(
+        user_id=user_id, request_id=request_id, size=size, surface="together", mode="non_personalised",
+        explain="none",
+    )  # fmt: skip
+
+
+def _asked_before(engine: Engine, asked: FeedRequest) -> tuple[str, ...] | None:
+    """What the same request drew, if it was made before: the catalogue may have changed since."""
+    stored = engine.users.read(asked.user_id, asked.request_id).answer
+    if stored is None:
+        return None
+    return msgspec.json.decode(unpack(stored.decision).request, type=FeedRequest).candidate_ids
+
+
+def _drawn(engine: Engine, guardian_id: str, asked: FeedRequest, at: Millis) -> tuple[str, ...]:
+    """Ids drawn by the request alone, from what the meet of both policies accepts: S6 first."""
+    child = turn_now(engine, asked, at)
+    guardian = turn_now(engine, msgspec.structs.replace(asked, user_id=guardian_id), at)
+    items = child.query.items
+    accepted = _accepts(child) & _accepts(guardian) & child.query.whole["is_supportive"] & items.is_labelled
+    numbers = np.flatnonzero(accepted)
+    rng = np.random.default_rng([seed_of(asked.request_id or ""), 3])
+    drawn = numbers[rng.permutation(len(numbers))]
+    is_family = (items.topics[drawn] & topic_bits(STARTERS.topics)) != 0
+    first = drawn[np.argsort(~is_family, kind="stable")][: DRAWN * asked.size]
+    return tuple(items.item_ids[n] for n in first)
+
+
+def _accepts(turn: Turn) -> Mask:
+    """What a person's policy lets through, whatever they saw or refused before."""
+    keep = np.ones(len(turn.query.whole), np.bool_)
+    for name in ("hidden", "tier", "unlabelled", "age", "muted", "language", "surface"):
+        keep &= FILTERS[name](turn.query, turn.query.whole)
+    return keep
+
+
+def _reserved(engine: Engine, guardian_id: str, answer: FeedResponse, named: str, at: Millis) -> bool:
+    """Whether the page now counts for the guardian as well, as far as the guardian's own rules admit it."""
+    ids = tuple(item.item_id for item in answer.items)
+    asked = msgspec.structs.replace(_request(guardian_id, _id_of(named), len(ids)), candidate_ids=ids)
+    try:
+        page = _answer(feed(engine, asked, at))
+    except (StoreError, DataError, Conflict):
+        return False
+    return not page.degraded and (page.pause is None or page.pause.kind == "break")
+
+
+def _answer(page: Page) -> FeedResponse:
+    return msgspec.json.decode(page.answer, type=FeedResponse)

@@ -1,0 +1,69 @@
+"""Creators: their records, and the report of what was delivered of them."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from fastapi import APIRouter, Request, Response
+
+from recsys import creator_records as records
+from recsys.errors import DataError
+from recsys.stores import Catalogue
+from serving.answers import RecordAnswer
+from serving.problems import Problem
+from serving.schemas import CreatorBody, CreatorPatch
+from serving.service import PathId, Service, StrictRoute, json_answer
+
+_STORED: Final[dict[int | str, dict[str, Any]]] = {200: {"model": RecordAnswer, "description": "As stored."}}
+
+
+def creator_routes(service: Service) -> APIRouter:
+    """`/v1/creators/{creator_id}`. What is written binds the next page."""
+    routes = APIRouter(prefix="/v1/creators", route_class=StrictRoute, tags=["creators"], responses=dict(_STORED))
+
+    def catalogue() -> Catalogue:
+        return service.engine().known.view.catalogue
+
+    @routes.get("/{creator_id}", summary="One creator, also a hidden one", response_class=Response)
+    def get(request: Request, creator_id: PathId) -> Response:
+        return json_answer(request, _found(records.get_creator(catalogue(), creator_id), creator_id))
+
+    @routes.put("/{creator_id}", summary="Add or replace a creator", response_class=Response)
+    def put(request: Request, creator_id: PathId, body: CreatorBody) -> Response:
+        """Where their items count as local follows from it at once."""
+        _same_id(creator_id, body)
+        return json_answer(request, records.put_creator(catalogue(), creator_id, body.fields(), service.clock()))
+
+    @routes.patch("/{creator_id}", summary="Change some fields of a creator", response_class=Response)
+    def patch(request: Request, creator_id: PathId, body: CreatorPatch) -> Response:
+        _same_id(creator_id, body)
+        stored = records.patch_creator(catalogue(), creator_id, body.fields(), service.clock())
+        return json_answer(request, _found(stored, creator_id))
+
+    @routes.delete("/{creator_id}", summary="Take a creator and all their items down", response_class=Response)
+    def delete(request: Request, creator_id: PathId) -> Response:
+        """No page holds anything of theirs from now on. The id stays taken; what was counted of them stays counted."""
+        if not records.delete_creator(catalogue(), creator_id, service.clock()):
+            _found(None, creator_id)
+        return json_answer(request, {"creator_id": creator_id, "is_hidden": True})
+
+    @routes.get("/{creator_id}/exposure", summary="What was delivered of a creator", response_class=Response)
+    def exposure(request: Request, creator_id: PathId) -> Response:
+        """
+        Impressions by the viewers' market and region, slots won by the local floor, by exploration and by score, and
+        each item's label with its reason. Nobody is named; regions with fewer than five impressions are one number.
+        """
+        found = records.exposure(service.engine(), creator_id, service.clock())
+        return json_answer(request, _found(found, creator_id))
+
+    return routes
+
+
+def _found(fields: Mapping[str, Any] | None, creator_id: str) -> Mapping[str, Any]:
+    if fields is None:
+        raise Problem(404, f"Found no creator {creator_id!a} in the catalogue; add it with PUT, or ask for another.")
+    return fields
+
+
+def _same_id(creator_id: str, body: CreatorPatch) -> None:
+    if body.creator_id not in (None, creator_id):
+        raise DataError(f"creator_id: found {body.creator_id!a}, expected the id in the path or none; leave it out")

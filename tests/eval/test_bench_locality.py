@@ -1,0 +1,156 @@
+"""The curve of recall against local share, on splits small enough to count by hand, and on the real one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eval import bench_locality as bench
+from eval.places import read_split
+from recsys import local_price
+from recsys.errors import DataError
+from recsys.placed import UNKNOWN, PlacedSplit, cut
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "lastfm-countries"
+
+
+def write(folder: Path, **tables: str) -> dict[str, Path]:
+    paths = {name: folder / f"{name}.csv" for name in tables}
+    for name, text in tables.items():
+        paths[name].write_text(text)
+    return paths
+
+
+TABLES = {
+    "users": "user,country_iso2\nann,MA\nbob,FR\neve,\n",
+    "items": "artist,n,country_iso2\na,5,MA\nb,4,FR\nc,3,\n",
+    "train": "user,artist\nann,a\nann,b\nbob,b\nbob,b\neve,c\nzoe,a\n",
+    "test": "user,artist\nann,b\nann,c\nbob,a\nann,z\n",
+}
+
+
+def test_a_split_is_read_as_it_stands_and_what_nobody_names_is_counted(tmp_path):
+    split = read_split(**write(tmp_path, **TABLES))
+    assert split.places == ("FR", "MA")
+    assert split.user_place.tolist() == [1, 0, UNKNOWN]
+    assert split.item_place.tolist() == [1, 0, UNKNOWN]
+    assert split.train.toarray().tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
+    assert split.test.toarray().tolist() == [[0, 0, 1], [1, 0, 0], [0, 0, 0]]  # what was learned is not judged by
+    assert split.n_dropped == 2
+
+
+def test_an_unknown_place_is_local_to_nobody_not_even_to_an_unknown_person(tmp_path):
+    split = read_split(**write(tmp_path, **TABLES))
+    assert split.is_local(np.arange(3)).tolist() == [[True, False, False], [False, True, False], [False] * 3]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("items", "artist,n\na,1\n", "found no place that both have"),
+        ("users", "user,country_iso2\n", "found 0 rows"),
+        ("train", "user\nann\n", "expected rows of two or more"),
+        ("test", "user,artist\nnobody,nothing\n", "found nobody and nothing"),
+    ],
+)
+def test_a_split_without_what_is_needed_is_refused_with_a_sentence(tmp_path, name, text, said):
+    with pytest.raises(DataError, match=said):
+        read_split(**write(tmp_path, **{**TABLES, name: text}))
+
+
+def made(seed: int, n_users: int = 400, n_items: int = 60) -> PlacedSplit:
+    """Two places; everybody likes items of the own place four times as often as others."""
+    rng = np.random.default_rng(seed)
+    user_place = (np.arange(n_users) % 2).astype(np.int32)
+    item_place = (np.arange(n_items) % 4 > 0).astype(np.int32)
+    weights = np.where(user_place[:, None] == item_place[None, :], 4.0, 1.0) * rng.exponential(size=n_items)
+    rows = np.repeat(np.arange(n_users), 12)
+    items = np.concatenate([rng.choice(n_items, 12, replace=False, p=w / w.sum()) for w in weights])
+    whole = PlacedSplit(
+        train=_matrix(rows, items, n_users, n_items), test=_matrix(rows[:0], items[:0], n_users, n_items),
+        user_place=user_place, item_place=item_place, places=("A", "B"), n_dropped=0,
+    )  # fmt: skip
+    return cut(whole, 0.25, rng)
+
+
+def _matrix(rows, items, n_users, n_items):
+    from scipy import sparse
+
+    return sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, items)), shape=(n_users, n_items))
+
+
+def test_a_cut_takes_its_share_of_everybody_and_loses_nothing():
+    whole = made(0)
+    split = cut(whole, 0.4, np.random.default_rng(1))
+    assert ((split.train + split.test) != whole.train).nnz == 0
+    n = np.diff(whole.train.indptr)
+    assert np.diff(split.test.indptr).tolist() == np.round(0.4 * n).astype(int).tolist()
+
+
+def test_a_place_that_acts_like_everybody_lifts_nothing_and_a_favourite_rises():
+    split = made(0)
+    lift = local_price.lifts(split)
+    assert lift.shape == (3, 60) and not lift[UNKNOWN].any()  # of people of unknown place
+    mine = split.item_place == 0
+    assert lift[0, mine].mean() > 0 > lift[0, ~mine].mean()
+
+
+@given(seed=st.integers(0, 50), floor=st.sampled_from([0.1, 0.2, 0.35, 0.5, 1.0]), k=st.integers(1, 12))
+def test_a_floor_is_held_as_far_as_there_are_local_items_and_the_rest_is_best_first(seed, floor, k):
+    rng = np.random.default_rng(seed)
+    q, n = 6, 14
+    scored = local_price.Scored(
+        rows=np.arange(q), scores=rng.permuted(np.tile(np.arange(n), (q, 1)), axis=1).astype(np.float32),
+        is_local=rng.random((q, n)) < 0.3, lift=np.zeros((q, n), np.float32), reach=np.ones((q, 1), np.float32),
+        is_known=np.zeros((q, n), np.bool_),
+    )  # fmt: skip
+    found = local_price.pages(scored, local_price.additive(0.0), k, floor)
+    for row, page in enumerate(found):
+        local, scores = scored.is_local[row], scored.scores[row]
+        wanted = min(int(k * floor + 1e-9), int(local.sum()))
+        assert local[page].sum() >= wanted
+        best = max(  # brute force over how many local items a page takes
+            (
+                sum(sorted(scores[local])[::-1][:m]) + sum(sorted(scores[~local])[::-1][: k - m])
+                for m in range(wanted, min(k, int(local.sum())) + 1)
+                if k - m <= int((~local).sum())
+            ),
+        )
+        assert scores[page].sum() == best
+        assert sorted(scores[page])[::-1] == scores[page].tolist()
+
+
+def test_where_people_choose_locally_favouring_raises_local_share_and_not_at_the_cost_of_recall():
+    found = bench.bench(made(3, 1_200), k=10, seed=0)
+    group = found.groups[0]
+    assert group.n_people == 1_200 and found.large_places == ["A", "B"]
+    assert {p.recall for p in group.points if p.strength == 0 and p.way != "tuned, floor"} == {group.unfavoured.recall}
+    assert group.tuned.local_share > group.unfavoured.local_share
+    assert group.tuned.recall >= 0.99 * group.unfavoured.recall
+    assert bench.bench(made(3, 1_200), k=10, seed=0) == found  # the same files and seed, the same numbers
+
+
+def test_a_split_in_which_nobody_has_local_supply_cannot_be_judged():
+    split = made(0)
+    nowhere = PlacedSplit(
+        train=split.train, test=split.test, user_place=np.full(400, UNKNOWN, np.int32), item_place=split.item_place,
+        places=split.places, n_dropped=0,
+    )  # fmt: skip
+    with pytest.raises(DataError, match="nobody held out whose place has"):
+        bench.bench(nowhere, k=10, seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_on_real_listeners_outside_the_large_countries_twice_the_local_share_costs_no_recall(tmp_path):
+    if not SHARED.is_dir():
+        pytest.skip("the evaluation data lastfm-countries is not beside the repository")
+    users, items = SHARED / "users.csv.gz", SHARED / "artists.csv"
+    whole = read_split(SHARED / "train.csv.gz", SHARED / "train.csv.gz", users, items)
+    found = bench.bench(cut(whole, 0.2, np.random.default_rng(11)), k=20, seed=0)
+    group = found.groups[1]
+    assert group.name == "outside GB and US"
+    assert group.tuned.local_share >= 2.0 * group.history_share
+    assert group.tuned.recall >= group.unfavoured.recall

@@ -1,0 +1,83 @@
+"""Laws of reliability: what was said against what happened, by hand and on a real artifact."""
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from eval.page_reliability import plots
+from eval.reliability import of_head, reliability
+from eval.words import believable
+from recsys.artifact import load_artifact
+from recsys.clock import DAY, HOUR
+from recsys.models.ials import IALSParams
+from recsys.tables import write_dataset
+from training.ranker import RankerParams
+from training.taste import TasteParams
+from training.train import TrainParams, run
+
+T0 = 1_790_000_000_000
+
+
+def test_bins_by_hand() -> None:
+    chances = np.repeat([0.1, 0.5], 10).astype(np.float32)
+    did = np.array([True] * 2 + [False] * 8 + [True] * 5 + [False] * 5)
+    found = of_head("like", chances, did)
+    assert [(round(b.said, 3), b.happened, b.n) for b in found.bins] == [(0.1, 0.2, 10), (0.5, 0.5, 10)]
+    assert (found.said, found.happened, found.error) == pytest.approx((0.3, 0.35, 0.05))
+    assert found.auc == pytest.approx((5 * 8 + (5 * 5 + 2 * 8) / 2) / (7 * 13))  # ties count half
+
+
+def test_honest_chances_have_small_errors_and_liars_large_ones() -> None:
+    rng = np.random.default_rng(0)
+    chances = rng.random(20_000).astype(np.float32)
+    did = rng.random(20_000) < chances
+    honest, liar = of_head("like", chances, did), of_head("like", chances / 4, did)
+    assert len(honest.bins) == 10 and {b.n for b in honest.bins} == {2_000}
+    assert honest.error < 0.02 < 0.3 < liar.error and liar.auc == honest.auc
+
+
+@pytest.mark.parametrize("did", [True, False])
+def test_one_kind_of_outcome_is_no_order_and_no_error(did: bool) -> None:
+    found = of_head("share", np.full(5, 0.3, np.float32), np.full(5, did))
+    assert found.auc is None and [b.n for b in found.bins] == [5] and "shared: 30.0% said" in believable(found)
+
+
+def test_a_model_without_a_ranker_has_nothing_to_believe(small) -> None:
+    assert reliability(replace(small.artifact, ranker=None), small.data, None) == []
+    assert "no ranker" in plots([])
+
+
+def test_a_ranker_is_judged_by_what_was_shown_after_its_cutoff(tmp_path) -> None:
+    """People like their own language three times in four, the other one in ten; the chances say so on new days."""
+    rng = np.random.default_rng(3)
+    rows = []
+    for user in range(60):
+        for n, item in enumerate(rng.permutation(100).tolist()):
+            at = T0 + n * DAY // 8 + user * HOUR // 60
+            rows.append((f"u{user}", f"v{item}", "impression", at))
+            if rng.random() < (0.75 if item % 2 == user % 2 else 0.1):
+                rows.append((f"u{user}", f"v{item}", "like", at + 1))
+    events = pl.DataFrame(rows, schema=["user_id", "item_id", "kind", "at"], orient="row")
+    write_dataset(
+        tmp_path / "data",
+        creators=pl.DataFrame({"creator_id": ["c"], "country": ["MA"]}),
+        items=pl.DataFrame(
+            {"item_id": [f"v{n}" for n in range(100)], "creator_id": ["c"] * 100, "published_at": [T0 - DAY] * 100,
+             "title": [f"v{n}" for n in range(100)], "risk_tier": ["R0"] * 100, "language": ["fr", "en"] * 50}
+        ),
+        users=pl.DataFrame({"user_id": [f"u{n}" for n in range(60)], "languages": [["fr"], ["en"]] * 30}),
+        events=events.with_row_index("event_id").cast({"event_id": pl.String}),
+    )  # fmt: skip
+    params = TrainParams(
+        encoder=None,
+        taste=TasteParams(ials=IALSParams(embedding_size=1)),
+        ranker=RankerParams(least=5, first=0.5),
+        holdout_days=3,
+    )
+    run(tmp_path / "data", tmp_path / "model", params, T0 + 30 * DAY)
+    (like,) = reliability(load_artifact(tmp_path / "model"), tmp_path / "data", None)
+    cutoff = int(events["at"].max()) + 1 - 3 * DAY  # type: ignore[arg-type]  # a column of instants
+    assert like.head == "like" and like.n == (events.filter(pl.col("at") >= cutoff)["kind"] == "impression").sum()
+    assert like.error < 0.12 and like.auc > 0.75 and like.said == pytest.approx(like.happened, abs=0.06)

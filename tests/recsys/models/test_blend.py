@@ -1,0 +1,96 @@
+"""A blend is never below its best part on validation, and leaves out what does not help."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+from scipy import sparse
+
+from recsys.models.blend import Blend, Judged, judge, learn, learn_markets, standardised
+from recsys.models.parts import Popular
+from recsys.models.tastes import Tastes, of_matrix
+from recsys.types import Floats
+
+K = 5
+
+
+def judged(signal: list[float], n_people: int = 300, n_items: int = 40, seed: int = 0) -> Judged:
+    """Parts that see what people want through noise: a part of signal s says s * wanted + normal noise."""
+    random = np.random.default_rng(seed)
+    wanted = random.random((n_people, n_items)) < 0.1
+    wanted[:, 0] = True
+    parts = [s * wanted + random.standard_normal(wanted.shape) for s in signal]
+    features = np.stack(parts, axis=2).astype(np.float32)
+    return Judged(tuple(f"part{n}" for n in range(len(signal))), features, wanted, wanted.sum(1))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.floats(0, 3), min_size=1, max_size=3), st.integers(0, 100))
+def test_a_blend_is_never_below_its_best_part(signal: list[float], seed: int) -> None:
+    found = learn(judged(signal, n_people=60, seed=seed), K)
+    assert found.ndcg >= max(found.alone.values()) - 1e-9
+    assert all(weight > 0 for weight in found.weights.values())
+
+
+def test_two_parts_that_see_through_different_noise_are_better_together() -> None:
+    found = learn(judged([1.5, 1.5]), K)
+    assert set(found.weights) == {"part0", "part1"}
+    assert found.honest > max(found.alone.values()) * 1.03
+
+
+def test_a_part_of_noise_is_left_out() -> None:
+    assert set(learn(judged([2.0, 0.0]), K).weights) == {"part0"}
+
+
+def test_without_people_every_part_weighs_the_same() -> None:
+    empty = Judged(("a", "b"), np.zeros((0, 1, 2), np.float32), np.zeros((0, 1), bool), np.zeros(0, np.int64))
+    assert learn(empty, K).weights == {"a": 1.0, "b": 1.0}
+
+
+def test_standardised_scores_have_mean_zero_and_spread_one_and_equal_scores_say_nothing() -> None:
+    made = standardised(np.array([[1.0, 2.0, 3.0], [7.0, 7.0, 7.0]], np.float32))
+    assert_allclose(made, [[-np.sqrt(1.5), 0, np.sqrt(1.5)], [0, 0, 0]], rtol=1e-5)
+
+
+def test_a_blend_adds_up_standardised_scores() -> None:
+    one, two = Popular(np.array([[0, 0, 3.0]], np.float32)), Popular(np.array([[5.0, 1, 1]], np.float32))
+    blend = Blend({"one": one, "two": two}, {"one": 1.0, "two": 0.5})
+    tastes = of_matrix(sparse.csr_matrix((2, 3), dtype=np.float32))
+    expected: Floats = standardised(one.scores(tastes)) + 0.5 * standardised(two.scores(tastes))
+    assert_allclose(blend.scores(tastes), expected, rtol=1e-5)
+
+
+def test_what_people_had_is_no_candidate_and_what_no_part_found_still_counts_as_wanted() -> None:
+    part = Popular(np.arange(100, dtype=np.float32)[None])
+    tastes = of_matrix(sparse.csr_matrix(([1.0], ([0], [99])), shape=(1, 100), dtype=np.float32))
+    wanted = sparse.csr_matrix(([1.0, 1.0], ([0, 0], [0, 98])), shape=(1, 100), dtype=np.float32)
+    found = judge({"popular": part}, tastes, wanted, k=2)
+    assert found.features.shape[1] == 6  # the first 3 k
+    assert found.n_relevant.tolist() == [2]
+    assert found.measure(np.ones(1, np.float32), 2).tolist() == [1 / (1 + 1 / np.log2(3))]
+
+
+def test_a_market_of_another_taste_has_weights_of_its_own_and_a_small_one_has_not() -> None:
+    one, other = judged([2.0, 0.0], n_people=1_000, seed=1), judged([0.0, 2.0], n_people=1_000, seed=2)
+    few = judged([0.0, 2.0], n_people=50, seed=3)
+    tables = (one, other, few)
+    together = Judged(
+        one.names, np.concatenate([t.features for t in tables]), np.concatenate([t.is_relevant for t in tables]),
+        np.concatenate([t.n_relevant for t in tables]),
+    )  # fmt: skip
+    markets = ["MA"] * 1_000 + ["FR"] * 1_000 + ["EG"] * 50
+    found = learn_markets(together, markets, learn(together, K), K)
+    assert set(found) == {"FR", "MA"}
+    assert found["MA"]["part0"] > found["MA"].get("part1", 0)
+    assert found["FR"]["part1"] > found["FR"].get("part0", 0)
+
+
+def test_people_are_scored_with_the_weights_of_their_market() -> None:
+    parts = {
+        "one": Popular(np.array([[0, 1.0]] * 3, np.float32)),
+        "two": Popular(np.array([[1.0, 0]] * 3, np.float32)),
+    }
+    blend = Blend(parts, {"one": 1.0}, ("FR", "MA"), {"MA": {"two": 1.0}})
+    nobody = sparse.csr_matrix((3, 2), dtype=np.float32)
+    scores = blend.scores(Tastes(nobody, None, np.array([0, 1, 2], np.int32)))  # France, Morocco, the world
+    assert scores.argmax(axis=1).tolist() == [1, 0, 1]

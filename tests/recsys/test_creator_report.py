@@ -1,0 +1,77 @@
+"""The report on a market's creators, worked by hand."""
+
+import pytest
+
+from recsys.catalogue import apply, empty
+from recsys.clock import DAY
+from recsys.creator_report import concentration, report_of
+from recsys.creators import Creator
+from recsys.stores import CatalogueDelta, ItemRow, Tally
+
+TODAY = 20_000
+
+
+def tally(creator_id: str, n: int, day: int = TODAY, *, way: str = "merit", country: str = "MA", local: bool = True):
+    return Tally(creator_id=creator_id, day=day, country=country, region="", way=way, is_local=local, n=n)
+
+
+CREATORS = {
+    "small": Creator(creator_id="small", country="MA", followers=999, kind="peer"),
+    "large": Creator(creator_id="large", country="MA", followers=200_000, kind="peer"),
+    "quiet": Creator(creator_id="quiet", country="MA"),
+    "abroad": Creator(creator_id="abroad", country="FR", followers=1_000),
+    "empty": Creator(creator_id="empty", country="MA"),  # without items: no local creator to be found
+}
+TALLIES = (
+    tally("small", 60), tally("small", 40, TODAY - 10, way="floor"), tally("small", 7, country="FR"),
+    tally("large", 900, TODAY - 3), tally("large", 100), tally("abroad", 200, local=False),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def items(market):
+    owners = ["small", "small", "large", "quiet", "abroad"]
+    rows = tuple(
+        ItemRow(
+            item_no=n, cluster_no=n, cluster_id=f"v{n}", cluster_peak=0, revision=1, peak_tier=0, is_edited=False,
+            fields={"item_id": f"v{n}", "creator_id": owner, "published_at": 0, "title": "", "is_hidden": n == 2},
+        )
+        for n, owner in enumerate(owners, start=1)
+    )  # fmt: skip
+    delta = CatalogueDelta(revision=1, newest_raise=0, rows=rows)
+    return apply(empty(), delta, market=market, creators=CREATORS, rows={})
+
+
+def test_a_report_counts_the_markets_people_by_size_and_by_how_slots_were_won(market, items):
+    report = report_of(TALLIES, CREATORS, items, market, TODAY * DAY)
+    assert report.impressions == 1_300 and report.local_share == pytest.approx(1_100 / 1_300)
+    sizes = {part.name: (part.n_creators, part.n_items, part.impressions) for part in report.by_size}
+    assert sizes == {
+        "0 to 999 followers": (1, 1, 100),
+        "1,000 to 9,999 followers": (1, 1, 200),
+        "100,000 followers and more": (1, 1, 1_000),
+        "followers unknown": (1, 1, 0),
+    }
+    small = next(part for part in report.top if part.name == "small")
+    assert small.slots == {"floor": 40, "exploration": 0, "merit": 60}
+    assert [part.name for part in report.top] == ["large", "abroad", "small", "quiet"]
+
+
+def test_new_are_those_below_the_policys_impressions_wherever_they_were_shown(market, items):
+    new = report_of(TALLIES, CREATORS, items, market, TODAY * DAY).newcomers
+    assert (new.n_new, new.n_known, new.median_days) == (2, 1, 3.0)  # small (107) and quiet; large after 3 days
+    assert new.share_of_local_slots == pytest.approx(100 / 1_100)
+
+
+def test_the_last_days_are_whole_days_up_to_today(market, items):
+    assert report_of(TALLIES, CREATORS, items, market, TODAY * DAY, days=4).impressions == 1_260
+    assert report_of(TALLIES, CREATORS, items, market, TODAY * DAY, days=1).impressions == 360
+
+
+def test_concentration_counts_who_got_nothing():
+    found = concentration([tally("a", 3), tally("b", 1), tally("x", 9)], ["a", "b", "c", "d"])
+    assert (found.n_creators, found.hhi, found.top_10_share) == (4, 0.625, 1.0)
+    assert found.gini == pytest.approx((2 * (1 * 0 + 2 * 0 + 3 * 1 + 4 * 3) - 5 * 4) / (4 * 4), abs=1e-4)
+    nothing = concentration([], ["a"])
+    assert (nothing.n_creators, nothing.gini, nothing.hhi) == (1, None, None)
+    assert concentration([], []).gini is None

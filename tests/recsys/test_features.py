@@ -1,0 +1,121 @@
+"""Laws of the one feature function: what it may know, and that a row is a row."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recsys.clock import DAY
+from recsys.features import Asked, Basis, facts_of, features, names_of
+from recsys.model import ranked
+from recsys.models.popularity import Popularity
+from recsys.models.text import Centres, TextSpace
+from recsys.types import History
+
+NOW = 100 * DAY
+N = 6
+
+
+def tables() -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Six videos of two creators; v4 says nothing about itself, v5 is of a place but no country."""
+    items = pl.DataFrame(
+        {
+            "item_id": [f"v{n}" for n in range(N)],
+            "creator_id": ["a", "b", "a", "b", "a", "b"],
+            "published_at": [NOW - n * DAY for n in range(N)],
+            "language": ["ary", "fr", "ary", "en", None, None],
+            "dialect": [None, None, None, None, None, "arz"],
+            "country": ["MA", "FR", None, "FR", None, None],
+            "region": ["MA-06", None, None, None, None, "EG-C"],
+            "topics": [["S1"], ["S1", "S3"], [], None, ["S3"], []],
+            "duration_s": [10.0, 20.0, None, 40.0, 50.0, 60.0],
+        }
+    )
+    creators = pl.DataFrame(
+        {
+            "creator_id": ["a", "b"],
+            "country": ["MA", "ZZ"],
+            "region": ["MA-07", None],
+            "languages": [["ary", "fr"], None],
+        },
+        schema_overrides={"languages": pl.List(pl.String)},
+    )
+    return items, creators
+
+
+def basis() -> Basis:
+    vectors = np.random.default_rng(0).standard_normal((N, 4)).astype(np.float32)
+    space = TextSpace(
+        item_vectors=vectors, centres=Centres((), np.zeros((1, 4), np.float32)), half_life_days=14.0, refusal_share=0.5
+    )
+    return Basis(
+        spaces={"text": ranked(space)},
+        popularity=Popularity(("MA",), np.arange(2 * N, dtype=np.float32).reshape(2, N)),
+        facts=facts_of(*tables()),
+        rates=np.arange(6 * N, dtype=np.float32).reshape(N, 6) / 100,
+    )
+
+
+def asked(items: tuple[int, ...] = (0, 3), weights: tuple[float, ...] = (2.0, -1.0)) -> Asked:
+    history = History(np.array(items, np.int32), np.array(weights, np.float32), np.full(len(items), NOW, np.int64))
+    vectors = {name: space.space.fold_in(history) for name, space in basis().spaces.items()} if items else {}
+    return Asked(
+        country="MA", region="MA-07", languages=("fr", "ary"), at=NOW, history=history, vectors=vectors
+    )  # fmt: skip
+
+
+ALL = np.arange(N, dtype=np.int32)
+
+
+def column(name: str, who: Asked | None = None) -> list[float]:
+    return features(who or asked(), basis(), ALL)[:, names_of(["text"]).index(name)].tolist()
+
+
+def test_features_by_hand():
+    assert column("age_days") == [0, 1, 2, 3, 4, 5]
+    assert column("popular") == [0, 1, 2, 3, 4, 5]
+    assert column("is_first_language") == [0, 1, 0, 0, 0, 0]
+    assert column("is_understood") == [1, 1, 1, 0, 1, 0]  # v4 speaks its creator's language
+    assert column("is_same_country") == [1, 0, 1, 0, 1, 0]
+    assert column("is_same_region") == [0, 0, 1, 0, 1, 0]
+    assert column("liked_creator") == [2, -1, 2, -1, 2, -1]
+    assert column("liked_topics") == pytest.approx([2 / 3, 1 / 3, 0, 0, 0, 0])  # 2 for S1 of |2| + |-1|; v1 has two
+    assert column("liked_language") == pytest.approx([2 / 3, 0, 2 / 3, -1 / 3, 2 / 3, 0])
+    assert column("events") == [2] * N and column("mean_weight") == [0.5] * N and column("position") == [1] * N
+    assert column("item_complete") == pytest.approx([0, 0.06, 0.12, 0.18, 0.24, 0.30])
+    assert np.isnan(column("duration_s")[2]) and column("duration_s")[3] == 40
+
+
+def test_who_is_unknown_is_asked_for_without_an_error():
+    nobody = replace(asked((), ()), country=None, region=None, languages=())
+    found = features(nobody, basis(), ALL)
+    assert found.shape == (N, len(names_of(["text"]))) and found.dtype == np.float32
+    assert np.isnan(found[:, 0]).all()  # no space knows them
+    assert features(nobody, basis(), ALL[:0]).shape == (0, found.shape[1])
+
+
+@settings(max_examples=50)
+@given(st.lists(st.integers(0, N - 1), max_size=12))
+def test_a_row_depends_on_the_person_and_its_item_only(rows):
+    whole = features(asked(), basis(), ALL)
+    found = features(asked(), basis(), np.array(rows, np.int32))
+    np.testing.assert_allclose(found, whole[rows], rtol=1e-5, atol=1e-6)  # products of matrices round by their shape
+
+
+def test_what_is_asked_has_no_place_for_risk_loop_night_or_exposure():
+    allowed = {"country", "region", "languages", "at", "history", "vectors"}
+    assert {field.name for field in fields(Asked)} == allowed
+    words = ("tier", "risk", "level", "loop", "night", "session", "exposure", "shown", "ledger", "age_band")
+    assert not [name for name in names_of(["cf", "text"]) if any(word in name for word in words)]
+
+
+def test_the_labels_of_items_change_no_fact():
+    items, creators = tables()
+    risky = items.with_columns(risk_tier=pl.lit("R2"), risk_family=pl.lit("despair"), predicted_tier=pl.lit("R3"))
+    calm, other = facts_of(items, creators), facts_of(risky, creators)
+    for field in fields(calm):
+        before, after = getattr(calm, field.name), getattr(other, field.name)
+        assert before == after if field.name == "codes" else np.array_equal(before, after, equal_nan=True)

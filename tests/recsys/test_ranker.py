@@ -1,0 +1,116 @@
+"""Laws of the ranker as the engine uses it, on real trees over the tiny world."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from recsys import score
+from recsys.artifact import Artifact, Contents, load_artifact, save_artifact
+from recsys.columns import HEADS
+from recsys.engine import turn_now
+from recsys.errors import ArtifactError
+from recsys.explain import replay, why
+from recsys.feed import FeedRequest
+from recsys.ranker import Head, Heads
+
+
+@pytest.fixture(scope="module")
+def with_heads(tiny: Artifact, tmp_path_factory) -> Path:
+    """The tiny artifact with heads that were fitted on noise: what they say is not judged here, only how it is used."""
+    import lightgbm
+
+    from recsys.features import names_of
+
+    names = names_of(tiny.spaces)
+    rng = np.random.default_rng(0)
+    table = rng.standard_normal((400, len(names))).astype(np.float32)
+    heads = {}
+    for n, name in enumerate(HEADS):
+        data = lightgbm.Dataset(table, (table[:, n] + rng.standard_normal(400) > 0).astype(int))
+        trees = lightgbm.train({"objective": "binary", "num_leaves": 4, "verbosity": -1, "num_threads": 1}, data, 5)
+        heads[name] = Head(booster=trees, slope=1.5, intercept=-1.0, prior=0.1 + n / 100)
+    ranker = Heads(
+        features=names, heads=heads, rates=rng.random((len(tiny.items), 6)).astype(np.float32), portion=0.5,
+        kept=0.6, taken=4.0,
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("ranked") / "artifact"
+    save_artifact(folder, _contents(tiny, ranker), msgspec.structs.replace(tiny.manifest, features=names))
+    return folder
+
+
+def _contents(tiny: Artifact, ranker: Heads) -> Contents:
+    return Contents(
+        items=tiny.items, creators=tiny.creators, users=tiny.users, spaces=tiny.spaces, taste=tiny.taste,
+        popularity=tiny.popularity, histories=tiny.histories, safe_feed=tiny.safe_feed, ranker=ranker,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def service(make_service, with_heads):
+    return make_service(artifact=load_artifact(with_heads)).is_adult("casa-adult")
+
+
+@pytest.fixture
+def query(service, evening):
+    return turn_now(service.engine, FeedRequest(user_id="casa-adult"), evening).query
+
+
+def test_heads_are_read_back_as_they_were_written(with_heads, query):
+    again = load_artifact(with_heads).ranker
+    assert (
+        again is not None and tuple(again.heads) == HEADS and (again.portion, again.kept, again.taken) == (0.5, 0.6, 4)
+    )
+    table = np.random.default_rng(1).standard_normal((50, len(again.features))).astype(np.float32)
+    for name, chances in query.model.ranker.heads.predict(table).items():
+        np.testing.assert_array_equal(again.predict(table)[name], chances)
+        assert ((chances > 0) & (chances < 1)).all()
+
+
+def test_a_ranker_of_other_spaces_is_refused_with_a_sentence(tiny, with_heads, tmp_path):
+    ranker = load_artifact(with_heads).ranker
+    assert ranker is not None
+    contents = _contents(tiny, replace(ranker, features=ranker.features[::-1]))
+    save_artifact(tmp_path / "other", contents, tiny.manifest)
+    with pytest.raises(ArtifactError, match=r"the ranker reads the features position, .* expected space_cf"):
+        load_artifact(tmp_path / "other")
+
+
+def test_weights_by_hand(query):
+    given = {"cf": 1.0, "content": 0.5, "local": 0.7, "like": 2.0, "not_interested": 3.0}
+    found = query.model.ranker.heads.weights(given)
+    assert found == pytest.approx({"cf": 0.6, "content": 0.3, "local": 0.7, "like": 8.0, "not_interested": -12.0})
+    assert query.weights["not_interested"] == pytest.approx(-8.0) and query.weights["supportive"] == 0.3
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_risk_is_never_predicted_and_nobody_is_asked_about_what_was_never_met(query, name):
+    prior = np.float32(query.model.ranker.heads.heads[name].prior)
+    found = score.of_head(name)(query, query.whole)
+    is_unmet = (query.whole["tier"] >= 2) | (query.items.row < 0)
+    assert is_unmet.sum() > 1 and (found[is_unmet] == prior).all() and len(np.unique(found[~is_unmet])) > 1
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_chance_depends_on_the_query_and_its_row_only(query, name):
+    whole = score.of_head(name)(query, query.whole)
+    rows = np.random.default_rng(2).permutation(len(query.whole))[:40]
+    np.testing.assert_allclose(score.of_head(name)(query, query.whole.take(rows)), whole[rows], rtol=1e-5)
+
+
+def test_a_page_is_chosen_again_byte_for_byte_and_says_what_was_expected(service, evening):
+    page = service.ask(explain="full")
+    assert replay(service.engine, page.request_id)["identical"]
+    assert set(HEADS) <= set(page.items[0].score_parts)
+    first = next(item for item in page.items if item.tier == "R0")
+    told = {part["name"]: part for part in why(service.engine, page.request_id, first.item_id)["score_parts"]}
+    assert told["not_interested"]["weight"] == pytest.approx(-8.0) and 0 < told["like"]["value"] < 1
+
+
+def test_without_a_ranker_heads_are_unknown_and_weigh_nothing(make_service, evening):
+    plain = make_service().is_adult("casa-adult")
+    asked = turn_now(plain.engine, FeedRequest(user_id="casa-adult"), evening).query
+    assert np.isnan(score.of_head("like")(asked, asked.whole)).all()
+    assert not set(HEADS) & set(plain.ask(explain="full").items[0].score_parts)

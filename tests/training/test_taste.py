@@ -1,0 +1,110 @@
+"""The taste of a dataset: judged by what came later, kept only where it helps, and the same as an artifact serves."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from numpy.testing import assert_allclose
+
+from recsys.artifact import load_artifact
+from recsys.clock import DAY, Millis, from_text
+from recsys.model import build_model
+from recsys.models import popularity
+from recsys.models.popularity import PopularityParams
+from recsys.progress import quiet
+from recsys.tables import Dataset, read_dataset, write_dataset
+from training.interactions import build_interactions
+from training.taste import FACTORS, Taste, TasteParams, fit_taste, names_of, split_at, tastes_of, wanted_later
+from training.train import TrainParams, run
+
+NOW: Millis = from_text("2026-11-20T00:00:00Z")
+N_ITEMS, N_USERS, N_DAYS = 60, 150, 20
+
+
+def write(folder: Path, *, camps: int, seed: int = 0) -> Dataset:
+    """On each of 20 days everyone likes one item: of their camp, or, with one camp, by a popularity that all share."""
+    random = np.random.default_rng(seed)
+    chance = 1 / np.arange(1, N_ITEMS // camps + 1) ** (2 if camps == 1 else 0.3)
+    ids = [f"v{i:02}" for i in range(N_ITEMS)]
+    write_dataset(
+        folder,
+        creators=pl.DataFrame({"creator_id": ["c"], "country": ["MA"]}),
+        items=pl.DataFrame({"item_id": ids, "creator_id": "c", "title": ids, "risk_tier": "R0"}).with_columns(
+            published_at=pl.lit(NOW - 60 * DAY)
+        ),
+        users=pl.DataFrame({"user_id": [f"u{u:03}" for u in range(N_USERS)], "country": ["MA", "FR"] * (N_USERS // 2)}),
+        events=pl.DataFrame(
+            [
+                {
+                    "event_id": f"e{day}-{u}", "user_id": f"u{u:03}", "kind": "like",
+                    "at": NOW - (N_DAYS - day) * DAY + u,
+                    "item_id": ids[camps * random.choice(len(chance), p=chance / chance.sum()) + u % camps],
+                }
+                for day in range(N_DAYS)
+                for u in range(N_USERS)
+            ]
+        ),
+    )  # fmt: skip
+    return read_dataset(folder)
+
+
+def fitted(data: Dataset) -> Taste:
+    seen = build_interactions(data)
+    popular = popularity.fit(seen.market_positives, names_of(seen), PopularityParams())
+    return fit_taste(data, seen, popular, PopularityParams(), TasteParams(), None, 0, quiet)
+
+
+def test_where_people_differ_their_taste_is_above_popularity(tmp_path: Path) -> None:
+    taste = fitted(write(tmp_path, camps=3))
+    assert taste.learned.honest > 1.5 * taste.learned.alone["popularity"]
+    assert set(taste.blend.parts) == {*taste.blend.weights}
+    assert all(weight > 0 for weight in taste.blend.weights.values())
+
+
+def test_where_all_are_alike_the_blend_is_not_below_popularity(tmp_path: Path) -> None:
+    taste = fitted(write(tmp_path, camps=1))
+    assert taste.learned.ndcg >= max(taste.learned.alone.values()) >= taste.learned.alone["popularity"]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_the_judged_part_is_the_last_share_of_the_events(tmp_path: Path, share: float) -> None:
+    data = write(tmp_path, camps=3)
+    since = split_at(data, share, None)
+    assert since is not None
+    at = data.events.select("at").collect()["at"]
+    assert (at >= since).mean() == pytest.approx(share, abs=0.01)
+    before = NOW - 5 * DAY
+    assert split_at(data, share, before) < before  # what is held out is not looked at
+
+
+def test_only_what_is_new_to_a_person_is_wanted_later(tmp_path: Path) -> None:
+    data = write(tmp_path, camps=3)
+    now, early = (build_interactions(data, before=at).positives for at in (None, NOW - 5 * DAY))
+    wanted = wanted_later(now, early)
+    assert wanted.multiply(early).nnz == 0
+    assert wanted.nnz + early.nnz == now.nnz
+
+
+def test_an_artifact_serves_the_blend_that_was_learned_by_market(tmp_path: Path) -> None:
+    data = write(tmp_path / "data", camps=3)
+    run(tmp_path / "data", tmp_path / "model", TrainParams(encoder=None, ranker=None, holdout_days=0), NOW)
+    model = build_model(load_artifact(tmp_path / "model"))
+    taste, seen = fitted(data), build_interactions(data)
+    assert model.taste.weights == taste.blend.weights
+    assert np.array_equal(model.spaces["cf"].space.item_vectors, taste.factors.item_vectors)
+    everybody = taste.blend.scores(tastes_of(seen, model.popularity.markets))
+    for row in (0, 1):  # one of each market
+        country = ("MA", "FR")[row]
+        found = model.wanted(seen.histories.of(row), country)
+        known = np.isfinite(found)
+        expected = everybody[row, known]
+        assert_allclose(found[known], (expected - expected.mean()) / expected.std(), rtol=1e-3, atol=1e-3)
+
+
+def test_without_events_there_is_popularity_and_the_factors_know_nothing(tmp_path: Path) -> None:
+    write(tmp_path, camps=1)
+    write_dataset(tmp_path, events=pl.read_parquet(tmp_path / "events.parquet").clear())
+    taste = fitted(read_dataset(tmp_path))
+    assert taste.blend.weights == {"popularity": 1.0}
+    assert FACTORS not in taste.blend.parts and not np.any(taste.factors.item_vectors)

@@ -1,0 +1,152 @@
+"""
+One code path for every fixed split: choose on validation, fit again on all of train, use the test part once per row.
+
+Rank all items, leave out what the person has in train (refusals too), Recall@k = hits / wanted items in test, NDCG@k
+with binary gain over min(k, wanted items), mean over the people who want something in test.
+"""
+
+import resource
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from time import perf_counter
+from typing import Any, Final
+
+import numpy as np
+from scipy import sparse
+
+from recsys.metrics import mean, ndcg, recall
+from recsys.models.blend import masked, standardised
+from recsys.models.parts import Part
+from recsys.models.tastes import Tastes, of_matrix
+from recsys.models.tastes import wanted as wishes
+from recsys.progress import Progress, quiet
+from recsys.topk import top_k
+from recsys.types import Floats
+from training.families import Observed, families
+from training.search import choose, is_relevant
+from training.splits import Split
+
+BLEND: Final = "blend"
+POPULARITY: Final = "popularity"
+_BLOCK: Final = 64  # scores of so many people stay near the processor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One model on the test part. `validation`: its NDCG there; `fit_s`: seconds to fit it to all of train."""
+
+    name: str
+    recall: float
+    ndcg: float
+    validation: float
+    fit_s: float
+    weight: float
+    params: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchReport:
+    """
+    `honest`: NDCG of the blend on validation, each half of the people with the other half's weights. `recommend_s`:
+    seconds for all rows of everybody who is judged.
+    """
+
+    k: int
+    n_users: int
+    n_items: int
+    n_train: int
+    n_refused: int
+    n_judged: int
+    rows: tuple[Row, ...]
+    honest: float
+    n_fits: int
+    choose_s: float
+    recommend_s: float
+    total_s: float
+    peak_gb: float
+
+
+def run_split(split: Split, k: int, seed: int, on_progress: Progress = quiet) -> BenchReport:
+    """The whole pipeline on a split."""
+    started = perf_counter()
+    rng = np.random.default_rng(seed)
+    every = {family.name: family for family in families()}
+    chosen = choose(split.train, split.valid, tuple(every.values()), k, rng, on_progress)
+    chosen_at = perf_counter()
+    parts: dict[str, Part] = {}
+    fit_s: dict[str, float] = {}
+    for name, params in chosen.params.items():
+        on_progress(f"fit {name}", 0, None)
+        before = perf_counter()
+        parts[name] = every[name].fit(Observed(split.train), params, np.random.default_rng(seed))
+        fit_s[name] = perf_counter() - before
+    before = perf_counter()
+    weights = chosen.learned.weights
+    found, n_judged = _measured(parts, weights, split, k, on_progress)
+    recommended_at = perf_counter()
+    rows = [
+        Row(
+            name=name,
+            recall=recalls,
+            ndcg=gains,
+            validation=chosen.learned.ndcg if name == BLEND else chosen.learned.alone.get(name, float("nan")),
+            fit_s=sum(fit_s[part] for part in weights) if name == BLEND else fit_s[name],
+            weight=1.0 if name == BLEND else weights.get(name, 0.0),
+            params={} if name == BLEND else asdict(chosen.params[name]),
+        )
+        for name, (recalls, gains) in found.items()
+    ]
+    return BenchReport(
+        k=k,
+        n_users=split.train.shape[0],
+        n_items=split.train.shape[1],
+        n_train=int((split.train.data > 0).sum()),
+        n_refused=int((split.train.data < 0).sum()),
+        n_judged=n_judged,
+        rows=tuple(sorted(rows, key=lambda row: row.name == BLEND)),
+        honest=chosen.learned.honest,
+        n_fits=chosen.n_fits,
+        choose_s=chosen_at - started,
+        recommend_s=recommended_at - before,
+        total_s=recommended_at - started,
+        peak_gb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,  # kibibytes on Linux
+    )
+
+
+def _measured(
+    parts: Mapping[str, Part], weights: Mapping[str, float], split: Split, k: int, on_progress: Progress
+) -> tuple[dict[str, tuple[float, float]], int]:
+    """(recall, ndcg) of every part and of the blend, and how many people are judged."""
+    wanted = sparse.csr_matrix(split.test.multiply(split.test > 0), dtype=np.float32)
+    wanted.eliminate_zeros()
+    people = np.flatnonzero(np.diff(wanted.indptr))
+    tastes = of_matrix(split.train)
+    values: dict[str, list[Any]] = {name: [] for name in (*parts, BLEND)}
+    for start in range(0, len(people), _BLOCK):
+        on_progress("recommend", start, len(people))
+        rows = people[start : start + _BLOCK]
+        some, right = tastes[rows], wanted[rows]
+        total: Floats = np.zeros(some.long.shape, np.float32)
+        for name, part in parts.items():
+            scores = standardised(part.scores(some))
+            total += _counts_for(name, some, weights)[:, None] * scores
+            values[name].append(_gains(masked(scores, some), right, k))
+        values[BLEND].append(_gains(masked(total, some), right, k))
+    return {name: _means(blocks) for name, blocks in values.items()}, len(people)
+
+
+def _counts_for(name: str, some: Tastes, weights: Mapping[str, float]) -> Floats:
+    """(q,) the weight of a part: for whoever wants nothing in train popularity alone, as in a feed."""
+    is_new = np.diff(wishes(some.long).indptr) == 0
+    return np.where(is_new, float(name == POPULARITY), weights.get(name, 0.0)).astype(np.float32)
+
+
+def _gains(scores: Floats, right: Any, k: int) -> Any:
+    """(2, q) recall and NDCG."""
+    hits, n_relevant = is_relevant(top_k(scores, k), right), np.diff(right.indptr)
+    return np.stack([recall(hits, n_relevant, k), ndcg(hits, n_relevant, k)])
+
+
+def _means(blocks: list[Any]) -> tuple[float, float]:
+    recalls, gains = np.concatenate(blocks, axis=1)
+    return mean(recalls), mean(gains)

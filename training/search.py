@@ -1,0 +1,202 @@
+"""
+Choosing parameters on validation: one field at a time, up and down its grid for as long as the measure rises.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from scipy import sparse
+
+from recsys.metrics import mean, ndcg
+from recsys.models.blend import Judged, Learned, judge, learn, masked, standardised
+from recsys.models.parts import Part
+from recsys.models.tastes import Tastes, of_matrix
+from recsys.progress import Progress, quiet
+from recsys.topk import top_k
+from training.families import Family, Observed, Params
+from training.splits import cut
+
+SAMPLE: Final = 3_000
+"""People who judge the settings of one family."""
+
+JURY: Final = 12_000
+"""People who judge the blend."""
+
+MIN_RISE: Final = 1.002
+"""A step on the grid has to raise the measure by this factor: less is noise, and larger models cost."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fold:
+    """What is learned from, what was taken from it, and the people who have something there, in random order."""
+
+    seen: Observed
+    tastes: Tastes
+    taken: Any
+    people: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Chosen:
+    """The parameters of every family that was tried, by name; what the blend learned; how many settings were fitted."""
+
+    params: Mapping[str, Params]
+    learned: Learned
+    n_fits: int
+
+
+def folds(signed: Any, valid: Any, rng: np.random.Generator) -> tuple[Fold, ...]:
+    """
+    Validation parts: the given one, or a share cut from `signed` at random; a small set is cut three times over, so
+    that enough people judge.
+    """
+    if valid is not None:
+        return (_fold(signed, valid, rng),)
+    share = float(np.clip(5_000 / max(1, signed.nnz), 0.1, 0.25))
+    parts = [cut(signed, share, rng)]
+    if np.count_nonzero(np.diff(parts[0][1].indptr)) < 1_000:
+        parts += [cut(signed, share, rng) for _ in range(2)]
+    return tuple(_fold(kept, taken, rng) for kept, taken in parts)
+
+
+def _fold(kept: Any, taken: Any, rng: np.random.Generator) -> Fold:
+    positive = sparse.csr_matrix(taken.multiply(taken > 0), dtype=np.float32)
+    positive.eliminate_zeros()
+    people = rng.permutation(np.flatnonzero(np.diff(positive.indptr)))
+    return Fold(Observed(kept), of_matrix(kept), positive, people)
+
+
+def choose(
+    signed: Any,
+    valid: Any,
+    candidates: Sequence[Family],
+    k: int,
+    rng: np.random.Generator,
+    on_progress: Progress = quiet,
+) -> Chosen:
+    """Parameters for every family that suits the size, and the weights of their blend."""
+    parts = folds(signed, valid, rng)
+    has_refusals = bool(np.any(signed.data < 0))
+    seed = int(rng.integers(2**31))
+    chosen: dict[str, Params] = {}
+    fitted: dict[str, list[Part]] = {}
+    n_fits = 0
+    for family in candidates:
+        if not family.suits(signed):
+            continue
+        on_progress(f"choose {family.name}", 0, None)
+        climb = Climb(family, parts, k, seed)
+        chosen[family.name] = climb.best(has_refusals)
+        fitted[family.name] = climb.fitted
+        n_fits += len(climb.tried)
+        for fold in parts:
+            fold.seen.memo.clear()
+    on_progress("weights", 0, None)
+    judged = _stacked(
+        [
+            judge({name: each[at] for name, each in fitted.items()}, *_jury(fold, JURY), k)
+            for at, fold in enumerate(parts)
+        ]
+    )
+    return Chosen(params=chosen, learned=learn(judged, k), n_fits=n_fits)
+
+
+class Climb:
+    """
+    One family's walk. Remembers every setting tried, and the fitted parts of the best.
+
+    `known` are measures of an earlier run; `remember` is told of every new one.
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        parts: Sequence[Fold],
+        k: int,
+        seed: int,
+        known: Mapping[Params, float] | None = None,
+        remember: Callable[[Params, float], None] = lambda params, value: None,
+    ) -> None:
+        self.family, self.parts, self.k, self.seed, self.remember = family, parts, k, seed, remember
+        self.known = known or {}
+        self.tried: dict[Params, float] = {}
+        self.fitted: list[Part] = []
+        self.top = -1.0  # below any measure: the first setting is kept
+
+    def best(self, has_refusals: bool) -> Params:
+        at = self.family.params
+        self._measure(at)
+        for name, values in self.family.grid.items():
+            if name == "refusal" and not has_refusals:
+                continue
+            for side in (1, -1):
+                moved = self._walk(at, name, values, side)
+                if moved != at:
+                    at = moved
+                    break
+        return at
+
+    def _walk(self, at: Params, name: str, values: tuple[Any, ...], side: int) -> Params:
+        place = values.index(getattr(at, name)) + side
+        while 0 <= place < len(values):
+            after = replace(at, **{name: values[place]})
+            if self._measure(after) <= MIN_RISE * self.tried[at]:
+                break
+            at, place = after, place + side
+        return at
+
+    def _measure(self, params: Params) -> float:
+        if params in self.known:
+            self.tried[params] = self.known[params]
+        if params not in self.tried:
+            fitted = [self.family.fit(fold.seen, params, np.random.default_rng(self.seed)) for fold in self.parts]
+            values = [
+                part_ndcg(part, *_jury(fold, SAMPLE), self.k) for part, fold in zip(fitted, self.parts, strict=True)
+            ]
+            self.tried[params] = float(np.nan_to_num(mean(np.concatenate(values))))  # 0 when nobody judges
+            self.remember(params, self.tried[params])
+            if self.tried[params] > self.top * MIN_RISE:
+                self.top, self.fitted = self.tried[params], fitted
+        return self.tried[params]
+
+
+def _jury(fold: Fold, most: int) -> tuple[Tastes, Any]:
+    people = np.sort(fold.people[:most])
+    return fold.tastes[people], fold.taken[people]
+
+
+def part_ndcg(part: Part, tastes: Tastes, wanted: Any, k: int, block: int = 64) -> Any:
+    """(q,) NDCG at k of one part by itself."""
+    values = [np.empty(0)]
+    for start in range(0, len(tastes), block):
+        some, right = tastes[start : start + block], wanted[start : start + block]
+        best = top_k(masked(standardised(part.scores(some)), some), k)
+        values.append(ndcg(is_relevant(best, right), np.diff(right.indptr), k))
+    return np.concatenate(values)
+
+
+def is_relevant(best: Any, wanted: Any) -> Any:
+    """(q, k) whether each shown item is among what the person wanted (CSR (q, n_items))."""
+    return (
+        np.asarray(wanted[np.arange(len(best))[:, None], best].todense() > 0)
+        if len(best)
+        else np.zeros(best.shape, bool)
+    )
+
+
+def _stacked(tables: Sequence[Judged]) -> Judged:
+    most = max(table.features.shape[1] for table in tables)
+    gaps = [most - table.features.shape[1] for table in tables]
+    return Judged(
+        tables[0].names,
+        np.concatenate(
+            [
+                np.pad(table.features, ((0, 0), (0, gap), (0, 0)), constant_values=-np.inf)
+                for table, gap in zip(tables, gaps, strict=True)
+            ]
+        ),
+        np.concatenate([np.pad(t.is_relevant, ((0, 0), (0, gap))) for t, gap in zip(tables, gaps, strict=True)]),
+        np.concatenate([table.n_relevant for table in tables]),
+    )

@@ -1,0 +1,185 @@
+"""
+Fixed splits that a user brings: files of pairs -> matrices of train and test over the same people and items.
+
+    npz       scipy CSR, people x items, entries above 0 are wanted
+    lightgcn  a line for each person: their number, then the numbers of their items
+    pairs     a line for each pair: person, item (ids of any kind; comma, tab, semicolon or blanks; a header is found by
+              its name; further columns are not read)
+    signed    a line for each pair: person, item, label; above 0 wanted, otherwise refused
+
+Text may be compressed with gzip. Repeated pairs count once (signed: by the sign of their sum).
+"""
+
+import gzip
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import sparse
+
+from recsys.errors import DataError
+
+FORMATS: Final = ("npz", "lightgcn", "pairs", "signed")
+_HEADERS: Final = frozenset({"user", "user_id", "userid", "uid", "users", "person", "u"})
+_SEPARATORS: Final = (",", "\t", ";", " ")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """
+    Shapes: `train` and `test` CSR (n_users, n_items) float32: 1 wanted, -1 refused; `valid` the same, or None.
+    """
+
+    train: Any
+    valid: Any
+    test: Any
+
+
+def read_split(form: str, train: Path, test: Path, valid: Path | None = None) -> Split:
+    """
+    The matrices of the files. People and items are those of any of them.
+
+    Raises: DataError for a file that is missing, empty or not of the form.
+    """
+    paths = [path for path in (train, test, valid) if path is not None]
+    if form == "npz":
+        matrices = [_read_npz(path) for path in paths]
+        shape = tuple(max(sizes) for sizes in zip(*(matrix.shape for matrix in matrices), strict=True))
+        for matrix in matrices:
+            matrix.resize(shape)
+    else:
+        matrices = _matrices([_read_text(form, path) for path in paths], numbered=form == "lightgcn")
+    if not np.any(matrices[0].data > 0):
+        raise DataError(f"{train}: found nobody who wants anything, expected at least one pair; give another --train")
+    if not np.any(matrices[1].data > 0):
+        raise DataError(f"{test}: found nobody who wants anything, expected at least one pair; give another --test")
+    return Split(matrices[0], matrices[2] if valid else None, matrices[1])
+
+
+def cut(signed: Any, share: float, rng: np.random.Generator) -> tuple[Any, Any]:
+    """
+    (kept, taken): a random share of every person's entries, refusals too, rounded at random; at least one thing that
+    a person wants is kept.
+    """
+    counts = np.diff(signed.indptr)
+    rows = np.repeat(np.arange(signed.shape[0]), counts)
+    order = np.lexsort((rng.random(signed.nnz), rows))
+    rank = np.empty(signed.nnz, np.int64)
+    rank[order] = np.arange(signed.nnz) - np.repeat(signed.indptr[:-1], counts)
+    is_taken = rank < np.floor(counts * share + rng.random(signed.shape[0]))[rows]
+    is_wanted = signed.data > 0
+    left = np.bincount(rows[is_wanted & ~is_taken], minlength=signed.shape[0])
+    is_taken &= (left > 0)[rows] | ~is_wanted
+    return _part(signed, rows, ~is_taken), _part(signed, rows, is_taken)
+
+
+def _part(matrix: Any, rows: NDArray[Any], is_used: NDArray[np.bool_]) -> Any:
+    entries = (matrix.data[is_used], (rows[is_used], matrix.indices[is_used]))
+    return sparse.csr_matrix(entries, matrix.shape, dtype=np.float32)
+
+
+def _read_npz(path: Path) -> Any:
+    try:
+        loaded = sparse.load_npz(path)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{path}: found no sparse matrix ({str(error).splitlines()[0]}), expected one written by scipy's save_npz, "
+            "people x items; give another file or --format"
+        ) from error
+    matrix = sparse.csr_matrix(loaded, dtype=np.float32)
+    if not np.all(np.isfinite(matrix.data)):
+        raise DataError(f"{path}: found entries that are not finite, expected numbers; correct the file")
+    matrix.sum_duplicates()
+    matrix.data = np.where(matrix.data > 0, 1, -1).astype(np.float32) * (matrix.data != 0)
+    matrix.eliminate_zeros()
+    return matrix
+
+
+def _read_text(form: str, path: Path) -> pl.DataFrame:
+    """person, item, label as text, text and number."""
+    try:
+        raw = path.read_bytes()
+        text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8-sig")
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: found no text in UTF-8 ({error}), expected a table of pairs; give another") from error
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    if not lines:
+        raise DataError(f"{path}: found an empty file, expected a table of pairs; give another")
+    return _adjacency(path, lines) if form == "lightgcn" else _pairs(path, lines, is_signed=form == "signed")
+
+
+def _adjacency(path: Path, lines: list[tuple[int, str]]) -> pl.DataFrame:
+    people: list[str] = []
+    items: list[str] = []
+    for number, line in lines:
+        first, *rest = line.split()
+        for word in (first, *rest):
+            if not word.isdecimal() or len(word) > 18:
+                raise DataError(f"{path} line {number}: found {word[:40]!r}, expected numbers only; see --format")
+        people.extend([str(int(first))] * len(rest))
+        items.extend(str(int(word)) for word in rest)
+    return pl.DataFrame({"person": people, "item": items}, {"person": pl.String, "item": pl.String}).with_columns(
+        label=pl.lit(1.0)
+    )
+
+
+def _pairs(path: Path, lines: list[tuple[int, str]], *, is_signed: bool) -> pl.DataFrame:
+    separator = next((each for each in _SEPARATORS if each in lines[0][1]), None)
+    wanted = 3 if is_signed else 2
+    split = [(number, _fields(line, separator)) for number, line in lines]
+    if split[0][1][0].casefold() in _HEADERS:
+        split = split[1:]
+    for number, fields in split:
+        if len(fields) < wanted or not all(fields[:wanted]):
+            raise DataError(
+                f"{path} line {number}: found {len([f for f in fields if f])} values, expected {wanted} "
+                f"({'person, item, label' if is_signed else 'person, item'}); see --format"
+            )
+    labels = [_number(path, number, fields[2]) for number, fields in split] if is_signed else [1.0] * len(split)
+    columns = {"person": [fields[0] for _, fields in split], "item": [fields[1] for _, fields in split]}
+    return pl.DataFrame(columns, {"person": pl.String, "item": pl.String}).with_columns(
+        label=pl.Series(labels, dtype=pl.Float64)
+    )
+
+
+def _fields(line: str, separator: str | None) -> list[str]:
+    parts = line.split() if separator in (None, " ") else line.split(separator)
+    return [part.strip().strip('"') for part in parts]
+
+
+def _number(path: Path, line: int, word: str) -> float:
+    try:
+        label = float(word)
+    except ValueError:
+        label = float("nan")
+    if not np.isfinite(label):
+        raise DataError(f"{path} line {line}: found label {word!r}, expected a number; correct the file")
+    return 1.0 if label > 0 else -1.0
+
+
+def _matrices(tables: list[pl.DataFrame], *, numbered: bool) -> list[Any]:
+    """Matrices over the people and items of all tables; numbers in their order, ids in that of text."""
+    codes = {
+        name: _codes(pl.concat([table[name] for table in tables]), numbered=numbered) for name in ("person", "item")
+    }
+    shape = (codes["person"].height, codes["item"].height)
+    matrices = []
+    for table in tables:
+        rows = table.join(codes["person"], left_on="person", right_on="id", maintain_order="left")["code"].to_numpy()
+        columns = table.join(codes["item"], left_on="item", right_on="id", maintain_order="left")["code"].to_numpy()
+        matrix = sparse.csr_matrix((table["label"].to_numpy(), (rows, columns)), shape, dtype=np.float32)
+        matrix.sum_duplicates()
+        matrix.data = np.sign(matrix.data)
+        matrix.eliminate_zeros()
+        matrices.append(matrix)
+    return matrices
+
+
+def _codes(ids: pl.Series, *, numbered: bool) -> pl.DataFrame:
+    """id and its code, by number or by the order of ids as text."""
+    order = ids.unique().cast(pl.Int64).sort().cast(pl.String) if numbered else ids.unique().sort()
+    return pl.DataFrame({"id": order}).with_row_index("code")

@@ -1,0 +1,139 @@
+"""
+Tuning: the settings of the parts of taste, chosen on the last part of a dataset, as a file that `sanad train` reads.
+
+Each setting that was measured is a line of the study, written before the next begins: a run that was stopped goes on
+where it stood. The lines carry the fingerprint of the data, so that a study of other data is refused, not mixed in.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ruamel.yaml import YAML
+from scipy import sparse
+
+from recsys.clock import Millis
+from recsys.errors import ConfigError, DataError
+from recsys.models import popularity
+from recsys.models.popularity import PopularityParams
+from recsys.progress import Progress, quiet
+from recsys.tables import Dataset
+from training.families import Observed, families
+from training.interactions import build_interactions
+from training.search import Climb, Fold
+from training.taste import TasteParams, names_of, split_at, tastes_of, wanted_later
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuned:
+    """
+    `params`: the settings chosen. `default` and `best`: NDCG at k of each part with the shipped settings and with
+    those, on validation, which flatters the best. `n_known`: measures taken from an earlier run of the study.
+    """
+
+    params: TasteParams
+    default: Mapping[str, float]
+    best: Mapping[str, float]
+    n_measured: int
+    n_known: int
+    n_judges: int
+
+
+def tune(
+    dataset: Dataset,
+    fingerprint: str,
+    study: Path,
+    start: TasteParams,
+    before: Millis | None,
+    seed: int,
+    on_progress: Progress = quiet,
+) -> Tuned:
+    """
+    Climbs from `start`, part by part; `before` leaves out later events. The study is a file of JSON lines.
+
+    Raises: DataError when there is nothing to judge by; ConfigError for a study of other data or another seed.
+    """
+    key = f"{fingerprint} {before} {seed}"
+    known = _read(study, key)
+    fold = _fold(dataset, start, before, seed)
+    params, measured, best, default = start, 0, {}, {}
+    for family in families():
+        if family.name not in start.parts or not family.suits(fold.seen.signed):
+            continue
+        family = replace(
+            family, params=getattr(start, family.name), grid=_with(family.grid, getattr(start, family.name))
+        )
+        kind = type(family.params)
+        earlier = {kind(**each): value for name, each, value in known if name == family.name}
+        climb = Climb(family, (fold,), start.k, seed, earlier, partial(_append, study, key, family.name))
+        on_progress(f"tune {family.name}", 0, None)
+        chosen = climb.best(bool(np.any(fold.seen.signed.data < 0)))
+        params = replace(params, **{family.name: chosen})
+        best[family.name], default[family.name] = climb.tried[chosen], climb.tried[family.params]
+        measured += len(climb.tried)
+    return Tuned(
+        params=params,
+        default=default,
+        best=best,
+        n_measured=measured,
+        n_known=len(known),
+        n_judges=len(fold.people),
+    )
+
+
+def as_yaml(params: TasteParams) -> str:
+    """The settings as a file for `sanad train --config`."""
+    plain = json.loads(json.dumps(asdict(params)))
+    out = StringIO()
+    YAML(typ="safe", pure=True).dump(plain, out)
+    return out.getvalue()
+
+
+def _fold(dataset: Dataset, params: TasteParams, before: Millis | None, seed: int) -> Fold:
+    since = split_at(dataset, params.valid_share, before)
+    if since is None:
+        raise DataError("found no events of two instants, expected some to learn from and later ones to judge by")
+    early = build_interactions(dataset, before=since)
+    wanted = wanted_later(build_interactions(dataset, before=before).positives, early.positives)
+    signed = sparse.csr_matrix(early.positives - early.negatives, dtype=np.float32)
+    people = np.flatnonzero((np.diff(wanted.indptr) > 0) & (np.diff(early.histories.indptr) > 0))
+    if not len(people):
+        raise DataError("found nobody who came back for something new, expected people to judge by; give more events")
+    popular = popularity.fit(early.market_positives, names_of(early), PopularityParams())
+    order = np.random.default_rng(seed).permutation(people)
+    return Fold(Observed(signed), tastes_of(early, popular.markets), wanted, order)
+
+
+def _with(grid: Mapping[str, tuple[Any, ...]], params: Any) -> dict[str, tuple[Any, ...]]:
+    """The grid with the values that the search starts from among its own."""
+    return {name: tuple(sorted({*values, getattr(params, name)})) for name, values in grid.items()}
+
+
+def _append(study: Path, key: str, name: str, params: Any, value: float) -> None:
+    line = json.dumps({"key": key, "part": name, "params": asdict(params), "ndcg": value})
+    with study.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+def _read(study: Path, key: str) -> list[tuple[str, dict[str, Any], float]]:
+    """What was measured; a last line that a kill tore is left out. Raises ConfigError for a study of something else."""
+    found = []
+    lines = study.read_text("utf-8").split("\n") if study.exists() else []
+    for number, line in enumerate(lines, 1):
+        try:
+            said = json.loads(line)
+            if said["key"] != key:
+                raise ConfigError(
+                    f"{study}:{number}: found a study of other data, another holdout or another seed, expected one of "
+                    "this; choose another --study or remove it"
+                )
+            found.append((str(said["part"]), dict(said["params"]), float(said["ndcg"])))
+        except (ValueError, KeyError, TypeError) as error:
+            if line and number < len(lines) - 1:
+                raise ConfigError(f"{study}:{number}: found {line[:60]!r}, expected a line of a study") from error
+    return found
