@@ -1,11 +1,11 @@
 """
 What the text functions find, and how fast: languages of captions, coded words, captions a second.
 
-    python benchmarks/text.py [--data DIR]
+    python benchmarks/text.py [--data DIR] [--encode]
 
 The captions and evasions are our own, in tests/recsys/text. With --data, a folder that holds them, the detector is
 also tried on two public sets it never saw: `mac` (tweets, Standard Arabic or dialect) and `cyberagressionado_v1`
-(French messages of teenagers).
+(French messages of teenagers). With --encode the default encoder is timed beside sentence-transformers alone.
 """
 
 import argparse
@@ -16,10 +16,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from recsys.text.detect import Detected, detect_all, words_of
 from recsys.text.lexicon import Lexicon
 from recsys.text.normalise import normalise, skeleton
+from training.encoder import EncoderParams, cache_folder, make_encoder
+from training.unpack_e5 import unpacked
 
 HERE = Path(__file__).parents[1] / "tests" / "recsys" / "text"
 EXPECTED = {
@@ -96,6 +101,28 @@ def _seconds(job: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
+def encoding() -> None:
+    """Captions a second of processor time on one core: the engine's encoder, and the plain library in the same run."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    texts = [f"{text} {n}" for n in range(2) for name in EXPECTED for text in captions(name)]
+    ours = make_encoder(EncoderParams(threads=1))
+    plain = SentenceTransformer(str(unpacked(cache_folder())), device="cpu", model_kwargs={"dtype": torch.float32})
+    torch.set_num_threads(1)
+    found: dict[str, Any] = {}
+    print()
+    for name, job in (
+        ("sentence-transformers alone", lambda: plain.encode(texts, show_progress_bar=False)),
+        ("the engine's encoder", lambda: ours.encode(texts)),
+    ):
+        job()
+        start = time.process_time()
+        found[name] = job()
+        print(f"{name:27} {len(texts) / (time.process_time() - start):6.0f} captions a second of processor time")
+    print(f"least cosine between the two: {np.min(np.sum(np.multiply(*found.values()), axis=1)):.5f}")
+
+
 def public_sets(data: Path) -> None:
     """Texts that neither the weights nor our hands ever saw; those of under three words are left out."""
     tweets = _rows(data / "mac" / "mac.csv.gz")
@@ -121,12 +148,16 @@ def main() -> None:
     """Prints all tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
-    data = parser.parse_args().data
+    parser.add_argument("--encode", action="store_true")
+    said = parser.parse_args()
+    data = said.data
     names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     print(f"{names[0].split(':')[1].strip() if names else platform.machine()}, Python {platform.python_version()}\n")
     languages()
     coded()
     speed()
+    if said.encode:
+        encoding()
     if data is not None:
         public_sets(data)
 

@@ -157,7 +157,8 @@ def _holds(stored: StoredAnswer, at: Millis) -> bool:
 
 def _resolved(engine: Engine, request: FeedRequest, read: Read, pipeline: Pipeline, at: Millis) -> Turn:
     """The turn on the state as read, and on what was heard since."""
-    engine.known.reach.refresh(at)
+    if problem := engine.known.reach.refresh(at):
+        engine.alert(problem)
     news = heard(engine.users, engine.log, engine.known.view, request.user_id, read, at)
     return resolve(engine.known, request, read.state, news, pipeline, at)
 

@@ -27,12 +27,12 @@ from recsys.types import Floats, Mask, Rows
 
 TRIED: Final = tuple(round(0.1 * n, 1) for n in range(16))
 """Strengths on validation."""
-LIFT_WEIGHTS: Final = (0.0, 0.5, 1.0, 1.5)
+LIFT_WEIGHTS: Final = (0.0, 1.0)
 LIFTED: Final = 0.5  # the strength up to which the lift grows: beyond, it costs recall
 PULL: Final = 4_000.0  # events that a place needs to stand half on its own
-MARGIN: Final = 0.003  # of the unfavoured recall: tuned strengths keep this far above it on validation
+MARGIN: Final = 0.005  # of the unfavoured recall: tuned strengths keep this far above it on validation
 VALIDATION: Final = 0.2
-CUTS: Final = 2  # validation parts; one alone moves the tuned strength by 0.2
+CUTS: Final = 3  # validation parts; one alone moves the tuned strength by 0.2
 VECTORS: Final = 64
 SMALL: Final = 1_500  # items up to which all vectors are as quick as the leading ones
 LOW_PASS: Final = 0.2
@@ -168,10 +168,12 @@ def tuned(
     *,
     lift_weights: Sequence[float] = LIFT_WEIGHTS,
     margin: float = MARGIN,
+    goal: float = 0.0,
 ) -> tuple[float, float]:
     """
     Strength and lift weight with the most local pages among those whose recall on validation is at least (1 + margin)
-    times that of no strength.
+    times that of no strength. Where these stay below the local share of `goal`, and others reach it without losing
+    recall, the one among those with the most recall.
     """
     grid = [(strength, weight) for strength in TRIED for weight in lift_weights]
     plans = {point: (favoured(*point), 0.0) for point in grid}
@@ -180,6 +182,10 @@ def tuned(
     def mean(point: tuple[float, float], metric: str) -> float:
         return sum(metrics.mean(values[point][metric]) for values in judgements) / len(judgements)
 
-    least = (1 + margin) * mean((0.0, 0.0), "recall")
-    kept = [point for point in grid if mean(point, "recall") >= least] or [(0.0, 0.0)]
-    return max(kept, key=lambda point: (mean(point, "local_share"), point))
+    plain = mean((0.0, 0.0), "recall")
+    kept = [point for point in grid if mean(point, "recall") >= (1 + margin) * plain] or [(0.0, 0.0)]
+    best = max(kept, key=lambda point: (mean(point, "local_share"), point))
+    fitting = [p for p in grid if mean(p, "local_share") >= goal and mean(p, "recall") >= plain]
+    if mean(best, "local_share") >= goal or not fitting:
+        return best
+    return max(fitting, key=lambda point: (mean(point, "recall"), point))

@@ -44,19 +44,21 @@ _BY_PLACE: Final = ("region", "neighbour", "country")
 class Nearness:
     """
     Per item: `score` (n,) in [0, 1], NaN = unknown; `match` (n,) an index into MATCHES; `is_local` (n,) by the score;
-    `is_proven` (n,) local, and by evidence that a slot of the floor takes.
+    `is_proven` (n,) local, and by evidence that a slot of the floor takes. `sure` the confidence of each of `SOURCES`.
     """
 
     score: Floats
     match: NDArray[np.int8]
     is_local: Mask
     is_proven: Mask
+    sure: Floats
 
 
 def nearness(viewer: Viewer, items: Items, market: Market, item_nos: Ids | slice = slice(None)) -> Nearness:
     """The nearness of items to a viewer: the best of place, speech, audience and review."""
     rules = market.locality
-    grades = _grades(viewer, items, market, item_nos)
+    sure = _confidence(rules)
+    grades = _grades(viewer, items, market, item_nos, sure)
     best = np.full(len(grades["foreign"]), np.nan, np.float32)
     match = np.zeros(len(best), np.int8)
     for name in _NEAREST_FIRST:  # the first of equal scores wins
@@ -65,12 +67,13 @@ def nearness(viewer: Viewer, items: Items, market: Market, item_nos: Ids | slice
         best[is_better] = score[is_better]
         match[is_better] = MATCHES.index(name)
     is_local = np.nan_to_num(best, nan=0.0) >= np.float32(rules.local_from)
-    return Nearness(best, match, is_local, is_local & _is_proven(items, rules, item_nos, grades))
+    return Nearness(best, match, is_local, is_local & _is_proven(items, rules, item_nos, grades), sure)
 
 
-def _grades(viewer: Viewer, items: Items, market: Market, item_nos: Ids | slice) -> dict[str, Floats]:
+def _grades(
+    viewer: Viewer, items: Items, market: Market, item_nos: Ids | slice, confidence: Floats
+) -> dict[str, Floats]:
     """Match -> (n,) the confidence with which it holds, 0 where it does not."""
-    confidence = _confidence(market.locality)
     region, country = items.region[item_nos], items.country[item_nos]
     of_region, of_country = confidence[items.region_source[item_nos]], confidence[items.place_source[item_nos]]
     heard = np.where(items.is_heard[item_nos], confidence[_PLATFORM], confidence[_INFERRED])
@@ -126,10 +129,10 @@ def evidence(near: Nearness, items: Items, item_no: int, market: Market) -> tupl
     if match in ("dialect", "language", "audience", "fit"):
         by_speech = "platform" if items.is_heard[item_no] else "inferred"
         source = {"fit": "partner", "audience": "platform"}.get(match, by_speech)
-        return source, float(_confidence(market.locality)[SOURCES.index(source)])
+        return source, float(near.sure[SOURCES.index(source)])
     position = int((items.region_source if match in ("region", "neighbour") else items.place_source)[item_no])
     source = SOURCES[position]
-    sure = float(_confidence(market.locality)[position])
+    sure = float(near.sure[position])
     if near.is_proven[item_no] and source not in market.locality.proven:
         return "corroborated", sure
     return source, sure

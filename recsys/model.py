@@ -86,14 +86,18 @@ class Model:
         (n_rows,) how much the blend thinks a person wants each item, in standard deviations over what it knows; NaN for
         items that nobody has wanted yet.
         """
-        markets = self.popularity.markets
-        market = markets.index(country) if country in markets else len(markets)
-        scores = self.taste.scores(of_history(history, self.n_rows, market))[0]
-        is_known = self.popularity.scores[-1] > 0
-        known = scores[is_known]
-        if len(known):
-            scores = (scores - known.mean()) / max(float(known.std()), 1e-6)
-        return np.where(is_known, scores, np.nan).astype(np.float32)
+        return wanted(self.taste, self.popularity, history, country)
+
+
+def wanted(taste: Blend, popularity: Popularity, history: History, country: str | None) -> Floats:
+    """As `Model.wanted`, for a blend that is not yet part of a model."""
+    markets, is_known = popularity.markets, popularity.scores[-1] > 0
+    market = markets.index(country) if country in markets else len(markets)
+    scores = taste.scores(of_history(history, len(is_known), market))[0]
+    known = scores[is_known]
+    if len(known):
+        scores = (scores - known.mean()) / max(float(known.std()), 1e-6)
+    return np.where(is_known, scores, np.nan).astype(np.float32)
 
 
 def build_model(artifact: Artifact) -> Model:

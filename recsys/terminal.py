@@ -4,8 +4,10 @@ What the commands of all packages share on a terminal: options, progress, text o
 Results go to standard output, everything said on the way to standard error. Used by `commands.py` modules only.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -27,6 +29,7 @@ At = Annotated[
 _STEPS: Final = 4  # lines per long stage where there is no terminal to draw on
 _LONG: Final = 1_000
 _WIDEST: Final = 132
+_STEERING: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]")
 _LTR_MARK: Final = "\u200e"
 _ISOLATE: Final = "\u2068"
 _POP: Final = "\u2069"
@@ -55,6 +58,15 @@ def console(*, is_error: bool = False) -> "Console":
     )  # fmt: skip
 
 
+def writable(out: Path) -> Path:
+    """The file that a command will write, its folder made. Raises ConfigError before any work is done."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{out}: its folder cannot be made ({error.strerror}); choose another --out") from None
+    return out
+
+
 def say(sentence: str, *, is_quiet: bool = False) -> None:
     """A sentence on standard error, unless `--quiet`."""
     if not is_quiet:
@@ -73,10 +85,11 @@ def isolated(text: str, width: int | None = None) -> str:
     Text of any direction for a line that runs left to right, cut to `width` cells.
 
     Isolates keep a right-to-left title from moving what stands beside it, the mark after it does the same on
-    terminals that do not know isolates; neither takes a cell.
+    terminals that do not know isolates; neither takes a cell. What steers a terminal or turns directions is left out.
     """
     from rich.cells import cell_len, set_cell_size
 
+    text = _STEERING.sub("", text)
     if width is not None and cell_len(text) > width:
         text = set_cell_size(text, width - 1).rstrip() + "…"
     return f"{_ISOLATE}{text}{_POP}{_LTR_MARK}"

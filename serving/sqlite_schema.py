@@ -62,7 +62,6 @@ TABLES: Final = (
         creator_id TEXT NOT NULL, day INTEGER NOT NULL, country TEXT NOT NULL, region TEXT NOT NULL, way TEXT NOT NULL,
         is_local INTEGER NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (creator_id, day, country, region, way, is_local)
     ) WITHOUT ROWID""",
-    "CREATE INDEX tallies_by_day ON tallies (country, day, is_local, n)",
     "CREATE TABLE reach (creator_id TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE steering (market TEXT PRIMARY KEY, packed BLOB NOT NULL)",
 )

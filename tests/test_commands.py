@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 import typer
@@ -347,3 +348,37 @@ def test_labels_are_for_a_folder_or_for_a_state_file_with_its_artifact(
     (tmp_path / "state.db").touch()
     code, _, err = say("label", *(str(tmp_path / "state.db") if a == "STATE" else a for a in arguments))
     assert (code, found in err) == (2, True), err
+
+
+ODD = {
+    "empty": b"",
+    "100 kB": "كنحس ".encode() * 11_000,
+    "emoji": "😭😭\n❤️‍🩹\n".encode(),
+    "no UTF-8": b"bonjour \xff\xfe tout le monde\n\xc3\x28\n",
+    "direction overrides": "\u202eje ne sais pas\u202c\n\u2067\u200f\n".encode(),
+    "zero width": "\u200b\u200c\n".encode(),
+    "control characters": b"\x00\x1b[31mrouge\x07\n",
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_texts_have_an_answer_for_every_line_and_steer_no_terminal(name: str, say: Said, tmp_path: Path) -> None:
+    raw = ODD[name]
+    file, out = tmp_path / "texts.txt", tmp_path / "new" / "v.npz"
+    file.write_bytes(raw)
+    n_lines = len(raw.decode("utf-8", "replace").splitlines())
+    code, lines, err = say("detect", file, "--json")
+    assert (code, lines.count('"language"'), err) == (0, n_lines, "")
+    code, table, err = say("detect", file)
+    assert (code, err) == (0, "")
+    assert not set(table) & set("\x00\x07\x1b\u202e\u202c\u2067\u200f")
+    assert say("embed", file, "--out", out, "--encoder", "use", "--cache", tmp_path, "--quiet")[0] == 0
+    vectors = np.load(out)["vectors"]
+    assert vectors.shape == (n_lines, 512)
+    assert np.isfinite(vectors).all()
+
+
+def test_a_language_that_nobody_speaks_is_refused(say: Said, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("salut")
+    code, _, err = say("detect", tmp_path / "texts.txt", "--declared", "klingon")
+    assert (code, "found 'klingon', expected one of ar" in err) == (2, True)

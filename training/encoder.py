@@ -31,14 +31,15 @@ class EncoderParams:
 
     `model`: `e5`, `use`, or a folder or name for sentence-transformers. `prompt` is put before every text (None =
     what the model asks for). Texts are cut after `max_tokens`: captions are shorter, and transcripts say what they
-    are about early. `threads`: of torch, in this process; 0 = one for each core.
+    are about early. `threads`: of torch, in this process; 0 = one for each core. Captions are small work: threads wait
+    for each other, and beside other work two of them took 15 times as long as one (LOG.md).
     """
 
     model: str = "e5"
     prompt: str | None = None
     max_tokens: int = 256
     batch_size: int = 32
-    threads: int = 0
+    threads: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +112,8 @@ def _encoder(params: EncoderParams, identity: str, dim: int, open_model: Callabl
         model = open_model()
         if params.model != "use":
             model.max_seq_length = min(params.max_tokens, model.max_seq_length or params.max_tokens)
+        if _has_bfloat16():
+            _halve(model)
 
         def run(texts: Sequence[str]) -> Floats:
             import torch
@@ -134,6 +137,15 @@ def _has_bfloat16() -> bool:
     """
     about = Path("/proc/cpuinfo")
     return about.is_file() and "_bf16" in about.read_text("utf-8", "replace")
+
+
+def _halve(model: Any) -> None:
+    """Keeps matrices as bfloat16, into which autocast would turn them for every batch anew; the vectors stay."""
+    import torch
+
+    for part in model.modules():
+        if isinstance(part, torch.nn.Linear):
+            part.to(torch.bfloat16)
 
 
 def _open(model: str, threads: int) -> Any:

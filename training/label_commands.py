@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recsys.errors import ConfigError, DataError
-from recsys.terminal import At, Json, Quiet, console, isolated, present, print_json, progress, say
+from recsys.terminal import At, Json, Quiet, console, isolated, present, print_json, progress, say, writable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -84,6 +84,8 @@ def label(
 
     if out is not None and out.suffix not in (".parquet", ".csv"):
         raise ConfigError(f"found --out {out}, expected a name that ends in .parquet or .csv")
+    if out is not None:
+        writable(out)
     with progress(is_quiet=is_quiet) as follow:
         done = run_labels(
             data or Path(), present(at), encoder=encoder, threshold=threshold, explain=explain, report_to=report_to,
@@ -143,12 +145,11 @@ def _label_state(
 def _write(table: "pl.DataFrame", out: Path) -> None:
     import polars as pl
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if out.suffix == ".parquet":
-        table.write_parquet(out)
-        return
     lists = [name for name, dtype in table.schema.items() if dtype == pl.List(pl.String)]
     try:
+        if out.suffix == ".parquet":
+            table.write_parquet(out)
+            return
         table.with_columns(pl.col(lists).list.join("|")).write_csv(out)
     except OSError as error:
         raise DataError(f"{out}: cannot be written ({error.strerror}); choose another --out") from None

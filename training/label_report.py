@@ -20,6 +20,7 @@ LEAST_PRECISION: Final = 0.9
 MISSES: Final = (0.05, 0.1, 0.2)
 EVERYTHING: Final = "all"
 _BINS: Final = 10
+_COLUMNS: Final = 3  # of panels
 _LEAST: Final = 50  # labelled items of a language, for a row of its own
 
 
@@ -104,7 +105,7 @@ def misses(base: float) -> list[dict[str, float]]:
 
 
 def draw(report: dict[str, Any], folder: Path) -> None:
-    """Writes `report.json` and a reliability plot of every tier (`reliability-R2.svg`), a line for each language."""
+    """Writes `report.json` and reliability plots of every tier (`reliability-R2.svg`), a panel for each language."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -113,16 +114,40 @@ def draw(report: dict[str, Any], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1))
     for tier in TIERS:
-        lines = [row for row in report["reliability"] if row["question"] == f"tier>={tier}"]
-        if not lines:
+        rows = [row for row in report["reliability"] if row["question"] == f"tier>={tier}"]
+        if not rows:
             continue
-        figure, axes = pyplot.subplots(figsize=(6, 5), layout="constrained")
-        axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
-        for row in lines:
-            points = [(part["said"], part["true"], part["n"]) for part in row["bins"]]
-            said, true, sizes = zip(*points, strict=True)
-            axes.plot(said, true, marker="o", markersize=3, linewidth=1.2, label=f"{row['language']} ({sum(sizes):,})")
-        axes.set(xlabel=f"said: at least {tier}", ylabel="true share", xlim=(0, 1), ylim=(0, 1))
-        axes.legend(frameon=False, fontsize=8)
+        wide = min(_COLUMNS, len(rows))
+        high = -(-len(rows) // wide)
+        figure, panels = pyplot.subplots(
+            high, wide, figsize=(2.5 * wide, 2.5 * high + 0.4), sharex=True, sharey=True, squeeze=False,
+            layout="constrained",
+        )  # fmt: skip
+        for panel in panels.flat[len(rows) :]:
+            panel.set_axis_off()
+        for panel, row in zip(panels.flat, rows, strict=False):
+            _panel(panel, row)
+        figure.supxlabel(f"probability that was said: at least {tier}", fontsize=9)
+        figure.supylabel("share that was so (95 % interval)", fontsize=9)
         figure.savefig(folder / f"reliability-{tier}.svg")
         pyplot.close(figure)
+
+
+def _panel(axes: Any, row: dict[str, Any]) -> None:
+    """One language: a point for each tenth of the probabilities that has any item; on the diagonal is right."""
+    said, true, sizes = (np.array([part[name] for part in row["bins"]]) for name in ("said", "true", "n"))
+    low, high = wilson(true, sizes)
+    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, linestyle="--", zorder=1)
+    axes.vlines(said, low, high, color="#7aa6c2", linewidth=2, zorder=2)
+    axes.plot(said, true, "o", color="#12506e", markersize=4, clip_on=False, zorder=3)
+    axes.set_title(f"{row['language']}, {sizes.sum():,} items", fontsize=9)
+    axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1), aspect="equal")
+    axes.tick_params(labelsize=8)
+
+
+def wilson(share: NDArray[np.float64], n: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The 95 % interval of shares of n (Wilson 1927): it knows that none of ten is not never."""
+    z2 = 1.96**2
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = 1.96 * np.sqrt(share * (1 - share) / n + z2 / (4 * n**2)) / (1 + z2 / n)
+    return np.maximum(middle - half, 0.0), np.minimum(middle + half, 1.0)

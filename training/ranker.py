@@ -5,7 +5,9 @@ Fitting the learned ranker, without looking ahead.
                                         first    then                   until
 
 The spaces, popularity and rates that the trees see are fitted once more on what came before `first`, because a space
-that has seen a reaction knows the answer. The artifact's own spaces are fitted on everything before `until`.
+that has seen a reaction knows the answer. What calibrates and judges the trees is fitted on what came before `then`, as
+the artifact's own, fitted on everything before `until`, will meet later days: judged beside weaker spaces, the trees
+would be given too much.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,10 +20,11 @@ from numpy.typing import NDArray
 
 from recsys.clock import Millis
 from recsys.columns import HEADS
-from recsys.features import RATES, Basis, facts_of, names_of
+from recsys.features import RATES, Basis, Facts, facts_of, names_of
 from recsys.impressions import COMPLETED, Impressions, Log, impressions, log_of, matrix, past, places
 from recsys.metrics import auc
 from recsys.model import ranked
+from recsys.models.blend import Blend
 from recsys.models.popularity import Popularity
 from recsys.progress import Progress, quiet
 from recsys.ranker import Head, Heads, open_booster
@@ -29,12 +32,21 @@ from recsys.tables import Dataset
 from recsys.types import Floats, Mask, Space
 from training.ranker_portion import Late, choose
 
-Fitted = tuple[Mapping[str, Space], Popularity]
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fitted:
+    """What was learned from the events before some instant; the blend is fitted when it is asked for."""
+
+    spaces: Mapping[str, Space]
+    popularity: Popularity
+    blend: Callable[[], Blend]
+
+
 FitBefore = Callable[[Millis], Fitted]
-"""Spaces and popularity from what happened before an instant."""
+"""What can be learned from what happened before an instant."""
 
 WEIGHTS: Final = {
-    "cf": 1.0, "content": 0.6, "popular": 0.3, "fresh": 0.2, "local": 0.7, "supportive": 0.3,
+    "cf": 1.0, "content": 0.6, "popular": 0.3, "fresh": 0.2, "local": 0.5, "supportive": 0.3,
     "complete": 1.0, "like": 1.0, "helped": 2.0, "share": 1.0, "not_interested": 2.0,
 }  # fmt: skip
 """What the shipped policies give; a market with others chooses its portion by them."""
@@ -51,7 +63,7 @@ class RankerParams:
     """
 
     leaves: int = 8
-    trees: int = 60
+    trees: int = 50
     learning_rate: float = 0.1
     first: float = 0.7
     then: float = 0.9
@@ -97,27 +109,35 @@ def fit(
     names = _enough(shown.did, is_late, params.least)
     if not names:
         return RankerResult(heads=None, metrics={}, said="none: too few reactions to impressions were logged")
-    spaces, popularity = fit_before(first)
-    basis = Basis(
-        spaces={name: ranked(space) for name, space in spaces.items()},
-        popularity=popularity,
-        facts=facts_of(items, creators),
-        rates=rates(log, items, first),
-    )
+    facts = facts_of(items, creators)
+    models = {at: fit_before(at) for at in (first, then)}
+    before = {at: _basis(model, facts, rates(log, items, at)) for at, model in models.items()}
     people = past(log, until)
     where = places(log, market)
     on_progress("ranker", 0, None)
-    table = matrix(shown, people, where, basis)
+    parts = [matrix(shown.take(mask), people, where, before[at]) for at, mask in ((first, ~is_late), (then, is_late))]
+    table = np.empty((len(shown), parts[0].shape[1]), np.float32)
+    table[~is_late], table[is_late] = parts
     counts = propensity_weights(shown.propensity, params.clip)
     seed = int(rng.integers(2**31))
     heads = {name: _head(table, shown.did[:, HEADS.index(name)], is_late, counts, params, seed) for name in names}
-    made = Heads(features=names_of(spaces), heads=heads, rates=basis.rates, portion=0.0, kept=1.0, taken=0.0)
+    made = Heads(
+        features=names_of(before[then].spaces), heads=heads, rates=before[then].rates, portion=0.0, kept=1.0, taken=0.0
+    )
     is_learnable = log.items["is_learnable"].to_numpy()
-    late = Late(log=log, basis=basis, past=people, where=where, shown=shown, is_learnable=is_learnable, then=then)
+    late = Late(
+        log=log, basis=before[then], blend=models[then].blend(), past=people, where=where, shown=shown,
+        is_learnable=is_learnable, then=then,
+    )  # fmt: skip
     chosen = choose(made, late, params.weights, rng)
     metrics = {"ranker_portion": chosen.portion, **_metrics(made, table, shown, is_late), **chosen.metrics}
     whole = replace(made, rates=rates(log, items, until), portion=chosen.portion, kept=chosen.kept, taken=chosen.taken)
     return RankerResult(heads=whole, metrics=metrics, said=_said(metrics))
+
+
+def _basis(fitted: Fitted, facts: Facts, of_items: Floats) -> Basis:
+    spaces = {name: ranked(space) for name, space in fitted.spaces.items()}
+    return Basis(spaces=spaces, popularity=fitted.popularity, facts=facts, rates=of_items)
 
 
 def _instants(log: Log, until: Millis | None, params: RankerParams) -> tuple[Millis, Millis] | None:

@@ -5,8 +5,8 @@ Two questions of the whole score, because each alone is misleading. *Order*: doe
 they were shown and left? It does not depend on what the old feed liked to show. *NDCG@20* of the candidates that the
 spaces and popularity bring: it does, since nobody can want what they were not shown, and favours rankings like the old
 feed's.
-The portion with the best order wins among those whose NDCG is not lower than without heads; when its order is not
-better by more than a standard error, the portion is 0.
+The portion with the best order wins among those whose NDCG is not lower than without heads by more than a standard
+error of the difference; when its order is not better by more than one, the portion is 0.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,6 +20,8 @@ from recsys.columns import HEADS
 from recsys.features import Asked, Basis, features
 from recsys.impressions import Impressions, Log, Past, Place, asked, met
 from recsys.metrics import Reals, auc, ndcg
+from recsys.model import wanted
+from recsys.models.blend import Blend
 from recsys.ranker import Heads
 from recsys.score import FRESH_HALF_LIFE
 from recsys.types import Floats, Ids, Mask, rank_order
@@ -30,7 +32,6 @@ PEOPLE: Final = 500
 POOL: Final = 200
 WIDEST: Final = 2**0.5  # two equal halves that agree in nothing are narrower than either by this factor
 FEWEST: Final = 20  # people; fewer prove nothing
-_SPACE_OF: Final = {"cf": "cf", "content": "text"}
 _SAME_COUNTRY: Final = 0.7
 _SUPPORTIVE: Final = 10  # the first topics
 _REFUSED: Final = HEADS.index("not_interested")
@@ -42,6 +43,7 @@ class Late:
 
     log: Log
     basis: Basis
+    blend: Blend
     past: Past
     where: Place
     shown: Impressions
@@ -127,10 +129,14 @@ def best_portion(found: Reals, order: Reals) -> int:
     """
     if len(order) < FEWEST:
         return 0
-    is_fine = found.mean(axis=0) >= found[:, 0].mean() - 1e-9  # means of equal values may differ in their last digit
-    won = order - order[:, :1]
+    lost, won = found[:, :1] - found, order - order[:, :1]
+    is_fine = lost.mean(axis=0) <= _standard_error(lost)
     best = int(np.where(is_fine, won.mean(axis=0), -np.inf).argmax())
-    return best if won[:, best].mean() > won[:, best].std() / len(won) ** 0.5 else 0
+    return best if won[:, best].mean() > _standard_error(won)[best] else 0
+
+
+def _standard_error(differences: Reals) -> Reals:
+    return np.asarray(differences.std(axis=0) / len(differences) ** 0.5, np.float64)
 
 
 def _mean(values: Reals) -> float:
@@ -144,21 +150,21 @@ def _person(heads: Heads, late: Late, number: int, known: Ids, weights: Mapping[
     at = int(late.shown.at[is_late].min())
     who = asked(number, at, late.where, late.past.before(number, at), late.basis)
     shown, did = late.shown.rows[is_late], late.shown.did[is_late]
-    wanted = np.setdiff1d(shown[did[:, :_REFUSED].any(axis=1) & ~did[:, _REFUSED]], known)
+    liked = np.setdiff1d(shown[did[:, :_REFUSED].any(axis=1) & ~did[:, _REFUSED]], known)
     is_open = late.is_learnable & (late.basis.facts.published_at <= at)
     is_open[known] = False
-    if not len(wanted) or not is_open.any():
+    if not len(liked) or not is_open.any():
         return None
-    parts = _parts(who, late.basis, np.arange(len(is_open), dtype=np.int32))
+    parts = _parts(who, late, np.arange(len(is_open), dtype=np.int32))
     offered = _best(parts, np.flatnonzero(is_open).astype(np.int32))
     taste = np.sum([weights[name] * part for name, part in parts.items()], axis=0)
     rest = _rest(who, late.basis, weights)
 
     def scored(rows: Ids) -> _Scored:
         chances = heads.predict(features(who, late.basis, rows))
-        return _Scored(taste[rows], head_value(chances, weights), rest[rows], np.isin(rows, wanted))
+        return _Scored(taste[rows], head_value(chances, weights), rest[rows], np.isin(rows, liked))
 
-    return _Person(scored(offered), scored(np.setdiff1d(shown, known)), len(wanted))
+    return _Person(scored(offered), scored(np.setdiff1d(shown, known)), len(liked))
 
 
 def _rest(who: Asked, basis: Basis, weights: Mapping[str, float]) -> Floats:
@@ -182,16 +188,17 @@ def head_value(chances: Mapping[str, Floats], weights: Mapping[str, float]) -> F
     return np.asarray(np.sum(parts, axis=0), np.float32)
 
 
-def _parts(who: Asked, basis: Basis, rows: Ids) -> dict[str, Floats]:
-    """The parts of the score whose place the heads would take, unknown as the mean."""
+def _parts(who: Asked, late: Late, rows: Ids) -> dict[str, Floats]:
+    """The parts of the score whose place the heads would take, for all items; unknown as the mean."""
+    basis = late.basis
     world = basis.popularity.scores[-1]
     popular = (basis.popularity.of(who.country)[rows] - world.mean()) / max(float(world.std()), 1e-6)
-    of_spaces = {
-        name: np.nan_to_num(basis.spaces[space].scores(who.vectors[space], rows))
-        for name, space in _SPACE_OF.items()
-        if space in who.vectors
-    }
-    return {"popular": popular.astype(np.float32), **of_spaces}
+    parts = {"popular": popular.astype(np.float32)}
+    if len(who.history):
+        parts["cf"] = np.nan_to_num(wanted(late.blend, basis.popularity, who.history, who.country))
+    if "text" in who.vectors:
+        parts["content"] = np.nan_to_num(basis.spaces["text"].scores(who.vectors["text"], rows))
+    return parts
 
 
 def _best(parts: Mapping[str, Floats], rows: Ids) -> Ids:

@@ -22,7 +22,7 @@ from recsys.models.neighbours import EASEParams, FilterParams, NextParams
 from recsys.models.parts import Part, Popular
 from recsys.models.popularity import Popularity, PopularityParams
 from recsys.models.tastes import Tastes, of_histories
-from recsys.progress import Progress
+from recsys.progress import Progress, quiet
 from recsys.tables import Dataset
 from recsys.types import Ids, Rows
 from training.families import Observed, families
@@ -65,6 +65,15 @@ class Taste:
         """The blend, with this space in the place of the factors: the same, and items placed that nobody wanted yet."""
         parts: dict[str, Part] = {name: factors if name == FACTORS else part for name, part in self.blend.parts.items()}
         return replace(self.blend, parts=parts)
+
+
+def again(blend: Blend, seen: Interactions, popular: Popularity, params: TasteParams, seed: int) -> Blend:
+    """The same blend, its parts fitted to other events and their popularity."""
+    names = [name for name in blend.parts if name != "popularity"]
+    parts = _fitted(names, seen, params, seed, quiet)
+    if "popularity" in blend.parts:
+        parts["popularity"] = Popular(popular.scores)
+    return replace(blend, parts=parts, markets=popular.markets)
 
 
 def fit_taste(

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recsys.terminal import Json, Quiet, console, isolated, progress, say
+from recsys.columns import LANGUAGES
+from recsys.errors import ConfigError
+from recsys.terminal import Json, Quiet, console, isolated, progress, say, writable
 
 if TYPE_CHECKING:
     from recsys.text.detect import Detected
@@ -38,6 +40,9 @@ def detect(
 
     from training.texts import detected, read_texts
 
+    for language in declared or ():
+        if language not in LANGUAGES:
+            raise ConfigError(f"--declared: found {language!r}, expected one of {', '.join(LANGUAGES)}")
     texts = read_texts(file)
     rows = detected(texts, declared or ())
     if as_json:
@@ -70,6 +75,7 @@ def embed(
 
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing may ask a hub
     texts = read_texts(file)
+    writable(out)
     where = cache or cache_folder()
     made = make_encoder(EncoderParams(model=encoder), where)
     artifact = None if like is None else load_artifact(like)

@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from recsys.artifact import Artifact
+from recsys.columns import ITEMS
 from recsys.errors import ArtifactError, DataError
 from recsys.models.text import Centres, TextSpace
 from recsys.progress import Progress, quiet
@@ -20,6 +22,8 @@ from recsys.types import Floats
 from training.encoder import Encoder
 from training.hearing import hear, name_of_vectors
 
+_LANGUAGE_TAG: Final = next(column.pattern for column in ITEMS.columns if column.name == "language") or ""
+_MOST_PROBLEMS: Final = 20
 _LONGEST_FIELD: Final = 10_000_000  # characters; Python's own limit is 131,072 and would stop at a long transcript
 
 
@@ -46,7 +50,8 @@ def read_texts(path: Path) -> Texts:
     The texts of a file, `-` for standard input. `.csv`: columns `text` and, if it is there, `language`. Otherwise one
     text a line, empty lines too, so that line n of the file is row n of the answer.
 
-    Bytes that are no UTF-8 become U+FFFD, which every later step leaves out. Raises DataError.
+    Bytes that are no UTF-8 become U+FFFD, which every later step leaves out. Raises DataError with every row whose
+    language is no language tag.
     """
     try:
         raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
@@ -62,6 +67,13 @@ def read_texts(path: Path) -> Texts:
         found = ", ".join(rows.fieldnames or ()) or "no columns"
         raise DataError(f"{path}: found {found}, expected a column 'text' and perhaps 'language'; rename it")
     kept = [(row["text"] or "", (row.get("language") or "").strip() or None) for row in rows]
+    problems = [
+        f"{path}: row {n}, column language: found {language!r}, expected a BCP 47 tag such as ary-Latn; correct it"
+        for n, (_, language) in enumerate(kept, start=1)
+        if language and not re.match(_LANGUAGE_TAG, language)
+    ]
+    if problems:
+        raise DataError(*problems[:_MOST_PROBLEMS])
     return Texts([text for text, _ in kept], [language for _, language in kept])
 
 

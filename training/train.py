@@ -33,9 +33,9 @@ from training.hearing import Heard, hear
 from training.interactions import Interactions, build_interactions
 from training.labels import LabelParams, label, n_raised
 from training.local_strength import local_strengths
-from training.ranker import FitBefore, RankerParams, RankerResult
+from training.ranker import FitBefore, Fitted, RankerParams, RankerResult
 from training.safe_feed import safe_feed
-from training.taste import TasteParams, fit_factors, fit_taste, names_of
+from training.taste import TasteParams, again, fit_factors, fit_taste, names_of
 from training.validate import MAX_BAD_SHARE, Report, clean
 
 
@@ -115,9 +115,15 @@ def run(
     of_text = words.space if words else None
     learned, n_bridged = with_words({"cf": taste.factors}, of_text, items, rng)
 
-    def fit_before(instant: Millis) -> tuple[dict[str, Space], Popularity]:
-        earlier, popular_then = _learned(build_interactions(dataset, before=instant), params)
-        return with_words(earlier, of_text, items, rng)[0], popular_then
+    def fit_before(instant: Millis) -> Fitted:
+        earlier = build_interactions(dataset, before=instant)
+        factors = {"cf": fit_factors(earlier, params.taste, params.seed)}
+        popular_then = popularity.fit(earlier.market_positives, names_of(earlier), params.popularity)
+        return Fitted(
+            spaces=with_words(factors, of_text, items, rng)[0],
+            popularity=popular_then,
+            blend=lambda: again(taste.blend, earlier, popular_then, params.taste, params.seed),
+        )
 
     ranked = _ranker(dataset, items, creators, fit_before, cutoff, params, rng, on_progress)
     watch.lap("ranker")
@@ -155,12 +161,6 @@ def _strengths(
     lives = [homes.get(user_id) for user_id in seen.user_ids]
     rng = np.random.default_rng([params.seed, 7])
     return local_strengths(seen.positives, lives, made, (params.market,), rng, on_progress)
-
-
-def _learned(seen: Interactions, params: TrainParams) -> tuple[dict[str, Space], Popularity]:
-    """What is learned from reactions alone: the space of factors, and popularity."""
-    popular = popularity.fit(seen.market_positives, names_of(seen), params.popularity)
-    return {"cf": fit_factors(seen, params.taste, params.seed)}, popular
 
 
 def _ranker(

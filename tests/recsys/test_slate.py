@@ -232,6 +232,35 @@ def test_exploration_is_uniform_over_what_is_feasible(somebody, book):
     assert counts.min() > 70  # 100 expected, 8.7 the deviation
 
 
+def test_exploration_is_the_newcomers_until_they_have_their_share_of_the_local_slots(somebody):
+    """
+    40 local items, every second reviewed; two of the reviewed are by newcomers. The first page explores one of these,
+    by chance alone; the second page, with one newcomer among 30 local slots and a share of 3 %, explores anybody.
+    """
+    kinds = [{"is_local": True, "is_explorable": n % 2 == 0, "is_newcomer": n in (36, 38)} for n in range(40)]
+    first_rows, second_rows = set(), set()
+    for seed in range(60):
+        person, candidates = somebody(), table(kinds)
+        person.wait(0)
+        chosen = person.scroll(candidates, Limits(), 20, seed=seed, newcomer_share=0.03)
+        slot = chosen.is_exploration.index(True)
+        first_rows.add(int(chosen.rows[slot]))
+        assert chosen.propensities[slot] == np.float32(0.5)
+        assert sum(d.is_newcomer for d in person.ledger.last) == 1
+        again = person.page(table(kinds, first=100), Limits(), 20, seed=seed, newcomer_share=0.03)
+        slot = again.is_exploration.index(True)
+        second_rows.add(int(again.rows[slot]))
+        assert again.propensities[slot] < 0.1
+    assert first_rows == {36, 38} and len(second_rows - {36, 38}) > 5
+
+
+def test_without_newcomers_exploration_draws_from_everybody_reviewed(somebody):
+    person = somebody()
+    candidates = table([{"is_local": True, "is_explorable": n >= 20} for n in range(24)])
+    chosen = person.page(candidates, Limits(), 20, newcomer_share=1.0)
+    assert chosen.propensities[chosen.is_exploration.index(True)] == np.float32(0.25)
+
+
 def test_no_slots_for_exploration_mean_none(somebody):
     person = somebody()
     candidates = table([{"is_explorable": True}] * 40)

@@ -45,7 +45,8 @@ risky = tuple(r["item_id"] for r in artifact.items.iter_rows(named=True) if r["r
 lock, commits, names = threading.Lock(), itertools.count(1), itertools.count()
 
 class Users:
-    read, deliveries = store.users.read, store.users.deliveries
+    read, deliveries, reach = store.users.read, store.users.deliveries, store.users.reach
+    local_share, steering, steer = store.users.local_share, store.users.steering, store.users.steer
 
     @staticmethod
     def write_if(*args):

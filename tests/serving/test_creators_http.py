@@ -172,3 +172,19 @@ def test_creators_near_a_place_come_by_how_near_and_how_sure_it_is(client: TestC
     assert [creator["creator_id"] for creator in only] == ["c2"]
     assert [c["creator_id"] for c in client.get("/v1/local?language=zgh").json()["creators"]] == ["c4"]
     assert client.get("/v1/local?country=EG").json()["creators"] == []
+
+
+def test_a_guardian_and_a_child_get_one_page_that_counts_for_both(client: TestClient) -> None:
+    profile = {"age_band": "18+", "age_source": "verified", "country": "MA", "languages": ["fr"]}
+    client.put("/v1/users/parent", json=profile)
+    client.put("/v1/users/teen", json={**profile, "age_band": "13-15", "guardian_id": "parent"})
+    page = client.get("/v1/families/parent/together?child_id=teen&size=3&request_id=evening").json()
+    assert len(page["items"]) == 3 and page["degraded"] == []
+    assert all(item["tier"] == "R0" and item["topics"] == ["S3"] for item in page["items"])
+    again = client.get("/v1/families/parent/together?child_id=teen&size=3&request_id=evening").json()
+    assert again["items"] == page["items"]
+    shown = {item["item_id"] for item in page["items"]}
+    for user_id in ("parent", "teen"):
+        fresh = {item["item_id"] for item in ask(client, user_id, size=20)}
+        assert not fresh & shown  # delivered to both, so neither gets it again
+    assert client.get("/v1/families/teen/together?child_id=parent").status_code == 404

@@ -14,7 +14,7 @@ from recsys.world.build import generate
 from recsys.world.params import WorldParams
 from training.encoder import EncoderParams
 from training.heads import load_heads
-from training.label_report import at_precision, bins, misses
+from training.label_report import at_precision, bins, misses, wilson
 from training.label_run import Run, run_labels
 from training.labels import answers, columns, learnable, n_raised
 from training.train import TrainParams, run
@@ -103,6 +103,18 @@ def test_reliability_sets_what_was_said_beside_what_was_true() -> None:
     found = bins(np.array([0.05, 0.15, 0.11, 1.0]), np.array([False, True, False, True]))
     assert [(part["n"], part["true"]) for part in found] == [(1, 0.0), (2, 0.5), (1, 1.0)]
     assert found[1]["said"] == pytest.approx(0.13)
+
+
+def test_among_cuts_that_find_as_many_the_surest_is_taken() -> None:
+    found = at_precision(np.array([0.9, 0.8, *[0.1] * 2]), np.array([True, True, False, False]), 0.5)
+    assert found == {"recall": 1.0, "precision": 1.0, "cut": 0.8}
+
+
+def test_none_of_ten_is_not_never() -> None:
+    """Wilson: 0 of 10 is at most 3.8416 / 13.8416, 5 of 10 lies around a half."""
+    low, high = wilson(np.array([0.0, 0.5]), np.array([10, 10]))
+    assert (low[0], high[0]) == (0, pytest.approx(0.2775, abs=1e-4))
+    assert low[1] + high[1] == pytest.approx(1)
 
 
 def test_missed_items_hide_among_the_calm_ones() -> None:

@@ -2,17 +2,20 @@
 
 import numpy as np
 import pytest
-from recsys.models.als import ALSParams
 from scipy import sparse
 
 from recsys.artifact import load_artifact
 from recsys.clock import from_text
+from recsys.models.ials import IALSParams
 from recsys.resolve import LOCAL_STRENGTH, spread
 from recsys.tables import write_dataset
 from recsys.world.build import generate
 from recsys.world.params import WorldParams
 from training.local_strength import FEWEST, HIGHEST, local_strengths
+from training.taste import TasteParams
 from training.train import TrainParams, run
+
+SMALL = TasteParams(ials=IALSParams(embedding_size=8))
 
 
 def world(local_appetite: float, seed: int = 0, n_users: int = 300, n_items: int = 80):
@@ -79,7 +82,7 @@ def test_training_writes_the_strength_into_the_manifest(tmp_path):
     made = generate(WorldParams(n_items=300, n_users=250, n_events=15_000))
     tables = {"creators": made.creators, "items": made.items, "users": made.users, "events": made.events}
     write_dataset(tmp_path / "data", **tables)
-    params = TrainParams(encoder=None, holdout_days=0, ranker=None, als=ALSParams(embedding_size=8, epochs=2))
+    params = TrainParams(encoder=None, holdout_days=0, ranker=None, taste=SMALL)
     run(tmp_path / "data", tmp_path / "artifact", params, from_text("2026-11-20T18:30:00Z"))
     strength = load_artifact(tmp_path / "artifact").manifest.local_strength
     assert set(strength) == {"MA"} and 0 <= strength["MA"] <= HIGHEST

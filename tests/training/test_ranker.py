@@ -7,18 +7,22 @@ import numpy as np
 import polars as pl
 import pytest
 
+from recsys.artifact import load_artifact
 from recsys.clock import DAY, HOUR, Millis
 from recsys.columns import HEADS
 from recsys.features import Asked, Basis, facts_of, features, names_of
 from recsys.impressions import asked, impressions, log_of, matrix, past, places
 from recsys.model import build_model
+from recsys.models.blend import Blend
 from recsys.models.ials import IALSParams
 from recsys.models.popularity import Popularity
 from recsys.score import asked_of
 from recsys.tables import Dataset, read_dataset, write_dataset
 from recsys.types import History
-from training.ranker import RankerParams, RankerResult, fit, platt, propensity_weights, rates
+from training.ranker import Fitted, RankerParams, RankerResult, fit, platt, propensity_weights, rates
 from training.ranker_portion import PORTIONS, best_portion
+from training.taste import TasteParams
+from training.train import TrainParams, run
 
 T0: Millis = 1_790_000_000_000
 N_ITEMS, N_USERS, PER_DAY, N_DAYS = 120, 40, 10, 12
@@ -66,14 +70,15 @@ def world(folder: Path, *, by_place: bool = False, risky: str | None = None) -> 
     return read_dataset(folder)
 
 
-def nothing_learned(_: Millis) -> tuple[dict[str, object], Popularity]:
+def nothing_learned(_: Millis) -> Fitted:
     """No space, and a popularity that says nothing: what is left are rates, facts and the place."""
-    return {}, Popularity((), np.zeros((1, N_ITEMS), np.float32))
+    popularity = Popularity((), np.zeros((1, N_ITEMS), np.float32))
+    return Fitted(spaces={}, popularity=popularity, blend=lambda: Blend({}, {}))
 
 
 def fitted(data: Dataset, params: RankerParams = PARAMS, until: Millis | None = None) -> RankerResult:
     tables = data.items.collect(), data.creators.collect()
-    return fit(data, *tables, nothing_learned, until, params, np.random.default_rng(0), market="MA")  # type: ignore[arg-type]
+    return fit(data, *tables, nothing_learned, until, params, np.random.default_rng(0), market="MA")
 
 
 def text_of(result: RankerResult) -> dict[str, str]:
@@ -85,7 +90,7 @@ def chances(result: RankerResult, data: Dataset, name: str) -> np.ndarray:
     """What somebody without a history is expected to do with every video."""
     heads = result.heads
     assert heads is not None
-    popularity = nothing_learned(0)[1]
+    popularity = nothing_learned(0).popularity
     facts = facts_of(data.items.collect(), data.creators.collect())
     basis = Basis(spaces={}, popularity=popularity, facts=facts, rates=heads.rates)
     who = Asked(country="MA", region=None, languages=(), at=T0 + 12 * DAY, history=History.empty(), vectors={})
@@ -192,7 +197,7 @@ def test_features_of_a_slate_are_as_of_its_beginning(tmp_path: Path) -> None:
     items = data.items.collect()
     log = log_of(data, items)
     basis = Basis(
-        spaces={}, popularity=nothing_learned(0)[1], facts=facts_of(items, data.creators.collect()),
+        spaces={}, popularity=nothing_learned(0).popularity, facts=facts_of(items, data.creators.collect()),
         rates=rates(log, items, None),
     )  # fmt: skip
     shown = impressions(log, T0, T0 + DAY)
@@ -229,23 +234,23 @@ def test_the_portion_is_the_best_order_that_ndcg_allows() -> None:
 
 
 def test_the_weights_under_which_a_portion_is_chosen_are_those_of_the_shipped_policies(morocco, strict) -> None:
-    for market in (morocco, strict):
-        assert {name: market.weights[name] for name in PARAMS.weights} == PARAMS.weights
+    assert {name: morocco.weights[name] for name in PARAMS.weights} == PARAMS.weights
+    for name in ("cf", "content", "popular", *HEADS):
+        assert strict.weights[name] == PARAMS.weights[name]
     assert set(HEADS) < set(PARAMS.weights)
 
 
-def test_an_artifact_keeps_the_heads_that_help(tmp_path: Path) -> None:
-    from recsys.artifact import load_artifact
-    from training.taste import TasteParams
-    from training.train import TrainParams, run
-
+def test_an_artifact_keeps_the_heads_that_help_and_leaves_out_those_that_do_not(tmp_path: Path) -> None:
+    """Where cf and popularity weigh nothing, heads have something to add; where heads weigh nothing, they have not."""
     world(tmp_path / "data")
-    params = TrainParams(encoder=None, taste=TasteParams(ials=IALSParams(embedding_size=8)), ranker=PARAMS)
+    alone = replace(PARAMS, weights={**PARAMS.weights, "cf": 0.0, "content": 0.0, "popular": 0.0})
+    params = TrainParams(encoder=None, taste=TasteParams(ials=IALSParams(embedding_size=8)), ranker=alone)
     trained = run(tmp_path / "data", tmp_path / "model", params, T0 + 30 * DAY)
     loaded = load_artifact(tmp_path / "model")
     assert loaded.ranker is not None and loaded.ranker.portion == trained.manifest.metrics["ranker_portion"] > 0
-    assert tuple(loaded.manifest.features) == names_of(["cf"])
-    model = build_model(loaded)
-    assert model.ranker is not None and "of the taste" in trained.ranker
-    without = run(tmp_path / "data", tmp_path / "none", replace(params, ranker=None), T0 + 30 * DAY)
-    assert load_artifact(tmp_path / "none").ranker is None and without.ranker == "none, as asked"
+    assert tuple(loaded.manifest.features) == names_of(["cf"]) and build_model(loaded).ranker is not None
+    useless = replace(PARAMS, weights={**PARAMS.weights, **dict.fromkeys(HEADS, 0.0)})
+    for name, ranker in (("useless", useless), ("none", None)):
+        trained = run(tmp_path / "data", tmp_path / name, replace(params, ranker=ranker), T0 + 30 * DAY)
+        assert load_artifact(tmp_path / name).ranker is None
+        assert trained.ranker.startswith("0% of the taste" if ranker else "none, as asked")

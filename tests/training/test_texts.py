@@ -1,8 +1,13 @@
 """Laws of the commands about texts: `detect` and `embed`."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from time import sleep
 
 import numpy as np
 import pytest
@@ -11,9 +16,12 @@ from typer.testing import CliRunner
 from recsys.artifact import Artifact
 from recsys.errors import ArtifactError, DataError
 from recsys.types import Floats
-from training.encoder import Encoder
+from training.embeddings import CHUNK
+from training.encoder import Encoder, EncoderParams, make_encoder
 from training.text_commands import app
 from training.texts import Texts, read_texts, save_vectors, vectors_of
+
+ROOT = Path(__file__).parents[2]
 
 
 def encoder(fingerprint: str = "f1", dim: int = 16) -> Encoder:
@@ -49,6 +57,16 @@ def test_a_csv_may_say_languages_and_hold_long_texts(tmp_path: Path) -> None:
         read_texts(path)
     with pytest.raises(DataError, match="cannot be read"):
         read_texts(tmp_path / "nowhere.txt")
+
+
+def test_a_csv_with_something_else_for_a_language_names_every_row(tmp_path: Path) -> None:
+    (tmp_path / "texts.csv").write_text("text,language\na,fr\nb,French\nc,ary-Latn\nd,x\n")
+    with pytest.raises(DataError) as refused:
+        read_texts(tmp_path / "texts.csv")
+    assert [problem.split(": ")[1] for problem in refused.value.problems] == [
+        "row 2, column language",
+        "row 4, column language",
+    ]
 
 
 def test_detect_prints_one_object_a_text(tmp_path: Path) -> None:
@@ -134,3 +152,29 @@ def _with_encoder(artifact: Artifact, fingerprint: str) -> Artifact:
     import msgspec
 
     return replace(artifact, manifest=msgspec.structs.replace(artifact.manifest, encoder=fingerprint))
+
+
+@pytest.mark.slow
+def test_a_command_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
+    """The real process and the real signal: what its last whole chunk holds is not encoded again."""
+    texts = [f"caption number {n} about sleep" for n in range(3 * CHUNK)]
+    (tmp_path / "texts.txt").write_text("\n".join(texts), "utf-8")
+    arguments = ["embed", "texts.txt", "--out", "v.npz", "--encoder", "use", "--cache", "cache", "--quiet"]
+    script = "import sys, sanad; sys.exit(sanad.run(sys.argv[1:]))"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, "-c", script, *arguments], cwd=tmp_path, env=environment)
+    chunks = tmp_path / "cache" / "embeddings"
+    while not list(chunks.rglob("*.npy")):
+        assert process.poll() is None, "it ended before it could be killed"
+        sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not (tmp_path / "v.npz").exists()
+    n_kept = sum(len(np.load(path)) for path in chunks.rglob("*.npy"))
+    assert CHUNK <= n_kept < len(texts)
+
+    use = make_encoder(EncoderParams(model="use"), tmp_path / "cache")
+    found = vectors_of(read_texts(tmp_path / "texts.txt"), use, tmp_path / "cache")
+    assert (found.n_reused, found.n_encoded) == (n_kept, len(texts) - n_kept)
+    some = [0, CHUNK, 3 * CHUNK - 1]
+    assert found.vectors[some] == pytest.approx(use.encode([texts[n] for n in some]), abs=1e-6)
