@@ -137,7 +137,7 @@ def run(
     counts |= {"people_left_out": left_out.n_people, "events_left_out": left_out.n_events} if forget else {}
     manifest = _manifest(params, fingerprint(data), at, cutoff, counts, words, ranked, taste.learned)
     strengths = _strengths(seen, items, creators, users, params, on_progress)
-    manifest = msgspec.structs.replace(manifest, local_strength=dict(strengths))
+    manifest = msgspec.structs.replace(manifest, local_strength=dict(strengths), content_share=ranked.content)
     watch.lap("local strength")
     on_progress("save", 0, None)
     saved = save_artifact(out, contents, manifest)
