@@ -4,7 +4,7 @@ and how its places were won.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -41,26 +41,32 @@ def put_creator(catalogue: Catalogue, creator_id: str, fields: Mapping[str, Any]
     """
     Insert or replace a creator; binding on the next page of every worker. Raises DataError.
 
-    Who was taken down stays so unless `is_hidden` is given.
+    Who was taken down stays so unless `is_hidden` is false, also when that happens while this is written.
     """
-    old = catalogue.creator(check_id("creator_id", creator_id))
-    kept = {"is_hidden": old.fields.get("is_hidden") if old else None}
-    row = checked_row(CREATORS, {**kept, **fields, "creator_id": creator_id})
-    catalogue.put_creators([CreatorChange(fields=row)], at)
-    return get_creator(catalogue, creator_id) or {}
+    return _written(catalogue, creator_id, lambda _: fields, at) or {}
 
 
 def patch_creator(
     catalogue: Catalogue, creator_id: str, fields: Mapping[str, Any], at: Millis
 ) -> dict[str, Any] | None:
     """Change some columns of a creator; None when there is none. Two patches at once both hold."""
+    return _written(catalogue, creator_id, lambda row: None if row is None else {**_shown(row), **fields}, at)
+
+
+def _written(
+    catalogue: Catalogue, creator_id: str, said: Callable[[CreatorRow | None], Mapping[str, Any] | None], at: Millis
+) -> dict[str, Any] | None:
+    """The creator as stored after what is `said` of the row that is there; None, and nothing written, for None."""
     for _ in range(ATTEMPTS):
         row = catalogue.creator(check_id("creator_id", creator_id))
-        if row is None:
+        fields = said(row)
+        if fields is None:
             return None
+        is_down = fields.get("is_hidden") is None and row is not None and row.fields.get("is_hidden")
+        held = {"is_hidden": True} if is_down else {}  # no silence takes a takedown away, as with items
+        changed = checked_row(CREATORS, {**fields, **held, "creator_id": creator_id})
         with suppress(Conflict):
-            changed = checked_row(CREATORS, {**_shown(row), **fields, "creator_id": creator_id})
-            catalogue.put_creators([CreatorChange(fields=changed, expects=row.revision)], at)
+            catalogue.put_creators([CreatorChange(fields=changed, expects=None if row is None else row.revision)], at)
             return get_creator(catalogue, creator_id)
     raise StoreError(f"found {ATTEMPTS} other writes of creator {creator_id!r} at once, expected fewer; try again")
 

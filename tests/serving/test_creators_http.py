@@ -6,8 +6,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from recsys.clock import DAY
-from recsys.creator_records import days_to
-from recsys.stores import Tally
+from recsys.creator_records import days_to, put_creator
+from recsys.memory import MemoryCatalogue, MemoryStore
+from recsys.stores import CreatorChange, CreatorRow, Tally
 
 
 def ask(client: TestClient, user_id: str = "u0", **body: Any) -> list[dict[str, Any]]:
@@ -81,6 +82,31 @@ def test_who_is_taken_down_is_on_no_page_and_comes_back_as_they_were(client: Tes
     client.patch("/v1/creators/c1", json={"is_hidden": False})
     shown = ask(client, candidate_ids=["v1", "v16", "v31"], dry_run=True)
     assert sorted(item["item_id"] for item in shown) == ["v1", "v31"]
+
+
+@pytest.mark.parametrize("method", ["put", "patch"])
+def test_saying_nothing_of_a_takedown_ends_none(client: TestClient, method: str) -> None:
+    """Null is no answer to whether they are hidden; only false puts them back."""
+    client.delete("/v1/creators/c1")
+    answer = client.request(method, "/v1/creators/c1", json={"country": "FR", "is_hidden": None})
+    assert answer.json()["is_hidden"] is True
+    assert ask(client, candidate_ids=["v1", "v31"], dry_run=True) == []
+
+
+def test_a_takedown_during_another_write_of_the_creator_holds() -> None:
+    class Racing(MemoryCatalogue):
+        """Takes the creator down between another writer's reading and writing, once."""
+
+        def creator(self, creator_id: str) -> CreatorRow | None:
+            row = super().creator(creator_id)
+            if row and not row.fields.get("is_hidden"):
+                super().put_creators([CreatorChange(fields={**row.fields, "is_hidden": True})], 0)
+            return row
+
+    store = MemoryStore()
+    put_creator(store.catalogue, "c", {"country": "MA"}, 0)
+    racing = Racing(store.catalogue._tables)
+    assert put_creator(racing, "c", {"country": "MA", "followers": 3}, 0)["is_hidden"] is True
 
 
 def test_every_delivery_is_counted_once_for_its_creator(client: TestClient, clock: Any) -> None:
