@@ -42,6 +42,8 @@ def test_a_creator_comes_back_as_it_was_put(client: TestClient) -> None:
         ("put", "/v1/creators/c1", {}, 422),
         ("put", "/v1/creators/c1", {"country": "Morocco"}, 422),
         ("put", "/v1/creators/c1", {"country": "MA", "followers": -1}, 422),
+        ("put", "/v1/creators/c1", {"country": "MA", "followers": 2**70}, 422),
+        ("put", "/v1/creators/c1", {"country": "MA", "followers": 10**12}, 422),  # more than there are people
         ("put", "/v1/creators/c1", {"country": "MA", "place_source": "hearsay"}, 422),
         ("put", "/v1/creators/c1", {"country": "MA", "creator_id": "c2"}, 422),
         ("patch", "/v1/creators/c1", {"colour": "red"}, 422),
