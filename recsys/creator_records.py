@@ -21,7 +21,7 @@ from recsys.reach import WAYS
 from recsys.stores import Catalogue, CreatorChange, CreatorRow, Tally
 
 FEWEST: Final = 5
-"""Impressions in a region below which the report says only that there were some: less could point at a person."""
+"""Impressions in a place below which the report says only that there were some: less could point at a person."""
 MOST_LABELS: Final = 1_000
 
 
@@ -109,8 +109,8 @@ def counted_of(tallies: tuple[Tally, ...], market: Market, at: Millis) -> dict[s
         "impressions": {
             "all": total,
             "last_7_days": sum(t.n for t in tallies if t.day >= since),
-            "by_market": dict(sorted(_by(tallies, "country").items())),
-            "by_region": _by_region(tallies),
+            "by_market": _by_place(tallies, "country", named=market.market),
+            "by_region": _by_place(tallies, "region"),
             "as_local": sum(t.n for t in tallies if t.is_local),
         },
         "slots": {way: sum(t.n for t in tallies if t.way == way) for way in WAYS},
@@ -142,10 +142,13 @@ def _by(tallies: tuple[Tally, ...], name: str) -> Counter[str]:
     return found
 
 
-def _by_region(tallies: tuple[Tally, ...]) -> dict[str, int]:
-    """Impressions by the viewers' region; `unknown` where nobody said, `few` for regions with fewer than five."""
-    found = {region or "unknown": n for region, n in sorted(_by(tallies, "region").items())}
-    kept = {region: n for region, n in found.items() if n >= FEWEST}
+def _by_place(tallies: tuple[Tally, ...], name: str, named: str | None = None) -> dict[str, int]:
+    """
+    Impressions by where the viewers live; `unknown` where nobody said, `few` for places with fewer than five. The
+    market itself is always `named`.
+    """
+    found = {place or "unknown": n for place, n in sorted(_by(tallies, name).items())}
+    kept = {place: n for place, n in found.items() if n >= FEWEST or place == named}
     few = sum(found.values()) - sum(kept.values())
     return {**kept, "few": few} if few else kept
 

@@ -139,6 +139,14 @@ def test_a_region_with_few_impressions_is_not_named(client: TestClient) -> None:
         assert set(found) == {"few"}
 
 
+def test_another_country_with_few_impressions_is_not_named(client: TestClient) -> None:
+    """Who watches from Iceland may be the only one there."""
+    page = ask(client, "abroad", size=20, context={"country": "IS", "languages": ["fr"]})
+    for creator_id in {item["creator_id"] for item in page}:
+        found = client.get(f"/v1/creators/{creator_id}/exposure").json()["impressions"]
+        assert found["by_market"] == {"few": found["all"]}
+
+
 def test_every_label_of_a_creators_items_has_its_reason(client: TestClient) -> None:
     client.put("/v1/items/raw", json={"creator_id": "c4", "published_at": "2026-11-20T10:00:00Z", "title": "raw"})
     labels = {label["item_id"]: label for label in client.get("/v1/creators/c4/exposure").json()["labels"]}
