@@ -18,7 +18,7 @@ from recsys.errors import Conflict, StoreError
 from recsys.intake import ATTEMPTS, check_id, checked_row
 from recsys.policy.market import Market
 from recsys.reach import WAYS
-from recsys.stores import Catalogue, CreatorChange, CreatorRow, Tally
+from recsys.stores import Catalogue, CreatorChange, CreatorRow, ItemRow, Tally
 
 FEWEST: Final = 5
 """Impressions in a place below which the report says only that there were some: less could point at a person."""
@@ -96,7 +96,7 @@ def exposure(engine: Engine, creator_id: str, at: Millis) -> dict[str, Any] | No
         "until": to_text(at),
         "items": {"all": len(mine), "shown": sum(not items.is_hidden[n] for n in mine)},
         **counted_of(tallies, market, at),
-        "labels": [_label(items, n) for n in mine[:MOST_LABELS]],
+        "labels": [_label(items, n, engine.known.view.catalogue) for n in mine[:MOST_LABELS]],
     }
 
 
@@ -153,14 +153,14 @@ def _by_place(tallies: tuple[Tally, ...], name: str, named: str | None = None) -
     return {**kept, "few": few} if few else kept
 
 
-def _label(items: Items, item_no: int) -> dict[str, Any]:
+def _label(items: Items, item_no: int, catalogue: Catalogue) -> dict[str, Any]:
     """What is said about an item, why, and how long that holds."""
     tier, family = int(items.tier[item_no]), int(items.family[item_no])
     return {
         "item_id": items.item_ids[item_no],
         "tier": TIERS[tier],
         "family": FAMILIES[family] if family >= 0 else None,
-        "reason": _why(items, item_no),
+        "reason": _why(items, item_no, catalogue),
         "is_reviewed": bool(items.is_reviewed[item_no]),
         "is_hidden": bool(items.is_hidden[item_no]),
         "expires_at": None,
@@ -168,7 +168,10 @@ def _label(items: Items, item_no: int) -> dict[str, Any]:
     }
 
 
-def _why(items: Items, item_no: int) -> str:
+def _why(items: Items, item_no: int, catalogue: Catalogue) -> str:
+    tier = int(items.own_tier[item_no])
+    if items.tier[item_no] == tier > 0 and _is_ours(catalogue.get(items.item_ids[item_no]), tier):
+        return "our own label raised it; a person's review takes that back"
     if not items.is_labelled[item_no]:
         return "nobody labelled it yet, so it counts as R2 and minors never get it"
     if items.tier[item_no] > items.own_tier[item_no]:
@@ -176,3 +179,9 @@ def _why(items: Items, item_no: int) -> str:
     if items.minor_tier[item_no] > items.tier[item_no]:
         return "labelled; not surely enough for minors, for whom it counts one tier higher"
     return "labelled"
+
+
+def _is_ours(row: ItemRow | None, tier: int) -> bool:
+    """Whether an item counts at `tier` for what the trained model said of it; no label counts as R2."""
+    said = None if row is None else row.fields.get("predicted_tier")
+    return row is not None and said == TIERS[tier] and tier > TIERS.index(row.fields.get("risk_tier") or "R2")
