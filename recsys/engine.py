@@ -144,7 +144,10 @@ def _served(engine: Engine, request: FeedRequest, at: Millis, started: float) ->
         chosen = _choose(engine, pipeline, ranked, turn)
         after = _after(turn, chosen)
         response, record = _answered(engine, request, turn, ranked, chosen, after, degraded, started)
-        if request.dry_run or engine.users.write_if(request.user_id, after, read.version, record):
+        if request.dry_run:
+            return Page(record.answer.answer)
+        if engine.users.write_if(request.user_id, after, read.version, record):
+            _tell_supply(engine, turn)
             return Page(record.answer.answer)
     return _busy(response)
 
@@ -217,7 +220,6 @@ def _choose(engine: Engine, pipeline: Pipeline, ranked: Ranked, turn: Turn) -> _
         explore_slots=query.market.exploration.slots,
         newcomer_share=query.market.locality.new_creator.share,
     )
-    _tell_supply(engine, turn)
     selection = _mended(engine, candidates, selection, turn)
     is_short = len(selection.rows) < query.size
     removed = removals(pipeline, query) if is_short and not turn.failure else {}
