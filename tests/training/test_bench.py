@@ -72,6 +72,14 @@ def test_degenerate_splits_give_finite_numbers(train: np.ndarray, test: np.ndarr
     assert report.n_judged == np.count_nonzero(test.any(axis=1))
 
 
+def test_what_a_person_has_in_train_is_no_hit_where_the_list_is_longer_than_the_rest() -> None:
+    train, test = np.array([[1, 1, 0], [1, 0, 1]]), np.array([[1, 0, 1], [0, 1, 0]])  # item 0 of the first is in both
+    given = Split(sparse.csr_matrix(train, dtype=np.float32), None, sparse.csr_matrix(test, dtype=np.float32))
+    for row in run_split(given, 20, 0).rows:
+        assert row.recall == (1 / 2 + 1) / 2
+        assert row.ndcg == pytest.approx((1 / (1 + 1 / np.log2(3)) + 1) / 2)
+
+
 def test_whoever_wants_nothing_in_train_is_shown_what_is_popular() -> None:
     train, test = np.zeros((41, 30)), np.zeros((41, 30))
     train[:40] = camps(40, 30).toarray()
