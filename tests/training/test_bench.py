@@ -80,6 +80,14 @@ def test_what_a_person_has_in_train_is_no_hit_where_the_list_is_longer_than_the_
         assert row.ndcg == pytest.approx((1 / (1 + 1 / np.log2(3)) + 1) / 2)
 
 
+def test_where_nobody_can_judge_the_blend_is_popularity() -> None:
+    train = sparse.csr_matrix((np.ones(50), (np.arange(50), np.arange(50) % 5)), (50, 7), np.float32)  # one item each
+    test = sparse.csr_matrix((np.ones(50), (np.arange(50), (np.arange(50) * 3 + 1) % 7)), (50, 7), np.float32)
+    for valid in (None, sparse.csr_matrix((50, 7), dtype=np.float32)):
+        found = {row.name: row for row in run_split(Split(train, valid, test), 3, 0).rows}
+        assert (found[BLEND].recall, found[BLEND].ndcg) == (found["popularity"].recall, found["popularity"].ndcg)
+
+
 def test_whoever_wants_nothing_in_train_is_shown_what_is_popular() -> None:
     train, test = np.zeros((41, 30)), np.zeros((41, 30))
     train[:40] = camps(40, 30).toarray()
