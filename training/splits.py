@@ -12,6 +12,7 @@ Text may be compressed with gzip. Repeated pairs count once (signed: by the sign
 
 import gzip
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -84,11 +85,13 @@ def _part(matrix: Any, rows: NDArray[Any], is_used: NDArray[np.bool_]) -> Any:
 
 def _read_npz(path: Path) -> Any:
     try:
-        loaded = sparse.load_npz(path)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        with path.open("rb") as file:  # NumPy leaves a broken file open
+            loaded = sparse.load_npz(file)
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        why = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
         raise DataError(
-            f"{path}: found no sparse matrix ({str(error).splitlines()[0]}), expected one written by scipy's save_npz, "
-            "people x items; give another file or --format"
+            f"{path}: found no sparse matrix{why}, expected one written by scipy's save_npz, people x items; give "
+            "another file or --format"
         ) from error
     matrix = sparse.csr_matrix(loaded, dtype=np.float32)
     if not np.all(np.isfinite(matrix.data)):
@@ -104,7 +107,7 @@ def _read_text(form: str, path: Path) -> pl.DataFrame:
     try:
         raw = path.read_bytes()
         text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8-sig")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise DataError(f"{path}: found no text in UTF-8 ({error}), expected a table of pairs; give another") from error
     lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not lines:

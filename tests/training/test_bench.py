@@ -149,6 +149,15 @@ def test_a_bad_file_is_said_in_a_sentence(tmp_path: Path, form: str, text: str, 
         read_split(form, tmp_path / "f", tmp_path / "f")
 
 
+@pytest.mark.parametrize("form", ["npz", "pairs"])
+@pytest.mark.parametrize("content", [b"", b"\x1f\x8b\x08\x00" + b"\xff" * 40, b"PK\x03\x04", b"\x80\x04"])
+def test_a_broken_or_empty_file_is_said_in_a_sentence_of_ours(tmp_path: Path, form: str, content: bytes) -> None:
+    (tmp_path / "f").write_bytes(content)
+    with pytest.raises(DataError, match="expected") as said:
+        read_split(form, tmp_path / "f", tmp_path / "f")
+    assert "pickle" not in str(said.value)
+
+
 def test_the_command_prints_json_and_refuses_bad_files_with_exit_code_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
