@@ -7,7 +7,8 @@ Fixed splits that a user brings: files of pairs -> matrices of train and test ov
               its name; further columns are not read)
     signed    a line for each pair: person, item, label; above 0 wanted, otherwise refused
 
-Text may be compressed with gzip. Repeated pairs count once (signed: by the sign of their sum).
+Text may be compressed with gzip. Repeated pairs count once (signed: by the sign of their sum, as often wanted
+as not is refused).
 """
 
 import gzip
@@ -176,8 +177,7 @@ def _matrices(tables: list[pl.DataFrame], *, numbered: bool) -> list[Any]:
         columns = table.join(codes["item"], left_on="item", right_on="id", maintain_order="left")["code"].to_numpy()
         matrix = sparse.csr_matrix((table["label"].to_numpy(), (rows, columns)), shape, dtype=np.float32)
         matrix.sum_duplicates()
-        matrix.data = np.sign(matrix.data)
-        matrix.eliminate_zeros()
+        matrix.data = np.where(matrix.data > 0, 1, -1).astype(np.float32)
         matrices.append(matrix)
     return matrices
 

@@ -123,11 +123,12 @@ def test_a_number_is_the_same_however_it_is_written_and_people_may_have_no_items
     assert_array_equal(found.test.toarray(), [[0, 0, 0], [0, 0, 1], [0, 0, 0]])
 
 
-def test_refusals_are_below_zero_and_a_pair_that_is_both_says_nothing(tmp_path: Path) -> None:
+def test_refusals_are_below_zero_and_a_pair_that_is_both_is_one(tmp_path: Path) -> None:
     (tmp_path / "train").write_text("a x 1.0\na y 0.0\na z 1\na z 0\n")
-    (tmp_path / "test").write_text("b x 1\n")
+    (tmp_path / "test").write_text("b x 1\nb z 1\nb z 0\n")
     found = read_split("signed", tmp_path / "train", tmp_path / "test")
-    assert_array_equal(found.train.toarray(), [[1, -1, 0], [0, 0, 0]])
+    assert_array_equal(found.train.toarray(), [[1, -1, -1], [0, 0, 0]])  # so that it is left out of the list
+    assert_array_equal(found.test.toarray(), [[0, 0, 0], [1, 0, -1]])
 
 
 @pytest.mark.parametrize(
