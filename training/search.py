@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from recsys.metrics import mean, ndcg
-from recsys.models.blend import Judged, Learned, judge, learn, masked, standardised
+from recsys.models.blend import OUT, Judged, Learned, judge, learn, masked, standardised
 from recsys.models.parts import Part
 from recsys.models.tastes import Tastes, of_matrix
 from recsys.progress import Progress, quiet
@@ -197,7 +197,7 @@ def _stacked(tables: Sequence[Judged]) -> Judged:
         tables[0].names,
         np.concatenate(
             [
-                np.pad(table.features, ((0, 0), (0, gap), (0, 0)), constant_values=-np.inf)
+                np.pad(table.features, ((0, 0), (0, gap), (0, 0)), constant_values=OUT)
                 for table, gap in zip(tables, gaps, strict=True)
             ]
         ),
