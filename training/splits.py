@@ -11,6 +11,7 @@ Text may be compressed with gzip. Repeated pairs count once (signed: by the sign
 as not is refused).
 """
 
+import csv
 import gzip
 import zipfile
 import zlib
@@ -27,7 +28,7 @@ from recsys.errors import DataError
 
 FORMATS: Final = ("npz", "lightgcn", "pairs", "signed")
 _HEADERS: Final = frozenset({"user", "user_id", "userid", "uid", "users", "person", "u"})
-_SEPARATORS: Final = (",", "\t", ";", " ")
+_SEPARATORS: Final = ("\t", ",", ";", " ")  # an id may well hold a comma, hardly a tab
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,7 +152,10 @@ def _pairs(path: Path, lines: list[tuple[int, str]], *, is_signed: bool) -> pl.D
 
 
 def _fields(line: str, separator: str | None) -> list[str]:
-    parts = line.split() if separator in (None, " ") else line.split(separator)
+    if separator in (None, " "):
+        parts = line.split()
+    else:
+        parts = next(csv.reader([line], delimiter=separator)) if '"' in line else line.split(separator)
     return [part.strip().strip('"') for part in parts]
 
 

@@ -123,6 +123,15 @@ def test_a_number_is_the_same_however_it_is_written_and_people_may_have_no_items
     assert_array_equal(found.test.toarray(), [[0, 0, 0], [0, 0, 1], [0, 0, 0]])
 
 
+@pytest.mark.parametrize("lines", ['"a, b","x, y",5\nc,z,1\n', "a, b\tx, y\t5\nc\tz\t1\n"])
+def test_an_id_may_hold_the_separator_in_quotes_and_a_comma_between_tabs(tmp_path: Path, lines: str) -> None:
+    (tmp_path / "train").write_text(lines)
+    (tmp_path / "test").write_text('c,"x, y"\n')
+    found = read_split("pairs", tmp_path / "train", tmp_path / "test")
+    assert_array_equal(found.train.toarray(), [[1, 0], [0, 1]])
+    assert_array_equal(found.test.toarray(), [[0, 0], [1, 0]])
+
+
 def test_refusals_are_below_zero_and_a_pair_that_is_both_is_one(tmp_path: Path) -> None:
     (tmp_path / "train").write_text("a x 1.0\na y 0.0\na z 1\na z 0\n")
     (tmp_path / "test").write_text("b x 1\nb z 1\nb z 0\n")
