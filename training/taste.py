@@ -15,7 +15,7 @@ from scipy import sparse
 
 from recsys.clock import Millis
 from recsys.models import ials, neighbours, popularity
-from recsys.models.blend import Blend, Learned, judge, learn, learn_markets
+from recsys.models.blend import UNJUDGED, Blend, Learned, judge, learn, learn_markets
 from recsys.models.ials import FactorSpace, IALSParams
 from recsys.models.lowpass import LowPassParams
 from recsys.models.neighbours import EASEParams, FilterParams, NextParams
@@ -117,17 +117,16 @@ def _judged(
     on_progress: Progress,
 ) -> tuple[Learned, dict[str, dict[str, float]]]:
     """Weights for everybody and for markets, from what people wanted in the last part of the events."""
-    alone = Learned(weights={"popularity": 1.0}, ndcg=float("nan"), honest=float("nan"), alone={})
     since = split_at(dataset, params.valid_share, before)
     if since is None:
-        return alone, {}
+        return UNJUDGED, {}
     whole = build_interactions(dataset, before=since, on_progress=on_progress)
     some = people_within(whole.positives, MOST_JUDGED, seed)
     early, wanted = of_people(whole, some), wanted_later(seen.positives[some], whole.positives[some])
     people = np.flatnonzero((np.diff(wanted.indptr) > 0) & (np.diff(early.histories.indptr) > 0))
     people = np.sort(np.random.default_rng(seed).permutation(people)[: params.judges])
     if not len(people):
-        return alone, {}
+        return UNJUDGED, {}
     popular = popularity.fit(early.market_positives, names_of(early), by_market)
     parts = _fitted(params.parts, early, params, seed, on_progress) | {"popularity": Popular(popular.scores)}
     on_progress("weights", 0, None)

@@ -152,17 +152,20 @@ class Learned:
     alone: Mapping[str, float]
 
 
+UNJUDGED: Final = Learned(weights={"popularity": 1.0}, ndcg=float("nan"), honest=float("nan"), alone={})
+"""Where nobody can judge: what is popular, as for whoever is new."""
+
+
 def learn(judged: Judged, k: int) -> Learned:
     """
     Weights of at least zero that are good for mean NDCG at k. When the halves judge each other's weights to be worse
     than the best part by itself, or their mean is, that part alone is the answer: the blend is never below it.
 
-    Empty: without people every part weighs the same.
+    Empty: without people popularity alone.
     """
     n_parts = len(judged.names)
     if not len(judged):
-        equal = dict.fromkeys(judged.names, 1.0)
-        return Learned(weights=equal, ndcg=float("nan"), honest=float("nan"), alone={})
+        return UNJUDGED
     ones = np.eye(n_parts, dtype=np.float32)
     alone = np.array([judged.measure(one, k).mean() for one in ones])
     best = ones[int(np.argmax(alone))]
