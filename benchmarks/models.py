@@ -27,7 +27,7 @@ from recsys.models.parts import Part
 from recsys.models.tastes import Tastes, of_matrix
 from recsys.topk import top_k
 from recsys.types import History
-from training.search import is_relevant
+from training.search import hits
 from training.splits import Split, read_split
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -94,8 +94,8 @@ def _recall(scores: Callable[[Any, Tastes], Any], split: Split, people: Any) -> 
     for start in range(0, len(people), BLOCK):
         rows = people[start : start + BLOCK]
         tastes, wanted = of_matrix(split.train[rows]), split.test[rows]
-        hits = is_relevant(top_k(masked(scores(rows, tastes), tastes), 20), wanted)
-        found.append(recall(hits, np.diff(wanted.indptr), 20))
+        shown = hits(masked(scores(rows, tastes), tastes), wanted, 20)
+        found.append(recall(shown, np.diff(wanted.indptr), 20))
     return float(np.nanmean(np.concatenate(found)))
 
 

@@ -63,6 +63,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     encoder: str | None
     metrics: dict[str, float]
     settings: dict[str, dict[str, Any]]  # what a model holds beside its arrays
+    content_share: float = 1.0  # how much of the market's weight of content later days bore out
     local_strength: dict[str, float] = {}  # by market, in standard deviations of a person's scores
     files: dict[str, str] = {}
 

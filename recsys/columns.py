@@ -22,6 +22,8 @@ AGE_BANDS: Final = ("under_13", "13-15", "unknown", "16-17", "18+")
 AGE_SOURCES: Final = ("verified", "declared", "none")
 PLACE_SOURCES: Final = ("partner", "platform", "declared", "inferred")
 """Strongest first: a partner checked it, the platform measured it, the creator says so, something suggests it."""
+MAX_FOLLOWERS: Final = 10_000_000_000
+"""More than there are people; a larger number is a mistake, and may fit no table."""
 CREATOR_KINDS: Final = ("professional", "organisation", "peer", "creator")
 RISK_SOURCES: Final = ("platform", "partner", "human", "model", "assumed")
 SURFACES: Final = ("for_you", "following", "related", "search", "local", "together")
@@ -88,7 +90,7 @@ CREATORS: Final = Table(
         Column(name="languages", dtype="list", pattern=_LANGUAGE, unit="BCP 47"),
         Column(name="kind", dtype="str", one_of=CREATOR_KINDS),
         Column(name="verified", dtype="bool"),
-        Column(name="followers", dtype="int", minimum=0, unit="people"),
+        Column(name="followers", dtype="int", minimum=0, maximum=MAX_FOLLOWERS, unit="people"),
         Column(name="joined_at", dtype="time"),
         Column(name="place_source", dtype="str", one_of=PLACE_SOURCES),
         Column(name="audience", dtype="str", pattern=_COUNTRY, unit="ISO 3166-1, where most of the audience lives"),

@@ -4,7 +4,7 @@ and how its places were won.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -18,10 +18,10 @@ from recsys.errors import Conflict, StoreError
 from recsys.intake import ATTEMPTS, check_id, checked_row
 from recsys.policy.market import Market
 from recsys.reach import WAYS
-from recsys.stores import Catalogue, CreatorChange, CreatorRow, Tally
+from recsys.stores import Catalogue, CreatorChange, CreatorRow, ItemRow, Tally
 
 FEWEST: Final = 5
-"""Impressions in a region below which the report says only that there were some: less could point at a person."""
+"""Impressions in a place below which the report says only that there were some: less could point at a person."""
 MOST_LABELS: Final = 1_000
 
 
@@ -41,26 +41,32 @@ def put_creator(catalogue: Catalogue, creator_id: str, fields: Mapping[str, Any]
     """
     Insert or replace a creator; binding on the next page of every worker. Raises DataError.
 
-    Who was taken down stays so unless `is_hidden` is given.
+    Who was taken down stays so unless `is_hidden` is false, also when that happens while this is written.
     """
-    old = catalogue.creator(check_id("creator_id", creator_id))
-    kept = {"is_hidden": old.fields.get("is_hidden") if old else None}
-    row = checked_row(CREATORS, {**kept, **fields, "creator_id": creator_id})
-    catalogue.put_creators([CreatorChange(fields=row)], at)
-    return get_creator(catalogue, creator_id) or {}
+    return _written(catalogue, creator_id, lambda _: fields, at) or {}
 
 
 def patch_creator(
     catalogue: Catalogue, creator_id: str, fields: Mapping[str, Any], at: Millis
 ) -> dict[str, Any] | None:
     """Change some columns of a creator; None when there is none. Two patches at once both hold."""
+    return _written(catalogue, creator_id, lambda row: None if row is None else {**_shown(row), **fields}, at)
+
+
+def _written(
+    catalogue: Catalogue, creator_id: str, said: Callable[[CreatorRow | None], Mapping[str, Any] | None], at: Millis
+) -> dict[str, Any] | None:
+    """The creator as stored after what is `said` of the row that is there; None, and nothing written, for None."""
     for _ in range(ATTEMPTS):
         row = catalogue.creator(check_id("creator_id", creator_id))
-        if row is None:
+        fields = said(row)
+        if fields is None:
             return None
+        is_down = fields.get("is_hidden") is None and row is not None and row.fields.get("is_hidden")
+        held = {"is_hidden": True} if is_down else {}  # no silence takes a takedown away, as with items
+        changed = checked_row(CREATORS, {**fields, **held, "creator_id": creator_id})
         with suppress(Conflict):
-            changed = checked_row(CREATORS, {**_shown(row), **fields, "creator_id": creator_id})
-            catalogue.put_creators([CreatorChange(fields=changed, expects=row.revision)], at)
+            catalogue.put_creators([CreatorChange(fields=changed, expects=None if row is None else row.revision)], at)
             return get_creator(catalogue, creator_id)
     raise StoreError(f"found {ATTEMPTS} other writes of creator {creator_id!r} at once, expected fewer; try again")
 
@@ -90,7 +96,7 @@ def exposure(engine: Engine, creator_id: str, at: Millis) -> dict[str, Any] | No
         "until": to_text(at),
         "items": {"all": len(mine), "shown": sum(not items.is_hidden[n] for n in mine)},
         **counted_of(tallies, market, at),
-        "labels": [_label(items, n) for n in mine[:MOST_LABELS]],
+        "labels": [_label(items, n, engine.known.view.catalogue) for n in mine[:MOST_LABELS]],
     }
 
 
@@ -103,8 +109,8 @@ def counted_of(tallies: tuple[Tally, ...], market: Market, at: Millis) -> dict[s
         "impressions": {
             "all": total,
             "last_7_days": sum(t.n for t in tallies if t.day >= since),
-            "by_market": dict(sorted(_by(tallies, "country").items())),
-            "by_region": _by_region(tallies),
+            "by_market": _by_place(tallies, "country", named=market.market),
+            "by_region": _by_place(tallies, "region"),
             "as_local": sum(t.n for t in tallies if t.is_local),
         },
         "slots": {way: sum(t.n for t in tallies if t.way == way) for way in WAYS},
@@ -136,22 +142,25 @@ def _by(tallies: tuple[Tally, ...], name: str) -> Counter[str]:
     return found
 
 
-def _by_region(tallies: tuple[Tally, ...]) -> dict[str, int]:
-    """Impressions by the viewers' region; `unknown` where nobody said, `few` for regions with fewer than five."""
-    found = {region or "unknown": n for region, n in sorted(_by(tallies, "region").items())}
-    kept = {region: n for region, n in found.items() if n >= FEWEST}
+def _by_place(tallies: tuple[Tally, ...], name: str, named: str | None = None) -> dict[str, int]:
+    """
+    Impressions by where the viewers live; `unknown` where nobody said, `few` for places with fewer than five. The
+    market itself is always `named`.
+    """
+    found = {place or "unknown": n for place, n in sorted(_by(tallies, name).items())}
+    kept = {place: n for place, n in found.items() if n >= FEWEST or place == named}
     few = sum(found.values()) - sum(kept.values())
     return {**kept, "few": few} if few else kept
 
 
-def _label(items: Items, item_no: int) -> dict[str, Any]:
+def _label(items: Items, item_no: int, catalogue: Catalogue) -> dict[str, Any]:
     """What is said about an item, why, and how long that holds."""
     tier, family = int(items.tier[item_no]), int(items.family[item_no])
     return {
         "item_id": items.item_ids[item_no],
         "tier": TIERS[tier],
         "family": FAMILIES[family] if family >= 0 else None,
-        "reason": _why(items, item_no),
+        "reason": _why(items, item_no, catalogue),
         "is_reviewed": bool(items.is_reviewed[item_no]),
         "is_hidden": bool(items.is_hidden[item_no]),
         "expires_at": None,
@@ -159,7 +168,10 @@ def _label(items: Items, item_no: int) -> dict[str, Any]:
     }
 
 
-def _why(items: Items, item_no: int) -> str:
+def _why(items: Items, item_no: int, catalogue: Catalogue) -> str:
+    tier = int(items.own_tier[item_no])
+    if items.tier[item_no] == tier > 0 and _is_ours(catalogue.get(items.item_ids[item_no]), tier):
+        return "our own label raised it; a person's review takes that back"
     if not items.is_labelled[item_no]:
         return "nobody labelled it yet, so it counts as R2 and minors never get it"
     if items.tier[item_no] > items.own_tier[item_no]:
@@ -167,3 +179,9 @@ def _why(items: Items, item_no: int) -> str:
     if items.minor_tier[item_no] > items.tier[item_no]:
         return "labelled; not surely enough for minors, for whom it counts one tier higher"
     return "labelled"
+
+
+def _is_ours(row: ItemRow | None, tier: int) -> bool:
+    """Whether an item counts at `tier` for what the trained model said of it; no label counts as R2."""
+    said = None if row is None else row.fields.get("predicted_tier")
+    return row is not None and said == TIERS[tier] and tier > TIERS.index(row.fields.get("risk_tier") or "R2")

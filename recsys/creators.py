@@ -56,22 +56,22 @@ UNKNOWN: Final = Place()
 
 def base_of(creator: Creator) -> Place:
     """Where a creator lives. `is_verified` is a partner's word, where no source is given."""
-    region = creator.region
-    country = creator.country or _country_of(region)
-    if country in (None, NOWHERE):
-        return UNKNOWN
-    source = SOURCES.index(creator.place_source or ("partner" if creator.is_verified else "declared"))
-    return Place(country, region, source, source if region else 0)
+    source = creator.place_source or ("partner" if creator.is_verified else "declared")
+    return _place(creator.country, creator.region, SOURCES.index(source))
 
 
 def said_of(item: Mapping[str, Any]) -> Place:
     """Where an item says it is from; somebody's word, unless its source is given."""
-    region = item.get("region")
-    country = item.get("country") or _country_of(region)
+    return _place(item.get("country"), item.get("region"), SOURCES.index(item.get("place_source") or "declared"))
+
+
+def _place(country: str | None, region: str | None, source: int) -> Place:
+    """A place as one source says it. A region of another country than the one it names says nothing."""
+    country = country or _country_of(region)
     if country in (None, NOWHERE):
         return UNKNOWN
-    source = SOURCES.index(item.get("place_source") or "declared")
-    return Place(country, region, source, source if region else 0)
+    known = region if _country_of(region) == country else None
+    return Place(country, known, source, source if known else 0)
 
 
 def joined(said: Place, base: Place) -> Place:

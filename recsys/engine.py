@@ -127,13 +127,15 @@ def _next_id(request_id: str) -> str:
 def _served(engine: Engine, request: FeedRequest, at: Millis, started: float) -> Page:
     pipeline = reranking() if request.candidate_ids is not None else for_surface(request.surface)
     ranked: Ranked | None = None
+    used: tuple[object, ...] = ()
     degraded: list[str] = []
     for _ in range(ATTEMPTS):
         read = engine.users.read(request.user_id, request.request_id)
         turn = _resolved(engine, request, read, pipeline, at)
         if read.answer is not None and not request.dry_run and _holds(read.answer, at):
             return _repeated(engine, request, turn, read.answer)
-        if ranked is None or turn.failure:
+        if ranked is None or turn.failure or used != _may_use(turn):
+            used = _may_use(turn)
             for problem in turn.assignment.problems:
                 engine.alert(f"override left out: {problem}")
             ranked, degraded = _ranked(engine, pipeline, turn)
@@ -142,9 +144,17 @@ def _served(engine: Engine, request: FeedRequest, at: Millis, started: float) ->
         chosen = _choose(engine, pipeline, ranked, turn)
         after = _after(turn, chosen)
         response, record = _answered(engine, request, turn, ranked, chosen, after, degraded, started)
-        if request.dry_run or engine.users.write_if(request.user_id, after, read.version, record):
+        if request.dry_run:
+            return Page(record.answer.answer)
+        if engine.users.write_if(request.user_id, after, read.version, record):
+            _tell_supply(engine, turn)
             return Page(record.answer.answer)
     return _busy(response)
+
+
+def _may_use(turn: Turn) -> tuple[object, ...]:
+    """What scores may have been made of: when the person took that back since, they are not kept."""
+    return (turn.query.viewer.personalised, turn.state.counted.is_erased, turn.state.taste.reset_at)
 
 
 def _holds(stored: StoredAnswer, at: Millis) -> bool:
@@ -157,7 +167,8 @@ def _holds(stored: StoredAnswer, at: Millis) -> bool:
 
 def _resolved(engine: Engine, request: FeedRequest, read: Read, pipeline: Pipeline, at: Millis) -> Turn:
     """The turn on the state as read, and on what was heard since."""
-    engine.known.reach.refresh(at)
+    if problem := engine.known.reach.refresh(at):
+        engine.alert(problem)
     news = heard(engine.users, engine.log, engine.known.view, request.user_id, read, at)
     return resolve(engine.known, request, read.state, news, pipeline, at)
 
@@ -209,7 +220,6 @@ def _choose(engine: Engine, pipeline: Pipeline, ranked: Ranked, turn: Turn) -> _
         explore_slots=query.market.exploration.slots,
         newcomer_share=query.market.locality.new_creator.share,
     )
-    _tell_supply(engine, turn)
     selection = _mended(engine, candidates, selection, turn)
     is_short = len(selection.rows) < query.size
     removed = removals(pipeline, query) if is_short and not turn.failure else {}

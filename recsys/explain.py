@@ -150,8 +150,8 @@ def _rules_of_shown(decision: Decision, candidates: Candidates, slot: int) -> li
     rules = [{"rule": f"source:{name}"} for name in sources_of(candidates, row)]
     if decision.forced[slot]:
         rules.append({"rule": f"floor:{decision.forced[slot]}"})
-    propensity = float(np.frombuffer(decision.propensities, "<f4")[slot])
-    return [*rules, {"rule": "exploration"}] if propensity < 1 else rules
+    is_exploration = records.replay(decision).is_exploration[slot]  # a draw from one has propensity 1
+    return [*rules, {"rule": "exploration"}] if is_exploration else rules
 
 
 def _kept_out(decision: Decision, candidates: Candidates, row: int) -> list[dict[str, Any]]:

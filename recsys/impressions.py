@@ -74,6 +74,21 @@ class Log:
     events: pl.LazyFrame  # about items, not taken back, with person and row
 
 
+def is_risky(items: pl.DataFrame) -> Mask:
+    """
+    (n,) items that count as R2 or above by any reading that an artifact has, or have no label: the given tier, what the
+    heads raised it to (`predicted_tier`), or that of a labelled copy (`cluster_id`). The last two may be missing.
+    """
+    nothing = pl.lit(None, pl.String)
+    predicted, cluster = (name if name in items.columns else nothing for name in ("predicted_tier", "cluster_id"))
+    read = items.select("risk_tier", predicted=predicted, cluster=pl.coalesce(cluster, "item_id"))
+    tiers = read.select("risk_tier", "predicted").rows()
+    own = [feedback.is_r2_plus(given) or feedback.is_r2_plus(ours or "R0") for given, ours in tiers]
+    labelled = pl.col("risk_tier").is_not_null()  # a copy that nobody labelled raises no other
+    table = read.with_columns(own=pl.Series(own, dtype=pl.Boolean))
+    return table.select(pl.col("own") | (pl.col("own") & labelled).any().over("cluster")).to_series().to_numpy()
+
+
 def log_of(data: Dataset, items: pl.DataFrame) -> Log:
     """The log of a validated dataset, for the items of an artifact in their order."""
     with reading("users"):
@@ -81,8 +96,7 @@ def log_of(data: Dataset, items: pl.DataFrame) -> Log:
         others = data.events.select("user_id").unique().join(known, on="user_id", how="anti").sort("user_id")
         people = pl.concat([known.collect(engine="streaming"), others.collect(engine="streaming")], how="diagonal")
     people = people.filter(pl.col("consent").fill_null(True)).drop("consent").with_row_index("person")
-    tiers = [not feedback.is_r2_plus(tier) for tier in items["risk_tier"]]
-    rows = items.select("item_id").with_columns(is_learnable=pl.Series(tiers, dtype=pl.Boolean)).with_row_index("row")
+    rows = items.select("item_id").with_columns(is_learnable=~pl.Series(is_risky(items))).with_row_index("row")
     undone = data.events.filter(pl.col("kind") == "undo").select("user_id", event_id="value")
     events = (
         data.events.filter(pl.col("kind").is_in(ITEM_EVENTS))

@@ -83,7 +83,12 @@ def graph_filter(train: Matrix) -> Floats:
 
 
 def _leading(normal: Matrix) -> Floats:
-    """(n_items, VECTORS) the leading right singular vectors, from a fixed start, so that equal data give equal ones."""
+    """
+    (n_items, VECTORS) the leading right singular vectors, from a fixed start, so that equal data give equal ones; of
+    fewer people all that there are.
+    """
+    if min(normal.shape) <= VECTORS:
+        return np.asarray(np.linalg.svd(normal.toarray(), full_matrices=False)[2].T, np.float32)
     start = np.ones(min(normal.shape), np.float64)
     return np.asarray(svds(normal.astype(np.float64), k=VECTORS, v0=start)[2].T, np.float32)
 
@@ -121,7 +126,8 @@ def scored(split: PlacedSplit, rows: Rows) -> Iterator[Scored]:
 
 
 def pages(scored: Scored, boost: Boost, k: int, floor: float = 0.0) -> NDArray[np.intp]:
-    """(q, k) items by rank, at least `floor` of them local as far as there are any."""
+    """(q, min(k, n)) items by rank, at least `floor` of them local as far as there are any; known ones stand last."""
+    k = min(k, scored.scores.shape[1])
     scores = np.where(scored.is_known, -np.inf, boost(scored))
     if not floor:
         best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
@@ -136,16 +142,20 @@ def pages(scored: Scored, boost: Boost, k: int, floor: float = 0.0) -> NDArray[n
 
 
 def _values(split: PlacedSplit, scored: Scored, pages: NDArray[np.intp], k: int) -> Mapping[str, Reals]:
-    """(q,) per person: recall, ndcg, local share, recall of local items, share of items of unknown place."""
+    """
+    (q,) per person: recall, ndcg, local share, recall of local items, share of items of unknown place. What a person
+    knows fills a page where nothing else is left: it is not shown.
+    """
     wanted = split.test[scored.rows].toarray() > 0
     hits = np.take_along_axis(wanted, pages, axis=1)
     local = np.take_along_axis(scored.is_local, pages, axis=1)
+    shown = np.where(np.take_along_axis(scored.is_known, pages, axis=1), metrics.EMPTY, pages)
     return {
         "recall": metrics.recall(hits, wanted.sum(axis=1), k),
         "ndcg": metrics.ndcg(hits, wanted.sum(axis=1), k),
-        "local_share": local.mean(axis=1),
+        "local_share": metrics.share(local, shown),
         "local_recall": metrics.recall(hits & local, (wanted & scored.is_local).sum(axis=1), k),
-        "unknown_share": (split.item_place[pages] == UNKNOWN).mean(axis=1),
+        "unknown_share": metrics.share(split.item_place == UNKNOWN, shown),
     }
 
 
@@ -174,10 +184,15 @@ def tuned(
     Strength and lift weight with the most local pages among those whose recall on validation is at least (1 + margin)
     times that of no strength. Where these stay below the local share of `goal`, and others reach it without losing
     recall, the one among those with the most recall.
+
+    Empty: no strength without anybody to judge by.
     """
     grid = [(strength, weight) for strength in TRIED for weight in lift_weights]
     plans = {point: (favoured(*point), 0.0) for point in grid}
-    judgements = [judged(split, members[np.diff(split.test.indptr)[members] > 0], plans, k) for split in cuts]
+    judges = [members[np.diff(split.test.indptr)[members] > 0] for split in cuts]
+    if not all(map(len, judges)):
+        return 0.0, 0.0
+    judgements = [judged(split, some, plans, k) for split, some in zip(cuts, judges, strict=True)]
 
     def mean(point: tuple[float, float], metric: str) -> float:
         return sum(metrics.mean(values[point][metric]) for values in judgements) / len(judgements)

@@ -45,7 +45,8 @@ def ndcg(is_relevant: Mask, n_relevant: NDArray[np.integer[Any]], k: int) -> Rea
     Source:  Järvelin and Kekäläinen 2002.
     Raises:  ValueError when k < 1.
     """
-    discounts = 1 / np.log2(np.arange(2, _positive(k) + 2))
+    k = min(_positive(k), max(is_relevant.shape[1], int(n_relevant.max(initial=0))))  # ranks beyond hold nothing
+    discounts = 1 / np.log2(np.arange(2, k + 2))
     found = is_relevant[:, :k]
     ideal = np.concatenate([[0.0], np.cumsum(discounts)])[np.minimum(n_relevant, k)]
     return _ratio(found @ discounts[: found.shape[1]], ideal)

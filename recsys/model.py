@@ -70,6 +70,7 @@ class Model:
     histories: Mapping[str, History]
     profiles: Mapping[str, Mapping[str, Any]]  # users table by user_id
     safe_feed: tuple[str, ...]
+    content_share: float  # of the weight of content; see `training.ranker_portion`
     local_strength: Mapping[str, float]  # by market; see `training.local_strength`
     clusters: Mapping[str, str]  # the hash of what an item says -> its cluster, where that is named after another
     ranker: Ranker | None
@@ -117,6 +118,7 @@ def build_model(artifact: Artifact) -> Model:
         histories=artifact.histories,
         profiles={row["user_id"]: row for row in artifact.users.iter_rows(named=True)},
         safe_feed=artifact.safe_feed,
+        content_share=artifact.manifest.content_share,
         local_strength=artifact.manifest.local_strength,
         clusters=_clusters(artifact.items),
         ranker=_ranker(artifact, spaces),

@@ -53,19 +53,24 @@ class Reach:
     _told: dict[str, Millis] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
-    def refresh(self, at: Millis) -> None:
-        """Reads the counts again when they are older than a minute. A store that does not answer changes nothing."""
+    def refresh(self, at: Millis) -> str | None:
+        """
+        Reads the counts again when they are older than a minute. When that fails the old ones stay for another minute,
+        and what went wrong is returned.
+        """
         if self.now.read_at is not None and abs(at - self.now.read_at) < EVERY:
-            return
+            return None
         if not self._lock.acquire(blocking=False):
-            return  # somebody reads them already
+            return None  # somebody reads them already
         try:
             counts = _counted(self.users, self.now, self.market.locality.new_creator.impressions, at)
             self.now = replace(counts, factor=_steered(self.users, self.market, at))
-        except Exception:  # counts only favour: whatever a store raises, feeds go on with the old ones
-            return
+        except Exception as error:  # counts only favour: whatever a store raises, feeds go on with the old ones
+            self.now = replace(self.now, read_at=at)
+            return f"counts of creators not read: {type(error).__name__}: {error}; the ones before stay"
         finally:
             self._lock.release()
+        return None
 
     def note_supply(self, viewer: Viewer, wanted: int, found: int, at: Millis) -> str | None:
         """

@@ -225,7 +225,8 @@ def _query(
     trained = None if state.counted.is_erased else model.histories.get(request.user_id)
     history = history_of(state.taste, trained, items, model.n_rows) if viewer.personalised else History.empty()
     followed = [creator_number(creator) for creator, _ in state.taste.followed] if viewer.personalised else []
-    weights = {**market.weights, **assignment.weights}
+    learned = {"content": market.weights.get("content", 0.0) * model.content_share}
+    weights = {**market.weights, **learned, **assignment.weights}
     strength = weights.get("local", model.local_strength.get(market.market, LOCAL_STRENGTH))
     weights["local"] = strength * spread(weights, is_known=len(history) > 0) * known.reach.now.factor
     if model.ranker is not None:

@@ -14,9 +14,9 @@ import numpy as np
 
 from recsys.cards import STARTERS
 from recsys.catalogue import topic_bits
-from recsys.clock import Millis, to_text
+from recsys.clock import DAY, Millis, to_text
 from recsys.decision import unpack
-from recsys.engine import Engine, Page, feed, turn_now
+from recsys.engine import REPEAT, Engine, Page, feed, turn_now
 from recsys.errors import Conflict, DataError, StoreError
 from recsys.feed import FeedRequest, FeedResponse
 from recsys.filters import FILTERS
@@ -45,8 +45,8 @@ def together(
     if guardian_id == child_id or not is_guardian(engine, guardian_id, child_id):
         raise DataError("child_id: found a person whose profile does not name this guardian, expected one that does")
     named = request_id or engine.new_id()
-    asked = _request(child_id, _id_of(named), size)
-    ids = _asked_before(engine, asked) or _drawn(engine, guardian_id, asked, at)
+    asked = _request(child_id, _id_of(named, child_id), size)
+    ids = _asked_before(engine, asked, at) or _drawn(engine, guardian_id, asked, at)
     answer = _answer(feed(engine, msgspec.structs.replace(asked, candidate_ids=ids), at))
     degraded = list(answer.degraded)
     if answer.items and not _reserved(engine, guardian_id, answer, named, at):
@@ -67,9 +67,9 @@ def together(
     }  # fmt: skip
 
 
-def _id_of(named: str) -> str:
-    """The id under which both pages are kept; no feed of either can have it."""
-    return f"t{hashlib.blake2b(named.encode(), digest_size=15).hexdigest()}"
+def _id_of(named: str, child_id: str) -> str:
+    """The id under which both pages are kept, another one for each child of a guardian."""
+    return f"t{hashlib.blake2b(msgspec.json.encode([named, child_id]), digest_size=15).hexdigest()}"
 
 
 def _request(user_id: str, request_id: str, size: int) -> FeedRequest:
@@ -79,22 +79,22 @@ def _request(user_id: str, request_id: str, size: int) -> FeedRequest:
     )  # fmt: skip
 
 
-def _asked_before(engine: Engine, asked: FeedRequest) -> tuple[str, ...] | None:
-    """What the same request drew, if it was made before: the catalogue may have changed since."""
+def _asked_before(engine: Engine, asked: FeedRequest, at: Millis) -> tuple[str, ...] | None:
+    """What the same request drew within 24 h: the catalogue may have changed since."""
     stored = engine.users.read(asked.user_id, asked.request_id).answer
-    if stored is None:
+    if stored is None or at - stored.at > REPEAT:
         return None
     return msgspec.json.decode(unpack(stored.decision).request, type=FeedRequest).candidate_ids
 
 
 def _drawn(engine: Engine, guardian_id: str, asked: FeedRequest, at: Millis) -> tuple[str, ...]:
-    """Ids drawn by the request alone, from what the meet of both policies accepts: S6 first."""
+    """Ids drawn by the request and the day alone, from what the meet of both policies accepts: S6 first."""
     child = turn_now(engine, asked, at)
     guardian = turn_now(engine, msgspec.structs.replace(asked, user_id=guardian_id), at)
     items = child.query.items
     accepted = _accepts(child) & _accepts(guardian) & child.query.whole["is_supportive"] & items.is_labelled
     numbers = np.flatnonzero(accepted)
-    rng = np.random.default_rng([seed_of(asked.request_id or ""), 3])
+    rng = np.random.default_rng([seed_of(asked.request_id or ""), 3, at // DAY])  # not the same again tomorrow
     drawn = numbers[rng.permutation(len(numbers))]
     is_family = (items.topics[drawn] & topic_bits(STARTERS.topics)) != 0
     first = drawn[np.argsort(~is_family, kind="stable")][: DRAWN * asked.size]
@@ -112,10 +112,12 @@ def _accepts(turn: Turn) -> Mask:
 def _reserved(engine: Engine, guardian_id: str, answer: FeedResponse, named: str, at: Millis) -> bool:
     """Whether the page now counts for the guardian as well, as far as the guardian's own rules admit it."""
     ids = tuple(item.item_id for item in answer.items)
-    asked = msgspec.structs.replace(_request(guardian_id, _id_of(named), len(ids)), candidate_ids=ids)
+    asked = _request(guardian_id, _id_of(named, answer.user_id), len(ids))
     try:
-        page = _answer(feed(engine, asked, at))
-    except (StoreError, DataError, Conflict):
+        page = _answer(feed(engine, msgspec.structs.replace(asked, candidate_ids=ids), at))
+    except Conflict:
+        return True  # it counted when the page was longer: an item was taken down since
+    except (StoreError, DataError):
         return False
     return not page.degraded and (page.pause is None or page.pause.kind == "break")
 

@@ -50,7 +50,8 @@ def creator_routes(service: Service) -> APIRouter:
     def exposure(request: Request, creator_id: PathId) -> Response:
         """
         Impressions by the viewers' market and region, slots won by the local floor, by exploration and by score, and
-        each item's label with its reason. Nobody is named; regions with fewer than five impressions are one number.
+        each item's label with its reason. Nobody is named; regions, and other countries, with fewer than five
+        impressions are one number.
         """
         found = records.exposure(service.engine(), creator_id, service.clock())
         return json_answer(request, _found(found, creator_id))

@@ -18,6 +18,7 @@ from recsys.columns import (
     EVENT_KINDS,
     FAMILIES,
     ITEMS,
+    MAX_FOLLOWERS,
     MAX_ID_LENGTH,
     RISK_SOURCES,
     TIERS,
@@ -286,7 +287,7 @@ class CreatorPatch(Asked):
     languages: Languages | None = None
     kind: Literal[CREATOR_KINDS] | None = None  # type: ignore[valid-type]  # as above
     verified: bool | None = Field(default=None, description="Checked by a partner.")
-    followers: Annotated[int, Field(ge=0)] | None = None
+    followers: Annotated[int, Field(ge=0, le=MAX_FOLLOWERS)] | None = None
     joined_at: Instant | None = None
     place_source: PlaceSource | None = Field(
         default=None, description="Who says where they live; null = partner for the verified, else declared."

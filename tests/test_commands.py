@@ -56,6 +56,25 @@ def test_every_command_explains_itself_with_an_example(names: tuple[str, ...], s
     assert "Example: sanad " + " ".join(names) in " ".join(out.split())
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "nowhere", "--out", "file", "--encoder", "none"], "is a file"),
+        (["train", "nowhere", "--out", "file/model", "--encoder", "none"], "its folder cannot be made"),
+        (["label", "nowhere", "--report", "--json"], "found --report --json, expected a place to write"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_said_before_any_work(
+    arguments: list[str], said: str, say: Said, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    code, _, err = say(*arguments, "--quiet")
+    assert code == 2
+    assert said in " ".join(err.split())
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def python(script: str) -> str:
     """What a script prints in a process of its own."""
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False)

@@ -20,10 +20,9 @@ from recsys.models.parts import Part
 from recsys.models.tastes import Tastes, of_matrix
 from recsys.models.tastes import wanted as wishes
 from recsys.progress import Progress, quiet
-from recsys.topk import top_k
 from recsys.types import Floats
 from training.families import Observed, families
-from training.search import choose, is_relevant
+from training.search import choose, hits
 from training.splits import Split
 
 BLEND: Final = "blend"
@@ -143,8 +142,8 @@ def _counts_for(name: str, some: Tastes, weights: Mapping[str, float]) -> Floats
 
 def _gains(scores: Floats, right: Any, k: int) -> Any:
     """(2, q) recall and NDCG."""
-    hits, n_relevant = is_relevant(top_k(scores, k), right), np.diff(right.indptr)
-    return np.stack([recall(hits, n_relevant, k), ndcg(hits, n_relevant, k)])
+    found, n_relevant = hits(scores, right, k), np.diff(right.indptr)
+    return np.stack([recall(found, n_relevant, k), ndcg(found, n_relevant, k)])
 
 
 def _means(blocks: list[Any]) -> tuple[float, float]:

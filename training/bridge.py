@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from recsys.feedback import is_r2_plus
+from recsys.impressions import is_risky
 from recsys.models.text import TextSpace
 from recsys.types import Floats, Ids, Mask, Rows, Space
 
@@ -102,7 +102,7 @@ def with_words(
     """
     if text is None:
         return dict(learned), 0
-    may_be_placed = np.fromiter((not (is_r2_plus(a) or is_r2_plus(b or "R0")) for a, b in _tiers(items)), np.bool_)
+    may_be_placed = ~is_risky(items)
     makers = items["creator_id"].rank("dense").to_numpy().astype(np.int32) - 1
     spaces, n_placed = dict(learned), 0
     for name, space in learned.items():
@@ -110,12 +110,6 @@ def with_words(
         fitted: Any = space  # a frozen dataclass, as every space is
         spaces[name], n_placed = replace(fitted, item_vectors=vectors), max(n, n_placed)
     return {**spaces, "text": text}, n_placed
-
-
-def _tiers(items: pl.DataFrame) -> list[tuple[str | None, str | None]]:
-    """Given and predicted tier of every item."""
-    predicted = "predicted_tier" if "predicted_tier" in items.columns else pl.lit(None, pl.String)
-    return items.select("risk_tier", predicted).rows()
 
 
 def bridged(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recsys.errors import ConfigError, DataError
-from recsys.terminal import At, Json, Quiet, console, instant, present, print_json, progress, say
+from recsys.terminal import At, Json, Quiet, console, instant, present, print_json, progress, say, writable
 from training import label_commands, text_commands, tune_commands
 
 if TYPE_CHECKING:
@@ -131,7 +131,10 @@ def validate(
 @app.command(rich_help_panel=_PANEL, epilog="Example: sanad train var/data --out var/artifact")
 def train(
     data: Data,
-    out: Annotated[Path, typer.Option("--out", metavar="ARTIFACT", help="The folder to write, whole or not at all.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="ARTIFACT", help="The folder to write, whole or not at all.", file_okay=False),
+    ],
     encoder: Annotated[
         str, typer.Option(help="Text encoder: e5, use, none, or a folder or name for sentence-transformers.")
     ] = "e5",
@@ -189,7 +192,7 @@ def train(
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the default encoder is in a package; nothing may ask a hub for it
     with progress(is_quiet=is_quiet) as report:
         trained = run(
-            data, out, params, present(at), cache=cache, rejected=rejected,
+            data, writable(out), params, present(at), cache=cache, rejected=rejected,
             forget=[read_forgotten(path) for path in forget or ()], on_progress=report,
         )  # fmt: skip
     for notice in _notes(trained, assume_tier):

@@ -109,7 +109,7 @@ def families() -> tuple[Family, ...]:
                 "unobserved": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3),
                 "reg": (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1),
                 "power": (0.5, 0.75, 1.0),
-                "epochs": (1, 2, 3, 6),
+                "epochs": (1, 2, 3, 6, 10),
                 "refusal": REFUSALS,
                 "embedding_size": SIZES,
             },

@@ -104,6 +104,9 @@ def label(
 
 def _check_options(data: Path | None, state: Path | None, artifact: Path | None, others: dict[str, Any]) -> None:
     """Raises ConfigError unless there is a dataset folder, or a state file with its artifact."""
+    taken = [f"{name} {value}" for name, value in others.items() if str(value).startswith("-")]
+    if taken:
+        raise ConfigError(f"found {', '.join(taken)}, expected a place to write; name it after {taken[0].split()[0]}")
     if (data is None) == (state is None):
         found = "both DATA and --state" if data else "neither DATA nor --state"
         raise ConfigError(f"found {found}, expected a dataset folder, or --state FILE --artifact DIR")

@@ -80,6 +80,7 @@ class RankerResult:
     heads: Heads | None
     metrics: Mapping[str, float]
     said: str
+    content: float = 1.0  # how much of the weight of content stays
 
 
 def fit(
@@ -130,9 +131,14 @@ def fit(
         is_learnable=is_learnable, then=then,
     )  # fmt: skip
     chosen = choose(made, late, params.weights, rng)
-    metrics = {"ranker_portion": chosen.portion, **_metrics(made, table, shown, is_late), **chosen.metrics}
+    metrics = {
+        "content_share": chosen.content,
+        "ranker_portion": chosen.portion,
+        **_metrics(made, table, shown, is_late),
+        **chosen.metrics,
+    }
     whole = replace(made, rates=rates(log, items, until), portion=chosen.portion, kept=chosen.kept, taken=chosen.taken)
-    return RankerResult(heads=whole, metrics=metrics, said=_said(metrics))
+    return RankerResult(heads=whole, metrics=metrics, said=_said(metrics), content=chosen.content)
 
 
 def _basis(fitted: Fitted, facts: Facts, of_items: Floats) -> Basis:

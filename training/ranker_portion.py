@@ -1,5 +1,8 @@
 """
-How much of the taste the heads should be: judged on people who came back after the trees had stopped learning.
+How much of the taste content and the heads should be: judged on people who came back after the trees had stopped
+learning. First, without heads, how much of the weight of content stays: words place what nobody knows yet, and where
+taste knows a catalogue well they may only be in its way. It has none unless half of it or all is better, in NDCG, by
+more than a standard error; all where too few people came back to tell.
 
 Two questions of the whole score, because each alone is misleading. *Order*: does what a person wanted stand above what
 they were shown and left? It does not depend on what the old feed liked to show. *NDCG@20* of the candidates that the
@@ -10,7 +13,7 @@ error of the difference; when its order is not better by more than one, the port
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -26,6 +29,8 @@ from recsys.ranker import Heads
 from recsys.score import FRESH_HALF_LIFE
 from recsys.types import Floats, Ids, Mask, rank_order
 
+SHARES: Final = (0.0, 0.5, 1.0)
+"""Of the weight of content."""
 PORTIONS: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 K: Final = 20
 PEOPLE: Final = 500
@@ -53,8 +58,9 @@ class Late:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Portion:
-    """What was chosen: see `recsys.ranker.Heads`; and NDCG@20 and order with and without."""
+    """What was chosen: `content` of `SHARES`, else see `recsys.ranker.Heads`; NDCG@20 and order with and without."""
 
+    content: float
     portion: float
     kept: float
     taken: float
@@ -63,12 +69,17 @@ class Portion:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Scored:
-    """Items of one person: by the taste before, by the heads, and by the parts that stay. Arrays of n."""
+    """Items of one person: by the taste before, of which `content`, by the heads, and by what stays. Arrays of n."""
 
     taste: Floats
+    content: Floats
     heads: Floats
     rest: Floats
     is_wanted: Mask
+
+    def having(self, share: float) -> "_Scored":
+        """The same with this share of content in the taste."""
+        return replace(self, taste=self.taste - np.float32(1 - share) * self.content)
 
     def mixed(self, kept: float, taken: float) -> Floats:
         """(n,) what taste and heads say together."""
@@ -83,6 +94,10 @@ class _Person:
     shown: _Scored
     n_wanted: int
 
+    def having(self, share: float) -> "_Person":
+        """The same with this share of content in the taste."""
+        return replace(self, offered=self.offered.having(share), shown=self.shown.having(share))
+
 
 def choose(heads: Heads, late: Late, weights: Mapping[str, float], rng: np.random.Generator) -> Portion:
     """The portion under a market's `weights` of taste and heads."""
@@ -90,13 +105,31 @@ def choose(heads: Heads, late: Late, weights: Mapping[str, float], rng: np.rando
     known = met(late.log, rng.permutation(people)[:PEOPLE], late.then)
     judged = [person for n in known if (person := _person(heads, late, n, known[n], weights)) is not None]
     if not judged:
-        return Portion(portion=0.0, kept=1.0, taken=0.0, metrics=_metrics(np.zeros((0, 1)), np.zeros((0, 1)), 0))
+        return Portion(
+            content=1.0, portion=0.0, kept=1.0, taken=0.0, metrics=_metrics(np.zeros((0, 1)), np.zeros((0, 1)), 0)
+        )
+    by_share = np.array([[_ndcg(person.having(share), 1.0, 0.0) for share in SHARES] for person in judged])
+    content = SHARES[best_share(by_share)]
+    judged = [person.having(content) for person in judged]
     mixtures = _mixtures([person.offered for person in judged])
     found = np.array([[_ndcg(person, *mixture) for mixture in mixtures] for person in judged])
     order = np.array([[_order(person, *mixture) for mixture in mixtures] for person in judged])
     best = best_portion(found, order[np.isfinite(order[:, 0])])
     kept, taken = mixtures[best]
-    return Portion(portion=PORTIONS[best], kept=kept, taken=taken, metrics=_metrics(found, order, best))
+    metrics = _metrics(found, order, best)
+    return Portion(content=content, portion=PORTIONS[best], kept=kept, taken=taken, metrics=metrics)
+
+
+def best_share(found: Reals) -> int:
+    """
+    The column of `found` (q, len(SHARES)) to take: the best mean, when it is better than the first, which is without
+    content, by more than a standard error of the difference; the last one, the market's own weight, for too few people.
+    """
+    if len(found) < FEWEST:
+        return len(SHARES) - 1
+    won = found - found[:, :1]
+    best = int(won.mean(axis=0).argmax())
+    return best if won[:, best].mean() > _standard_error(won)[best] else 0
 
 
 def _mixtures(offered: Sequence[_Scored]) -> list[tuple[float, float]]:
@@ -158,11 +191,12 @@ def _person(heads: Heads, late: Late, number: int, known: Ids, weights: Mapping[
     parts = _parts(who, late, np.arange(len(is_open), dtype=np.int32))
     offered = _best(parts, np.flatnonzero(is_open).astype(np.int32))
     taste = np.sum([weights[name] * part for name, part in parts.items()], axis=0)
+    content = weights["content"] * parts.get("content", np.zeros(len(is_open), np.float32))
     rest = _rest(who, late.basis, weights)
 
     def scored(rows: Ids) -> _Scored:
         chances = heads.predict(features(who, late.basis, rows))
-        return _Scored(taste[rows], head_value(chances, weights), rest[rows], np.isin(rows, liked))
+        return _Scored(taste[rows], content[rows], head_value(chances, weights), rest[rows], np.isin(rows, liked))
 
     return _Person(scored(offered), scored(np.setdiff1d(shown, known)), len(liked))
 

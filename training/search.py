@@ -10,11 +10,12 @@ import numpy as np
 from scipy import sparse
 
 from recsys.metrics import mean, ndcg
-from recsys.models.blend import Judged, Learned, judge, learn, masked, standardised
+from recsys.models.blend import OUT, Judged, Learned, judge, learn, masked, standardised
 from recsys.models.parts import Part
 from recsys.models.tastes import Tastes, of_matrix
 from recsys.progress import Progress, quiet
 from recsys.topk import top_k
+from recsys.types import Floats, Mask
 from training.families import Family, Observed, Params
 from training.splits import cut
 
@@ -172,18 +173,21 @@ def part_ndcg(part: Part, tastes: Tastes, wanted: Any, k: int, block: int = 64) 
     values = [np.empty(0)]
     for start in range(0, len(tastes), block):
         some, right = tastes[start : start + block], wanted[start : start + block]
-        best = top_k(masked(standardised(part.scores(some)), some), k)
-        values.append(ndcg(is_relevant(best, right), np.diff(right.indptr), k))
+        scores = masked(standardised(part.scores(some)), some)
+        values.append(ndcg(hits(scores, right, k), np.diff(right.indptr), k))
     return np.concatenate(values)
 
 
-def is_relevant(best: Any, wanted: Any) -> Any:
-    """(q, k) whether each shown item is among what the person wanted (CSR (q, n_items))."""
-    return (
-        np.asarray(wanted[np.arange(len(best))[:, None], best].todense() > 0)
-        if len(best)
-        else np.zeros(best.shape, bool)
-    )
+def hits(scores: Floats, wanted: Any, k: int) -> Mask:
+    """
+    (q, min(k, n_items)) whether each of the best items is among what the person wanted (CSR (q, n_items)). Masked items
+    fill a list where nothing else is left; they are not shown, so they are no hits.
+    """
+    best = top_k(scores, k)
+    if not len(best):
+        return np.zeros(best.shape, np.bool_)
+    is_wanted = np.asarray(wanted[np.arange(len(best))[:, None], best].todense() > 0)
+    return is_wanted & (np.take_along_axis(scores, best, axis=1) > -np.inf)
 
 
 def _stacked(tables: Sequence[Judged]) -> Judged:
@@ -193,7 +197,7 @@ def _stacked(tables: Sequence[Judged]) -> Judged:
         tables[0].names,
         np.concatenate(
             [
-                np.pad(table.features, ((0, 0), (0, gap), (0, 0)), constant_values=-np.inf)
+                np.pad(table.features, ((0, 0), (0, gap), (0, 0)), constant_values=OUT)
                 for table, gap in zip(tables, gaps, strict=True)
             ]
         ),

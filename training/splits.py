@@ -7,11 +7,14 @@ Fixed splits that a user brings: files of pairs -> matrices of train and test ov
               its name; further columns are not read)
     signed    a line for each pair: person, item, label; above 0 wanted, otherwise refused
 
-Text may be compressed with gzip. Repeated pairs count once (signed: by the sign of their sum).
+Text may be compressed with gzip. Repeated pairs count once (signed: by the sign of their sum, as often wanted
+as not is refused).
 """
 
+import csv
 import gzip
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +28,7 @@ from recsys.errors import DataError
 
 FORMATS: Final = ("npz", "lightgcn", "pairs", "signed")
 _HEADERS: Final = frozenset({"user", "user_id", "userid", "uid", "users", "person", "u"})
-_SEPARATORS: Final = (",", "\t", ";", " ")
+_SEPARATORS: Final = ("\t", ",", ";", " ")  # an id may well hold a comma, hardly a tab
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,11 +87,13 @@ def _part(matrix: Any, rows: NDArray[Any], is_used: NDArray[np.bool_]) -> Any:
 
 def _read_npz(path: Path) -> Any:
     try:
-        loaded = sparse.load_npz(path)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        with path.open("rb") as file:  # NumPy leaves a broken file open
+            loaded = sparse.load_npz(file)
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        why = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
         raise DataError(
-            f"{path}: found no sparse matrix ({str(error).splitlines()[0]}), expected one written by scipy's save_npz, "
-            "people x items; give another file or --format"
+            f"{path}: found no sparse matrix{why}, expected one written by scipy's save_npz, people x items; give "
+            "another file or --format"
         ) from error
     matrix = sparse.csr_matrix(loaded, dtype=np.float32)
     if not np.all(np.isfinite(matrix.data)):
@@ -104,7 +109,7 @@ def _read_text(form: str, path: Path) -> pl.DataFrame:
     try:
         raw = path.read_bytes()
         text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8-sig")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise DataError(f"{path}: found no text in UTF-8 ({error}), expected a table of pairs; give another") from error
     lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not lines:
@@ -147,7 +152,10 @@ def _pairs(path: Path, lines: list[tuple[int, str]], *, is_signed: bool) -> pl.D
 
 
 def _fields(line: str, separator: str | None) -> list[str]:
-    parts = line.split() if separator in (None, " ") else line.split(separator)
+    if separator in (None, " "):
+        parts = line.split()
+    else:
+        parts = next(csv.reader([line], delimiter=separator)) if '"' in line else line.split(separator)
     return [part.strip().strip('"') for part in parts]
 
 
@@ -173,8 +181,7 @@ def _matrices(tables: list[pl.DataFrame], *, numbered: bool) -> list[Any]:
         columns = table.join(codes["item"], left_on="item", right_on="id", maintain_order="left")["code"].to_numpy()
         matrix = sparse.csr_matrix((table["label"].to_numpy(), (rows, columns)), shape, dtype=np.float32)
         matrix.sum_duplicates()
-        matrix.data = np.sign(matrix.data)
-        matrix.eliminate_zeros()
+        matrix.data = np.where(matrix.data > 0, 1, -1).astype(np.float32)
         matrices.append(matrix)
     return matrices
 

@@ -15,7 +15,7 @@ from scipy import sparse
 
 from recsys.clock import Millis
 from recsys.models import ials, neighbours, popularity
-from recsys.models.blend import Blend, Learned, judge, learn, learn_markets
+from recsys.models.blend import UNJUDGED, Blend, Learned, judge, learn, learn_markets
 from recsys.models.ials import FactorSpace, IALSParams
 from recsys.models.lowpass import LowPassParams
 from recsys.models.neighbours import EASEParams, FilterParams, NextParams
@@ -24,12 +24,15 @@ from recsys.models.popularity import Popularity, PopularityParams
 from recsys.models.tastes import Tastes, of_histories
 from recsys.progress import Progress, quiet
 from recsys.tables import Dataset
-from recsys.types import Ids
+from recsys.types import Ids, Rows
 from training.families import Observed, families
-from training.interactions import UNKNOWN_MARKET, Interactions, build_interactions
+from training.interactions import UNKNOWN_MARKET, Histories, Interactions, build_interactions
 
 FACTORS: Final = "ials"
 """Always fitted and kept: the space that related items and new ones are placed in, whatever it weighs in the blend."""
+
+MOST_JUDGED: Final = 10_000_000
+"""Wishes that the parts are fitted to when they are judged: beyond it people are drawn, so that time is bounded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +45,7 @@ class TasteParams:
     parts: tuple[str, ...] = ("filter", "lowpass", FACTORS, "ease", "next")
     filter: FilterParams = field(default_factory=lambda: FilterParams(n_neighbours=100))
     lowpass: LowPassParams = field(default_factory=lambda: LowPassParams(embedding_size=64))
-    ials: IALSParams = field(default_factory=lambda: IALSParams(embedding_size=64, reg=0.01, unobserved=0.03))
+    ials: IALSParams = field(default_factory=lambda: IALSParams(embedding_size=64, reg=0.03, unobserved=0.1, epochs=6))
     ease: EASEParams = field(default_factory=EASEParams)
     next: NextParams = field(default_factory=NextParams)
     valid_share: float = 0.1
@@ -114,16 +117,16 @@ def _judged(
     on_progress: Progress,
 ) -> tuple[Learned, dict[str, dict[str, float]]]:
     """Weights for everybody and for markets, from what people wanted in the last part of the events."""
-    alone = Learned(weights={"popularity": 1.0}, ndcg=float("nan"), honest=float("nan"), alone={})
     since = split_at(dataset, params.valid_share, before)
     if since is None:
-        return alone, {}
-    early = build_interactions(dataset, before=since, on_progress=on_progress)
-    wanted = wanted_later(seen.positives, early.positives)
+        return UNJUDGED, {}
+    whole = build_interactions(dataset, before=since, on_progress=on_progress)
+    some = people_within(whole.positives, MOST_JUDGED, seed)
+    early, wanted = of_people(whole, some), wanted_later(seen.positives[some], whole.positives[some])
     people = np.flatnonzero((np.diff(wanted.indptr) > 0) & (np.diff(early.histories.indptr) > 0))
     people = np.sort(np.random.default_rng(seed).permutation(people)[: params.judges])
     if not len(people):
-        return alone, {}
+        return UNJUDGED, {}
     popular = popularity.fit(early.market_positives, names_of(early), by_market)
     parts = _fitted(params.parts, early, params, seed, on_progress) | {"popularity": Popular(popular.scores)}
     on_progress("weights", 0, None)
@@ -171,6 +174,31 @@ def wanted_later(now: Any, before: Any) -> Any:
     fresh.data = np.maximum(fresh.data, 0)  # decay never makes an entry of `before` go, but a refusal may
     fresh.eliminate_zeros()
     return fresh
+
+
+def people_within(positives: Any, most: int, seed: int) -> Rows:
+    """Everybody, or as many people at random as have `most` wishes together: more would not change the weights."""
+    counts = np.diff(positives.indptr)
+    if counts.sum() <= most:
+        return np.arange(len(counts))
+    order = np.random.default_rng([seed, 1]).permutation(len(counts))
+    return np.sort(order[np.cumsum(counts[order]) <= most])
+
+
+def of_people(seen: Interactions, rows: Rows) -> Interactions:
+    """What was learned from some people alone; statistics of markets stay those of all."""
+    flat = seen.histories
+    counts = np.diff(flat.indptr)
+    is_kept = np.repeat(np.isin(np.arange(len(counts)), rows), counts)
+    ends = np.concatenate([[0], np.cumsum(counts[rows])]).astype(np.int64)
+    return replace(
+        seen,
+        user_ids=tuple(seen.user_ids[row] for row in rows),
+        positives=seen.positives[rows],
+        negatives=seen.negatives[rows],
+        histories=Histories(ends, flat.items[is_kept], flat.weights[is_kept], flat.at[is_kept]),
+        user_markets=seen.user_markets[rows],
+    )
 
 
 def names_of(seen: Interactions) -> list[str | None]:

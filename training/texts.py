@@ -66,7 +66,12 @@ def read_texts(path: Path) -> Texts:
     if "text" not in (rows.fieldnames or ()):
         found = ", ".join(rows.fieldnames or ()) or "no columns"
         raise DataError(f"{path}: found {found}, expected a column 'text' and perhaps 'language'; rename it")
-    kept = [(row["text"] or "", (row.get("language") or "").strip() or None) for row in rows]
+    try:
+        kept = [(row["text"] or "", (row.get("language") or "").strip() or None) for row in rows]
+    except csv.Error as error:
+        raise DataError(
+            f"{path}: line {rows.line_num + 1}: found no CSV ({error}), expected a table; correct it"
+        ) from None
     problems = [
         f"{path}: row {n}, column language: found {language!r}, expected a BCP 47 tag such as ary-Latn; correct it"
         for n, (_, language) in enumerate(kept, start=1)

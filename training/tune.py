@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from ruamel.yaml import YAML
@@ -27,6 +27,9 @@ from training.families import Observed, families
 from training.interactions import build_interactions
 from training.search import Climb, Fold
 from training.taste import TasteParams, names_of, split_at, tastes_of, wanted_later
+
+_LINE: Final = '{"key": '
+"""How a line of a study begins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,10 +124,18 @@ def _append(study: Path, key: str, name: str, params: Any, value: float) -> None
 
 
 def _read(study: Path, key: str) -> list[tuple[str, dict[str, Any], float]]:
-    """What was measured; a last line that a kill tore is left out. Raises ConfigError for a study of something else."""
+    """
+    What was measured. A last line that a kill tore is taken out of the file, so that the next is not glued to it.
+
+    Raises: ConfigError for a study of something else, and for a file that is none.
+    """
     found = []
-    lines = study.read_text("utf-8").split("\n") if study.exists() else []
-    for number, line in enumerate(lines, 1):
+    text = study.read_text("utf-8", "replace") if study.exists() else ""
+    whole = text[: text.rfind("\n") + 1]
+    torn = text[len(whole) :]
+    if not torn.startswith(_LINE[: len(torn)]):
+        raise ConfigError(f"{study}: found {torn[:60]!r} at its end, expected lines of a study; choose another --study")
+    for number, line in enumerate(whole.splitlines(), 1):
         try:
             said = json.loads(line)
             if said["key"] != key:
@@ -134,6 +145,9 @@ def _read(study: Path, key: str) -> list[tuple[str, dict[str, Any], float]]:
                 )
             found.append((str(said["part"]), dict(said["params"]), float(said["ndcg"])))
         except (ValueError, KeyError, TypeError) as error:
-            if line and number < len(lines) - 1:
-                raise ConfigError(f"{study}:{number}: found {line[:60]!r}, expected a line of a study") from error
+            raise ConfigError(
+                f"{study}:{number}: found {line[:60]!r}, expected a line of a study; choose another --study"
+            ) from error
+    if torn:
+        study.write_text(whole, "utf-8")
     return found

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from recsys.terminal import At, Json, Quiet, present, print_json, progress
+from recsys.terminal import At, Json, Quiet, present, print_json, progress, writable
 
 if TYPE_CHECKING:
     from training.taste import TasteParams
@@ -18,7 +18,9 @@ _PANEL: Final = "Data and models"
 @app.command(rich_help_panel=_PANEL, epilog="Example: sanad tune var/data --out var/taste.yaml")
 def tune(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="A dataset folder: creators, items, users, events.")],
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The settings, for 'sanad train --config'.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="The settings, for 'sanad train --config'.", dir_okay=False)
+    ],
     study: Annotated[
         Path | None, typer.Option(metavar="FILE", help="What was measured so far. Default: FILE.study.jsonl.")
     ] = None,
@@ -41,10 +43,11 @@ def tune(
     from training.tune import tune as run
     from training.validate import clean
 
+    place = writable(study or out.with_name(f"{out.name}.study.jsonl"))
+    writable(out)
     with progress(is_quiet=is_quiet) as report:
         dataset, _ = clean(data, at=present(at), assume_tier=assume_tier, on_progress=report)
         before = cutoff_of(dataset, holdout_days, None)
-        place = study or out.with_name(f"{out.name}.study.jsonl")
         found = run(dataset, fingerprint(data), place, taste_of(config), before, seed, report)
     out.write_text(as_yaml(found.params), "utf-8")
     if as_json:

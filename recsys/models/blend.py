@@ -27,6 +27,9 @@ _ENTRY: Final = (0.03, 0.1, 0.3, 0.6, 1.0)
 """What a part that stands at zero is tried with, as shares of the largest weight."""
 
 
+OUT: Final = -1e9
+"""The score of no candidate: sinks below all others, and can be multiplied by a weight of zero."""
+
 MARKET_PEOPLE: Final = 400
 """A market needs so many judges for weights of its own; with so many it stands half on its own."""
 
@@ -73,7 +76,7 @@ class Judged:
     """
     What the parts said about each person's best candidates, and what the person went on to want.
 
-    Shapes: `features` (q, m, n_parts) standardised scores, minus infinity where a person has fewer than m candidates;
+    Shapes: `features` (q, m, n_parts) standardised scores, `OUT` where a person has fewer than m candidates;
             `is_relevant` (q, m); `n_relevant` (q,) relevant items in all.
     """
 
@@ -91,10 +94,12 @@ class Judged:
 
     def measure(self, weights: Floats, k: int) -> NDArray[np.float64]:
         """(q,) NDCG at k of the blend with these weights (n_parts,)."""
-        used = np.flatnonzero(weights)
-        total = self.features[:, :, used] @ weights[used].astype(np.float32)
-        best = top_k(total, k)
-        return ndcg(np.take_along_axis(self.is_relevant, best, axis=1), self.n_relevant, k)
+        total = self.features @ weights.astype(np.float32)
+        width = min(k, total.shape[1])
+        best = np.argpartition(-total, width - 1, axis=1)[:, :width]  # a few hundred columns: no need to sort them all
+        order = np.argsort(-np.take_along_axis(total, best, axis=1), axis=1, kind="stable")
+        found = np.take_along_axis(best, order, axis=1)
+        return ndcg(np.take_along_axis(self.is_relevant, found, axis=1), self.n_relevant, k)
 
 
 def judge(parts: Mapping[str, Part], tastes: Tastes, wanted: Any, k: int, block: int = 64) -> Judged:
@@ -125,15 +130,13 @@ def masked(scores: Floats, tastes: Tastes) -> Floats:
 
 def _packed(names: tuple[str, ...], found: Sequence[tuple[NDArray[Any], Floats]], wanted: Any) -> Judged:
     most = max((len(columns) for columns, _ in found), default=1)
-    features = np.full((len(found), most, len(names)), -np.inf, np.float32)
+    features = np.full((len(found), most, len(names)), OUT, np.float32)
     is_relevant = np.zeros((len(found), most), np.bool_)
     for row, (columns, said) in enumerate(found):
-        features[row, : len(columns)] = said
+        features[row, : len(columns)] = np.maximum(said, OUT)
         own = wanted.indices[wanted.indptr[row] : wanted.indptr[row + 1]]
         is_relevant[row, : len(columns)] = np.isin(columns, own)
-    return Judged(
-        names, features, is_relevant & np.isfinite(features[:, :, 0]), np.diff(wanted.indptr).astype(np.int64)
-    )
+    return Judged(names, features, is_relevant & (features[:, :, 0] > OUT), np.diff(wanted.indptr).astype(np.int64))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,17 +152,20 @@ class Learned:
     alone: Mapping[str, float]
 
 
+UNJUDGED: Final = Learned(weights={"popularity": 1.0}, ndcg=float("nan"), honest=float("nan"), alone={})
+"""Where nobody can judge: what is popular, as for whoever is new."""
+
+
 def learn(judged: Judged, k: int) -> Learned:
     """
     Weights of at least zero that are good for mean NDCG at k. When the halves judge each other's weights to be worse
     than the best part by itself, or their mean is, that part alone is the answer: the blend is never below it.
 
-    Empty: without people every part weighs the same.
+    Empty: without people popularity alone.
     """
     n_parts = len(judged.names)
     if not len(judged):
-        equal = dict.fromkeys(judged.names, 1.0)
-        return Learned(weights=equal, ndcg=float("nan"), honest=float("nan"), alone={})
+        return UNJUDGED
     ones = np.eye(n_parts, dtype=np.float32)
     alone = np.array([judged.measure(one, k).mean() for one in ones])
     best = ones[int(np.argmax(alone))]

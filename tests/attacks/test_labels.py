@@ -252,6 +252,8 @@ def test_attack_11_the_local_floor_shrinks_with_its_supply(make_service, tiny, e
     spoken = ["ary", "ary-Latn", "ar", "fr", "zgh", "en"]
     put_profile(service.engine, "adult", {"age_band": "18+", "age_source": "verified", "country": "MA",
                                           "region": "MA-06", "languages": spoken}, evening)  # fmt: skip
+    service.ask("adult", at=evening, dry_run=True)  # neither counted nor told: nobody was shown anything
+    assert service.alerts == [] and not service.engine.known.reach.shrunk
     pages = [service.ask("adult", at=evening + n * MINUTE) for n in range(3)]
     shown = [item for page in pages for item in page.items]
     assert len(shown) >= 40 and len({item.item_id for item in shown}) == len(shown)  # full, and no repetition

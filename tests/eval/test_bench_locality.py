@@ -132,6 +132,33 @@ def test_where_people_choose_locally_favouring_raises_local_share_and_not_at_the
     assert bench.bench(made(3, 1_200), k=10, seed=0) == found  # the same files and seed, the same numbers
 
 
+@pytest.mark.parametrize(("n_users", "n_items"), [(50, 1_600), (64, 1_501), (20, 1_700)])
+def test_fewer_people_than_leading_vectors_are_judged_too(n_users: int, n_items: int) -> None:
+    weights = local_price.graph_filter(made(0, n_users, n_items).train)
+    assert weights.shape == (n_items, n_items)
+    assert np.all(np.isfinite(weights))
+    assert bench.bench(made(0, n_users, n_items), k=5, seed=0).groups[0].n_people == n_users
+
+
+def test_a_page_longer_than_the_catalogue_is_all_of_it_and_what_is_known_is_not_shown() -> None:
+    found = bench.bench(made(0, 80, 20), k=50, seed=0).groups[0]
+    assert {p.recall for p in found.points} == {1.0}
+    left = [
+        float((made(0, 80, 20).is_local(np.array([row]))[0] & ~known).sum() / (~known).sum())
+        for row, known in enumerate(made(0, 80, 20).train.toarray() > 0)
+    ]
+    assert found.unfavoured.local_share == pytest.approx(np.mean(left))
+
+
+def test_people_with_too_little_to_hold_back_are_not_favoured_but_judged() -> None:
+    split = made(0)
+    few = PlacedSplit(
+        train=_matrix(np.arange(400), np.arange(400) % 60, 400, 60), test=split.test,
+        user_place=split.user_place, item_place=split.item_place, places=split.places, n_dropped=0,
+    )  # fmt: skip
+    assert bench.bench(few, k=10, seed=0).groups[0].strength == 0
+
+
 def test_a_split_in_which_nobody_has_local_supply_cannot_be_judged():
     split = made(0)
     nowhere = PlacedSplit(

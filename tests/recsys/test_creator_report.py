@@ -4,9 +4,10 @@ import pytest
 
 from recsys.catalogue import apply, empty
 from recsys.clock import DAY
+from recsys.creator_records import exposure
 from recsys.creator_report import concentration, report_of
 from recsys.creators import Creator
-from recsys.stores import CatalogueDelta, ItemRow, Tally
+from recsys.stores import CatalogueDelta, ItemChange, ItemRow, Tally
 
 TODAY = 20_000
 
@@ -75,3 +76,15 @@ def test_concentration_counts_who_got_nothing():
     nothing = concentration([], ["a"])
     assert (nothing.n_creators, nothing.gini, nothing.hhi) == (1, None, None)
     assert concentration([], []).gini is None
+
+
+def test_a_creator_is_told_when_our_own_label_raised_an_item(service, evening):
+    """The platform said R0, the trained model R2, surely: that is the reason, not the platform's label."""
+    page = service.ask(dry_run=True)
+    row = service.store.catalogue.get(page.items[0].item_id)
+    fields = {**row.fields, "predicted_tier": "R2", "predicted_family": "despair", "label_confidence": 0.95}
+    service.store.catalogue.put([ItemChange(fields=fields, cluster_id=row.cluster_id)], evening)
+    report = exposure(service.engine, page.items[0].creator_id, evening)
+    labels = {label["item_id"]: label for label in report["labels"]}
+    assert labels[page.items[0].item_id]["tier"] == "R2"
+    assert labels[page.items[0].item_id]["reason"].startswith("our own label raised it")

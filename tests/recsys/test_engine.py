@@ -18,6 +18,7 @@ from recsys.filters import FILTERS
 from recsys.intake import delete_item, put_item, update
 from recsys.models.blend import Blend
 from recsys.policy.limits import Limits
+from recsys.rights import erase, put_controls, reset
 from recsys.score import SCORERS
 from recsys.slate import delivered
 from recsys.sources import FOR_YOU
@@ -610,6 +611,31 @@ def test_an_attempt_after_a_conflict_sees_a_label_that_came_between(make_service
     assert raised.tier == "R2"
     calm = sorted(item.score for item in page.items if item.tier == "R0")
     assert raised.score <= calm[len(calm) // 2]  # it lost its own score with its label
+
+
+@pytest.mark.parametrize("wish", [erase, reset, lambda *who: put_controls(*who[:2], {"personalised": False}, who[2])])
+def test_an_attempt_after_a_conflict_uses_nothing_that_the_person_took_back_between(make_service, evening, wish):
+    """What is answered and kept in the record is as if the wish had come first."""
+    service = make_service().is_adult("casa-adult")
+    liked = ids(service.ask(dry_run=True, size=20))
+    service.tell(*({"kind": "like", "item_id": item_id} for item_id in liked))
+
+    class Raced:
+        raced = False
+
+        def __getattr__(self, name):
+            return getattr(service.store.users, name)
+
+        def write_if(self, *args):
+            if not self.raced:
+                self.raced = True
+                wish(service.engine, "casa-adult", evening)
+            return service.store.users.write_if(*args)
+
+    service.broken(users=Raced()).ask(size=10, request_id="raced")
+    (kept,) = service.decisions()
+    columns = candidates_of(kept).columns
+    assert kept.request_id == "raced" and not np.any(columns["p_cf"]) and not np.any(columns["p_content"])
 
 
 def test_only_so_many_attempts_are_made():

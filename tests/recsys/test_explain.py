@@ -168,6 +168,18 @@ def is_capped(kind, name, run, own, decision):
     return any(counts(one) for one in run) or any(decision.ledger.capped.values())
 
 
+def test_a_draw_from_a_single_item_is_explained_as_a_draw(service):
+    """The eleventh delivery is drawn; from one item that is no chance, and still no merit."""
+    listed = [item.item_id for item in service.ask(dry_run=True, size=20).items]
+    service.ask(size=10)
+    one = next(
+        i for i in listed if (page := service.ask(candidate_ids=(i,), dry_run=True).items) and page[0].is_exploration
+    )
+    (item,) = service.ask(candidate_ids=(one,), request_id="one").items
+    assert (item.is_exploration, item.propensity) == (True, 1.0)
+    assert {"rule": "exploration"} in why(service.engine, "one", one)["rules"]
+
+
 def test_why_of_an_item_that_was_no_candidate_names_the_filter(service, tiny):
     service.ask(request_id="q")
     forbidden = next(row["item_id"] for row in tiny.items.iter_rows(named=True) if row["risk_tier"] == "R3")

@@ -215,6 +215,14 @@ def test_who_says_nothing_is_taken_to_understand_what_the_region_does_most(marke
     assert set(usual_languages(market, "MA-09")) == set(usual_languages(market, None)) == set(market.languages)
 
 
+def test_a_region_of_another_country_is_no_region():
+    """A partner's France with a region of Morocco is France, and near to nobody in that region."""
+    partner = SOURCES.index("partner")
+    far = Creator(creator_id="c", country="FR", region="MA-06", is_verified=True)
+    assert base_of(far) == Place("FR", None, partner, 0)
+    assert said_of({"country": "FR", "region": "MA-06", "place_source": "partner"}) == Place("FR", None, partner, 0)
+
+
 def test_a_place_of_nowhere_is_no_place():
     assert said_of({"country": "ZZ"}) == base_of(Creator(creator_id="c", country=None)) == UNKNOWN
     assert said_of({"region": "MA-06"}) == Place("MA", "MA-06", 2, 2)

@@ -59,6 +59,10 @@ def test_the_ideal_of_ndcg_has_min_of_k_and_relevant_hits_on_top(k: int, first: 
     assert isnan(values[2])
 
 
+def test_a_cut_beyond_all_items_costs_no_memory_and_changes_nothing() -> None:
+    assert ndcg(HITS, N_RELEVANT, 10**12)[:2].tolist() == ndcg(HITS, N_RELEVANT, 100)[:2].tolist()
+
+
 def test_who_wants_nothing_is_counted_out_and_not_as_zero() -> None:
     values = recall(HITS, N_RELEVANT, 4)
     assert counted(values) == 2

@@ -52,14 +52,15 @@ def test_the_version_grows_only_when_a_creator_stops_being_new(morocco, evening,
     assert not is_new[mine].any() and is_new[~mine].all() and np.any(mine)
 
 
-def test_a_store_that_does_not_answer_changes_nothing(morocco, evening):
+def test_a_store_that_does_not_answer_changes_nothing_and_is_told_once_a_minute(morocco, evening):
     class Down:
         def reach(self):
             raise StoreError("down")
 
     reach = Reach(Down(), morocco)
-    reach.refresh(evening)
-    assert reach.now.read_at is None and reach.now.factor == 1.0
+    said = [reach.refresh(evening + at) for at in (0, MINUTE - 1, MINUTE)]
+    assert [text is not None for text in said] == [True, False, True] and "down" in said[0]
+    assert reach.now.deliveries == {} and reach.now.factor == 1.0
 
 
 @pytest.mark.parametrize("region", ["MA-06", "XX-99", None])

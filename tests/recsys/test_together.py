@@ -2,6 +2,7 @@
 
 import pytest
 
+from recsys.clock import DAY
 from recsys.errors import DataError, StoreError
 from recsys.intake import put_profile
 from recsys.rights import put_controls, put_guardian
@@ -64,6 +65,31 @@ def test_the_same_request_is_the_same_page_and_counts_once(family, evening, by_t
     assert len(last(family, "child")) == len(last(family, "parent")) == 5
     other = ask(family, evening, request_id="another")
     assert not {i["item_id"] for i in other["items"]} & {i["item_id"] for i in first["items"]}
+
+
+def test_an_id_that_is_used_every_evening_gives_a_new_page_each_time(family, evening):
+    """The same within 24 h only; what the child was shown on other evenings does not come again."""
+    pages = [ask(family, evening + day * (DAY + 1))["items"] for day in range(8)]
+    shown = [item["item_id"] for page in pages for item in page]
+    assert all(pages) and len(shown) == len(set(shown))
+
+
+def test_one_id_for_two_children_counts_both_pages_for_the_guardian(family, evening):
+    child = {"age_band": "16-17", "age_source": "verified", "country": "MA", "guardian_id": "parent"}
+    put_profile(family.engine, "second", child, evening)
+    first = ask(family, evening)
+    second = together(family.engine, "parent", "second", size=5, request_id="r", at=evening)
+    assert first["degraded"] == second["degraded"] == [] and second["items"]
+    both = {item["item_id"] for page in (first, second) for item in page["items"]}
+    assert sorted(last(family, "parent")) == sorted(family.engine.known.view.items.index[i] for i in both)
+
+
+def test_a_takedown_between_two_same_requests_leaves_the_rest_and_degrades_nothing(family, evening):
+    first = ask(family, evening)
+    family.edit(first["items"][0]["item_id"], is_hidden=True)
+    again = ask(family, evening)
+    assert again["items"] == first["items"][1:] and again["degraded"] == []
+    assert len(last(family, "parent")) == 5
 
 
 def test_what_either_forbids_is_not_on_the_page(family, evening):

@@ -6,8 +6,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from recsys.clock import DAY
-from recsys.creator_records import days_to
-from recsys.stores import Tally
+from recsys.creator_records import days_to, put_creator
+from recsys.memory import MemoryCatalogue, MemoryStore
+from recsys.stores import CreatorChange, CreatorRow, Tally
 
 
 def ask(client: TestClient, user_id: str = "u0", **body: Any) -> list[dict[str, Any]]:
@@ -41,6 +42,8 @@ def test_a_creator_comes_back_as_it_was_put(client: TestClient) -> None:
         ("put", "/v1/creators/c1", {}, 422),
         ("put", "/v1/creators/c1", {"country": "Morocco"}, 422),
         ("put", "/v1/creators/c1", {"country": "MA", "followers": -1}, 422),
+        ("put", "/v1/creators/c1", {"country": "MA", "followers": 2**70}, 422),
+        ("put", "/v1/creators/c1", {"country": "MA", "followers": 10**12}, 422),  # more than there are people
         ("put", "/v1/creators/c1", {"country": "MA", "place_source": "hearsay"}, 422),
         ("put", "/v1/creators/c1", {"country": "MA", "creator_id": "c2"}, 422),
         ("patch", "/v1/creators/c1", {"colour": "red"}, 422),
@@ -83,6 +86,31 @@ def test_who_is_taken_down_is_on_no_page_and_comes_back_as_they_were(client: Tes
     assert sorted(item["item_id"] for item in shown) == ["v1", "v31"]
 
 
+@pytest.mark.parametrize("method", ["put", "patch"])
+def test_saying_nothing_of_a_takedown_ends_none(client: TestClient, method: str) -> None:
+    """Null is no answer to whether they are hidden; only false puts them back."""
+    client.delete("/v1/creators/c1")
+    answer = client.request(method, "/v1/creators/c1", json={"country": "FR", "is_hidden": None})
+    assert answer.json()["is_hidden"] is True
+    assert ask(client, candidate_ids=["v1", "v31"], dry_run=True) == []
+
+
+def test_a_takedown_during_another_write_of_the_creator_holds() -> None:
+    class Racing(MemoryCatalogue):
+        """Takes the creator down between another writer's reading and writing, once."""
+
+        def creator(self, creator_id: str) -> CreatorRow | None:
+            row = super().creator(creator_id)
+            if row and not row.fields.get("is_hidden"):
+                super().put_creators([CreatorChange(fields={**row.fields, "is_hidden": True})], 0)
+            return row
+
+    store = MemoryStore()
+    put_creator(store.catalogue, "c", {"country": "MA"}, 0)
+    racing = Racing(store.catalogue._tables)
+    assert put_creator(racing, "c", {"country": "MA", "followers": 3}, 0)["is_hidden"] is True
+
+
 def test_every_delivery_is_counted_once_for_its_creator(client: TestClient, clock: Any) -> None:
     page = ask(client, size=20, request_id="r")
     ask(client, size=20, request_id="r")  # a repeat is no delivery
@@ -109,6 +137,14 @@ def test_a_region_with_few_impressions_is_not_named(client: TestClient) -> None:
     for creator_id in {item["creator_id"] for item in page}:
         found = client.get(f"/v1/creators/{creator_id}/exposure").json()["impressions"]["by_region"]
         assert set(found) == {"few"}
+
+
+def test_another_country_with_few_impressions_is_not_named(client: TestClient) -> None:
+    """Who watches from Iceland may be the only one there."""
+    page = ask(client, "abroad", size=20, context={"country": "IS", "languages": ["fr"]})
+    for creator_id in {item["creator_id"] for item in page}:
+        found = client.get(f"/v1/creators/{creator_id}/exposure").json()["impressions"]
+        assert found["by_market"] == {"few": found["all"]}
 
 
 def test_every_label_of_a_creators_items_has_its_reason(client: TestClient) -> None:

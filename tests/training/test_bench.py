@@ -72,6 +72,22 @@ def test_degenerate_splits_give_finite_numbers(train: np.ndarray, test: np.ndarr
     assert report.n_judged == np.count_nonzero(test.any(axis=1))
 
 
+def test_what_a_person_has_in_train_is_no_hit_where_the_list_is_longer_than_the_rest() -> None:
+    train, test = np.array([[1, 1, 0], [1, 0, 1]]), np.array([[1, 0, 1], [0, 1, 0]])  # item 0 of the first is in both
+    given = Split(sparse.csr_matrix(train, dtype=np.float32), None, sparse.csr_matrix(test, dtype=np.float32))
+    for row in run_split(given, 20, 0).rows:
+        assert row.recall == (1 / 2 + 1) / 2
+        assert row.ndcg == pytest.approx((1 / (1 + 1 / np.log2(3)) + 1) / 2)
+
+
+def test_where_nobody_can_judge_the_blend_is_popularity() -> None:
+    train = sparse.csr_matrix((np.ones(50), (np.arange(50), np.arange(50) % 5)), (50, 7), np.float32)  # one item each
+    test = sparse.csr_matrix((np.ones(50), (np.arange(50), (np.arange(50) * 3 + 1) % 7)), (50, 7), np.float32)
+    for valid in (None, sparse.csr_matrix((50, 7), dtype=np.float32)):
+        found = {row.name: row for row in run_split(Split(train, valid, test), 3, 0).rows}
+        assert (found[BLEND].recall, found[BLEND].ndcg) == (found["popularity"].recall, found["popularity"].ndcg)
+
+
 def test_whoever_wants_nothing_in_train_is_shown_what_is_popular() -> None:
     train, test = np.zeros((41, 30)), np.zeros((41, 30))
     train[:40] = camps(40, 30).toarray()
@@ -107,11 +123,21 @@ def test_a_number_is_the_same_however_it_is_written_and_people_may_have_no_items
     assert_array_equal(found.test.toarray(), [[0, 0, 0], [0, 0, 1], [0, 0, 0]])
 
 
-def test_refusals_are_below_zero_and_a_pair_that_is_both_says_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lines", ['"a, b","x, y",5\nc,z,1\n', "a, b\tx, y\t5\nc\tz\t1\n"])
+def test_an_id_may_hold_the_separator_in_quotes_and_a_comma_between_tabs(tmp_path: Path, lines: str) -> None:
+    (tmp_path / "train").write_text(lines)
+    (tmp_path / "test").write_text('c,"x, y"\n')
+    found = read_split("pairs", tmp_path / "train", tmp_path / "test")
+    assert_array_equal(found.train.toarray(), [[1, 0], [0, 1]])
+    assert_array_equal(found.test.toarray(), [[0, 0], [1, 0]])
+
+
+def test_refusals_are_below_zero_and_a_pair_that_is_both_is_one(tmp_path: Path) -> None:
     (tmp_path / "train").write_text("a x 1.0\na y 0.0\na z 1\na z 0\n")
-    (tmp_path / "test").write_text("b x 1\n")
+    (tmp_path / "test").write_text("b x 1\nb z 1\nb z 0\n")
     found = read_split("signed", tmp_path / "train", tmp_path / "test")
-    assert_array_equal(found.train.toarray(), [[1, -1, 0], [0, 0, 0]])
+    assert_array_equal(found.train.toarray(), [[1, -1, -1], [0, 0, 0]])  # so that it is left out of the list
+    assert_array_equal(found.test.toarray(), [[0, 0, 0], [1, 0, -1]])
 
 
 @pytest.mark.parametrize(
@@ -131,6 +157,15 @@ def test_a_bad_file_is_said_in_a_sentence(tmp_path: Path, form: str, text: str, 
     (tmp_path / "f").write_text(text)
     with pytest.raises(DataError, match=sentence):
         read_split(form, tmp_path / "f", tmp_path / "f")
+
+
+@pytest.mark.parametrize("form", ["npz", "pairs"])
+@pytest.mark.parametrize("content", [b"", b"\x1f\x8b\x08\x00" + b"\xff" * 40, b"PK\x03\x04", b"\x80\x04"])
+def test_a_broken_or_empty_file_is_said_in_a_sentence_of_ours(tmp_path: Path, form: str, content: bytes) -> None:
+    (tmp_path / "f").write_bytes(content)
+    with pytest.raises(DataError, match="expected") as said:
+        read_split(form, tmp_path / "f", tmp_path / "f")
+    assert "pickle" not in str(said.value)
 
 
 def test_the_command_prints_json_and_refuses_bad_files_with_exit_code_2(

@@ -20,7 +20,7 @@ from recsys.score import asked_of
 from recsys.tables import Dataset, read_dataset, write_dataset
 from recsys.types import History
 from training.ranker import Fitted, RankerParams, RankerResult, fit, platt, propensity_weights, rates
-from training.ranker_portion import PORTIONS, best_portion
+from training.ranker_portion import PORTIONS, SHARES, best_portion, best_share
 from training.taste import TasteParams
 from training.train import TrainParams, run
 
@@ -231,6 +231,27 @@ def test_the_portion_is_the_best_order_that_ndcg_allows() -> None:
     until_half = np.where(steps <= n // 2, flat, falling)
     assert best_portion(until_half, rising) == n // 2
     assert best_portion(flat[:5], rising[:5]) == 0  # five people prove nothing
+
+
+def test_content_has_a_weight_only_where_it_is_surely_better_or_nobody_can_tell() -> None:
+    noise = np.random.default_rng(0).normal(0, 0.001, (100, 1))
+    steps = np.arange(len(SHARES), dtype=np.float64)
+    better, worse = 0.5 + 0.01 * steps * (1 + noise), 0.5 - 0.01 * steps * (1 + noise)
+    wavering = 0.5 + np.random.default_rng(1).normal(0, 0.1, (100, 1)) * steps  # as likely better as worse
+    assert [SHARES[best_share(found)] for found in (better, worse, wavering, worse[:5])] == [1.0, 0.0, 0.0, 1.0]
+    in_the_middle = np.where(steps == 1, better, worse)
+    assert SHARES[best_share(in_the_middle)] == 0.5
+
+
+def test_serving_takes_the_share_of_content_that_training_found(make_service, morocco, evening) -> None:
+    def content_of(share: float) -> float:
+        service = make_service()
+        model = replace(service.engine.known.model, content_share=share, ranker=None)
+        service = service.broken(known=replace(service.engine.known, model=model))
+        service.ask("nobody", at=evening)
+        return float(service.decisions("nobody")[0].weights["content"])
+
+    assert [content_of(share) for share in SHARES] == [morocco.weights["content"] * share for share in SHARES]
 
 
 def test_the_weights_under_which_a_portion_is_chosen_are_those_of_the_shipped_policies(morocco, strict) -> None:

@@ -15,7 +15,18 @@ from recsys.models.popularity import PopularityParams
 from recsys.progress import quiet
 from recsys.tables import Dataset, read_dataset, write_dataset
 from training.interactions import build_interactions
-from training.taste import FACTORS, Taste, TasteParams, fit_taste, names_of, split_at, tastes_of, wanted_later
+from training.taste import (
+    FACTORS,
+    Taste,
+    TasteParams,
+    fit_taste,
+    names_of,
+    of_people,
+    people_within,
+    split_at,
+    tastes_of,
+    wanted_later,
+)  # fmt: skip
 from training.train import TrainParams, run
 
 NOW: Millis = from_text("2026-11-20T00:00:00Z")
@@ -84,6 +95,18 @@ def test_only_what_is_new_to_a_person_is_wanted_later(tmp_path: Path) -> None:
     wanted = wanted_later(now, early)
     assert wanted.multiply(early).nnz == 0
     assert wanted.nnz + early.nnz == now.nnz
+
+
+def test_some_people_are_what_they_were_among_all(tmp_path: Path) -> None:
+    seen = build_interactions(write(tmp_path, camps=3))
+    rows = people_within(seen.positives, seen.positives.nnz // 2, 0)
+    assert 0 < len(rows) < N_USERS and seen.positives[rows].nnz <= seen.positives.nnz // 2
+    assert len(people_within(seen.positives, seen.positives.nnz, 0)) == N_USERS
+    some = of_people(seen, rows)
+    for at, row in enumerate(rows):
+        assert some.user_ids[at] == seen.user_ids[row] and some.user_markets[at] == seen.user_markets[row]
+        assert np.array_equal(some.histories.of(at).items, seen.histories.of(row).items)
+        assert np.array_equal(some.positives[[at]].toarray(), seen.positives[[row]].toarray())
 
 
 def test_an_artifact_serves_the_blend_that_was_learned_by_market(tmp_path: Path) -> None:

@@ -59,6 +59,12 @@ def test_a_csv_may_say_languages_and_hold_long_texts(tmp_path: Path) -> None:
         read_texts(tmp_path / "nowhere.txt")
 
 
+def test_a_csv_with_a_cell_beyond_every_transcript_is_refused_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(f"text\nsalam\n{'a' * 10_000_001}\n")
+    with pytest.raises(DataError, match="line 3: found no CSV"):
+        read_texts(tmp_path / "t.csv")
+
+
 def test_a_csv_with_something_else_for_a_language_names_every_row(tmp_path: Path) -> None:
     (tmp_path / "texts.csv").write_text("text,language\na,fr\nb,French\nc,ary-Latn\nd,x\n")
     with pytest.raises(DataError) as refused:

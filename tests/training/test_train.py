@@ -10,13 +10,15 @@ import pytest
 from recsys.artifact import load_artifact
 from recsys.clock import DAY, Millis, from_text, to_text
 from recsys.errors import ConfigError, DataError
+from recsys.impressions import is_risky
 from recsys.models.ials import IALSParams
 from recsys.models.text import TextParams
-from recsys.tables import write_dataset
+from recsys.tables import read_dataset, write_dataset
 from training.encoder import EncoderParams
 from training.fingerprint import fingerprint
+from training.interactions import build_interactions
 from training.taste import TasteParams
-from training.train import Trained, TrainParams, run
+from training.train import Trained, TrainParams, _as_read, run
 
 NOW: Millis = from_text("2026-11-20T00:00:00Z")
 N_ITEMS, N_USERS = 24, 12
@@ -157,6 +159,27 @@ def test_risky_items_teach_nothing(tmp_path: Path) -> None:
     assert not np.any(loaded.spaces["cf"].item_vectors)
     assert not np.any(loaded.popularity.scores)
     assert all(len(history) == 0 for history in loaded.histories.values())
+
+
+def test_a_copy_of_a_risky_item_and_an_item_that_our_labels_raised_teach_nothing(tmp_path: Path) -> None:
+    """v0 says what v1 says, which is R2; v2 counts as R2 by our own label. All three were labelled R0 or R2."""
+    write(tmp_path / "data")
+    items = pl.read_parquet(tmp_path / "data" / "items.parquet")
+    is_copy = pl.col("item_id").is_in(["v0", "v1"])
+    items = items.with_columns(
+        title=pl.when(is_copy).then(pl.lit("the very same long words in both")).otherwise("title"),
+        risk_tier=pl.when(pl.col("item_id") == "v1").then(pl.lit("R2")).otherwise("risk_tier"),
+    )
+    write_dataset(tmp_path / "data", items=items)
+    train(tmp_path, params=replace(PARAMS, encoder=None))
+    loaded = load_artifact(tmp_path / "model")
+    assert loaded.items["item_id"].to_list()[:3] == ["v0", "v1", "v2"]
+    assert not np.any(loaded.popularity.scores[:, :2]) and np.all(loaded.popularity.scores[-1, 2:20] > 0)
+    assert not any({0, 1} & set(history.items.tolist()) for history in loaded.histories.values())
+    raised = loaded.items.with_columns(predicted_tier=pl.when(pl.col("item_id") == "v2").then(pl.lit("R2")))
+    assert np.flatnonzero(is_risky(raised)).tolist() == [0, 1, 2]
+    seen = build_interactions(_as_read(read_dataset(tmp_path / "data"), raised))
+    assert not seen.positives[:, [0, 1, 2]].nnz and seen.positives[:, [3]].nnz
 
 
 def test_data_without_one_event_still_makes_an_artifact(tmp_path: Path) -> None:

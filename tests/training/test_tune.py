@@ -33,6 +33,23 @@ def test_a_study_that_was_stopped_goes_on_and_ends_the_same(data: Path, tmp_path
     assert (again.params, again.best) == (whole.params, whole.best)
     assert (whole.n_known, again.n_known) == (0, 5)
     assert all(again.best[name] >= again.default[name] for name in SMALL.parts)
+    assert tune(read_dataset(data), "f", tmp_path / "b", SMALL, None, 0).n_known == whole.n_measured  # nothing is glued
+
+
+@pytest.mark.parametrize("content", [b"user,item\n", b"user,item", b"\xff\xfe\n"])
+def test_a_file_that_is_no_study_is_refused_and_left_as_it_is(data: Path, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"expected (a line|lines) of a study"):
+        tune(read_dataset(data), "f", tmp_path / "a", SMALL, None, 0)
+    assert (tmp_path / "a").read_bytes() == content
+
+
+def test_a_place_that_cannot_be_written_is_said_before_any_work(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file" / "taste.yaml", tmp_path):
+        assert sanad.run(["tune", str(data), "--out", str(out), "--quiet"]) == 2
+    out = ["--out", str(tmp_path / "taste.yaml"), "--study", str(tmp_path / "file" / "study"), "--quiet"]
+    assert sanad.run(["tune", str(data), *out]) == 2
 
 
 def test_a_study_of_other_data_is_refused_in_a_sentence(data: Path, tmp_path: Path) -> None:

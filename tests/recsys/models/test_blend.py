@@ -42,9 +42,10 @@ def test_a_part_of_noise_is_left_out() -> None:
     assert set(learn(judged([2.0, 0.0]), K).weights) == {"part0"}
 
 
-def test_without_people_every_part_weighs_the_same() -> None:
-    empty = Judged(("a", "b"), np.zeros((0, 1, 2), np.float32), np.zeros((0, 1), bool), np.zeros(0, np.int64))
-    assert learn(empty, K).weights == {"a": 1.0, "b": 1.0}
+def test_without_people_popularity_is_all_there_is() -> None:
+    nobody = np.zeros((0, 1), np.bool_)
+    empty = Judged(("ials", "popularity"), np.zeros((0, 1, 2), np.float32), nobody, np.zeros(0, np.int64))
+    assert learn(empty, K).weights == {"popularity": 1.0}
 
 
 def test_standardised_scores_have_mean_zero_and_spread_one_and_equal_scores_say_nothing() -> None:
