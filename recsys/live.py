@@ -167,15 +167,18 @@ def _replace(known: Known, change: Prepared, old: StoredItem | None, revision: i
 
 def _is_doubted(before: bytes, after: bytes) -> bool:
     """
-    Whether an item may count higher for another reason than its tier: it lost its label, which makes it R2; its source
-    or confidence changed, which raises it for minors; its topics did, and grief is R1 at least; the model is surer than
-    before, and may have come to a market's threshold.
+    Whether an item may count higher although its peak is the same: its label rose again after it was lowered, and what
+    was delivered in between counts low; it lost its label, which makes it R2; its source or confidence changed, which
+    raises it for minors; its topics did, and grief is R1 at least; the model is surer than before, and may have come to
+    a market's threshold.
     """
     old, new = msgspec.msgpack.decode(before), msgspec.msgpack.decode(after)
-    lost_label = new.get("risk_tier") is None and old.get("risk_tier") is not None
+    tiers = old.get("risk_tier"), new.get("risk_tier")
+    lost_label = tiers[0] is not None and tiers[1] is None
+    is_higher = None not in tiers and tiers[1] > tiers[0]  # R0 to R4 sort as text
     is_surer = (new.get("label_confidence") or 0.0) > (old.get("label_confidence") or 0.0)
     is_other = any(old.get(name) != new.get(name) for name in ("risk_source", "risk_confidence", "topics"))
-    return lost_label or is_surer or is_other
+    return lost_label or is_higher or is_surer or is_other
 
 
 def row(item: StoredItem, cluster: Cluster) -> ItemRow:

@@ -514,8 +514,14 @@ class TestRaises:
     def test_new_items_and_lowered_items_are_no_raise(self, store: Store) -> None:
         put(store, change("a", "R2"), change("b", "R1"))
         put(store, change("a", "R0"))
-        put(store, change("a", "R2", title="again, not above its peak"))
         assert store.catalogue.since(0).newest_raise == 0
+
+    def test_a_label_that_rises_again_after_it_was_lowered_is_a_raise(self, store: Store) -> None:
+        """What was delivered while it was low counts as it is now."""
+        put(store, change("a", "R2"))
+        put(store, change("a", "R0"))
+        again = put(store, change("a", "R2", title="not above its peak"))
+        assert store.catalogue.since(0).newest_raise == again
 
     def test_a_higher_label_is_a_raise(self, store: Store) -> None:
         put(store, change("a", "R0"))
