@@ -108,11 +108,11 @@ def print_overview(
     width, columns = max(map(len, policies)) + 2, [*personas, "worst person"]
     parts = [name.split(" ") if " " in name else name.split("-") if "-" in name else ["", name] for name in columns]
     for line in zip(*([" ".join(part[:-1]), part[-1]] for part in parts), strict=True):
-        print(f"  {'':{width}}" + "".join(f"{word:>13}" for word in line))
+        print(f"  {'':{width}}" + "".join(f"{word:>14}" for word in line))
     for policy in policies:
         mine = [(who, shares.r2) for p, who, shares in results if p == policy and np.isfinite(shares.r2)]
         means = [float(np.mean([r2 for who, r2 in mine if who == persona])) for persona in personas]
-        print(f"  {policy:{width}}" + "".join(f"{100 * r2:>13.1f}" for r2 in [*means, max(r2 for _, r2 in mine)]))
+        print(f"  {policy:{width}}" + "".join(f"{100 * r2:>14.1f}" for r2 in [*means, max(r2 for _, r2 in mine)]))
 
 
 def _cell(name: str, value: Estimate) -> str:
