@@ -5,6 +5,7 @@ The artifact: what training hands to serving and evaluation, a folder of plain f
     items, creators, users .parquet the catalogue in the columns of the contract; items also have `cluster_id`
     space.<name>.<array>.npy       the arrays of every space;  index.<name>.faiss  its index
     taste.<part>.<array>.npy       the parts of the blend that are neither a space nor popularity
+    taste.second.{txt,use.npy}     the trees that put its best items in order, if they help
     popularity.npy  histories.*.npy  user_ids.parquet
     labels.npz                     the label heads, if there were labels to learn from; items have `columns.PREDICTED`
 
@@ -357,6 +358,7 @@ def _fit_together(
     sizes |= {f"part {name}": n_of(part) for name, part in taste.parts.items()}
     sizes |= {f"index {name}": index.ntotal for name, index in indexes.items()}
     sizes["popularity"] = popularity.scores.shape[1]
+    sizes |= {} if taste.second is None else {"second look": len(taste.second.use)}
     sizes |= {} if heads is None else {"ranker": len(heads.rates)}
     wrong = [f"{name} has {size} items, the table {n_items}" for name, size in sizes.items() if size != n_items]
     if len(popularity.scores) != len(popularity.markets) + 1:

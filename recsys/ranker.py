@@ -14,6 +14,7 @@ import numpy as np
 
 from recsys.columns import HEADS
 from recsys.features import Basis, names_of
+from recsys.trees import open_booster
 from recsys.types import Floats
 
 TASTE: Final = ("cf", "content", "popular")
@@ -74,17 +75,6 @@ class Ranker:
 
     heads: Heads
     basis: Basis
-
-
-def open_booster(text: str) -> Any:
-    """Trees from their text. Raises ValueError when it is none."""
-    from lightgbm import Booster  # half a second and 60 MB: only where there is a ranker
-    from lightgbm.basic import LightGBMError
-
-    try:
-        return Booster(model_str=text)
-    except LightGBMError as error:
-        raise ValueError(f"found trees that cannot be read ({error}), expected the text that was written") from error
 
 
 def save(folder: Path, heads: Heads) -> dict[str, Any]:

@@ -12,7 +12,9 @@ from recsys.models.blend import Blend
 from recsys.models.ials import FactorSpace
 from recsys.models.parts import ItemItem, LinearSpace, Part, Popular
 from recsys.models.popularity import Popularity
+from recsys.models.second_look import SecondLook, n_features
 from recsys.models.text import Centres, TextSpace
+from recsys.trees import open_booster
 from recsys.types import Space
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -105,7 +107,20 @@ def write_taste(folder: Path, taste: Blend, spaces: Mapping[str, Space]) -> dict
             parts[name] = {"kind": "space", "space": names[id(part)]}
         else:
             parts[name] = write_model(folder, f"taste.{name}", part)
-    return {"parts": parts, "weights": taste.weights, "by_market": taste.by_market}
+    return {
+        "parts": parts,
+        "weights": taste.weights,
+        "by_market": taste.by_market,
+        "second": _write_second(folder, taste.second),
+    }
+
+
+def _write_second(folder: Path, second: SecondLook | None) -> dict[str, Any] | None:
+    if second is None:
+        return None
+    (folder / "taste.second.txt").write_text(second.trees.model_to_string(), encoding="utf-8")
+    save_array(folder / "taste.second.use.npy", second.use)
+    return {"names": second.names, "offset": second.offset}
 
 
 def read_taste(folder: Path, said: Mapping[str, Any], spaces: Mapping[str, Space], popularity: Popularity) -> Blend:
@@ -118,7 +133,21 @@ def read_taste(folder: Path, said: Mapping[str, Any], spaces: Mapping[str, Space
             parts[name] = _as_part(spaces[settings["space"]])
         else:
             parts[name] = read_model(folder, f"taste.{name}", settings)
-    return Blend(parts, said["weights"], popularity.markets, said["by_market"])
+    second = _read_second(folder, said.get("second"), parts)
+    return Blend(parts, said["weights"], popularity.markets, said["by_market"], second)
+
+
+def _read_second(folder: Path, said: Mapping[str, Any] | None, parts: Mapping[str, Part]) -> SecondLook | None:
+    """Raises ValueError for trees that read other features than these parts give."""
+    if said is None:
+        return None
+    score, place, constant = map(float, said["offset"])
+    names = tuple(said["names"])
+    trees = open_booster((folder / "taste.second.txt").read_text(encoding="utf-8"))
+    expected = n_features({name: parts[name] for name in names})
+    if trees.num_feature() != expected:
+        raise ValueError(f"the second look reads {trees.num_feature()} features, expected {expected} of its parts")
+    return SecondLook(trees, (score, place, constant), names, mapped(folder / "taste.second.use.npy"))
 
 
 def _as_part(space: Any) -> Part:

@@ -15,10 +15,10 @@ import numpy as np
 from scipy import sparse
 
 from recsys.metrics import mean, ndcg, recall
-from recsys.models.blend import masked, standardised
+from recsys.models.blend import Blend, masked
 from recsys.models.parts import Part
-from recsys.models.tastes import Tastes, of_matrix
-from recsys.models.tastes import wanted as wishes
+from recsys.models.second_look import SecondLook, has_wishes, use_of
+from recsys.models.tastes import of_matrix
 from recsys.progress import Progress, quiet
 from recsys.types import Floats
 from training.families import Observed, families
@@ -26,13 +26,17 @@ from training.search import choose, hits
 from training.splits import Split
 
 BLEND: Final = "blend"
+SUM: Final = "sum"
 POPULARITY: Final = "popularity"
 _BLOCK: Final = 64  # scores of so many people stay near the processor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One model on the test part. `validation`: its NDCG there; `fit_s`: seconds to fit it to all of train."""
+    """
+    One model on the test part. `validation`: its NDCG there, of a mixture that of each half of the people by what the
+    other half chose; `fit_s`: seconds to fit it to all of train.
+    """
 
     name: str
     recall: float
@@ -46,8 +50,7 @@ class Row:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchReport:
     """
-    `honest`: NDCG of the blend on validation, each half of the people with the other half's weights. `recommend_s`:
-    seconds for all rows of everybody who is judged.
+    `n_trees`: of the second look, 0 where there is none. `recommend_s`: seconds for all rows of all who are judged.
     """
 
     k: int
@@ -57,7 +60,7 @@ class BenchReport:
     n_refused: int
     n_judged: int
     rows: tuple[Row, ...]
-    honest: float
+    n_trees: int
     n_fits: int
     choose_s: float
     recommend_s: float
@@ -80,21 +83,32 @@ def run_split(split: Split, k: int, seed: int, on_progress: Progress = quiet) ->
         parts[name] = every[name].fit(Observed(split.train), params, np.random.default_rng(seed))
         fit_s[name] = perf_counter() - before
     before = perf_counter()
-    weights = chosen.learned.weights
-    found, n_judged = _measured(parts, weights, split, k, on_progress)
+    weights, look = chosen.learned.weights, chosen.look
+    second = None if look.trees is None else SecondLook(look.trees, look.offset, tuple(parts), use_of(split.train))
+    blend = Blend(parts, weights, second=second)
+    found, n_judged = _measured(blend, split, k, on_progress)
     recommended_at = perf_counter()
-    rows = [
-        Row(
-            name=name,
-            recall=recalls,
-            ndcg=gains,
-            validation=chosen.learned.ndcg if name == BLEND else chosen.learned.alone.get(name, float("nan")),
-            fit_s=sum(fit_s[part] for part in weights) if name == BLEND else fit_s[name],
-            weight=1.0 if name == BLEND else weights.get(name, 0.0),
-            params={} if name == BLEND else asdict(chosen.params[name]),
+    learned = chosen.learned
+    mixtures = {
+        SUM: (learned.honest, sum(fit_s[name] for name in weights)),
+        BLEND: (look.honest if second else learned.honest, sum(fit_s[name] for name in (fit_s if second else weights))),
+    }
+    rows = []
+    for name, (recalls, gains) in found.items():
+        validation, seconds = mixtures.get(name) or (learned.alone.get(name, float("nan")), fit_s[name])
+        weight = 1.0 if name in mixtures else weights.get(name, 0.0)
+        params = {} if name in mixtures else asdict(chosen.params[name])
+        rows.append(
+            Row(
+                name=name,
+                recall=recalls,
+                ndcg=gains,
+                validation=validation,
+                fit_s=seconds,
+                weight=weight,
+                params=params,
+            )
         )
-        for name, (recalls, gains) in found.items()
-    ]
     return BenchReport(
         k=k,
         n_users=split.train.shape[0],
@@ -102,8 +116,8 @@ def run_split(split: Split, k: int, seed: int, on_progress: Progress = quiet) ->
         n_train=int((split.train.data > 0).sum()),
         n_refused=int((split.train.data < 0).sum()),
         n_judged=n_judged,
-        rows=tuple(sorted(rows, key=lambda row: row.name == BLEND)),
-        honest=chosen.learned.honest,
+        rows=tuple(rows),
+        n_trees=look.trees.num_trees() if second else 0,
         n_fits=chosen.n_fits,
         choose_s=chosen_at - started,
         recommend_s=recommended_at - before,
@@ -112,32 +126,27 @@ def run_split(split: Split, k: int, seed: int, on_progress: Progress = quiet) ->
     )
 
 
-def _measured(
-    parts: Mapping[str, Part], weights: Mapping[str, float], split: Split, k: int, on_progress: Progress
-) -> tuple[dict[str, tuple[float, float]], int]:
-    """(recall, ndcg) of every part and of the blend, and how many people are judged."""
+def _measured(blend: Blend, split: Split, k: int, on_progress: Progress) -> tuple[dict[str, tuple[float, float]], int]:
+    """(recall, ndcg) of every part, of their sum and of the blend, and how many people are judged."""
     wanted = sparse.csr_matrix(split.test.multiply(split.test > 0), dtype=np.float32)
     wanted.eliminate_zeros()
     people = np.flatnonzero(np.diff(wanted.indptr))
     tastes = of_matrix(split.train)
-    values: dict[str, list[Any]] = {name: [] for name in (*parts, BLEND)}
+    values: dict[str, list[Any]] = {name: [] for name in (*blend.parts, SUM, BLEND)}
     for start in range(0, len(people), _BLOCK):
         on_progress("recommend", start, len(people))
         rows = people[start : start + _BLOCK]
         some, right = tastes[rows], wanted[rows]
-        total: Floats = np.zeros(some.long.shape, np.float32)
-        for name, part in parts.items():
-            scores = standardised(part.scores(some))
-            total += _counts_for(name, some, weights)[:, None] * scores
+        total, said = blend.said(some)
+        is_new = ~has_wishes(some)  # popularity alone, as in a feed
+        total[is_new] = said[POPULARITY][is_new]
+        if blend.second is None:
+            found = said | {BLEND: total}
+        else:
+            found = said | {SUM: total, BLEND: blend.second.reordered(total, said, blend.parts, some)}
+        for name, scores in found.items():
             values[name].append(_gains(masked(scores, some), right, k))
-        values[BLEND].append(_gains(masked(total, some), right, k))
-    return {name: _means(blocks) for name, blocks in values.items()}, len(people)
-
-
-def _counts_for(name: str, some: Tastes, weights: Mapping[str, float]) -> Floats:
-    """(q,) the weight of a part: for whoever wants nothing in train popularity alone, as in a feed."""
-    is_new = np.diff(wishes(some.long).indptr) == 0
-    return np.where(is_new, float(name == POPULARITY), weights.get(name, 0.0)).astype(np.float32)
+    return {name: _means(blocks) for name, blocks in values.items() if blocks}, len(people)
 
 
 def _gains(scores: Floats, right: Any, k: int) -> Any:

@@ -137,7 +137,9 @@ def lines(report: "BenchReport") -> list[str]:
         f"{report.n_judged:,} people judged",
         head,
         *table,
-        f"the blend on validation, each half of the people with the other half's weights: {report.honest:.4f}",
+        "the blend is the sum, without a second look"
+        if not report.n_trees
+        else f"the blend is the sum, its best items put in order by {report.n_trees} trees",
         f"{report.n_fits} fits to choose in {report.choose_s:.0f} s, all lists in {report.recommend_s:.0f} s, "
         f"{report.total_s:.0f} s in all; peak memory {report.peak_gb:.2f} GB",
         *(f"  {row.name}: {', '.join(f'{key} {value}' for key, value in row.params.items())}" for row in report.rows),

@@ -27,8 +27,9 @@ from recsys.model import ranked
 from recsys.models.blend import Blend
 from recsys.models.popularity import Popularity
 from recsys.progress import Progress, quiet
-from recsys.ranker import Head, Heads, open_booster
+from recsys.ranker import Head, Heads
 from recsys.tables import Dataset
+from recsys.trees import open_booster
 from recsys.types import Floats, Mask, Space
 from training.ranker_portion import Late, choose
 

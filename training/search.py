@@ -2,7 +2,7 @@
 Choosing parameters on validation: one field at a time, up and down its grid for as long as the measure rises.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -10,20 +10,25 @@ import numpy as np
 from scipy import sparse
 
 from recsys.metrics import mean, ndcg
-from recsys.models.blend import OUT, Judged, Learned, judge, learn, masked, standardised
+from recsys.models.blend import OUT, Blend, Judged, Learned, judge, learn, masked, standardised
 from recsys.models.parts import Part
+from recsys.models.second_look import use_of
 from recsys.models.tastes import Tastes, of_matrix
 from recsys.progress import Progress, quiet
 from recsys.topk import top_k
-from recsys.types import Floats, Mask
+from recsys.types import Floats, Mask, Rows
 from training.families import Family, Observed, Params
+from training.second_look import Look, learn_look, look, stacked
 from training.splits import cut
 
 SAMPLE: Final = 3_000
 """People who judge the settings of one family."""
 
-JURY: Final = 12_000
-"""People who judge the blend."""
+JURY: Final = 16_000
+"""People who judge the blend, and that its second look learns from."""
+
+MOST_FOLDS: Final = 5
+"""Cuts of a small set, so that more people judge."""
 
 MIN_RISE: Final = 1.002
 """A step on the grid has to raise the measure by this factor: less is noise, and larger models cost."""
@@ -41,10 +46,14 @@ class Fold:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Chosen:
-    """The parameters of every family that was tried, by name; what the blend learned; how many settings were fitted."""
+    """
+    The parameters of every family that was tried, by name; what the blend learned; its second look over all that were
+    tried; how many settings were fitted.
+    """
 
     params: Mapping[str, Params]
     learned: Learned
+    look: Look
     n_fits: int
 
 
@@ -55,11 +64,15 @@ def folds(signed: Any, valid: Any, rng: np.random.Generator) -> tuple[Fold, ...]
     """
     if valid is not None:
         return (_fold(signed, valid, rng),)
-    share = float(np.clip(5_000 / max(1, signed.nnz), 0.1, 0.25))
+    share = _share(signed)
     parts = [cut(signed, share, rng)]
     if np.count_nonzero(np.diff(parts[0][1].indptr)) < 1_000:
         parts += [cut(signed, share, rng) for _ in range(2)]
     return tuple(_fold(kept, taken, rng) for kept, taken in parts)
+
+
+def _share(signed: Any) -> float:
+    return float(np.clip(5_000 / max(1, signed.nnz), 0.1, 0.25))
 
 
 def _fold(kept: Any, taken: Any, rng: np.random.Generator) -> Fold:
@@ -77,31 +90,48 @@ def choose(
     rng: np.random.Generator,
     on_progress: Progress = quiet,
 ) -> Chosen:
-    """Parameters for every family that suits the size, and the weights of their blend."""
+    """Parameters for every family that suits the size, the weights of their blend, and its second look."""
     parts = folds(signed, valid, rng)
     has_refusals = bool(np.any(signed.data < 0))
     seed = int(rng.integers(2**31))
     chosen: dict[str, Params] = {}
-    fitted: dict[str, list[Part]] = {}
+    fitted: list[dict[str, Part]] = [{} for _ in parts]
     n_fits = 0
-    for family in candidates:
-        if not family.suits(signed):
-            continue
+    suited = [family for family in candidates if family.suits(signed)]
+    for family in suited:
         on_progress(f"choose {family.name}", 0, None)
         climb = Climb(family, parts, k, seed)
         chosen[family.name] = climb.best(has_refusals)
-        fitted[family.name] = climb.fitted
         n_fits += len(climb.tried)
-        for fold in parts:
+        for fold, of_fold, part in zip(parts, fitted, climb.fitted, strict=True):
+            of_fold[family.name] = part
             fold.seen.memo.clear()
+    for fold in _more_folds(signed, parts, rng) if valid is None else ():
+        on_progress("judge", len(parts), MOST_FOLDS)
+        parts = (*parts, fold)
+        fitted.append(
+            {each.name: each.fit(fold.seen, chosen[each.name], np.random.default_rng(seed)) for each in suited}
+        )
     on_progress("weights", 0, None)
-    judged = _stacked(
-        [
-            judge({name: each[at] for name, each in fitted.items()}, *_jury(fold, JURY), k)
-            for at, fold in enumerate(parts)
-        ]
-    )
-    return Chosen(params=chosen, learned=learn(judged, k), n_fits=n_fits)
+    juries = [_jury(fold, JURY) for fold in parts]
+    learned = learn(_stacked([judge(each, *jury[1:], k) for each, jury in zip(fitted, juries, strict=True)]), k)
+    on_progress("second look", 0, None)
+    tables = []
+    for fold, (people, tastes, taken) in zip(parts, juries, strict=True):
+        blend, use = Blend(fitted.pop(0), learned.weights), use_of(fold.seen.signed)
+        tables.append(look(blend, use, tastes, people, taken))
+    return Chosen(params=chosen, learned=learned, look=learn_look(stacked(tables), k, rng), n_fits=n_fits)
+
+
+def _more_folds(signed: Any, parts: Sequence[Fold], rng: np.random.Generator) -> Iterator[Fold]:
+    """More cuts of a set whose people are few: what is asked of many judges cannot be learned from hundreds."""
+    n_judges = sum(len(fold.people) for fold in parts)
+    for _ in range(MOST_FOLDS - len(parts)):
+        if n_judges >= JURY:
+            return
+        fold = _fold(*cut(signed, _share(signed), rng), rng)
+        n_judges += len(fold.people)
+        yield fold
 
 
 class Climb:
@@ -154,7 +184,7 @@ class Climb:
         if params not in self.tried:
             fitted = [self.family.fit(fold.seen, params, np.random.default_rng(self.seed)) for fold in self.parts]
             values = [
-                part_ndcg(part, *_jury(fold, SAMPLE), self.k) for part, fold in zip(fitted, self.parts, strict=True)
+                part_ndcg(part, *_jury(fold, SAMPLE)[1:], self.k) for part, fold in zip(fitted, self.parts, strict=True)
             ]
             self.tried[params] = float(np.nan_to_num(mean(np.concatenate(values))))  # 0 when nobody judges
             self.remember(params, self.tried[params])
@@ -163,9 +193,9 @@ class Climb:
         return self.tried[params]
 
 
-def _jury(fold: Fold, most: int) -> tuple[Tastes, Any]:
+def _jury(fold: Fold, most: int) -> tuple[Rows, Tastes, Any]:
     people = np.sort(fold.people[:most])
-    return fold.tastes[people], fold.taken[people]
+    return people, fold.tastes[people], fold.taken[people]
 
 
 def part_ndcg(part: Part, tastes: Tastes, wanted: Any, k: int, block: int = 64) -> Any:

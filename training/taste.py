@@ -21,12 +21,14 @@ from recsys.models.lowpass import LowPassParams
 from recsys.models.neighbours import EASEParams, FilterParams, NextParams
 from recsys.models.parts import Part, Popular
 from recsys.models.popularity import Popularity, PopularityParams
+from recsys.models.second_look import SecondLook, use_of
 from recsys.models.tastes import Tastes, of_histories
 from recsys.progress import Progress, quiet
 from recsys.tables import Dataset
 from recsys.types import Ids, Rows
 from training.families import Observed, families
 from training.interactions import UNKNOWN_MARKET, Histories, Interactions, build_interactions
+from training.second_look import NO_LOOK, Look, learn_look, look
 
 FACTORS: Final = "ials"
 """Always fitted and kept: the space that related items and new ones are placed in, whatever it weighs in the blend."""
@@ -49,17 +51,18 @@ class TasteParams:
     ease: EASEParams = field(default_factory=EASEParams)
     next: NextParams = field(default_factory=NextParams)
     valid_share: float = 0.1
-    judges: int = 2_000
+    judges: int = 6_000
     k: int = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Taste:
-    """The blend as it is saved, the factors that are always kept, and what was learned about the weights."""
+    """The blend as it is saved, the factors that are always kept, and what was learned of weights and second look."""
 
     blend: Blend
     factors: FactorSpace
     learned: Learned
+    look: Look
 
     def over(self, factors: Any) -> Blend:
         """The blend, with this space in the place of the factors: the same, and items placed that nobody wanted yet."""
@@ -73,7 +76,8 @@ def again(blend: Blend, seen: Interactions, popular: Popularity, params: TastePa
     parts = _fitted(names, seen, params, seed, quiet)
     if "popularity" in blend.parts:
         parts["popularity"] = Popular(popular.scores)
-    return replace(blend, parts=parts, markets=popular.markets)
+    second = blend.second and replace(blend.second, use=use_of(seen.positives))
+    return replace(blend, parts=parts, markets=popular.markets, second=second)
 
 
 def fit_taste(
@@ -91,20 +95,37 @@ def fit_taste(
 
     `popular` was fitted to `seen`; `by_market` are its settings, to fit it to the earlier part too.
     """
-    learned, markets = _judged(dataset, seen, by_market, params, before, seed, on_progress)
-    kept = [name for name in params.parts if _weighs(name, learned, markets)]
-    parts = _fitted([*kept, *({FACTORS} - {*kept})], seen, params, seed, on_progress)
+    judged = _judged(dataset, seen, by_market, params, before, seed, on_progress)
+    kept = [name for name in (*params.parts, "popularity") if judged.needs(name)]
+    parts = _fitted([name for name in params.parts if name in kept or name == FACTORS], seen, params, seed, on_progress)
     factors = parts[FACTORS]
     assert isinstance(factors, FactorSpace)
-    if _weighs("popularity", learned, markets):
-        kept.append("popularity")
+    if "popularity" in kept:
         parts["popularity"] = Popular(popular.scores)
-    blend = Blend({name: parts[name] for name in kept}, learned.weights, popular.markets, markets)
-    return Taste(blend=blend, factors=factors, learned=learned)
+    trees, offset = judged.look.trees, judged.look.offset
+    second = SecondLook(trees, offset, judged.names, use_of(seen.positives)) if trees else None
+    blend = Blend(
+        {name: parts[name] for name in kept}, judged.learned.weights, popular.markets, judged.by_market, second
+    )
+    return Taste(blend=blend, factors=factors, learned=judged.learned, look=judged.look)
 
 
-def _weighs(name: str, learned: Learned, markets: Mapping[str, Mapping[str, float]]) -> bool:
-    return name in learned.weights or any(name in weights for weights in markets.values())
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """What was learned of the parts `names`: weights, those of markets, and the second look, which reads them all."""
+
+    names: tuple[str, ...]
+    learned: Learned
+    by_market: Mapping[str, Mapping[str, float]]
+    look: Look
+
+    def needs(self, name: str) -> bool:
+        """Whether the blend reads a part."""
+        is_looked_at = self.look.trees is not None and name in self.names
+        return is_looked_at or any(name in weights for weights in (self.learned.weights, *self.by_market.values()))
+
+
+_UNJUDGED: Final = _Judged(names=(), learned=UNJUDGED, by_market={}, look=NO_LOOK)
 
 
 def _judged(
@@ -115,25 +136,30 @@ def _judged(
     before: Millis | None,
     seed: int,
     on_progress: Progress,
-) -> tuple[Learned, dict[str, dict[str, float]]]:
-    """Weights for everybody and for markets, from what people wanted in the last part of the events."""
+) -> _Judged:
+    """From what people wanted in the last part of the events."""
     since = split_at(dataset, params.valid_share, before)
     if since is None:
-        return UNJUDGED, {}
+        return _UNJUDGED
     whole = build_interactions(dataset, before=since, on_progress=on_progress)
     some = people_within(whole.positives, MOST_JUDGED, seed)
     early, wanted = of_people(whole, some), wanted_later(seen.positives[some], whole.positives[some])
     people = np.flatnonzero((np.diff(wanted.indptr) > 0) & (np.diff(early.histories.indptr) > 0))
     people = np.sort(np.random.default_rng(seed).permutation(people)[: params.judges])
     if not len(people):
-        return UNJUDGED, {}
+        return _UNJUDGED
     popular = popularity.fit(early.market_positives, names_of(early), by_market)
     parts = _fitted(params.parts, early, params, seed, on_progress) | {"popularity": Popular(popular.scores)}
     on_progress("weights", 0, None)
-    table = judge(parts, tastes_of(early, popular.markets)[people], wanted[people], params.k)
+    tastes, right = tastes_of(early, popular.markets)[people], wanted[people]
+    table = judge(parts, tastes, right, params.k)
     learned = learn(table, params.k)
-    markets = [names_of(early)[code] for code in early.user_markets[people]]
-    return learned, learn_markets(table, markets, learned, params.k)
+    markets = learn_markets(table, [names_of(early)[code] for code in early.user_markets[people]], learned, params.k)
+    on_progress("second look", 0, None)
+    blend = Blend(parts, learned.weights, popular.markets, markets)
+    looked = look(blend, use_of(early.positives), tastes, people, right)
+    found = learn_look(looked, params.k, np.random.default_rng([seed, 2]))
+    return _Judged(names=tuple(parts), learned=learned, by_market=markets, look=found)
 
 
 def _fitted(

@@ -17,7 +17,7 @@ from recsys.duplicates import DuplicateParams, with_clusters
 from recsys.errors import ConfigError, DataError
 from recsys.impressions import is_risky
 from recsys.models import popularity, text
-from recsys.models.blend import Blend, Learned
+from recsys.models.blend import Blend
 from recsys.models.popularity import Popularity, PopularityParams
 from recsys.models.text import TextParams, TextSpace
 from recsys.progress import Progress, quiet
@@ -36,7 +36,7 @@ from training.labels import LabelParams, label, n_raised
 from training.local_strength import local_strengths
 from training.ranker import FitBefore, Fitted, RankerParams, RankerResult
 from training.safe_feed import safe_feed
-from training.taste import TasteParams, again, fit_factors, fit_taste, names_of
+from training.taste import Taste, TasteParams, again, fit_factors, fit_taste, names_of
 from training.validate import MAX_BAD_SHARE, Report, clean
 
 
@@ -137,7 +137,7 @@ def run(
     counts = _counts(contents, seen, report) | (words.counts if words else {}) | labels.counts
     counts |= {"items_bridged": n_bridged} if words else {}
     counts |= {"people_left_out": left_out.n_people, "events_left_out": left_out.n_events} if forget else {}
-    manifest = _manifest(params, fingerprint(data), at, cutoff, counts, words, ranked, taste.learned)
+    manifest = _manifest(params, fingerprint(data), at, cutoff, counts, words, ranked, taste)
     strengths = _strengths(seen, items, creators, users, params, on_progress)
     manifest = msgspec.structs.replace(manifest, local_strength=dict(strengths), content_share=ranked.content)
     watch.lap("local strength")
@@ -340,7 +340,7 @@ def _manifest(
     counts: dict[str, int],
     words: _Words | None,
     ranked: RankerResult,
-    learned: Learned,
+    taste: Taste,
 ) -> Manifest:
     """What is known before saving; spaces, settings and checksums are filled in by `save_artifact`."""
     return Manifest(
@@ -354,16 +354,23 @@ def _manifest(
         features=ranked.heads.features if ranked.heads else (),
         spaces=(),
         encoder=words.heard.fingerprint if words else None,
-        metrics=dict(ranked.metrics) | _metrics(learned),
+        metrics=dict(ranked.metrics) | _metrics(taste),
         settings={},
     )
 
 
-def _metrics(learned: Learned) -> dict[str, float]:
-    """NDCG on the validation part: of every part alone and of the blend, which is flattered, and honestly."""
-    alone = {f"validation_ndcg.{name}": value for name, value in learned.alone.items()}
-    blend = {"validation_ndcg.blend": learned.ndcg, "validation_ndcg.blend_honest": learned.honest}
-    return {name: value for name, value in (alone | blend).items() if np.isfinite(value)}
+def _metrics(taste: Taste) -> dict[str, float]:
+    """
+    NDCG on the validation part: of every part alone and of the sum, which is flattered, and honestly; and of the blend
+    with its second look, honestly, where it has one.
+    """
+    learned, look = taste.learned, taste.look
+    found = {f"validation_ndcg.{name}": value for name, value in learned.alone.items()}
+    found |= {"validation_ndcg.blend": learned.ndcg, "validation_ndcg.blend_honest": learned.honest}
+    if look.trees is not None:
+        found |= {"validation_ndcg.without_second_look": look.without, "validation_ndcg.second_look": look.honest}
+        found["second_look_trees"] = look.trees.num_trees()
+    return {name: value for name, value in found.items() if np.isfinite(value)}
 
 
 def _counts(contents: Contents, seen: Interactions, report: Report) -> dict[str, int]:

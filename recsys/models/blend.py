@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from recsys.metrics import ndcg
 from recsys.models.parts import Part
+from recsys.models.second_look import SecondLook
 from recsys.models.tastes import Tastes
 from recsys.topk import top_k
 from recsys.types import Floats, Mask
@@ -45,17 +46,23 @@ class Blend:
     weights: Mapping[str, float]
     markets: tuple[str, ...] = ()
     by_market: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    second: SecondLook | None = None
 
     def scores(self, tastes: Tastes) -> Floats:
-        """(q, n_items) the weighted sum of standardised scores."""
+        """(q, n_items) the weighted sum of standardised scores, the best put in order by the second look."""
+        total, said = self.said(tastes)
+        return total if self.second is None else self.second.reordered(total, said, self.parts, tastes)
+
+    def said(self, tastes: Tastes) -> tuple[Floats, dict[str, Floats]]:
+        """(q, n_items) the weighted sum, and the standardised scores of each part."""
         total = np.zeros(tastes.long.shape, np.float32)
         named = (*self.markets, None)  # the last row is the world's
         rows = np.full(len(tastes), -1) if tastes.markets is None else tastes.markets
         of_person = [self.of(named[row]) for row in rows]
-        for name, part in self.parts.items():
-            weights = np.array([each.get(name, 0.0) for each in of_person], np.float32)
-            total += weights[:, None] * standardised(part.scores(tastes))
-        return total
+        said = {name: standardised(part.scores(tastes)) for name, part in self.parts.items()}
+        for name, scores in said.items():
+            total += np.array([each.get(name, 0.0) for each in of_person], np.float32)[:, None] * scores
+        return total, said
 
     def of(self, market: str | None) -> Mapping[str, float]:
         """The weights for people of a market."""
