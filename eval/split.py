@@ -4,8 +4,8 @@ What is judged: the events that an artifact did not learn from, as what each per
 One instant separates them, the artifact's cutoff; nothing is split at random, so no one is judged by what was
 learned from their own later days. A held-out item counts as wanted (relevant) when
 
-- the person's reactions to it from the cutoff on add up to at least `WANTED`: a watch to the end, a like, a save,
-  a share, "this helped", less what they refused; half a watch alone is no proof,
+- the person's reactions to it from the cutoff on add up to at least `feedback.WANTED`: a watch to the end, a like, a
+  save, a share, "this helped", less what they refused; half a watch alone is no proof,
 - it is labelled R0 or R1 (what may be learned from may be judged by: risk is not a learnable interest),
 - the person had met it in no event before the cutoff, and
 - it was published when the person came, and is in the artifact.
@@ -29,9 +29,6 @@ from recsys.columns import EVENT_KINDS, ITEM_EVENTS, TIERS
 from recsys.errors import DataError
 from recsys.tables import read_dataset, reading
 from recsys.types import Ids
-
-WANTED: Final = 1.0
-"""The confidence from which a held-out item is one that the person wanted: one watch to the end."""
 
 _COLUMNS: Final = ("event_id", "user_id", "kind", "at", "item_id", "value", "watch_fraction")
 
@@ -91,7 +88,7 @@ def hold_out(artifact: Artifact, data: Path, *, until: Millis | None = None) -> 
         .join(known, on=("user_id", "row"), how="anti")
         .join(first, on="user_id")
         .filter(pl.col("published_at") <= pl.col("came_at"))
-        .with_columns(is_wanted=(pl.col("weight") >= WANTED) & pl.col("is_learnable"))
+        .with_columns(is_wanted=(pl.col("weight") >= feedback.WANTED) & pl.col("is_learnable"))
     )
     if not new["is_wanted"].any():
         raise DataError(
@@ -147,7 +144,7 @@ def _people(new: pl.DataFrame, first: pl.DataFrame, before: pl.DataFrame) -> lis
     wanted, shown = _rows_of(new.filter("is_wanted")), _rows_of(new)
     known = _rows_of(before)
     net = before.group_by("user_id", "row").agg(pl.col("weight").sum())
-    liked = _rows_of(net.filter(pl.col("weight") >= WANTED))
+    liked = _rows_of(net.filter(pl.col("weight") >= feedback.WANTED))
     nothing = np.empty(0, np.int32)
     return [
         Person(

@@ -27,6 +27,9 @@ HALF_LIFE: Final[Millis] = 90 * DAY
 PAIR_CAP: Final = 5.0
 """The most that one person's reactions to one item add up to, so that no loop on one video drowns the rest."""
 
+WANTED: Final = 1.0
+"""The confidence from which somebody wanted what they reacted to: one watch to the end."""
+
 FIXED: Final = {
     "impression": 0.0,
     "rewatch": 1.5,

@@ -9,7 +9,8 @@ refused personalisation (`consent` false) leaves no row entries, only counts in 
 Follows and hidden creators are about creators and stay with the filters and sources that read them.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -20,9 +21,10 @@ from scipy import sparse
 from recsys import feedback
 from recsys.clock import Millis
 from recsys.columns import EVENT_KINDS
+from recsys.models.tastes import Tastes, of_histories
 from recsys.progress import Progress, quiet
 from recsys.tables import Dataset, reading
-from recsys.types import Floats, History, Ids, Mask
+from recsys.types import Floats, History, Ids, Mask, Rows
 from training.validate import assume
 
 HISTORY_LENGTH: Final = 200
@@ -198,3 +200,33 @@ def _histories(events: _Events, weights: Floats, is_used: Mask, n_users: int) ->
     order = order[from_the_end <= HISTORY_LENGTH]
     indptr = np.concatenate(([0], np.cumsum(np.minimum(counts, HISTORY_LENGTH)))).astype(np.int64)
     return Histories(indptr, events.items[order], weights[order], events.at[order])
+
+
+def of_people(seen: Interactions, rows: Rows) -> Interactions:
+    """What was learned from some people alone; statistics of markets stay those of all."""
+    flat = seen.histories
+    counts = np.diff(flat.indptr)
+    is_kept = np.repeat(np.isin(np.arange(len(counts)), rows), counts)
+    ends = np.concatenate([[0], np.cumsum(counts[rows])]).astype(np.int64)
+    return replace(
+        seen,
+        user_ids=tuple(seen.user_ids[row] for row in rows),
+        positives=seen.positives[rows],
+        negatives=seen.negatives[rows],
+        histories=Histories(ends, flat.items[is_kept], flat.weights[is_kept], flat.at[is_kept]),
+        user_markets=seen.user_markets[rows],
+    )
+
+
+def names_of(seen: Interactions) -> list[str | None]:
+    """The markets by position, None for the unknown one."""
+    return [None if name == UNKNOWN_MARKET else name for name in seen.markets]
+
+
+def tastes_of(seen: Interactions, markets: Sequence[str]) -> Tastes:
+    """Everybody's taste, their market as a row of the popularity that has these markets."""
+    rows = {name: row for row, name in enumerate(markets)}
+    of_code = np.array([rows.get(name, len(markets)) for name in seen.markets], np.int32)
+    owners: Ids = of_code[seen.user_markets]
+    flat = seen.histories
+    return of_histories(flat.indptr, flat.items, flat.weights, len(seen.item_ids), owners)

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from recsys.metrics import mean, ndcg
-from recsys.models.blend import OUT, Blend, Judged, Learned, judge, learn, masked, standardised
+from recsys.models.blend import Blend, Learned, judge, learn, masked, stacked, standardised
 from recsys.models.parts import Part
 from recsys.models.second_look import use_of
 from recsys.models.tastes import Tastes, of_matrix
@@ -18,7 +18,7 @@ from recsys.progress import Progress, quiet
 from recsys.topk import top_k
 from recsys.types import Floats, Mask, Rows
 from training.families import Family, Observed, Params
-from training.second_look import Look, learn_look, look, stacked
+from training.second_look import Look, learn_look, look, stacked_looks
 from training.splits import cut
 
 SAMPLE: Final = 3_000
@@ -114,13 +114,13 @@ def choose(
         )
     on_progress("weights", 0, None)
     juries = [_jury(fold, JURY) for fold in parts]
-    learned = learn(_stacked([judge(each, *jury[1:], k) for each, jury in zip(fitted, juries, strict=True)]), k)
+    learned = learn(stacked([judge(each, *jury[1:], k) for each, jury in zip(fitted, juries, strict=True)]), k)
     on_progress("second look", 0, None)
     tables = []
     for fold, (people, tastes, taken) in zip(parts, juries, strict=True):
         blend, use = Blend(fitted.pop(0), learned.weights), use_of(fold.seen.signed)
         tables.append(look(blend, use, tastes, people, taken))
-    return Chosen(params=chosen, learned=learned, look=learn_look(stacked(tables), k, rng), n_fits=n_fits)
+    return Chosen(params=chosen, learned=learned, look=learn_look(stacked_looks(tables), k, rng), n_fits=n_fits)
 
 
 def _more_folds(signed: Any, parts: Sequence[Fold], rng: np.random.Generator) -> Iterator[Fold]:
@@ -218,19 +218,3 @@ def hits(scores: Floats, wanted: Any, k: int) -> Mask:
         return np.zeros(best.shape, np.bool_)
     is_wanted = np.asarray(wanted[np.arange(len(best))[:, None], best].todense() > 0)
     return is_wanted & (np.take_along_axis(scores, best, axis=1) > -np.inf)
-
-
-def _stacked(tables: Sequence[Judged]) -> Judged:
-    most = max(table.features.shape[1] for table in tables)
-    gaps = [most - table.features.shape[1] for table in tables]
-    return Judged(
-        tables[0].names,
-        np.concatenate(
-            [
-                np.pad(table.features, ((0, 0), (0, gap), (0, 0)), constant_values=OUT)
-                for table, gap in zip(tables, gaps, strict=True)
-            ]
-        ),
-        np.concatenate([np.pad(t.is_relevant, ((0, 0), (0, gap))) for t, gap in zip(tables, gaps, strict=True)]),
-        np.concatenate([table.n_relevant for table in tables]),
-    )

@@ -20,7 +20,7 @@ from recsys.models.tastes import Tastes
 from recsys.trees import open_booster
 from recsys.types import Floats, Mask, Rows
 
-SIZES: Final = (25, 50, 100, 200, 300)
+SIZES: Final = (10, 25, 50, 100, 150)
 """Numbers of trees that are tried."""
 
 FEWEST: Final = 100
@@ -98,7 +98,7 @@ def look(blend: Blend, use: Floats, tastes: Tastes, people: Rows, wanted: Any, b
     return Looked(table, is_new, is_relevant, n_relevant, people[some])
 
 
-def stacked(tables: Sequence[Looked]) -> Looked:
+def stacked_looks(tables: Sequence[Looked]) -> Looked:
     """Those of several folds as one."""
     full = [each for each in tables if len(each)] or tables[:1]
     if len(full) == 1:
@@ -140,7 +140,7 @@ def _grown(seen: Looked, size: int, seed: int) -> tuple[Any, Offset]:
     fitted = LogisticRegression(C=1e3).fit(rows[:, [0, 3]], did)
     offset = (float(fitted.coef_[0, 0]), float(fitted.coef_[0, 1]), float(fitted.intercept_[0]))
     settings = {
-        "objective": "binary", "num_leaves": 15, "learning_rate": 0.05, "min_data_in_leaf": 300, "lambda_l2": 50.0,
+        "objective": "binary", "num_leaves": 15, "learning_rate": 0.1, "min_data_in_leaf": 300, "lambda_l2": 50.0,
         "feature_fraction": 0.7, "bagging_fraction": 0.7, "bagging_freq": 1, "boost_from_average": False, "seed": seed,
         "num_threads": 1, "deterministic": True, "force_row_wise": True, "verbosity": -1,
     }  # fmt: skip

@@ -1,8 +1,8 @@
 """
 The taste of a dataset: the parts, the weights of their blend, and what stays of them in the artifact.
 
-The last tenth of the events is first kept back: parts that know only what came before say what they would have shown,
-and what people then went on to want decides the weights. After that the parts that stay are fitted again on everything.
+The last windows of time are first kept back: parts that know only what came before say what they would have shown, and
+what people then went on to want decides the weights. After that the parts that stay are fitted again on everything.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,31 +10,26 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
-import polars as pl
 from scipy import sparse
 
 from recsys.clock import Millis
-from recsys.models import ials, neighbours, popularity
-from recsys.models.blend import UNJUDGED, Blend, Learned, judge, learn, learn_markets
+from recsys.models import ials, neighbours
+from recsys.models.blend import UNJUDGED, Blend, Learned, judge, learn, learn_markets, stacked
 from recsys.models.ials import FactorSpace, IALSParams
 from recsys.models.lowpass import LowPassParams
 from recsys.models.neighbours import EASEParams, FilterParams, NextParams
 from recsys.models.parts import Part, Popular
 from recsys.models.popularity import Popularity, PopularityParams
 from recsys.models.second_look import SecondLook, use_of
-from recsys.models.tastes import Tastes, of_histories
 from recsys.progress import Progress, quiet
 from recsys.tables import Dataset
-from recsys.types import Ids, Rows
 from training.families import Observed, families
-from training.interactions import UNKNOWN_MARKET, Histories, Interactions, build_interactions
-from training.second_look import NO_LOOK, Look, learn_look, look
+from training.interactions import Interactions
+from training.second_look import NO_LOOK, Look, learn_look, look, stacked_looks
+from training.windows import windows
 
 FACTORS: Final = "ials"
 """Always fitted and kept: the space that related items and new ones are placed in, whatever it weighs in the blend."""
-
-MOST_JUDGED: Final = 10_000_000
-"""Wishes that the parts are fitted to when they are judged: beyond it people are drawn, so that time is bounded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,29 +132,30 @@ def _judged(
     seed: int,
     on_progress: Progress,
 ) -> _Judged:
-    """From what people wanted in the last part of the events."""
-    since = split_at(dataset, params.valid_share, before)
-    if since is None:
+    """From what people wanted in the last windows of time."""
+    share, judges = params.valid_share, params.judges
+    found = list(windows(dataset, seen, by_market, before, share=share, judges=judges, seed=seed))
+    if not found:
         return _UNJUDGED
-    whole = build_interactions(dataset, before=since, on_progress=on_progress)
-    some = people_within(whole.positives, MOST_JUDGED, seed)
-    early, wanted = of_people(whole, some), wanted_later(seen.positives[some], whole.positives[some])
-    people = np.flatnonzero((np.diff(wanted.indptr) > 0) & (np.diff(early.histories.indptr) > 0))
-    people = np.sort(np.random.default_rng(seed).permutation(people)[: params.judges])
-    if not len(people):
-        return _UNJUDGED
-    popular = popularity.fit(early.market_positives, names_of(early), by_market)
-    parts = _fitted(params.parts, early, params, seed, on_progress) | {"popularity": Popular(popular.scores)}
+    parts = [
+        _fitted(params.parts, window.early, params, seed, on_progress) | {"popularity": Popular(window.popular.scores)}
+        for window in found
+    ]
     on_progress("weights", 0, None)
-    tastes, right = tastes_of(early, popular.markets)[people], wanted[people]
-    table = judge(parts, tastes, right, params.k)
+    names = [name for name in parts[0] if all(name in each for each in parts)]  # a part may suit one size alone
+    parts = [{name: each[name] for name in names} for each in parts]
+    pairs = list(zip(found, parts, strict=True))
+    table = stacked([judge(each, window.tastes, window.wanted, params.k) for window, each in pairs])
     learned = learn(table, params.k)
-    markets = learn_markets(table, [names_of(early)[code] for code in early.user_markets[people]], learned, params.k)
+    markets = learn_markets(table, [name for window in found for name in window.markets], learned, params.k)
     on_progress("second look", 0, None)
-    blend = Blend(parts, learned.weights, popular.markets, markets)
-    looked = look(blend, use_of(early.positives), tastes, people, right)
-    found = learn_look(looked, params.k, np.random.default_rng([seed, 2]))
-    return _Judged(names=tuple(parts), learned=learned, by_market=markets, look=found)
+    tables = []
+    for window, each in pairs:
+        blend = Blend(each, learned.weights, window.popular.markets, markets)
+        use = use_of(window.early.positives)
+        tables.append(look(blend, use, window.tastes, window.people, window.wanted))
+    second = learn_look(stacked_looks(tables), params.k, np.random.default_rng([seed, 2]))
+    return _Judged(names=tuple(names), learned=learned, by_market=markets, look=second)
 
 
 def _fitted(
@@ -182,60 +178,3 @@ def fit_factors(seen: Interactions, params: TasteParams, seed: int) -> FactorSpa
     """The factors alone."""
     signed = sparse.csr_matrix(seen.positives - seen.negatives, dtype=np.float32)
     return ials.fit(signed, params.ials, np.random.default_rng(seed))
-
-
-def split_at(dataset: Dataset, share: float, before: Millis | None) -> Millis | None:
-    """Where the last share of the events about items begins; None without events of two instants."""
-    events = dataset.events if before is None else dataset.events.filter(pl.col("at") < before)
-    about = events.filter(pl.col("item_id").is_not_null() & (pl.col("kind") != "impression")).select("at")
-    first, since = about.select(
-        first=pl.col("at").min(), since=pl.col("at").quantile(1 - share, "higher")
-    ).collect(engine="streaming").row(0)  # fmt: skip
-    return None if since is None or since <= first else int(since)
-
-
-def wanted_later(now: Any, before: Any) -> Any:
-    """CSR: the entries of `now` that `before` lacks, as ones."""
-    fresh = sparse.csr_matrix(now > 0, dtype=np.float32) - sparse.csr_matrix(before > 0, dtype=np.float32)
-    fresh.data = np.maximum(fresh.data, 0)  # decay never makes an entry of `before` go, but a refusal may
-    fresh.eliminate_zeros()
-    return fresh
-
-
-def people_within(positives: Any, most: int, seed: int) -> Rows:
-    """Everybody, or as many people at random as have `most` wishes together: more would not change the weights."""
-    counts = np.diff(positives.indptr)
-    if counts.sum() <= most:
-        return np.arange(len(counts))
-    order = np.random.default_rng([seed, 1]).permutation(len(counts))
-    return np.sort(order[np.cumsum(counts[order]) <= most])
-
-
-def of_people(seen: Interactions, rows: Rows) -> Interactions:
-    """What was learned from some people alone; statistics of markets stay those of all."""
-    flat = seen.histories
-    counts = np.diff(flat.indptr)
-    is_kept = np.repeat(np.isin(np.arange(len(counts)), rows), counts)
-    ends = np.concatenate([[0], np.cumsum(counts[rows])]).astype(np.int64)
-    return replace(
-        seen,
-        user_ids=tuple(seen.user_ids[row] for row in rows),
-        positives=seen.positives[rows],
-        negatives=seen.negatives[rows],
-        histories=Histories(ends, flat.items[is_kept], flat.weights[is_kept], flat.at[is_kept]),
-        user_markets=seen.user_markets[rows],
-    )
-
-
-def names_of(seen: Interactions) -> list[str | None]:
-    """The markets by position, None for the unknown one."""
-    return [None if name == UNKNOWN_MARKET else name for name in seen.markets]
-
-
-def tastes_of(seen: Interactions, markets: Sequence[str]) -> Tastes:
-    """Everybody's taste, their market as a row of the popularity that has these markets."""
-    rows = {name: row for row, name in enumerate(markets)}
-    of_code = np.array([rows.get(name, len(markets)) for name in seen.markets], np.int32)
-    owners: Ids = of_code[seen.user_markets]
-    flat = seen.histories
-    return of_histories(flat.indptr, flat.items, flat.weights, len(seen.item_ids), owners)

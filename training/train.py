@@ -31,12 +31,12 @@ from training.fingerprint import fingerprint
 from training.forget import leave_out
 from training.heads import packed, version_of
 from training.hearing import Heard, hear
-from training.interactions import Interactions, build_interactions
+from training.interactions import Interactions, build_interactions, names_of
 from training.labels import LabelParams, label, n_raised
 from training.local_strength import local_strengths
 from training.ranker import FitBefore, Fitted, RankerParams, RankerResult
 from training.safe_feed import safe_feed
-from training.taste import Taste, TasteParams, again, fit_factors, fit_taste, names_of
+from training.taste import Taste, TasteParams, again, fit_factors, fit_taste
 from training.validate import MAX_BAD_SHARE, Report, clean
 
 

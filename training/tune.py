@@ -19,14 +19,14 @@ from scipy import sparse
 
 from recsys.clock import Millis
 from recsys.errors import ConfigError, DataError
-from recsys.models import popularity
 from recsys.models.popularity import PopularityParams
 from recsys.progress import Progress, quiet
 from recsys.tables import Dataset
 from training.families import Observed, families
-from training.interactions import build_interactions
+from training.interactions import Interactions, build_interactions
 from training.search import Climb, Fold
-from training.taste import TasteParams, names_of, split_at, tastes_of, wanted_later
+from training.taste import TasteParams
+from training.windows import windows
 
 _LINE: Final = '{"key": '
 """How a line of a study begins."""
@@ -63,19 +63,19 @@ def tune(
     """
     key = f"{fingerprint} {before} {seed}"
     known = _read(study, key)
-    fold = _fold(dataset, start, before, seed)
+    folds = _folds(dataset, start, before, seed)
     params, measured, best, default = start, 0, {}, {}
     for family in families():
-        if family.name not in start.parts or not family.suits(fold.seen.signed):
+        if family.name not in start.parts or not family.suits(folds[0].seen.signed):
             continue
         family = replace(
             family, params=getattr(start, family.name), grid=_with(family.grid, getattr(start, family.name))
         )
         kind = type(family.params)
         earlier = {kind(**each): value for name, each, value in known if name == family.name}
-        climb = Climb(family, (fold,), start.k, seed, earlier, partial(_append, study, key, family.name))
+        climb = Climb(family, folds, start.k, seed, earlier, partial(_append, study, key, family.name))
         on_progress(f"tune {family.name}", 0, None)
-        chosen = climb.best(bool(np.any(fold.seen.signed.data < 0)))
+        chosen = climb.best(any(np.any(fold.seen.signed.data < 0) for fold in folds))
         params = replace(params, **{family.name: chosen})
         best[family.name], default[family.name] = climb.tried[chosen], climb.tried[family.params]
         measured += len(climb.tried)
@@ -85,7 +85,7 @@ def tune(
         best=best,
         n_measured=measured,
         n_known=len(known),
-        n_judges=len(fold.people),
+        n_judges=sum(len(fold.people) for fold in folds),
     )
 
 
@@ -97,19 +97,24 @@ def as_yaml(params: TasteParams) -> str:
     return out.getvalue()
 
 
-def _fold(dataset: Dataset, params: TasteParams, before: Millis | None, seed: int) -> Fold:
-    since = split_at(dataset, params.valid_share, before)
-    if since is None:
-        raise DataError("found no events of two instants, expected some to learn from and later ones to judge by")
-    early = build_interactions(dataset, before=since)
-    wanted = wanted_later(build_interactions(dataset, before=before).positives, early.positives)
-    signed = sparse.csr_matrix(early.positives - early.negatives, dtype=np.float32)
-    people = np.flatnonzero((np.diff(wanted.indptr) > 0) & (np.diff(early.histories.indptr) > 0))
-    if not len(people):
-        raise DataError("found nobody who came back for something new, expected people to judge by; give more events")
-    popular = popularity.fit(early.market_positives, names_of(early), PopularityParams())
-    order = np.random.default_rng(seed).permutation(people)
-    return Fold(Observed(signed), tastes_of(early, popular.markets), wanted, order)
+def _folds(dataset: Dataset, params: TasteParams, before: Millis | None, seed: int) -> tuple[Fold, ...]:
+    """Those who judge in `sanad train` too."""
+    seen = build_interactions(dataset, before=before)
+    share, judges = params.valid_share, params.judges
+    found = tuple(windows(dataset, seen, PopularityParams(), before, share=share, judges=judges, seed=seed))
+    if not found:
+        raise DataError(
+            "found nobody who came back for something new, expected people to judge by; give more events, of more than "
+            "one instant"
+        )
+    rng = np.random.default_rng(seed)
+    return tuple(
+        Fold(Observed(_signed(each.early)), each.tastes, each.wanted, rng.permutation(len(each.rows))) for each in found
+    )
+
+
+def _signed(seen: Interactions) -> Any:
+    return sparse.csr_matrix(seen.positives - seen.negatives, dtype=np.float32)
 
 
 def _with(grid: Mapping[str, tuple[Any, ...]], params: Any) -> dict[str, tuple[Any, ...]]:

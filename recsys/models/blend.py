@@ -111,7 +111,7 @@ class Judged:
 
 def judge(parts: Mapping[str, Part], tastes: Tastes, wanted: Any, k: int, block: int = 64) -> Judged:
     """
-    The candidates of each person: the first 3 k of every part, without what they have reacted to already.
+    The candidates of each person: the first 3 k of every part, without what they know already.
 
     Shapes: `tastes` of q people; `wanted` CSR (q, n_items), entries above 0 are what they went on to want.
     Memory: q * about 3 k n_parts / 2 * n_parts * 4 bytes for the features, and n_parts blocks of scores.
@@ -129,9 +129,9 @@ def judge(parts: Mapping[str, Part], tastes: Tastes, wanted: Any, k: int, block:
 
 
 def masked(scores: Floats, tastes: Tastes) -> Floats:
-    """The scores (a writable copy belongs to the caller) with minus infinity at what people have reacted to already."""
-    rows = np.repeat(np.arange(len(tastes)), np.diff(tastes.long.indptr))
-    scores[rows, tastes.long.indices] = -np.inf
+    """The scores (a writable copy belongs to the caller) with minus infinity at what people know already."""
+    known = tastes.known
+    scores[np.repeat(np.arange(len(tastes)), np.diff(known.indptr)), known.indices] = -np.inf
     return scores
 
 
@@ -144,6 +144,23 @@ def _packed(names: tuple[str, ...], found: Sequence[tuple[NDArray[Any], Floats]]
         own = wanted.indices[wanted.indptr[row] : wanted.indptr[row + 1]]
         is_relevant[row, : len(columns)] = np.isin(columns, own)
     return Judged(names, features, is_relevant & (features[:, :, 0] > OUT), np.diff(wanted.indptr).astype(np.int64))
+
+
+def stacked(tables: Sequence[Judged]) -> Judged:
+    """Those of several folds as one, their parts the same."""
+    most = max(table.features.shape[1] for table in tables)
+    gaps = [most - table.features.shape[1] for table in tables]
+    return Judged(
+        tables[0].names,
+        np.concatenate(
+            [
+                np.pad(table.features, ((0, 0), (0, gap), (0, 0)), constant_values=OUT)
+                for table, gap in zip(tables, gaps, strict=True)
+            ]
+        ),
+        np.concatenate([np.pad(t.is_relevant, ((0, 0), (0, gap))) for t, gap in zip(tables, gaps, strict=True)]),
+        np.concatenate([table.n_relevant for table in tables]),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

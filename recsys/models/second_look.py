@@ -1,10 +1,10 @@
 """
-A second look at the blend's best items: trees that put the first hundred in order.
+A second look at the blend's best items: trees that put the first few in order.
 
 A weighted sum adds up what everything in a history says, so much weak evidence outdoes one strong reason, and weights
 are the same for somebody with five reactions and with five hundred. The trees see what the sum loses: how near an item
 is to the one thing, and to the three things, in the history that are nearest to it, and to what was refused, in every
-part; where it stands among the hundred; how much is known of the person and of the item. The hundred share out the
+part; where it stands among the few; how much is known of the person and of the item. The few share out the
 scores that the sum gave them, so the scale of the scores, and everything below, stay what they were.
 """
 
@@ -21,7 +21,7 @@ from recsys.models.tastes import Tastes
 from recsys.topk import top_k
 from recsys.types import Floats, Mask, Rows
 
-WIDTH: Final = 100
+WIDTH: Final = 64
 """Items that are looked at again."""
 
 _CLOSEST: Final = 3
@@ -76,19 +76,19 @@ def shared_out(total: Floats, rows: Rows, worth: NDArray[Any], tastes: Tastes) -
 
 def has_wishes(tastes: Tastes) -> Mask:
     """(q,) who has wanted anything."""
-    return np.bincount(_owners(tastes)[tastes.long.data > 0], minlength=len(tastes)) > 0
+    return np.bincount(_owners(tastes.long)[tastes.long.data > 0], minlength=len(tastes)) > 0
 
 
-def _owners(tastes: Tastes) -> Rows:
-    return np.repeat(np.arange(len(tastes)), np.diff(tastes.long.indptr))
+def _owners(matrix: Any) -> Rows:
+    return np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
 
 
 def best(total: Floats, tastes: Tastes) -> tuple[Rows, Mask]:
-    """(q, m) the best items of each person, those they have reacted to last; and which are new to them."""
-    known = total.copy()
-    known[_owners(tastes), tastes.long.indices] = -np.inf
-    rows = top_k(known, WIDTH)
-    return rows, np.take_along_axis(known, rows, axis=1) > -np.inf
+    """(q, m) the best items of each person, those they know already last; and which are new to them."""
+    fresh = total.copy()
+    fresh[_owners(tastes.known), tastes.known.indices] = -np.inf
+    rows = top_k(fresh, WIDTH)
+    return rows, np.take_along_axis(fresh, rows, axis=1) > -np.inf
 
 
 def use_of(positive: Any) -> Floats:

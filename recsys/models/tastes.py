@@ -26,20 +26,27 @@ RECENT_LENGTH: Final = 20
 class Tastes:
     """
     Shapes: `long` and `recent` scipy CSR (q, n_items) float32; `recent` None when no times are known. `markets` (q,)
-            rows of the popularity by market; None when there is only the world.
+            rows of the popularity by market; None when there is only the world. `met` CSR (q, n_items), above zero
+            where somebody is known to have met an item, reaction or not; None when reactions are all that is known.
     """
 
     long: Any
     recent: Any = None
     markets: Ids | None = None
+    met: Any = None
 
     def __len__(self) -> int:
         return int(self.long.shape[0])
 
     def __getitem__(self, rows: Any) -> "Tastes":
         """The given people (a slice, or row numbers)."""
-        recent = None if self.recent is None else self.recent[rows]
-        return Tastes(self.long[rows], recent, None if self.markets is None else self.markets[rows])
+        more = (None if each is None else each[rows] for each in (self.recent, self.markets, self.met))
+        return Tastes(self.long[rows], *more)
+
+    @property
+    def known(self) -> Any:
+        """CSR (q, n_items): what nobody needs to be shown."""
+        return self.long if self.met is None else self.met
 
 
 def of_matrix(signed: Any) -> Tastes:
