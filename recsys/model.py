@@ -85,7 +85,7 @@ class Model:
     def wanted(self, history: History, country: str | None) -> Floats:
         """
         (n_rows,) how much the blend thinks a person wants each item, in standard deviations over what it knows; NaN for
-        items that nobody has wanted yet. Of whoever has no history it knows what is popular in their market.
+        items that nobody has wanted yet.
         """
         return wanted(self.taste, self.popularity, history, country)
 
@@ -94,10 +94,7 @@ def wanted(taste: Blend, popularity: Popularity, history: History, country: str 
     """As `Model.wanted`, for a blend that is not yet part of a model."""
     markets, is_known = popularity.markets, popularity.scores[-1] > 0
     market = markets.index(country) if country in markets else len(markets)
-    if len(history):
-        scores = taste.scores(of_history(history, len(is_known), market))[0]
-    else:
-        scores = popularity.scores[market]
+    scores = taste.scores(of_history(history, len(is_known), market))[0]
     known = scores[is_known]
     if len(known):
         scores = (scores - known.mean()) / max(float(known.std()), 1e-6)

@@ -85,8 +85,10 @@ class Query:
             self._vectors[space] = self.model.spaces[space].space.fold_in(self.history)
         return self._vectors[space]
 
-    def taste(self) -> Floats:
-        """(n_rows,) what the blend says of every artifact row, NaN = unknown; see `Model.wanted`."""
+    def taste(self) -> Floats | None:
+        """(n_rows,) what the blend says of every artifact row, NaN = unknown; None without a history."""
+        if not len(self.history) or not self.model.n_rows:
+            return None
         if "taste" not in self._vectors:
             said = self.model.wanted(self.history, self.viewer.country)
             cf, place = self.model.spaces.get("cf"), self.vector("cf")

@@ -38,9 +38,10 @@ def of_space(name: str) -> Scorer:
 
 def taste(query: Query, candidates: Candidates) -> Floats:
     """How much the blend of all models of taste thinks the person wants an item; NaN = unknown."""
-    said, rows = query.taste(), query.items.row[candidates.item_nos]
-    if not len(said):
-        return np.full(len(candidates), np.nan, np.float32)
+    said = query.taste()
+    if said is None:
+        return np.zeros(len(candidates), np.float32)
+    rows = query.items.row[candidates.item_nos]
     return np.where(rows < 0, np.nan, said[np.maximum(rows, 0)]).astype(np.float32)
 
 

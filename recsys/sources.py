@@ -33,8 +33,10 @@ def space(name: str, k: int = MANY) -> Source:
 
 
 def taste(query: Query) -> Ids:
-    """What the blend of all models of taste thinks the person wants most."""
+    """What the blend of all models of taste thinks the person wants most; nothing for a person without a history."""
     said = query.taste()
+    if said is None:
+        return np.empty(0, np.int32)
     scores = np.where(query.allowed_rows() & np.isfinite(said), said, -np.inf).astype(np.float32)
     best = top_k(scores[None], MANY)[0]
     return query.item_nos(best[np.isfinite(scores[best])].astype(np.int32))

@@ -14,20 +14,10 @@ from recsys.models import popularity
 from recsys.models.popularity import PopularityParams
 from recsys.progress import quiet
 from recsys.tables import Dataset, read_dataset, write_dataset
-from training.interactions import build_interactions
-from training.taste import (
-    FACTORS,
-    Taste,
-    TasteParams,
-    fit_taste,
-    names_of,
-    of_people,
-    people_within,
-    split_at,
-    tastes_of,
-    wanted_later,
-)  # fmt: skip
+from training.interactions import build_interactions, names_of, of_people, tastes_of
+from training.taste import FACTORS, Taste, TasteParams, fit_taste
 from training.train import TrainParams, run
+from training.windows import MOST_WINDOWS, met_before, people_within, split_at, unmet, wanted_since, windows
 
 NOW: Millis = from_text("2026-11-20T00:00:00Z")
 N_ITEMS, N_USERS, N_DAYS = 60, 150, 20
@@ -89,12 +79,41 @@ def test_the_judged_part_is_the_last_share_of_the_events(tmp_path: Path, share: 
     assert split_at(data, share, before) < before  # what is held out is not looked at
 
 
-def test_only_what_is_new_to_a_person_is_wanted_later(tmp_path: Path) -> None:
+def test_judges_want_what_they_reacted_well_to_and_had_not_met(tmp_path: Path) -> None:
     data = write(tmp_path, camps=3)
-    now, early = (build_interactions(data, before=at).positives for at in (None, NOW - 5 * DAY))
-    wanted = wanted_later(now, early)
-    assert wanted.multiply(early).nnz == 0
-    assert wanted.nnz + early.nnz == now.nnz
+    seen = build_interactions(data)
+    found = list(windows(data, seen, PopularityParams(), None, share=0.1, judges=10_000, seed=0))
+    assert len(found) == MOST_WINDOWS  # 150 people are few
+    for window in found:
+        met = window.tastes.met
+        assert window.wanted.nnz and window.wanted.multiply(met).nnz == 0
+        assert np.array_equal(met.toarray() > 0, window.early.positives[window.rows].toarray() > 0)  # likes are all
+        later = seen.positives[window.people].toarray() > 0
+        assert np.all(later[window.wanted.toarray() > 0])
+    few = list(windows(data, seen, PopularityParams(), None, share=0.1, judges=10, seed=0))
+    assert sum(len(window.rows) for window in few) <= 10
+
+
+def test_what_was_only_shown_is_met_and_half_a_watch_is_no_wish(tmp_path: Path) -> None:
+    data = write(tmp_path, camps=3)
+    events = data.events.collect()
+    last = NOW - DAY
+    ids = {kind: events.row(0, named=True) | {"event_id": kind, "user_id": "u000", "at": last, "kind": kind} for kind in
+           ("impression", "view", "complete")}  # fmt: skip
+    ids["impression"] |= {"at": last - 10 * DAY, "item_id": "v58"}
+    ids["view"] |= {"item_id": "v57", "watch_fraction": 0.5}
+    ids["complete"] |= {"item_id": "v58"}
+    more = pl.DataFrame(list(ids.values()), {**events.schema, "watch_fraction": pl.Float64}, strict=False)
+    both = pl.concat([events, more], how="diagonal")
+    write_dataset(tmp_path, events=both)
+    data = read_dataset(tmp_path)
+    seen = build_interactions(data)
+    wanted = wanted_since(seen, last - DAY)[0].toarray()[0]
+    row = {item_id: row for row, item_id in enumerate(seen.item_ids)}
+    assert wanted[row["v58"]] == 1 and wanted[row["v57"]] == 0
+    met = met_before(data, seen, np.array([0]), last - DAY)
+    assert met[0, row["v58"]] == 1 and met[0, row["v57"]] == 0
+    assert unmet(wanted_since(seen, last - DAY)[[0]], met)[0, row["v58"]] == 0
 
 
 def test_some_people_are_what_they_were_among_all(tmp_path: Path) -> None:
