@@ -6,8 +6,9 @@ people grows trees and judges those of the other half, at several sizes. They ar
 higher than the sum does by more than a standard error; then all the people grow them again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from recsys.metrics import ndcg
 from recsys.models.blend import Blend
-from recsys.models.second_look import begun, best, chances, features, has_wishes
+from recsys.models.second_look import begun, best, features, has_wishes, raw_of
 from recsys.models.tastes import Tastes
 from recsys.trees import open_booster
 from recsys.types import Floats, Mask, Rows
@@ -26,7 +27,7 @@ SIZES: Final = (10, 25, 50, 100, 150)
 FEWEST: Final = 100
 """People who went on to want one of their best items; fewer prove nothing."""
 
-MOST_ROWS: Final = 800_000
+MOST_ROWS: Final = 500_000
 """Rows that trees are grown from: beyond it items that nobody wanted are drawn."""
 
 Offset = tuple[float, float, float]
@@ -118,7 +119,7 @@ def learn_look(seen: Looked, k: int, rng: np.random.Generator) -> Look:
     for one in (0, 1):
         trees, offset = _grown(seen.of(side == one), max(SIZES), seed)
         for rows in np.array_split(np.flatnonzero(side != one), max(1, len(seen) // 1_000)):
-            found[:, rows] = [_measured(trees, offset, size, seen.of(rows), k) for size in SIZES]
+            found[:, rows] = list(_measured(trees, offset, seen.of(rows), k))
     at = int(found.mean(axis=1).argmax())
     gain = found[at] - plain
     if gain.mean() <= gain.std() / len(gain) ** 0.5:
@@ -148,8 +149,11 @@ def _grown(seen: Looked, size: int, seed: int) -> tuple[Any, Offset]:
     return open_booster(lightgbm.train(settings, data, size).model_to_string()), offset
 
 
-def _measured(trees: Any, offset: Offset, size: int, seen: Looked, k: int) -> Any:
-    """(q,) NDCG with so many trees."""
-    worth = chances(trees, offset, seen.table.astype(np.float32), size)
-    order = np.argsort(-np.where(seen.is_new, worth, -np.inf), axis=1, kind="stable")
-    return ndcg(np.take_along_axis(seen.is_relevant, order, axis=1), seen.n_relevant, k)
+def _measured(trees: Any, offset: Offset, seen: Looked, k: int) -> Iterator[Any]:
+    """(q,) NDCG with the first `SIZES` of trees."""
+    table = seen.table.astype(np.float32)
+    worth = begun(offset, table)
+    for first, size in pairwise((0, *SIZES)):
+        worth = worth + raw_of(trees, table, first, size - first)
+        order = np.argsort(-np.where(seen.is_new, worth, -np.inf), axis=1, kind="stable")
+        yield ndcg(np.take_along_axis(seen.is_relevant, order, axis=1), seen.n_relevant, k)

@@ -92,7 +92,9 @@ def fit_taste(
     """
     judged = _judged(dataset, seen, by_market, params, before, seed, on_progress)
     kept = [name for name in (*params.parts, "popularity") if judged.needs(name)]
-    parts = _fitted([*(name for name in kept if name != "popularity"), *({FACTORS} - {*kept})], seen, params, seed, on_progress)
+    parts = _fitted(
+        [*(name for name in kept if name != "popularity"), *({FACTORS} - {*kept})], seen, params, seed, on_progress
+    )
     factors = parts[FACTORS]
     assert isinstance(factors, FactorSpace)
     if "popularity" in kept:

@@ -50,10 +50,16 @@ class SecondLook:
         return shared_out(total, rows, np.where(is_new, worth, -np.inf), tastes)
 
 
-def chances(trees: Any, offset: tuple[float, float, float], table: Floats, size: int | None = None) -> NDArray[Any]:
-    """(q, m) what the trees (the first `size` of them) and their offset say of a table of `features`."""
-    raw = trees.predict(table.reshape(-1, table.shape[2]), raw_score=True, num_iteration=size, num_threads=1)
-    return np.asarray(raw.reshape(table.shape[:2]) + begun(offset, table))
+def chances(trees: Any, offset: tuple[float, float, float], table: Floats) -> NDArray[Any]:
+    """(q, m) what the trees and their offset say of a table of `features`."""
+    return np.asarray(begun(offset, table) + raw_of(trees, table))
+
+
+def raw_of(trees: Any, table: Floats, first: int = 0, count: int = -1) -> NDArray[Any]:
+    """(q, m) the sum of `count` trees from `first` on; of all that are left for -1."""
+    flat = table.reshape(-1, table.shape[2])
+    raw = trees.predict(flat, raw_score=True, start_iteration=first, num_iteration=count, num_threads=1)
+    return np.asarray(raw.reshape(table.shape[:2]))
 
 
 def begun(offset: tuple[float, float, float], table: Floats) -> Floats:
