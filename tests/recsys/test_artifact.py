@@ -23,8 +23,10 @@ from recsys.models.blend import Blend
 from recsys.models.ials import FactorSpace
 from recsys.models.parts import ItemItem, LinearSpace, Popular
 from recsys.models.popularity import Popularity
+from recsys.models.second_look import SecondLook, n_features
 from recsys.models.tastes import of_history
 from recsys.models.text import Centres, TextSpace
+from recsys.trees import open_booster
 from recsys.types import History
 
 ROOT = Path(__file__).parents[2]
@@ -101,6 +103,39 @@ def test_what_is_loaded_is_what_was_saved(saved: Path) -> None:
             assert np.array_equal(loaded.taste.scores(tastes), was.taste.scores(tastes))
     assert {name: index.ntotal for name, index in loaded.indexes.items()} == {"cf": 3, "text": 3}
     assert "u3" not in loaded.histories
+
+
+def with_second(names: tuple[str, ...]) -> Contents:
+    """The same, its blend with a second look over these parts, which turns the order around."""
+    import lightgbm
+
+    was = contents()
+    read = {name: was.taste.parts[name] for name in names}
+    table = np.random.default_rng(0).random((200, n_features(read)))
+    settings = {"objective": "binary", "verbosity": -1, "num_threads": 1, "min_data_in_leaf": 5, "seed": 0}
+    trees = lightgbm.train(settings, lightgbm.Dataset(table, table[:, 0] < 0.5), 3)
+    second = SecondLook(open_booster(trees.model_to_string()), (-5.0, 0.0, 0.1), names, np.ones(3, np.float32))
+    return replace(was, taste=replace(was.taste, second=second))
+
+
+def test_a_second_look_is_loaded_as_it_was_saved(tmp_path: Path) -> None:
+    was = with_second(("next", "ials", "popularity"))  # an order of its own
+    save_artifact(tmp_path / "model", was, manifest())
+    loaded = load_artifact(tmp_path / "model").taste
+    assert loaded.second is not None and loaded.second.names == ("next", "ials", "popularity")
+    tastes = of_history(History(np.array([0], np.int32), np.ones(1, np.float32), np.zeros(1, np.int64)), 3, 0)
+    found = loaded.scores(tastes)
+    assert np.array_equal(found, was.taste.scores(tastes))
+    plain = replace(was.taste, second=None).scores(tastes)
+    assert not np.array_equal(found, plain) and np.array_equal(np.sort(found), np.sort(plain))
+
+
+def test_a_second_look_over_other_parts_is_refused(tmp_path: Path) -> None:
+    was = with_second(("ials", "popularity"))
+    second = replace(was.taste.second, names=("ials",))
+    save_artifact(tmp_path / "model", replace(was, taste=replace(was.taste, second=second)), manifest())
+    with pytest.raises(ArtifactError, match="the second look reads 19 features, expected 15"):
+        load_artifact(tmp_path / "model")
 
 
 def test_arrays_are_mapped_not_read_and_cannot_be_written(saved: Path) -> None:
