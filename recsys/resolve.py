@@ -227,10 +227,11 @@ def _query(
     followed = [creator_number(creator) for creator, _ in state.taste.followed] if viewer.personalised else []
     learned = {"content": market.weights.get("content", 0.0) * model.content_share}
     weights = {**market.weights, **learned, **assignment.weights}
-    if not len(history):  # of somebody new the blend knows what is popular, as everywhere
+    is_known = bool(np.any(history.weights > 0))
+    if not is_known:  # of somebody new the blend knows what is popular, as everywhere
         weights |= {"popular": weights.get("popular", 0.0) + weights.get("cf", 0.0), "cf": 0.0}
     strength = weights.get("local", model.local_strength.get(market.market, LOCAL_STRENGTH))
-    weights["local"] = strength * spread(weights, is_known=len(history) > 0) * known.reach.now.factor
+    weights["local"] = strength * spread(weights, is_known=is_known) * known.reach.now.factor
     if model.ranker is not None:
         weights = dict(model.ranker.heads.weights(weights))
     if state.person.controls.local_weight is not None:

@@ -1,9 +1,9 @@
 """
 Learning the second look: trees over the blend's best items, from what people went on to want.
 
-They begin from what the sum says and are held back to it, so that little evidence changes little. Each half of the
-people grows trees and judges those of the other half, at several sizes. They are kept when they put what people wanted
-higher than the sum does by more than a standard error; then all the people grow them again.
+They begin from what the sum and its places say, and are held back, so that little evidence changes little. Each half of
+the people grows trees and judges those of the other half, at several sizes. They are kept when they put what people
+wanted higher than the sum does by more than two standard errors; then all the people grow them again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,6 +26,9 @@ SIZES: Final = (10, 25, 50, 100, 150)
 
 FEWEST: Final = 100
 """People who went on to want one of their best items; fewer prove nothing."""
+
+ERRORS: Final = 2.0
+"""Standard errors that the gain has to be above, since the best of several sizes is taken."""
 
 MOST_ROWS: Final = 500_000
 """Rows that trees are grown from: beyond it items that nobody wanted are drawn."""
@@ -110,22 +113,31 @@ def stacked_looks(tables: Sequence[Looked]) -> Looked:
 
 def learn_look(seen: Looked, k: int, rng: np.random.Generator) -> Look:
     """The trees, if they help. Equal inputs and generators give equal trees."""
-    if seen.is_relevant.any(axis=1).sum() < FEWEST:
+    people, who = np.unique(seen.people, return_inverse=True)
+    side = (rng.permutation(len(people)) % 2)[who]
+    if len(np.unique(who[seen.is_relevant.any(axis=1)])) < FEWEST or not all(
+        _can_grow(seen.of(side == one)) for one in (0, 1)
+    ):
         return NO_LOOK
     seed = int(rng.integers(2**31))
     plain = ndcg(seen.is_relevant, seen.n_relevant, k)
-    side = (rng.permutation(int(seen.people.max()) + 1) % 2)[seen.people]
     found = np.zeros((len(SIZES), len(seen)))
     for one in (0, 1):
         trees, offset = _grown(seen.of(side == one), max(SIZES), seed)
         for rows in np.array_split(np.flatnonzero(side != one), max(1, len(seen) // 1_000)):
             found[:, rows] = list(_measured(trees, offset, seen.of(rows), k))
     at = int(found.mean(axis=1).argmax())
-    gain = found[at] - plain
-    if gain.mean() <= gain.std() / len(gain) ** 0.5:
+    gain = np.bincount(who, found[at] - plain) / np.bincount(who)  # of each person
+    if gain.mean() <= ERRORS * gain.std() / len(gain) ** 0.5:
         return Look(trees=None, offset=NO_LOOK.offset, without=float(plain.mean()), honest=float(plain.mean()))
     trees, offset = _grown(seen, SIZES[at], seed)
     return Look(trees=trees, offset=offset, without=float(plain.mean()), honest=float(found[at].mean()))
+
+
+def _can_grow(seen: Looked) -> bool:
+    """Whether something new was wanted and something was not."""
+    wanted = seen.is_relevant[seen.is_new]
+    return bool(wanted.any() and not wanted.all())
 
 
 def _grown(seen: Looked, size: int, seed: int) -> tuple[Any, Offset]:

@@ -100,7 +100,7 @@ def fit_taste(
     if "popularity" in kept:
         parts["popularity"] = Popular(popular.scores)
     trees, offset = judged.look.trees, judged.look.offset
-    second = SecondLook(trees, offset, judged.names, use_of(seen.positives)) if trees else None
+    second = SecondLook(trees, offset, judged.names, use_of(seen.positives)) if trees is not None else None
     blend = Blend(
         {name: parts[name] for name in kept}, judged.learned.weights, popular.markets, judged.by_market, second
     )
@@ -147,7 +147,7 @@ def _judged(
     names = [name for name in parts[0] if all(name in each for each in parts)]  # a part may suit one size alone
     parts = [{name: each[name] for name in names} for each in parts]
     pairs = list(zip(found, parts, strict=True))
-    table = stacked([judge(each, window.tastes, window.wanted, params.k) for window, each in pairs])
+    table = stacked([judge(each, window.tastes, window.wanted, params.k, window.people) for window, each in pairs])
     learned = learn(table, params.k)
     markets = learn_markets(table, [name for window in found for name in window.markets], learned, params.k)
     on_progress("second look", 0, None)

@@ -196,6 +196,7 @@ def _check(params: TrainParams) -> None:
         "embedding size": (params.taste.ials.embedding_size, params.taste.ials.embedding_size >= 1, "1 or more"),
         "reg": (params.taste.ials.reg, params.taste.ials.reg > 0, "above 0"),
         "unobserved": (params.taste.ials.unobserved, params.taste.ials.unobserved > 0, "above 0"),
+        "valid share": (params.taste.valid_share, 0 < params.taste.valid_share < 1, "above 0 and below 1"),
         "epochs": (params.taste.ials.epochs, params.taste.ials.epochs >= 1, "1 or more"),
     }
     problems = [

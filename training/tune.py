@@ -32,6 +32,10 @@ _LINE: Final = '{"key": '
 """How a line of a study begins."""
 
 
+_JUDGING: Final = 2
+"""Changes with who judges and by what: measures of other judges are not comparable."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuned:
     """
@@ -61,7 +65,7 @@ def tune(
 
     Raises: DataError when there is nothing to judge by; ConfigError for a study of other data or another seed.
     """
-    key = f"{fingerprint} {before} {seed}"
+    key = f"{fingerprint} {before} {seed} {_JUDGING} {start.valid_share} {start.judges} {start.k}"
     known = _read(study, key)
     folds = _folds(dataset, start, before, seed)
     params, measured, best, default = start, 0, {}, {}
@@ -145,7 +149,7 @@ def _read(study: Path, key: str) -> list[tuple[str, dict[str, Any], float]]:
             said = json.loads(line)
             if said["key"] != key:
                 raise ConfigError(
-                    f"{study}:{number}: found a study of other data, another holdout or another seed, expected one of "
+                    f"{study}:{number}: found a study of other data, another holdout, seed or judges, expected one of "
                     "this; choose another --study or remove it"
                 )
             found.append((str(said["part"]), dict(said["params"]), float(said["ndcg"])))

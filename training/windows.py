@@ -29,6 +29,10 @@ MOST_JUDGED: Final = 10_000_000
 """Wishes that the parts are fitted to when they are judged: beyond it people are drawn, so that time is bounded."""
 
 
+MANY: Final = 1_000_000
+"""Wishes of a dataset that has one window, however few its judges: fits would cost more than they tell."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Window:
     """
@@ -67,8 +71,9 @@ def windows(
     """
     end, later, n_judges = before, seen, 0
     for number in range(1, MOST_WINDOWS + 1):
-        since = split_at(dataset, number * share, before)
-        if since is None or n_judges >= judges or (end is not None and since >= end):
+        is_enough = n_judges >= judges or (number > 1 and later.positives.nnz > MANY)
+        since = None if number * share >= 1 or is_enough else split_at(dataset, number * share, before)
+        if since is None or (end is not None and since >= end):
             return
         whole = build_interactions(dataset, before=since)
         some = people_within(whole.positives, MOST_JUDGED, seed)
@@ -99,7 +104,7 @@ def split_at(dataset: Dataset, share: float, before: Millis | None) -> Millis | 
 def wanted_since(seen: Interactions, since: Millis) -> Any:
     """
     CSR (n_users, n_items): ones where a person's reactions from an instant on add up to `feedback.WANTED`, as
-    `sanad eval` has it; anything above zero where no reaction of the data goes so far.
+    `sanad eval` has it, among the latest that histories keep; anything above zero where no reaction goes so far.
     """
     flat, shape = seen.histories, seen.positives.shape
     is_late = flat.at >= since

@@ -19,7 +19,7 @@ from recsys.models.parts import Part
 from recsys.models.second_look import SecondLook
 from recsys.models.tastes import Tastes
 from recsys.topk import top_k
-from recsys.types import Floats, Mask
+from recsys.types import Floats, Mask, Rows
 
 _STEPS: Final = (0.0, 0.5, 0.7, 0.85, 1.2, 1.4, 2.0)
 """What a weight is multiplied by, one step of the search."""
@@ -84,20 +84,33 @@ class Judged:
     What the parts said about each person's best candidates, and what the person went on to want.
 
     Shapes: `features` (q, m, n_parts) standardised scores, `OUT` where a person has fewer than m candidates;
-            `is_relevant` (q, m); `n_relevant` (q,) relevant items in all.
+            `is_relevant` (q, m); `n_relevant` (q,) relevant items in all; `people` (q,) their numbers: whoever came
+            back twice has two rows, and is one person.
     """
 
     names: tuple[str, ...]
     features: Floats
     is_relevant: Mask
     n_relevant: NDArray[np.int64]
+    people: Rows
 
     def __len__(self) -> int:
         return len(self.n_relevant)
 
-    def of(self, people: NDArray[Any]) -> "Judged":
-        """The given people."""
-        return Judged(self.names, self.features[people], self.is_relevant[people], self.n_relevant[people])
+    def of(self, rows: NDArray[Any]) -> "Judged":
+        """The given rows."""
+        return Judged(self.names, self.features[rows], self.is_relevant[rows], self.n_relevant[rows], self.people[rows])
+
+    def half(self, side: int) -> "Judged":
+        """Every other person; everybody where that would be nobody."""
+        people, who = np.unique(self.people, return_inverse=True)
+        return self.of(who % 2 == side) if len(people) > 1 else self
+
+    def helps(self, gain: NDArray[np.float64]) -> bool:
+        """Whether gains (q,) are above zero by more than the standard error of those of each person."""
+        _, who = np.unique(self.people, return_inverse=True)
+        of_person = np.bincount(who, gain) / np.maximum(np.bincount(who), 1)
+        return bool(of_person.mean() > of_person.std() / len(of_person) ** 0.5) if len(gain) else False
 
     def measure(self, weights: Floats, k: int) -> NDArray[np.float64]:
         """(q,) NDCG at k of the blend with these weights (n_parts,)."""
@@ -109,11 +122,14 @@ class Judged:
         return ndcg(np.take_along_axis(self.is_relevant, found, axis=1), self.n_relevant, k)
 
 
-def judge(parts: Mapping[str, Part], tastes: Tastes, wanted: Any, k: int, block: int = 64) -> Judged:
+def judge(
+    parts: Mapping[str, Part], tastes: Tastes, wanted: Any, k: int, people: Rows | None = None, block: int = 64
+) -> Judged:
     """
     The candidates of each person: the first 3 k of every part, without what they know already.
 
-    Shapes: `tastes` of q people; `wanted` CSR (q, n_items), entries above 0 are what they went on to want.
+    Shapes: `tastes` of q people; `wanted` CSR (q, n_items), entries above 0 are what they went on to want; `people`
+            (q,) their numbers, where somebody may occur in another table too.
     Memory: q * about 3 k n_parts / 2 * n_parts * 4 bytes for the features, and n_parts blocks of scores.
     """
     found: list[tuple[NDArray[Any], Floats]] = []
@@ -125,7 +141,8 @@ def judge(parts: Mapping[str, Part], tastes: Tastes, wanted: Any, k: int, block:
             columns = np.unique(top)
             said = np.stack([each[row, columns] for each in scores], axis=1)
             found.append((columns, said))
-    return _packed(tuple(parts), found, wanted)
+    numbers = np.arange(len(tastes)) if people is None else people
+    return _packed(tuple(parts), found, wanted, numbers)
 
 
 def masked(scores: Floats, tastes: Tastes) -> Floats:
@@ -135,7 +152,7 @@ def masked(scores: Floats, tastes: Tastes) -> Floats:
     return scores
 
 
-def _packed(names: tuple[str, ...], found: Sequence[tuple[NDArray[Any], Floats]], wanted: Any) -> Judged:
+def _packed(names: tuple[str, ...], found: Sequence[tuple[NDArray[Any], Floats]], wanted: Any, people: Rows) -> Judged:
     most = max((len(columns) for columns, _ in found), default=1)
     features = np.full((len(found), most, len(names)), OUT, np.float32)
     is_relevant = np.zeros((len(found), most), np.bool_)
@@ -143,7 +160,8 @@ def _packed(names: tuple[str, ...], found: Sequence[tuple[NDArray[Any], Floats]]
         features[row, : len(columns)] = np.maximum(said, OUT)
         own = wanted.indices[wanted.indptr[row] : wanted.indptr[row + 1]]
         is_relevant[row, : len(columns)] = np.isin(columns, own)
-    return Judged(names, features, is_relevant & (features[:, :, 0] > OUT), np.diff(wanted.indptr).astype(np.int64))
+    n_relevant = np.diff(wanted.indptr).astype(np.int64)
+    return Judged(names, features, is_relevant & (features[:, :, 0] > OUT), n_relevant, people)
 
 
 def stacked(tables: Sequence[Judged]) -> Judged:
@@ -160,6 +178,7 @@ def stacked(tables: Sequence[Judged]) -> Judged:
         ),
         np.concatenate([np.pad(t.is_relevant, ((0, 0), (0, gap))) for t, gap in zip(tables, gaps, strict=True)]),
         np.concatenate([table.n_relevant for table in tables]),
+        np.concatenate([table.people for table in tables]),
     )
 
 
@@ -194,7 +213,7 @@ def learn(judged: Judged, k: int) -> Learned:
     alone = np.array([judged.measure(one, k).mean() for one in ones])
     best = ones[int(np.argmax(alone))]
     first, second = (_half(judged, side, k) for side in (0, 1))
-    honest = float(np.concatenate([_side(judged, 1).measure(first, k), _side(judged, 0).measure(second, k)]).mean())
+    honest = float(np.concatenate([judged.half(1).measure(first, k), judged.half(0).measure(second, k)]).mean())
     weights = _without_idle(judged, first + second, k)
     if honest < alone.max() or judged.measure(weights, k).mean() < alone.max():
         weights, honest = best, float(alone.max())
@@ -218,16 +237,16 @@ def learn_markets(
     found: dict[str, dict[str, float]] = {}
     common = np.array([learned.weights.get(name, 0.0) for name in judged.names], np.float32)
     for market in sorted({each for each in markets if each}):
-        people = np.flatnonzero([each == market for each in markets])
-        if len(people) < MARKET_PEOPLE or not common.any():
+        mine = judged.of(np.flatnonzero([each == market for each in markets]))
+        if len(np.unique(mine.people)) < MARKET_PEOPLE or not common.any():
             continue
-        gains = []
-        for side in (0, 1):
-            mine, others = judged.of(people[side::2]), judged.of(people[1 - side :: 2])
-            gains.append(others.measure(_own(mine, common, k), k) - others.measure(common, k))
-        gain = np.concatenate(gains)
-        if gain.mean() > gain.std() / len(gain) ** 0.5:
-            own = _own(judged.of(people), common, k)
+        halves = (mine.half(0), mine.half(1))
+        gains = [
+            judges.measure(_own(choosers, common, k), k) - judges.measure(common, k)
+            for judges, choosers in zip(halves, reversed(halves), strict=True)
+        ]
+        if stacked(halves).helps(np.concatenate(gains)):
+            own = _own(mine, common, k)
             found[market] = {name: round(float(w), 4) for name, w in zip(judged.names, own, strict=True) if w > 0}
     return found
 
@@ -239,14 +258,9 @@ def _own(judged: Judged, common: Floats, k: int) -> Floats:
     return np.asarray(share * climbed / climbed.max() + (1 - share) * common / common.max(), np.float32)
 
 
-def _side(judged: Judged, side: int) -> Judged:
-    """Every other person; everybody where that would be nobody."""
-    return judged.of(np.arange(len(judged))[side::2]) if len(judged) > 1 else judged
-
-
 def _half(judged: Judged, side: int, k: int) -> Floats:
     """What half of the people choose, from their best part on; the weights add up to 1."""
-    mine = _side(judged, side)
+    mine = judged.half(side)
     ones = np.eye(len(judged.names), dtype=np.float32)
     start = ones[int(np.argmax([mine.measure(one, k).mean() for one in ones]))]
     chosen = _without_idle(mine, _climbed(mine, start, k), k)
@@ -284,7 +298,6 @@ def _without_idle(judged: Judged, weights: Floats, k: int) -> Floats:
         rest[part] = 0
         if weights[part] == 0 or not rest.any():
             continue
-        gain = judged.measure(weights, k) - judged.measure(rest, k)
-        if gain.mean() <= gain.std() / max(1, len(gain)) ** 0.5:
+        if not judged.helps(judged.measure(weights, k) - judged.measure(rest, k)):
             weights = rest
     return weights

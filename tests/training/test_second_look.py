@@ -38,6 +38,20 @@ def test_too_few_people_prove_nothing() -> None:
     assert found.trees is None and np.isnan(found.honest)
 
 
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_where_everything_or_nothing_new_was_wanted_there_is_nothing_to_learn(share: float) -> None:
+    seen = looked(signal=0.3)
+    wanted = np.full_like(seen.is_relevant, share)
+    same = Looked(seen.table, seen.is_new, wanted, np.full(len(seen), 20), seen.people)
+    assert learn_look(same, 10, np.random.default_rng(0)).trees is None
+
+
+def test_many_rows_of_few_people_prove_nothing() -> None:
+    seen = looked(signal=0.3)
+    few = Looked(seen.table, seen.is_new, seen.is_relevant, seen.n_relevant, seen.people % 3)
+    assert learn_look(few, 10, np.random.default_rng(0)).trees is None
+
+
 def test_equal_inputs_and_generators_give_equal_trees() -> None:
     texts = {
         learn_look(looked(signal=0.3, n_people=400), 10, np.random.default_rng(7)).trees.model_to_string()

@@ -94,6 +94,13 @@ def test_judges_want_what_they_reacted_well_to_and_had_not_met(tmp_path: Path) -
     assert sum(len(window.rows) for window in few) <= 10
 
 
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_windows_end_where_the_events_begin(tmp_path: Path, share: float) -> None:
+    data = write(tmp_path, camps=3)
+    found = list(windows(data, build_interactions(data), PopularityParams(), None, share=share, judges=10_000, seed=0))
+    assert 1 <= len(found) < MOST_WINDOWS
+
+
 def test_what_was_only_shown_is_met_and_half_a_watch_is_no_wish(tmp_path: Path) -> None:
     data = write(tmp_path, camps=3)
     events = data.events.collect()

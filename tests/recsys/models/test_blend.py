@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy import sparse
 
-from recsys.models.blend import Blend, Judged, judge, learn, learn_markets, standardised
+from recsys.models.blend import Blend, Judged, judge, learn, learn_markets, stacked, standardised
 from recsys.models.parts import Popular
 from recsys.models.tastes import Tastes, of_matrix
 from recsys.types import Floats
@@ -21,7 +21,7 @@ def judged(signal: list[float], n_people: int = 300, n_items: int = 40, seed: in
     wanted[:, 0] = True
     parts = [s * wanted + random.standard_normal(wanted.shape) for s in signal]
     features = np.stack(parts, axis=2).astype(np.float32)
-    return Judged(tuple(f"part{n}" for n in range(len(signal))), features, wanted, wanted.sum(1))
+    return Judged(tuple(f"part{n}" for n in range(len(signal))), features, wanted, wanted.sum(1), np.arange(n_people))
 
 
 @settings(max_examples=15, deadline=None)
@@ -44,7 +44,9 @@ def test_a_part_of_noise_is_left_out() -> None:
 
 def test_without_people_popularity_is_all_there_is() -> None:
     nobody = np.zeros((0, 1), np.bool_)
-    empty = Judged(("ials", "popularity"), np.zeros((0, 1, 2), np.float32), nobody, np.zeros(0, np.int64))
+    empty = Judged(
+        ("ials", "popularity"), np.zeros((0, 1, 2), np.float32), nobody, np.zeros(0, np.int64), np.zeros(0, np.intp)
+    )
     assert learn(empty, K).weights == {"popularity": 1.0}
 
 
@@ -77,13 +79,23 @@ def test_a_market_of_another_taste_has_weights_of_its_own_and_a_small_one_has_no
     tables = (one, other, few)
     together = Judged(
         one.names, np.concatenate([t.features for t in tables]), np.concatenate([t.is_relevant for t in tables]),
-        np.concatenate([t.n_relevant for t in tables]),
+        np.concatenate([t.n_relevant for t in tables]), np.arange(2_050),
     )  # fmt: skip
     markets = ["MA"] * 1_000 + ["FR"] * 1_000 + ["EG"] * 50
     found = learn_markets(together, markets, learn(together, K), K)
     assert set(found) == {"FR", "MA"}
     assert found["MA"]["part0"] > found["MA"].get("part1", 0)
     assert found["FR"]["part1"] > found["FR"].get("part0", 0)
+
+
+def test_whoever_came_back_twice_is_on_one_side_and_counts_once() -> None:
+    once = judged([1.0], n_people=6)
+    twice = stacked([once, once])
+    sides = [set(twice.half(side).people.tolist()) for side in (0, 1)]
+    assert not sides[0] & sides[1] and len(twice.half(0)) == len(twice.half(1)) == 6
+    gain = np.array([0.3, -0.1, 0.2, 0.0, 0.1, -0.15])
+    assert once.helps(gain) == twice.helps(np.tile(gain, 2))  # as many rows again prove nothing more
+    assert not twice.helps(np.tile(gain - gain.mean() + 0.06, 2)) and twice.helps(np.full(12, 0.1))
 
 
 def test_people_are_scored_with_the_weights_of_their_market() -> None:
