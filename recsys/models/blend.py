@@ -166,6 +166,8 @@ def _packed(names: tuple[str, ...], found: Sequence[tuple[NDArray[Any], Floats]]
 
 def stacked(tables: Sequence[Judged]) -> Judged:
     """Those of several folds as one, their parts the same."""
+    if len(tables) == 1:
+        return tables[0]  # no copy
     most = max(table.features.shape[1] for table in tables)
     gaps = [most - table.features.shape[1] for table in tables]
     return Judged(
