@@ -227,9 +227,7 @@ def _query(
     followed = [creator_number(creator) for creator, _ in state.taste.followed] if viewer.personalised else []
     learned = {"content": market.weights.get("content", 0.0) * model.content_share}
     weights = {**market.weights, **learned, **assignment.weights}
-    is_known = bool(np.any(history.weights > 0))
-    if not is_known:  # of somebody new the blend knows what is popular, as everywhere
-        weights |= {"popular": weights.get("popular", 0.0) + weights.get("cf", 0.0), "cf": 0.0}
+    is_known = bool(np.any(history.weights > 0))  # refusals alone say nothing of taste
     strength = weights.get("local", model.local_strength.get(market.market, LOCAL_STRENGTH))
     weights["local"] = strength * spread(weights, is_known=is_known) * known.reach.now.factor
     if model.ranker is not None:

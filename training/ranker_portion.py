@@ -228,9 +228,7 @@ def _parts(who: Asked, late: Late, rows: Ids) -> dict[str, Floats]:
     world = basis.popularity.scores[-1]
     popular = (basis.popularity.of(who.country)[rows] - world.mean()) / max(float(world.std()), 1e-6)
     parts = {"popular": popular.astype(np.float32)}
-    if not np.any(who.history.weights > 0):
-        parts["cf"] = parts["popular"]  # as a feed has it
-    else:
+    if len(who.history):
         parts["cf"] = np.nan_to_num(wanted(late.blend, basis.popularity, who.history, who.country))
     if "text" in who.vectors:
         parts["content"] = np.nan_to_num(basis.spaces["text"].scores(who.vectors["text"], rows))

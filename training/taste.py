@@ -14,7 +14,7 @@ from scipy import sparse
 
 from recsys.clock import Millis
 from recsys.models import ials, neighbours
-from recsys.models.blend import UNJUDGED, Blend, Learned, judge, learn, learn_markets, stacked
+from recsys.models.blend import UNJUDGED, Blend, Learned, judge, learn, learn_markets, personal, stacked
 from recsys.models.ials import FactorSpace, IALSParams
 from recsys.models.lowpass import LowPassParams
 from recsys.models.neighbours import EASEParams, FilterParams, NextParams
@@ -148,7 +148,7 @@ def _judged(
     parts = [{name: each[name] for name in names} for each in parts]
     pairs = list(zip(found, parts, strict=True))
     table = stacked([judge(each, window.tastes, window.wanted, params.k, window.people) for window, each in pairs])
-    learned = learn(table, params.k)
+    learned = personal(table, learn(table, params.k), params.k)
     markets = learn_markets(table, [name for window in found for name in window.markets], learned, params.k)
     on_progress("second look", 0, None)
     tables = []

@@ -8,7 +8,7 @@ The blend is the mean of both choices, which wavers less than either, without th
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -27,6 +27,11 @@ _STEPS: Final = (0.0, 0.5, 0.7, 0.85, 1.2, 1.4, 2.0)
 _ENTRY: Final = (0.03, 0.1, 0.3, 0.6, 1.0)
 """What a part that stands at zero is tried with, as shares of the largest weight."""
 
+
+_PERSONAL: Final = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
+"""Shares of a blend that are not popularity, as `personal` tries them."""
+
+POPULARITY: Final = "popularity"
 
 OUT: Final = -1e9
 """The score of no candidate: sinks below all others, and can be multiplied by a weight of zero."""
@@ -197,7 +202,7 @@ class Learned:
     alone: Mapping[str, float]
 
 
-UNJUDGED: Final = Learned(weights={"popularity": 1.0}, ndcg=float("nan"), honest=float("nan"), alone={})
+UNJUDGED: Final = Learned(weights={POPULARITY: 1.0}, ndcg=float("nan"), honest=float("nan"), alone={})
 """Where nobody can judge: what is popular, as for whoever is new."""
 
 
@@ -227,6 +232,32 @@ def learn(judged: Judged, k: int) -> Learned:
         honest=honest,
         alone=dict(zip(judged.names, map(float, alone), strict=True)),
     )
+
+
+def personal(judged: Judged, learned: Learned, k: int) -> Learned:
+    """
+    The blend with as little of popularity as it bears: not below its best part, nor below what was learned by more than
+    a standard error. A feed of what everybody likes looks the same to all, and hides most creators.
+    """
+    if not len(judged) or len(judged.names) < 2 or not learned.weights.get(POPULARITY):
+        return learned
+    common = judged.names.index(POPULARITY)
+    weights = np.array([learned.weights.get(name, 0.0) for name in judged.names], np.float32)
+    own = weights.copy()
+    own[common] = 0
+    if not own.any():
+        own[max((n for n in range(len(own)) if n != common), key=lambda n: learned.alone[judged.names[n]])] = 1
+    before = judged.measure(weights, k)
+    for share in _PERSONAL:
+        mixed = (share * own / own.max()).astype(np.float32)
+        mixed[common] = 1 - share
+        found = judged.measure(mixed, k)
+        value = float(found.mean())
+        if value >= max(learned.alone.values()) and not judged.helps(before - found):
+            scaled = zip(judged.names, mixed / mixed.max(), strict=True)
+            named = {name: round(float(weight), 4) for name, weight in scaled if weight > 0}
+            return replace(learned, weights=named, ndcg=value, honest=min(learned.honest, value))
+    return learned
 
 
 def learn_markets(

@@ -1,12 +1,14 @@
 """A blend is never below its best part on validation, and leaves out what does not help."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy import sparse
 
-from recsys.models.blend import Blend, Judged, judge, learn, learn_markets, stacked, standardised
+from recsys.models.blend import Blend, Judged, judge, learn, learn_markets, personal, stacked, standardised
 from recsys.models.parts import Popular
 from recsys.models.tastes import Tastes, of_matrix
 from recsys.types import Floats
@@ -86,6 +88,30 @@ def test_a_market_of_another_taste_has_weights_of_its_own_and_a_small_one_has_no
     assert set(found) == {"FR", "MA"}
     assert found["MA"]["part0"] > found["MA"].get("part1", 0)
     assert found["FR"]["part1"] > found["FR"].get("part0", 0)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.floats(0, 3), min_size=2, max_size=3), st.integers(0, 100))
+def test_less_of_popularity_is_never_below_the_best_part(signal: list[float], seed: int) -> None:
+    table = judged(signal, n_people=80, seed=seed)
+    table = replace(table, names=("popularity", *table.names[1:]))
+    was = learn(table, K)
+    found = personal(table, was, K)
+    assert found.ndcg >= max(found.alone.values()) - 1e-9 and all(weight > 0 for weight in found.weights.values())
+    others = [sum(w for name, w in each.weights.items() if name != "popularity") for each in (was, found)]
+    totals = [sum(each.weights.values()) for each in (was, found)]
+    assert others[1] / totals[1] >= others[0] / totals[0] - 0.1  # shares are tried in tenths
+
+
+def test_of_two_parts_as_good_as_each_other_the_one_that_is_not_popularity_counts() -> None:
+    table = judged([2.0, 2.0])
+    table = replace(table, names=("popularity", "ials"), features=table.features[:, :, [1, 1]])
+    assert personal(table, learn(table, K), K).weights == {"ials": 1.0}
+
+
+def test_popularity_stays_where_nothing_else_is_any_good() -> None:
+    table = replace(judged([2.0, 0.0]), names=("popularity", "ials"))
+    assert personal(table, learn(table, K), K).weights["popularity"] == 1.0
 
 
 def test_whoever_came_back_twice_is_on_one_side_and_counts_once() -> None:
