@@ -4,11 +4,12 @@ indexes, popularity and histories. Built from an artifact at start-up or before 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy import sparse
 
 from recsys.artifact import Artifact
 from recsys.features import Basis, facts_of
@@ -82,19 +83,26 @@ class Model:
         scores = (self.popularity.of(country)[np.maximum(rows, 0)] - self.popularity_mean) / self.popularity_spread
         return np.where(rows < 0, np.nan, scores).astype(np.float32)
 
-    def wanted(self, history: History, country: str | None) -> Floats:
+    def wanted(self, history: History, country: str | None, is_open: Mask | None = None) -> Floats:
         """
         (n_rows,) how much the blend thinks a person wants each item, in standard deviations over what it knows; NaN for
-        items that nobody has wanted yet.
+        items that nobody has wanted yet. `is_open` (n_rows,) is what may be shown: the second look is at those alone.
         """
-        return wanted(self.taste, self.popularity, history, country)
+        return wanted(self.taste, self.popularity, history, country, is_open)
 
 
-def wanted(taste: Blend, popularity: Popularity, history: History, country: str | None) -> Floats:
+def wanted(
+    taste: Blend, popularity: Popularity, history: History, country: str | None, is_open: Mask | None = None
+) -> Floats:
     """As `Model.wanted`, for a blend that is not yet part of a model."""
     markets, is_known = popularity.markets, popularity.scores[-1] > 0
     market = markets.index(country) if country in markets else len(markets)
-    scores = taste.scores(of_history(history, len(is_known), market))[0]
+    tastes = of_history(history, len(is_known), market)
+    if taste.second is not None and is_open is not None:
+        closed = np.union1d(np.flatnonzero(~(is_open & is_known)), history.items)
+        met = sparse.csr_matrix((np.ones(len(closed), np.float32), closed, [0, len(closed)]), (1, len(is_known)))
+        tastes = replace(tastes, met=met)
+    scores = taste.scores(tastes)[0]
     known = scores[is_known]
     if len(known):
         scores = (scores - known.mean()) / max(float(known.std()), 1e-6)

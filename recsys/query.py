@@ -90,7 +90,8 @@ class Query:
         if not len(self.history) or not self.model.n_rows:
             return None
         if "taste" not in self._vectors:
-            said = self.model.wanted(self.history, self.viewer.country)
+            is_open = self.allowed_rows() if len(self.is_eligible) else None
+            said = self.model.wanted(self.history, self.viewer.country, is_open)
             cf, place = self.model.spaces.get("cf"), self.vector("cf")
             if cf is not None and place is not None:  # what nobody wanted yet may stand there by its words and maker
                 new = np.flatnonzero(np.isnan(said) & cf.is_known).astype(np.int32)

@@ -1,9 +1,12 @@
 """Models as the ranker uses them: statistics over the catalogue, and what is unknown stays unknown."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from recsys.model import build_model
+from recsys.model import build_model, wanted
+from recsys.models.second_look import SecondLook, n_features
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +54,25 @@ def test_nearest_are_allowed_and_at_most_k(model):
         vector = np.asarray(ranked.space.item_vectors)[ranked.is_known][0]
         assert set(ranked.nearest(vector, 3, allowed).tolist()) <= set(range(10, 15))
         assert len(ranked.nearest(vector, 50, allowed)) == 5
+
+
+def test_the_second_look_is_at_what_may_be_shown(model):
+    """Trees that turn the order around: of the open items alone, and of no more than may be shown."""
+    import lightgbm
+
+    names = tuple(model.taste.parts)
+    table = np.random.default_rng(0).random((200, n_features(model.taste.parts)))
+    settings = {"objective": "binary", "verbosity": -1, "num_threads": 1, "min_data_in_leaf": 5, "seed": 0}
+    trees = lightgbm.train(settings, lightgbm.Dataset(table, table[:, 0] < 0.5), 1)
+    use = np.ones(model.n_rows, np.float32)
+    turned = replace(model.taste, second=SecondLook(trees, (-1e3, 0.0, 0.0), names, use))
+    history = next(each for each in model.histories.values() if (each.weights > 0).any())
+    plain = model.wanted(history, "MA")
+    known = np.setdiff1d(np.flatnonzero(np.isfinite(plain)), history.items)
+    few = np.zeros(model.n_rows, np.bool_)
+    few[known[::7][:20]] = True
+    found = wanted(turned, model.popularity, history, "MA", few)
+    assert np.array_equal(found[~few], plain[~few], equal_nan=True)
+    best = np.argsort(-plain[few], kind="stable")
+    assert np.allclose(found[few][best], plain[few][best][::-1])
+    assert np.array_equal(wanted(model.taste, model.popularity, history, "MA", few), plain, equal_nan=True)
