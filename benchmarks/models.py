@@ -117,9 +117,9 @@ def _second(blend: Blend, split: Split) -> SecondLook:
     """Learned from the test part: what it costs is measured here, not what it is worth."""
     use, people = use_of(split.train), np.arange(PEOPLE)
     seen = look(blend, use, of_matrix(split.train)[people], people, split.test[people])
-    found = learn_look(seen, 20, _rng())
-    assert found.trees is not None
-    return SecondLook(found.trees, found.offset, tuple(blend.parts), use)
+    second = learn_look(seen, 20, _rng()).over(tuple(blend.parts), use)
+    assert second is not None
+    return second
 
 
 def _fold_in(factors: Any) -> None:

@@ -15,19 +15,18 @@ import numpy as np
 from scipy import sparse
 
 from recsys.metrics import mean, ndcg, recall
-from recsys.models.blend import Blend, masked
+from recsys.models.blend import POPULARITY, Blend, masked
 from recsys.models.parts import Part
-from recsys.models.second_look import SecondLook, has_wishes, use_of
+from recsys.models.second_look import has_wishes, use_of
 from recsys.models.tastes import of_matrix
 from recsys.progress import Progress, quiet
 from recsys.types import Floats
 from training.families import Observed, families
-from training.search import choose, hits
+from training.search import Chosen, choose, hits
 from training.splits import Split
 
 BLEND: Final = "blend"
 SUM: Final = "sum"
-POPULARITY: Final = "popularity"
 _BLOCK: Final = 64  # scores of so many people stay near the processor
 
 
@@ -83,32 +82,10 @@ def run_split(split: Split, k: int, seed: int, on_progress: Progress = quiet) ->
         parts[name] = every[name].fit(Observed(split.train), params, np.random.default_rng(seed))
         fit_s[name] = perf_counter() - before
     before = perf_counter()
-    weights, look = chosen.learned.weights, chosen.look
-    second = None if look.trees is None else SecondLook(look.trees, look.offset, tuple(parts), use_of(split.train))
-    blend = Blend(parts, weights, second=second)
+    second = chosen.look.over(tuple(parts), use_of(split.train))
+    blend = Blend(parts, chosen.learned.weights, second=second)
     found, n_judged = _measured(blend, split, k, on_progress)
     recommended_at = perf_counter()
-    learned = chosen.learned
-    mixtures = {
-        SUM: (learned.honest, sum(fit_s[name] for name in weights)),
-        BLEND: (look.honest if second else learned.honest, sum(fit_s[name] for name in (fit_s if second else weights))),
-    }
-    rows = []
-    for name, (recalls, gains) in found.items():
-        validation, seconds = mixtures.get(name) or (learned.alone.get(name, float("nan")), fit_s[name])
-        weight = 1.0 if name in mixtures else weights.get(name, 0.0)
-        params = {} if name in mixtures else asdict(chosen.params[name])
-        rows.append(
-            Row(
-                name=name,
-                recall=recalls,
-                ndcg=gains,
-                validation=validation,
-                fit_s=seconds,
-                weight=weight,
-                params=params,
-            )
-        )
     return BenchReport(
         k=k,
         n_users=split.train.shape[0],
@@ -116,14 +93,37 @@ def run_split(split: Split, k: int, seed: int, on_progress: Progress = quiet) ->
         n_train=int((split.train.data > 0).sum()),
         n_refused=int((split.train.data < 0).sum()),
         n_judged=n_judged,
-        rows=tuple(rows),
-        n_trees=look.trees.num_trees() if second else 0,
+        rows=_rows(chosen, found, fit_s),
+        n_trees=second.trees.num_trees() if second else 0,
         n_fits=chosen.n_fits,
         choose_s=chosen_at - started,
         recommend_s=recommended_at - before,
         total_s=recommended_at - started,
         peak_gb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,  # kibibytes on Linux
     )
+
+
+def _rows(chosen: Chosen, found: Mapping[str, tuple[float, float]], fit_s: Mapping[str, float]) -> tuple[Row, ...]:
+    """What was found of each part and mixture, beside what validation said of it."""
+    learned, look = chosen.learned, chosen.look
+    has_look = look.trees is not None
+    honest = {SUM: learned.honest, BLEND: look.honest if has_look else learned.honest}
+    read = {SUM: learned.weights, BLEND: fit_s if has_look else learned.weights}
+    rows = []
+    for name, (recalls, gains) in found.items():
+        is_part = name not in read
+        rows.append(
+            Row(
+                name=name,
+                recall=recalls,
+                ndcg=gains,
+                validation=learned.alone.get(name, float("nan")) if is_part else honest[name],
+                fit_s=fit_s[name] if is_part else sum(fit_s[part] for part in read[name]),
+                weight=learned.weights.get(name, 0.0) if is_part else 1.0,
+                params=asdict(chosen.params[name]) if is_part else {},
+            )
+        )
+    return tuple(rows)
 
 
 def _measured(blend: Blend, split: Split, k: int, on_progress: Progress) -> tuple[dict[str, tuple[float, float]], int]:

@@ -78,6 +78,10 @@ class Interactions:
     n_events: int  # about items, before the cutoff, not taken back
     last_at: Millis | None  # of those events; None when there are none
 
+    def signed(self) -> sparse.csr_matrix:
+        """(n_users, n_items) what was liked less what was refused."""
+        return sparse.csr_matrix(self.positives - self.negatives, dtype=np.float32)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Events:

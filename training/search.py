@@ -114,10 +114,7 @@ def choose(
         )
     on_progress("weights", 0, None)
     juries = [_jury(fold, JURY) for fold in parts]
-    judged = [
-        judge(each, tastes, taken, k, people) for each, (people, tastes, taken) in zip(fitted, juries, strict=True)
-    ]
-    learned = learn(stacked(judged), k)
+    learned = learn(stacked([judge(each, *jury[1:], k, jury[0]) for each, jury in zip(fitted, juries, strict=True)]), k)
     on_progress("second look", 0, None)
     tables = []
     for fold, (people, tastes, taken) in zip(parts, juries, strict=True):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from recsys.metrics import ndcg
 from recsys.models.blend import Blend
-from recsys.models.second_look import begun, best, features, has_wishes, raw_of
+from recsys.models.second_look import SecondLook, begun, best, features, has_wishes, raw_of
 from recsys.models.tastes import Tastes
 from recsys.trees import open_booster
 from recsys.types import Floats, Mask, Rows
@@ -72,6 +72,10 @@ class Look:
     offset: Offset
     without: float
     honest: float
+
+    def over(self, names: tuple[str, ...], use: Floats) -> SecondLook | None:
+        """As a blend has it, over the parts that were judged, in their order; `use` as `use_of` has it."""
+        return None if self.trees is None else SecondLook(self.trees, self.offset, names, use)
 
 
 NO_LOOK: Final = Look(trees=None, offset=(1.0, 0.0, 0.0), without=float("nan"), honest=float("nan"))

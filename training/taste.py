@@ -10,17 +10,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
-from scipy import sparse
 
 from recsys.clock import Millis
 from recsys.models import ials, neighbours
-from recsys.models.blend import UNJUDGED, Blend, Learned, judge, learn, learn_markets, personal, stacked
+from recsys.models.blend import POPULARITY, UNJUDGED, Blend, Learned, judge, learn, learn_markets, personal, stacked
 from recsys.models.ials import FactorSpace, IALSParams
 from recsys.models.lowpass import LowPassParams
 from recsys.models.neighbours import EASEParams, FilterParams, NextParams
 from recsys.models.parts import Part, Popular
 from recsys.models.popularity import Popularity, PopularityParams
-from recsys.models.second_look import SecondLook, use_of
+from recsys.models.second_look import use_of
 from recsys.progress import Progress, quiet
 from recsys.tables import Dataset
 from training.families import Observed, families
@@ -67,10 +66,10 @@ class Taste:
 
 def again(blend: Blend, seen: Interactions, popular: Popularity, params: TasteParams, seed: int) -> Blend:
     """The same blend, its parts fitted to other events and their popularity."""
-    names = [name for name in blend.parts if name != "popularity"]
+    names = [name for name in blend.parts if name != POPULARITY]
     parts = _fitted(names, seen, params, seed, quiet)
-    if "popularity" in blend.parts:
-        parts["popularity"] = Popular(popular.scores)
+    if POPULARITY in blend.parts:
+        parts[POPULARITY] = Popular(popular.scores)
     second = blend.second and replace(blend.second, use=use_of(seen.positives))
     return replace(blend, parts=parts, markets=popular.markets, second=second)
 
@@ -91,16 +90,15 @@ def fit_taste(
     `popular` was fitted to `seen`; `by_market` are its settings, to fit it to the earlier part too.
     """
     judged = _judged(dataset, seen, by_market, params, before, seed, on_progress)
-    kept = [name for name in (*params.parts, "popularity") if judged.needs(name)]
+    kept = [name for name in (*params.parts, POPULARITY) if judged.needs(name)]
     parts = _fitted(
-        [*(name for name in kept if name != "popularity"), *({FACTORS} - {*kept})], seen, params, seed, on_progress
+        [*(name for name in kept if name != POPULARITY), *({FACTORS} - {*kept})], seen, params, seed, on_progress
     )
     factors = parts[FACTORS]
     assert isinstance(factors, FactorSpace)
-    if "popularity" in kept:
-        parts["popularity"] = Popular(popular.scores)
-    trees, offset = judged.look.trees, judged.look.offset
-    second = SecondLook(trees, offset, judged.names, use_of(seen.positives)) if trees is not None else None
+    if POPULARITY in kept:
+        parts[POPULARITY] = Popular(popular.scores)
+    second = judged.look.over(judged.names, use_of(seen.positives))
     blend = Blend(
         {name: parts[name] for name in kept}, judged.learned.weights, popular.markets, judged.by_market, second
     )
@@ -140,7 +138,7 @@ def _judged(
     if not found:
         return _UNJUDGED
     parts = [
-        _fitted(params.parts, window.early, params, seed, on_progress) | {"popularity": Popular(window.popular.scores)}
+        _fitted(params.parts, window.early, params, seed, on_progress) | {POPULARITY: Popular(window.popular.scores)}
         for window in found
     ]
     on_progress("weights", 0, None)
@@ -164,7 +162,7 @@ def _fitted(
     names: Sequence[str], seen: Interactions, params: TasteParams, seed: int, on_progress: Progress
 ) -> dict[str, Part]:
     """Each part that suits the size, by name."""
-    signed = sparse.csr_matrix(seen.positives - seen.negatives, dtype=np.float32)
+    signed = seen.signed()
     flat, known = seen.histories, {family.name: family for family in families()}
     parts: dict[str, Part] = {}
     for name in names:
@@ -178,5 +176,4 @@ def _fitted(
 
 def fit_factors(seen: Interactions, params: TasteParams, seed: int) -> FactorSpace:
     """The factors alone."""
-    signed = sparse.csr_matrix(seen.positives - seen.negatives, dtype=np.float32)
-    return ials.fit(signed, params.ials, np.random.default_rng(seed))
+    return ials.fit(seen.signed(), params.ials, np.random.default_rng(seed))

@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import numpy as np
 from ruamel.yaml import YAML
-from scipy import sparse
 
 from recsys.clock import Millis
 from recsys.errors import ConfigError, DataError
@@ -23,7 +22,7 @@ from recsys.models.popularity import PopularityParams
 from recsys.progress import Progress, quiet
 from recsys.tables import Dataset
 from training.families import Observed, families
-from training.interactions import Interactions, build_interactions
+from training.interactions import build_interactions
 from training.search import Climb, Fold
 from training.taste import TasteParams
 from training.windows import windows
@@ -113,12 +112,8 @@ def _folds(dataset: Dataset, params: TasteParams, before: Millis | None, seed: i
         )
     rng = np.random.default_rng(seed)
     return tuple(
-        Fold(Observed(_signed(each.early)), each.tastes, each.wanted, rng.permutation(len(each.rows))) for each in found
+        Fold(Observed(each.early.signed()), each.tastes, each.wanted, rng.permutation(len(each.rows))) for each in found
     )
-
-
-def _signed(seen: Interactions) -> Any:
-    return sparse.csr_matrix(seen.positives - seen.negatives, dtype=np.float32)
 
 
 def _with(grid: Mapping[str, tuple[Any, ...]], params: Any) -> dict[str, tuple[Any, ...]]:

@@ -27,7 +27,6 @@ _STEPS: Final = (0.0, 0.5, 0.7, 0.85, 1.2, 1.4, 2.0)
 _ENTRY: Final = (0.03, 0.1, 0.3, 0.6, 1.0)
 """What a part that stands at zero is tried with, as shares of the largest weight."""
 
-
 _PERSONAL: Final = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 """Shares of a blend that are not popularity, as `personal` tries them."""
 

@@ -29,7 +29,6 @@ def test_trees_are_kept_where_they_see_more_than_the_sum() -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_of_noise_there_are_no_trees_or_hardly_any(seed: int) -> None:
     found = learn_look(looked(signal=0.0, seed=seed), 10, np.random.default_rng(seed))
-    assert found.honest >= found.without
     assert found.trees is None or found.honest < 1.02 * found.without
 
 
