@@ -18,9 +18,9 @@ from recsys.build import build_engine
 from recsys.clock import from_text
 from recsys.engine import Engine, feed, turn_now
 from recsys.experiments.compiled import Experiments
-from recsys.feed import FeedRequest
 from recsys.locality import nearness
 from recsys.memory import MemoryStore
+from recsys.messages import FeedRequest
 from recsys.pipeline import for_surface, recommend
 from recsys.policy.market import Market, load_market
 from recsys.reach import tallies_of

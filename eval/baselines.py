@@ -21,10 +21,10 @@ from eval.closed_loop import Answer
 from eval.personas import Member
 from recsys.clock import Millis
 from recsys.engine import Engine, turn_now
-from recsys.feed import FeedRequest
 from recsys.fold import remember
 from recsys.intake import accept, put_profile
 from recsys.ledger import deliver, touch
+from recsys.messages import FeedRequest
 from recsys.pipeline import for_surface, recommend
 from recsys.policy.layers import is_night
 from recsys.query import Query

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recsys.terminal import Json, Quiet, console, print_json, progress
+from recsys.console import Json, Quiet, console, print_json, progress
 
 if TYPE_CHECKING:
     from eval.bench_locality import Bench, Group

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
-from recsys.terminal import Json, Quiet, console, instant, print_json, progress, say
+from recsys.console import Json, Quiet, console, instant, print_json, progress, say
 
 app = typer.Typer()
 _PANEL: Final = "Judging"

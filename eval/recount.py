@@ -13,7 +13,7 @@ from typing import Final
 
 from eval.closed_loop import Life
 from recsys.clock import DAY, HOUR, MINUTE, Millis, to_datetime, zone
-from recsys.feed import FeedItem
+from recsys.messages import FeedItem
 from recsys.policy.market import AgeRules, Market
 
 RUN: Final = 20

@@ -30,9 +30,9 @@ from recsys.catalogue import Items
 from recsys.clock import Millis, from_text
 from recsys.engine import Engine, feed
 from recsys.experiments.compiled import Experiments
-from recsys.feed import FeedRequest, FeedResponse
 from recsys.heard import Heard
 from recsys.memory import MemoryStore
+from recsys.messages import FeedRequest, FeedResponse
 from recsys.metrics import EMPTY, Pages, Reals, auc
 from recsys.pipeline import for_surface, recommend
 from recsys.policy.market import Market

@@ -10,9 +10,9 @@ import numpy as np
 from recsys.catalogue import topic_names
 from recsys.clock import DAY, Millis, to_text
 from recsys.columns import FAMILIES, TIERS
-from recsys.feed import FeedItem, FeedRequest, FeedResponse, Locality, Reason, Safety, Shortfall
 from recsys.ledger import remaining
 from recsys.locality import MATCHES, evidence
+from recsys.messages import FeedItem, FeedRequest, FeedResponse, Locality, Reason, Safety, Shortfall
 from recsys.policy.limits import COUNTERS
 from recsys.query import Query
 from recsys.reasons import codes, sentences

@@ -22,7 +22,7 @@ import numpy as np
 
 from recsys.catalogue import topic_bits
 from recsys.clock import DAY, Millis
-from recsys.feed import MAX_SIZE, Card
+from recsys.messages import MAX_SIZE, Card
 from recsys.policy.layers import local_time
 from recsys.policy.market import Card as CardText
 from recsys.policy.market import FollowUp, Helpline, Market

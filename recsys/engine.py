@@ -30,7 +30,6 @@ from recsys.cards import cards_for, follow_up, led, note_cards
 from recsys.catalogue import topic_bits, topic_names
 from recsys.clock import DAY, Millis, to_text
 from recsys.errors import Conflict, DataError, Gone, StoreError
-from recsys.feed import MAX_SIZE, FeedItem, FeedRequest, FeedResponse, Pause
 from recsys.filters import FILTERS, FORBIDDING
 from recsys.floors import of_20
 from recsys.fold import remember
@@ -38,6 +37,7 @@ from recsys.heard import heard
 from recsys.ledger import counters_of, windows_of
 from recsys.locks import Locks
 from recsys.loop import is_attempt, note_page
+from recsys.messages import MAX_SIZE, FeedItem, FeedRequest, FeedResponse, Pause
 from recsys.pauses import break_after
 from recsys.pipeline import Pipeline, Ranked, fallback, for_surface, recommend, refilter, removals, reranking
 from recsys.policy.layers import effective_band

@@ -19,9 +19,9 @@ from recsys.columns import FAMILIES, TIERS
 from recsys.decision import Decision
 from recsys.engine import Engine, feed, turn_now
 from recsys.errors import DataError
-from recsys.feed import FeedRequest, FeedResponse
 from recsys.filters import FILTERS
 from recsys.locality import MATCHES
+from recsys.messages import FeedRequest, FeedResponse
 from recsys.policy.limits import flatten
 from recsys.reasons import codes, sentences
 from recsys.slate import Selection, delivered

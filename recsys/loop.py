@@ -19,9 +19,9 @@ import numpy as np
 from recsys.catalogue import Items, creator_number, topic_names
 from recsys.clock import DAY, Millis, to_text
 from recsys.columns import FAMILIES, TOPICS
-from recsys.feed import FeedRequest
 from recsys.ledger import server_time
 from recsys.lexicon import ATTEMPT, Lexicon, mentions
+from recsys.messages import FeedRequest
 from recsys.policy.limits import Limits
 from recsys.policy.market import LoopRules, Market, tier_number
 from recsys.signals import WATCHES, Frame, awake, signals, topics_shown, watched

@@ -20,8 +20,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from recsys.clock import MINUTE, Millis, to_text
-from recsys.feed import MAX_SIZE, Pause, PauseChoice
 from recsys.ledger import active_minutes, under_budget_at
+from recsys.messages import MAX_SIZE, Pause, PauseChoice
 from recsys.policy.layers import next_day
 from recsys.policy.limits import Limits
 from recsys.policy.market import Market

@@ -7,7 +7,7 @@ Reasons say what the ranker knows; they never name a tier, a topic of distress o
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from recsys.feed import Reason
+from recsys.messages import Reason
 
 TEXTS: Final[Mapping[str, Mapping[str, str]]] = {
     "local_region": {

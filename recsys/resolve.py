@@ -17,12 +17,12 @@ from recsys.clock import DAY, Millis
 from recsys.errors import DataError
 from recsys.experiments.assign import Assignment, assign
 from recsys.experiments.compiled import Experiments
-from recsys.feed import FeedRequest
 from recsys.fold import history_of
 from recsys.heard import Heard, caught_up
 from recsys.ledger import RUN, room, served, server_time, touch, windows_of
 from recsys.lexicon import NO_TERMS, Lexicon
 from recsys.loop import attempt, evaluate, topic_factors, topic_limits
+from recsys.messages import FeedRequest
 from recsys.model import Model
 from recsys.pauses import Gate, Moment, pause_for
 from recsys.pipeline import Pipeline, eligible

@@ -18,9 +18,9 @@ from recsys.clock import DAY, Millis, to_text
 from recsys.decision import unpack
 from recsys.engine import REPEAT, Engine, Page, feed, turn_now
 from recsys.errors import Conflict, DataError, StoreError
-from recsys.feed import FeedRequest, FeedResponse
 from recsys.filters import FILTERS
 from recsys.intake import check_id
+from recsys.messages import FeedRequest, FeedResponse
 from recsys.resolve import Turn, profile_of, seed_of
 from recsys.types import Mask
 

@@ -1,5 +1,5 @@
 """
-What the service answers, for its description only: the bytes come from the structs in `recsys.feed`.
+What the service answers, for its description only: the bytes come from the structs in `recsys.messages`.
 
 Every model here is the twin of a struct; a test compares them field by field.
 """

@@ -15,7 +15,7 @@ from recsys.artifact import Artifact
 from recsys.clock import Millis
 from recsys.engine import Engine, feed
 from recsys.errors import ConfigError, DataError
-from recsys.feed import FeedRequest, FeedResponse
+from recsys.messages import FeedRequest, FeedResponse
 from recsys.progress import Progress
 
 _SCHEMA: Final = {

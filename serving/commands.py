@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from recsys.console import At, Json, Quiet, console, present, print_json, progress, say
 from recsys.errors import ConfigError
-from recsys.terminal import At, Json, Quiet, console, present, print_json, progress, say
 
 if TYPE_CHECKING:
     from recsys.artifact import Artifact
     from recsys.clock import Millis
     from recsys.engine import Engine
-    from recsys.feed import FeedResponse
+    from recsys.messages import FeedResponse
     from serving.settings import Settings
 
 app = typer.Typer()
@@ -212,7 +212,7 @@ def _page(engine: "Engine", user_id: str, size: int, at: "Millis") -> "FeedRespo
     import msgspec
 
     from recsys.engine import feed as one_feed
-    from recsys.feed import FeedRequest, FeedResponse
+    from recsys.messages import FeedRequest, FeedResponse
 
     answer = one_feed(engine, FeedRequest(user_id=user_id, size=size), at).answer
     return msgspec.json.decode(answer, type=FeedResponse)

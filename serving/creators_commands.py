@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from recsys.console import At, Json, Quiet, console, present, print_json
 from recsys.errors import ConfigError
-from recsys.terminal import At, Json, Quiet, console, present, print_json
 
 if TYPE_CHECKING:
     from recsys.creator_report import CreatorReport, Part
@@ -110,8 +110,8 @@ def _show(found: "CreatorReport") -> None:
 def _table(title: str, parts: "list[Part]") -> object:
     from rich.table import Table
 
+    from recsys.console import isolated
     from recsys.reach import WAYS
-    from recsys.terminal import isolated
 
     table = Table(box=None, title=title, title_justify="left", header_style="bold", pad_edge=False)
     for heading in ("", "creators", "items", "impressions", "share", *WAYS):

@@ -18,11 +18,11 @@ import polars as pl
 from rich.console import Console
 
 from recsys.clock import MINUTE, Millis, from_text
+from recsys.console import console, isolated, say
 from recsys.errors import StageError
-from recsys.feed import FeedResponse
+from recsys.messages import FeedResponse
 from recsys.policy.layers import local_time
 from recsys.policy.market import Market, load_market
-from recsys.terminal import console, isolated, say
 from recsys.world.params import DEMO_PEOPLE, DemoPerson
 from serving.page import Fields, in_short, page_table, remaining_in_words, shortfall_in_words
 from serving.run import running

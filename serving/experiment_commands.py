@@ -6,8 +6,8 @@ from typing import Annotated, Final
 
 import typer
 
+from recsys.console import Json, console, print_json
 from recsys.errors import ConfigError
-from recsys.terminal import Json, console, print_json
 
 app = typer.Typer(
     no_args_is_help=True, help="Check and list experiment files.", epilog="Example: sanad experiment check"

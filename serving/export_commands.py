@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from recsys.console import Json, print_json
 from recsys.errors import ConfigError
-from recsys.terminal import Json, print_json
 
 app = typer.Typer(no_args_is_help=True, help="Write what the service holds, for other jobs.")
 

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from rich.table import Table
 
-from recsys.feed import FeedItem, FeedResponse
+from recsys.console import isolated
+from recsys.messages import FeedItem, FeedResponse
 from recsys.policy.market import Market
-from recsys.terminal import isolated
 
 Fields = Mapping[str, Any]
 """What the catalogue says of one item, by the columns of the data contract."""

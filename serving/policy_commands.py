@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
+from recsys.console import Json, console, print_json
 from recsys.errors import ConfigError
-from recsys.terminal import Json, console, print_json
 
 if TYPE_CHECKING:
     from recsys.policy.layers import Book

@@ -10,8 +10,8 @@ from fastapi.exceptions import RequestValidationError
 
 from recsys.engine import Page, feed, safe_page
 from recsys.errors import StoreError
-from recsys.feed import FeedRequest
 from recsys.intake import accept
+from recsys.messages import FeedRequest
 from serving.answers import EventsAnswer, FeedAnswer
 from serving.problems import MAX_ERRORS
 from serving.schemas import EventBody, EventsBody, FeedBody, ShortForm

@@ -22,8 +22,8 @@ from recsys.engine import Engine, feed
 from recsys.errors import ArtifactError, ConfigError, StoreError
 from recsys.experiments.compiled import Experiments
 from recsys.experiments.load import load_experiments
-from recsys.feed import FeedRequest
 from recsys.lexicon import NO_TERMS, load_lexicon
+from recsys.messages import FeedRequest
 from recsys.policy.market import load_market
 from recsys.progress import Progress, quiet
 from recsys.settle import settle

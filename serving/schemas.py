@@ -25,7 +25,7 @@ from recsys.columns import (
     USERS,
     Table,
 )
-from recsys.feed import MAX_SIZE, AgeBand, FeedRequest, Surface
+from recsys.messages import MAX_SIZE, AgeBand, FeedRequest, Surface
 
 MAX_EVENTS: Final = 1_000
 MAX_IDS: Final = 1_000  # in one list of a feed request

@@ -18,9 +18,9 @@ from recsys.clock import Millis, from_text
 from recsys.decision import Decision, unpack
 from recsys.engine import Engine, feed
 from recsys.experiments.compiled import Experiments
-from recsys.feed import FeedRequest, FeedResponse
 from recsys.intake import accept, put_item, put_profile
 from recsys.memory import MemoryStore
+from recsys.messages import FeedRequest, FeedResponse
 from recsys.models import text
 from recsys.models.ials import IALSParams
 from recsys.models.text import TextParams

@@ -92,7 +92,7 @@ def test_only_commands_use_the_terminal() -> None:
         str(path.relative_to(ROOT))
         for package in PACKAGES
         for path in sources(package)
-        if any(name == "recsys.terminal" for name, _ in imports(path))
+        if any(name == "recsys.console" for name, _ in imports(path))
     }
     inside = {name for name in users if name.startswith("recsys/")}
     assert inside == set(), "the engine prints nothing"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from recsys.console import Json, Quiet, print_json, progress, say
 from recsys.errors import ConfigError, DataError
-from recsys.terminal import Json, Quiet, print_json, progress, say
 
 if TYPE_CHECKING:
     from training.bench import BenchReport

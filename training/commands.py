@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from recsys.console import At, Json, Quiet, console, instant, present, print_json, progress, say, writable
 from recsys.errors import ConfigError, DataError
-from recsys.terminal import At, Json, Quiet, console, instant, present, print_json, progress, say, writable
 from training import label_commands, text_commands, tune_commands
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from recsys.console import At, Json, Quiet, console, isolated, present, print_json, progress, say, writable
 from recsys.errors import ConfigError, DataError
-from recsys.terminal import At, Json, Quiet, console, isolated, present, print_json, progress, say, writable
 
 if TYPE_CHECKING:
     import polars as pl

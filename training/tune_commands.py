@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from recsys.terminal import At, Json, Quiet, present, print_json, progress, writable
+from recsys.console import At, Json, Quiet, present, print_json, progress, writable
 
 if TYPE_CHECKING:
     from training.taste import TasteParams

@@ -11,8 +11,8 @@ from recsys.clock import DAY
 from recsys.columns import FAMILIES
 from recsys.decision import Decision, candidates_of
 from recsys.engine import turn_now
-from recsys.feed import FeedRequest
 from recsys.intake import update
+from recsys.messages import FeedRequest
 from recsys.policy.limits import Limits
 from recsys.slate import delivered
 from recsys.state import Delivery

@@ -8,8 +8,8 @@ import pytest
 from recsys.clock import DAY, HOUR, MINUTE, SECOND, from_datetime, from_text, to_datetime, zone
 from recsys.engine import feed
 from recsys.errors import DataError, StoreError
-from recsys.feed import Context, FeedRequest, PauseChoice
 from recsys.intake import accept, put_profile
+from recsys.messages import Context, FeedRequest, PauseChoice
 from recsys.policy.limits import is_at_least_as_strict
 from recsys.rights import erase
 from recsys.sources import BY_SURFACE

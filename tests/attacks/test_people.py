@@ -10,9 +10,9 @@ from recsys.clock import DAY, HOUR, MINUTE, SECOND, to_text
 from recsys.columns import EVENT_KINDS
 from recsys.engine import turn_now
 from recsys.errors import DataError
-from recsys.feed import Context, FeedRequest
 from recsys.intake import accept, put_profile
 from recsys.ledger import room
+from recsys.messages import Context, FeedRequest
 from recsys.policy.limits import COUNTERS, is_at_least_as_strict
 from recsys.rights import get_guardian, put_controls, put_guardian
 from recsys.slate import select

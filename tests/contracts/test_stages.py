@@ -17,7 +17,7 @@ import recsys.models
 from recsys import filters, pipeline, score, sources
 from recsys.clock import DAY
 from recsys.engine import turn_now
-from recsys.feed import FeedRequest
+from recsys.messages import FeedRequest
 from recsys.models.ials import FactorSpace
 from recsys.models.parts import LinearSpace
 from recsys.models.text import Centres, TextSpace

@@ -7,7 +7,7 @@ import pytest
 
 from eval.recount import Shown, caps, longest_run, most_in_any, recount
 from recsys.clock import DAY, HOUR, MINUTE
-from recsys.feed import FeedItem, Locality
+from recsys.messages import FeedItem, Locality
 from recsys.policy.market import Market
 
 START = 1_790_000_000_000

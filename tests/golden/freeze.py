@@ -33,9 +33,9 @@ from recsys.clock import HOUR, MINUTE, from_text
 from recsys.engine import Engine, feed
 from recsys.experiments.compiled import Experiments
 from recsys.explain import replay
-from recsys.feed import Context, FeedRequest, FeedResponse
 from recsys.intake import accept, put_profile
 from recsys.memory import MemoryStore
+from recsys.messages import Context, FeedRequest, FeedResponse
 from recsys.models.ials import IALSParams
 from recsys.policy.market import load_market
 from recsys.tables import write_dataset

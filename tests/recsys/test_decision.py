@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from recsys.decision import RULES, candidates_of, pack, unpack
-from recsys.feed import FeedRequest
+from recsys.messages import FeedRequest
 
 
 def test_a_record_comes_back_as_it_was_written(service):

@@ -13,9 +13,9 @@ from recsys.clock import DAY, MINUTE
 from recsys.decision import candidates_of
 from recsys.engine import feed
 from recsys.errors import Conflict, DataError, Gone, SourceError, StoreError
-from recsys.feed import Context, FeedRequest
 from recsys.filters import FILTERS
 from recsys.intake import delete_item, put_item, update
+from recsys.messages import Context, FeedRequest
 from recsys.models.blend import Blend
 from recsys.policy.limits import Limits
 from recsys.rights import erase, put_controls, reset

@@ -12,7 +12,7 @@ from recsys import decision as records
 from recsys.clock import HOUR, MINUTE
 from recsys.errors import DataError
 from recsys.explain import record_of, replay, why
-from recsys.feed import Context
+from recsys.messages import Context
 
 BANDS = ["under_13", "13-15", "16-17", "18+", "unknown", None]
 

@@ -9,7 +9,7 @@ from recsys import filters
 from recsys.catalogue import creator_number, mentions
 from recsys.columns import FAMILIES
 from recsys.engine import turn_now
-from recsys.feed import FeedRequest
+from recsys.messages import FeedRequest
 from recsys.policy.limits import Limits
 
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from recsys.catalogue import apply, empty, with_creators
 from recsys.creators import SOURCES, UNKNOWN, Creator, Place, base_of, joined, said_of
-from recsys.feed import Context, FeedRequest
 from recsys.locality import MATCHES, evidence, nearness
+from recsys.messages import Context, FeedRequest
 from recsys.resolve import _home, usual_languages
 from recsys.state import Profile
 from recsys.stores import CatalogueDelta, ItemRow

@@ -12,7 +12,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from recsys.catalogue import Items, apply, empty, topic_bits
 from recsys.clock import DAY, HOUR, MINUTE, SECOND, from_text
 from recsys.columns import FAMILIES
-from recsys.feed import FeedRequest
 from recsys.fold import fold, remember
 from recsys.ledger import server_time, touch
 from recsys.lexicon import kept_of, lexicon_of
@@ -28,6 +27,7 @@ from recsys.loop import (
     topic_factors,
     topic_limits,
 )
+from recsys.messages import FeedRequest
 from recsys.policy.limits import is_at_least_as_strict
 from recsys.signals import Frame, awake, frame_of, night_number, signals, topics_shown, week_entropy
 from recsys.state import (

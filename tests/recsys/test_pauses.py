@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.clock import DAY, HOUR, MINUTE, from_text, to_text
-from recsys.feed import MAX_SIZE, PauseChoice
 from recsys.ledger import active_minutes, touch, under_budget_at
+from recsys.messages import MAX_SIZE, PauseChoice
 from recsys.pauses import Moment, answered, break_after, pause_for
 from recsys.policy.layers import guardian_limits, is_night, person_limits
 from recsys.policy.limits import meet

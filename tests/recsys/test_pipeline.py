@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from recsys.engine import turn_now
 from recsys.errors import StageError
-from recsys.feed import FeedRequest
 from recsys.filters import FILTERS
+from recsys.messages import FeedRequest
 from recsys.pipeline import Pipeline, eligible, for_surface, recommend, refilter, removals, retrieve
 from recsys.score import SCORERS, page_order
 from recsys.types import Candidates, rank_order

@@ -13,7 +13,7 @@ from recsys.columns import HEADS
 from recsys.engine import turn_now
 from recsys.errors import ArtifactError
 from recsys.explain import replay, why
-from recsys.feed import FeedRequest
+from recsys.messages import FeedRequest
 from recsys.ranker import Head, Heads
 
 

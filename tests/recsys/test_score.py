@@ -8,7 +8,7 @@ import pytest
 from recsys import score
 from recsys.clock import DAY
 from recsys.engine import turn_now
-from recsys.feed import FeedRequest
+from recsys.messages import FeedRequest
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recsys.engine import turn_now
-from recsys.feed import FeedRequest
+from recsys.messages import FeedRequest
 from recsys.sources import MANY, SOME, explore, followed, fresh, listed, matching, related, resources, space, trending
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from recsys.clock import MINUTE
 from recsys.engine import turn_now
-from recsys.feed import FeedRequest
 from recsys.ledger import deliver
+from recsys.messages import FeedRequest
 from recsys.resolve import supply_of
 from recsys.state import Delivery, Ledger
 

@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
 
-from recsys import feed
+from recsys import messages as feed
 from recsys.columns import CREATORS, EVENTS, ITEMS
 from recsys.state import Profile
 from serving import answers, schemas

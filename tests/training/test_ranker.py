@@ -164,7 +164,7 @@ def test_rates_by_hand(tmp_path: Path) -> None:
 
 def test_training_and_serving_compute_the_same_features(tiny, make_service, tmp_path, evening) -> None:
     from recsys.engine import turn_now
-    from recsys.feed import FeedRequest
+    from recsys.messages import FeedRequest
 
     write_dataset(tmp_path, **{name: _empty_but(tiny, name) for name in ("creators", "items", "users", "events")})
     log = log_of(read_dataset(tmp_path), tiny.items)
