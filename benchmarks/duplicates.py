@@ -13,7 +13,7 @@ from time import perf_counter
 
 import numpy as np
 
-from recsys.duplicates import DuplicateParams, Uploads, heads
+from recsys.text.duplicates import DuplicateParams, Uploads, heads
 
 _EDITS = ("{} (repost)", "🔁 {}", "{} #fyp", "« {} »", "{} 🔥🔥", "{} part 2")
 _LETTERS = "abdefhiklmnorstuwy3579"

@@ -25,7 +25,7 @@ import polars as pl
 from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.model_selection import GroupKFold, StratifiedKFold
 
-from recsys.clusters import words_of
+from recsys.text.clusters import words_of
 from recsys.types import Floats, Rows
 from training.embeddings import embed
 from training.encoder import EncoderParams, cache_folder, make_encoder

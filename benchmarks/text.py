@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from recsys.text.detect import Detected, detect_all, words_of
-from recsys.text.lexicon import Lexicon
 from recsys.text.normalise import normalise, skeleton
+from recsys.text.term_list import Lexicon
 from training.encoder import EncoderParams, cache_folder, make_encoder
 from training.unpack_e5 import unpacked
 

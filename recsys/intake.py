@@ -10,7 +10,6 @@ from typing import Any, Final
 import msgspec
 
 from recsys.clock import DAY, MINUTE, Millis, from_text, to_text
-from recsys.clusters import cluster_id
 from recsys.columns import (
     AGE_BANDS,
     AGE_SOURCES,
@@ -32,6 +31,7 @@ from recsys.lexicon import kept_of
 from recsys.resolve import profile_of
 from recsys.state import Profile, UserState
 from recsys.stores import Catalogue, ItemChange, ItemRow
+from recsys.text.clusters import cluster_id
 from recsys.types import Event
 
 MAX_EVENTS: Final = 1_000

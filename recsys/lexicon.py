@@ -5,8 +5,8 @@ Searches for harm: which terms they hold, by the market's private list, and what
 from pathlib import Path
 from typing import Final
 
-from recsys.text.lexicon import Hit, Lexicon
-from recsys.text.lexicon import lexicon_of as of_hits
+from recsys.text.term_list import Hit, Lexicon
+from recsys.text.term_list import lexicon_of as of_hits
 
 __all__ = ["ATTEMPT", "NO_TERMS", "Lexicon", "kept_of", "lexicon_of", "load_lexicon", "mentions"]
 
@@ -21,7 +21,7 @@ def lexicon_of(terms: list[str]) -> Lexicon:
 
 
 def load_lexicon(path: Path) -> Lexicon:
-    """The market's list; see `recsys.text.lexicon`. A term without a tier is R3 or R4. Raises ConfigError."""
+    """The market's list; see `recsys.text.term_list`. A term without a tier is R3 or R4. Raises ConfigError."""
     return Lexicon.load(path)
 
 

@@ -25,8 +25,8 @@ import numpy as np
 
 from recsys.errors import DataError
 from recsys.text.detect import LEAST_WORDS, words_of
-from recsys.text.grams import BITS, ORDERS, hashes, join
-from recsys.text.translit import arabizi_to_arabic, tifinagh_to_latin
+from recsys.text.ngrams import BITS, ORDERS, hashes, join
+from recsys.text.transliterate import arabizi_to_arabic, tifinagh_to_latin
 from training.detector_words import MADE, phrases
 
 OWN: Final = Path(__file__).parent / "detector_text"
@@ -121,7 +121,7 @@ def fit(texts: Mapping[str, Texts], script: str, rng: np.random.Generator) -> tu
 
 
 def matrix(texts: Sequence[str]) -> Any:
-    """(n, 2 ** BITS) sparse counts over the root of their number, as `recsys.text.grams.between` reads them."""
+    """(n, 2 ** BITS) sparse counts over the root of their number, as `recsys.text.ngrams.between` reads them."""
     from scipy.sparse import csr_array
 
     joined, starts, ends = join(texts)

@@ -13,7 +13,6 @@ import polars as pl
 
 from recsys.artifact import FORMAT, Contents, Histories, Manifest, row_numbers, save_artifact
 from recsys.clock import DAY, Millis, to_text
-from recsys.duplicates import DuplicateParams, with_clusters
 from recsys.errors import ConfigError, DataError
 from recsys.impressions import is_risky
 from recsys.models import popularity, text
@@ -23,6 +22,7 @@ from recsys.models.text import TextParams, TextSpace
 from recsys.progress import Progress, quiet
 from recsys.stores import Forgotten
 from recsys.tables import Dataset
+from recsys.text.duplicates import DuplicateParams, with_clusters
 from recsys.types import History, Space
 from training import ranker
 from training.bridge import with_words

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.text.grams import Ints, between, evidence, join
+from recsys.text.ngrams import Ints, between, evidence, join
 from recsys.text.normalise import normalise
 from recsys.types import Floats
 

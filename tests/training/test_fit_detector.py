@@ -10,7 +10,7 @@ import pytest
 
 from recsys.errors import DataError
 from recsys.text.detect import Model, models, read
-from recsys.text.grams import BITS, between, evidence, join
+from recsys.text.ngrams import BITS, between, evidence, join
 from training import fit_detector
 from training.detector_words import MADE, phrases
 from training.fit_detector import CLASSES, Texts, collect, fit, glosses, matrix, own_sentences

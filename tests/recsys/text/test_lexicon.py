@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.errors import ConfigError
-from recsys.text.lexicon import Hit, Lexicon, lexicon_of
+from recsys.text.term_list import Hit, Lexicon, lexicon_of
 
 HERE = Path(__file__).parent
 SMALL = lexicon_of(

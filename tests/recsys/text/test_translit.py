@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.text.translit import TIFINAGH, arabizi_to_arabic, gloss_amazigh, tifinagh_to_latin
+from recsys.text.transliterate import TIFINAGH, arabizi_to_arabic, gloss_amazigh, tifinagh_to_latin
 from recsys.world.phrases_zgh import TOPICS, to_tifinagh
 
 

@@ -12,7 +12,7 @@ _NOT_WORDS: Final = re.compile(r"[\W_]+")
 def cluster_id(item_id: str, title: str, text: str | None) -> str:
     """
     The cluster of an item by its words alone: the hash of what it says, blind to case, accents of Arabic, punctuation,
-    emoji and letters in disguise. Training joins near-duplicates too (`recsys.duplicates`).
+    emoji and letters in disguise. Training joins near-duplicates too (`recsys.text.duplicates`).
 
     An item that says nothing is a cluster of its own.
     """

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.clusters import cluster_id
-from recsys.duplicates import DuplicateParams, Uploads, heads, minhash, with_clusters
+from recsys.text.clusters import cluster_id
+from recsys.text.duplicates import DuplicateParams, Uploads, heads, minhash, with_clusters
 from recsys.world.build import generate
 from recsys.world.model import World
 from recsys.world.params import WorldParams

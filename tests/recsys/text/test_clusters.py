@@ -2,7 +2,7 @@
 
 import pytest
 
-from recsys.clusters import cluster_id
+from recsys.text.clusters import cluster_id
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from typing import Final
 from recsys.columns import FAMILIES, TIERS
 from recsys.errors import ConfigError
 from recsys.text.normalise import arabizi_skeleton, normalise, skeleton
-from recsys.text.translit import arabizi_to_arabic
+from recsys.text.transliterate import arabizi_to_arabic
 
 Words = tuple[str, ...]
 

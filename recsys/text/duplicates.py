@@ -20,8 +20,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys.clusters import cluster_id, words_of
 from recsys.progress import Progress, quiet
+from recsys.text.clusters import cluster_id, words_of
 
 Pairs = NDArray[np.int64]  # (n, 2) rows, the smaller first
 
