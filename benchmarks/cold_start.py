@@ -17,13 +17,13 @@ import numpy as np
 import polars as pl
 
 from recsys.artifact import Artifact, load_artifact
-from recsys.feedback import is_r2_plus
 from recsys.metrics import ndcg, recall
 from recsys.model import ranked
 from recsys.models import popularity
 from recsys.models.popularity import PopularityParams
 from recsys.tables import Dataset, read_dataset
 from recsys.types import Floats, History, Ids, rank_order
+from recsys.user.feedback import is_r2_plus
 from training.bridge import Teachers, bridged, fit
 from training.interactions import Interactions, build_interactions
 from training.taste import TasteParams, fit_factors

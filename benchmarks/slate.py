@@ -22,8 +22,8 @@ from recsys.policy.layers import Book
 from recsys.policy.limits import Limits
 from recsys.policy.market import SessionRules, load_market
 from recsys.slate import delivered, select
-from recsys.state import Ledger
 from recsys.types import Candidates
+from recsys.user.state import Ledger
 from recsys.validate import violations
 
 POLICY = Path(__file__).parents[1] / "policies" / "morocco.yaml"

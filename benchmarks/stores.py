@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from recsys.clock import HOUR
-from recsys.state import Delivery, Ledger, LedgerPart, Seen, UserState
 from recsys.stores import DecisionRecord, ItemChange, StoredAnswer
+from recsys.user.state import Delivery, Ledger, LedgerPart, Seen, UserState
 from serving.sqlite import SqliteStore
 
 N_USERS = 2_000

@@ -29,8 +29,8 @@ from recsys.pipeline import for_surface, recommend
 from recsys.policy.layers import is_night
 from recsys.query import Query
 from recsys.slate import Supply, delivered, select
-from recsys.state import Ledger
 from recsys.types import Candidates, Floats, Ids, Mask, Rows, rank_order
+from recsys.user.state import Ledger
 from recsys.world.model import Reals, Whole
 
 MANY: Final = 200  # candidates that a re-ranker looks at

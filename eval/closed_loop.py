@@ -21,7 +21,7 @@ from recsys.engine import Engine, feed
 from recsys.intake import accept, put_profile, update
 from recsys.messages import FeedRequest, FeedResponse, Pause, PauseChoice
 from recsys.rights import put_guardian
-from recsys.state import UserState
+from recsys.user.state import UserState
 from recsys.world.model import Reals, Truth, Whole
 
 GOES_ON: Final = 0.6  # the chance that somebody whom a pause asks wants to continue

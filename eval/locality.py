@@ -25,8 +25,8 @@ from recsys.metrics import Reals
 from recsys.query import Query
 from recsys.score import page_order, value
 from recsys.slate import Supply, floors, select
-from recsys.state import Ledger
 from recsys.types import Candidates, Ids, Mask
+from recsys.user.state import Ledger
 
 DEFINITIONS: Final = ("proven", "near", "place")
 FLOORS: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)

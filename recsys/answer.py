@@ -19,9 +19,9 @@ from recsys.reasons import codes, sentences
 from recsys.resolve import Turn
 from recsys.score import SCORERS
 from recsys.slate import Selection
-from recsys.state import Ledger
 from recsys.tokens import sign
 from recsys.types import Candidates
+from recsys.user.state import Ledger
 
 CURSOR_TTL: Millis = DAY
 

@@ -26,8 +26,8 @@ from recsys.messages import MAX_SIZE, Card
 from recsys.policy.layers import local_time
 from recsys.policy.market import Card as CardText
 from recsys.policy.market import FollowUp, Helpline, Market
-from recsys.state import Delivery, UserState
 from recsys.types import Candidates
+from recsys.user.state import Delivery, UserState
 
 ASKED: Final = ("crisis", "support")
 LEVELS: Final = {1: "level-1", 2: "level-2"}

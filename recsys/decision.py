@@ -14,8 +14,8 @@ import numpy as np
 from recsys.clock import Millis
 from recsys.policy.limits import Limits
 from recsys.slate import Selection, Supply, select
-from recsys.state import Ledger
 from recsys.types import Candidates
+from recsys.user.state import Ledger
 
 FORMAT: Final = 1
 RULES: Final = {

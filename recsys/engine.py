@@ -44,10 +44,10 @@ from recsys.policy.layers import effective_band
 from recsys.reach import tallies_of
 from recsys.resolve import Known, Turn, profile_of, resolve, stock_of
 from recsys.slate import Selection, delivered, floors, select
-from recsys.state import Delivery, Ledger, UserState
 from recsys.stores import DecisionRecord, EventLog, Read, StoredAnswer, UserStore
 from recsys.tokens import verify
 from recsys.types import Candidates
+from recsys.user.state import Delivery, Ledger, UserState
 from recsys.validate import violations
 
 REPEAT: Final = DAY  # how long a request_id answers with the same page

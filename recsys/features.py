@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from recsys.clock import DAY, Millis
 from recsys.columns import TOPICS
-from recsys.feedback import decays
 from recsys.models.popularity import Popularity
 from recsys.types import Floats, History, Ids, Space
+from recsys.user.feedback import decays
 
 RATES: Final = ("complete", "like", "helped")
 FIRST: Final = np.float32(1.0)

@@ -10,15 +10,15 @@ import numpy as np
 
 from recsys.catalogue import Items, is_unlearnable
 from recsys.clock import Millis
-from recsys.feedback import confidence, learnable, learnables
 from recsys.ledger import KEPT, deliver, see, server_time, touch
 from recsys.loop import observe
 from recsys.policy.market import Market
 from recsys.query import counted
 from recsys.signals import Frame
-from recsys.state import MAX_MARKS, MAX_TASTE, Delivery, Ledger, Taste, UserState
 from recsys.stores import Logged
 from recsys.types import Event, History
+from recsys.user.feedback import confidence, learnable, learnables
+from recsys.user.state import MAX_MARKS, MAX_TASTE, Delivery, Ledger, Taste, UserState
 
 OPENS = frozenset({"view", "rewatch", "complete"})
 

@@ -13,12 +13,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys import feedback
 from recsys.clock import HOUR, Millis
 from recsys.columns import EVENT_KINDS, HEADS, ITEM_EVENTS
 from recsys.features import Asked, Basis, features, names_of
 from recsys.tables import Dataset, reading
 from recsys.types import Floats, History, Ids, Mask
+from recsys.user import feedback
 
 COMPLETED: Final = 0.9
 """The fraction watched from which a view counts as watched to the end, as in the policy."""

@@ -29,10 +29,10 @@ from recsys.engine import Engine
 from recsys.errors import Conflict, DataError, StoreError
 from recsys.lexicon import kept_of
 from recsys.resolve import profile_of
-from recsys.state import Profile, UserState
 from recsys.stores import Catalogue, ItemChange, ItemRow
 from recsys.text.clusters import cluster_id
 from recsys.types import Event
+from recsys.user.state import Profile, UserState
 
 MAX_EVENTS: Final = 1_000
 LATE: Final = 7 * DAY

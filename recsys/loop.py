@@ -25,9 +25,9 @@ from recsys.messages import FeedRequest
 from recsys.policy.limits import Limits
 from recsys.policy.market import LoopRules, Market, tier_number
 from recsys.signals import WATCHES, Frame, awake, signals, topics_shown, watched
-from recsys.state import Delivery, Loop, Reason, UserState
 from recsys.stores import Logged
 from recsys.types import Event, Floats
+from recsys.user.state import Delivery, Loop, Reason, UserState
 
 TOP: Final = 2
 MAX_REASONS: Final = 6

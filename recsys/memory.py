@@ -13,7 +13,6 @@ from typing import Final
 
 from recsys import live
 from recsys.clock import DAY, Millis
-from recsys.state import Delivery, LedgerPart, UserState, unpack_counted
 from recsys.stores import (
     KEPT,
     TOLD_APART,
@@ -32,6 +31,7 @@ from recsys.stores import (
     Version,
 )
 from recsys.types import Event
+from recsys.user.state import Delivery, LedgerPart, UserState, unpack_counted
 
 _Page = tuple[Millis, tuple[Delivery, ...]]  # the time of its newest delivery, and the deliveries
 

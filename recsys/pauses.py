@@ -25,7 +25,7 @@ from recsys.messages import MAX_SIZE, Pause, PauseChoice
 from recsys.policy.layers import next_day
 from recsys.policy.limits import Limits
 from recsys.policy.market import Market
-from recsys.state import Guardian, Ledger, UserState
+from recsys.user.state import Guardian, Ledger, UserState
 
 Kind = Literal["break", "budget", "night", "guardian"]
 MAX_ANSWERS: Final = 2  # budget and night; a break needs no answer to go on

@@ -13,8 +13,8 @@ from recsys.locality import Nearness
 from recsys.model import Model
 from recsys.policy.limits import Limits
 from recsys.policy.market import Market
-from recsys.state import Delivery
 from recsys.types import Candidates, Columns, Floats, History, Ids, Mask, Viewer, rank_order
+from recsys.user.state import Delivery
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -33,8 +33,8 @@ from recsys.query import Query
 from recsys.reach import Reach
 from recsys.signals import Frame, frame_of
 from recsys.slate import Supply
-from recsys.state import Delivery, Ledger, Profile, UserState
 from recsys.types import History, Mask, Viewer
+from recsys.user.state import Delivery, Ledger, Profile, UserState
 from recsys.view import View
 
 LOCAL_STRENGTH: Final = 0.75

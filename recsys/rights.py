@@ -23,9 +23,9 @@ from recsys.policy.limits import COUNTERS, WINDOWS, Limits
 from recsys.policy.market import parse_hours
 from recsys.resolve import limits_of, own_limits, profile_of
 from recsys.settle import band_of, standing
-from recsys.state import Controls, Guardian, Ledger, LedgerPart, UserState, pack
 from recsys.stores import KEPT
 from recsys.types import Event, History
+from recsys.user.state import Controls, Guardian, Ledger, LedgerPart, UserState, pack
 
 T = TypeVar("T", Controls, Guardian)
 MAX_MUTED: Final = {"muted_creators": 500, "muted_words": 100}

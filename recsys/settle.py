@@ -11,8 +11,8 @@ from recsys.intake import ATTEMPTS
 from recsys.policy.layers import effective_band
 from recsys.resolve import profile_of
 from recsys.signals import frame_of
-from recsys.state import UserState
 from recsys.stores import Read
+from recsys.user.state import UserState
 
 
 def band_of(engine: Engine, state: UserState, user_id: str) -> str:

@@ -28,8 +28,8 @@ from recsys.ledger import minutes_since
 from recsys.lexicon import NO_TERMS, Lexicon
 from recsys.policy.layers import Book, guardian_limits, is_night, local_time
 from recsys.policy.market import LoopRules, Market
-from recsys.state import Delivery, Guardian, Ledger, LedgerPart, Loop
 from recsys.types import Event
+from recsys.user.state import Delivery, Guardian, Ledger, LedgerPart, Loop
 
 NOON: Final = timedelta(hours=12)
 MAX_EXPOSURES: Final = 9  # the newest R2 exposures are enough to see a habit

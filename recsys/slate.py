@@ -19,8 +19,8 @@ from recsys.clock import Millis
 from recsys.floors import BOTH, NOTHING_OWED, Floor, FloorMiss, Kind, Supply, completable, of_20
 from recsys.ledger import RUN, counters_of, placed, room, served, windows_of
 from recsys.policy.limits import Limits
-from recsys.state import LAST, Delivery, Ledger
 from recsys.types import Candidates, Floats, Rows
+from recsys.user.state import LAST, Delivery, Ledger
 
 __all__ = ["FloorMiss", "Selection", "Supply", "delivered", "floors", "select"]
 

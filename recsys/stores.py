@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from recsys.clock import DAY, Millis
-from recsys.state import Delivery, UserState
 from recsys.types import Event
+from recsys.user.state import Delivery, UserState
 
 Version = int
 """

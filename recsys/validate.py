@@ -17,7 +17,7 @@ from typing import Final
 from recsys.clock import DAY, HOUR, Millis
 from recsys.columns import FAMILIES, TIERS, TOPICS
 from recsys.policy.limits import Limits, Windows
-from recsys.state import Delivery, Ledger
+from recsys.user.state import Delivery, Ledger
 
 RUN: Final = 20  # deliveries that "last 20" speaks of, the judged one included
 UNLABELLED: Final = FAMILIES.index("unlabelled")

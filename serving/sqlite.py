@@ -16,7 +16,6 @@ import msgspec
 
 from recsys.clock import DAY, Millis
 from recsys.errors import StoreError
-from recsys.state import Delivery, LedgerPart, Parts, UserState, pack, unpack, unpack_counted
 from recsys.stores import (
     KEPT,
     TOLD_APART,
@@ -30,6 +29,7 @@ from recsys.stores import (
     Version,
 )
 from recsys.types import Event
+from recsys.user.state import Delivery, LedgerPart, Parts, UserState, pack, unpack, unpack_counted
 from serving import sqlite_tallies
 from serving.sqlite_catalogue import SqliteCatalogue
 from serving.sqlite_file import PATIENCE_S, Database

@@ -18,13 +18,13 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import sparse
 
-from recsys import feedback
 from recsys.clock import Millis
 from recsys.columns import EVENT_KINDS
 from recsys.models.tastes import Tastes, of_histories
 from recsys.progress import Progress, quiet
 from recsys.tables import Dataset, reading
 from recsys.types import Floats, History, Ids, Mask, Rows
+from recsys.user import feedback
 from training.validate import assume
 
 HISTORY_LENGTH: Final = 200

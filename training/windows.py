@@ -15,12 +15,12 @@ import polars as pl
 from scipy import sparse
 
 from recsys.clock import Millis
-from recsys.feedback import WANTED
 from recsys.models import popularity
 from recsys.models.popularity import Popularity, PopularityParams
 from recsys.models.tastes import Tastes
 from recsys.tables import Dataset
 from recsys.types import Rows
+from recsys.user.feedback import WANTED
 from training.interactions import Interactions, build_interactions, names_of, of_people, tastes_of
 
 MOST_WINDOWS: Final = 4

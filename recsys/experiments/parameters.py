@@ -15,7 +15,7 @@ from recsys.experiments.schema import ANY, ParameterRules
 from recsys.policy.layers import base_limits, market_limits
 from recsys.policy.limits import COUNTERS, PATHS, WINDOWS, Limits, Windows, flatten, meet
 from recsys.policy.market import Market
-from recsys.state import LAST
+from recsys.user.state import LAST
 
 BAND: Final = "18+"  # the only band that experiments reach
 WEIGHTS: Final = "weights."

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from functools import reduce
 from typing import Any, Final
 
-from recsys.state import LAST
+from recsys.user.state import LAST
 
 COUNTERS: Final = ("R1", "R2", "R1+R2", "S4")
 MAX_CAP: Final = 100  # the ledger keeps the newest 100 times of a counter

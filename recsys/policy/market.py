@@ -17,7 +17,7 @@ from recsys.columns import FAMILIES, HEADS, TIERS, TOPICS
 from recsys.config import Range, load, loads
 from recsys.errors import ConfigError
 from recsys.policy.limits import COUNTERS, Limits, Windows, changed, meet
-from recsys.state import LAST
+from recsys.user.state import LAST
 
 Tier = Literal["R0", "R1", "R2", "R3", "R4"]
 Topic = Literal["S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11", "S12"]

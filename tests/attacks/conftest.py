@@ -15,7 +15,7 @@ from recsys.intake import update
 from recsys.messages import FeedRequest
 from recsys.policy.limits import Limits
 from recsys.slate import delivered
-from recsys.state import Delivery
+from recsys.user.state import Delivery
 
 COUNTERS = ("R1", "R2", "R1+R2", "S4", *FAMILIES)
 

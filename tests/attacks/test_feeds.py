@@ -13,7 +13,7 @@ from recsys.messages import Context, FeedRequest, PauseChoice
 from recsys.policy.limits import is_at_least_as_strict
 from recsys.rights import erase
 from recsys.sources import BY_SURFACE
-from recsys.state import LedgerPart, UserState, pack
+from recsys.user.state import LedgerPart, UserState, pack
 from serving.sqlite import SqliteStore
 
 SURFACES = ("for_you", "following", "related", "search", "local", "together")

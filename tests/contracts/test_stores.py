@@ -11,9 +11,9 @@ import pytest
 from recsys.clock import DAY, HOUR
 from recsys.errors import Conflict, DataError
 from recsys.memory import MemoryStore
-from recsys.state import Delivery, Ledger, LedgerPart, Taste, UserState, pack
 from recsys.stores import CreatorChange, DecisionRecord, ItemChange, StoredAnswer, Tally
 from recsys.types import Event
+from recsys.user.state import Delivery, Ledger, LedgerPart, Taste, UserState, pack
 from serving.sqlite import SqliteStore
 
 NOW = 1_780_000_000_000

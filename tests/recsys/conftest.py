@@ -15,8 +15,8 @@ from recsys.policy.layers import Book
 from recsys.policy.limits import Limits
 from recsys.policy.market import Market, load_market
 from recsys.slate import Selection, delivered, select
-from recsys.state import Delivery, Ledger, Seen
 from recsys.types import Candidates
+from recsys.user.state import Delivery, Ledger, Seen
 
 POLICY = Path(__file__).parents[2] / "policies" / "morocco.yaml"
 START: Millis = 1_790_000_000_000

@@ -22,8 +22,8 @@ from recsys.rights import erase, put_controls, reset
 from recsys.score import SCORERS
 from recsys.slate import delivered
 from recsys.sources import FOR_YOU
-from recsys.state import Controls, Delivery
 from recsys.stores import ItemChange
+from recsys.user.state import Controls, Delivery
 
 SURFACES = ("for_you", "following", "related", "search", "local", "together")
 

@@ -10,9 +10,9 @@ from recsys.fold import fold, history_of
 from recsys.lexicon import NO_TERMS
 from recsys.policy.layers import Book
 from recsys.signals import frame_of
-from recsys.state import MAX_TASTE, Taste, UserState
 from recsys.stores import Logged
 from recsys.types import Event, History
+from recsys.user.state import MAX_TASTE, Taste, UserState
 
 
 @pytest.fixture(scope="module")

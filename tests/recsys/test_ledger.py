@@ -26,7 +26,7 @@ from recsys.ledger import (
 )
 from recsys.policy.limits import Limits, Windows
 from recsys.policy.market import SessionRules
-from recsys.state import LAST, MAX_SEEN, Delivery, Ledger, Seen, Span
+from recsys.user.state import LAST, MAX_SEEN, Delivery, Ledger, Seen, Span
 
 RULES = SessionRules()
 AT = 1_800_000_000_000

@@ -18,9 +18,9 @@ from recsys.creators import SOURCES, UNKNOWN, Creator, Place, base_of, joined, s
 from recsys.locality import MATCHES, evidence, nearness
 from recsys.messages import Context, FeedRequest
 from recsys.resolve import _home, usual_languages
-from recsys.state import Profile
 from recsys.stores import CatalogueDelta, ItemRow
 from recsys.types import Viewer
+from recsys.user.state import Profile
 
 CREATORS = {
     "verified-06": Creator(creator_id="verified-06", country="MA", region="MA-06", is_verified=True),

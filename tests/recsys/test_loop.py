@@ -30,7 +30,9 @@ from recsys.loop import (
 from recsys.messages import FeedRequest
 from recsys.policy.limits import is_at_least_as_strict
 from recsys.signals import Frame, awake, frame_of, night_number, signals, topics_shown, week_entropy
-from recsys.state import (
+from recsys.stores import CatalogueDelta, ItemRow, Logged
+from recsys.types import Event
+from recsys.user.state import (
     Controls,
     Delivery,
     Guardian,
@@ -45,8 +47,6 @@ from recsys.state import (
     unpack,
     unpack_counted,
 )
-from recsys.stores import CatalogueDelta, ItemRow, Logged
-from recsys.types import Event
 
 AT = from_text("2026-09-21T14:00:00Z")  # 14:00 in Casablanca
 TODAY = AT // DAY

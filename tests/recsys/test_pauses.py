@@ -14,7 +14,7 @@ from recsys.pauses import Moment, answered, break_after, pause_for
 from recsys.policy.layers import guardian_limits, is_night, person_limits
 from recsys.policy.limits import meet
 from recsys.policy.market import SessionRules
-from recsys.state import Controls, Guardian, Ledger, LedgerPart, ProfilePart, Span, UserState
+from recsys.user.state import Controls, Guardian, Ledger, LedgerPart, ProfilePart, Span, UserState
 
 DAYTIME = from_text("2026-06-21T14:00:00Z")
 RULES = SessionRules()

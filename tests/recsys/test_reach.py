@@ -10,9 +10,9 @@ from recsys.clock import DAY, HOUR, MINUTE
 from recsys.errors import StoreError
 from recsys.memory import MemoryStore
 from recsys.reach import Reach
-from recsys.state import UserState
 from recsys.stores import DecisionRecord, StoredAnswer, Tally
 from recsys.types import Viewer
+from recsys.user.state import UserState
 
 VIEWER = Viewer(user_id="u", country="MA", region="MA-06", languages=("ary",), age_band="18+", personalised=True)
 

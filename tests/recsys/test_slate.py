@@ -10,8 +10,8 @@ from recsys.floors import Supply
 from recsys.ledger import recount
 from recsys.policy.limits import Limits, Windows
 from recsys.slate import delivered, floors
-from recsys.state import Delivery, Ledger
 from recsys.types import Candidates
+from recsys.user.state import Delivery, Ledger
 from recsys.validate import UNLABELLED, violations
 
 PLENTY = Supply(supportive=20, local=20, local_share=0.5)

@@ -10,7 +10,7 @@ from recsys.engine import turn_now
 from recsys.ledger import deliver
 from recsys.messages import FeedRequest
 from recsys.resolve import supply_of
-from recsys.state import Delivery, Ledger
+from recsys.user.state import Delivery, Ledger
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from recsys.clock import DAY, HOUR
 from recsys.policy.limits import Limits, Windows
 from recsys.slate import delivered
-from recsys.state import Delivery, Ledger
+from recsys.user.state import Delivery, Ledger
 from recsys.validate import violations
 
 AT = 1_800_000_000_000

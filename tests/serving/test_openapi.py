@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from recsys import messages as feed
 from recsys.columns import CREATORS, EVENTS, ITEMS
-from recsys.state import Profile
+from recsys.user.state import Profile
 from serving import answers, schemas
 
 TWINS = [

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recsys import feedback
 from recsys.clock import DAY, from_text
 from recsys.tables import read_dataset
+from recsys.user import feedback
 from training.interactions import HISTORY_LENGTH, build_interactions
 
 SECOND_0 = from_text("2026-01-02T00:00:00Z")

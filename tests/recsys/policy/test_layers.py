@@ -14,7 +14,7 @@ from recsys.policy.layers import (
     person_limits,
 )
 from recsys.policy.limits import Limits, meet, minutes
-from recsys.state import Controls, Guardian
+from recsys.user.state import Controls, Guardian
 
 CASABLANCA = zone("Africa/Casablanca")
 MINORS = minutes([(22 * 60, 7 * 60)])

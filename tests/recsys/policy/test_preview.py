@@ -9,7 +9,7 @@ from recsys.clock import HOUR, from_text
 from recsys.intake import update
 from recsys.policy.layers import Book
 from recsys.policy.preview import preview
-from recsys.state import Controls
+from recsys.user.state import Controls
 
 PEOPLE = ["casa-adult", "agadir-teen", "rabat-parent", "new"]
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys import feedback
 from recsys.clock import DAY
 from recsys.columns import EVENT_KINDS
+from recsys.user import feedback
 
 fractions = st.one_of(st.none(), st.floats(0, 1, width=32))
 
