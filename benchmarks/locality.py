@@ -22,7 +22,7 @@ from recsys.locality import nearness
 from recsys.memory import MemoryStore
 from recsys.messages import FeedRequest
 from recsys.pipeline import for_surface, recommend
-from recsys.policy.market import Market, load_market
+from recsys.policy.schema import Market, load_market
 from recsys.reach import tallies_of
 from recsys.slate import select
 from recsys.tables import write_dataset

@@ -34,7 +34,7 @@ from eval.words import METRICS, with_interval
 from recsys import metrics
 from recsys.artifact import load_artifact
 from recsys.clock import DAY, Millis, now
-from recsys.policy.market import load_market
+from recsys.policy.schema import load_market
 from recsys.tables import read_dataset, write_dataset
 from serving.run import running
 from serving.settings import DEFAULT_POLICY, Settings

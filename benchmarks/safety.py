@@ -43,7 +43,7 @@ from recsys.engine import Engine
 from recsys.experiments.compiled import Experiments
 from recsys.locality import nearness
 from recsys.memory import MemoryStore
-from recsys.policy.market import Market, load_market
+from recsys.policy.schema import Market, load_market
 from recsys.tables import write_dataset
 from recsys.types import Mask, Viewer
 from recsys.world.build import generate

@@ -18,9 +18,9 @@ import numpy as np
 from recsys.clock import MINUTE, Millis
 from recsys.floors import Supply
 from recsys.ledger import deliver, server_time, touch
-from recsys.policy.layers import Book
+from recsys.policy.compiled import Book
 from recsys.policy.limits import Limits
-from recsys.policy.market import SessionRules, load_market
+from recsys.policy.schema import SessionRules, load_market
 from recsys.slate import delivered, select
 from recsys.types import Candidates
 from recsys.user.state import Ledger

@@ -26,7 +26,7 @@ from recsys.intake import accept, put_profile
 from recsys.ledger import deliver, touch
 from recsys.messages import FeedRequest
 from recsys.pipeline import for_surface, recommend
-from recsys.policy.layers import is_night
+from recsys.policy.compiled import is_night
 from recsys.query import Query
 from recsys.slate import Supply, delivered, select
 from recsys.types import Candidates, Floats, Ids, Mask, Rows, rank_order

@@ -17,7 +17,7 @@ from recsys.catalogue import topic_bits
 from recsys.clock import to_text
 from recsys.columns import TIERS
 from recsys.metrics import Reals
-from recsys.policy.market import Market
+from recsys.policy.schema import Market
 from recsys.types import Mask
 
 COMPARED: Final = (("engine", "popularity"), ("score", "popularity"), ("engine", "score"), ("score", "no_local"))

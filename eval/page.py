@@ -38,7 +38,7 @@ from eval.words import (
     with_interval,
 )
 from recsys.columns import TIERS
-from recsys.policy.market import Market
+from recsys.policy.schema import Market
 
 _STYLE: Final = Path(__file__).with_name("page.css")
 _BAND: Final = (1.0, 1.5)

@@ -14,7 +14,7 @@ from typing import Final
 from eval.closed_loop import Life
 from recsys.clock import DAY, HOUR, MINUTE, Millis, to_datetime, zone
 from recsys.messages import FeedItem
-from recsys.policy.market import AgeRules, Market
+from recsys.policy.schema import AgeRules, Market
 
 RUN: Final = 20
 UNCAPPED: Final = 10**6

@@ -35,7 +35,7 @@ from recsys.memory import MemoryStore
 from recsys.messages import FeedRequest, FeedResponse
 from recsys.metrics import EMPTY, Pages, Reals, auc
 from recsys.pipeline import for_surface, recommend
-from recsys.policy.market import Market
+from recsys.policy.schema import Market
 from recsys.progress import Progress, quiet
 from recsys.query import Query
 from recsys.resolve import resolve

@@ -21,7 +21,7 @@ from eval.words import (
     signed,
     verdict,
 )
-from recsys.policy.market import Market
+from recsys.policy.schema import Market
 
 
 def write(report: Report, market: Market, folder: Path) -> None:

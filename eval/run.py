@@ -12,7 +12,7 @@ from eval.replay import replay
 from eval.split import cutoff_of, hold_out, sample
 from recsys.artifact import load_artifact
 from recsys.clock import Millis
-from recsys.policy.market import Market, load_market
+from recsys.policy.schema import Market, load_market
 from recsys.progress import Progress, quiet
 
 

@@ -10,8 +10,8 @@ from recsys.engine import Engine
 from recsys.experiments.compiled import Experiments
 from recsys.lexicon import NO_TERMS, Lexicon
 from recsys.model import build_model
-from recsys.policy.layers import Book
-from recsys.policy.market import Market
+from recsys.policy.compiled import Book
+from recsys.policy.schema import Market
 from recsys.reach import Reach
 from recsys.resolve import Known
 from recsys.stores import Catalogue, CreatorChange, EventLog, ItemChange, UserStore

@@ -23,9 +23,9 @@ import numpy as np
 from recsys.catalogue import topic_bits
 from recsys.clock import DAY, Millis
 from recsys.messages import MAX_SIZE, Card
-from recsys.policy.layers import local_time
-from recsys.policy.market import Card as CardText
-from recsys.policy.market import FollowUp, Helpline, Market
+from recsys.policy.compiled import local_time
+from recsys.policy.schema import Card as CardText
+from recsys.policy.schema import FollowUp, Helpline, Market
 from recsys.types import Candidates
 from recsys.user.state import Delivery, UserState
 

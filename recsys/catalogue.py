@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from recsys.columns import FAMILIES, TOPICS
 from recsys.creators import Creator, Place, base_of, joined, said_of
-from recsys.policy.market import Market, family_number, tier_number
+from recsys.policy.schema import Market, family_number, tier_number
 from recsys.stores import CatalogueDelta, ItemRow
 from recsys.types import Floats, Ids, Mask
 

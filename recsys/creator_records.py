@@ -16,7 +16,7 @@ from recsys.columns import CREATORS, FAMILIES, TIERS
 from recsys.engine import Engine
 from recsys.errors import Conflict, StoreError
 from recsys.intake import ATTEMPTS, check_id, checked_row
-from recsys.policy.market import Market
+from recsys.policy.schema import Market
 from recsys.reach import WAYS
 from recsys.stores import Catalogue, CreatorChange, CreatorRow, ItemRow, Tally
 

@@ -15,7 +15,7 @@ from recsys.catalogue import Items
 from recsys.clock import DAY, Millis, to_text
 from recsys.creator_records import days_to
 from recsys.creators import Creator
-from recsys.policy.market import Market
+from recsys.policy.schema import Market
 from recsys.reach import WAYS
 from recsys.stores import Tally
 

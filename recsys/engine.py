@@ -40,7 +40,7 @@ from recsys.loop import is_attempt, note_page
 from recsys.messages import MAX_SIZE, FeedItem, FeedRequest, FeedResponse, Pause
 from recsys.pauses import break_after
 from recsys.pipeline import Pipeline, Ranked, fallback, for_surface, recommend, refilter, removals, reranking
-from recsys.policy.layers import effective_band
+from recsys.policy.compiled import effective_band
 from recsys.reach import tallies_of
 from recsys.resolve import Known, Turn, profile_of, resolve, stock_of
 from recsys.slate import Selection, delivered, floors, select

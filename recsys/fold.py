@@ -12,7 +12,7 @@ from recsys.catalogue import Items, is_unlearnable
 from recsys.clock import Millis
 from recsys.ledger import KEPT, deliver, see, server_time, touch
 from recsys.loop import observe
-from recsys.policy.market import Market
+from recsys.policy.schema import Market
 from recsys.query import counted
 from recsys.signals import Frame
 from recsys.stores import Logged

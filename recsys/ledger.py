@@ -14,7 +14,7 @@ from recsys.clock import DAY, MINUTE, Millis, to_text
 from recsys.columns import FAMILIES
 from recsys.errors import StageError
 from recsys.policy.limits import MAX_CAP, Limits, Windows, family_cap
-from recsys.policy.market import SessionRules
+from recsys.policy.schema import SessionRules
 from recsys.user.state import LAST, MAX_SEEN, Delivery, Ledger, Seen, Span
 
 RUN: Final = 20  # the length of the run that last_20 and the floors speak of

@@ -15,7 +15,7 @@ from recsys.clock import Millis, to_text
 from recsys.creators import SOURCES, Creator, base_of
 from recsys.engine import Engine
 from recsys.errors import DataError
-from recsys.policy.market import LocalityRules, Market
+from recsys.policy.schema import LocalityRules, Market
 from recsys.types import Floats, Ids, Mask, rank_order
 
 YOUNGEST: Final = 12  # years: an item for which a higher age is asked is on no list

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from recsys.catalogue import Items
 from recsys.creators import SOURCES
-from recsys.policy.market import LocalityRules, Market
+from recsys.policy.schema import LocalityRules, Market
 from recsys.types import Floats, Ids, Mask, Viewer
 
 MATCHES: Final = (

@@ -23,7 +23,7 @@ from recsys.ledger import server_time
 from recsys.lexicon import ATTEMPT, Lexicon, mentions
 from recsys.messages import FeedRequest
 from recsys.policy.limits import Limits
-from recsys.policy.market import LoopRules, Market, tier_number
+from recsys.policy.schema import LoopRules, Market, tier_number
 from recsys.signals import WATCHES, Frame, awake, signals, topics_shown, watched
 from recsys.stores import Logged
 from recsys.types import Event, Floats

@@ -12,7 +12,7 @@ from recsys.clock import Millis
 from recsys.locality import Nearness
 from recsys.model import Model
 from recsys.policy.limits import Limits
-from recsys.policy.market import Market
+from recsys.policy.schema import Market
 from recsys.types import Candidates, Columns, Floats, History, Ids, Mask, Viewer, rank_order
 from recsys.user.state import Delivery
 

@@ -15,7 +15,7 @@ import numpy as np
 from recsys import steering
 from recsys.catalogue import Items, creator_number
 from recsys.clock import DAY, HOUR, MINUTE, Millis
-from recsys.policy.market import Market
+from recsys.policy.schema import Market
 from recsys.slate import Selection
 from recsys.stores import Tally, UserStore
 from recsys.types import Candidates, Mask, Viewer

@@ -26,9 +26,9 @@ from recsys.messages import FeedRequest
 from recsys.model import Model
 from recsys.pauses import Gate, Moment, pause_for
 from recsys.pipeline import Pipeline, eligible
-from recsys.policy.layers import Book, effective_band, guardian_limits, is_night, person_limits
+from recsys.policy.compiled import Book, effective_band, guardian_limits, is_night, person_limits
 from recsys.policy.limits import Limits, meet
-from recsys.policy.market import Market
+from recsys.policy.schema import Market
 from recsys.query import Query
 from recsys.reach import Reach
 from recsys.signals import Frame, frame_of

@@ -20,7 +20,7 @@ from recsys.intake import ATTEMPTS, check_id, update
 from recsys.ledger import FAMILY_COUNTERS, RUN, active_minutes, counts, placed, server_time, windows_of
 from recsys.model import Model
 from recsys.policy.limits import COUNTERS, WINDOWS, Limits
-from recsys.policy.market import parse_hours
+from recsys.policy.schema import parse_hours
 from recsys.resolve import limits_of, own_limits, profile_of
 from recsys.settle import band_of, standing
 from recsys.stores import KEPT

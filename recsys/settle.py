@@ -8,7 +8,7 @@ from recsys.engine import Engine
 from recsys.errors import StoreError
 from recsys.heard import Heard, caught_up, heard
 from recsys.intake import ATTEMPTS
-from recsys.policy.layers import effective_band
+from recsys.policy.compiled import effective_band
 from recsys.resolve import profile_of
 from recsys.signals import frame_of
 from recsys.stores import Read

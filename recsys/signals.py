@@ -26,8 +26,8 @@ from recsys.clock import DAY, MINUTE, Millis
 from recsys.columns import TOPICS
 from recsys.ledger import minutes_since
 from recsys.lexicon import NO_TERMS, Lexicon
-from recsys.policy.layers import Book, guardian_limits, is_night, local_time
-from recsys.policy.market import LoopRules, Market
+from recsys.policy.compiled import Book, guardian_limits, is_night, local_time
+from recsys.policy.schema import LoopRules, Market
 from recsys.types import Event
 from recsys.user.state import Delivery, Guardian, Ledger, LedgerPart, Loop
 

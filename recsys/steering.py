@@ -16,7 +16,7 @@ Source: proportional-integral control with clamping; the idea of steering exposu
 import msgspec
 
 from recsys.clock import HOUR, Millis
-from recsys.policy.market import ControllerRules, LocalityRules
+from recsys.policy.schema import ControllerRules, LocalityRules
 
 
 class Steering(msgspec.Struct, frozen=True, array_like=True, kw_only=True):

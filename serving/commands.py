@@ -196,7 +196,7 @@ def in_memory(artifact: "Artifact", settings: "Settings", at: "Millis") -> "Iter
     from recsys.experiments.compiled import Experiments
     from recsys.experiments.load import load_experiments
     from recsys.memory import MemoryStore
-    from recsys.policy.market import load_market
+    from recsys.policy.schema import load_market
 
     market, store = load_market(settings.policy), MemoryStore()
     folder = settings.experiments

@@ -21,8 +21,8 @@ from recsys.clock import MINUTE, Millis, from_text
 from recsys.console import console, isolated, say
 from recsys.errors import StageError
 from recsys.messages import FeedResponse
-from recsys.policy.layers import local_time
-from recsys.policy.market import Market, load_market
+from recsys.policy.compiled import local_time
+from recsys.policy.schema import Market, load_market
 from recsys.world.params import DEMO_PEOPLE, DemoPerson
 from serving.page import Fields, in_short, page_table, remaining_in_words, shortfall_in_words
 from serving.run import running
@@ -236,6 +236,6 @@ def _event(stage: Stage) -> None:
 
 
 def _zone(market: Market) -> Any:
-    from recsys.policy.layers import Book
+    from recsys.policy.compiled import Book
 
     return Book(market).zone

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from recsys.console import isolated
 from recsys.messages import FeedItem, FeedResponse
-from recsys.policy.market import Market
+from recsys.policy.schema import Market
 
 Fields = Mapping[str, Any]
 """What the catalogue says of one item, by the columns of the data contract."""

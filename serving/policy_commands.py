@@ -11,9 +11,9 @@ from recsys.console import Json, console, print_json
 from recsys.errors import ConfigError
 
 if TYPE_CHECKING:
-    from recsys.policy.layers import Book
+    from recsys.policy.compiled import Book
     from recsys.policy.limits import Limits
-    from recsys.policy.market import Market
+    from recsys.policy.schema import Market
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,7 +30,7 @@ Band = Literal["18+", "16-17", "13-15", "under_13"]
 @app.command(epilog="Example: sanad policy check policies/morocco.yaml")
 def check(policy: File = _DEFAULT, as_json: Json = False) -> None:
     """Say whether a policy file can be used, or everything that is wrong with it. Exit code 1 when it cannot."""
-    from recsys.policy.market import load_market
+    from recsys.policy.schema import load_market
 
     problems: tuple[str, ...] = ()
     try:
@@ -50,9 +50,9 @@ def check(policy: File = _DEFAULT, as_json: Json = False) -> None:
 @app.command(epilog="Example: sanad policy show")
 def show(policy: File = _DEFAULT, as_json: Json = False) -> None:
     """Show what each age may be shown: caps per window, gaps, floors and nights."""
-    from recsys.policy.layers import Book
+    from recsys.policy.compiled import Book
     from recsys.policy.limits import flatten
-    from recsys.policy.market import load_market
+    from recsys.policy.schema import load_market
 
     market = load_market(policy)
     book = Book(market)
@@ -78,9 +78,9 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Show every limit in force for one kind of person at a time, and which layer of the policy set it."""
-    from recsys.policy.layers import Book
-    from recsys.policy.layers import explain as rows_of
-    from recsys.policy.market import load_market
+    from recsys.policy.compiled import Book
+    from recsys.policy.compiled import explain as rows_of
+    from recsys.policy.schema import load_market
 
     book = Book(load_market(policy))
     rows = rows_of(book.layers(age, level, night or (at is not None and _is_night(book, age, level, at))))
@@ -101,8 +101,8 @@ def diff(
 
     Exit code 0: AFTER is at least as strict everywhere; 1: something became looser.
     """
-    from recsys.policy.layers import Book
-    from recsys.policy.market import load_market
+    from recsys.policy.compiled import Book
+    from recsys.policy.schema import load_market
 
     books = Book(load_market(before)), Book(load_market(after))
     rows = [row for key in books[0].limits for row in _changes(key, books[0].limits[key], books[1].limits[key])]
@@ -129,9 +129,9 @@ def preview(
     The candidates are those of the records: of a stricter policy this shows every change, of a looser one the least.
     """
     from recsys.decision import unpack
-    from recsys.policy.layers import Book
-    from recsys.policy.market import load_market
-    from recsys.policy.preview import preview as tried
+    from recsys.policy.compiled import Book
+    from recsys.policy.schema import load_market
+    from recsys.services.preview import preview as tried
     from serving.sqlite import SqliteStore
 
     book = Book(load_market(policy))
@@ -158,7 +158,7 @@ def preview(
 
 def _is_night(book: "Book", age: str, level: int, instant: str) -> bool:
     from recsys.clock import from_text
-    from recsys.policy.layers import is_night
+    from recsys.policy.compiled import is_night
 
     try:
         return is_night(from_text(instant), (book.zone,), book.limits[age, level, False].night)

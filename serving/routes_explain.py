@@ -9,10 +9,10 @@ from pydantic import Field
 from recsys import explain
 from recsys.decision import unpack
 from recsys.errors import ConfigError, DataError
-from recsys.policy.layers import Book
+from recsys.policy.compiled import Book
 from recsys.policy.limits import flatten
-from recsys.policy.market import market_of
-from recsys.policy.preview import preview
+from recsys.policy.schema import market_of
+from recsys.services.preview import preview
 from serving.answers import RecordAnswer
 from serving.problems import Problem
 from serving.schemas import Asked, Id

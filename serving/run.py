@@ -24,7 +24,7 @@ from recsys.experiments.compiled import Experiments
 from recsys.experiments.load import load_experiments
 from recsys.lexicon import NO_TERMS, load_lexicon
 from recsys.messages import FeedRequest
-from recsys.policy.market import load_market
+from recsys.policy.schema import load_market
 from recsys.progress import Progress, quiet
 from recsys.settle import settle
 from serving.app import create_app

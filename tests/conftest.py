@@ -24,7 +24,7 @@ from recsys.messages import FeedRequest, FeedResponse
 from recsys.models import text
 from recsys.models.ials import IALSParams
 from recsys.models.text import TextParams
-from recsys.policy.market import Market, load_market
+from recsys.policy.schema import Market, load_market
 from recsys.tables import write_dataset
 from recsys.world.build import generate
 from recsys.world.params import WorldParams

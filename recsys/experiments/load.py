@@ -14,7 +14,7 @@ from recsys.experiments.parameters import resolve
 from recsys.experiments.rules import clashes, experiment_problems, registry_problems
 from recsys.experiments.schema import Experiment, Registry
 from recsys.experiments.source import Source, plain
-from recsys.policy.market import Market
+from recsys.policy.schema import Market
 
 REGISTRY: Final = "registry.yaml"
 T = TypeVar("T")

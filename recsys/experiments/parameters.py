@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from recsys.experiments.schema import ANY, ParameterRules
-from recsys.policy.layers import base_limits, market_limits
+from recsys.policy.compiled import base_limits, market_limits
 from recsys.policy.limits import COUNTERS, PATHS, WINDOWS, Limits, Windows, flatten, meet
-from recsys.policy.market import Market
+from recsys.policy.schema import Market
 from recsys.user.state import LAST
 
 BAND: Final = "18+"  # the only band that experiments reach

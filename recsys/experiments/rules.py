@@ -12,7 +12,7 @@ from typing import Any, Final
 from recsys.experiments.parameters import Parameter, known, problem_with, resolve
 from recsys.experiments.schema import ANY, ATTRIBUTES, PROTECTED, Experiment, Metric, ParameterRules, Registry
 from recsys.experiments.source import Source, plain
-from recsys.policy.market import Market
+from recsys.policy.schema import Market
 
 CONTROL: Final = "control"
 LIST_OPERATORS: Final = ("$in", "$nin")

@@ -7,7 +7,7 @@ import pytest
 
 from recsys.artifact import Artifact, load_artifact
 from recsys.clock import HOUR
-from recsys.policy.market import Market, load_market
+from recsys.policy.schema import Market, load_market
 from recsys.tables import write_dataset
 from recsys.world.build import generate
 from recsys.world.params import ENDS_AT, WorldParams

@@ -8,7 +8,7 @@ import pytest
 from eval.recount import Shown, caps, longest_run, most_in_any, recount
 from recsys.clock import DAY, HOUR, MINUTE
 from recsys.messages import FeedItem, Locality
-from recsys.policy.market import Market
+from recsys.policy.schema import Market
 
 START = 1_790_000_000_000
 NEAR = Locality(score=0.8, match="region", source="partner", confidence=0.9)

@@ -37,7 +37,7 @@ from recsys.intake import accept, put_profile
 from recsys.memory import MemoryStore
 from recsys.messages import Context, FeedRequest, FeedResponse
 from recsys.models.ials import IALSParams
-from recsys.policy.market import load_market
+from recsys.policy.schema import load_market
 from recsys.tables import write_dataset
 from recsys.world.build import generate
 from recsys.world.params import WorldParams

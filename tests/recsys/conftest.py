@@ -11,9 +11,9 @@ from recsys.clock import DAY, HOUR, MINUTE, Millis
 from recsys.columns import FAMILIES
 from recsys.floors import Supply
 from recsys.ledger import deliver, see, server_time, touch
-from recsys.policy.layers import Book
+from recsys.policy.compiled import Book
 from recsys.policy.limits import Limits
-from recsys.policy.market import Market, load_market
+from recsys.policy.schema import Market, load_market
 from recsys.slate import Selection, delivered, select
 from recsys.types import Candidates
 from recsys.user.state import Delivery, Ledger, Seen

@@ -13,7 +13,7 @@ from recsys.catalogue import topic_bits
 from recsys.clock import DAY, HOUR, MINUTE, from_text, to_text
 from recsys.errors import ConfigError, StoreError
 from recsys.lexicon import NO_TERMS, lexicon_of, load_lexicon, mentions
-from recsys.policy.market import Helpline
+from recsys.policy.schema import Helpline
 from recsys.user.state import Controls, Delivery, Guardian, Ledger, LedgerPart, Loop, ProfilePart, UserState
 
 AT = from_text("2026-06-21T14:00:00Z")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from recsys.clock import DAY, HOUR, MINUTE
 from recsys.fold import fold, history_of
 from recsys.lexicon import NO_TERMS
-from recsys.policy.layers import Book
+from recsys.policy.compiled import Book
 from recsys.signals import frame_of
 from recsys.stores import Logged
 from recsys.types import Event, History

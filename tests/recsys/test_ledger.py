@@ -25,7 +25,7 @@ from recsys.ledger import (
     touch,
 )
 from recsys.policy.limits import Limits, Windows
-from recsys.policy.market import SessionRules
+from recsys.policy.schema import SessionRules
 from recsys.user.state import LAST, MAX_SEEN, Delivery, Ledger, Seen, Span
 
 RULES = SessionRules()

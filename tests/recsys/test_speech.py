@@ -6,7 +6,7 @@ import pytest
 
 from recsys.catalogue import Items, apply, empty
 from recsys.locality import MATCHES, nearness
-from recsys.policy.market import load_market
+from recsys.policy.schema import load_market
 from recsys.stores import CatalogueDelta, ItemRow
 from recsys.types import Viewer
 

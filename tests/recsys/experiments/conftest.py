@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 
 from recsys.clock import Millis, from_text
 from recsys.experiments.load import load_experiments
-from recsys.policy.market import Market, load_market
+from recsys.policy.schema import Market, load_market
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = "local-boost-ma-2026-11.yaml"

@@ -17,7 +17,7 @@ from recsys.experiments.assign import NOWHERE, _resolved, assign, draw
 from recsys.experiments.compiled import Experiments, parse, payload
 from recsys.experiments.load import load_experiments
 from recsys.experiments.parameters import BAND, Drawn, limits_of, merge
-from recsys.policy.layers import base_limits, market_limits
+from recsys.policy.compiled import base_limits, market_limits
 from recsys.policy.limits import Limits, Windows, changed, flatten, is_at_least_as_strict, meet
 
 KEY = "local-boost-ma-2026-11"

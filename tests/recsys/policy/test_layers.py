@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from recsys.clock import HOUR, MINUTE, from_text, zone, zones_of
-from recsys.policy.layers import (
+from recsys.policy.compiled import (
     Book,
     effective_band,
     explain,

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from recsys.clock import HOUR, from_text
 from recsys.intake import update
-from recsys.policy.layers import Book
-from recsys.policy.preview import preview
+from recsys.policy.compiled import Book
+from recsys.services.preview import preview
 from recsys.user.state import Controls
 
 PEOPLE = ["casa-adult", "agadir-teen", "rabat-parent", "new"]

@@ -328,7 +328,7 @@ def _cross_check(market: Market) -> list[str]:
 
 def _order_problems(market: Market) -> list[str]:
     """A younger band must never be allowed more than an older one, at any level, by day or night."""
-    from recsys.policy.layers import Book  # the only place that needs both ways
+    from recsys.policy.compiled import Book
 
     limits = Book(market).limits
     problems = []

@@ -15,7 +15,7 @@ import numpy as np
 from recsys import decision as records
 from recsys.columns import TIERS
 from recsys.decision import Decision
-from recsys.policy.layers import Book
+from recsys.policy.compiled import Book
 from recsys.policy.limits import Limits, meet
 from recsys.slate import select
 from recsys.types import Candidates, Mask

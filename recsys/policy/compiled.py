@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from recsys.clock import MINUTE, Millis, to_datetime, zone, zones_of
 from recsys.policy.limits import Limits, Windows, flatten, meet, minutes
-from recsys.policy.market import AgeRules, Market, Night, parse_hours, tier_number
+from recsys.policy.schema import AgeRules, Market, Night, parse_hours, tier_number
 from recsys.user.state import Controls, Guardian
 
 LEVELS = (0, 1, 2)
