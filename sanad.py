@@ -20,7 +20,7 @@ from training import bench_commands as split_commands
 from training import commands as training
 
 if TYPE_CHECKING:
-    from recsys.stores import Catalogue
+    from recsys.stores.protocols import Catalogue
 
 app = typer.Typer(
     name="sanad",

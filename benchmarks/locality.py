@@ -19,12 +19,12 @@ from recsys.clock import from_text
 from recsys.engine import Engine, feed, turn_now
 from recsys.experiments.compiled import Experiments
 from recsys.locality import nearness
-from recsys.memory import MemoryStore
 from recsys.messages import FeedRequest
 from recsys.pipeline import for_surface, recommend
 from recsys.policy.schema import Market, load_market
 from recsys.reach import tallies_of
 from recsys.slate import select
+from recsys.stores.memory import MemoryStore
 from recsys.tables import write_dataset
 from recsys.world.build import generate
 from recsys.world.params import WorldParams

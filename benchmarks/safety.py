@@ -42,8 +42,8 @@ from recsys.decision import Decision, unpack
 from recsys.engine import Engine
 from recsys.experiments.compiled import Experiments
 from recsys.locality import nearness
-from recsys.memory import MemoryStore
 from recsys.policy.schema import Market, load_market
+from recsys.stores.memory import MemoryStore
 from recsys.tables import write_dataset
 from recsys.types import Mask, Viewer
 from recsys.world.build import generate

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from recsys.clock import HOUR
-from recsys.stores import DecisionRecord, ItemChange, StoredAnswer
+from recsys.stores.protocols import DecisionRecord, ItemChange, StoredAnswer
 from recsys.user.state import Delivery, Ledger, LedgerPart, Seen, UserState
 from serving.sqlite import SqliteStore
 

@@ -31,7 +31,6 @@ from recsys.clock import Millis, from_text
 from recsys.engine import Engine, feed
 from recsys.experiments.compiled import Experiments
 from recsys.heard import Heard
-from recsys.memory import MemoryStore
 from recsys.messages import FeedRequest, FeedResponse
 from recsys.metrics import EMPTY, Pages, Reals, auc
 from recsys.pipeline import for_surface, recommend
@@ -39,6 +38,7 @@ from recsys.policy.schema import Market
 from recsys.progress import Progress, quiet
 from recsys.query import Query
 from recsys.resolve import resolve
+from recsys.stores.memory import MemoryStore
 from recsys.types import Ids, Mask, rank_order
 
 RANKINGS: Final = ("engine", "score", "no_local", "popularity")

@@ -14,7 +14,7 @@ from recsys.policy.compiled import Book
 from recsys.policy.schema import Market
 from recsys.reach import Reach
 from recsys.resolve import Known
-from recsys.stores import Catalogue, CreatorChange, EventLog, ItemChange, UserStore
+from recsys.stores.protocols import Catalogue, CreatorChange, EventLog, ItemChange, UserStore
 from recsys.view import View
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from recsys.columns import FAMILIES, TOPICS
 from recsys.creators import Creator, Place, base_of, joined, said_of
 from recsys.policy.schema import Market, family_number, tier_number
-from recsys.stores import CatalogueDelta, ItemRow
+from recsys.stores.protocols import CatalogueDelta, ItemRow
 from recsys.types import Floats, Ids, Mask
 
 UNLABELLED: Final = FAMILIES.index("unlabelled")

@@ -18,7 +18,7 @@ from recsys.errors import Conflict, StoreError
 from recsys.intake import ATTEMPTS, check_id, checked_row
 from recsys.policy.schema import Market
 from recsys.reach import WAYS
-from recsys.stores import Catalogue, CreatorChange, CreatorRow, ItemRow, Tally
+from recsys.stores.protocols import Catalogue, CreatorChange, CreatorRow, ItemRow, Tally
 
 FEWEST: Final = 5
 """Impressions in a place below which the report says only that there were some: less could point at a person."""

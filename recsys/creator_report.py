@@ -17,7 +17,7 @@ from recsys.creator_records import days_to
 from recsys.creators import Creator
 from recsys.policy.schema import Market
 from recsys.reach import WAYS
-from recsys.stores import Tally
+from recsys.stores.protocols import Tally
 
 SIZES: Final = ((0, 1_000), (1_000, 10_000), (10_000, 100_000), (100_000, 10**12))  # followers
 TOP: Final = 10

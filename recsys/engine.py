@@ -44,7 +44,7 @@ from recsys.policy.compiled import effective_band
 from recsys.reach import tallies_of
 from recsys.resolve import Known, Turn, profile_of, resolve, stock_of
 from recsys.slate import Selection, delivered, floors, select
-from recsys.stores import DecisionRecord, EventLog, Read, StoredAnswer, UserStore
+from recsys.stores.protocols import DecisionRecord, EventLog, Read, StoredAnswer, UserStore
 from recsys.tokens import verify
 from recsys.types import Candidates
 from recsys.user.state import Delivery, Ledger, UserState

@@ -25,7 +25,7 @@ from recsys.messages import FeedRequest, FeedResponse
 from recsys.policy.limits import flatten
 from recsys.reasons import codes, sentences
 from recsys.slate import Selection, delivered
-from recsys.stores import StoredAnswer
+from recsys.stores.protocols import StoredAnswer
 from recsys.types import Candidates
 from recsys.validate import violations
 

@@ -15,7 +15,7 @@ from recsys.loop import observe
 from recsys.policy.schema import Market
 from recsys.query import counted
 from recsys.signals import Frame
-from recsys.stores import Logged
+from recsys.stores.protocols import Logged
 from recsys.types import Event, History
 from recsys.user.feedback import confidence, learnable, learnables
 from recsys.user.state import MAX_MARKS, MAX_TASTE, Delivery, Ledger, Taste, UserState

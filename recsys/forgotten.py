@@ -16,7 +16,7 @@ import msgspec
 
 from recsys.clock import Millis
 from recsys.errors import ConfigError
-from recsys.stores import Forgotten
+from recsys.stores.protocols import Forgotten
 
 
 class _Person(msgspec.Struct, forbid_unknown_fields=True):

@@ -13,7 +13,7 @@ from recsys.clock import DAY, Millis
 from recsys.fold import Folded, fold
 from recsys.ledger import recount
 from recsys.signals import Frame
-from recsys.stores import EventLog, Logged, Read, UserStore
+from recsys.stores.protocols import EventLog, Logged, Read, UserStore
 from recsys.user.state import Delivery, UserState
 from recsys.view import View
 

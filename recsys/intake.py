@@ -29,7 +29,7 @@ from recsys.engine import Engine
 from recsys.errors import Conflict, DataError, StoreError
 from recsys.lexicon import kept_of
 from recsys.resolve import profile_of
-from recsys.stores import Catalogue, ItemChange, ItemRow
+from recsys.stores.protocols import Catalogue, ItemChange, ItemRow
 from recsys.text.clusters import cluster_id
 from recsys.types import Event
 from recsys.user.state import Profile, UserState

@@ -25,7 +25,7 @@ from recsys.messages import FeedRequest
 from recsys.policy.limits import Limits
 from recsys.policy.schema import LoopRules, Market, tier_number
 from recsys.signals import WATCHES, Frame, awake, signals, topics_shown, watched
-from recsys.stores import Logged
+from recsys.stores.protocols import Logged
 from recsys.types import Event, Floats
 from recsys.user.state import Delivery, Loop, Reason, UserState
 

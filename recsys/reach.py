@@ -17,7 +17,7 @@ from recsys.catalogue import Items, creator_number
 from recsys.clock import DAY, HOUR, MINUTE, Millis
 from recsys.policy.schema import Market
 from recsys.slate import Selection
-from recsys.stores import Tally, UserStore
+from recsys.stores.protocols import Tally, UserStore
 from recsys.types import Candidates, Mask, Viewer
 
 EVERY: Final = MINUTE

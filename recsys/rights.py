@@ -23,7 +23,7 @@ from recsys.policy.limits import COUNTERS, WINDOWS, Limits
 from recsys.policy.schema import parse_hours
 from recsys.resolve import limits_of, own_limits, profile_of
 from recsys.settle import band_of, standing
-from recsys.stores import KEPT
+from recsys.stores.protocols import KEPT
 from recsys.types import Event, History
 from recsys.user.state import Controls, Guardian, Ledger, LedgerPart, UserState, pack
 

@@ -11,7 +11,7 @@ from recsys.intake import ATTEMPTS
 from recsys.policy.compiled import effective_band
 from recsys.resolve import profile_of
 from recsys.signals import frame_of
-from recsys.stores import Read
+from recsys.stores.protocols import Read
 from recsys.user.state import UserState
 
 

@@ -16,7 +16,7 @@ from recsys.model import Model
 from recsys.policy.schema import Market
 from recsys.query import Orders, orders_of, rule_columns
 from recsys.reach import Counts
-from recsys.stores import Catalogue
+from recsys.stores.protocols import Catalogue
 from recsys.types import Candidates, Viewer
 
 KEPT_PLACES = 256

@@ -195,8 +195,8 @@ def in_memory(artifact: "Artifact", settings: "Settings", at: "Millis") -> "Iter
     from recsys.build import build_engine
     from recsys.experiments.compiled import Experiments
     from recsys.experiments.load import load_experiments
-    from recsys.memory import MemoryStore
     from recsys.policy.schema import load_market
+    from recsys.stores.memory import MemoryStore
 
     market, store = load_market(settings.policy), MemoryStore()
     folder = settings.experiments

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 
 from recsys import creator_records as records
 from recsys.errors import DataError
-from recsys.stores import Catalogue
+from recsys.stores.protocols import Catalogue
 from serving.answers import RecordAnswer
 from serving.problems import Problem
 from serving.schemas import CreatorBody, CreatorPatch

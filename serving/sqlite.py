@@ -1,5 +1,5 @@
 """
-The state file: people, events and the live catalogue in one SQLite file, to the protocols of `recsys.stores`.
+The state file: people, events and the live catalogue in one SQLite file, to the protocols of `recsys.stores.protocols`.
 
 What is answered was flushed to disk. It survives the end of the process at any moment; it survives a power cut when
 the disk keeps its promise to flush. How writing works: `serving.sqlite_file`.
@@ -16,7 +16,7 @@ import msgspec
 
 from recsys.clock import DAY, Millis
 from recsys.errors import StoreError
-from recsys.stores import (
+from recsys.stores.protocols import (
     KEPT,
     TOLD_APART,
     AppendResult,

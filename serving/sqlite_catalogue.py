@@ -1,13 +1,13 @@
-"""The live catalogue in the state file. What a write does is decided in `recsys.live`; here it is read and written."""
+"""The live catalogue in the state file. What a write does is decided in `recsys.stores.catalogue_write`; here it is read and written."""
 
 import sqlite3
 from collections.abc import Sequence
 
 import msgspec
 
-from recsys import live
 from recsys.clock import Millis
-from recsys.stores import CatalogueDelta, CreatorChange, CreatorRow, ItemChange, ItemRow
+from recsys.stores import catalogue_write as live
+from recsys.stores.protocols import CatalogueDelta, CreatorChange, CreatorRow, ItemChange, ItemRow
 from serving.sqlite_file import Database
 
 _ITEM = "i.item_no, i.cluster_id, i.revision, i.peak_tier, i.is_edited, i.packed"

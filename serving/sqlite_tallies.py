@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from recsys.stores import Tally
+from recsys.stores.protocols import Tally
 from serving.sqlite_file import Database
 
 _COUNT: Final = """

@@ -19,12 +19,12 @@ from recsys.decision import Decision, unpack
 from recsys.engine import Engine, feed
 from recsys.experiments.compiled import Experiments
 from recsys.intake import accept, put_item, put_profile
-from recsys.memory import MemoryStore
 from recsys.messages import FeedRequest, FeedResponse
 from recsys.models import text
 from recsys.models.ials import IALSParams
 from recsys.models.text import TextParams
 from recsys.policy.schema import Market, load_market
+from recsys.stores.memory import MemoryStore
 from recsys.tables import write_dataset
 from recsys.world.build import generate
 from recsys.world.params import WorldParams

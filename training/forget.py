@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from recsys.forgotten import cutoffs
-from recsys.stores import Forgotten
+from recsys.stores.protocols import Forgotten
 from recsys.tables import Dataset, reading
 
 

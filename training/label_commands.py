@@ -14,7 +14,7 @@ from recsys.errors import ConfigError, DataError
 if TYPE_CHECKING:
     import polars as pl
 
-    from recsys.stores import Catalogue
+    from recsys.stores.protocols import Catalogue
 
 OpenCatalogue = Callable[[Path], AbstractContextManager["Catalogue"]]
 """Opens the live catalogue in a state file. The command line hands it in, because training knows no database."""

@@ -22,7 +22,7 @@ from recsys.clock import Millis
 from recsys.columns import LABEL_WAITS, PREDICTED, REVIEWED, TIERS
 from recsys.errors import ArtifactError, Conflict
 from recsys.progress import Progress, quiet
-from recsys.stores import Catalogue, ItemChange, ItemRow
+from recsys.stores.protocols import Catalogue, ItemChange, ItemRow
 from training.encoder import Encoder, EncoderParams, make_encoder
 from training.heads import Heads, load_heads
 from training.hearing import hear, name_of_vectors

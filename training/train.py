@@ -20,7 +20,7 @@ from recsys.models.blend import Blend
 from recsys.models.popularity import Popularity, PopularityParams
 from recsys.models.text import TextParams, TextSpace
 from recsys.progress import Progress, quiet
-from recsys.stores import Forgotten
+from recsys.stores.protocols import Forgotten
 from recsys.tables import Dataset
 from recsys.text.duplicates import DuplicateParams, with_clusters
 from recsys.types import History, Space

@@ -16,7 +16,7 @@ from recsys.explain import why
 from recsys.intake import delete_item, patch_item, put_item, put_profile
 from recsys.lexicon import lexicon_of
 from recsys.messages import Context, FeedResponse
-from recsys.stores import ItemChange
+from recsys.stores.protocols import ItemChange
 
 BANDS = ("under_13", "13-15", "16-17", "18+")
 NEW = {"creator_id": "newcomer", "title": "a title of my own", "country": "MA", "region": "MA-06", "language": "ary"}

@@ -10,8 +10,8 @@ import pytest
 
 from recsys.clock import DAY, HOUR
 from recsys.errors import Conflict, DataError
-from recsys.memory import MemoryStore
-from recsys.stores import CreatorChange, DecisionRecord, ItemChange, StoredAnswer, Tally
+from recsys.stores.memory import MemoryStore
+from recsys.stores.protocols import CreatorChange, DecisionRecord, ItemChange, StoredAnswer, Tally
 from recsys.types import Event
 from recsys.user.state import Delivery, Ledger, LedgerPart, Taste, UserState, pack
 from serving.sqlite import SqliteStore

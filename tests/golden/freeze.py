@@ -34,10 +34,10 @@ from recsys.engine import Engine, feed
 from recsys.experiments.compiled import Experiments
 from recsys.explain import replay
 from recsys.intake import accept, put_profile
-from recsys.memory import MemoryStore
 from recsys.messages import Context, FeedRequest, FeedResponse
 from recsys.models.ials import IALSParams
 from recsys.policy.schema import load_market
+from recsys.stores.memory import MemoryStore
 from recsys.tables import write_dataset
 from recsys.world.build import generate
 from recsys.world.params import WorldParams

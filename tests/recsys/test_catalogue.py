@@ -3,7 +3,7 @@ import pytest
 from recsys.catalogue import apply, empty, topic_bits, topic_names
 from recsys.columns import FAMILIES
 from recsys.creators import Creator, creators_of
-from recsys.stores import CatalogueDelta, ItemRow
+from recsys.stores.protocols import CatalogueDelta, ItemRow
 
 UNLABELLED = FAMILIES.index("unlabelled")
 LABEL = {"risk_tier": "R0", "risk_source": "human"}

@@ -7,7 +7,7 @@ from recsys.clock import DAY
 from recsys.creator_records import exposure
 from recsys.creator_report import concentration, report_of
 from recsys.creators import Creator
-from recsys.stores import CatalogueDelta, ItemChange, ItemRow, Tally
+from recsys.stores.protocols import CatalogueDelta, ItemChange, ItemRow, Tally
 
 TODAY = 20_000
 

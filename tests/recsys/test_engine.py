@@ -22,7 +22,7 @@ from recsys.rights import erase, put_controls, reset
 from recsys.score import SCORERS
 from recsys.slate import delivered
 from recsys.sources import FOR_YOU
-from recsys.stores import ItemChange
+from recsys.stores.protocols import ItemChange
 from recsys.user.state import Controls, Delivery
 
 SURFACES = ("for_you", "following", "related", "search", "local", "together")

@@ -10,7 +10,7 @@ from recsys.fold import fold, history_of
 from recsys.lexicon import NO_TERMS
 from recsys.policy.compiled import Book
 from recsys.signals import frame_of
-from recsys.stores import Logged
+from recsys.stores.protocols import Logged
 from recsys.types import Event, History
 from recsys.user.state import MAX_TASTE, Taste, UserState
 

@@ -15,7 +15,7 @@ from recsys.intake import (
     put_profile,
     update,
 )
-from recsys.stores import ItemChange
+from recsys.stores.protocols import ItemChange
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from recsys.creators import SOURCES, UNKNOWN, Creator, Place, base_of, joined, s
 from recsys.locality import MATCHES, evidence, nearness
 from recsys.messages import Context, FeedRequest
 from recsys.resolve import _home, usual_languages
-from recsys.stores import CatalogueDelta, ItemRow
+from recsys.stores.protocols import CatalogueDelta, ItemRow
 from recsys.types import Viewer
 from recsys.user.state import Profile
 

@@ -30,7 +30,7 @@ from recsys.loop import (
 from recsys.messages import FeedRequest
 from recsys.policy.limits import is_at_least_as_strict
 from recsys.signals import Frame, awake, frame_of, night_number, signals, topics_shown, week_entropy
-from recsys.stores import CatalogueDelta, ItemRow, Logged
+from recsys.stores.protocols import CatalogueDelta, ItemRow, Logged
 from recsys.types import Event
 from recsys.user.state import (
     Controls,

@@ -8,9 +8,9 @@ import pytest
 from recsys.catalogue import creator_number
 from recsys.clock import DAY, HOUR, MINUTE
 from recsys.errors import StoreError
-from recsys.memory import MemoryStore
 from recsys.reach import Reach
-from recsys.stores import DecisionRecord, StoredAnswer, Tally
+from recsys.stores.memory import MemoryStore
+from recsys.stores.protocols import DecisionRecord, StoredAnswer, Tally
 from recsys.types import Viewer
 from recsys.user.state import UserState
 

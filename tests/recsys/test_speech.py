@@ -7,7 +7,7 @@ import pytest
 from recsys.catalogue import Items, apply, empty
 from recsys.locality import MATCHES, nearness
 from recsys.policy.schema import load_market
-from recsys.stores import CatalogueDelta, ItemRow
+from recsys.stores.protocols import CatalogueDelta, ItemRow
 from recsys.types import Viewer
 
 MARKET = load_market(Path(__file__).parents[2] / "policies" / "morocco.yaml")

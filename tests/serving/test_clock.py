@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from recsys.clock import DAY, HOUR, MINUTE, SECOND, Millis, from_text, now
 from recsys.errors import StoreError
-from recsys.memory import MemoryStore
+from recsys.stores.memory import MemoryStore
 from serving.app import create_app
 from serving.run import opened
 from serving.settings import Settings

@@ -7,8 +7,8 @@ from fastapi.testclient import TestClient
 
 from recsys.clock import DAY
 from recsys.creator_records import days_to, put_creator
-from recsys.memory import MemoryCatalogue, MemoryStore
-from recsys.stores import CreatorChange, CreatorRow, Tally
+from recsys.stores.memory import MemoryCatalogue, MemoryStore
+from recsys.stores.protocols import CreatorChange, CreatorRow, Tally
 
 
 def ask(client: TestClient, user_id: str = "u0", **body: Any) -> list[dict[str, Any]]:

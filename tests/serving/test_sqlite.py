@@ -15,8 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from recsys.clock import DAY
 from recsys.errors import StoreError
-from recsys.memory import MemoryStore
-from recsys.stores import DecisionRecord, ItemChange, Read, StoredAnswer
+from recsys.stores.memory import MemoryStore
+from recsys.stores.protocols import DecisionRecord, ItemChange, Read, StoredAnswer
 from recsys.types import Event
 from recsys.user.state import Delivery, Ledger, LedgerPart, Profile, ProfilePart, UserState, pack
 from serving.sqlite import SqliteStore

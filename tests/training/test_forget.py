@@ -16,8 +16,8 @@ from recsys.artifact import load_artifact
 from recsys.clock import SECOND, from_text
 from recsys.errors import ConfigError
 from recsys.forgotten import cutoffs, read_forgotten, write_forgotten
-from recsys.memory import MemoryStore
-from recsys.stores import Forgotten
+from recsys.stores.memory import MemoryStore
+from recsys.stores.protocols import Forgotten
 from recsys.tables import read_dataset
 from training.forget import leave_out
 from training.train import TrainParams, run

@@ -12,8 +12,8 @@ from recsys.clock import Millis, from_text
 from recsys.columns import PREDICTED, TIERS
 from recsys.errors import ArtifactError
 from recsys.intake import patch_item, put_item
-from recsys.memory import MemoryStore
-from recsys.stores import Catalogue, CatalogueDelta, ItemChange, ItemRow
+from recsys.stores.memory import MemoryStore
+from recsys.stores.protocols import Catalogue, CatalogueDelta, ItemChange, ItemRow
 from recsys.tables import write_dataset
 from recsys.world.build import generate
 from recsys.world.params import WorldParams

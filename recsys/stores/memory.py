@@ -11,9 +11,9 @@ from itertools import islice
 from threading import RLock
 from typing import Final
 
-from recsys import live
 from recsys.clock import DAY, Millis
-from recsys.stores import (
+from recsys.stores import catalogue_write as live
+from recsys.stores.protocols import (
     KEPT,
     TOLD_APART,
     AppendResult,

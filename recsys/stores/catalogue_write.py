@@ -11,7 +11,7 @@ import msgspec
 
 from recsys.columns import TIERS
 from recsys.errors import Conflict, DataError
-from recsys.stores import CreatorChange, CreatorRow, ItemChange, ItemRow
+from recsys.stores.protocols import CreatorChange, CreatorRow, ItemChange, ItemRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
