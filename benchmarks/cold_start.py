@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from recsys.artifact import Artifact, load_artifact
 from recsys.metrics import ndcg, recall
-from recsys.model import ranked
 from recsys.models import popularity
+from recsys.models.artifact import Artifact, load_artifact
+from recsys.models.loaded import ranked
 from recsys.models.popularity import PopularityParams
 from recsys.tables import Dataset, read_dataset
 from recsys.types import Floats, History, Ids, rank_order

@@ -24,10 +24,10 @@ import numpy as np
 from scipy import sparse
 
 from recsys.models import neighbours, popularity
+from recsys.models.base import Popular
 from recsys.models.blend import judge, learn
-from recsys.models.parts import Popular
+from recsys.models.interactions import of_histories
 from recsys.models.popularity import PopularityParams
-from recsys.models.tastes import of_histories
 from training.families import Observed, families
 from training.taste import TasteParams
 

@@ -22,11 +22,12 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from recsys.metrics import recall
-from recsys.models import ials, lowpass, neighbours
+from recsys.models import ials, neighbours
+from recsys.models import spectral as lowpass
+from recsys.models.base import Part
 from recsys.models.blend import Blend, masked
-from recsys.models.parts import Part
-from recsys.models.second_look import SecondLook, use_of
-from recsys.models.tastes import Tastes, of_matrix
+from recsys.models.interactions import Tastes, of_matrix
+from recsys.models.reranker import SecondLook, use_of
 from recsys.topk import top_k
 from recsys.types import History
 from training.search import hits

@@ -32,8 +32,8 @@ from eval.replay import RANKINGS, Replayed, replay
 from eval.split import Person, hold_out, sample
 from eval.words import METRICS, with_interval
 from recsys import metrics
-from recsys.artifact import load_artifact
 from recsys.clock import DAY, Millis, now
+from recsys.models.artifact import load_artifact
 from recsys.policy.schema import load_market
 from recsys.tables import read_dataset, write_dataset
 from serving.run import running

@@ -16,10 +16,10 @@ from time import process_time
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from recsys.artifact import load_artifact
 from recsys.clock import from_text
-from recsys.features import Asked, features
-from recsys.model import build_model
+from recsys.models.artifact import load_artifact
+from recsys.models.features import Asked, features
+from recsys.models.loaded import build_model
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.retrieval import FLAT_BELOW, build_index, facts_of, search
+from recsys.models.index import FLAT_BELOW, build_index, facts_of, search
 
 Vectors = NDArray[np.float32]
 PEOPLE = 200

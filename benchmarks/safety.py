@@ -34,7 +34,6 @@ from eval.baselines import RANKERS, Baseline, Caps, Labels, score_only
 from eval.closed_loop import ROUGH, Feed, Habits, Sanad, Stage, live, without_loop
 from eval.exposure import Exposure, Shares, exposure_of, shares_of
 from eval.personas import PERSONAS, Member, Persona, crowd
-from recsys.artifact import load_artifact
 from recsys.build import build_engine
 from recsys.clock import Millis
 from recsys.columns import FAMILIES, TOPICS
@@ -42,6 +41,7 @@ from recsys.decision import Decision, unpack
 from recsys.engine import Engine
 from recsys.experiments.compiled import Experiments
 from recsys.locality import nearness
+from recsys.models.artifact import load_artifact
 from recsys.policy.schema import Market, load_market
 from recsys.stores.memory import MemoryStore
 from recsys.tables import write_dataset

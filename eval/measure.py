@@ -12,11 +12,11 @@ from eval.reliability import Reliability
 from eval.replay import RANKINGS, Replayed
 from eval.split import Holdout
 from recsys import metrics
-from recsys.artifact import Artifact
 from recsys.catalogue import topic_bits
 from recsys.clock import to_text
 from recsys.columns import TIERS
 from recsys.metrics import Reals
+from recsys.models.artifact import Artifact
 from recsys.policy.schema import Market
 from recsys.types import Mask
 

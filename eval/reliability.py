@@ -11,12 +11,12 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from recsys.artifact import Artifact
 from recsys.clock import Millis, from_text
 from recsys.columns import HEADS
 from recsys.impressions import impressions, log_of, matrix, past, places
 from recsys.metrics import auc
-from recsys.model import build_model
+from recsys.models.artifact import Artifact
+from recsys.models.loaded import build_model
 from recsys.tables import read_dataset
 from recsys.types import Floats, Mask
 

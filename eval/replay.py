@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from eval.locality import Seen, seen_by, without_local
 from eval.split import Person
 from recsys import score
-from recsys.artifact import Artifact
 from recsys.build import build_engine
 from recsys.catalogue import Items
 from recsys.clock import Millis, from_text
@@ -33,6 +32,7 @@ from recsys.experiments.compiled import Experiments
 from recsys.heard import Heard
 from recsys.messages import FeedRequest, FeedResponse
 from recsys.metrics import EMPTY, Pages, Reals, auc
+from recsys.models.artifact import Artifact
 from recsys.pipeline import for_surface, recommend
 from recsys.policy.schema import Market
 from recsys.progress import Progress, quiet

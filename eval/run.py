@@ -10,8 +10,8 @@ from eval.measure import Report, measure
 from eval.reliability import reliability
 from eval.replay import replay
 from eval.split import cutoff_of, hold_out, sample
-from recsys.artifact import load_artifact
 from recsys.clock import Millis
+from recsys.models.artifact import load_artifact
 from recsys.policy.schema import Market, load_market
 from recsys.progress import Progress, quiet
 

@@ -22,10 +22,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys.artifact import Artifact
 from recsys.clock import Millis, from_text, to_text
 from recsys.columns import EVENT_KINDS, ITEM_EVENTS, TIERS
 from recsys.errors import DataError
+from recsys.models.artifact import Artifact
 from recsys.tables import read_dataset, reading
 from recsys.types import Ids
 from recsys.user import feedback

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Final
 
-from recsys.artifact import Artifact
 from recsys.clock import Millis
 from recsys.engine import Engine
 from recsys.experiments.compiled import Experiments
 from recsys.lexicon import NO_TERMS, Lexicon
-from recsys.model import build_model
+from recsys.models.artifact import Artifact
+from recsys.models.loaded import build_model
 from recsys.policy.compiled import Book
 from recsys.policy.schema import Market
 from recsys.reach import Reach

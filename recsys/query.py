@@ -10,7 +10,7 @@ import numpy as np
 from recsys.catalogue import Items, topic_bits
 from recsys.clock import Millis
 from recsys.locality import Nearness
-from recsys.model import Model
+from recsys.models.loaded import Model
 from recsys.policy.limits import Limits
 from recsys.policy.schema import Market
 from recsys.types import Candidates, Columns, Floats, History, Ids, Mask, Viewer, rank_order

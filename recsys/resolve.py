@@ -23,7 +23,7 @@ from recsys.ledger import RUN, room, served, server_time, touch, windows_of
 from recsys.lexicon import NO_TERMS, Lexicon
 from recsys.loop import attempt, evaluate, topic_factors, topic_limits
 from recsys.messages import FeedRequest
-from recsys.model import Model
+from recsys.models.loaded import Model
 from recsys.pauses import Gate, Moment, pause_for
 from recsys.pipeline import Pipeline, eligible
 from recsys.policy.compiled import Book, effective_band, guardian_limits, is_night, person_limits

@@ -18,7 +18,7 @@ from recsys.engine import Engine
 from recsys.errors import DataError, StoreError
 from recsys.intake import ATTEMPTS, check_id, update
 from recsys.ledger import FAMILY_COUNTERS, RUN, active_minutes, counts, placed, server_time, windows_of
-from recsys.model import Model
+from recsys.models.loaded import Model
 from recsys.policy.limits import COUNTERS, WINDOWS, Limits
 from recsys.policy.schema import parse_hours
 from recsys.resolve import limits_of, own_limits, profile_of

@@ -13,10 +13,10 @@ import numpy as np
 from recsys.catalogue import topic_bits
 from recsys.clock import DAY
 from recsys.columns import FAMILIES, HEADS, TOPICS
-from recsys.features import Asked, features
 from recsys.loop import reduced
+from recsys.models.features import Asked, features
+from recsys.models.ranker import Ranker
 from recsys.query import Query
-from recsys.ranker import Ranker
 from recsys.types import Candidates, Columns, Floats, Rows
 
 Scorer = Callable[[Query, Candidates], Floats]

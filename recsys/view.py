@@ -12,7 +12,7 @@ from threading import Lock
 from recsys.catalogue import Items, apply, empty, with_creators
 from recsys.creators import Creator, creators_of
 from recsys.locality import Nearness, nearness
-from recsys.model import Model
+from recsys.models.loaded import Model
 from recsys.policy.schema import Market
 from recsys.query import Orders, orders_of, rule_columns
 from recsys.reach import Counts

@@ -11,11 +11,11 @@ import msgspec
 import polars as pl
 import typer
 
-from recsys.artifact import Artifact
 from recsys.clock import Millis
 from recsys.engine import Engine, feed
 from recsys.errors import ConfigError, DataError
 from recsys.messages import FeedRequest, FeedResponse
+from recsys.models.artifact import Artifact
 from recsys.progress import Progress
 
 _SCHEMA: Final = {

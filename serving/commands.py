@@ -14,10 +14,10 @@ from recsys.console import At, Json, Quiet, console, present, print_json, progre
 from recsys.errors import ConfigError
 
 if TYPE_CHECKING:
-    from recsys.artifact import Artifact
     from recsys.clock import Millis
     from recsys.engine import Engine
     from recsys.messages import FeedResponse
+    from recsys.models.artifact import Artifact
     from serving.settings import Settings
 
 app = typer.Typer()
@@ -166,7 +166,7 @@ def _engine(
     folder: Path, policy: Path | None, experiments: Path | None, state: Path | None, at: "Millis", is_quiet: bool
 ) -> "Iterator[tuple[Engine, Artifact]]":
     """The engine of an artifact over a state file, or over memory; and what it was built from."""
-    from recsys.artifact import load_artifact
+    from recsys.models.artifact import load_artifact
     from serving.run import opened
     from serving.settings import read_settings
 

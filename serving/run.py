@@ -15,7 +15,6 @@ from typing import Final
 import uvicorn
 from threadpoolctl import threadpool_limits
 
-from recsys.artifact import Artifact, load_artifact
 from recsys.build import build_engine
 from recsys.clock import HOUR, SECOND, Millis, now
 from recsys.engine import Engine, feed
@@ -24,6 +23,7 @@ from recsys.experiments.compiled import Experiments
 from recsys.experiments.load import load_experiments
 from recsys.lexicon import NO_TERMS, load_lexicon
 from recsys.messages import FeedRequest
+from recsys.models.artifact import Artifact, load_artifact
 from recsys.policy.schema import load_market
 from recsys.progress import Progress, quiet
 from recsys.settle import settle

@@ -12,7 +12,6 @@ import msgspec
 import numpy as np
 import pytest
 
-from recsys.artifact import Artifact, Contents, load_artifact, save_artifact
 from recsys.build import build_engine
 from recsys.clock import Millis, from_text
 from recsys.decision import Decision, unpack
@@ -21,6 +20,7 @@ from recsys.experiments.compiled import Experiments
 from recsys.intake import accept, put_item, put_profile
 from recsys.messages import FeedRequest, FeedResponse
 from recsys.models import text
+from recsys.models.artifact import Artifact, Contents, load_artifact, save_artifact
 from recsys.models.ials import IALSParams
 from recsys.models.text import TextParams
 from recsys.policy.schema import Market, load_market

@@ -15,10 +15,10 @@ import numpy as np
 from scipy import sparse
 
 from recsys.metrics import mean, ndcg, recall
+from recsys.models.base import Part
 from recsys.models.blend import POPULARITY, Blend, masked
-from recsys.models.parts import Part
-from recsys.models.second_look import has_wishes, use_of
-from recsys.models.tastes import of_matrix
+from recsys.models.interactions import of_matrix
+from recsys.models.reranker import has_wishes, use_of
 from recsys.progress import Progress, quiet
 from recsys.types import Floats
 from training.families import Observed, families

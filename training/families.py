@@ -11,9 +11,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from recsys.models import bpr, ials, lowpass, neighbours
-from recsys.models.parts import Part, Popular
-from recsys.models.tastes import cleaned, wanted
+from recsys.models import bpr, ials, neighbours
+from recsys.models import spectral as lowpass
+from recsys.models.base import Part, Popular
+from recsys.models.interactions import cleaned, wanted
 
 Params = Any  # a frozen dataclass of the family's own
 Grid = Mapping[str, tuple[Any, ...]]

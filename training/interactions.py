@@ -20,7 +20,7 @@ from scipy import sparse
 
 from recsys.clock import Millis
 from recsys.columns import EVENT_KINDS
-from recsys.models.tastes import Tastes, of_histories
+from recsys.models.interactions import Tastes, of_histories
 from recsys.progress import Progress, quiet
 from recsys.tables import Dataset, reading
 from recsys.types import Floats, History, Ids, Mask, Rows

@@ -17,10 +17,10 @@ from typing import Any, Final
 
 import polars as pl
 
-from recsys.artifact import Manifest, load_artifact
 from recsys.clock import Millis
 from recsys.columns import LABEL_WAITS, PREDICTED, REVIEWED, TIERS
 from recsys.errors import ArtifactError, Conflict
+from recsys.models.artifact import Manifest, load_artifact
 from recsys.progress import Progress, quiet
 from recsys.stores.protocols import Catalogue, ItemChange, ItemRow
 from training.encoder import Encoder, EncoderParams, make_encoder

@@ -20,16 +20,16 @@ from numpy.typing import NDArray
 
 from recsys.clock import Millis
 from recsys.columns import HEADS
-from recsys.features import RATES, Basis, Facts, facts_of, names_of
 from recsys.impressions import COMPLETED, Impressions, Log, impressions, log_of, matrix, past, places
 from recsys.metrics import auc
-from recsys.model import ranked
 from recsys.models.blend import Blend
+from recsys.models.features import RATES, Basis, Facts, facts_of, names_of
+from recsys.models.loaded import ranked
 from recsys.models.popularity import Popularity
+from recsys.models.ranker import Head, Heads
+from recsys.models.trees import open_booster
 from recsys.progress import Progress, quiet
-from recsys.ranker import Head, Heads
 from recsys.tables import Dataset
-from recsys.trees import open_booster
 from recsys.types import Floats, Mask, Space
 from training.ranker_portion import Late, choose
 

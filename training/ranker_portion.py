@@ -20,12 +20,12 @@ import numpy as np
 
 from recsys.clock import Millis
 from recsys.columns import HEADS
-from recsys.features import Asked, Basis, features
 from recsys.impressions import Impressions, Log, Past, Place, asked, met
 from recsys.metrics import Reals, auc, ndcg
-from recsys.model import wanted
 from recsys.models.blend import Blend
-from recsys.ranker import Heads
+from recsys.models.features import Asked, Basis, features
+from recsys.models.loaded import wanted
+from recsys.models.ranker import Heads
 from recsys.score import FRESH_HALF_LIFE
 from recsys.types import Floats, Ids, Mask, rank_order
 
@@ -58,7 +58,7 @@ class Late:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Portion:
-    """What was chosen: `content` of `SHARES`, else see `recsys.ranker.Heads`; NDCG@20 and order with and without."""
+    """What was chosen: `content` of `SHARES`, else see `recsys.models.ranker.Heads`; NDCG@20 and order with and without."""
 
     content: float
     portion: float

@@ -10,10 +10,10 @@ import numpy as np
 from scipy import sparse
 
 from recsys.metrics import mean, ndcg
+from recsys.models.base import Part
 from recsys.models.blend import Blend, Learned, judge, learn, masked, stacked, standardised
-from recsys.models.parts import Part
-from recsys.models.second_look import use_of
-from recsys.models.tastes import Tastes, of_matrix
+from recsys.models.interactions import Tastes, of_matrix
+from recsys.models.reranker import use_of
 from recsys.progress import Progress, quiet
 from recsys.topk import top_k
 from recsys.types import Floats, Mask, Rows

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from recsys.metrics import ndcg
 from recsys.models.blend import Blend
-from recsys.models.second_look import SecondLook, begun, best, features, has_wishes, raw_of
-from recsys.models.tastes import Tastes
-from recsys.trees import open_booster
+from recsys.models.interactions import Tastes
+from recsys.models.reranker import SecondLook, begun, best, features, has_wishes, raw_of
+from recsys.models.trees import open_booster
 from recsys.types import Floats, Mask, Rows
 
 SIZES: Final = (10, 25, 50, 100, 150)

@@ -13,13 +13,13 @@ import numpy as np
 
 from recsys.clock import Millis
 from recsys.models import ials, neighbours
+from recsys.models.base import Part, Popular
 from recsys.models.blend import POPULARITY, UNJUDGED, Blend, Learned, judge, learn, learn_markets, personal, stacked
 from recsys.models.ials import FactorSpace, IALSParams
-from recsys.models.lowpass import LowPassParams
 from recsys.models.neighbours import EASEParams, FilterParams, NextParams
-from recsys.models.parts import Part, Popular
 from recsys.models.popularity import Popularity, PopularityParams
-from recsys.models.second_look import use_of
+from recsys.models.reranker import use_of
+from recsys.models.spectral import LowPassParams
 from recsys.progress import Progress, quiet
 from recsys.tables import Dataset
 from training.families import Observed, families

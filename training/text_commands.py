@@ -69,7 +69,7 @@ def embed(
     Texts that were encoded once are taken from the cache, so a run that was stopped goes on where it was. The file
     holds vectors, the encoder's fingerprint, and which artifact's centring was applied.
     """
-    from recsys.artifact import load_artifact
+    from recsys.models.artifact import load_artifact
     from training.encoder import EncoderParams, cache_folder, make_encoder
     from training.texts import read_texts, save_vectors, vectors_of
 

@@ -12,9 +12,9 @@ from typing import Final
 
 import numpy as np
 
-from recsys.artifact import Artifact
 from recsys.columns import ITEMS
 from recsys.errors import ArtifactError, DataError
+from recsys.models.artifact import Artifact
 from recsys.models.text import Centres, TextSpace
 from recsys.progress import Progress, quiet
 from recsys.text.detect import UNDETERMINED, Detected, detect_all

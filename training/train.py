@@ -11,11 +11,11 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from recsys.artifact import FORMAT, Contents, Histories, Manifest, row_numbers, save_artifact
 from recsys.clock import DAY, Millis, to_text
 from recsys.errors import ConfigError, DataError
 from recsys.impressions import is_risky
 from recsys.models import popularity, text
+from recsys.models.artifact import FORMAT, Contents, Histories, Manifest, row_numbers, save_artifact
 from recsys.models.blend import Blend
 from recsys.models.popularity import Popularity, PopularityParams
 from recsys.models.text import TextParams, TextSpace

@@ -16,8 +16,8 @@ from scipy import sparse
 
 from recsys.clock import Millis
 from recsys.models import popularity
+from recsys.models.interactions import Tastes
 from recsys.models.popularity import Popularity, PopularityParams
-from recsys.models.tastes import Tastes
 from recsys.tables import Dataset
 from recsys.types import Rows
 from recsys.user.feedback import WANTED

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.metrics import ndcg
-from recsys.models.parts import Part
-from recsys.models.second_look import SecondLook
-from recsys.models.tastes import Tastes
+from recsys.models.base import Part
+from recsys.models.interactions import Tastes
+from recsys.models.reranker import SecondLook
 from recsys.topk import top_k
 from recsys.types import Floats, Mask, Rows
 

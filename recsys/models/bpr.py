@@ -10,8 +10,8 @@ import numpy as np
 from scipy import sparse
 
 from recsys.models.ials import FactorSpace
+from recsys.models.interactions import cleaned, wanted
 from recsys.models.solver import turned
-from recsys.models.tastes import cleaned, wanted
 
 _UNOBSERVED: Final = 0.01
 """Confidence in what a person did not react to, where they are placed."""

@@ -14,9 +14,9 @@ from typing import Any, Final
 import numpy as np
 
 from recsys.errors import DataError
-from recsys.models.lowpass import singular_vectors
+from recsys.models.interactions import Tastes, cleaned, of_history, wanted
 from recsys.models.solver import solve_rows, turned
-from recsys.models.tastes import Tastes, cleaned, of_history, wanted
+from recsys.models.spectral import singular_vectors
 from recsys.progress import Progress, quiet
 from recsys.types import Floats, History
 

@@ -10,9 +10,9 @@ from scipy import sparse
 from scipy.linalg import lapack
 
 from recsys.errors import ConfigError
-from recsys.models.lowpass import normalised, occurrence, powers
-from recsys.models.parts import ItemItem
-from recsys.models.tastes import cleaned, wanted, with_refusals
+from recsys.models.base import ItemItem
+from recsys.models.interactions import cleaned, wanted, with_refusals
+from recsys.models.spectral import normalised, occurrence, powers
 from recsys.types import Floats, Ids
 
 EASE_LIMIT: Final = 5_000

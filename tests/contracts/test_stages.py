@@ -18,8 +18,8 @@ from recsys import filters, pipeline, score, sources
 from recsys.clock import DAY
 from recsys.engine import turn_now
 from recsys.messages import FeedRequest
+from recsys.models.base import LinearSpace
 from recsys.models.ials import FactorSpace
-from recsys.models.parts import LinearSpace
 from recsys.models.text import Centres, TextSpace
 from recsys.types import Candidates, History
 

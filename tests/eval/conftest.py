@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from recsys.artifact import Artifact, load_artifact
 from recsys.clock import HOUR
+from recsys.models.artifact import Artifact, load_artifact
 from recsys.policy.schema import Market, load_market
 from recsys.tables import write_dataset
 from recsys.world.build import generate

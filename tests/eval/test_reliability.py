@@ -9,8 +9,8 @@ import pytest
 from eval.page_reliability import plots
 from eval.reliability import of_head, reliability
 from eval.words import believable
-from recsys.artifact import load_artifact
 from recsys.clock import DAY, HOUR
+from recsys.models.artifact import load_artifact
 from recsys.models.ials import IALSParams
 from recsys.tables import write_dataset
 from training.ranker import RankerParams

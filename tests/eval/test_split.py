@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from eval.split import hold_out, sample
-from recsys.artifact import Artifact, load_artifact
 from recsys.clock import DAY, HOUR, from_text, to_text
 from recsys.errors import DataError
+from recsys.models.artifact import Artifact, load_artifact
 from recsys.tables import write_dataset
 from training.train import TrainParams, run
 

@@ -27,7 +27,6 @@ from rich.console import Console
 
 from eval.report import write
 from eval.run import EvalParams, evaluate
-from recsys.artifact import load_artifact
 from recsys.build import build_engine
 from recsys.clock import HOUR, MINUTE, from_text
 from recsys.engine import Engine, feed
@@ -35,6 +34,7 @@ from recsys.experiments.compiled import Experiments
 from recsys.explain import replay
 from recsys.intake import accept, put_profile
 from recsys.messages import Context, FeedRequest, FeedResponse
+from recsys.models.artifact import load_artifact
 from recsys.models.ials import IALSParams
 from recsys.policy.schema import load_market
 from recsys.stores.memory import MemoryStore

@@ -19,9 +19,9 @@ import httpx
 import numpy as np
 import pytest
 
-from recsys.artifact import MANIFEST
 from recsys.clock import now, to_text
 from recsys.errors import ArtifactError, ConfigError, StoreError
+from recsys.models.artifact import MANIFEST
 from serving.run import opened, running, serve
 from serving.settings import Settings
 from serving.sqlite import SqliteStore

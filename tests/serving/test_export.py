@@ -9,9 +9,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 import sanad
-from recsys.artifact import load_artifact
 from recsys.clock import from_text, to_text
 from recsys.forgotten import cutoffs, read_forgotten
+from recsys.models.artifact import load_artifact
 from serving.settings import Settings
 
 Open = Callable[..., AbstractContextManager[TestClient]]

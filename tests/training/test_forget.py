@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.artifact import load_artifact
 from recsys.clock import SECOND, from_text
 from recsys.errors import ConfigError
 from recsys.forgotten import cutoffs, read_forgotten, write_forgotten
+from recsys.models.artifact import load_artifact
 from recsys.stores.memory import MemoryStore
 from recsys.stores.protocols import Forgotten
 from recsys.tables import read_dataset

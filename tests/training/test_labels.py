@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recsys.artifact import load_artifact
 from recsys.clock import Millis, from_text
+from recsys.models.artifact import load_artifact
 from recsys.tables import write_dataset
 from recsys.world.build import generate
 from recsys.world.params import WorldParams

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from recsys.artifact import load_artifact
 from recsys.clock import from_text
+from recsys.models.artifact import load_artifact
 from recsys.models.ials import IALSParams
 from recsys.resolve import LOCAL_STRENGTH, spread
 from recsys.tables import write_dataset

@@ -7,14 +7,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recsys.artifact import load_artifact
 from recsys.clock import DAY, HOUR, Millis
 from recsys.columns import HEADS
-from recsys.features import Asked, Basis, facts_of, features, names_of
 from recsys.impressions import asked, impressions, log_of, matrix, past, places
-from recsys.model import build_model
+from recsys.models.artifact import load_artifact
 from recsys.models.blend import Blend
+from recsys.models.features import Asked, Basis, facts_of, features, names_of
 from recsys.models.ials import IALSParams
+from recsys.models.loaded import build_model
 from recsys.models.popularity import Popularity
 from recsys.score import asked_of
 from recsys.tables import Dataset, read_dataset, write_dataset

@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 from numpy.testing import assert_allclose
 
-from recsys.artifact import load_artifact
 from recsys.clock import DAY, Millis, from_text
-from recsys.model import build_model
 from recsys.models import popularity
+from recsys.models.artifact import load_artifact
+from recsys.models.loaded import build_model
 from recsys.models.popularity import PopularityParams
 from recsys.progress import quiet
 from recsys.tables import Dataset, read_dataset, write_dataset

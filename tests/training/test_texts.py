@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from recsys.artifact import Artifact
 from recsys.errors import ArtifactError, DataError
+from recsys.models.artifact import Artifact
 from recsys.types import Floats
 from training.embeddings import CHUNK
 from training.encoder import Encoder, EncoderParams, make_encoder

@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recsys.artifact import load_artifact
 from recsys.clock import DAY, Millis, from_text, to_text
 from recsys.errors import ConfigError, DataError
 from recsys.impressions import is_risky
+from recsys.models.artifact import load_artifact
 from recsys.models.ials import IALSParams
 from recsys.models.text import TextParams
 from recsys.tables import read_dataset, write_dataset

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy import sparse
 
+from recsys.models.base import Popular
 from recsys.models.blend import Blend, Judged, judge, learn, learn_markets, personal, stacked, standardised
-from recsys.models.parts import Popular
-from recsys.models.tastes import Tastes, of_matrix
+from recsys.models.interactions import Tastes, of_matrix
 from recsys.types import Floats
 
 K = 5

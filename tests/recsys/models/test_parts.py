@@ -10,10 +10,11 @@ from numpy.testing import assert_allclose
 from scipy import sparse
 
 from recsys.errors import ConfigError, DataError
-from recsys.models import bpr, ials, lowpass, neighbours
-from recsys.models.parts import Part
+from recsys.models import bpr, ials, neighbours
+from recsys.models import spectral as lowpass
+from recsys.models.base import Part
+from recsys.models.interactions import RECENT_SHARE, Tastes, cleaned, of_histories, of_history, of_matrix, with_refusals
 from recsys.models.solver import solve_rows
-from recsys.models.tastes import RECENT_SHARE, Tastes, cleaned, of_histories, of_history, of_matrix, with_refusals
 from recsys.types import History
 
 Fit = Callable[[sparse.csr_matrix], Part]

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from recsys.models.parts import ItemItem, LinearSpace, Part, Popular
-from recsys.models.second_look import best, features, likeness, n_features, shared_out, use_of
-from recsys.models.tastes import Tastes, of_matrix
+from recsys.models.base import ItemItem, LinearSpace, Part, Popular
+from recsys.models.interactions import Tastes, of_matrix
+from recsys.models.reranker import best, features, likeness, n_features, shared_out, use_of
 
 SPACE = LinearSpace(
     np.array([[1, 0], [0, 2], [3, 3], [0, 0], [-1, 0]], np.float32), np.ones(5, np.float32), refusal=0.0

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from recsys import score
-from recsys.artifact import Artifact, Contents, load_artifact, save_artifact
 from recsys.columns import HEADS
 from recsys.engine import turn_now
 from recsys.errors import ArtifactError
 from recsys.explain import replay, why
 from recsys.messages import FeedRequest
-from recsys.ranker import Head, Heads
+from recsys.models.artifact import Artifact, Contents, load_artifact, save_artifact
+from recsys.models.ranker import Head, Heads
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def with_heads(tiny: Artifact, tmp_path_factory) -> Path:
     """The tiny artifact with heads that were fitted on noise: what they say is not judged here, only how it is used."""
     import lightgbm
 
-    from recsys.features import names_of
+    from recsys.models.features import names_of
 
     names = names_of(tiny.spaces)
     rng = np.random.default_rng(0)

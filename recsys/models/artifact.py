@@ -27,14 +27,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys import ranker
 from recsys.errors import ArtifactError
+from recsys.models import ranker
 from recsys.models.blend import Blend
+from recsys.models.index import open_index, places_of, write_index
+from recsys.models.model_io import mapped, read_model, read_taste, save_array, write_model, write_taste
+from recsys.models.model_io import n_items as n_of
 from recsys.models.popularity import Popularity
-from recsys.ranker import Heads
-from recsys.retrieval import open_index, places_of, write_index
-from recsys.shelf import mapped, read_model, read_taste, save_array, write_model, write_taste
-from recsys.shelf import n_items as n_of
+from recsys.models.ranker import Heads
 from recsys.types import History, Space
 
 FORMAT: Final = 2

@@ -13,8 +13,8 @@ from typing import Any, Final
 import numpy as np
 
 from recsys.columns import HEADS
-from recsys.features import Basis, names_of
-from recsys.trees import open_booster
+from recsys.models.features import Basis, names_of
+from recsys.models.trees import open_booster
 from recsys.types import Floats
 
 TASTE: Final = ("cf", "content", "popular")

@@ -11,13 +11,13 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from recsys.artifact import Artifact
-from recsys.features import Basis, facts_of
+from recsys.models.artifact import Artifact
 from recsys.models.blend import Blend
+from recsys.models.features import Basis, facts_of
+from recsys.models.index import search
+from recsys.models.interactions import of_history
 from recsys.models.popularity import Popularity
-from recsys.models.tastes import of_history
-from recsys.ranker import Ranker
-from recsys.retrieval import search
+from recsys.models.ranker import Ranker
 from recsys.types import Floats, History, Ids, Mask, Space
 
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.clock import DAY
-from recsys.features import Asked, Basis, facts_of, features, names_of
-from recsys.model import ranked
+from recsys.models.features import Asked, Basis, facts_of, features, names_of
+from recsys.models.loaded import ranked
 from recsys.models.popularity import Popularity
 from recsys.models.text import Centres, TextSpace
 from recsys.types import History

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from recsys.models.base import ItemItem, LinearSpace, Part, Popular
 from recsys.models.blend import Blend
 from recsys.models.ials import FactorSpace
-from recsys.models.parts import ItemItem, LinearSpace, Part, Popular
 from recsys.models.popularity import Popularity
-from recsys.models.second_look import SecondLook, n_features
+from recsys.models.reranker import SecondLook, n_features
 from recsys.models.text import Centres, TextSpace
-from recsys.trees import open_booster
+from recsys.models.trees import open_booster
 from recsys.types import Space
 
 Arrays = Mapping[str, NDArray[Any]]

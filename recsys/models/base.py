@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from scipy import sparse
 
-from recsys.models.tastes import Tastes, of_history, with_refusals
+from recsys.models.interactions import Tastes, of_history, with_refusals
 from recsys.types import Floats, History
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.errors import StageError
-from recsys.retrieval import RECALL, build_index, facts_of, faiss, open_index, recall, search, write_index
+from recsys.models.index import RECALL, build_index, facts_of, faiss, open_index, recall, search, write_index
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(1, 12), st.floats(0, 1))

@@ -16,20 +16,20 @@ import polars as pl
 import pytest
 from scipy import sparse
 
-from recsys import artifact
-from recsys.artifact import FORMAT, Contents, Histories, Manifest, load_artifact, row_numbers, save_artifact
 from recsys.errors import ArtifactError
+from recsys.models import artifact
+from recsys.models.artifact import FORMAT, Contents, Histories, Manifest, load_artifact, row_numbers, save_artifact
+from recsys.models.base import ItemItem, LinearSpace, Popular
 from recsys.models.blend import Blend
 from recsys.models.ials import FactorSpace
-from recsys.models.parts import ItemItem, LinearSpace, Popular
+from recsys.models.interactions import of_history
 from recsys.models.popularity import Popularity
-from recsys.models.second_look import SecondLook, n_features
-from recsys.models.tastes import of_history
+from recsys.models.reranker import SecondLook, n_features
 from recsys.models.text import Centres, TextSpace
-from recsys.trees import open_booster
+from recsys.models.trees import open_booster
 from recsys.types import History
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def contents(n_items: int = 3) -> Contents:
@@ -321,7 +321,7 @@ def test_an_artifact_killed_between_its_two_renames_comes_back(saved: Path, tmp_
 
 def test_loading_imports_no_training_library(saved: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from recsys.artifact import load_artifact;"
+        "import sys; from pathlib import Path; from recsys.models.artifact import load_artifact;"
         f"a = load_artifact(Path({str(saved)!r})); a.spaces['cf'].fold_in(a.histories['u1']);"
         "heavy = ('torch', 'implicit', 'sentence_transformers', 'transformers', 'sklearn');"
         "print([m for m in heavy if m in sys.modules])"

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from recsys.model import build_model, wanted
-from recsys.models.second_look import SecondLook, n_features
+from recsys.models.loaded import build_model, wanted
+from recsys.models.reranker import SecondLook, n_features
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from recsys.models.parts import LinearSpace
-from recsys.models.tastes import cleaned, wanted
+from recsys.models.base import LinearSpace
+from recsys.models.interactions import cleaned, wanted
 from recsys.types import Floats
 
 

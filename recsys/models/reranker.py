@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from recsys.models.parts import ItemItem, Part, Popular
-from recsys.models.tastes import Tastes
+from recsys.models.base import ItemItem, Part, Popular
+from recsys.models.interactions import Tastes
 from recsys.topk import top_k
 from recsys.types import Floats, Mask, Rows
 
