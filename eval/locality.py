@@ -19,7 +19,7 @@ import numpy as np
 
 from recsys import metrics
 from recsys.audit import FloorAudit, below, is_fair, runs
-from recsys.catalogue import Items
+from recsys.catalogue.items import Items
 from recsys.clock import DAY, Millis
 from recsys.metrics import Reals
 from recsys.query import Query

@@ -12,7 +12,7 @@ from eval.reliability import Reliability
 from eval.replay import RANKINGS, Replayed
 from eval.split import Holdout
 from recsys import metrics
-from recsys.catalogue import topic_bits
+from recsys.catalogue.items import topic_bits
 from recsys.clock import to_text
 from recsys.columns import TIERS
 from recsys.metrics import Reals

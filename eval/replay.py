@@ -25,7 +25,7 @@ from eval.locality import Seen, seen_by, without_local
 from eval.split import Person
 from recsys import score
 from recsys.build import build_engine
-from recsys.catalogue import Items
+from recsys.catalogue.items import Items
 from recsys.clock import Millis, from_text
 from recsys.engine import Engine, feed
 from recsys.experiments.compiled import Experiments

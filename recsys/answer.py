@@ -7,11 +7,11 @@ from math import isnan
 import msgspec
 import numpy as np
 
-from recsys.catalogue import topic_names
+from recsys.catalogue.items import topic_names
+from recsys.catalogue.locality import MATCHES, evidence
 from recsys.clock import DAY, Millis, to_text
 from recsys.columns import FAMILIES, TIERS
 from recsys.ledger import remaining
-from recsys.locality import MATCHES, evidence
 from recsys.messages import FeedItem, FeedRequest, FeedResponse, Locality, Reason, Safety, Shortfall
 from recsys.policy.limits import COUNTERS
 from recsys.query import Query

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Final
 
+from recsys.catalogue.cache import View
 from recsys.clock import Millis
 from recsys.engine import Engine
 from recsys.experiments.compiled import Experiments
@@ -15,7 +16,6 @@ from recsys.policy.schema import Market
 from recsys.reach import Reach
 from recsys.resolve import Known
 from recsys.stores.protocols import Catalogue, CreatorChange, EventLog, ItemChange, UserStore
-from recsys.view import View
 
 
 def build_engine(

@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import numpy as np
 
-from recsys.catalogue import topic_bits
+from recsys.catalogue.items import topic_bits
 from recsys.clock import DAY, Millis
 from recsys.messages import MAX_SIZE, Card
 from recsys.policy.compiled import local_time

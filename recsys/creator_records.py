@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from recsys.catalogue import Items, creator_number
+from recsys.catalogue.items import Items, creator_number
 from recsys.clock import DAY, Millis, to_text
 from recsys.columns import CREATORS, FAMILIES, TIERS
 from recsys.engine import Engine

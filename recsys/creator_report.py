@@ -11,10 +11,10 @@ import msgspec
 import numpy as np
 
 from recsys import metrics
-from recsys.catalogue import Items
+from recsys.catalogue.creators import Creator
+from recsys.catalogue.items import Items
 from recsys.clock import DAY, Millis, to_text
 from recsys.creator_records import days_to
-from recsys.creators import Creator
 from recsys.policy.schema import Market
 from recsys.reach import WAYS
 from recsys.stores.protocols import Tally

@@ -27,7 +27,7 @@ from recsys.answer import (
     shortfall_of,
 )
 from recsys.cards import cards_for, follow_up, led, note_cards
-from recsys.catalogue import topic_bits, topic_names
+from recsys.catalogue.items import topic_bits, topic_names
 from recsys.clock import DAY, Millis, to_text
 from recsys.errors import Conflict, DataError, Gone, StoreError
 from recsys.filters import FILTERS, FORBIDDING

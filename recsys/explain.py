@@ -14,13 +14,13 @@ import numpy as np
 
 from recsys import decision as records
 from recsys.answer import shortfall_of, sources_of
+from recsys.catalogue.locality import MATCHES
 from recsys.clock import to_text
 from recsys.columns import FAMILIES, TIERS
 from recsys.decision import Decision
 from recsys.engine import Engine, feed, turn_now
 from recsys.errors import DataError
 from recsys.filters import FILTERS
-from recsys.locality import MATCHES
 from recsys.messages import FeedRequest, FeedResponse
 from recsys.policy.limits import flatten
 from recsys.reasons import codes, sentences

@@ -20,7 +20,7 @@ from typing import Final
 
 import numpy as np
 
-from recsys.catalogue import UNLABELLED, Items, creator_number, mentions, topic_bits
+from recsys.catalogue.items import UNLABELLED, Items, creator_number, mentions, topic_bits
 from recsys.columns import FAMILIES
 from recsys.query import Query
 from recsys.types import Candidates, Ids, Mask

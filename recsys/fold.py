@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from recsys.catalogue import Items, is_unlearnable
+from recsys.catalogue.items import Items, is_unlearnable
 from recsys.clock import Millis
 from recsys.ledger import KEPT, deliver, see, server_time, touch
 from recsys.loop import observe

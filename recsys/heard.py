@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from recsys.catalogue import Items
+from recsys.catalogue.cache import View
+from recsys.catalogue.items import Items
 from recsys.clock import DAY, Millis
 from recsys.fold import Folded, fold
 from recsys.ledger import recount
 from recsys.signals import Frame
 from recsys.stores.protocols import EventLog, Logged, Read, UserStore
 from recsys.user.state import Delivery, UserState
-from recsys.view import View
 
 RECOUNT: Millis = 8 * DAY
 

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from recsys.catalogue import Items, creator_number, topic_names
+from recsys.catalogue.creators import SOURCES, Creator, base_of
+from recsys.catalogue.items import Items, creator_number, topic_names
 from recsys.clock import Millis, to_text
-from recsys.creators import SOURCES, Creator, base_of
 from recsys.engine import Engine
 from recsys.errors import DataError
 from recsys.policy.schema import LocalityRules, Market

@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from recsys.catalogue import Items, creator_number, topic_names
+from recsys.catalogue.items import Items, creator_number, topic_names
 from recsys.clock import DAY, Millis, to_text
 from recsys.columns import FAMILIES, TOPICS
 from recsys.ledger import server_time

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from recsys.catalogue import Items, topic_bits
+from recsys.catalogue.items import Items, topic_bits
+from recsys.catalogue.locality import Nearness
 from recsys.clock import Millis
-from recsys.locality import Nearness
 from recsys.models.loaded import Model
 from recsys.policy.limits import Limits
 from recsys.policy.schema import Market

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from recsys import steering
-from recsys.catalogue import Items, creator_number
+from recsys.catalogue.items import Items, creator_number
 from recsys.clock import DAY, HOUR, MINUTE, Millis
 from recsys.policy.schema import Market
 from recsys.slate import Selection

@@ -12,7 +12,8 @@ import msgspec
 import numpy as np
 
 from recsys.cards import due
-from recsys.catalogue import Items, creator_number
+from recsys.catalogue.cache import View
+from recsys.catalogue.items import Items, creator_number
 from recsys.clock import DAY, Millis
 from recsys.errors import DataError
 from recsys.experiments.assign import Assignment, assign
@@ -35,7 +36,6 @@ from recsys.signals import Frame, frame_of
 from recsys.slate import Supply
 from recsys.types import History, Mask, Viewer
 from recsys.user.state import Delivery, Ledger, Profile, UserState
-from recsys.view import View
 
 LOCAL_STRENGTH: Final = 0.75
 """Where neither the market's file nor the artifact says: the middle of what calibrates pages to people's choices."""

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from recsys.catalogue import topic_bits
+from recsys.catalogue.items import topic_bits
 from recsys.clock import DAY
 from recsys.columns import FAMILIES, HEADS, TOPICS
 from recsys.loop import reduced

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from recsys.cards import STARTERS
-from recsys.catalogue import topic_bits
+from recsys.catalogue.items import topic_bits
 from recsys.clock import DAY, Millis, to_text
 from recsys.decision import unpack
 from recsys.engine import REPEAT, Engine, Page, feed, turn_now

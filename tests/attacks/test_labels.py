@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 
 from recsys.audit import audit
-from recsys.catalogue import is_unlearnable
+from recsys.catalogue.creators import Creator
+from recsys.catalogue.items import is_unlearnable
 from recsys.clock import HOUR, MINUTE, SECOND
 from recsys.creator_records import patch_creator, put_creator
-from recsys.creators import Creator
 from recsys.explain import why
 from recsys.intake import delete_item, patch_item, put_item, put_profile
 from recsys.lexicon import lexicon_of

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.catalogue import is_unlearnable
+from recsys.catalogue.items import is_unlearnable
 from recsys.clock import DAY, HOUR, MINUTE, SECOND, to_text
 from recsys.columns import EVENT_KINDS
 from recsys.engine import turn_now

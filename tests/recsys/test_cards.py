@@ -9,7 +9,7 @@ import pytest
 
 from recsys import cards
 from recsys.cards import cards_for, due, follow_up, helplines, note_cards
-from recsys.catalogue import topic_bits
+from recsys.catalogue.items import topic_bits
 from recsys.clock import DAY, HOUR, MINUTE, from_text, to_text
 from recsys.errors import ConfigError, StoreError
 from recsys.lexicon import NO_TERMS, lexicon_of, load_lexicon, mentions

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recsys import filters
-from recsys.catalogue import creator_number, mentions
+from recsys.catalogue.items import creator_number, mentions
 from recsys.columns import FAMILIES
 from recsys.engine import turn_now
 from recsys.messages import FeedRequest

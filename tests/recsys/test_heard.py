@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from recsys.catalogue.cache import View
 from recsys.clock import DAY, SECOND
 from recsys.heard import Heard, heard
 from recsys.intake import accept, put_item
 from recsys.locks import Locks
 from recsys.rights import erase, exposure
-from recsys.view import View
 
 HEAVY = {"creator_id": "newcomer", "title": "a title of my own", "language": "ary", "risk_tier": "R2",
          "risk_family": "despair", "risk_source": "human"}  # fmt: skip

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from recsys.catalogue import Items, apply, empty, topic_bits
+from recsys.catalogue.items import Items, apply, empty, topic_bits
 from recsys.clock import DAY, HOUR, MINUTE, SECOND, from_text
 from recsys.columns import FAMILIES
 from recsys.fold import fold, remember

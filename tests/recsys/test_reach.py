@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from recsys.catalogue import creator_number
+from recsys.catalogue.items import creator_number
 from recsys.clock import DAY, HOUR, MINUTE
 from recsys.errors import StoreError
 from recsys.reach import Reach

@@ -15,8 +15,8 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys.catalogue.creators import Creator, Place, base_of, joined, said_of
 from recsys.columns import FAMILIES, TOPICS
-from recsys.creators import Creator, Place, base_of, joined, said_of
 from recsys.policy.schema import Market, family_number, tier_number
 from recsys.stores.protocols import CatalogueDelta, ItemRow
 from recsys.types import Floats, Ids, Mask

@@ -27,8 +27,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.catalogue import Items
-from recsys.creators import SOURCES
+from recsys.catalogue.creators import SOURCES
+from recsys.catalogue.items import Items
 from recsys.policy.schema import LocalityRules, Market
 from recsys.types import Floats, Ids, Mask, Viewer
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from recsys.catalogue import Items, apply, empty
-from recsys.locality import MATCHES, nearness
+from recsys.catalogue.items import Items, apply, empty
+from recsys.catalogue.locality import MATCHES, nearness
 from recsys.policy.schema import load_market
 from recsys.stores.protocols import CatalogueDelta, ItemRow
 from recsys.types import Viewer
 
-MARKET = load_market(Path(__file__).parents[2] / "policies" / "morocco.yaml")
+MARKET = load_market(Path(__file__).parents[3] / "policies" / "morocco.yaml")
 
 
 def _catalogue(*spoken: tuple[str, str | None]) -> Items:

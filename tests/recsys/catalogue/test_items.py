@@ -1,8 +1,8 @@
 import pytest
 
-from recsys.catalogue import apply, empty, topic_bits, topic_names
+from recsys.catalogue.creators import Creator, creators_of
+from recsys.catalogue.items import apply, empty, topic_bits, topic_names
 from recsys.columns import FAMILIES
-from recsys.creators import Creator, creators_of
 from recsys.stores.protocols import CatalogueDelta, ItemRow
 
 UNLABELLED = FAMILIES.index("unlabelled")

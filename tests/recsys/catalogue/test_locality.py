@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.catalogue import apply, empty, with_creators
-from recsys.creators import SOURCES, UNKNOWN, Creator, Place, base_of, joined, said_of
-from recsys.locality import MATCHES, evidence, nearness
+from recsys.catalogue.creators import SOURCES, UNKNOWN, Creator, Place, base_of, joined, said_of
+from recsys.catalogue.items import apply, empty, with_creators
+from recsys.catalogue.locality import MATCHES, evidence, nearness
 from recsys.messages import Context, FeedRequest
 from recsys.resolve import _home, usual_languages
 from recsys.stores.protocols import CatalogueDelta, ItemRow

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 
-from recsys.catalogue import Items, apply, empty, with_creators
-from recsys.creators import Creator, creators_of
-from recsys.locality import Nearness, nearness
+from recsys.catalogue.creators import Creator, creators_of
+from recsys.catalogue.items import Items, apply, empty, with_creators
+from recsys.catalogue.locality import Nearness, nearness
 from recsys.models.loaded import Model
 from recsys.policy.schema import Market
 from recsys.query import Orders, orders_of, rule_columns
