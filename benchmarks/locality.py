@@ -17,7 +17,7 @@ from recsys.build import build_engine
 from recsys.catalogue.locality import nearness
 from recsys.clock import from_text
 from recsys.engine import Engine, feed, turn_now
-from recsys.experiments.compiled import Experiments
+from recsys.experiments.payload import Experiments
 from recsys.messages import FeedRequest
 from recsys.models.artifact import load_artifact
 from recsys.pipeline import for_surface, recommend

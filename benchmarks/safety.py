@@ -40,7 +40,7 @@ from recsys.clock import Millis
 from recsys.columns import FAMILIES, TOPICS
 from recsys.decision import Decision, unpack
 from recsys.engine import Engine
-from recsys.experiments.compiled import Experiments
+from recsys.experiments.payload import Experiments
 from recsys.models.artifact import load_artifact
 from recsys.policy.schema import Market, load_market
 from recsys.stores.memory import MemoryStore

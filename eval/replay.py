@@ -28,7 +28,7 @@ from recsys.build import build_engine
 from recsys.catalogue.items import Items
 from recsys.clock import Millis, from_text
 from recsys.engine import Engine, feed
-from recsys.experiments.compiled import Experiments
+from recsys.experiments.payload import Experiments
 from recsys.heard import Heard
 from recsys.messages import FeedRequest, FeedResponse
 from recsys.metrics import EMPTY, Pages, Reals, auc

@@ -7,7 +7,7 @@ from typing import Any, Final
 from recsys.catalogue.cache import View
 from recsys.clock import Millis
 from recsys.engine import Engine
-from recsys.experiments.compiled import Experiments
+from recsys.experiments.payload import Experiments
 from recsys.lexicon import NO_TERMS, Lexicon
 from recsys.models.artifact import Artifact
 from recsys.models.loaded import build_model

@@ -16,8 +16,8 @@ from recsys.catalogue.cache import View
 from recsys.catalogue.items import Items, creator_number
 from recsys.clock import DAY, Millis
 from recsys.errors import DataError
-from recsys.experiments.assign import Assignment, assign
-from recsys.experiments.compiled import Experiments
+from recsys.experiments.assignment import Assignment, assign
+from recsys.experiments.payload import Experiments
 from recsys.fold import history_of
 from recsys.heard import Heard, caught_up
 from recsys.ledger import RUN, room, served, server_time, touch, windows_of

@@ -193,8 +193,8 @@ def in_memory(artifact: "Artifact", settings: "Settings", at: "Millis") -> "Iter
     from threadpoolctl import threadpool_limits
 
     from recsys.build import build_engine
-    from recsys.experiments.compiled import Experiments
-    from recsys.experiments.load import load_experiments
+    from recsys.experiments.files import load_experiments
+    from recsys.experiments.payload import Experiments
     from recsys.policy.schema import load_market
     from recsys.stores.memory import MemoryStore
 

@@ -33,7 +33,7 @@ def check(
 
     An experiment can only tighten what keeps people safe. Exit code 1 when a file is wrong.
     """
-    from recsys.experiments.load import check as examine
+    from recsys.experiments.files import check as examine
     from recsys.policy.schema import load_market
 
     found = examine(folder, load_market(policy))
@@ -55,7 +55,7 @@ def list_(
     """List the experiments of a folder: status, layer, slice, ramp, variants and what they change."""
     from rich.table import Table
 
-    from recsys.experiments.load import check as examine
+    from recsys.experiments.files import check as examine
     from recsys.policy.schema import load_market
 
     found = examine(folder, load_market(policy))

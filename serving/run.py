@@ -19,8 +19,8 @@ from recsys.build import build_engine
 from recsys.clock import HOUR, SECOND, Millis, now
 from recsys.engine import Engine, feed
 from recsys.errors import ArtifactError, ConfigError, StoreError
-from recsys.experiments.compiled import Experiments
-from recsys.experiments.load import load_experiments
+from recsys.experiments.files import load_experiments
+from recsys.experiments.payload import Experiments
 from recsys.lexicon import NO_TERMS, load_lexicon
 from recsys.messages import FeedRequest
 from recsys.models.artifact import Artifact, load_artifact

@@ -16,7 +16,7 @@ from recsys.build import build_engine
 from recsys.clock import Millis, from_text
 from recsys.decision import Decision, unpack
 from recsys.engine import Engine, feed
-from recsys.experiments.compiled import Experiments
+from recsys.experiments.payload import Experiments
 from recsys.intake import accept, put_item, put_profile
 from recsys.messages import FeedRequest, FeedResponse
 from recsys.models import text

@@ -1,6 +1,6 @@
 """
 The two kinds of experiment file, as frozen dataclasses: `registry.yaml` says what may be tried at all, and one file
-per experiment says what is tried. docs/experiments.md explains the keys; `recsys.experiments.rules` checks the rest.
+per experiment says what is tried. docs/experiments.md explains the keys; `recsys.experiments.checks` checks the rest.
 """
 
 from collections.abc import Mapping

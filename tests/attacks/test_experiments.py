@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from recsys.clock import MINUTE, from_text
 from recsys.engine import Engine
 from recsys.errors import ConfigError
-from recsys.experiments.load import load_experiments
+from recsys.experiments.files import load_experiments
 from recsys.experiments.parameters import KNOWN, WEIGHTS, known
 from recsys.experiments.schema import Experiment
 from recsys.policy.limits import is_at_least_as_strict

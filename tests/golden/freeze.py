@@ -30,7 +30,7 @@ from eval.run import EvalParams, evaluate
 from recsys.build import build_engine
 from recsys.clock import HOUR, MINUTE, from_text
 from recsys.engine import Engine, feed
-from recsys.experiments.compiled import Experiments
+from recsys.experiments.payload import Experiments
 from recsys.explain import replay
 from recsys.intake import accept, put_profile
 from recsys.messages import Context, FeedRequest, FeedResponse

@@ -7,7 +7,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from recsys.clock import Millis, from_text
-from recsys.experiments.load import load_experiments
+from recsys.experiments.files import load_experiments
 from recsys.policy.schema import Market, load_market
 
 ROOT = Path(__file__).parents[3]

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.clock import from_text
-from recsys.experiments.assign import NOWHERE, _resolved, assign, draw
-from recsys.experiments.compiled import Experiments, parse, payload
-from recsys.experiments.load import load_experiments
+from recsys.experiments.assignment import NOWHERE, _resolved, assign, draw
+from recsys.experiments.files import load_experiments
 from recsys.experiments.parameters import BAND, Drawn, limits_of, merge
+from recsys.experiments.payload import Experiments, parse, payload
 from recsys.policy.compiled import base_limits, market_limits
 from recsys.policy.limits import Limits, Windows, changed, flatten, is_at_least_as_strict, meet
 

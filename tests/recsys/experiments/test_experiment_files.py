@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from recsys.errors import ConfigError
-from recsys.experiments.load import check, load_experiments
+from recsys.experiments.files import check, load_experiments
 from recsys.experiments.parameters import baseline
 from recsys.policy.limits import flatten
 

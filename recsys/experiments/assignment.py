@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from recsys.clock import Millis
-from recsys.experiments.compiled import LAYER, Experiments
 from recsys.experiments.parameters import Drawn, merge
+from recsys.experiments.payload import LAYER, Experiments
 from recsys.experiments.schema import Registry
 from recsys.policy.limits import Limits
 

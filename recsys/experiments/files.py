@@ -9,9 +9,9 @@ from typing import Final, TypeVar
 from recsys.clock import from_datetime, to_text
 from recsys.config import load
 from recsys.errors import ConfigError
-from recsys.experiments.compiled import Experiments
+from recsys.experiments.checks import clashes, experiment_problems, registry_problems
 from recsys.experiments.parameters import resolve
-from recsys.experiments.rules import clashes, experiment_problems, registry_problems
+from recsys.experiments.payload import Experiments
 from recsys.experiments.schema import Experiment, Registry
 from recsys.experiments.source import Source, plain
 from recsys.policy.schema import Market
