@@ -14,8 +14,8 @@ from pathlib import Path
 
 from recsys.clock import MINUTE, Millis
 from recsys.policy.limits import MAX_CAP, Limits, Windows
+from recsys.safety.validator import violations
 from recsys.user.state import LAST, MAX_SEEN, Delivery, Ledger
-from recsys.validate import violations
 
 AT: Millis = 1_800_000_000_000
 ADULT = Limits(

@@ -23,11 +23,11 @@ from recsys.clock import Millis
 from recsys.engine import Engine, turn_now
 from recsys.fold import remember
 from recsys.intake import accept, put_profile
-from recsys.ledger import deliver, touch
 from recsys.messages import FeedRequest
 from recsys.pipeline import for_surface, recommend
 from recsys.policy.compiled import is_night
 from recsys.query import Query
+from recsys.safety.ledger import deliver, touch
 from recsys.slate import Supply, delivered, select
 from recsys.types import Candidates, Floats, Ids, Mask, Rows, rank_order
 from recsys.user.state import Ledger

@@ -11,12 +11,12 @@ from recsys.catalogue.items import topic_names
 from recsys.catalogue.locality import MATCHES, evidence
 from recsys.clock import DAY, Millis, to_text
 from recsys.columns import FAMILIES, TIERS
-from recsys.ledger import remaining
 from recsys.messages import FeedItem, FeedRequest, FeedResponse, Locality, Reason, Safety, Shortfall
 from recsys.policy.limits import COUNTERS
 from recsys.query import Query
 from recsys.reasons import codes, sentences
 from recsys.resolve import Turn
+from recsys.safety.ledger import remaining
 from recsys.score import SCORERS
 from recsys.slate import Selection
 from recsys.tokens import sign

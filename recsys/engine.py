@@ -26,29 +26,29 @@ from recsys.answer import (
     safety_of,
     shortfall_of,
 )
-from recsys.cards import cards_for, follow_up, led, note_cards
 from recsys.catalogue.items import topic_bits, topic_names
 from recsys.clock import DAY, Millis, to_text
 from recsys.errors import Conflict, DataError, Gone, StoreError
 from recsys.filters import FILTERS, FORBIDDING
-from recsys.floors import of_20
 from recsys.fold import remember
 from recsys.heard import heard
-from recsys.ledger import counters_of, windows_of
 from recsys.locks import Locks
-from recsys.loop import is_attempt, note_page
 from recsys.messages import MAX_SIZE, FeedItem, FeedRequest, FeedResponse, Pause
-from recsys.pauses import break_after
 from recsys.pipeline import Pipeline, Ranked, fallback, for_surface, recommend, refilter, removals, reranking
 from recsys.policy.compiled import effective_band
 from recsys.reach import tallies_of
 from recsys.resolve import Known, Turn, profile_of, resolve, stock_of
+from recsys.safety.cards import cards_for, follow_up, led, note_cards
+from recsys.safety.floors import of_20
+from recsys.safety.ledger import counters_of, windows_of
+from recsys.safety.loop.levels import is_attempt, note_page
+from recsys.safety.screen_time import break_after
+from recsys.safety.validator import violations
 from recsys.slate import Selection, delivered, floors, select
 from recsys.stores.protocols import DecisionRecord, EventLog, Read, StoredAnswer, UserStore
 from recsys.tokens import verify
 from recsys.types import Candidates
 from recsys.user.state import Delivery, Ledger, UserState
-from recsys.validate import violations
 
 REPEAT: Final = DAY  # how long a request_id answers with the same page
 ATTEMPTS: Final = 6

@@ -24,10 +24,10 @@ from recsys.filters import FILTERS
 from recsys.messages import FeedRequest, FeedResponse
 from recsys.policy.limits import flatten
 from recsys.reasons import codes, sentences
+from recsys.safety.validator import violations
 from recsys.slate import Selection, delivered
 from recsys.stores.protocols import StoredAnswer
 from recsys.types import Candidates
-from recsys.validate import violations
 
 SHOWN: Final = 100  # candidates listed in a record's view, best first
 

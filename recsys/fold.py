@@ -10,11 +10,11 @@ import numpy as np
 
 from recsys.catalogue.items import Items, is_unlearnable
 from recsys.clock import Millis
-from recsys.ledger import KEPT, deliver, see, server_time, touch
-from recsys.loop import observe
 from recsys.policy.schema import Market
 from recsys.query import counted
-from recsys.signals import Frame
+from recsys.safety.ledger import KEPT, deliver, see, server_time, touch
+from recsys.safety.loop.levels import observe
+from recsys.safety.loop.signals import Frame
 from recsys.stores.protocols import Logged
 from recsys.types import Event, History
 from recsys.user.feedback import confidence, learnable, learnables

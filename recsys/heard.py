@@ -12,8 +12,8 @@ from recsys.catalogue.cache import View
 from recsys.catalogue.items import Items
 from recsys.clock import DAY, Millis
 from recsys.fold import Folded, fold
-from recsys.ledger import recount
-from recsys.signals import Frame
+from recsys.safety.ledger import recount
+from recsys.safety.loop.signals import Frame
 from recsys.stores.protocols import EventLog, Logged, Read, UserStore
 from recsys.user.state import Delivery, UserState
 

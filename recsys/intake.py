@@ -27,8 +27,8 @@ from recsys.columns import (
 )
 from recsys.engine import Engine
 from recsys.errors import Conflict, DataError, StoreError
-from recsys.lexicon import kept_of
 from recsys.resolve import profile_of
+from recsys.safety.harm_terms import kept_of
 from recsys.stores.protocols import Catalogue, ItemChange, ItemRow
 from recsys.text.clusters import cluster_id
 from recsys.types import Event

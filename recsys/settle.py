@@ -10,7 +10,7 @@ from recsys.heard import Heard, caught_up, heard
 from recsys.intake import ATTEMPTS
 from recsys.policy.compiled import effective_band
 from recsys.resolve import profile_of
-from recsys.signals import frame_of
+from recsys.safety.loop.signals import frame_of
 from recsys.stores.protocols import Read
 from recsys.user.state import UserState
 

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.clock import Millis
-from recsys.floors import BOTH, NOTHING_OWED, Floor, FloorMiss, Kind, Supply, completable, of_20
-from recsys.ledger import RUN, counters_of, placed, room, served, windows_of
 from recsys.policy.limits import Limits
+from recsys.safety.floors import BOTH, NOTHING_OWED, Floor, FloorMiss, Kind, Supply, completable, of_20
+from recsys.safety.ledger import RUN, counters_of, placed, room, served, windows_of
 from recsys.types import Candidates, Floats, Rows
 from recsys.user.state import LAST, Delivery, Ledger
 

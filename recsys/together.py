@@ -12,7 +12,6 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from recsys.cards import STARTERS
 from recsys.catalogue.items import topic_bits
 from recsys.clock import DAY, Millis, to_text
 from recsys.decision import unpack
@@ -22,6 +21,7 @@ from recsys.filters import FILTERS
 from recsys.intake import check_id
 from recsys.messages import FeedRequest, FeedResponse
 from recsys.resolve import Turn, profile_of, seed_of
+from recsys.safety.cards import STARTERS
 from recsys.types import Mask
 
 DRAWN: Final = 3  # times the size: what the child's own rules may still take from

@@ -21,11 +21,11 @@ from recsys.engine import Engine, feed
 from recsys.errors import ArtifactError, ConfigError, StoreError
 from recsys.experiments.files import load_experiments
 from recsys.experiments.payload import Experiments
-from recsys.lexicon import NO_TERMS, load_lexicon
 from recsys.messages import FeedRequest
 from recsys.models.artifact import Artifact, load_artifact
 from recsys.policy.schema import load_market
 from recsys.progress import Progress, quiet
+from recsys.safety.harm_terms import NO_TERMS, load_lexicon
 from recsys.settle import settle
 from serving.app import create_app
 from serving.settings import Settings, signing_key

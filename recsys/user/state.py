@@ -109,7 +109,7 @@ class Reason(Packed, frozen=True):
 
 class Loop(Packed, frozen=True):
     """
-    The loop breaker's memory; see `recsys.loop`. Days are whole days since 1970 UTC, to keep it small.
+    The loop breaker's memory; see `recsys.safety.loop.levels`. Days are whole days since 1970 UTC, to keep it small.
 
     Nothing here says what somebody searched for or watched, but for the R2 items of the last days.
     """

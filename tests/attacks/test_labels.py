@@ -14,8 +14,8 @@ from recsys.clock import HOUR, MINUTE, SECOND
 from recsys.creator_records import patch_creator, put_creator
 from recsys.explain import why
 from recsys.intake import delete_item, patch_item, put_item, put_profile
-from recsys.lexicon import lexicon_of
 from recsys.messages import Context, FeedResponse
+from recsys.safety.harm_terms import lexicon_of
 from recsys.stores.protocols import ItemChange
 
 BANDS = ("under_13", "13-15", "16-17", "18+")

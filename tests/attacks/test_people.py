@@ -11,10 +11,10 @@ from recsys.columns import EVENT_KINDS
 from recsys.engine import turn_now
 from recsys.errors import DataError
 from recsys.intake import accept, put_profile
-from recsys.ledger import room
 from recsys.messages import Context, FeedRequest
 from recsys.policy.limits import COUNTERS, is_at_least_as_strict
 from recsys.rights import get_guardian, put_controls, put_guardian
+from recsys.safety.ledger import room
 from recsys.slate import select
 
 KINDS = sorted(set(EVENT_KINDS) - {"search", "follow", "hide_creator", "undo", "support_requested"})

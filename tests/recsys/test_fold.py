@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from recsys.clock import DAY, HOUR, MINUTE
 from recsys.fold import fold, history_of
-from recsys.lexicon import NO_TERMS
 from recsys.policy.compiled import Book
-from recsys.signals import frame_of
+from recsys.safety.harm_terms import NO_TERMS
+from recsys.safety.loop.signals import frame_of
 from recsys.stores.protocols import Logged
 from recsys.types import Event, History
 from recsys.user.state import MAX_TASTE, Taste, UserState

@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.clock import DAY, HOUR, MINUTE
-from recsys.floors import Supply
-from recsys.ledger import recount
 from recsys.policy.limits import Limits, Windows
+from recsys.safety.floors import Supply
+from recsys.safety.ledger import recount
+from recsys.safety.validator import UNLABELLED, violations
 from recsys.slate import delivered, floors
 from recsys.types import Candidates
 from recsys.user.state import Delivery, Ledger
-from recsys.validate import UNLABELLED, violations
 
 PLENTY = Supply(supportive=20, local=20, local_share=0.5)
 caps = st.one_of(st.none(), st.integers(0, 9))

@@ -7,9 +7,9 @@ import pytest
 
 from recsys.clock import MINUTE
 from recsys.engine import turn_now
-from recsys.ledger import deliver
 from recsys.messages import FeedRequest
 from recsys.resolve import supply_of
+from recsys.safety.ledger import deliver
 from recsys.user.state import Delivery, Ledger
 
 

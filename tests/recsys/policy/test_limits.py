@@ -21,8 +21,8 @@ from recsys.policy.limits import (
     meet,
     minutes,
 )
+from recsys.safety.validator import violations
 from recsys.slate import delivered
-from recsys.validate import violations
 
 caps = st.one_of(st.none(), st.integers(0, MAX_CAP))
 windows = st.builds(Windows, last_20=caps, session=caps, rolling_24h=caps, rolling_7d=caps)

@@ -24,10 +24,10 @@ import msgspec
 
 from recsys.clock import DAY, MINUTE, Millis
 from recsys.columns import TOPICS
-from recsys.ledger import minutes_since
-from recsys.lexicon import NO_TERMS, Lexicon
 from recsys.policy.compiled import Book, guardian_limits, is_night, local_time
 from recsys.policy.schema import LoopRules, Market
+from recsys.safety.harm_terms import NO_TERMS, Lexicon
+from recsys.safety.ledger import minutes_since
 from recsys.types import Event
 from recsys.user.state import Delivery, Guardian, Ledger, LedgerPart, Loop
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.floors import BOTH, NOTHING_OWED, Floor, completable, of_20
+from recsys.safety.floors import BOTH, NOTHING_OWED, Floor, completable, of_20
 
 PLAIN, LOCAL, SUPPORTIVE = (False, False), (False, True), (True, False)
 KINDS = frozenset({PLAIN, LOCAL, SUPPORTIVE, BOTH})

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from recsys.clock import DAY, HOUR, MINUTE, SECOND
 from recsys.columns import FAMILIES
 from recsys.errors import StageError
-from recsys.ledger import (
+from recsys.policy.limits import Limits, Windows
+from recsys.policy.schema import SessionRules
+from recsys.safety.ledger import (
     MAX_SPANS,
     active_minutes,
     counters_of,
@@ -24,8 +26,6 @@ from recsys.ledger import (
     times_of,
     touch,
 )
-from recsys.policy.limits import Limits, Windows
-from recsys.policy.schema import SessionRules
 from recsys.user.state import LAST, MAX_SEEN, Delivery, Ledger, Seen, Span
 
 RULES = SessionRules()

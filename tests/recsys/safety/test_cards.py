@@ -7,13 +7,13 @@ from datetime import date
 import msgspec
 import pytest
 
-from recsys import cards
-from recsys.cards import cards_for, due, follow_up, helplines, note_cards
 from recsys.catalogue.items import topic_bits
 from recsys.clock import DAY, HOUR, MINUTE, from_text, to_text
 from recsys.errors import ConfigError, StoreError
-from recsys.lexicon import NO_TERMS, lexicon_of, load_lexicon, mentions
 from recsys.policy.schema import Helpline
+from recsys.safety import cards
+from recsys.safety.cards import cards_for, due, follow_up, helplines, note_cards
+from recsys.safety.harm_terms import NO_TERMS, lexicon_of, load_lexicon, mentions
 from recsys.user.state import Controls, Delivery, Guardian, Ledger, LedgerPart, Loop, ProfilePart, UserState
 
 AT = from_text("2026-06-21T14:00:00Z")

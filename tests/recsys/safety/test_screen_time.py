@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.clock import DAY, HOUR, MINUTE, from_text, to_text
-from recsys.ledger import active_minutes, touch, under_budget_at
 from recsys.messages import MAX_SIZE, PauseChoice
-from recsys.pauses import Moment, answered, break_after, pause_for
 from recsys.policy.compiled import guardian_limits, is_night, person_limits
 from recsys.policy.limits import meet
 from recsys.policy.schema import SessionRules
+from recsys.safety.ledger import active_minutes, touch, under_budget_at
+from recsys.safety.screen_time import Moment, answered, break_after, pause_for
 from recsys.user.state import Controls, Guardian, Ledger, LedgerPart, ProfilePart, Span, UserState
 
 DAYTIME = from_text("2026-06-21T14:00:00Z")

@@ -13,9 +13,11 @@ from recsys.catalogue.items import Items, apply, empty, topic_bits
 from recsys.clock import DAY, HOUR, MINUTE, SECOND, from_text
 from recsys.columns import FAMILIES
 from recsys.fold import fold, remember
-from recsys.ledger import server_time, touch
-from recsys.lexicon import kept_of, lexicon_of
-from recsys.loop import (
+from recsys.messages import FeedRequest
+from recsys.policy.limits import is_at_least_as_strict
+from recsys.safety.harm_terms import kept_of, lexicon_of
+from recsys.safety.ledger import server_time, touch
+from recsys.safety.loop.levels import (
     attempt,
     calm,
     evaluate,
@@ -27,9 +29,7 @@ from recsys.loop import (
     topic_factors,
     topic_limits,
 )
-from recsys.messages import FeedRequest
-from recsys.policy.limits import is_at_least_as_strict
-from recsys.signals import Frame, awake, frame_of, night_number, signals, topics_shown, week_entropy
+from recsys.safety.loop.signals import Frame, awake, frame_of, night_number, signals, topics_shown, week_entropy
 from recsys.stores.protocols import CatalogueDelta, ItemRow, Logged
 from recsys.types import Event
 from recsys.user.state import (

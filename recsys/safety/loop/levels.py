@@ -19,12 +19,12 @@ import numpy as np
 from recsys.catalogue.items import Items, creator_number, topic_names
 from recsys.clock import DAY, Millis, to_text
 from recsys.columns import FAMILIES, TOPICS
-from recsys.ledger import server_time
-from recsys.lexicon import ATTEMPT, Lexicon, mentions
 from recsys.messages import FeedRequest
 from recsys.policy.limits import Limits
 from recsys.policy.schema import LoopRules, Market, tier_number
-from recsys.signals import WATCHES, Frame, awake, signals, topics_shown, watched
+from recsys.safety.harm_terms import ATTEMPT, Lexicon, mentions
+from recsys.safety.ledger import server_time
+from recsys.safety.loop.signals import WATCHES, Frame, awake, signals, topics_shown, watched
 from recsys.stores.protocols import Logged
 from recsys.types import Event, Floats
 from recsys.user.state import Delivery, Loop, Reason, UserState

@@ -20,11 +20,11 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from recsys.clock import MINUTE, Millis, to_text
-from recsys.ledger import active_minutes, under_budget_at
 from recsys.messages import MAX_SIZE, Pause, PauseChoice
 from recsys.policy.compiled import next_day
 from recsys.policy.limits import Limits
 from recsys.policy.schema import Market
+from recsys.safety.ledger import active_minutes, under_budget_at
 from recsys.user.state import Guardian, Ledger, UserState
 
 Kind = Literal["break", "budget", "night", "guardian"]

@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from recsys.clock import DAY, HOUR
 from recsys.policy.limits import Limits, Windows
+from recsys.safety.validator import violations
 from recsys.slate import delivered
 from recsys.user.state import Delivery, Ledger
-from recsys.validate import violations
 
 AT = 1_800_000_000_000
 R2_ADULT = Limits(windows={"R2": Windows(last_20=2, session=3, rolling_24h=6, rolling_7d=21)}, gaps={"R2": 6})

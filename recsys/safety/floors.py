@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Final
 
-from recsys.ledger import RUN
+from recsys.safety.ledger import RUN
 
 Kind = tuple[bool, bool]
 """What a candidate adds to the floors: is_supportive, is_local."""
