@@ -15,9 +15,9 @@ from recsys.clock import DAY, Millis, to_text
 from recsys.columns import CREATORS, FAMILIES, TIERS
 from recsys.engine import Engine
 from recsys.errors import Conflict, StoreError
+from recsys.exposure.counts import WAYS
 from recsys.intake import ATTEMPTS, check_id, checked_row
 from recsys.policy.schema import Market
-from recsys.reach import WAYS
 from recsys.stores.protocols import Catalogue, CreatorChange, CreatorRow, ItemRow, Tally
 
 FEWEST: Final = 5

@@ -29,6 +29,7 @@ from recsys.answer import (
 from recsys.catalogue.items import topic_bits, topic_names
 from recsys.clock import DAY, Millis, to_text
 from recsys.errors import Conflict, DataError, Gone, StoreError
+from recsys.exposure.counts import tallies_of
 from recsys.filters import FILTERS, FORBIDDING
 from recsys.fold import remember
 from recsys.heard import heard
@@ -36,7 +37,6 @@ from recsys.locks import Locks
 from recsys.messages import MAX_SIZE, FeedItem, FeedRequest, FeedResponse, Pause
 from recsys.pipeline import Pipeline, Ranked, fallback, for_surface, recommend, refilter, removals, reranking
 from recsys.policy.compiled import effective_band
-from recsys.reach import tallies_of
 from recsys.resolve import Known, Turn, profile_of, resolve, stock_of
 from recsys.safety.cards import cards_for, follow_up, led, note_cards
 from recsys.safety.floors import of_20

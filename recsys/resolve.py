@@ -17,6 +17,7 @@ from recsys.clock import DAY, Millis
 from recsys.errors import DataError
 from recsys.experiments.assignment import Assignment, assign
 from recsys.experiments.payload import Experiments
+from recsys.exposure.counts import Reach
 from recsys.fold import history_of
 from recsys.heard import Heard, caught_up
 from recsys.messages import FeedRequest
@@ -26,7 +27,6 @@ from recsys.policy.compiled import Book, effective_band, guardian_limits, is_nig
 from recsys.policy.limits import Limits, meet
 from recsys.policy.schema import Market
 from recsys.query import Query
-from recsys.reach import Reach
 from recsys.safety.cards import due
 from recsys.safety.harm_terms import NO_TERMS, Lexicon
 from recsys.safety.ledger import RUN, room, served, server_time, touch, windows_of

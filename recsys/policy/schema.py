@@ -106,7 +106,7 @@ class NewCreator:
 class ControllerRules:
     """
     How the weight of locality is steered towards the weekly target: at most `most` times it, at least 1 / `most` times;
-    `least` deliveries in the week. `most` 1 switches it off. See `recsys.steering`.
+    `least` deliveries in the week. `most` 1 switches it off. See `recsys.exposure.controller`.
     """
 
     most: Annotated[float, Range(1, 4)] = 2.0

@@ -139,7 +139,7 @@ class UserStore(Protocol):
         ...
 
     def steering(self, market: str) -> bytes | None:
-        """What the controller of a market remembers; see `recsys.steering`."""
+        """What the controller of a market remembers; see `recsys.exposure.controller`."""
         ...
 
     def steer(self, market: str, before: bytes | None, after: bytes) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from recsys.catalogue.items import creator_number
 from recsys.clock import DAY, HOUR, MINUTE
 from recsys.errors import StoreError
-from recsys.reach import Reach
+from recsys.exposure.counts import Reach
 from recsys.stores.memory import MemoryStore
 from recsys.stores.protocols import DecisionRecord, StoredAnswer, Tally
 from recsys.types import Viewer

@@ -12,9 +12,9 @@ from typing import Final
 
 import numpy as np
 
-from recsys import steering
 from recsys.catalogue.items import Items, creator_number
 from recsys.clock import DAY, HOUR, MINUTE, Millis
+from recsys.exposure import controller as steering
 from recsys.policy.schema import Market
 from recsys.slate import Selection
 from recsys.stores.protocols import Tally, UserStore

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.clock import DAY, HOUR
-from recsys.steering import Steering, factor, is_due, pack, step, unpack
+from recsys.exposure.controller import Steering, factor, is_due, pack, step, unpack
 
 
 @pytest.fixture(scope="module")
