@@ -13,17 +13,17 @@ from time import process_time
 
 import numpy as np
 
-from recsys.build import build_engine
 from recsys.catalogue.locality import nearness
 from recsys.clock import from_text
-from recsys.engine import Engine, feed, turn_now
 from recsys.experiments.payload import Experiments
 from recsys.exposure.counts import tallies_of
+from recsys.feed.build import build_engine
+from recsys.feed.engine import Engine, feed, turn_now
+from recsys.feed.pipeline import for_surface, recommend
+from recsys.feed.slate import select
 from recsys.messages import FeedRequest
 from recsys.models.artifact import load_artifact
-from recsys.pipeline import for_surface, recommend
 from recsys.policy.schema import Market, load_market
-from recsys.slate import select
 from recsys.stores.memory import MemoryStore
 from recsys.tables import write_dataset
 from recsys.world.build import generate

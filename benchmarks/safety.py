@@ -34,13 +34,13 @@ from eval.baselines import RANKERS, Baseline, Caps, Labels, score_only
 from eval.closed_loop import ROUGH, Feed, Habits, Sanad, Stage, live, without_loop
 from eval.exposure import Exposure, Shares, exposure_of, shares_of
 from eval.personas import PERSONAS, Member, Persona, crowd
-from recsys.build import build_engine
 from recsys.catalogue.locality import nearness
 from recsys.clock import Millis
 from recsys.columns import FAMILIES, TOPICS
-from recsys.decision import Decision, unpack
-from recsys.engine import Engine
 from recsys.experiments.payload import Experiments
+from recsys.feed.build import build_engine
+from recsys.feed.engine import Engine
+from recsys.feed.record import Decision, unpack
 from recsys.models.artifact import load_artifact
 from recsys.policy.schema import Market, load_market
 from recsys.stores.memory import MemoryStore

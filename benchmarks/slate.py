@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from recsys.clock import MINUTE, Millis
+from recsys.feed.slate import delivered, select
 from recsys.policy.compiled import Book
 from recsys.policy.limits import Limits
 from recsys.policy.schema import SessionRules, load_market
 from recsys.safety.floors import Supply
 from recsys.safety.ledger import deliver, server_time, touch
 from recsys.safety.validator import violations
-from recsys.slate import delivered, select
 from recsys.types import Candidates
 from recsys.user.state import Ledger
 

@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 from eval.closed_loop import Answer
 from eval.personas import Member
 from recsys.clock import Millis
-from recsys.engine import Engine, turn_now
-from recsys.fold import remember
+from recsys.feed.engine import Engine, turn_now
+from recsys.feed.events import remember
+from recsys.feed.pipeline import for_surface, recommend
+from recsys.feed.query import Query
+from recsys.feed.slate import Supply, delivered, select
 from recsys.intake import accept, put_profile
 from recsys.messages import FeedRequest
-from recsys.pipeline import for_surface, recommend
 from recsys.policy.compiled import is_night
-from recsys.query import Query
 from recsys.safety.ledger import deliver, touch
-from recsys.slate import Supply, delivered, select
 from recsys.types import Candidates, Floats, Ids, Mask, Rows, rank_order
 from recsys.user.state import Ledger
 from recsys.world.model import Reals, Whole

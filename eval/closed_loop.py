@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from eval.personas import Member, events_of, react, took, visits
 from recsys.clock import DAY, HOUR, SECOND, Millis
-from recsys.engine import Engine, feed
+from recsys.feed.engine import Engine, feed
 from recsys.intake import accept, put_profile, update
 from recsys.messages import FeedRequest, FeedResponse, Pause, PauseChoice
 from recsys.rights import put_guardian

@@ -12,7 +12,7 @@ import numpy as np
 from eval.closed_loop import Life, Stage
 from eval.recount import RUN, Recount, Shown, Worst, history, longest_run, most_in_any, recount
 from recsys.clock import DAY, Millis
-from recsys.decision import Decision
+from recsys.feed.record import Decision
 from recsys.policy.schema import Market
 from recsys.types import Mask
 from recsys.world.model import Reals

@@ -21,10 +21,10 @@ from recsys import metrics
 from recsys.audit import FloorAudit, below, is_fair, runs
 from recsys.catalogue.items import Items
 from recsys.clock import DAY, Millis
+from recsys.feed.query import Query
+from recsys.feed.scorers import page_order, value
+from recsys.feed.slate import Supply, floors, select
 from recsys.metrics import Reals
-from recsys.query import Query
-from recsys.score import page_order, value
-from recsys.slate import Supply, floors, select
 from recsys.types import Candidates, Ids, Mask
 from recsys.user.state import Ledger
 

@@ -23,21 +23,21 @@ from numpy.typing import NDArray
 
 from eval.locality import Seen, seen_by, without_local
 from eval.split import Person
-from recsys import score
-from recsys.build import build_engine
 from recsys.catalogue.items import Items
 from recsys.clock import Millis, from_text
-from recsys.engine import Engine, feed
 from recsys.experiments.payload import Experiments
-from recsys.heard import Heard
+from recsys.feed import scorers as score
+from recsys.feed.build import build_engine
+from recsys.feed.catchup import Heard
+from recsys.feed.engine import Engine, feed
+from recsys.feed.pipeline import for_surface, recommend
+from recsys.feed.plan import resolve
+from recsys.feed.query import Query
 from recsys.messages import FeedRequest, FeedResponse
 from recsys.metrics import EMPTY, Pages, Reals, auc
 from recsys.models.artifact import Artifact
-from recsys.pipeline import for_surface, recommend
 from recsys.policy.schema import Market
 from recsys.progress import Progress, quiet
-from recsys.query import Query
-from recsys.resolve import resolve
 from recsys.stores.memory import MemoryStore
 from recsys.types import Ids, Mask, rank_order
 

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from recsys.decision import Decision, candidates_of
+from recsys.feed.record import Decision, candidates_of
 
 RUN: Final = 20
 ALPHA: Final = 0.1  # the chance of refusing a fair ranking

@@ -13,9 +13,9 @@ import numpy as np
 from recsys.catalogue.items import Items, creator_number
 from recsys.clock import DAY, Millis, to_text
 from recsys.columns import CREATORS, FAMILIES, TIERS
-from recsys.engine import Engine
 from recsys.errors import Conflict, StoreError
 from recsys.exposure.counts import WAYS
+from recsys.feed.engine import Engine
 from recsys.intake import ATTEMPTS, check_id, checked_row
 from recsys.policy.schema import Market
 from recsys.stores.protocols import Catalogue, CreatorChange, CreatorRow, ItemRow, Tally

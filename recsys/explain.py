@@ -12,20 +12,20 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from recsys import decision as records
-from recsys.answer import shortfall_of, sources_of
 from recsys.catalogue.locality import MATCHES
 from recsys.clock import to_text
 from recsys.columns import FAMILIES, TIERS
-from recsys.decision import Decision
-from recsys.engine import Engine, feed, turn_now
 from recsys.errors import DataError
-from recsys.filters import FILTERS
+from recsys.feed import record as records
+from recsys.feed.engine import Engine, feed, turn_now
+from recsys.feed.filters import FILTERS
+from recsys.feed.reasons import codes, sentences
+from recsys.feed.record import Decision
+from recsys.feed.response import shortfall_of, sources_of
+from recsys.feed.slate import Selection, delivered
 from recsys.messages import FeedRequest, FeedResponse
 from recsys.policy.limits import flatten
-from recsys.reasons import codes, sentences
 from recsys.safety.validator import violations
-from recsys.slate import Selection, delivered
 from recsys.stores.protocols import StoredAnswer
 from recsys.types import Candidates
 

@@ -25,9 +25,9 @@ from recsys.columns import (
     Table,
     subject_of,
 )
-from recsys.engine import Engine
 from recsys.errors import Conflict, DataError, StoreError
-from recsys.resolve import profile_of
+from recsys.feed.engine import Engine
+from recsys.feed.plan import profile_of
 from recsys.safety.harm_terms import kept_of
 from recsys.stores.protocols import Catalogue, ItemChange, ItemRow
 from recsys.text.clusters import cluster_id

@@ -13,8 +13,8 @@ import numpy as np
 from recsys.catalogue.creators import SOURCES, Creator, base_of
 from recsys.catalogue.items import Items, creator_number, topic_names
 from recsys.clock import Millis, to_text
-from recsys.engine import Engine
 from recsys.errors import DataError
+from recsys.feed.engine import Engine
 from recsys.policy.schema import LocalityRules, Market
 from recsys.types import Floats, Ids, Mask, rank_order
 

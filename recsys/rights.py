@@ -13,13 +13,13 @@ import msgspec
 
 from recsys.clock import Millis, to_text
 from recsys.columns import TIERS, TOPICS
-from recsys.engine import Engine
 from recsys.errors import DataError, StoreError
+from recsys.feed.engine import Engine
+from recsys.feed.plan import limits_of, own_limits, profile_of
 from recsys.intake import ATTEMPTS, check_id, update
 from recsys.models.loaded import Model
 from recsys.policy.limits import COUNTERS, WINDOWS, Limits
 from recsys.policy.schema import parse_hours
-from recsys.resolve import limits_of, own_limits, profile_of
 from recsys.safety.ledger import FAMILY_COUNTERS, RUN, active_minutes, counts, placed, server_time, windows_of
 from recsys.safety.loop import levels as loop
 from recsys.settle import band_of, standing

@@ -4,12 +4,12 @@ before the log lets go of them.
 """
 
 from recsys.clock import Millis
-from recsys.engine import Engine
 from recsys.errors import StoreError
-from recsys.heard import Heard, caught_up, heard
+from recsys.feed.catchup import Heard, caught_up, heard
+from recsys.feed.engine import Engine
+from recsys.feed.plan import profile_of
 from recsys.intake import ATTEMPTS
 from recsys.policy.compiled import effective_band
-from recsys.resolve import profile_of
 from recsys.safety.loop.signals import frame_of
 from recsys.stores.protocols import Read
 from recsys.user.state import UserState

@@ -14,13 +14,13 @@ import numpy as np
 
 from recsys.catalogue.items import topic_bits
 from recsys.clock import DAY, Millis, to_text
-from recsys.decision import unpack
-from recsys.engine import REPEAT, Engine, Page, feed, turn_now
 from recsys.errors import Conflict, DataError, StoreError
-from recsys.filters import FILTERS
+from recsys.feed.engine import REPEAT, Engine, Page, feed, turn_now
+from recsys.feed.filters import FILTERS
+from recsys.feed.plan import Turn, profile_of, seed_of
+from recsys.feed.record import unpack
 from recsys.intake import check_id
 from recsys.messages import FeedRequest, FeedResponse
-from recsys.resolve import Turn, profile_of, seed_of
 from recsys.safety.cards import STARTERS
 from recsys.types import Mask
 

@@ -15,8 +15,8 @@ from starlette.middleware import Middleware
 from starlette.routing import compile_path
 
 from recsys.clock import Millis, now
-from recsys.engine import Engine
 from recsys.errors import SanadError
+from recsys.feed.engine import Engine
 from serving import problems
 from serving.answers import ProblemAnswer
 from serving.guard import Guard

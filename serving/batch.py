@@ -12,8 +12,8 @@ import polars as pl
 import typer
 
 from recsys.clock import Millis
-from recsys.engine import Engine, feed
 from recsys.errors import ConfigError, DataError
+from recsys.feed.engine import Engine, feed
 from recsys.messages import FeedRequest, FeedResponse
 from recsys.models.artifact import Artifact
 from recsys.progress import Progress

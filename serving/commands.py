@@ -15,7 +15,7 @@ from recsys.errors import ConfigError
 
 if TYPE_CHECKING:
     from recsys.clock import Millis
-    from recsys.engine import Engine
+    from recsys.feed.engine import Engine
     from recsys.messages import FeedResponse
     from recsys.models.artifact import Artifact
     from serving.settings import Settings
@@ -192,9 +192,9 @@ def in_memory(artifact: "Artifact", settings: "Settings", at: "Millis") -> "Iter
 
     from threadpoolctl import threadpool_limits
 
-    from recsys.build import build_engine
     from recsys.experiments.files import load_experiments
     from recsys.experiments.payload import Experiments
+    from recsys.feed.build import build_engine
     from recsys.policy.schema import load_market
     from recsys.stores.memory import MemoryStore
 
@@ -211,7 +211,7 @@ def in_memory(artifact: "Artifact", settings: "Settings", at: "Millis") -> "Iter
 def _page(engine: "Engine", user_id: str, size: int, at: "Millis") -> "FeedResponse":
     import msgspec
 
-    from recsys.engine import feed as one_feed
+    from recsys.feed.engine import feed as one_feed
     from recsys.messages import FeedRequest, FeedResponse
 
     answer = one_feed(engine, FeedRequest(user_id=user_id, size=size), at).answer

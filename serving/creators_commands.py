@@ -71,7 +71,7 @@ def audit(
     Exit code 0: every complete run holds the floor as far as supply allowed; 1: some do not. The service may run.
     """
     from recsys.audit import as_sentence, audit_all
-    from recsys.decision import unpack
+    from recsys.feed.record import unpack
     from serving.sqlite import SqliteStore
 
     if not state.is_file():

@@ -128,7 +128,7 @@ def preview(
 
     The candidates are those of the records: of a stricter policy this shows every change, of a looser one the least.
     """
-    from recsys.decision import unpack
+    from recsys.feed.record import unpack
     from recsys.policy.compiled import Book
     from recsys.policy.schema import load_market
     from recsys.services.preview import preview as tried

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from recsys import explain
-from recsys.decision import unpack
 from recsys.errors import ConfigError, DataError
+from recsys.feed.record import unpack
 from recsys.policy.compiled import Book
 from recsys.policy.limits import flatten
 from recsys.policy.schema import market_of

@@ -8,8 +8,8 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 
-from recsys.engine import Page, feed, safe_page
 from recsys.errors import StoreError
+from recsys.feed.engine import Page, feed, safe_page
 from recsys.intake import accept
 from recsys.messages import FeedRequest
 from serving.answers import EventsAnswer, FeedAnswer

@@ -8,8 +8,8 @@ import msgspec
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request, Response
 
-from recsys.engine import Engine
 from recsys.errors import StoreError
+from recsys.feed.engine import Engine
 from serving.answers import LiveAnswer, ReadyAnswer, VersionAnswer
 from serving.service import Service, bytes_answer, json_answer
 from serving.steady import SteadyClock

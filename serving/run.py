@@ -15,12 +15,12 @@ from typing import Final
 import uvicorn
 from threadpoolctl import threadpool_limits
 
-from recsys.build import build_engine
 from recsys.clock import HOUR, SECOND, Millis, now
-from recsys.engine import Engine, feed
 from recsys.errors import ArtifactError, ConfigError, StoreError
 from recsys.experiments.files import load_experiments
 from recsys.experiments.payload import Experiments
+from recsys.feed.build import build_engine
+from recsys.feed.engine import Engine, feed
 from recsys.messages import FeedRequest
 from recsys.models.artifact import Artifact, load_artifact
 from recsys.policy.schema import load_market

@@ -9,7 +9,7 @@ from fastapi import Path, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BeforeValidator
 
-from recsys.engine import Engine
+from recsys.feed.engine import Engine
 from serving.problems import SLASH_OF_ID, Problem
 from serving.schemas import Id
 from serving.steady import SteadyClock

@@ -12,11 +12,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from recsys.build import build_engine
 from recsys.clock import Millis, from_text
-from recsys.decision import Decision, unpack
-from recsys.engine import Engine, feed
 from recsys.experiments.payload import Experiments
+from recsys.feed.build import build_engine
+from recsys.feed.engine import Engine, feed
+from recsys.feed.record import Decision, unpack
 from recsys.intake import accept, put_item, put_profile
 from recsys.messages import FeedRequest, FeedResponse
 from recsys.models import text

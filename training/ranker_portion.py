@@ -20,13 +20,13 @@ import numpy as np
 
 from recsys.clock import Millis
 from recsys.columns import HEADS
+from recsys.feed.scorers import FRESH_HALF_LIFE
 from recsys.impressions import Impressions, Log, Past, Place, asked, met
 from recsys.metrics import Reals, auc, ndcg
 from recsys.models.blend import Blend
 from recsys.models.features import Asked, Basis, features
 from recsys.models.loaded import wanted
 from recsys.models.ranker import Heads
-from recsys.score import FRESH_HALF_LIFE
 from recsys.types import Floats, Ids, Mask, rank_order
 
 SHARES: Final = (0.0, 0.5, 1.0)

@@ -13,9 +13,9 @@ from recsys.catalogue.creators import Creator, creators_of
 from recsys.catalogue.items import Items, apply, empty, with_creators
 from recsys.catalogue.locality import Nearness, nearness
 from recsys.exposure.counts import Counts
+from recsys.feed.query import Orders, orders_of, rule_columns
 from recsys.models.loaded import Model
 from recsys.policy.schema import Market
-from recsys.query import Orders, orders_of, rule_columns
 from recsys.stores.protocols import Catalogue
 from recsys.types import Candidates, Viewer
 

@@ -15,8 +15,8 @@ import numpy as np
 from recsys.catalogue.items import Items, creator_number
 from recsys.clock import DAY, HOUR, MINUTE, Millis
 from recsys.exposure import controller as steering
+from recsys.feed.slate import Selection
 from recsys.policy.schema import Market
-from recsys.slate import Selection
 from recsys.stores.protocols import Tally, UserStore
 from recsys.types import Candidates, Mask, Viewer
 

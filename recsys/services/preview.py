@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsys import decision as records
 from recsys.columns import TIERS
-from recsys.decision import Decision
+from recsys.feed import record as records
+from recsys.feed.record import Decision
+from recsys.feed.slate import select
 from recsys.policy.compiled import Book
 from recsys.policy.limits import Limits, meet
-from recsys.slate import select
 from recsys.types import Candidates, Mask
 
 

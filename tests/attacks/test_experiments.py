@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from recsys.clock import MINUTE, from_text
-from recsys.engine import Engine
 from recsys.errors import ConfigError
 from recsys.experiments.files import load_experiments
 from recsys.experiments.parameters import KNOWN, WEIGHTS, known
 from recsys.experiments.schema import Experiment
+from recsys.feed.engine import Engine
+from recsys.feed.sources import BY_SURFACE
 from recsys.policy.limits import is_at_least_as_strict
-from recsys.sources import BY_SURFACE
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = "local-boost-ma-2026-11"

@@ -6,13 +6,13 @@ from datetime import timedelta
 import pytest
 
 from recsys.clock import DAY, HOUR, MINUTE, SECOND, from_datetime, from_text, to_datetime, zone
-from recsys.engine import feed
 from recsys.errors import DataError, StoreError
+from recsys.feed.engine import feed
+from recsys.feed.sources import BY_SURFACE
 from recsys.intake import accept, put_profile
 from recsys.messages import Context, FeedRequest, PauseChoice
 from recsys.policy.limits import is_at_least_as_strict
 from recsys.rights import erase
-from recsys.sources import BY_SURFACE
 from recsys.user.state import LedgerPart, UserState, pack
 from serving.sqlite import SqliteStore
 

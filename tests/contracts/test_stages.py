@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import recsys.models
-from recsys import filters, pipeline, score, sources
 from recsys.clock import DAY
-from recsys.engine import turn_now
+from recsys.feed import filters, pipeline, sources
+from recsys.feed import scorers as score
+from recsys.feed.engine import turn_now
 from recsys.messages import FeedRequest
 from recsys.models.base import LinearSpace
 from recsys.models.ials import FactorSpace

@@ -12,7 +12,7 @@ from eval.exposure import Exposure, exposure_of, shares_of
 from eval.personas import CALM, PERSONAS, Member, crowd, events_of, react, visits
 from eval.recount import history, most_in_any, recount
 from recsys.clock import DAY
-from recsys.decision import unpack
+from recsys.feed.record import unpack
 from recsys.world.build import generate
 from recsys.world.model import World
 from recsys.world.params import ENDS_AT, WorldParams

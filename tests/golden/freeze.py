@@ -27,11 +27,11 @@ from rich.console import Console
 
 from eval.report import write
 from eval.run import EvalParams, evaluate
-from recsys.build import build_engine
 from recsys.clock import HOUR, MINUTE, from_text
-from recsys.engine import Engine, feed
 from recsys.experiments.payload import Experiments
 from recsys.explain import replay
+from recsys.feed.build import build_engine
+from recsys.feed.engine import Engine, feed
 from recsys.intake import accept, put_profile
 from recsys.messages import Context, FeedRequest, FeedResponse
 from recsys.models.artifact import load_artifact

@@ -9,12 +9,12 @@ import pytest
 
 from recsys.clock import DAY, HOUR, MINUTE, Millis
 from recsys.columns import FAMILIES
+from recsys.feed.slate import Selection, delivered, select
 from recsys.policy.compiled import Book
 from recsys.policy.limits import Limits
 from recsys.policy.schema import Market, load_market
 from recsys.safety.floors import Supply
 from recsys.safety.ledger import deliver, see, server_time, touch
-from recsys.slate import Selection, delivered, select
 from recsys.types import Candidates
 from recsys.user.state import Delivery, Ledger, Seen
 

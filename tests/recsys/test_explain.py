@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys import decision as records
 from recsys.clock import HOUR, MINUTE
 from recsys.errors import DataError
 from recsys.explain import record_of, replay, why
+from recsys.feed import record as records
 from recsys.messages import Context
 
 BANDS = ["under_13", "13-15", "16-17", "18+", "unknown", None]

@@ -20,8 +20,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from recsys.clock import DAY, MINUTE, SECOND
 from recsys.columns import FAMILIES
-from recsys.decision import candidates_of, unpack
-from recsys.slate import delivered
+from recsys.feed.record import candidates_of, unpack
+from recsys.feed.slate import delivered
 from serving.sqlite import SqliteStore
 
 USER = "one person"

@@ -5,9 +5,9 @@ import pytest
 from scipy import sparse
 
 from recsys.clock import from_text
+from recsys.feed.plan import LOCAL_STRENGTH, spread
 from recsys.models.artifact import load_artifact
 from recsys.models.ials import IALSParams
-from recsys.resolve import LOCAL_STRENGTH, spread
 from recsys.tables import write_dataset
 from recsys.world.build import generate
 from recsys.world.params import WorldParams

@@ -9,6 +9,7 @@ import pytest
 
 from recsys.clock import DAY, HOUR, Millis
 from recsys.columns import HEADS
+from recsys.feed.scorers import asked_of
 from recsys.impressions import asked, impressions, log_of, matrix, past, places
 from recsys.models.artifact import load_artifact
 from recsys.models.blend import Blend
@@ -16,7 +17,6 @@ from recsys.models.features import Asked, Basis, facts_of, features, names_of
 from recsys.models.ials import IALSParams
 from recsys.models.loaded import build_model
 from recsys.models.popularity import Popularity
-from recsys.score import asked_of
 from recsys.tables import Dataset, read_dataset, write_dataset
 from recsys.types import History
 from training.ranker import Fitted, RankerParams, RankerResult, fit, platt, propensity_weights, rates
@@ -163,7 +163,7 @@ def test_rates_by_hand(tmp_path: Path) -> None:
 
 
 def test_training_and_serving_compute_the_same_features(tiny, make_service, tmp_path, evening) -> None:
-    from recsys.engine import turn_now
+    from recsys.feed.engine import turn_now
     from recsys.messages import FeedRequest
 
     write_dataset(tmp_path, **{name: _empty_but(tiny, name) for name in ("creators", "items", "users", "events")})

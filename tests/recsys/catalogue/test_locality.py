@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from recsys.catalogue.creators import SOURCES, UNKNOWN, Creator, Place, base_of, joined, said_of
 from recsys.catalogue.items import apply, empty, with_creators
 from recsys.catalogue.locality import MATCHES, evidence, nearness
+from recsys.feed.plan import _home, usual_languages
 from recsys.messages import Context, FeedRequest
-from recsys.resolve import _home, usual_languages
 from recsys.stores.protocols import CatalogueDelta, ItemRow
 from recsys.types import Viewer
 from recsys.user.state import Profile

@@ -7,11 +7,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from recsys import score
 from recsys.columns import HEADS
-from recsys.engine import turn_now
 from recsys.errors import ArtifactError
 from recsys.explain import replay, why
+from recsys.feed import scorers as score
+from recsys.feed.engine import turn_now
 from recsys.messages import FeedRequest
 from recsys.models.artifact import Artifact, Contents, load_artifact, save_artifact
 from recsys.models.ranker import Head, Heads

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recsys.feed.slate import delivered
 from recsys.policy.limits import (
     COUNTERS,
     DIRECTIONS,
@@ -22,7 +23,6 @@ from recsys.policy.limits import (
     minutes,
 )
 from recsys.safety.validator import violations
-from recsys.slate import delivered
 
 caps = st.one_of(st.none(), st.integers(0, MAX_CAP))
 windows = st.builds(Windows, last_20=caps, session=caps, rolling_24h=caps, rolling_7d=caps)

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from recsys.catalogue.items import Items, apply, empty, topic_bits
 from recsys.clock import DAY, HOUR, MINUTE, SECOND, from_text
 from recsys.columns import FAMILIES
-from recsys.fold import fold, remember
+from recsys.feed.events import fold, remember
 from recsys.messages import FeedRequest
 from recsys.policy.limits import is_at_least_as_strict
 from recsys.safety.harm_terms import kept_of, lexicon_of

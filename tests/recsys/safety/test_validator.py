@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.clock import DAY, HOUR
+from recsys.feed.slate import delivered
 from recsys.policy.limits import Limits, Windows
 from recsys.safety.validator import violations
-from recsys.slate import delivered
 from recsys.user.state import Delivery, Ledger
 
 AT = 1_800_000_000_000

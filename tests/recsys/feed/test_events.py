@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.clock import DAY, HOUR, MINUTE
-from recsys.fold import fold, history_of
+from recsys.feed.events import fold, history_of
 from recsys.policy.compiled import Book
 from recsys.safety.harm_terms import NO_TERMS
 from recsys.safety.loop.signals import frame_of

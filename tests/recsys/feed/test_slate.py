@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.clock import DAY, HOUR, MINUTE
+from recsys.feed.slate import delivered, floors
 from recsys.policy.limits import Limits, Windows
 from recsys.safety.floors import Supply
 from recsys.safety.ledger import recount
 from recsys.safety.validator import UNLABELLED, violations
-from recsys.slate import delivered, floors
 from recsys.types import Candidates
 from recsys.user.state import Delivery, Ledger
 

@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from recsys.decision import RULES, candidates_of, pack, unpack
+from recsys.feed.record import RULES, candidates_of, pack, unpack
 from recsys.messages import FeedRequest
 
 

@@ -6,14 +6,14 @@ from typing import Any, Final
 
 from recsys.catalogue.cache import View
 from recsys.clock import Millis
-from recsys.engine import Engine
 from recsys.experiments.payload import Experiments
 from recsys.exposure.counts import Reach
+from recsys.feed.engine import Engine
+from recsys.feed.plan import Known
 from recsys.models.artifact import Artifact
 from recsys.models.loaded import build_model
 from recsys.policy.compiled import Book
 from recsys.policy.schema import Market
-from recsys.resolve import Known
 from recsys.safety.harm_terms import NO_TERMS, Lexicon
 from recsys.stores.protocols import Catalogue, CreatorChange, EventLog, ItemChange, UserStore
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from recsys import filters, score, sources
 from recsys.errors import StageError
-from recsys.query import Query
+from recsys.feed import filters, sources
+from recsys.feed import scorers as score
+from recsys.feed.query import Query
 from recsys.types import Candidates, Ids
 
 

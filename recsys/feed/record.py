@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 
 from recsys.clock import Millis
+from recsys.feed.slate import Selection, Supply, select
 from recsys.policy.limits import Limits
-from recsys.slate import Selection, Supply, select
 from recsys.types import Candidates
 from recsys.user.state import Ledger
 

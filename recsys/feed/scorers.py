@@ -13,9 +13,9 @@ import numpy as np
 from recsys.catalogue.items import topic_bits
 from recsys.clock import DAY
 from recsys.columns import FAMILIES, HEADS, TOPICS
+from recsys.feed.query import Query
 from recsys.models.features import Asked, features
 from recsys.models.ranker import Ranker
-from recsys.query import Query
 from recsys.safety.loop.levels import reduced
 from recsys.types import Candidates, Columns, Floats, Rows
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from recsys.query import Query
+from recsys.feed.query import Query
 from recsys.topk import top_k
 from recsys.types import Ids, Mask, rank_order
 

@@ -8,20 +8,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys import engine as engine_module
 from recsys.clock import DAY, MINUTE
-from recsys.decision import candidates_of
-from recsys.engine import feed
 from recsys.errors import Conflict, DataError, Gone, SourceError, StoreError
-from recsys.filters import FILTERS
+from recsys.feed import engine as engine_module
+from recsys.feed.engine import feed
+from recsys.feed.filters import FILTERS
+from recsys.feed.record import candidates_of
+from recsys.feed.scorers import SCORERS
+from recsys.feed.slate import delivered
+from recsys.feed.sources import FOR_YOU
 from recsys.intake import delete_item, put_item, update
 from recsys.messages import Context, FeedRequest
 from recsys.models.blend import Blend
 from recsys.policy.limits import Limits
 from recsys.rights import erase, put_controls, reset
-from recsys.score import SCORERS
-from recsys.slate import delivered
-from recsys.sources import FOR_YOU
 from recsys.stores.protocols import ItemChange
 from recsys.user.state import Controls, Delivery
 

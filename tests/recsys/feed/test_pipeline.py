@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.engine import turn_now
 from recsys.errors import StageError
-from recsys.filters import FILTERS
+from recsys.feed.engine import turn_now
+from recsys.feed.filters import FILTERS
+from recsys.feed.pipeline import Pipeline, eligible, for_surface, recommend, refilter, removals, retrieve
+from recsys.feed.scorers import SCORERS, page_order
 from recsys.messages import FeedRequest
-from recsys.pipeline import Pipeline, eligible, for_surface, recommend, refilter, removals, retrieve
-from recsys.score import SCORERS, page_order
 from recsys.types import Candidates, rank_order
 
 

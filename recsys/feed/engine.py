@@ -16,35 +16,27 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from recsys import decision as records
-from recsys.answer import (
-    CURSOR_TTL,
-    Signer,
-    items_of,
-    safe_item,
-    safe_response,
-    safety_of,
-    shortfall_of,
-)
 from recsys.catalogue.items import topic_bits, topic_names
 from recsys.clock import DAY, Millis, to_text
 from recsys.errors import Conflict, DataError, Gone, StoreError
 from recsys.exposure.counts import tallies_of
-from recsys.filters import FILTERS, FORBIDDING
-from recsys.fold import remember
-from recsys.heard import heard
-from recsys.locks import Locks
+from recsys.feed import record as records
+from recsys.feed.catchup import heard
+from recsys.feed.events import remember
+from recsys.feed.filters import FILTERS, FORBIDDING
+from recsys.feed.locks import Locks
+from recsys.feed.pipeline import Pipeline, Ranked, fallback, for_surface, recommend, refilter, removals, reranking
+from recsys.feed.plan import Known, Turn, profile_of, resolve, stock_of
+from recsys.feed.response import CURSOR_TTL, Signer, items_of, safe_item, safe_response, safety_of, shortfall_of
+from recsys.feed.slate import Selection, delivered, floors, select
 from recsys.messages import MAX_SIZE, FeedItem, FeedRequest, FeedResponse, Pause
-from recsys.pipeline import Pipeline, Ranked, fallback, for_surface, recommend, refilter, removals, reranking
 from recsys.policy.compiled import effective_band
-from recsys.resolve import Known, Turn, profile_of, resolve, stock_of
 from recsys.safety.cards import cards_for, follow_up, led, note_cards
 from recsys.safety.floors import of_20
 from recsys.safety.ledger import counters_of, windows_of
 from recsys.safety.loop.levels import is_attempt, note_page
 from recsys.safety.screen_time import break_after
 from recsys.safety.validator import violations
-from recsys.slate import Selection, delivered, floors, select
 from recsys.stores.protocols import DecisionRecord, EventLog, Read, StoredAnswer, UserStore
 from recsys.tokens import verify
 from recsys.types import Candidates

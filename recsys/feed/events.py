@@ -10,8 +10,8 @@ import numpy as np
 
 from recsys.catalogue.items import Items, is_unlearnable
 from recsys.clock import Millis
+from recsys.feed.query import counted
 from recsys.policy.schema import Market
-from recsys.query import counted
 from recsys.safety.ledger import KEPT, deliver, see, server_time, touch
 from recsys.safety.loop.levels import observe
 from recsys.safety.loop.signals import Frame

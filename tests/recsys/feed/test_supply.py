@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from recsys.clock import MINUTE
-from recsys.engine import turn_now
+from recsys.feed.engine import turn_now
+from recsys.feed.plan import supply_of
 from recsys.messages import FeedRequest
-from recsys.resolve import supply_of
 from recsys.safety.ledger import deliver
 from recsys.user.state import Delivery, Ledger
 

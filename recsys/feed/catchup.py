@@ -11,7 +11,7 @@ import numpy as np
 from recsys.catalogue.cache import View
 from recsys.catalogue.items import Items
 from recsys.clock import DAY, Millis
-from recsys.fold import Folded, fold
+from recsys.feed.events import Folded, fold
 from recsys.safety.ledger import recount
 from recsys.safety.loop.signals import Frame
 from recsys.stores.protocols import EventLog, Logged, Read, UserStore

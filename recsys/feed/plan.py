@@ -18,22 +18,22 @@ from recsys.errors import DataError
 from recsys.experiments.assignment import Assignment, assign
 from recsys.experiments.payload import Experiments
 from recsys.exposure.counts import Reach
-from recsys.fold import history_of
-from recsys.heard import Heard, caught_up
+from recsys.feed.catchup import Heard, caught_up
+from recsys.feed.events import history_of
+from recsys.feed.pipeline import Pipeline, eligible
+from recsys.feed.query import Query
+from recsys.feed.slate import Supply
 from recsys.messages import FeedRequest
 from recsys.models.loaded import Model
-from recsys.pipeline import Pipeline, eligible
 from recsys.policy.compiled import Book, effective_band, guardian_limits, is_night, person_limits
 from recsys.policy.limits import Limits, meet
 from recsys.policy.schema import Market
-from recsys.query import Query
 from recsys.safety.cards import due
 from recsys.safety.harm_terms import NO_TERMS, Lexicon
 from recsys.safety.ledger import RUN, room, served, server_time, touch, windows_of
 from recsys.safety.loop.levels import attempt, evaluate, topic_factors, topic_limits
 from recsys.safety.loop.signals import Frame, frame_of
 from recsys.safety.screen_time import Gate, Moment, pause_for
-from recsys.slate import Supply
 from recsys.types import History, Mask, Viewer
 from recsys.user.state import Delivery, Ledger, Profile, UserState
 

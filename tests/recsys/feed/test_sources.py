@@ -5,9 +5,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from recsys.engine import turn_now
+from recsys.feed.engine import turn_now
+from recsys.feed.sources import (
+    MANY,
+    SOME,
+    explore,
+    followed,
+    fresh,
+    listed,
+    matching,
+    related,
+    resources,
+    space,
+    trending,
+)
 from recsys.messages import FeedRequest
-from recsys.sources import MANY, SOME, explore, followed, fresh, listed, matching, related, resources, space, trending
 
 
 @pytest.fixture(scope="module")

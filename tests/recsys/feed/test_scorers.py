@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from recsys import score
 from recsys.clock import DAY
-from recsys.engine import turn_now
+from recsys.feed import scorers as score
+from recsys.feed.engine import turn_now
 from recsys.messages import FeedRequest
 
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from recsys import filters
 from recsys.catalogue.items import creator_number, mentions
 from recsys.columns import FAMILIES
-from recsys.engine import turn_now
+from recsys.feed import filters
+from recsys.feed.engine import turn_now
 from recsys.messages import FeedRequest
 from recsys.policy.limits import Limits
 

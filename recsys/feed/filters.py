@@ -22,7 +22,7 @@ import numpy as np
 
 from recsys.catalogue.items import UNLABELLED, Items, creator_number, mentions, topic_bits
 from recsys.columns import FAMILIES
-from recsys.query import Query
+from recsys.feed.query import Query
 from recsys.types import Candidates, Ids, Mask
 
 Filter = Callable[[Query, Candidates], Mask]

@@ -8,9 +8,9 @@ import pytest
 
 from recsys.catalogue.cache import View
 from recsys.clock import DAY, SECOND
-from recsys.heard import Heard, heard
+from recsys.feed.catchup import Heard, heard
+from recsys.feed.locks import Locks
 from recsys.intake import accept, put_item
-from recsys.locks import Locks
 from recsys.rights import erase, exposure
 
 HEAVY = {"creator_id": "newcomer", "title": "a title of my own", "language": "ary", "risk_tier": "R2",
