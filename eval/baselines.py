@@ -25,10 +25,10 @@ from recsys.feed.events import remember
 from recsys.feed.pipeline import for_surface, recommend
 from recsys.feed.query import Query
 from recsys.feed.slate import Supply, delivered, select
-from recsys.intake import accept, put_profile
 from recsys.messages import FeedRequest
 from recsys.policy.compiled import is_night
 from recsys.safety.ledger import deliver, touch
+from recsys.services.intake import accept, put_profile
 from recsys.types import Candidates, Floats, Ids, Mask, Rows, rank_order
 from recsys.user.state import Ledger
 from recsys.world.model import Reals, Whole

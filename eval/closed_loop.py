@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from eval.personas import Member, events_of, react, took, visits
 from recsys.clock import DAY, HOUR, SECOND, Millis
 from recsys.feed.engine import Engine, feed
-from recsys.intake import accept, put_profile, update
 from recsys.messages import FeedRequest, FeedResponse, Pause, PauseChoice
-from recsys.rights import put_guardian
+from recsys.services.intake import accept, put_profile, update
+from recsys.services.rights import put_guardian
 from recsys.user.state import UserState
 from recsys.world.model import Reals, Truth, Whole
 

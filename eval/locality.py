@@ -18,13 +18,13 @@ import msgspec
 import numpy as np
 
 from recsys import metrics
-from recsys.audit import FloorAudit, below, is_fair, runs
 from recsys.catalogue.items import Items
 from recsys.clock import DAY, Millis
 from recsys.feed.query import Query
 from recsys.feed.scorers import page_order, value
 from recsys.feed.slate import Supply, floors, select
 from recsys.metrics import Reals
+from recsys.services.floor_audit import FloorAudit, below, is_fair, runs
 from recsys.types import Candidates, Ids, Mask
 from recsys.user.state import Ledger
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from eval.locality import PRICED, LocalityReport, PricePoint
 from eval.words import RANKINGS, number
-from recsys.audit import as_sentence
+from recsys.services.floor_audit import as_sentence
 
 _WIDTH, _HEIGHT = 640, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 16, 40

@@ -9,7 +9,7 @@ from recsys.console import At, Json, Quiet, console, present, print_json
 from recsys.errors import ConfigError
 
 if TYPE_CHECKING:
-    from recsys.creator_report import CreatorReport, Part
+    from recsys.services.creator_report import CreatorReport, Part
 
 app = typer.Typer(no_args_is_help=True, help="What was delivered of creators.")
 
@@ -37,8 +37,8 @@ def report(
 
     Counts deliveries, without any viewer's name. The service may be running.
     """
-    from recsys.creator_records import exposure
-    from recsys.creator_report import report_of
+    from recsys.services.creator_report import report_of
+    from recsys.services.creators import exposure
     from serving.commands import _engine
 
     if not state.is_file():
@@ -70,8 +70,8 @@ def audit(
 
     Exit code 0: every complete run holds the floor as far as supply allowed; 1: some do not. The service may run.
     """
-    from recsys.audit import as_sentence, audit_all
     from recsys.feed.record import unpack
+    from recsys.services.floor_audit import as_sentence, audit_all
     from serving.sqlite import SqliteStore
 
     if not state.is_file():

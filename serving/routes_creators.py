@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 
-from recsys import creator_records as records
 from recsys.errors import DataError
+from recsys.services import creators as records
 from recsys.stores.protocols import Catalogue
 from serving.answers import RecordAnswer
 from serving.problems import Problem

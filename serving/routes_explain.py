@@ -6,12 +6,12 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from recsys import explain
 from recsys.errors import ConfigError, DataError
 from recsys.feed.record import unpack
 from recsys.policy.compiled import Book
 from recsys.policy.limits import flatten
 from recsys.policy.schema import market_of
+from recsys.services import explain
 from recsys.services.preview import preview
 from serving.answers import RecordAnswer
 from serving.problems import Problem

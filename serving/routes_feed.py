@@ -10,8 +10,8 @@ from fastapi.exceptions import RequestValidationError
 
 from recsys.errors import StoreError
 from recsys.feed.engine import Page, feed, safe_page
-from recsys.intake import accept
 from recsys.messages import FeedRequest
+from recsys.services.intake import accept
 from serving.answers import EventsAnswer, FeedAnswer
 from serving.problems import MAX_ERRORS
 from serving.schemas import EventBody, EventsBody, FeedBody, ShortForm

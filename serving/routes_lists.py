@@ -4,9 +4,9 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
 
-from recsys import lists
 from recsys.errors import StoreError
-from recsys.together import is_guardian, together
+from recsys.services import lists
+from recsys.services.family import is_guardian, together
 from serving.answers import RecordAnswer
 from serving.problems import Problem
 from serving.schemas import ListQuery, LocalQuery, TogetherQuery, TrendingQuery

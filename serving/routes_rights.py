@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
-from recsys import rights
+from recsys.services import rights
 from serving.answers import RecordAnswer
 from serving.schemas import Asked, Id, Languages, Topic
 from serving.service import PathId, Service, StrictRoute, json_answer

@@ -26,7 +26,7 @@ from recsys.models.artifact import Artifact, load_artifact
 from recsys.policy.schema import load_market
 from recsys.progress import Progress, quiet
 from recsys.safety.harm_terms import NO_TERMS, load_lexicon
-from recsys.settle import settle
+from recsys.services.compaction import settle
 from serving.app import create_app
 from serving.settings import Settings, signing_key
 from serving.sqlite import SqliteStore

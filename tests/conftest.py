@@ -17,13 +17,13 @@ from recsys.experiments.payload import Experiments
 from recsys.feed.build import build_engine
 from recsys.feed.engine import Engine, feed
 from recsys.feed.record import Decision, unpack
-from recsys.intake import accept, put_item, put_profile
 from recsys.messages import FeedRequest, FeedResponse
 from recsys.models import text
 from recsys.models.artifact import Artifact, Contents, load_artifact, save_artifact
 from recsys.models.ials import IALSParams
 from recsys.models.text import TextParams
 from recsys.policy.schema import Market, load_market
+from recsys.services.intake import accept, put_item, put_profile
 from recsys.stores.memory import MemoryStore
 from recsys.tables import write_dataset
 from recsys.world.build import generate

@@ -12,9 +12,9 @@ from recsys.columns import FAMILIES
 from recsys.feed.engine import turn_now
 from recsys.feed.record import Decision, candidates_of
 from recsys.feed.slate import delivered
-from recsys.intake import update
 from recsys.messages import FeedRequest
 from recsys.policy.limits import Limits
+from recsys.services.intake import update
 from recsys.user.state import Delivery
 
 COUNTERS = ("R1", "R2", "R1+R2", "S4", *FAMILIES)

@@ -9,10 +9,10 @@ from recsys.clock import DAY, HOUR, MINUTE, SECOND, from_datetime, from_text, to
 from recsys.errors import DataError, StoreError
 from recsys.feed.engine import feed
 from recsys.feed.sources import BY_SURFACE
-from recsys.intake import accept, put_profile
 from recsys.messages import Context, FeedRequest, PauseChoice
 from recsys.policy.limits import is_at_least_as_strict
-from recsys.rights import erase
+from recsys.services.intake import accept, put_profile
+from recsys.services.rights import erase
 from recsys.user.state import LedgerPart, UserState, pack
 from serving.sqlite import SqliteStore
 

@@ -7,15 +7,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recsys.audit import audit
 from recsys.catalogue.creators import Creator
 from recsys.catalogue.items import is_unlearnable
 from recsys.clock import HOUR, MINUTE, SECOND
-from recsys.creator_records import patch_creator, put_creator
-from recsys.explain import why
-from recsys.intake import delete_item, patch_item, put_item, put_profile
 from recsys.messages import Context, FeedResponse
 from recsys.safety.harm_terms import lexicon_of
+from recsys.services.creators import patch_creator, put_creator
+from recsys.services.explain import why
+from recsys.services.floor_audit import audit
+from recsys.services.intake import delete_item, patch_item, put_item, put_profile
 from recsys.stores.protocols import ItemChange
 
 BANDS = ("under_13", "13-15", "16-17", "18+")

@@ -11,11 +11,11 @@ from recsys.columns import EVENT_KINDS
 from recsys.errors import DataError
 from recsys.feed.engine import turn_now
 from recsys.feed.slate import select
-from recsys.intake import accept, put_profile
 from recsys.messages import Context, FeedRequest
 from recsys.policy.limits import COUNTERS, is_at_least_as_strict
-from recsys.rights import get_guardian, put_controls, put_guardian
 from recsys.safety.ledger import room
+from recsys.services.intake import accept, put_profile
+from recsys.services.rights import get_guardian, put_controls, put_guardian
 
 KINDS = sorted(set(EVENT_KINDS) - {"search", "follow", "hide_creator", "undo", "support_requested"})
 

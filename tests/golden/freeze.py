@@ -29,14 +29,14 @@ from eval.report import write
 from eval.run import EvalParams, evaluate
 from recsys.clock import HOUR, MINUTE, from_text
 from recsys.experiments.payload import Experiments
-from recsys.explain import replay
 from recsys.feed.build import build_engine
 from recsys.feed.engine import Engine, feed
-from recsys.intake import accept, put_profile
 from recsys.messages import Context, FeedRequest, FeedResponse
 from recsys.models.artifact import load_artifact
 from recsys.models.ials import IALSParams
 from recsys.policy.schema import load_market
+from recsys.services.explain import replay
+from recsys.services.intake import accept, put_profile
 from recsys.stores.memory import MemoryStore
 from recsys.tables import write_dataset
 from recsys.world.build import generate

@@ -6,7 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from recsys.clock import DAY
-from recsys.creator_records import days_to, put_creator
+from recsys.services.creators import days_to, put_creator
 from recsys.stores.memory import MemoryCatalogue, MemoryStore
 from recsys.stores.protocols import CreatorChange, CreatorRow, Tally
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from recsys.clock import Millis, from_text
 from recsys.columns import PREDICTED, TIERS
 from recsys.errors import ArtifactError
-from recsys.intake import patch_item, put_item
+from recsys.services.intake import patch_item, put_item
 from recsys.stores.memory import MemoryStore
 from recsys.stores.protocols import Catalogue, CatalogueDelta, ItemChange, ItemRow
 from recsys.tables import write_dataset

@@ -10,8 +10,8 @@ from recsys.catalogue.cache import View
 from recsys.clock import DAY, SECOND
 from recsys.feed.catchup import Heard, heard
 from recsys.feed.locks import Locks
-from recsys.intake import accept, put_item
-from recsys.rights import erase, exposure
+from recsys.services.intake import accept, put_item
+from recsys.services.rights import erase, exposure
 
 HEAVY = {"creator_id": "newcomer", "title": "a title of my own", "language": "ary", "risk_tier": "R2",
          "risk_family": "despair", "risk_source": "human"}  # fmt: skip

@@ -17,11 +17,11 @@ from recsys.feed.record import candidates_of
 from recsys.feed.scorers import SCORERS
 from recsys.feed.slate import delivered
 from recsys.feed.sources import FOR_YOU
-from recsys.intake import delete_item, put_item, update
 from recsys.messages import Context, FeedRequest
 from recsys.models.blend import Blend
 from recsys.policy.limits import Limits
-from recsys.rights import erase, put_controls, reset
+from recsys.services.intake import delete_item, put_item, update
+from recsys.services.rights import erase, put_controls, reset
 from recsys.stores.protocols import ItemChange
 from recsys.user.state import Controls, Delivery
 

@@ -9,12 +9,12 @@ import pytest
 
 from recsys.columns import HEADS
 from recsys.errors import ArtifactError
-from recsys.explain import replay, why
 from recsys.feed import scorers as score
 from recsys.feed.engine import turn_now
 from recsys.messages import FeedRequest
 from recsys.models.artifact import Artifact, Contents, load_artifact, save_artifact
 from recsys.models.ranker import Head, Heads
+from recsys.services.explain import replay, why
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.clock import HOUR, from_text
-from recsys.intake import update
 from recsys.policy.compiled import Book
+from recsys.services.intake import update
 from recsys.services.preview import preview
 from recsys.user.state import Controls
 

@@ -16,13 +16,13 @@ from recsys.columns import TIERS, TOPICS
 from recsys.errors import DataError, StoreError
 from recsys.feed.engine import Engine
 from recsys.feed.plan import limits_of, own_limits, profile_of
-from recsys.intake import ATTEMPTS, check_id, update
 from recsys.models.loaded import Model
 from recsys.policy.limits import COUNTERS, WINDOWS, Limits
 from recsys.policy.schema import parse_hours
 from recsys.safety.ledger import FAMILY_COUNTERS, RUN, active_minutes, counts, placed, server_time, windows_of
 from recsys.safety.loop import levels as loop
-from recsys.settle import band_of, standing
+from recsys.services.compaction import band_of, standing
+from recsys.services.intake import ATTEMPTS, check_id, update
 from recsys.stores.protocols import KEPT
 from recsys.types import Event, History
 from recsys.user.state import Controls, Guardian, Ledger, LedgerPart, UserState, pack

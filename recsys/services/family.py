@@ -19,9 +19,9 @@ from recsys.feed.engine import REPEAT, Engine, Page, feed, turn_now
 from recsys.feed.filters import FILTERS
 from recsys.feed.plan import Turn, profile_of, seed_of
 from recsys.feed.record import unpack
-from recsys.intake import check_id
 from recsys.messages import FeedRequest, FeedResponse
 from recsys.safety.cards import STARTERS
+from recsys.services.intake import check_id
 from recsys.types import Mask
 
 DRAWN: Final = 3  # times the size: what the child's own rules may still take from

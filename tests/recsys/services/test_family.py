@@ -4,9 +4,9 @@ import pytest
 
 from recsys.clock import DAY
 from recsys.errors import DataError, StoreError
-from recsys.intake import put_profile
-from recsys.rights import put_controls, put_guardian
-from recsys.together import is_guardian, together
+from recsys.services.family import is_guardian, together
+from recsys.services.intake import put_profile
+from recsys.services.rights import put_controls, put_guardian
 
 
 @pytest.fixture

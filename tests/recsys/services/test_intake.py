@@ -4,7 +4,7 @@ import pytest
 
 from recsys.clock import DAY, MINUTE, to_text
 from recsys.errors import Conflict, DataError, StoreError
-from recsys.intake import (
+from recsys.services.intake import (
     MAX_EVENTS,
     accept,
     delete_item,

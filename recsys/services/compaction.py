@@ -8,9 +8,9 @@ from recsys.errors import StoreError
 from recsys.feed.catchup import Heard, caught_up, heard
 from recsys.feed.engine import Engine
 from recsys.feed.plan import profile_of
-from recsys.intake import ATTEMPTS
 from recsys.policy.compiled import effective_band
 from recsys.safety.loop.signals import frame_of
+from recsys.services.intake import ATTEMPTS
 from recsys.stores.protocols import Read
 from recsys.user.state import UserState
 

@@ -16,8 +16,8 @@ from recsys.columns import CREATORS, FAMILIES, TIERS
 from recsys.errors import Conflict, StoreError
 from recsys.exposure.counts import WAYS
 from recsys.feed.engine import Engine
-from recsys.intake import ATTEMPTS, check_id, checked_row
 from recsys.policy.schema import Market
+from recsys.services.intake import ATTEMPTS, check_id, checked_row
 from recsys.stores.protocols import Catalogue, CreatorChange, CreatorRow, ItemRow, Tally
 
 FEWEST: Final = 5

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from recsys.clock import HOUR, MINUTE
 from recsys.errors import DataError
-from recsys.explain import record_of, replay, why
 from recsys.feed import record as records
 from recsys.messages import Context
+from recsys.services.explain import record_of, replay, why
 
 BANDS = ["under_13", "13-15", "16-17", "18+", "unknown", None]
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.audit import ALPHA, RUN, audit, audit_all, below, is_fair, refused, runs
-from recsys.audit import _minima as minima
+from recsys.services.floor_audit import ALPHA, RUN, audit, audit_all, below, is_fair, refused, runs
+from recsys.services.floor_audit import _minima as minima
 
 flags = st.lists(st.booleans(), max_size=70)
 
@@ -33,7 +33,7 @@ def test_the_chance_to_refuse_a_fair_ranking_is_that_of_all_rankings_together(sh
 
 def test_the_minima_of_a_prefix_are_those_of_the_published_table():
     """Zehlike et al. 2017, table 2: the least protected candidates for p = 0.5, without the correction, alpha 0.1."""
-    from recsys.audit import _quantiles
+    from recsys.services.floor_audit import _quantiles
 
     assert _quantiles(12, 0.5, 0.1) == (0, 0, 0, 1, 1, 1, 2, 2, 3, 3, 3, 4)
 

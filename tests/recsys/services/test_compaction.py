@@ -3,8 +3,8 @@
 import pytest
 
 from recsys.clock import DAY, SECOND
-from recsys.intake import accept
-from recsys.settle import settle
+from recsys.services.compaction import settle
+from recsys.services.intake import accept
 
 
 def send(service, at, user_id="casa-adult", **fields):

@@ -14,9 +14,9 @@ from recsys import metrics
 from recsys.catalogue.creators import Creator
 from recsys.catalogue.items import Items
 from recsys.clock import DAY, Millis, to_text
-from recsys.creator_records import days_to
 from recsys.exposure.counts import WAYS
 from recsys.policy.schema import Market
+from recsys.services.creators import days_to
 from recsys.stores.protocols import Tally
 
 SIZES: Final = ((0, 1_000), (1_000, 10_000), (10_000, 100_000), (100_000, 10**12))  # followers

@@ -5,8 +5,8 @@ import pytest
 from recsys.catalogue.creators import Creator
 from recsys.catalogue.items import apply, empty
 from recsys.clock import DAY
-from recsys.creator_records import exposure
-from recsys.creator_report import concentration, report_of
+from recsys.services.creator_report import concentration, report_of
+from recsys.services.creators import exposure
 from recsys.stores.protocols import CatalogueDelta, ItemChange, ItemRow, Tally
 
 TODAY = 20_000
