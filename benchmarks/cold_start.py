@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from recsys.data.tables import Dataset, read_dataset
 from recsys.metrics import ndcg, recall
 from recsys.models import popularity
 from recsys.models.artifact import Artifact, load_artifact
 from recsys.models.loaded import ranked
 from recsys.models.popularity import PopularityParams
-from recsys.tables import Dataset, read_dataset
 from recsys.types import Floats, History, Ids, rank_order
 from recsys.user.feedback import is_r2_plus
 from training.bridge import Teachers, bridged, fit

@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 
 from recsys.clock import DAY, from_text
-from recsys.tables import write_dataset
+from recsys.data.tables import write_dataset
 from training.interactions import build_interactions
 from training.validate import clean
 

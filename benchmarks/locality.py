@@ -15,6 +15,7 @@ import numpy as np
 
 from recsys.catalogue.locality import nearness
 from recsys.clock import from_text
+from recsys.data.tables import write_dataset
 from recsys.experiments.payload import Experiments
 from recsys.exposure.counts import tallies_of
 from recsys.feed.build import build_engine
@@ -25,7 +26,6 @@ from recsys.messages import FeedRequest
 from recsys.models.artifact import load_artifact
 from recsys.policy.schema import Market, load_market
 from recsys.stores.memory import MemoryStore
-from recsys.tables import write_dataset
 from recsys.world.build import generate
 from recsys.world.params import WorldParams
 from training.train import TrainParams, run

@@ -37,6 +37,7 @@ from eval.personas import PERSONAS, Member, Persona, crowd
 from recsys.catalogue.locality import nearness
 from recsys.clock import Millis
 from recsys.columns import FAMILIES, TOPICS
+from recsys.data.tables import write_dataset
 from recsys.experiments.payload import Experiments
 from recsys.feed.build import build_engine
 from recsys.feed.engine import Engine
@@ -44,7 +45,6 @@ from recsys.feed.record import Decision, unpack
 from recsys.models.artifact import load_artifact
 from recsys.policy.schema import Market, load_market
 from recsys.stores.memory import MemoryStore
-from recsys.tables import write_dataset
 from recsys.types import Mask, Viewer
 from recsys.world.build import generate
 from recsys.world.model import Truth, World

@@ -1,6 +1,6 @@
 """
 What favouring local items costs on real choices: recall against local share, for the plain boost (`additive`), Sanad's
-(`sanad`, see `recsys.local_price`) and a floor of so many local items among the first k (`floor`). Weights are tuned on
+(`sanad`, see `recsys.data.locality_cost`) and a floor of so many local items among the first k (`floor`). Weights are tuned on
 a part of train; test is read once.
 """
 
@@ -12,10 +12,10 @@ import numpy as np
 
 from eval.compare import Estimate, draws, estimate
 from recsys import metrics
+from recsys.data.locality_cost import CUTS, VALIDATION, Boost, additive, favoured, judged, tuned
+from recsys.data.places import UNKNOWN, PlacedSplit, cut
 from recsys.errors import DataError
-from recsys.local_price import CUTS, VALIDATION, Boost, additive, favoured, judged, tuned
 from recsys.metrics import Reals
-from recsys.placed import UNKNOWN, PlacedSplit, cut
 from recsys.progress import Progress, quiet
 from recsys.types import Rows
 

@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from recsys.data.places import UNKNOWN, Matrix, PlacedSplit, ones
 from recsys.errors import DataError
-from recsys.placed import UNKNOWN, Matrix, PlacedSplit, ones
 
 PLACE_COLUMNS: Final = ("region", "country_iso2", "country")
 

@@ -13,11 +13,11 @@ import numpy as np
 
 from recsys.clock import Millis, from_text
 from recsys.columns import HEADS
-from recsys.impressions import impressions, log_of, matrix, past, places
+from recsys.data.impressions import impressions, log_of, matrix, past, places
+from recsys.data.tables import read_dataset
 from recsys.metrics import auc
 from recsys.models.artifact import Artifact
 from recsys.models.loaded import build_model
-from recsys.tables import read_dataset
 from recsys.types import Floats, Mask
 
 BINS: Final = 10

@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 
 from recsys.clock import Millis, from_text, to_text
 from recsys.columns import EVENT_KINDS, ITEM_EVENTS, TIERS
+from recsys.data.tables import read_dataset, reading
 from recsys.errors import DataError
 from recsys.models.artifact import Artifact
-from recsys.tables import read_dataset, reading
 from recsys.types import Ids
 from recsys.user import feedback
 

@@ -28,7 +28,7 @@ def forgotten(
     It names nobody: ids are under a keyed hash. Entries are kept 8 days, so write a list at least that often, and
     delete the lists when the training run is over. The service may be running.
     """
-    from recsys.forgotten import write_forgotten
+    from recsys.data.forgotten import write_forgotten
     from serving.sqlite import SqliteStore
 
     if not state.is_file():

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from recsys.clock import Millis, from_text
+from recsys.data.tables import write_dataset
 from recsys.experiments.payload import Experiments
 from recsys.feed.build import build_engine
 from recsys.feed.engine import Engine, feed
@@ -25,7 +26,6 @@ from recsys.models.text import TextParams
 from recsys.policy.schema import Market, load_market
 from recsys.services.intake import accept, put_item, put_profile
 from recsys.stores.memory import MemoryStore
-from recsys.tables import write_dataset
 from recsys.world.build import generate
 from recsys.world.params import WorldParams
 from training.taste import TasteParams

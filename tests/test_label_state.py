@@ -11,7 +11,7 @@ import pytest
 
 import sanad
 from recsys.clock import Millis, from_text, to_text
-from recsys.tables import write_dataset
+from recsys.data.tables import write_dataset
 from recsys.world.build import generate
 from recsys.world.params import WorldParams
 from serving.run import running

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from recsys.impressions import is_risky
+from recsys.data.impressions import is_risky
 from recsys.models.text import TextSpace
 from recsys.types import Floats, Ids, Mask, Rows, Space
 

@@ -46,7 +46,7 @@ def world(
 
     Everything in it is made up from a seed. Nobody in it is real, and nothing measured on it is a fact about people.
     """
-    from recsys.tables import write_dataset
+    from recsys.data.tables import write_dataset
     from recsys.world.build import generate
     from recsys.world.params import WorldParams
 
@@ -172,7 +172,7 @@ def train(
 
     Nothing is fetched from the network. Texts that were encoded once are taken from the cache.
     """
-    from recsys.forgotten import read_forgotten
+    from recsys.data.forgotten import read_forgotten
     from training.labels import LabelParams
     from training.ranker import RankerParams
     from training.train import TrainParams, run

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from recsys.forgotten import cutoffs
+from recsys.data.forgotten import cutoffs
+from recsys.data.tables import Dataset, reading
 from recsys.stores.protocols import Forgotten
-from recsys.tables import Dataset, reading
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,9 @@ from scipy import sparse
 
 from recsys.clock import Millis
 from recsys.columns import EVENT_KINDS
+from recsys.data.tables import Dataset, reading
 from recsys.models.interactions import Tastes, of_histories
 from recsys.progress import Progress, quiet
-from recsys.tables import Dataset, reading
 from recsys.types import Floats, History, Ids, Mask, Rows
 from recsys.user import feedback
 from training.validate import assume

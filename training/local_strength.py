@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from recsys.local_price import CUTS, VALIDATION, tuned
-from recsys.placed import UNKNOWN, PlacedSplit, cut, ones
+from recsys.data.locality_cost import CUTS, VALIDATION, tuned
+from recsys.data.places import UNKNOWN, PlacedSplit, cut, ones
 from recsys.progress import Progress, quiet
 
 K: Final = 20

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from recsys.clock import Millis
 from recsys.columns import HEADS
-from recsys.impressions import COMPLETED, Impressions, Log, impressions, log_of, matrix, past, places
+from recsys.data.impressions import COMPLETED, Impressions, Log, impressions, log_of, matrix, past, places
+from recsys.data.tables import Dataset
 from recsys.metrics import auc
 from recsys.models.blend import Blend
 from recsys.models.features import RATES, Basis, Facts, facts_of, names_of
@@ -29,7 +30,6 @@ from recsys.models.popularity import Popularity
 from recsys.models.ranker import Head, Heads
 from recsys.models.trees import open_booster
 from recsys.progress import Progress, quiet
-from recsys.tables import Dataset
 from recsys.types import Floats, Mask, Space
 from training.ranker_portion import Late, choose
 

@@ -20,8 +20,8 @@ import numpy as np
 
 from recsys.clock import Millis
 from recsys.columns import HEADS
+from recsys.data.impressions import Impressions, Log, Past, Place, asked, met
 from recsys.feed.scorers import FRESH_HALF_LIFE
-from recsys.impressions import Impressions, Log, Past, Place, asked, met
 from recsys.metrics import Reals, auc, ndcg
 from recsys.models.blend import Blend
 from recsys.models.features import Asked, Basis, features

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from recsys.clock import Millis
+from recsys.data.tables import Dataset
 from recsys.models import ials, neighbours
 from recsys.models.base import Part, Popular
 from recsys.models.blend import POPULARITY, UNJUDGED, Blend, Learned, judge, learn, learn_markets, personal, stacked
@@ -21,7 +22,6 @@ from recsys.models.popularity import Popularity, PopularityParams
 from recsys.models.reranker import use_of
 from recsys.models.spectral import LowPassParams
 from recsys.progress import Progress, quiet
-from recsys.tables import Dataset
 from training.families import Observed, families
 from training.interactions import Interactions
 from training.second_look import NO_LOOK, Look, learn_look, look, stacked_looks

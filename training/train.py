@@ -12,8 +12,9 @@ import numpy as np
 import polars as pl
 
 from recsys.clock import DAY, Millis, to_text
+from recsys.data.impressions import is_risky
+from recsys.data.tables import Dataset
 from recsys.errors import ConfigError, DataError
-from recsys.impressions import is_risky
 from recsys.models import popularity, text
 from recsys.models.artifact import FORMAT, Contents, Histories, Manifest, row_numbers, save_artifact
 from recsys.models.blend import Blend
@@ -21,7 +22,6 @@ from recsys.models.popularity import Popularity, PopularityParams
 from recsys.models.text import TextParams, TextSpace
 from recsys.progress import Progress, quiet
 from recsys.stores.protocols import Forgotten
-from recsys.tables import Dataset
 from recsys.text.duplicates import DuplicateParams, with_clusters
 from recsys.types import History, Space
 from training import ranker

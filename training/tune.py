@@ -17,10 +17,10 @@ import numpy as np
 from ruamel.yaml import YAML
 
 from recsys.clock import Millis
+from recsys.data.tables import Dataset
 from recsys.errors import ConfigError, DataError
 from recsys.models.popularity import PopularityParams
 from recsys.progress import Progress, quiet
-from recsys.tables import Dataset
 from training.families import Observed, families
 from training.interactions import build_interactions
 from training.search import Climb, Fold

@@ -15,10 +15,10 @@ import polars as pl
 from scipy import sparse
 
 from recsys.clock import Millis
+from recsys.data.tables import Dataset
 from recsys.models import popularity
 from recsys.models.interactions import Tastes
 from recsys.models.popularity import Popularity, PopularityParams
-from recsys.tables import Dataset
 from recsys.types import Rows
 from recsys.user.feedback import WANTED
 from training.interactions import Interactions, build_interactions, names_of, of_people, tastes_of

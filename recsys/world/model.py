@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys.columns import TOPICS, Table
-from recsys.tables import DTYPES
+from recsys.data.tables import DTYPES
 from recsys.world.morocco import NEUTRAL_TOPICS
 from recsys.world.params import WorldParams
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from recsys.clock import HOUR
+from recsys.data.tables import write_dataset
 from recsys.models.artifact import Artifact, load_artifact
 from recsys.policy.schema import Market, load_market
-from recsys.tables import write_dataset
 from recsys.world.build import generate
 from recsys.world.params import ENDS_AT, WorldParams
 from training.train import TrainParams, run

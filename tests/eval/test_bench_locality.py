@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from eval import bench_locality as bench
 from eval.places import read_split
-from recsys import local_price
+from recsys.data import locality_cost as local_price
+from recsys.data.places import UNKNOWN, PlacedSplit, cut
 from recsys.errors import DataError
-from recsys.placed import UNKNOWN, PlacedSplit, cut
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "lastfm-countries"
 

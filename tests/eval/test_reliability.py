@@ -10,9 +10,9 @@ from eval.page_reliability import plots
 from eval.reliability import of_head, reliability
 from eval.words import believable
 from recsys.clock import DAY, HOUR
+from recsys.data.tables import write_dataset
 from recsys.models.artifact import load_artifact
 from recsys.models.ials import IALSParams
-from recsys.tables import write_dataset
 from training.ranker import RankerParams
 from training.taste import TasteParams
 from training.train import TrainParams, run

@@ -10,9 +10,9 @@ import pytest
 
 from eval.split import hold_out, sample
 from recsys.clock import DAY, HOUR, from_text, to_text
+from recsys.data.tables import write_dataset
 from recsys.errors import DataError
 from recsys.models.artifact import Artifact, load_artifact
-from recsys.tables import write_dataset
 from training.train import TrainParams, run
 
 T0 = from_text("2026-11-01T12:00:00Z")

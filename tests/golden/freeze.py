@@ -28,6 +28,7 @@ from rich.console import Console
 from eval.report import write
 from eval.run import EvalParams, evaluate
 from recsys.clock import HOUR, MINUTE, from_text
+from recsys.data.tables import write_dataset
 from recsys.experiments.payload import Experiments
 from recsys.feed.build import build_engine
 from recsys.feed.engine import Engine, feed
@@ -38,7 +39,6 @@ from recsys.policy.schema import load_market
 from recsys.services.explain import replay
 from recsys.services.intake import accept, put_profile
 from recsys.stores.memory import MemoryStore
-from recsys.tables import write_dataset
 from recsys.world.build import generate
 from recsys.world.params import WorldParams
 from serving.app import create_app

@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from recsys.clock import DAY, Millis, from_text
-from recsys.tables import write_dataset
+from recsys.data.tables import write_dataset
 from serving.app import create_app
 from serving.run import opened
 from serving.settings import Settings

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 import sanad
 from recsys.clock import from_text, to_text
-from recsys.forgotten import cutoffs, read_forgotten
+from recsys.data.forgotten import cutoffs, read_forgotten
 from recsys.models.artifact import load_artifact
 from serving.settings import Settings
 

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.clock import SECOND, from_text
+from recsys.data.forgotten import cutoffs, read_forgotten, write_forgotten
+from recsys.data.tables import read_dataset
 from recsys.errors import ConfigError
-from recsys.forgotten import cutoffs, read_forgotten, write_forgotten
 from recsys.models.artifact import load_artifact
 from recsys.stores.memory import MemoryStore
 from recsys.stores.protocols import Forgotten
-from recsys.tables import read_dataset
 from training.forget import leave_out
 from training.train import TrainParams, run
 

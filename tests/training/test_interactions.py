@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recsys.clock import DAY, from_text
-from recsys.tables import read_dataset
+from recsys.data.tables import read_dataset
 from recsys.user import feedback
 from training.interactions import HISTORY_LENGTH, build_interactions
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from recsys.clock import Millis, from_text
 from recsys.columns import PREDICTED, TIERS
+from recsys.data.tables import write_dataset
 from recsys.errors import ArtifactError
 from recsys.services.intake import patch_item, put_item
 from recsys.stores.memory import MemoryStore
 from recsys.stores.protocols import Catalogue, CatalogueDelta, ItemChange, ItemRow
-from recsys.tables import write_dataset
 from recsys.world.build import generate
 from recsys.world.params import WorldParams
 from training.encoder import EncoderParams

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from recsys.clock import Millis, from_text
+from recsys.data.tables import write_dataset
 from recsys.models.artifact import load_artifact
-from recsys.tables import write_dataset
 from recsys.world.build import generate
 from recsys.world.params import WorldParams
 from training.encoder import EncoderParams

@@ -5,10 +5,10 @@ import pytest
 from scipy import sparse
 
 from recsys.clock import from_text
+from recsys.data.tables import write_dataset
 from recsys.feed.plan import LOCAL_STRENGTH, spread
 from recsys.models.artifact import load_artifact
 from recsys.models.ials import IALSParams
-from recsys.tables import write_dataset
 from recsys.world.build import generate
 from recsys.world.params import WorldParams
 from training.local_strength import FEWEST, HIGHEST, local_strengths

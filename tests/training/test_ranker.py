@@ -9,15 +9,15 @@ import pytest
 
 from recsys.clock import DAY, HOUR, Millis
 from recsys.columns import HEADS
+from recsys.data.impressions import asked, impressions, log_of, matrix, past, places
+from recsys.data.tables import Dataset, read_dataset, write_dataset
 from recsys.feed.scorers import asked_of
-from recsys.impressions import asked, impressions, log_of, matrix, past, places
 from recsys.models.artifact import load_artifact
 from recsys.models.blend import Blend
 from recsys.models.features import Asked, Basis, facts_of, features, names_of
 from recsys.models.ials import IALSParams
 from recsys.models.loaded import build_model
 from recsys.models.popularity import Popularity
-from recsys.tables import Dataset, read_dataset, write_dataset
 from recsys.types import History
 from training.ranker import Fitted, RankerParams, RankerResult, fit, platt, propensity_weights, rates
 from training.ranker_portion import PORTIONS, SHARES, best_portion, best_share

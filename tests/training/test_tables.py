@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from recsys.columns import ITEMS, TABLES
+from recsys.data.tables import DTYPES, read_dataset, write_dataset
 from recsys.errors import DataError
-from recsys.tables import DTYPES, read_dataset, write_dataset
 
 MIDNIGHT = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 

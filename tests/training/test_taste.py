@@ -8,12 +8,12 @@ import pytest
 from numpy.testing import assert_allclose
 
 from recsys.clock import DAY, Millis, from_text
+from recsys.data.tables import Dataset, read_dataset, write_dataset
 from recsys.models import popularity
 from recsys.models.artifact import load_artifact
 from recsys.models.loaded import build_model
 from recsys.models.popularity import PopularityParams
 from recsys.progress import quiet
-from recsys.tables import Dataset, read_dataset, write_dataset
 from training.interactions import build_interactions, names_of, of_people, tastes_of
 from training.taste import FACTORS, Taste, TasteParams, fit_taste
 from training.train import TrainParams, run

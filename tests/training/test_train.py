@@ -8,12 +8,12 @@ import polars as pl
 import pytest
 
 from recsys.clock import DAY, Millis, from_text, to_text
+from recsys.data.impressions import is_risky
+from recsys.data.tables import read_dataset, write_dataset
 from recsys.errors import ConfigError, DataError
-from recsys.impressions import is_risky
 from recsys.models.artifact import load_artifact
 from recsys.models.ials import IALSParams
 from recsys.models.text import TextParams
-from recsys.tables import read_dataset, write_dataset
 from training.encoder import EncoderParams
 from training.fingerprint import fingerprint
 from training.interactions import build_interactions

@@ -7,8 +7,8 @@ import pytest
 
 import sanad
 from recsys.config import loads
+from recsys.data.tables import read_dataset, write_dataset
 from recsys.errors import ConfigError
-from recsys.tables import read_dataset, write_dataset
 from recsys.world.build import generate
 from recsys.world.params import WorldParams
 from training.taste import TasteParams

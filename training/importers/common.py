@@ -20,8 +20,8 @@ import numpy as np
 import polars as pl
 
 from recsys.clock import DAY, Millis, from_text
+from recsys.data.tables import write_dataset
 from recsys.errors import DataError
-from recsys.tables import write_dataset
 
 DAY_ZERO: Final[Millis] = from_text("2020-01-01T00:00:00Z")
 UNKNOWN_COUNTRY: Final = "ZZ"

@@ -9,8 +9,8 @@ import pytest
 from scipy import sparse
 
 from recsys.clock import from_text
+from recsys.data.tables import read_dataset
 from recsys.errors import DataError
-from recsys.tables import read_dataset
 from training.importers import FORMATS
 from training.importers.common import DAY_ZERO
 from training.validate import validate

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from recsys.clock import from_text
-from recsys.tables import read_dataset
+from recsys.data.tables import read_dataset
 from training.importers import FORMATS
 from training.interactions import build_interactions
 from training.validate import clean

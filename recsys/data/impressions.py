@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from recsys.clock import HOUR, Millis
 from recsys.columns import EVENT_KINDS, HEADS, ITEM_EVENTS
+from recsys.data.tables import Dataset, reading
 from recsys.models.features import Asked, Basis, features, names_of
-from recsys.tables import Dataset, reading
 from recsys.types import Floats, History, Ids, Mask
 from recsys.user import feedback
 

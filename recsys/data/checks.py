@@ -13,7 +13,7 @@ import polars as pl
 
 from recsys.clock import MINUTE, Millis, from_text, to_text
 from recsys.columns import EVENT_KINDS, MAX_ID_LENGTH, Column, Table, subject_of
-from recsys.tables import UNREADABLE
+from recsys.data.tables import UNREADABLE
 
 CLOCK_SKEW: Final[Millis] = 5 * MINUTE
 """How far ahead of `at` an instant may lie: clocks of phones and servers differ by that much."""

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import svds
 
 from recsys import metrics
+from recsys.data.places import UNKNOWN, Matrix, PlacedSplit
 from recsys.metrics import Reals
-from recsys.placed import UNKNOWN, Matrix, PlacedSplit
 from recsys.types import Floats, Mask, Rows
 
 TRIED: Final = tuple(round(0.1 * n, 1) for n in range(16))
