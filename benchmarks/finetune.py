@@ -13,7 +13,6 @@ import argparse
 import os
 import time
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch.nn import functional
 
+from recsys.text.phrases import phrase_book
 from recsys.types import Floats
 from training.adapter import load_adapter
 from training.encoder import cache_folder
@@ -29,13 +29,13 @@ from training.fit_adapter import accuracy, read_sentences, read_words, split
 from training.unpack_e5 import unpacked
 
 BATCH, RATE, TEMPERATURE = 64, 1e-4, 0.05
-BOOKS = {"en": "en", "fr": "fr", "ar": "ar", "ary-Latn": "arabizi"}
+BOOKS = ("en", "fr", "ar", "ary-Latn")
 
 
 def captions(language: str) -> list[str]:
     """The 112 captions of the demo's phrase books, the same ones in every language but a few."""
-    book = import_module(f"recsys.world.phrases_{BOOKS[language]}")
-    parts = (*book.TOPICS.values(), *book.FAMILIES.values(), book.HEAVY, book.CAPTIONS)
+    book = phrase_book(language)
+    parts = (*book.topics.values(), *book.families.values(), book.heavy, book.captions)
     return [phrase.replace("{city}", "Fes") for part in parts for phrase in part]
 
 

@@ -13,6 +13,8 @@ from time import process_time
 
 import numpy as np
 
+from eval.simulation.world.build import generate
+from eval.simulation.world.params import WorldParams
 from recsys.catalogue.locality import nearness
 from recsys.clock import from_text
 from recsys.data.tables import write_dataset
@@ -26,8 +28,6 @@ from recsys.messages import FeedRequest
 from recsys.models.artifact import load_artifact
 from recsys.policy.schema import Market, load_market
 from recsys.stores.memory import MemoryStore
-from recsys.world.build import generate
-from recsys.world.params import WorldParams
 from training.train import TrainParams, run
 
 ROOT = Path(__file__).resolve().parents[1]

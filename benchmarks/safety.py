@@ -34,6 +34,9 @@ from eval.baselines import RANKERS, Baseline, Caps, Labels, score_only
 from eval.closed_loop import ROUGH, Feed, Habits, Sanad, Stage, live, without_loop
 from eval.exposure import Exposure, Shares, exposure_of, shares_of
 from eval.personas import PERSONAS, Member, Persona, crowd
+from eval.simulation.world.build import generate
+from eval.simulation.world.model import Truth, World
+from eval.simulation.world.params import WorldParams
 from recsys.catalogue.locality import nearness
 from recsys.clock import Millis
 from recsys.columns import FAMILIES, TOPICS
@@ -46,9 +49,6 @@ from recsys.models.artifact import load_artifact
 from recsys.policy.schema import Market, load_market
 from recsys.stores.memory import MemoryStore
 from recsys.types import Mask, Viewer
-from recsys.world.build import generate
-from recsys.world.model import Truth, World
-from recsys.world.params import WorldParams
 from training.train import TrainParams, run
 
 POLICY = Path(__file__).resolve().parents[1] / "policies" / "morocco.yaml"

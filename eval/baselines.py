@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from eval.closed_loop import Answer
 from eval.personas import Member
+from eval.simulation.world.model import Reals, Whole
 from recsys.clock import Millis
 from recsys.feed.engine import Engine, turn_now
 from recsys.feed.events import remember
@@ -31,7 +32,6 @@ from recsys.safety.ledger import deliver, touch
 from recsys.services.intake import accept, put_profile
 from recsys.types import Candidates, Floats, Ids, Mask, Rows, rank_order
 from recsys.user.state import Ledger
-from recsys.world.model import Reals, Whole
 
 MANY: Final = 200  # candidates that a re-ranker looks at
 WATCH_WEIGHT: Final = (

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.personas import Member, events_of, react, took, visits
+from eval.simulation.world.model import Reals, Truth, Whole
 from recsys.clock import DAY, HOUR, SECOND, Millis
 from recsys.feed.engine import Engine, feed
 from recsys.messages import FeedRequest, FeedResponse, Pause, PauseChoice
 from recsys.services.intake import accept, put_profile, update
 from recsys.services.rights import put_guardian
 from recsys.user.state import UserState
-from recsys.world.model import Reals, Truth, Whole
 
 GOES_ON: Final = 0.6  # the chance that somebody whom a pause asks wants to continue
 

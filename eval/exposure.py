@@ -11,11 +11,11 @@ import numpy as np
 
 from eval.closed_loop import Life, Stage
 from eval.recount import RUN, Recount, Shown, Worst, history, longest_run, most_in_any, recount
+from eval.simulation.world.model import Reals
 from recsys.clock import DAY, Millis
 from recsys.feed.record import Decision
 from recsys.policy.schema import Market
 from recsys.types import Mask
-from recsys.world.model import Reals
 
 ESCAPE_RUN = 50  # deliveries over which the share is taken that says whether a loop is over
 ESCAPE_FACTOR = 1.2  # times the catalogue's own share

@@ -5,7 +5,7 @@ Results go to standard output, everything said on the way to standard error. Use
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -139,3 +139,8 @@ def _lines() -> Progress:
             typer.echo(f"  {stage}: {done:,} of {total:,}" if quarter else f"  {stage}", err=True)
 
     return report
+
+
+def in_words(counts: Mapping[str, int]) -> str:
+    """Counts as a line: `3,000 items, 1,000 users`."""
+    return ", ".join(f"{n:,} {name}" for name, n in counts.items())

@@ -17,13 +17,13 @@ import msgspec
 import polars as pl
 from rich.console import Console
 
+from eval.simulation.world.params import DEMO_PEOPLE, DemoPerson
 from recsys.clock import MINUTE, Millis, from_text
 from recsys.console import console, isolated, say
 from recsys.errors import StageError
 from recsys.messages import FeedResponse
 from recsys.policy.compiled import local_time
 from recsys.policy.schema import Market, load_market
-from recsys.world.params import DEMO_PEOPLE, DemoPerson
 from serving.page import Fields, in_short, page_table, remaining_in_words, shortfall_in_words
 from serving.run import running
 from serving.settings import DEFAULT_POLICY, Settings

@@ -12,6 +12,8 @@ import msgspec
 import numpy as np
 import pytest
 
+from eval.simulation.world.build import generate
+from eval.simulation.world.params import WorldParams
 from recsys.clock import Millis, from_text
 from recsys.data.tables import write_dataset
 from recsys.experiments.payload import Experiments
@@ -26,8 +28,6 @@ from recsys.models.text import TextParams
 from recsys.policy.schema import Market, load_market
 from recsys.services.intake import accept, put_item, put_profile
 from recsys.stores.memory import MemoryStore
-from recsys.world.build import generate
-from recsys.world.params import WorldParams
 from training.taste import TasteParams
 from training.train import TrainParams, run
 

@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 
 import sanad
+from eval.simulation.world.build import generate
+from eval.simulation.world.params import WorldParams
 from recsys.clock import Millis, from_text, to_text
 from recsys.data.tables import write_dataset
-from recsys.world.build import generate
-from recsys.world.params import WorldParams
 from serving.run import running
 from serving.settings import Settings
 from training.encoder import EncoderParams

@@ -1,4 +1,4 @@
-"""The commands about data and models: `world`, `import`, `validate`, `train`. Heavy imports wait until one runs."""
+"""The commands about data and models: `import`, `validate`, `train`. Heavy imports wait until one runs."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recsys.console import At, Json, Quiet, console, instant, present, print_json, progress, say, writable
+from recsys.console import At, Json, Quiet, console, in_words, instant, present, print_json, progress, say, writable
 from recsys.errors import ConfigError, DataError
 from training import label_commands, text_commands, tune_commands
 
@@ -28,43 +28,6 @@ Rejected = Annotated[
 ]
 
 
-@app.command(rich_help_panel=_PANEL, epilog="Example: sanad world var/data --items 3000 --people 1000")
-def world(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="The folder to write; it must hold no tables yet.")],
-    items: Annotated[int | None, typer.Option(help="Videos.", show_default="3000")] = None,
-    people: Annotated[int | None, typer.Option(help="People.", show_default="1000")] = None,
-    events: Annotated[int | None, typer.Option(help="Rows of the log, within 2 %.", show_default="100000")] = None,
-    seed: Annotated[int | None, typer.Option(help="The same seed gives the same world.")] = None,
-    local_affinity: Annotated[
-        float | None, typer.Option(help="How much people care where a creator lives; 0 = not at all.")
-    ] = None,
-    as_json: Json = False,
-    is_quiet: Quiet = False,
-) -> None:
-    """
-    Make the demo data: a synthetic market with creators, videos, people and 28 days of logged events.
-
-    Everything in it is made up from a seed. Nobody in it is real, and nothing measured on it is a fact about people.
-    """
-    from recsys.data.tables import write_dataset
-    from recsys.world.build import generate
-    from recsys.world.params import WorldParams
-
-    given = {"n_items": items, "n_users": people, "n_events": events, "seed": seed, "local_affinity": local_affinity}
-    params = WorldParams(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # each option has the type of its field
-    _is_free(data)
-    with progress(is_quiet=is_quiet) as report:
-        made = generate(params, report)
-        tables = {"creators": made.creators, "items": made.items, "users": made.users, "events": made.events}
-        report("write", 0, None)
-        write_dataset(data, **tables)
-    counts = {name: len(table) for name, table in tables.items()}
-    if as_json:
-        print_json({"data": str(data), "seed": params.seed, "counts": counts})
-    else:
-        typer.echo(f"{data}: {_counted(counts)} (synthetic, seed {params.seed})")
-
-
 @app.command("import", rich_help_panel=_PANEL, epilog="Example: sanad import movielens ~/ml-1m data/ml-1m")
 def import_(
     form: Annotated[
@@ -83,13 +46,14 @@ def import_(
 
     Columns without a place in the data contract are left out with a notice; missing ones are an error.
     """
+    from recsys.data.tables import check_unused
     from training.importers import FORMATS
 
     if form not in FORMATS:
         raise ConfigError(f"found format {form!r}, expected one of {', '.join(FORMATS)}")
     if not source.is_dir():
         raise DataError(f"found no folder {source}, expected the one with the published files; correct SRC")
-    _is_free(data)
+    check_unused(data)
     with progress(is_quiet=is_quiet) as report:
         report(f"import {form}", 0, None)
         done = FORMATS[form](source, data)
@@ -98,7 +62,7 @@ def import_(
     if as_json:
         print_json({"data": str(data), "counts": done.counts, "notices": done.notices, "cutoffs": _instants(done)})
         return
-    typer.echo(f"{data}: {_counted(done.counts)}")
+    typer.echo(f"{data}: {in_words(done.counts)}")
     for part, at in _instants(done).items():
         typer.echo(f"The published {part} part begins at {at}; train without it with --holdout-from {at}")
 
@@ -219,20 +183,10 @@ def _encoder(name: str) -> Any:
     return None if name == "none" else EncoderParams(model=name)
 
 
-def _is_free(data: Path) -> None:
-    """A dataset is never written over another one."""
-    if data.exists() and (not data.is_dir() or any(data.iterdir())):
-        raise ConfigError(f"found {data} in use, expected a new or empty folder; remove it, or choose another")
-
-
 def _instants(done: Any) -> dict[str, str]:
     from recsys.clock import to_text
 
     return {part: to_text(at) for part, at in done.cutoffs.items()}
-
-
-def _counted(counts: Any) -> str:
-    return ", ".join(f"{n:,} {name}" for name, n in counts.items())
 
 
 def _plain_report(found: "Report") -> dict[str, Any]:

@@ -17,7 +17,6 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,12 +25,13 @@ import numpy as np
 from recsys.errors import DataError
 from recsys.text.detect import LEAST_WORDS, words_of
 from recsys.text.ngrams import BITS, ORDERS, hashes, join
+from recsys.text.phrases import phrase_book
 from recsys.text.transliterate import arabizi_to_arabic, tifinagh_to_latin
 from training.detector_words import MADE, phrases
 
 OWN: Final = Path(__file__).parent / "detector_text"
 CLASSES: Final = {"Arab": ("ar", "ary", "other"), "Latn": ("ary-Latn", "en", "fr", "zgh-Latn")}
-PHRASES: Final = {"ar": "ar", "ary": "ary", "ary-Latn": "arabizi", "fr": "fr", "en": "en", "zgh-Latn": "zgh"}
+PHRASES: Final = ("ar", "ary", "ary-Latn", "fr", "en", "zgh-Latn")
 WINDOWS: Final = 24_000  # per class
 MADE_OF: Final = 30_000  # strings put together by rule, per class
 SHARES: Final = (0.55, 0.15, 0.3)  # of the windows: our sentences, the sets' texts, words put together by rule
@@ -92,9 +92,9 @@ def own_sentences(name: str) -> list[str]:
     """Our own sentences of a class: the file of its name, and the demo world's phrase book."""
     lines = [line for line in (OWN / f"{name}.txt").read_text("utf-8").splitlines() if line.strip()]
     if name in PHRASES:
-        book = import_module(f"recsys.world.phrases_{PHRASES[name]}")
-        lines += [text.replace("{city}", "") for text in _strings([book.TOPICS, book.HEAVY, book.FAMILIES])]
-        lines += [text.replace("{city}", "") for text in _strings([book.CAPTIONS])]
+        book = phrase_book(name)
+        lines += [text.replace("{city}", "") for text in _strings([book.topics, book.heavy, book.families])]
+        lines += [text.replace("{city}", "") for text in _strings([book.captions])]
     return lines
 
 

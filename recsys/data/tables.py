@@ -22,7 +22,7 @@ from typing import IO, Final
 import polars as pl
 
 from recsys.columns import TABLES, Column, Dtype, Table
-from recsys.errors import DataError
+from recsys.errors import ConfigError, DataError
 
 DTYPES: Final[Mapping[Dtype, pl.DataType]] = {
     "str": pl.String(),
@@ -108,6 +108,12 @@ def reading(table: str) -> Iterator[None]:
             f"table {table}: reading it failed with {text[:300]!r}; expected whole files as in the data contract; "
             "repair or export the file again"
         ) from error
+
+
+def check_unused(folder: Path) -> None:
+    """Raises ConfigError when a folder holds anything: a dataset is never written over another one."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"found {folder} in use, expected a new or empty folder; remove it, or choose another")
 
 
 def write_dataset(folder: Path, **frames: pl.LazyFrame | pl.DataFrame) -> None:

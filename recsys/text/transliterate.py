@@ -54,6 +54,12 @@ TIFINAGH: Final = {
 """Neo-Tifinagh and the letters of older alphabets that share the block, to the Latin letters of IRCAM."""
 
 _TIFINAGH: Final = str.maketrans(TIFINAGH)
+_LATIN: Final = str.maketrans({
+    "a": "ⴰ", "b": "ⴱ", "c": "ⵛ", "d": "ⴷ", "ḍ": "ⴹ", "e": "ⴻ", "ɛ": "ⵄ", "f": "ⴼ", "g": "ⴳ", "ɣ": "ⵖ",
+    "h": "ⵀ", "ḥ": "ⵃ", "i": "ⵉ", "j": "ⵊ", "k": "ⴽ", "l": "ⵍ", "m": "ⵎ", "n": "ⵏ", "o": "ⵓ", "p": "ⵒ",
+    "q": "ⵇ", "r": "ⵔ", "ṛ": "ⵕ", "s": "ⵙ", "ṣ": "ⵚ", "t": "ⵜ", "ṭ": "ⵟ", "u": "ⵓ", "v": "ⵠ", "w": "ⵡ",
+    "x": "ⵅ", "y": "ⵢ", "z": "ⵣ", "ẓ": "ⵥ", "é": "ⴻ", "è": "ⴻ", "â": "ⴰ",
+})  # fmt: skip
 _LATIN_WORD: Final = re.compile(r"(?:[^\W\d_]|[2-9]'?)*[^\W\d_](?:[^\W\d_]|[2-9]'?)*")
 _SIGN: Final = re.compile("|".join(sorted(map(re.escape, ARABIZI), key=len, reverse=True)) + "|.", re.DOTALL)
 _DOUBLED: Final = re.compile(r"([^\W\d_])\1+", re.IGNORECASE)
@@ -72,6 +78,11 @@ def arabizi_to_arabic(text: str) -> str:
 def tifinagh_to_latin(text: str) -> str:
     """Amazigh in Tifinagh, in Latin letters, one for one; everything else stays."""
     return text.translate(_TIFINAGH)
+
+
+def latin_to_tifinagh(text: str) -> str:
+    """Latin letters in Tifinagh, one for one, all of them small first; everything that is not a letter stays."""
+    return text.lower().translate(_LATIN)
 
 
 def gloss_amazigh(text: str) -> str:

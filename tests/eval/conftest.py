@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from eval.simulation.world.build import generate
+from eval.simulation.world.params import ENDS_AT, WorldParams
 from recsys.clock import HOUR
 from recsys.data.tables import write_dataset
 from recsys.models.artifact import Artifact, load_artifact
 from recsys.policy.schema import Market, load_market
-from recsys.world.build import generate
-from recsys.world.params import ENDS_AT, WorldParams
 from training.train import TrainParams, run
 
 POLICY = Path(__file__).resolve().parents[2] / "policies" / "morocco.yaml"

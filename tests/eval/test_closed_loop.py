@@ -11,11 +11,11 @@ from eval.closed_loop import ROUGH, Habits, Life, Sanad, Stage, live
 from eval.exposure import Exposure, exposure_of, shares_of
 from eval.personas import CALM, PERSONAS, Member, crowd, events_of, react, visits
 from eval.recount import history, most_in_any, recount
+from eval.simulation.world.build import generate
+from eval.simulation.world.model import World
+from eval.simulation.world.params import ENDS_AT, WorldParams
 from recsys.clock import DAY
 from recsys.feed.record import unpack
-from recsys.world.build import generate
-from recsys.world.model import World
-from recsys.world.params import ENDS_AT, WorldParams
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,8 @@ from rich.console import Console
 
 from eval.report import write
 from eval.run import EvalParams, evaluate
+from eval.simulation.world.build import generate
+from eval.simulation.world.params import WorldParams
 from recsys.clock import HOUR, MINUTE, from_text
 from recsys.data.tables import write_dataset
 from recsys.experiments.payload import Experiments
@@ -39,8 +41,6 @@ from recsys.policy.schema import load_market
 from recsys.services.explain import replay
 from recsys.services.intake import accept, put_profile
 from recsys.stores.memory import MemoryStore
-from recsys.world.build import generate
-from recsys.world.params import WorldParams
 from serving.app import create_app
 from serving.demo import show
 from serving.settings import Settings

@@ -8,21 +8,21 @@ import pytest
 
 from recsys.errors import ArtifactError
 from recsys.text.detect import detect_all
+from recsys.text.phrases import phrase_book
 from recsys.types import Floats
-from recsys.world import phrases_ar, phrases_arabizi, phrases_ary, phrases_en, phrases_fr
 from training.adapter import LANGUAGE, SHIPPED, Adapter, load_adapter, save_adapter
 from training.encoder import Encoder, EncoderParams, cache_folder, make_encoder
 from training.fit_adapter import FitParams, Pairs, accuracy, fit, read_sentences, split
 from training.hearing import hear, name_of_vectors
 
-BOOKS = {"en": phrases_en, "fr": phrases_fr, "ar": phrases_ar, "ary": phrases_ary, LANGUAGE: phrases_arabizi}
+BOOKS = ("en", "fr", "ar", "ary", LANGUAGE)
 DODA = Path(__file__).parents[3] / "shared" / "data" / "text" / "doda_mit_2023"
 
 
 def captions(language: str) -> list[str]:
     """112 captions, the same ones in every language but a few of Standard Arabic."""
-    book = BOOKS[language]
-    parts = (*book.TOPICS.values(), *book.FAMILIES.values(), book.HEAVY, book.CAPTIONS)
+    book = phrase_book(language)
+    parts = (*book.topics.values(), *book.families.values(), book.heavy, book.captions)
     return [phrase.replace("{city}", "Fes") for part in parts for phrase in part]
 
 

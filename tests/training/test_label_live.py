@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eval.simulation.world.build import generate
+from eval.simulation.world.params import WorldParams
 from recsys.clock import Millis, from_text
 from recsys.columns import PREDICTED, TIERS
 from recsys.data.tables import write_dataset
@@ -15,8 +17,6 @@ from recsys.errors import ArtifactError
 from recsys.services.intake import patch_item, put_item
 from recsys.stores.memory import MemoryStore
 from recsys.stores.protocols import Catalogue, CatalogueDelta, ItemChange, ItemRow
-from recsys.world.build import generate
-from recsys.world.params import WorldParams
 from training.encoder import EncoderParams
 from training.heads import load_heads
 from training.label_live import label_live, merged

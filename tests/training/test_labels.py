@@ -7,11 +7,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from eval.simulation.world.build import generate
+from eval.simulation.world.params import WorldParams
 from recsys.clock import Millis, from_text
 from recsys.data.tables import write_dataset
 from recsys.models.artifact import load_artifact
-from recsys.world.build import generate
-from recsys.world.params import WorldParams
 from training.encoder import EncoderParams
 from training.heads import load_heads
 from training.label_report import at_precision, bins, misses, wilson

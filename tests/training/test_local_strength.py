@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from eval.simulation.world.build import generate
+from eval.simulation.world.params import WorldParams
 from recsys.clock import from_text
 from recsys.data.tables import write_dataset
 from recsys.feed.plan import LOCAL_STRENGTH, spread
 from recsys.models.artifact import load_artifact
 from recsys.models.ials import IALSParams
-from recsys.world.build import generate
-from recsys.world.params import WorldParams
 from training.local_strength import FEWEST, HIGHEST, local_strengths
 from training.taste import TasteParams
 from training.train import TrainParams, run

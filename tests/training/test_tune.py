@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 import sanad
+from eval.simulation.world.build import generate
+from eval.simulation.world.params import WorldParams
 from recsys.config import loads
 from recsys.data.tables import read_dataset, write_dataset
 from recsys.errors import ConfigError
-from recsys.world.build import generate
-from recsys.world.params import WorldParams
 from training.taste import TasteParams
 from training.tune import as_yaml, tune
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eval.simulation.world.build import generate
+from eval.simulation.world.model import World
+from eval.simulation.world.params import WorldParams
 from recsys.text.clusters import cluster_id
 from recsys.text.duplicates import DuplicateParams, Uploads, heads, minhash, with_clusters
-from recsys.world.build import generate
-from recsys.world.model import World
-from recsys.world.params import WorldParams
 
 LONG = "how I learned to sleep again after a hard year"
 DEFAULTS = DuplicateParams()

@@ -2,13 +2,13 @@
 
 import numpy as np
 
+from eval.simulation.world.catalogue import make_items
+from eval.simulation.world.log import make_events
+from eval.simulation.world.makers import make_creators
+from eval.simulation.world.model import Truth, World
+from eval.simulation.world.params import WorldParams
+from eval.simulation.world.people import make_people
 from recsys.progress import Progress, quiet
-from recsys.world.catalogue import make_items
-from recsys.world.log import make_events
-from recsys.world.makers import make_creators
-from recsys.world.model import Truth, World
-from recsys.world.params import WorldParams
-from recsys.world.people import make_people
 
 
 def generate(params: WorldParams, on_progress: Progress = quiet) -> World:

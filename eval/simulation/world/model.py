@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from eval.simulation.world.morocco import NEUTRAL_TOPICS
+from eval.simulation.world.params import WorldParams
 from recsys.columns import TOPICS, Table
 from recsys.data.tables import DTYPES
-from recsys.world.morocco import NEUTRAL_TOPICS
-from recsys.world.params import WorldParams
 
 TRUE_TOPICS: Final = (*TOPICS, *NEUTRAL_TOPICS)
 """What an item is really about, S1 to S12 and then the neutral topics: the columns of `People.taste`."""

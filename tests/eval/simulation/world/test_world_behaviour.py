@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
+from eval.simulation.world.behaviour import behave, inclination, locality
+from eval.simulation.world.loops import engagement_only_share
+from eval.simulation.world.model import Truth, World
 from recsys.columns import LANGUAGES
-from recsys.world.behaviour import behave, inclination, locality
-from recsys.world.loops import engagement_only_share
-from recsys.world.model import Truth, World
 
 MANY = 4_000
 

@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from eval.simulation.world.model import World
 from recsys.clock import DAY
-from recsys.world.model import World
 
 
 def may_see(item: dict, person: dict, midnight: int) -> bool:

@@ -8,13 +8,20 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from eval.simulation.world.build import generate
+from eval.simulation.world.model import World
+from eval.simulation.world.morocco import (
+    CENSUS_TOTAL,
+    LANGUAGE_NAMES,
+    REGION_BY_CODE,
+    REGIONS,
+    TOPIC_NAMES,
+    region_name,
+)
+from eval.simulation.world.params import DEMO_PEOPLE, WorldParams
 from recsys.clock import DAY
 from recsys.columns import CREATORS, EVENTS, ITEMS, LANGUAGES, TABLES, USERS, Column, subject_of
 from recsys.errors import ConfigError
-from recsys.world.build import generate
-from recsys.world.model import World
-from recsys.world.morocco import CENSUS_TOTAL, LANGUAGE_NAMES, REGION_BY_CODE, REGIONS, TOPIC_NAMES, region_name
-from recsys.world.params import DEMO_PEOPLE, WorldParams
 
 TINY = {"n_items": 300, "n_users": 20, "n_events": 1_000, "days": 7}
 DTYPES = {
@@ -244,7 +251,7 @@ def test_a_world_without_events_has_an_empty_log() -> None:
 
 @pytest.mark.slow
 def test_the_benchmark_world_has_the_size_it_was_asked_for() -> None:
-    from recsys.world.params import BENCHMARK_SIZES
+    from eval.simulation.world.params import BENCHMARK_SIZES
 
     world = generate(WorldParams(**BENCHMARK_SIZES))
     assert (world.items.height, world.users.height) == (20_000, 5_000)

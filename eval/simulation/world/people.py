@@ -5,10 +5,8 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from recsys.clock import DAY
-from recsys.columns import LANGUAGES, USERS
-from recsys.world.model import TRUE_TOPICS, Flags, People, Reals, Whole, frame
-from recsys.world.morocco import (
+from eval.simulation.world.model import TRUE_TOPICS, Flags, People, Reals, Whole, frame
+from eval.simulation.world.morocco import (
     ARABIC_SHARE,
     ARABIZI_SHARE,
     COUNTRY,
@@ -18,7 +16,9 @@ from recsys.world.morocco import (
     REGIONS,
     TIFINAGH_SHARE,
 )
-from recsys.world.params import DEMO_PEOPLE, WorldParams
+from eval.simulation.world.params import DEMO_PEOPLE, WorldParams
+from recsys.clock import DAY
+from recsys.columns import LANGUAGES, USERS
 
 STYLE_SIZE: Final = 6
 DIASPORA_SHARE: Final = 0.04

@@ -7,11 +7,11 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from eval.simulation.world.model import Reals, Whole, frame
+from eval.simulation.world.morocco import COUNTRY, REGIONS
+from eval.simulation.world.params import WorldParams
 from recsys.clock import DAY
 from recsys.columns import CREATOR_KINDS, CREATORS, LANGUAGES
-from recsys.world.model import Reals, Whole, frame
-from recsys.world.morocco import COUNTRY, REGIONS
-from recsys.world.params import WorldParams
 
 COUNTRIES: Final[Mapping[str, float]] = {
     COUNTRY: 0.45, "FR": 0.19, "EG": 0.15, "US": 0.12, "SA": 0.05, "AE": 0.04,

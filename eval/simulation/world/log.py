@@ -17,13 +17,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from eval.simulation.world.behaviour import Reactions, behave
+from eval.simulation.world.model import Flags, Reals, Truth, Whole
+from eval.simulation.world.params import WorldParams
+from eval.simulation.world.rows import Deliveries, Rows, event_frame, rows_of_day
 from recsys.clock import DAY, HOUR, MINUTE, SECOND
 from recsys.columns import LANGUAGES
 from recsys.progress import Progress, quiet
-from recsys.world.behaviour import Reactions, behave
-from recsys.world.model import Flags, Reals, Truth, Whole
-from recsys.world.params import WorldParams
-from recsys.world.rows import Deliveries, Rows, event_frame, rows_of_day
 
 EXPLORATION: Final = 0.2
 PAGE_SIZE: Final = 10

@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.simulation.world.model import N_SUPPORTIVE, Flags, Reals, Truth, Whole
 from recsys.columns import LANGUAGES
-from recsys.world.model import N_SUPPORTIVE, Flags, Reals, Truth, Whole
 
 BASE: Final = -0.35
 TASTE: Final = 0.55

@@ -2,9 +2,9 @@
 
 import pytest
 
-from recsys.world.build import generate
-from recsys.world.model import World
-from recsys.world.params import WorldParams
+from eval.simulation.world.build import generate
+from eval.simulation.world.model import World
+from eval.simulation.world.params import WorldParams
 
 SMALL = {"n_items": 400, "n_users": 60, "n_events": 6_000, "seed": 7}
 

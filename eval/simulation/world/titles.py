@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from recsys.world import phrases_ar, phrases_arabizi, phrases_ary, phrases_en, phrases_fr, phrases_zgh
-from recsys.world.morocco import REGIONS
+from eval.simulation.world.morocco import REGIONS
+from recsys.text.phrases import PhraseBook, phrase_book
+from recsys.text.transliterate import latin_to_tifinagh
 
 Draws = tuple[float, ...]
 """Seven independent uniform numbers in [0, 1) that decide one item's wording."""
@@ -18,18 +19,6 @@ _EDITS: Final = ("{} ✨", "{} (repost)", "🔁 {}", "{} !!", "{}.", "« {} »",
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PhraseBook:
-    """The phrases of one language: `topics` by true topic, `heavy` for tier R1, `families` for tier R2."""
-
-    openers: tuple[str, ...]
-    tails: tuple[str, ...]
-    captions: tuple[str, ...]
-    topics: Mapping[str, tuple[str, ...]]
-    heavy: tuple[str, ...]
-    families: Mapping[str, tuple[str, ...]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Wording:
     """What a title is about. `family` is set for tier R2; `city` is a town's name in the item's script."""
 
@@ -39,26 +28,6 @@ class Wording:
     family: str | None
     city: str
 
-
-_BOOKS: Final[Mapping[str, PhraseBook]] = {
-    language: PhraseBook(
-        openers=module.OPENERS,
-        tails=module.TAILS,
-        captions=module.CAPTIONS,
-        topics=module.TOPICS,
-        heavy=module.HEAVY,
-        families=module.FAMILIES,
-    )
-    for language, module in (
-        ("ary", phrases_ary),
-        ("ary-Latn", phrases_arabizi),
-        ("ar", phrases_ar),
-        ("fr", phrases_fr),
-        ("en", phrases_en),
-        ("zgh", phrases_zgh),
-        ("zgh-Latn", phrases_zgh),
-    )
-}
 
 _HASHTAGS: Final[Mapping[str, str]] = {
     "S1": "#دعم #entraide",
@@ -119,6 +88,11 @@ def _pick(options: tuple[str, ...], draw: float) -> str:
     return options[int(draw * len(options))]
 
 
+def _book(language: str) -> PhraseBook:
+    """Amazigh has one book; titles in Tifinagh are its transcription."""
+    return phrase_book("zgh-Latn" if language == "zgh" else language)
+
+
 def _core(wording: Wording, book: PhraseBook, draw: float) -> str:
     if wording.family is not None:
         return _pick(book.families[wording.family], draw)
@@ -144,9 +118,9 @@ def title_of(wording: Wording, draws: Draws) -> str:
     """
     if wording.tier in ("R3", "R4"):
         return f"[content withheld: tier {wording.tier}]"
-    book = _BOOKS[wording.language]
+    book = _book(wording.language)
     title = _framed(_core(wording, book, draws[0]), wording, book, draws).replace("{city}", wording.city)
-    return phrases_zgh.to_tifinagh(title) if wording.language == "zgh" else title
+    return latin_to_tifinagh(title) if wording.language == "zgh" else title
 
 
 def caption_of(wording: Wording, *, is_moroccan: bool, draws: Draws) -> str:
@@ -154,9 +128,9 @@ def caption_of(wording: Wording, *, is_moroccan: bool, draws: Draws) -> str:
     if wording.tier in ("R3", "R4"):
         return "[placeholder]"
     tags = _HASHTAGS[wording.family or wording.topic] + (" #المغرب #maroc" if is_moroccan else "")
-    sentence = _pick(_BOOKS[wording.language].captions, draws[5])
+    sentence = _pick(_book(wording.language).captions, draws[5])
     if wording.language == "zgh":
-        sentence = phrases_zgh.to_tifinagh(sentence)
+        sentence = latin_to_tifinagh(sentence)
     return f"{sentence} {tags}"
 
 

@@ -6,14 +6,14 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from eval.simulation.world.makers import Makers
+from eval.simulation.world.model import N_SUPPORTIVE, TRUE_TOPICS, Things, Whole, frame
+from eval.simulation.world.morocco import COUNTRY, LANGUAGE_SCRIPTS
+from eval.simulation.world.params import WorldParams
+from eval.simulation.world.people import STYLE_SIZE
+from eval.simulation.world.titles import N_DRAWS, Wording, caption_of, city_name, distinct, edited, title_of
 from recsys.clock import DAY, HOUR
 from recsys.columns import FAMILIES, ITEMS, LANGUAGES, TIERS, TOPICS
-from recsys.world.makers import Makers
-from recsys.world.model import N_SUPPORTIVE, TRUE_TOPICS, Things, Whole, frame
-from recsys.world.morocco import COUNTRY, LANGUAGE_SCRIPTS
-from recsys.world.params import WorldParams
-from recsys.world.people import STYLE_SIZE
-from recsys.world.titles import N_DRAWS, Wording, caption_of, city_name, distinct, edited, title_of
 
 TIER_SHARES: Final = (0.785, 0.085, 0.11, 0.015, 0.005)  # R0 to R4
 AGE_DAYS: Final = 120  # the oldest video

@@ -7,11 +7,11 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from eval.simulation.world.behaviour import Reactions
+from eval.simulation.world.model import Flags, Reals, Truth, Whole, frame
+from eval.simulation.world.titles import QUERIES
 from recsys.clock import SECOND
 from recsys.columns import EVENTS, LANGUAGES
-from recsys.world.behaviour import Reactions
-from recsys.world.model import Flags, Reals, Truth, Whole, frame
-from recsys.world.titles import QUERIES
 
 KINDS: Final = (
     "impression", "view", "complete", "rewatch", "like", "share", "comment", "save", "helped",
