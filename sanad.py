@@ -16,8 +16,8 @@ from eval import commands as evaluation
 from recsys.errors import SanadError, SourceError, StageError, StoreError
 from serving import commands as serving
 from serving import creators_commands, experiment_commands, export_commands, policy_commands
-from training import bench_commands as split_commands
-from training import commands as training
+from training.commands import bench as split_commands
+from training.commands import data as training
 
 if TYPE_CHECKING:
     from recsys.stores.protocols import Catalogue

@@ -24,9 +24,9 @@ from recsys.models.loaded import ranked
 from recsys.models.popularity import PopularityParams
 from recsys.types import Floats, History, Ids, rank_order
 from recsys.user.feedback import is_r2_plus
-from training.bridge import Teachers, bridged, fit
 from training.interactions import Interactions, build_interactions
-from training.taste import TasteParams, fit_factors
+from training.models.cold_start import Teachers, bridged, fit
+from training.models.collaborative import TasteParams, fit_factors
 from training.validate import assume
 
 K = 20

@@ -4,7 +4,7 @@ What a fine-tune of the default encoder reaches on Arabizi, beside the adapter t
     python benchmarks/finetune.py DODA [--minutes 20] [--vocabulary] [--out FOLDER]
 
 Both learn from the same pairs of the Darija Open Dataset and are judged by the same 1,000 held-out ones
-(`training.fit_adapter.split`), and by the captions of the demo's phrase books, which neither has seen. The encoder
+(`training.text.fit_adapter.split`), and by the captions of the demo's phrase books, which neither has seen. The encoder
 learns by contrast: in a batch, each Arabizi sentence must find its English one, whose vector is the untouched
 encoder's, so that the space stays where it is. --vocabulary also moves the vectors of the word pieces.
 """
@@ -23,10 +23,10 @@ from torch.nn import functional
 
 from recsys.text.phrases import phrase_book
 from recsys.types import Floats
-from training.adapter import load_adapter
-from training.encoder import cache_folder
-from training.fit_adapter import accuracy, read_sentences, read_words, split
-from training.unpack_e5 import unpacked
+from training.text.adapter import load_adapter
+from training.text.encoder import cache_folder
+from training.text.fit_adapter import accuracy, read_sentences, read_words, split
+from training.text.unpack_e5 import unpacked
 
 BATCH, RATE, TEMPERATURE = 64, 1e-4, 0.05
 BOOKS = ("en", "fr", "ar", "ary-Latn")

@@ -28,8 +28,8 @@ from recsys.models.base import Popular
 from recsys.models.blend import judge, learn
 from recsys.models.interactions import of_histories
 from recsys.models.popularity import PopularityParams
-from training.families import Observed, families
-from training.taste import TasteParams
+from training.models.collaborative import TasteParams
+from training.models.registry import Observed, families
 
 N_USERS, N_ITEMS, N_EVENTS, N_THEMES = 1_000_000, 100_000, 50_000_000, 200
 KEPT = Path(__file__).with_name("growth.jsonl")

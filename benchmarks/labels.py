@@ -27,10 +27,10 @@ from sklearn.model_selection import GroupKFold, StratifiedKFold
 
 from recsys.text.clusters import words_of
 from recsys.types import Floats, Rows
-from training.embeddings import embed
-from training.encoder import EncoderParams, cache_folder, make_encoder
-from training.fit_heads import HeadParams, fit_plain
-from training.heads import answers_of
+from training.labels.fit_heads import HeadParams, fit_plain
+from training.labels.heads import answers_of
+from training.text.embeddings import embed
+from training.text.encoder import EncoderParams, cache_folder, make_encoder
 
 STRENGTHS = ((3.0, 5.0), (10.0, 5.0), (3.0, 1.0), (1.0, 5.0))  # letters_c, kernel_c
 SHARES = (0.0, 1 / 3, 1 / 2, 2 / 3, 0.8, 1.0)

@@ -30,9 +30,9 @@ from recsys.models.interactions import Tastes, of_matrix
 from recsys.models.reranker import SecondLook, use_of
 from recsys.topk import top_k
 from recsys.types import History
-from training.search import hits
-from training.second_look import learn_look, look
-from training.splits import Split, read_split
+from training.models.reranker import learn_look, look
+from training.models.search import hits
+from training.models.splits import Split, read_split
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE, PEOPLE, BLOCK = 256, 3_000, 64

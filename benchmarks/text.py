@@ -23,8 +23,8 @@ import numpy as np
 from recsys.text.detect import Detected, detect_all, words_of
 from recsys.text.normalise import normalise, skeleton
 from recsys.text.term_list import Lexicon
-from training.encoder import EncoderParams, cache_folder, make_encoder
-from training.unpack_e5 import unpacked
+from training.text.encoder import EncoderParams, cache_folder, make_encoder
+from training.text.unpack_e5 import unpacked
 
 HERE = Path(__file__).parents[1] / "tests" / "recsys" / "text"
 EXPECTED = {

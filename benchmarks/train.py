@@ -15,7 +15,7 @@ from pathlib import Path
 
 from recsys.clock import now
 from recsys.errors import SanadError
-from training.encoder import EncoderParams
+from training.text.encoder import EncoderParams
 from training.train import Trained, TrainParams, run
 
 

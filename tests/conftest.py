@@ -28,7 +28,7 @@ from recsys.models.text import TextParams
 from recsys.policy.schema import Market, load_market
 from recsys.services.intake import accept, put_item, put_profile
 from recsys.stores.memory import MemoryStore
-from training.taste import TasteParams
+from training.models.collaborative import TasteParams
 from training.train import TrainParams, run
 
 ROOT = Path(__file__).parents[1]

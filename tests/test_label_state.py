@@ -16,7 +16,7 @@ from recsys.clock import Millis, from_text, to_text
 from recsys.data.tables import write_dataset
 from serving.run import running
 from serving.settings import Settings
-from training.encoder import EncoderParams
+from training.text.encoder import EncoderParams
 from training.train import TrainParams, run
 
 EVENING: Millis = from_text("2026-11-20T18:30:00Z")

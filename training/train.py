@@ -24,19 +24,19 @@ from recsys.progress import Progress, quiet
 from recsys.stores.protocols import Forgotten
 from recsys.text.duplicates import DuplicateParams, with_clusters
 from recsys.types import History, Space
-from training import ranker
-from training.bridge import with_words
-from training.encoder import EncoderParams, cache_folder, make_encoder
 from training.fingerprint import fingerprint
 from training.forget import leave_out
-from training.heads import packed, version_of
-from training.hearing import Heard, hear
 from training.interactions import Interactions, build_interactions, names_of
-from training.labels import LabelParams, label, n_raised
-from training.local_strength import local_strengths
-from training.ranker import FitBefore, Fitted, RankerParams, RankerResult
+from training.labels.heads import packed, version_of
+from training.labels.predict import LabelParams, label, n_raised
+from training.models import ranker
+from training.models.cold_start import with_words
+from training.models.collaborative import Taste, TasteParams, again, fit_factors, fit_taste
+from training.models.locality_weight import local_strengths
+from training.models.ranker import FitBefore, Fitted, RankerParams, RankerResult
 from training.safe_feed import safe_feed
-from training.taste import Taste, TasteParams, again, fit_factors, fit_taste
+from training.text.encoder import EncoderParams, cache_folder, make_encoder
+from training.text.features import Heard, hear
 from training.validate import MAX_BAD_SHARE, Report, clean
 
 

@@ -71,8 +71,8 @@ class Model:
     histories: Mapping[str, History]
     profiles: Mapping[str, Mapping[str, Any]]  # users table by user_id
     safe_feed: tuple[str, ...]
-    content_share: float  # of the weight of content; see `training.ranker_portion`
-    local_strength: Mapping[str, float]  # by market; see `training.local_strength`
+    content_share: float  # of the weight of content; see `training.models.ranker_weight`
+    local_strength: Mapping[str, float]  # by market; see `training.models.locality_weight`
     clusters: Mapping[str, str]  # the hash of what an item says -> its cluster, where that is named after another
     ranker: Ranker | None
 

@@ -1,6 +1,6 @@
 """
 Which language, dialect and script a text is in. Scripts are counted; inside a script a small linear model of character
-n-grams decides (`training/fit_detector.py` fits it, on the sets that NOTICE names and on our own sentences).
+n-grams decides (`training/text/fit_detector.py` fits it, on the sets that NOTICE names and on our own sentences).
 
 The answer is a routing aid, not a fact about a person. Where it is not sure, it says so: a text of under three words,
 or with a probability under 0.6, takes the language that its creator declared, else `und`.

@@ -13,8 +13,8 @@ from recsys.clock import DAY, HOUR
 from recsys.data.tables import write_dataset
 from recsys.models.artifact import load_artifact
 from recsys.models.ials import IALSParams
-from training.ranker import RankerParams
-from training.taste import TasteParams
+from training.models.collaborative import TasteParams
+from training.models.ranker import RankerParams
 from training.train import TrainParams, run
 
 T0 = 1_790_000_000_000

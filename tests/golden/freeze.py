@@ -44,7 +44,7 @@ from recsys.stores.memory import MemoryStore
 from serving.app import create_app
 from serving.demo import show
 from serving.settings import Settings
-from training.taste import TasteParams
+from training.models.collaborative import TasteParams
 from training.train import TrainParams, run
 
 ROOT = Path(__file__).parents[2]

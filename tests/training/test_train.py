@@ -14,10 +14,10 @@ from recsys.errors import ConfigError, DataError
 from recsys.models.artifact import load_artifact
 from recsys.models.ials import IALSParams
 from recsys.models.text import TextParams
-from training.encoder import EncoderParams
 from training.fingerprint import fingerprint
 from training.interactions import build_interactions
-from training.taste import TasteParams
+from training.models.collaborative import TasteParams
+from training.text.encoder import EncoderParams
 from training.train import Trained, TrainParams, _as_read, run
 
 NOW: Millis = from_text("2026-11-20T00:00:00Z")

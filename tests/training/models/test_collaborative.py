@@ -1,0 +1,159 @@
+"""The taste of a dataset: judged by what came later, kept only where it helps, and the same as an artifact serves."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from numpy.testing import assert_allclose
+
+from recsys.clock import DAY, Millis, from_text
+from recsys.data.tables import Dataset, read_dataset, write_dataset
+from recsys.models import popularity
+from recsys.models.artifact import load_artifact
+from recsys.models.loaded import build_model
+from recsys.models.popularity import PopularityParams
+from recsys.progress import quiet
+from training.interactions import build_interactions, names_of, of_people, tastes_of
+from training.models.collaborative import FACTORS, Taste, TasteParams, fit_taste
+from training.models.folds import MOST_WINDOWS, met_before, people_within, split_at, unmet, wanted_since, windows
+from training.train import TrainParams, run
+
+NOW: Millis = from_text("2026-11-20T00:00:00Z")
+N_ITEMS, N_USERS, N_DAYS = 60, 150, 20
+
+
+def write(folder: Path, *, camps: int, seed: int = 0) -> Dataset:
+    """On each of 20 days everyone likes one item: of their camp, or, with one camp, by a popularity that all share."""
+    random = np.random.default_rng(seed)
+    chance = 1 / np.arange(1, N_ITEMS // camps + 1) ** (2 if camps == 1 else 0.3)
+    ids = [f"v{i:02}" for i in range(N_ITEMS)]
+    write_dataset(
+        folder,
+        creators=pl.DataFrame({"creator_id": ["c"], "country": ["MA"]}),
+        items=pl.DataFrame({"item_id": ids, "creator_id": "c", "title": ids, "risk_tier": "R0"}).with_columns(
+            published_at=pl.lit(NOW - 60 * DAY)
+        ),
+        users=pl.DataFrame({"user_id": [f"u{u:03}" for u in range(N_USERS)], "country": ["MA", "FR"] * (N_USERS // 2)}),
+        events=pl.DataFrame(
+            [
+                {
+                    "event_id": f"e{day}-{u}", "user_id": f"u{u:03}", "kind": "like",
+                    "at": NOW - (N_DAYS - day) * DAY + u,
+                    "item_id": ids[camps * random.choice(len(chance), p=chance / chance.sum()) + u % camps],
+                }
+                for day in range(N_DAYS)
+                for u in range(N_USERS)
+            ]
+        ),
+    )  # fmt: skip
+    return read_dataset(folder)
+
+
+def fitted(data: Dataset) -> Taste:
+    seen = build_interactions(data)
+    popular = popularity.fit(seen.market_positives, names_of(seen), PopularityParams())
+    return fit_taste(data, seen, popular, PopularityParams(), TasteParams(), None, 0, quiet)
+
+
+def test_where_people_differ_their_taste_is_above_popularity(tmp_path: Path) -> None:
+    taste = fitted(write(tmp_path, camps=3))
+    assert taste.learned.honest > 1.5 * taste.learned.alone["popularity"]
+    assert set(taste.blend.parts) == {*taste.blend.weights}
+    assert all(weight > 0 for weight in taste.blend.weights.values())
+
+
+def test_where_all_are_alike_the_blend_is_not_below_popularity(tmp_path: Path) -> None:
+    taste = fitted(write(tmp_path, camps=1))
+    assert taste.learned.ndcg >= max(taste.learned.alone.values()) >= taste.learned.alone["popularity"]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_the_judged_part_is_the_last_share_of_the_events(tmp_path: Path, share: float) -> None:
+    data = write(tmp_path, camps=3)
+    since = split_at(data, share, None)
+    assert since is not None
+    at = data.events.select("at").collect()["at"]
+    assert (at >= since).mean() == pytest.approx(share, abs=0.01)
+    before = NOW - 5 * DAY
+    assert split_at(data, share, before) < before  # what is held out is not looked at
+
+
+def test_judges_want_what_they_reacted_well_to_and_had_not_met(tmp_path: Path) -> None:
+    data = write(tmp_path, camps=3)
+    seen = build_interactions(data)
+    found = list(windows(data, seen, PopularityParams(), None, share=0.1, judges=10_000, seed=0))
+    assert len(found) == MOST_WINDOWS  # 150 people are few
+    for window in found:
+        met = window.tastes.met
+        assert window.wanted.nnz and window.wanted.multiply(met).nnz == 0
+        assert np.array_equal(met.toarray() > 0, window.early.positives[window.rows].toarray() > 0)  # likes are all
+        later = seen.positives[window.people].toarray() > 0
+        assert np.all(later[window.wanted.toarray() > 0])
+    few = list(windows(data, seen, PopularityParams(), None, share=0.1, judges=10, seed=0))
+    assert sum(len(window.rows) for window in few) <= 10
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_windows_end_where_the_events_begin(tmp_path: Path, share: float) -> None:
+    data = write(tmp_path, camps=3)
+    found = list(windows(data, build_interactions(data), PopularityParams(), None, share=share, judges=10_000, seed=0))
+    assert 1 <= len(found) < MOST_WINDOWS
+
+
+def test_what_was_only_shown_is_met_and_half_a_watch_is_no_wish(tmp_path: Path) -> None:
+    data = write(tmp_path, camps=3)
+    events = data.events.collect()
+    last = NOW - DAY
+    ids = {kind: events.row(0, named=True) | {"event_id": kind, "user_id": "u000", "at": last, "kind": kind} for kind in
+           ("impression", "view", "complete")}  # fmt: skip
+    ids["impression"] |= {"at": last - 10 * DAY, "item_id": "v58"}
+    ids["view"] |= {"item_id": "v57", "watch_fraction": 0.5}
+    ids["complete"] |= {"item_id": "v58"}
+    more = pl.DataFrame(list(ids.values()), {**events.schema, "watch_fraction": pl.Float64}, strict=False)
+    both = pl.concat([events, more], how="diagonal")
+    write_dataset(tmp_path, events=both)
+    data = read_dataset(tmp_path)
+    seen = build_interactions(data)
+    wanted = wanted_since(seen, last - DAY)[0].toarray()[0]
+    row = {item_id: row for row, item_id in enumerate(seen.item_ids)}
+    assert wanted[row["v58"]] == 1 and wanted[row["v57"]] == 0
+    met = met_before(data, seen, np.array([0]), last - DAY)
+    assert met[0, row["v58"]] == 1 and met[0, row["v57"]] == 0
+    assert unmet(wanted_since(seen, last - DAY)[[0]], met)[0, row["v58"]] == 0
+
+
+def test_some_people_are_what_they_were_among_all(tmp_path: Path) -> None:
+    seen = build_interactions(write(tmp_path, camps=3))
+    rows = people_within(seen.positives, seen.positives.nnz // 2, 0)
+    assert 0 < len(rows) < N_USERS and seen.positives[rows].nnz <= seen.positives.nnz // 2
+    assert len(people_within(seen.positives, seen.positives.nnz, 0)) == N_USERS
+    some = of_people(seen, rows)
+    for at, row in enumerate(rows):
+        assert some.user_ids[at] == seen.user_ids[row] and some.user_markets[at] == seen.user_markets[row]
+        assert np.array_equal(some.histories.of(at).items, seen.histories.of(row).items)
+        assert np.array_equal(some.positives[[at]].toarray(), seen.positives[[row]].toarray())
+
+
+def test_an_artifact_serves_the_blend_that_was_learned_by_market(tmp_path: Path) -> None:
+    data = write(tmp_path / "data", camps=3)
+    run(tmp_path / "data", tmp_path / "model", TrainParams(encoder=None, ranker=None, holdout_days=0), NOW)
+    model = build_model(load_artifact(tmp_path / "model"))
+    taste, seen = fitted(data), build_interactions(data)
+    assert model.taste.weights == taste.blend.weights
+    assert np.array_equal(model.spaces["cf"].space.item_vectors, taste.factors.item_vectors)
+    everybody = taste.blend.scores(tastes_of(seen, model.popularity.markets))
+    for row in (0, 1):  # one of each market
+        country = ("MA", "FR")[row]
+        found = model.wanted(seen.histories.of(row), country)
+        known = np.isfinite(found)
+        expected = everybody[row, known]
+        assert_allclose(found[known], (expected - expected.mean()) / expected.std(), rtol=1e-3, atol=1e-3)
+
+
+def test_without_events_there_is_popularity_and_the_factors_know_nothing(tmp_path: Path) -> None:
+    write(tmp_path, camps=1)
+    write_dataset(tmp_path, events=pl.read_parquet(tmp_path / "events.parquet").clear())
+    taste = fitted(read_dataset(tmp_path))
+    assert taste.blend.weights == {"popularity": 1.0}
+    assert FACTORS not in taste.blend.parts and not np.any(taste.factors.item_vectors)

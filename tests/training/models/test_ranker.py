@@ -1,0 +1,277 @@
+"""Laws of fitting the ranker: no look ahead, nothing from risk, no credit for the place, honest chances."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from recsys.clock import DAY, HOUR, Millis
+from recsys.columns import HEADS
+from recsys.data.impressions import asked, impressions, log_of, matrix, past, places
+from recsys.data.tables import Dataset, read_dataset, write_dataset
+from recsys.feed.scorers import asked_of
+from recsys.models.artifact import load_artifact
+from recsys.models.blend import Blend
+from recsys.models.features import Asked, Basis, facts_of, features, names_of
+from recsys.models.ials import IALSParams
+from recsys.models.loaded import build_model
+from recsys.models.popularity import Popularity
+from recsys.types import History
+from training.models.collaborative import TasteParams
+from training.models.ranker import Fitted, RankerParams, RankerResult, fit, platt, propensity_weights, rates
+from training.models.ranker_weight import PORTIONS, SHARES, best_portion, best_share
+from training.train import TrainParams, run
+
+T0: Millis = 1_790_000_000_000
+N_ITEMS, N_USERS, PER_DAY, N_DAYS = 120, 40, 10, 12
+RISKY = 100  # items from here on are R2
+PARAMS = RankerParams(least=5, trees=30, clip=1.0)
+
+
+def world(folder: Path, *, by_place: bool = False, risky: str | None = None) -> Dataset:
+    """
+    Every day each person is shown ten videos that they never met. They like a good one (even number) three times in
+    four and another one in ten; or, `by_place`, whatever stands among the first three. `risky` is what they do with
+    every R2 they meet.
+    """
+    rng = np.random.default_rng(5)
+    rows: list[tuple[str, str, str, Millis, str, int]] = []
+    decks = [rng.permutation(N_ITEMS).tolist() for _ in range(N_USERS)]
+    for day in range(N_DAYS):
+        for user, deck in enumerate(decks):
+            for place, item in enumerate(deck[day * PER_DAY : (day + 1) * PER_DAY], 1):
+                at = T0 + day * DAY + user * HOUR // 4 + place
+                key = (f"u{user}", f"v{item:03d}")
+                rows.append((*key, "impression", at, f"r{day}-{user}", place))
+                chance = 0.75 if (place <= 3 if by_place else item % 2 == 0) else 0.1
+                if rng.random() < chance and item < RISKY:
+                    rows.append((*key, "like", at + 5, f"r{day}-{user}", place))
+                if risky and item >= RISKY:
+                    rows.append((*key, risky, at + 6, f"r{day}-{user}", place))
+    names = ("user_id", "item_id", "kind", "at", "request_id", "position")
+    ids = [f"v{n:03d}" for n in range(N_ITEMS)]
+    write_dataset(
+        folder,
+        creators=pl.DataFrame({"creator_id": [f"c{n}" for n in range(10)], "country": ["MA"] * 10}),
+        items=pl.DataFrame(
+            {
+                "item_id": ids,
+                "creator_id": [f"c{n % 10}" for n in range(N_ITEMS)],
+                "published_at": [T0 - DAY] * N_ITEMS,
+                "title": ids,
+                "risk_tier": ["R0"] * RISKY + ["R2"] * (N_ITEMS - RISKY),
+            }
+        ),
+        users=pl.DataFrame({"user_id": [f"u{n}" for n in range(N_USERS)], "country": ["MA"] * N_USERS}),
+        events=pl.DataFrame(rows, schema=names, orient="row").with_row_index("event_id").cast({"event_id": pl.String}),
+    )
+    return read_dataset(folder)
+
+
+def nothing_learned(_: Millis) -> Fitted:
+    """No space, and a popularity that says nothing: what is left are rates, facts and the place."""
+    popularity = Popularity((), np.zeros((1, N_ITEMS), np.float32))
+    return Fitted(spaces={}, popularity=popularity, blend=lambda: Blend({}, {}))
+
+
+def fitted(data: Dataset, params: RankerParams = PARAMS, until: Millis | None = None) -> RankerResult:
+    tables = data.items.collect(), data.creators.collect()
+    return fit(data, *tables, nothing_learned, until, params, np.random.default_rng(0), market="MA")
+
+
+def text_of(result: RankerResult) -> dict[str, str]:
+    assert result.heads is not None
+    return {name: head.booster.model_to_string() for name, head in result.heads.heads.items()}
+
+
+def chances(result: RankerResult, data: Dataset, name: str) -> np.ndarray:
+    """What somebody without a history is expected to do with every video."""
+    heads = result.heads
+    assert heads is not None
+    popularity = nothing_learned(0).popularity
+    facts = facts_of(data.items.collect(), data.creators.collect())
+    basis = Basis(spaces={}, popularity=popularity, facts=facts, rates=heads.rates)
+    who = Asked(country="MA", region=None, languages=(), at=T0 + 12 * DAY, history=History.empty(), vectors={})
+    return heads.heads[name].predict(features(who, basis, np.arange(N_ITEMS, dtype=np.int32)))
+
+
+def test_what_people_like_is_found_and_its_chance_is_honest(tmp_path: Path) -> None:
+    data = world(tmp_path)
+    result = fitted(data)
+    found = chances(result, data, "like")
+    good = np.arange(RISKY) % 2 == 0
+    assert found[:RISKY][good].mean() == pytest.approx(0.75, abs=0.15)
+    assert found[:RISKY][~good].mean() == pytest.approx(0.10, abs=0.05)
+    assert result.heads is not None and result.heads.portion > 0
+    assert result.metrics["ranker_order_with"] > result.metrics["ranker_order_without"] + 0.2
+
+
+def test_equal_inputs_give_equal_heads(tmp_path: Path) -> None:
+    data = world(tmp_path)
+    first, second = fitted(data), fitted(data)
+    assert text_of(first) == text_of(second) and first.metrics == second.metrics
+
+
+@pytest.mark.parametrize("kind", ["like", "complete", "helped", "share"])
+def test_no_reaction_to_a_risky_item_moves_a_head(tmp_path: Path, kind: str) -> None:
+    calm, risky = world(tmp_path / "calm"), world(tmp_path / "risky", risky=kind)
+    assert risky.events.collect().height > calm.events.collect().height + 500
+    first, second = fitted(calm), fitted(risky)
+    assert text_of(first) == text_of(second) and first.metrics == second.metrics
+    assert first.heads is not None and second.heads is not None
+    np.testing.assert_array_equal(first.heads.rates, second.heads.rates)
+
+
+def test_what_the_place_decided_is_not_held_against_an_item(tmp_path: Path) -> None:
+    data = world(tmp_path, by_place=True)
+    found = chances(fitted(data), data, "like")[:RISKY]
+    assert found.min() > 0.5 and found.mean() == pytest.approx(0.75, abs=0.1)  # over all places it was 0.3
+
+
+def test_events_after_the_cutoff_are_never_read(tmp_path: Path) -> None:
+    data = world(tmp_path)
+    until = T0 + 9 * DAY
+    cut = replace(data, events=data.events.filter(pl.col("at") < until))
+    first, second = fitted(data, until=until), fitted(cut)
+    assert text_of(first) == text_of(second) and first.metrics == second.metrics
+
+
+def test_a_log_without_impressions_or_with_few_reactions_gives_no_ranker_and_says_so(tmp_path: Path) -> None:
+    data = world(tmp_path)
+    likes = replace(data, events=data.events.filter(pl.col("kind") == "like"))
+    assert fitted(likes).heads is None and "no impression" in fitted(likes).said
+    few = fitted(data, replace(PARAMS, least=100_000))
+    assert few.heads is None and "too few reactions" in few.said
+
+
+def test_rates_by_hand(tmp_path: Path) -> None:
+    data = world(tmp_path, risky="helped")
+    items = data.items.collect()
+    log = log_of(data, items)
+    found = rates(log, items, None)
+    events = data.events.filter(pl.col("item_id") < f"v{RISKY}").collect()
+    shown, likes = ((events["kind"] == kind) for kind in ("impression", "like"))
+    mean = likes.sum() / shown.sum()
+    by_creator = pl.col("item_id").str.slice(1).cast(pl.Int64) % 10 == 3
+    mine = events.select(by_creator).to_series()
+    creator = ((likes & mine).sum() + 20 * mean) / ((shown & mine).sum() + 20)
+    own = events["item_id"] == "v013"
+    assert found[13, 4] == pytest.approx(creator) and not found[:, 2].any() and not found[:, 5].any()
+    assert found[13, 1] == pytest.approx(((likes & own).sum() + 20 * creator) / ((shown & own).sum() + 20))
+
+
+def test_training_and_serving_compute_the_same_features(tiny, make_service, tmp_path, evening) -> None:
+    from recsys.feed.engine import turn_now
+    from recsys.messages import FeedRequest
+
+    write_dataset(tmp_path, **{name: _empty_but(tiny, name) for name in ("creators", "items", "users", "events")})
+    log = log_of(read_dataset(tmp_path), tiny.items)
+    model = build_model(tiny)
+    basis = Basis(
+        spaces=model.spaces, popularity=tiny.popularity, facts=facts_of(tiny.items, tiny.creators),
+        rates=np.zeros((len(tiny.items), 6), np.float32),
+    )  # fmt: skip
+    user = max(tiny.histories, key=lambda user_id: len(tiny.histories[user_id]))
+    person = log.people["user_id"].to_list().index(user)
+    service = make_service()
+    query = turn_now(service.engine, FeedRequest(user_id=user), evening).query
+    logged = asked(person, query.at, places(log, "MA"), tiny.histories[user], basis)
+    rows = np.arange(len(tiny.items), dtype=np.int32)
+    assert len(query.history) > 10
+    np.testing.assert_array_equal(features(logged, basis, rows), features(asked_of(query), basis, rows))
+
+
+def _empty_but(tiny, name: str) -> pl.DataFrame:
+    if name != "events":
+        from recsys.columns import TABLES
+
+        known = next(table for table in TABLES if table.name == name)
+        return getattr(tiny, name).select(c.name for c in known.columns)
+    return pl.DataFrame({"event_id": ["e"], "user_id": ["nobody"], "kind": ["search"], "at": [T0], "query": ["x"]})
+
+
+def test_features_of_a_slate_are_as_of_its_beginning(tmp_path: Path) -> None:
+    data = world(tmp_path)
+    items = data.items.collect()
+    log = log_of(data, items)
+    basis = Basis(
+        spaces={}, popularity=nothing_learned(0).popularity, facts=facts_of(items, data.creators.collect()),
+        rates=rates(log, items, None),
+    )  # fmt: skip
+    shown = impressions(log, T0, T0 + DAY)
+    table = matrix(shown, past(log), places(log, "MA"), basis)
+    assert (table[:, names_of([]).index("events")] == 0).all()  # the first slate of everybody
+    assert table[:, -1].tolist() == shown.position.tolist()
+
+
+def test_propensity_weights_by_hand() -> None:
+    logged = np.array([0.1, 0.2, 0.4, 0.002, np.nan, 0.0], np.float32)
+    assert propensity_weights(logged, 3.0).tolist() == pytest.approx([1.5, 0.75, 0.375, 3.0, 1.0, 1.0])
+    assert propensity_weights(logged[4:], 3.0).tolist() == [1.0, 1.0]
+
+
+def test_platt_finds_the_line_and_never_turns_the_order_round() -> None:
+    rng = np.random.default_rng(0)
+    raw = rng.standard_normal(50_000)
+    did = rng.random(50_000) < 1 / (1 + np.exp(-(0.5 * raw - 1.0)))
+    assert platt(raw, did) == pytest.approx((0.5, -1.0), abs=0.05)
+    assert platt(raw, ~did)[0] > 0
+
+
+def test_the_portion_is_the_best_order_that_ndcg_allows() -> None:
+    n, people = len(PORTIONS), 100
+    noise = np.random.default_rng(0).normal(0, 0.001, (people, 1))
+    steps = np.arange(n, dtype=np.float64)
+    rising, flat, falling = 0.5 + 0.01 * steps + noise, 0.5 + noise + 0 * steps, 0.5 - 0.01 * steps * (1 + noise)
+    assert best_portion(flat, rising) == n - 1
+    assert best_portion(flat, flat) == 0 and best_portion(rising, falling) == 0
+    assert best_portion(falling, rising) == 0  # the order gains what the whole list loses
+    until_half = np.where(steps <= n // 2, flat, falling)
+    assert best_portion(until_half, rising) == n // 2
+    assert best_portion(flat[:5], rising[:5]) == 0  # five people prove nothing
+
+
+def test_content_has_a_weight_only_where_it_is_surely_better_or_nobody_can_tell() -> None:
+    noise = np.random.default_rng(0).normal(0, 0.001, (100, 1))
+    steps = np.arange(len(SHARES), dtype=np.float64)
+    better, worse = 0.5 + 0.01 * steps * (1 + noise), 0.5 - 0.01 * steps * (1 + noise)
+    wavering = 0.5 + np.random.default_rng(1).normal(0, 0.1, (100, 1)) * steps  # as likely better as worse
+    assert [SHARES[best_share(found)] for found in (better, worse, wavering, worse[:5])] == [1.0, 0.0, 0.0, 1.0]
+    in_the_middle = np.where(steps == 1, better, worse)
+    assert SHARES[best_share(in_the_middle)] == 0.5
+
+
+def test_serving_takes_the_share_of_content_that_training_found(make_service, morocco, evening) -> None:
+    def content_of(share: float) -> float:
+        service = make_service()
+        model = replace(service.engine.known.model, content_share=share, ranker=None)
+        service = service.broken(known=replace(service.engine.known, model=model))
+        service.ask("nobody", at=evening)
+        return float(service.decisions("nobody")[0].weights["content"])
+
+    assert [content_of(share) for share in SHARES] == [morocco.weights["content"] * share for share in SHARES]
+
+
+def test_the_weights_under_which_a_portion_is_chosen_are_those_of_the_shipped_policies(morocco, strict) -> None:
+    assert {name: morocco.weights[name] for name in PARAMS.weights} == PARAMS.weights
+    for name in ("cf", "content", "popular", *HEADS):
+        assert strict.weights[name] == PARAMS.weights[name]
+    assert set(HEADS) < set(PARAMS.weights)
+
+
+def test_an_artifact_keeps_the_heads_that_help_and_leaves_out_those_that_do_not(tmp_path: Path) -> None:
+    """Where cf and popularity weigh nothing, heads have something to add; where heads weigh nothing, they have not."""
+    world(tmp_path / "data")
+    alone = replace(PARAMS, weights={**PARAMS.weights, "cf": 0.0, "content": 0.0, "popular": 0.0})
+    params = TrainParams(encoder=None, taste=TasteParams(ials=IALSParams(embedding_size=8)), ranker=alone)
+    trained = run(tmp_path / "data", tmp_path / "model", params, T0 + 30 * DAY)
+    loaded = load_artifact(tmp_path / "model")
+    assert loaded.ranker is not None and loaded.ranker.portion == trained.manifest.metrics["ranker_portion"] > 0
+    assert tuple(loaded.manifest.features) == names_of(["cf"]) and build_model(loaded).ranker is not None
+    useless = replace(PARAMS, weights={**PARAMS.weights, **dict.fromkeys(HEADS, 0.0)})
+    for name, ranker in (("useless", useless), ("none", None)):
+        trained = run(tmp_path / "data", tmp_path / name, replace(params, ranker=ranker), T0 + 30 * DAY)
+        assert load_artifact(tmp_path / name).ranker is None
+        assert trained.ranker.startswith("0% of the taste" if ranker else "none, as asked")

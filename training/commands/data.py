@@ -1,0 +1,239 @@
+"""The commands about data and models: `import`, `validate`, `train`. Heavy imports wait until one runs."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from recsys.console import At, Json, Quiet, console, in_words, instant, present, print_json, progress, say, writable
+from recsys.errors import ConfigError, DataError
+from training.commands import label as label_commands
+from training.commands import text as text_commands
+from training.commands import tune as tune_commands
+
+if TYPE_CHECKING:
+    from training.train import Trained
+    from training.validate import Report
+
+app = typer.Typer()
+app.add_typer(text_commands.app)
+app.add_typer(label_commands.app)
+app.add_typer(tune_commands.app)
+_PANEL = "Data and models"
+_SHOWN = 20  # problems on a terminal; --json has more
+
+Data = Annotated[Path, typer.Argument(metavar="DATA", help="A dataset folder: creators, items, users, events.")]
+BadShare = Annotated[float, typer.Option(min=0, max=1, help="The share of unusable rows a table may have.")]
+Rejected = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Write unusable rows here, each with the reason.", file_okay=False)
+]
+
+
+@app.command("import", rich_help_panel=_PANEL, epilog="Example: sanad import movielens ~/ml-1m data/ml-1m")
+def import_(
+    form: Annotated[
+        str,
+        typer.Argument(
+            metavar="FORMAT", help="kuairand, kuairand-signed, lastfm-countries, lightgcn, microlens or movielens."
+        ),
+    ],
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="The folder with the files as published.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="The folder to write; it must hold no tables yet.")],
+    as_json: Json = False,
+    is_quiet: Quiet = False,
+) -> None:
+    """
+    Turn a public data set, in its published layout, into a dataset folder.
+
+    Columns without a place in the data contract are left out with a notice; missing ones are an error.
+    """
+    from recsys.data.tables import check_unused
+    from training.importers import FORMATS
+
+    if form not in FORMATS:
+        raise ConfigError(f"found format {form!r}, expected one of {', '.join(FORMATS)}")
+    if not source.is_dir():
+        raise DataError(f"found no folder {source}, expected the one with the published files; correct SRC")
+    check_unused(data)
+    with progress(is_quiet=is_quiet) as report:
+        report(f"import {form}", 0, None)
+        done = FORMATS[form](source, data)
+    for notice in done.notices:
+        say(f"note: {notice}", is_quiet=is_quiet)
+    if as_json:
+        print_json({"data": str(data), "counts": done.counts, "notices": done.notices, "cutoffs": _instants(done)})
+        return
+    typer.echo(f"{data}: {in_words(done.counts)}")
+    for part, at in _instants(done).items():
+        typer.echo(f"The published {part} part begins at {at}; train without it with --holdout-from {at}")
+
+
+@app.command(rich_help_panel=_PANEL, epilog="Example: sanad validate var/data --rejected var/rejected")
+def validate(
+    data: Data,
+    rejected: Rejected = None,
+    max_bad_share: BadShare = 0.01,
+    at: At = None,
+    as_json: Json = False,
+    is_quiet: Quiet = False,
+) -> None:
+    """
+    Check every row of a dataset folder against the data contract.
+
+    Exit code 0: it can be trained on; 1: too many rows are unusable; 2: a table cannot be read at all.
+    """
+    from training.validate import validate as examine
+
+    with progress(is_quiet=is_quiet) as report:
+        found = examine(data, at=present(at), rejected=rejected, max_bad_share=max_bad_share, on_progress=report)
+    if as_json:
+        print_json({"ok": found.ok, **_plain_report(found)})
+    else:
+        _show_report(found)
+    raise typer.Exit(0 if found.ok else 1)
+
+
+@app.command(rich_help_panel=_PANEL, epilog="Example: sanad train var/data --out var/artifact")
+def train(
+    data: Data,
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="ARTIFACT", help="The folder to write, whole or not at all.", file_okay=False),
+    ],
+    encoder: Annotated[
+        str, typer.Option(help="Text encoder: e5, use, none, or a folder or name for sentence-transformers.")
+    ] = "e5",
+    holdout_days: Annotated[float, typer.Option(min=0, help="Days at the end kept for 'sanad eval'.")] = 3.0,
+    holdout_from: Annotated[
+        str | None, typer.Option(metavar="INSTANT", help="Keep everything from here on instead.")
+    ] = None,
+    assume_tier: Annotated[
+        str | None, typer.Option(metavar="TIER", help="Take R0 for unlabelled data: for trials, not for people.")
+    ] = None,
+    no_labels: Annotated[
+        bool, typer.Option("--no-labels", help="Learn no labels of our own; the given ones stand alone.")
+    ] = False,
+    no_ranker: Annotated[
+        bool, typer.Option("--no-ranker", help="Learn no ranker; spaces and popularity rank.")
+    ] = False,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Settings of the models of taste, from 'sanad tune'.")
+    ] = None,
+    market: Annotated[str, typer.Option(help="The country that leads the safe feed.")] = "MA",
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same artifact.")] = 0,
+    rejected: Rejected = None,
+    max_bad_share: BadShare = 0.01,
+    forget: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Leave out whom a list from 'sanad export forgotten' names; repeatable."),
+    ] = None,
+    cache: Annotated[Path | None, typer.Option(help="Where encoder and vectors are kept.", file_okay=False)] = None,
+    at: At = None,
+    as_json: Json = False,
+    is_quiet: Quiet = False,
+) -> None:
+    """
+    Fit all models on a dataset folder and write an artifact for 'serve', 'feed' and 'eval'.
+
+    Nothing is fetched from the network. Texts that were encoded once are taken from the cache.
+    """
+    from recsys.data.forgotten import read_forgotten
+    from training.labels.predict import LabelParams
+    from training.models.ranker import RankerParams
+    from training.train import TrainParams, run
+
+    params = TrainParams(
+        holdout_days=holdout_days,
+        holdout_from=None if holdout_from is None else instant(holdout_from, "--holdout-from"),
+        seed=seed,
+        taste=tune_commands.taste_of(config),
+        market=market,
+        assume_tier=assume_tier,
+        max_bad_share=max_bad_share,
+        encoder=_encoder(encoder),
+        labels=None if no_labels else LabelParams(),
+        ranker=None if no_ranker else RankerParams(),
+    )
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the default encoder is in a package; nothing may ask a hub for it
+    with progress(is_quiet=is_quiet) as report:
+        trained = run(
+            data, writable(out), params, present(at), cache=cache, rejected=rejected,
+            forget=[read_forgotten(path) for path in forget or ()], on_progress=report,
+        )  # fmt: skip
+    for notice in _notes(trained, assume_tier):
+        say(f"note: {notice}", is_quiet=is_quiet)
+    if as_json:
+        print_json({"artifact": str(out), "manifest": trained.manifest, "seconds": trained.seconds})
+    else:
+        _show_trained(out, trained)
+
+
+def _notes(trained: "Trained", assume_tier: str | None) -> list[str]:
+    notes = list(trained.report.notices)
+    if assume_tier is not None:
+        notes.append(
+            f"every unlabelled item is taken for {assume_tier}; 'sanad serve' refuses this artifact unless told "
+            "--allow-assumed on this machine"
+        )
+    return notes
+
+
+def _encoder(name: str) -> Any:
+    from training.text.encoder import EncoderParams
+
+    return None if name == "none" else EncoderParams(model=name)
+
+
+def _instants(done: Any) -> dict[str, str]:
+    from recsys.clock import to_text
+
+    return {part: to_text(at) for part, at in done.cutoffs.items()}
+
+
+def _plain_report(found: "Report") -> dict[str, Any]:
+    return {
+        "tables": {name: {"read": t.n_read, "unusable": t.n_rejected} for name, t in found.tables.items()},
+        "counted": found.counted,
+        "problems": [{"sentence": problem.sentence(), "kind": problem.kind} for problem in found.problems],
+        "notices": found.notices,
+        "failures": found.failures,
+        "unlabelled_items": found.n_unlabelled,
+    }
+
+
+def _show_report(found: "Report") -> None:
+    from rich.table import Table
+
+    table = Table("table", "rows", "unusable", "share", box=None, pad_edge=False)
+    for name, count in found.tables.items():
+        table.add_row(name, f"{count.n_read:,}", f"{count.n_rejected:,}", f"{count.bad_share:.2%}")
+    console().print(table)
+    lines = [problem.sentence() for problem in found.problems[:_SHOWN]]
+    if sum(kind.n_rows for kind in found.counted) > len(lines):
+        lines += [f"in all: table {k.table}, column {k.column!r}, {k.kind}: {k.n_rows:,} rows" for k in found.counted]
+    lines += [f"note: {notice}" for notice in found.notices]
+    lines += found.failures or ["It can be trained on."]
+    typer.echo("\n".join(lines))
+
+
+def _show_trained(out: Path, trained: "Trained") -> None:
+    counts = trained.manifest.counts
+    typer.echo(
+        f"{out}: {counts['items']:,} items, {counts['people']:,} people, "
+        f"{counts['events_learned_from']:,} events learned from; {sum(trained.seconds.values()):.1f} s"
+    )
+    if "texts_encoded" in counts:
+        typer.echo(f"texts: {counts['texts_encoded']:,} encoded now, {counts['texts_reused']:,} from the cache")
+    if "people_left_out" in counts:
+        typer.echo(f"left out: {counts['events_left_out']:,} events of {counts['people_left_out']:,} people")
+    if "items_labelled_by_us" in counts:
+        typer.echo(
+            f"labels: we are sure of {counts['items_labelled_by_us']:,} items; {counts['items_raised_by_us']:,} of "
+            "them count at a higher tier than given"
+        )
+    if counts.get("items_bridged"):
+        typer.echo(f"new videos: {counts['items_bridged']:,} without a reaction are placed by their words and makers")
+    typer.echo(f"ranker: {trained.ranker}")
+    if trained.manifest.cutoff:
+        typer.echo(f"events from {trained.manifest.cutoff} on are kept for 'sanad eval {out}'")

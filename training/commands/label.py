@@ -1,0 +1,183 @@
+"""The command about labels of our own: `label`. Heavy imports wait until it runs."""
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from recsys.console import At, Json, Quiet, console, isolated, present, print_json, progress, say, writable
+from recsys.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from recsys.stores.protocols import Catalogue
+
+OpenCatalogue = Callable[[Path], AbstractContextManager["Catalogue"]]
+"""Opens the live catalogue in a state file. The command line hands it in, because training knows no database."""
+
+app = typer.Typer()
+_SHOWN = 20  # raised items on a terminal; the file has all
+
+
+@app.command(
+    rich_help_panel="Data and models", epilog="Example: sanad label var/data --out var/labels.parquet --explain"
+)
+def label(
+    context: typer.Context,
+    data: Annotated[
+        Path | None, typer.Argument(metavar="[DATA]", help="A dataset folder: creators, items, users, events.")
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            "--state", metavar="FILE", help="Instead of DATA: label what waits in the state file of a service."
+        ),
+    ] = None,
+    artifact: Annotated[
+        Path | None,
+        typer.Option("--artifact", metavar="DIR", help="With --state: the artifact that is served.", file_okay=False),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Write the labels of all items here, as .parquet or .csv."),
+    ] = None,
+    report_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--report", metavar="DIR", help="Write how good they are: report.json and a plot for each language."
+        ),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say why: the letters that spoke for it, the nearest labelled items.")
+    ] = False,
+    threshold: Annotated[
+        float, typer.Option(min=0.5, max=1, help="What a probability must reach; the market's label_threshold.")
+    ] = 0.8,
+    encoder: Annotated[str, typer.Option(help="Text encoder: e5, use, or a folder or name.")] = "e5",
+    max_bad_share: Annotated[
+        float, typer.Option(min=0, max=1, help="The share of unusable rows a table may have.")
+    ] = 0.01,
+    cache: Annotated[Path | None, typer.Option(help="Where encoder and vectors are kept.", file_okay=False)] = None,
+    at: At = None,
+    as_json: Json = False,
+    is_quiet: Quiet = False,
+) -> None:
+    """
+    Label every item by what the labelled ones teach, and say how far such labels can be trusted.
+
+    A label of ours may raise an item's tier and never lowers one; an item that nobody labelled stays unlabelled.
+    Exit code 1: there are too few labels to learn from.
+
+    With --state FILE --artifact DIR the artifact's own heads label what came over HTTP since it was trained: new items
+    and new words. The service may be running, and its next page counts the labels; run it every few minutes.
+    """
+    _check_options(data, state, artifact, {"--out": out, "--report": report_to, "--explain": explain})
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    if state is not None and artifact is not None:
+        _label_state(context.obj, state, artifact, present(at), threshold, cache, as_json=as_json, is_quiet=is_quiet)
+        return
+    from training.labels.run import run_labels
+
+    if out is not None and out.suffix not in (".parquet", ".csv"):
+        raise ConfigError(f"found --out {out}, expected a name that ends in .parquet or .csv")
+    if out is not None:
+        writable(out)
+    with progress(is_quiet=is_quiet) as follow:
+        done = run_labels(
+            data or Path(), present(at), encoder=encoder, threshold=threshold, explain=explain, report_to=report_to,
+            max_bad_share=max_bad_share, cache=cache, on_progress=follow,
+        )  # fmt: skip
+    if done is None:
+        say("there are too few labelled items to learn from: a question needs 20 of both answers", is_quiet=is_quiet)
+        raise typer.Exit(1)
+    if out is not None:
+        _write(done.table, out)
+    if as_json:
+        print_json({"counts": done.counts, "report": done.report, "raised": done.raised(_SHOWN)})
+    else:
+        _show(done, explain=explain)
+
+
+def _check_options(data: Path | None, state: Path | None, artifact: Path | None, others: dict[str, Any]) -> None:
+    """Raises ConfigError unless there is a dataset folder, or a state file with its artifact."""
+    taken = [f"{name} {value}" for name, value in others.items() if str(value).startswith("-")]
+    if taken:
+        raise ConfigError(f"found {', '.join(taken)}, expected a place to write; name it after {taken[0].split()[0]}")
+    if (data is None) == (state is None):
+        found = "both DATA and --state" if data else "neither DATA nor --state"
+        raise ConfigError(f"found {found}, expected a dataset folder, or --state FILE --artifact DIR")
+    if (state is None) != (artifact is None):
+        given, missing = ("--state", "--artifact") if artifact is None else ("--artifact", "--state")
+        raise ConfigError(f"found {given} without {missing}, expected both: labels in a state file are by an artifact")
+    if state is None:
+        return
+    if not state.is_file():
+        raise ConfigError(f"found no file {state}, expected the state file that 'sanad serve --state' uses")
+    unfit = [name for name, value in others.items() if value]
+    if unfit:
+        raise ConfigError(f"found {', '.join(unfit)} with --state, expected them with DATA only; leave them out")
+
+
+def _label_state(
+    open_catalogue: OpenCatalogue, state: Path, artifact: Path, at: int, threshold: float, cache: Path | None,
+    *, as_json: bool, is_quiet: bool,
+) -> None:  # fmt: skip
+    from training.labels.live import label_live
+    from training.text.encoder import cache_folder
+
+    with open_catalogue(state) as catalogue, progress(is_quiet=is_quiet) as follow:
+        done = label_live(
+            catalogue, artifact, at, cache or cache_folder(), threshold=threshold, on_progress=follow
+        )  # fmt: skip
+    if as_json:
+        print_json(done)
+        return
+    left = f"; {done.n_left:,} were edited meanwhile and wait for the next run" if done.n_left else ""
+    typer.echo(
+        f"{state}: {done.n_labelled:,} items read, {done.n_unknown:,} of them unknown to us, "
+        f"{len(done.raised):,} count higher now (revision {done.revision:,}){left}"
+    )
+    for row in done.raised[:_SHOWN]:
+        typer.echo(f"{row['item_id']}: {row['before']} -> {row['now']} ({row['label_confidence']:.0%})")
+
+
+def _write(table: "pl.DataFrame", out: Path) -> None:
+    import polars as pl
+
+    lists = [name for name, dtype in table.schema.items() if dtype == pl.List(pl.String)]
+    try:
+        if out.suffix == ".parquet":
+            table.write_parquet(out)
+            return
+        table.with_columns(pl.col(lists).list.join("|")).write_csv(out)
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written ({error.strerror}); choose another --out") from None
+
+
+def _show(done: Any, *, explain: bool) -> None:
+    from rich.table import Table
+
+    typer.echo(", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in done.counts.items()))
+    table = Table(
+        "tier", "language", "labelled", "of that tier", "recall", "of those named", "unknown", box=None, pad_edge=False
+    )
+    for row in done.report["recall"]:
+        table.add_row(
+            row["question"], row["language"], f"{row['n']:,}", f"{row['n_yes']:,}",
+            "-" if row["recall"] is None else f"{row['recall']:.0%}", f"{row['precision']:.0%}",
+            f"{row['unknown']:.0%}",
+        )  # fmt: skip
+    console().print(table)
+    if not explain:
+        return
+    for row in done.raised(_SHOWN):
+        why = row["why"] or {}
+        typer.echo(
+            f"{row['item_id']}: {row['risk_tier'] or 'unlabelled'} -> {row['predicted_tier']} "
+            f"({row['label_confidence']:.0%}); letters {isolated(' '.join(why.get('letters', [])))}; like "
+            + ", ".join(f"{near['item_id']} ({near['tier']}, {near['likeness']:.2f})" for near in why.get("like", []))
+        )

@@ -1,0 +1,102 @@
+"""The commands about texts alone: `detect`, `embed`. Heavy imports wait until one runs."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from recsys.columns import LANGUAGES
+from recsys.console import Json, Quiet, console, isolated, progress, say, writable
+from recsys.errors import ConfigError
+
+if TYPE_CHECKING:
+    from recsys.text.detect import Detected
+
+app = typer.Typer()
+_PANEL = "Data and models"
+_WIDTH = 40  # of a text in a table, in cells
+
+File = Annotated[
+    Path, typer.Argument(metavar="FILE", help="One text a line, or .csv with columns text and language; - for stdin.")
+]
+
+
+@app.command(rich_help_panel=_PANEL, epilog="Example: sanad detect captions.txt --json")
+def detect(
+    file: File,
+    declared: Annotated[
+        list[str] | None, typer.Option(metavar="LANGUAGE", help="What creators declare, when a text does not say.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """
+    Say which language, dialect and script each text is in, and how sure that is.
+
+    With --json one object a line, in the order of the file. Texts that are too short or too doubtful take the declared
+    language, else und.
+    """
+    import msgspec
+
+    from training.text.files import detected, read_texts
+
+    for language in declared or ():
+        if language not in LANGUAGES:
+            raise ConfigError(f"--declared: found {language!r}, expected one of {', '.join(LANGUAGES)}")
+    texts = read_texts(file)
+    rows = detected(texts, declared or ())
+    if as_json:
+        for row in rows:
+            typer.echo(msgspec.json.encode(row).decode())
+    else:
+        _show(texts.texts, rows)
+
+
+@app.command(rich_help_panel=_PANEL, epilog="Example: sanad embed captions.csv --out vectors.npz --like var/artifact")
+def embed(
+    file: File,
+    out: Annotated[Path, typer.Option("--out", metavar="NPZ", help="The file to write.", dir_okay=False)],
+    encoder: Annotated[str, typer.Option(help="Text encoder: e5, use, or a folder or name.")] = "e5",
+    like: Annotated[
+        Path | None, typer.Option(metavar="ARTIFACT", help="Centre by language as this artifact does.", file_okay=False)
+    ] = None,
+    cache: Annotated[Path | None, typer.Option(help="Where encoder and vectors are kept.", file_okay=False)] = None,
+    is_quiet: Quiet = False,
+) -> None:
+    """
+    Write the vectors that the engine uses for these texts.
+
+    Texts that were encoded once are taken from the cache, so a run that was stopped goes on where it was. The file
+    holds vectors, the encoder's fingerprint, and which artifact's centring was applied.
+    """
+    from recsys.models.artifact import load_artifact
+    from training.text.encoder import EncoderParams, cache_folder, make_encoder
+    from training.text.files import read_texts, save_vectors, vectors_of
+
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing may ask a hub
+    texts = read_texts(file)
+    writable(out)
+    where = cache or cache_folder()
+    made = make_encoder(EncoderParams(model=encoder), where)
+    artifact = None if like is None else load_artifact(like)
+    with progress(is_quiet=is_quiet) as report:
+        found = vectors_of(texts, made, where, artifact, report)
+    save_vectors(out, found, made, "" if artifact is None else artifact.version)
+    say(
+        f"{out}: {len(found.vectors):,} vectors of {made.dim} numbers, {found.n_encoded:,} encoded now, "
+        f"{found.n_reused:,} from the cache; encoder {made.fingerprint[:12]}",
+        is_quiet=is_quiet,
+    )
+
+
+def _show(texts: Any, rows: "list[Detected]") -> None:
+    from rich.table import Table
+
+    table = Table("language", "dialect", "script", "sure", "shares", "read", "text", box=None, pad_edge=False)
+    for text, row in zip(texts, rows, strict=True):
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in row.proportions.items())
+        table.add_row(
+            row.language, row.dialect or "", row.script or "", f"{row.confidence:.2f}", shares,
+            "yes" if row.is_understood else "no", isolated(" ".join(text.split()), _WIDTH),
+        )  # fmt: skip
+    console().print(table)
