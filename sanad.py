@@ -14,8 +14,11 @@ import typer
 from eval import bench_commands
 from eval import commands as evaluation
 from recsys.errors import SanadError, SourceError, StageError, StoreError
-from serving import commands as serving
-from serving import creators_commands, experiment_commands, export_commands, policy_commands
+from serving.commands import creators as creators_commands
+from serving.commands import experiments as experiment_commands
+from serving.commands import export as export_commands
+from serving.commands import feeds as serving
+from serving.commands import policies as policy_commands
 from training.commands import bench as split_commands
 from training.commands import data as training
 
@@ -69,7 +72,7 @@ def demo(
 @contextmanager
 def _catalogue(state: Path) -> "Iterator[Catalogue]":
     """The live catalogue in a state file, for `sanad label`: training knows no database."""
-    from serving.sqlite import SqliteStore
+    from serving.stores.sqlite.store import SqliteStore
 
     store = SqliteStore(state)
     try:

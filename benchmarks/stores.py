@@ -20,7 +20,7 @@ import numpy as np
 from recsys.clock import HOUR
 from recsys.stores.protocols import DecisionRecord, ItemChange, StoredAnswer
 from recsys.user.state import Delivery, Ledger, LedgerPart, Seen, UserState
-from serving.sqlite import SqliteStore
+from serving.stores.sqlite.store import SqliteStore
 
 N_USERS = 2_000
 NOW = 1_780_000_000_000

@@ -19,20 +19,20 @@ from recsys.errors import SanadError
 from recsys.feed.engine import Engine
 from serving import problems
 from serving.answers import ProblemAnswer
-from serving.guard import Guard
+from serving.bodies import EventBody
+from serving.clock_guard import SteadyClock
+from serving.dependencies import Service
+from serving.middleware import Guard
 from serving.problems import Problem
-from serving.routes_creators import creator_routes
-from serving.routes_explain import explain_routes, policy_routes
-from serving.routes_feed import feed_routes
-from serving.routes_health import health_routes, sanad_version
-from serving.routes_lists import family_routes, list_routes
-from serving.routes_operator import operator_routes
-from serving.routes_records import item_routes, user_routes
-from serving.routes_rights import rights_routes
-from serving.schemas import EventBody
-from serving.service import Service
+from serving.routes.creators import creator_routes
+from serving.routes.explain import explain_routes, policy_routes
+from serving.routes.feed import feed_routes
+from serving.routes.health import health_routes, sanad_version
+from serving.routes.lists import family_routes, list_routes
+from serving.routes.operator import operator_routes
+from serving.routes.records import item_routes, user_routes
+from serving.routes.rights import rights_routes
 from serving.settings import Settings
-from serving.steady import SteadyClock
 
 log = logging.getLogger("sanad.serving")
 
@@ -66,7 +66,7 @@ def create_app(
 ) -> FastAPI:
     """
     The service. `engine` may be a function that gives the engine of the moment, so that it can be swapped; `clock` is
-    the only clock that anything in a request sees, and `elapsed` what it is measured by: see `serving.steady`.
+    the only clock that anything in a request sees, and `elapsed` what it is measured by: see `serving.clock_guard`.
     """
     current: Callable[[], Engine] = engine if callable(engine) else lambda: engine
     service = Service(engine=current, clock=SteadyClock(clock, lambda: current().users.committed_at(), elapsed))

@@ -24,7 +24,7 @@ from recsys.errors import StageError
 from recsys.messages import FeedResponse
 from recsys.policy.compiled import local_time
 from recsys.policy.schema import Market, load_market
-from serving.page import Fields, in_short, page_table, remaining_in_words, shortfall_in_words
+from serving.commands.page_table import Fields, in_short, page_table, remaining_in_words, shortfall_in_words
 from serving.run import running
 from serving.settings import DEFAULT_POLICY, Settings
 

@@ -28,9 +28,9 @@ from recsys.progress import Progress, quiet
 from recsys.safety.harm_terms import NO_TERMS, load_lexicon
 from recsys.services.compaction import settle
 from serving.app import create_app
+from serving.clock_guard import SteadyClock
 from serving.settings import Settings, signing_key
-from serving.sqlite import SqliteStore
-from serving.steady import SteadyClock
+from serving.stores.sqlite.store import SqliteStore
 
 log = logging.getLogger("sanad.serving")
 

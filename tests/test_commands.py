@@ -18,7 +18,7 @@ import pytest
 import typer
 
 import sanad
-from serving.sqlite import SqliteStore
+from serving.stores.sqlite.store import SqliteStore
 
 ROOT = Path(__file__).parents[1]
 AT = "2026-11-20T18:30:00Z"

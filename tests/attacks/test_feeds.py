@@ -14,7 +14,7 @@ from recsys.policy.limits import is_at_least_as_strict
 from recsys.services.intake import accept, put_profile
 from recsys.services.rights import erase
 from recsys.user.state import LedgerPart, UserState, pack
-from serving.sqlite import SqliteStore
+from serving.stores.sqlite.store import SqliteStore
 
 SURFACES = ("for_you", "following", "related", "search", "local", "together")
 

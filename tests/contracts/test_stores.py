@@ -14,7 +14,7 @@ from recsys.stores.memory import MemoryStore
 from recsys.stores.protocols import CreatorChange, DecisionRecord, ItemChange, StoredAnswer, Tally
 from recsys.types import Event
 from recsys.user.state import Delivery, Ledger, LedgerPart, Taste, UserState, pack
-from serving.sqlite import SqliteStore
+from serving.stores.sqlite.store import SqliteStore
 
 NOW = 1_780_000_000_000
 Store = MemoryStore | SqliteStore

@@ -12,7 +12,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from serving.app import create_app
-from serving.guard import MAX_BODY
+from serving.middleware import MAX_BODY
 from serving.problems import MEDIA_TYPE
 from serving.settings import Settings
 

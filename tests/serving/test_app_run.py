@@ -24,7 +24,7 @@ from recsys.errors import ArtifactError, ConfigError, StoreError
 from recsys.models.artifact import MANIFEST
 from serving.run import opened, running, serve
 from serving.settings import Settings
-from serving.sqlite import SqliteStore
+from serving.stores.sqlite.store import SqliteStore
 
 ROOT = Path(__file__).resolve().parents[2]
 PROCESS = """

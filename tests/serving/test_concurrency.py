@@ -22,7 +22,7 @@ from recsys.clock import DAY, MINUTE, SECOND
 from recsys.columns import FAMILIES
 from recsys.feed.record import candidates_of, unpack
 from recsys.feed.slate import delivered
-from serving.sqlite import SqliteStore
+from serving.stores.sqlite.store import SqliteStore
 
 USER = "one person"
 N_PROCESSES, N_THREADS, N_REQUESTS = 4, 16, 6

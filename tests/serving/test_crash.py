@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving.sqlite import SqliteStore
+from serving.stores.sqlite.store import SqliteStore
 
 WRITER = """
 import sys, threading

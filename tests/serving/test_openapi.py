@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from recsys import messages as feed
 from recsys.columns import CREATORS, EVENTS, ITEMS
 from recsys.user.state import Profile
-from serving import answers, schemas
+from serving import answers
+from serving import bodies as schemas
 
 TWINS = [
     (feed.FeedResponse, answers.FeedAnswer),

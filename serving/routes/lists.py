@@ -8,9 +8,9 @@ from recsys.errors import StoreError
 from recsys.services import lists
 from recsys.services.family import is_guardian, together
 from serving.answers import RecordAnswer
+from serving.bodies import ListQuery, LocalQuery, TogetherQuery, TrendingQuery
+from serving.dependencies import PathId, Service, StrictRoute, json_answer
 from serving.problems import Problem
-from serving.schemas import ListQuery, LocalQuery, TogetherQuery, TrendingQuery
-from serving.service import PathId, Service, StrictRoute, json_answer
 
 _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {200: {"model": RecordAnswer, "description": "A list."}}
 

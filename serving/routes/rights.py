@@ -7,8 +7,8 @@ from pydantic import Field
 
 from recsys.services import rights
 from serving.answers import RecordAnswer
-from serving.schemas import Asked, Id, Languages, Topic
-from serving.service import PathId, Service, StrictRoute, json_answer
+from serving.bodies import Asked, Id, Languages, Topic
+from serving.dependencies import PathId, Service, StrictRoute, json_answer
 
 _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {200: {"model": RecordAnswer, "description": "As stored."}}
 Minutes = Annotated[int, Field(ge=0, le=1_440, description="Minutes in any 24 hours.")]

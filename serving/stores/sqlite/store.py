@@ -2,7 +2,7 @@
 The state file: people, events and the live catalogue in one SQLite file, to the protocols of `recsys.stores.protocols`.
 
 What is answered was flushed to disk. It survives the end of the process at any moment; it survives a power cut when
-the disk keeps its promise to flush. How writing works: `serving.sqlite_file`.
+the disk keeps its promise to flush. How writing works: `serving.stores.sqlite.file`.
 """
 
 import hashlib
@@ -30,10 +30,10 @@ from recsys.stores.protocols import (
 )
 from recsys.types import Event
 from recsys.user.state import Delivery, LedgerPart, Parts, UserState, pack, unpack, unpack_counted
-from serving import sqlite_tallies
-from serving.sqlite_catalogue import SqliteCatalogue
-from serving.sqlite_file import PATIENCE_S, Database
-from serving.sqlite_schema import create
+from serving.stores.sqlite import exposure as sqlite_tallies
+from serving.stores.sqlite.catalogue import SqliteCatalogue
+from serving.stores.sqlite.file import PATIENCE_S, Database
+from serving.stores.sqlite.schema import create
 
 _DELIVERIES: Final = msgspec.msgpack.Decoder(tuple[Delivery, ...])
 _EVENT: Final = msgspec.msgpack.Decoder(Event)

@@ -14,9 +14,9 @@ from recsys.policy.schema import market_of
 from recsys.services import explain
 from recsys.services.preview import preview
 from serving.answers import RecordAnswer
+from serving.bodies import Asked, Id
+from serving.dependencies import PathId, Service, StrictRoute, json_answer
 from serving.problems import Problem
-from serving.schemas import Asked, Id
-from serving.service import PathId, Service, StrictRoute, json_answer
 
 Person = Annotated[Id | None, Query(description="Whose request, where two people used one id.")]
 _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {200: {"model": RecordAnswer, "description": "From the record."}}

@@ -19,8 +19,8 @@ from recsys.stores.memory import MemoryStore
 from recsys.stores.protocols import DecisionRecord, ItemChange, Read, StoredAnswer
 from recsys.types import Event
 from recsys.user.state import Delivery, Ledger, LedgerPart, Profile, ProfilePart, UserState, pack
-from serving.sqlite import SqliteStore
-from serving.sqlite_file import Database
+from serving.stores.sqlite.file import Database
+from serving.stores.sqlite.store import SqliteStore
 
 NOW = 1_780_000_000_000
 

@@ -8,7 +8,7 @@ import msgspec
 from recsys.clock import Millis
 from recsys.stores import catalogue_write as live
 from recsys.stores.protocols import CatalogueDelta, CreatorChange, CreatorRow, ItemChange, ItemRow
-from serving.sqlite_file import Database
+from serving.stores.sqlite.file import Database
 
 _ITEM = "i.item_no, i.cluster_id, i.revision, i.peak_tier, i.is_edited, i.packed"
 _CLUSTER = "c.cluster_no, c.peak_tier"

@@ -11,8 +11,8 @@ from fastapi import APIRouter, Request, Response
 from recsys.errors import StoreError
 from recsys.feed.engine import Engine
 from serving.answers import LiveAnswer, ReadyAnswer, VersionAnswer
-from serving.service import Service, bytes_answer, json_answer
-from serving.steady import SteadyClock
+from serving.clock_guard import SteadyClock
+from serving.dependencies import Service, bytes_answer, json_answer
 
 _NEWEST: Final = 2**62  # a revision that no catalogue reaches: asks the store for nothing but an answer
 

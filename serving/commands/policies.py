@@ -20,7 +20,7 @@ app = typer.Typer(
     help="Read, check, compare and explain policy files.",
     epilog="Example: sanad policy explain --age 13-15 --night",
 )
-_DEFAULT: Final = Path(__file__).resolve().parents[1] / "policies" / "morocco.yaml"
+_DEFAULT: Final = Path(__file__).resolve().parents[2] / "policies" / "morocco.yaml"
 _BANDS: Final = ("18+", "16-17", "13-15", "under_13")
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A policy file.", show_default="policies/morocco.yaml")]
@@ -132,7 +132,7 @@ def preview(
     from recsys.policy.compiled import Book
     from recsys.policy.schema import load_market
     from recsys.services.preview import preview as tried
-    from serving.sqlite import SqliteStore
+    from serving.stores.sqlite.store import SqliteStore
 
     book = Book(load_market(policy))
     if not on.is_file():

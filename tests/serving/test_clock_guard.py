@@ -14,9 +14,9 @@ from recsys.clock import DAY, HOUR, MINUTE, SECOND, Millis, from_text, now
 from recsys.errors import StoreError
 from recsys.stores.memory import MemoryStore
 from serving.app import create_app
+from serving.clock_guard import SteadyClock, since_boot
 from serving.run import opened
 from serving.settings import Settings
-from serving.steady import SteadyClock, since_boot
 
 NOON = from_text("2026-11-20T12:00:00Z")
 AT = "2026-11-20T11:00:00Z"

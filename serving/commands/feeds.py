@@ -144,7 +144,7 @@ def recommend(
     One row per person and position, the same on every run with the same --at. These are no feeds to show: nothing is
     counted, so two of them in a row may hold more than the caps allow.
     """
-    from serving import batch
+    from serving.commands import batch
 
     folder, when = _needed(artifact), present(at)
     batch.check_name(out)
@@ -219,7 +219,7 @@ def _page(engine: "Engine", user_id: str, size: int, at: "Millis") -> "FeedRespo
 
 
 def _show(engine: "Engine", artifact: "Artifact", page: "FeedResponse") -> None:
-    from serving.page import in_short, page_table, remaining_in_words, shortfall_in_words
+    from serving.commands.page_table import in_short, page_table, remaining_in_words, shortfall_in_words
 
     view, out = engine.known.view, console()
     rows = {item.item_id: view.catalogue.get(item.item_id) for item in page.items}

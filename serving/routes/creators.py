@@ -9,9 +9,9 @@ from recsys.errors import DataError
 from recsys.services import creators as records
 from recsys.stores.protocols import Catalogue
 from serving.answers import RecordAnswer
+from serving.bodies import CreatorBody, CreatorPatch
+from serving.dependencies import PathId, Service, StrictRoute, json_answer
 from serving.problems import Problem
-from serving.schemas import CreatorBody, CreatorPatch
-from serving.service import PathId, Service, StrictRoute, json_answer
 
 _STORED: Final[dict[int | str, dict[str, Any]]] = {200: {"model": RecordAnswer, "description": "As stored."}}
 

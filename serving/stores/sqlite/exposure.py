@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from recsys.stores.protocols import Tally
-from serving.sqlite_file import Database
+from serving.stores.sqlite.file import Database
 
 _COUNT: Final = """
     INSERT INTO tallies VALUES (?, ?, ?, ?, ?, ?, ?)

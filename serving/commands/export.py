@@ -29,7 +29,7 @@ def forgotten(
     delete the lists when the training run is over. The service may be running.
     """
     from recsys.data.forgotten import write_forgotten
-    from serving.sqlite import SqliteStore
+    from serving.stores.sqlite.store import SqliteStore
 
     if not state.is_file():
         raise ConfigError(f"found no file {state}, expected the state file that 'sanad serve --state' uses")

@@ -39,7 +39,7 @@ def report(
     """
     from recsys.services.creator_report import report_of
     from recsys.services.creators import exposure
-    from serving.commands import _engine
+    from serving.commands.feeds import _engine
 
     if not state.is_file():
         raise ConfigError(f"found no file {state}, expected the state file that 'sanad serve --state' uses")
@@ -72,7 +72,7 @@ def audit(
     """
     from recsys.feed.record import unpack
     from recsys.services.floor_audit import as_sentence, audit_all
-    from serving.sqlite import SqliteStore
+    from serving.stores.sqlite.store import SqliteStore
 
     if not state.is_file():
         raise ConfigError(f"found no file {state}, expected the state file that 'sanad serve --state' uses")

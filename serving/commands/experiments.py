@@ -12,7 +12,7 @@ from recsys.errors import ConfigError
 app = typer.Typer(
     no_args_is_help=True, help="Check and list experiment files.", epilog="Example: sanad experiment check"
 )
-_ROOT: Final = Path(__file__).resolve().parents[1]
+_ROOT: Final = Path(__file__).resolve().parents[2]
 
 Folder = Annotated[
     Path, typer.Argument(metavar="DIR", help="A folder with registry.yaml and experiments.", show_default="experiments")

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from recsys.clock import to_text
 from serving.answers import ClockAnswer
-from serving.service import Service, StrictRoute, json_answer
+from serving.dependencies import Service, StrictRoute, json_answer
 
 _CONFIRMED: Final[dict[int | str, dict[str, Any]]] = {200: {"model": ClockAnswer, "description": "It is believed."}}
 

@@ -9,9 +9,9 @@ from recsys.errors import DataError
 from recsys.services.intake import delete_item, get_item, get_profile, patch_item, put_item, put_profile
 from recsys.stores.protocols import Catalogue
 from serving.answers import RecordAnswer
+from serving.bodies import ItemBody, ItemPatch, UserBody
+from serving.dependencies import PathId, Service, StrictRoute, json_answer
 from serving.problems import Problem
-from serving.schemas import ItemBody, ItemPatch, UserBody
-from serving.service import PathId, Service, StrictRoute, json_answer
 
 _STORED: Mapping[int | str, dict[str, Any]] = {200: {"model": RecordAnswer, "description": "As stored."}}
 

@@ -10,9 +10,9 @@ from fastapi.routing import APIRoute
 from pydantic import BeforeValidator
 
 from recsys.feed.engine import Engine
+from serving.bodies import Id
+from serving.clock_guard import SteadyClock
 from serving.problems import SLASH_OF_ID, Problem
-from serving.schemas import Id
-from serving.steady import SteadyClock
 
 PathId = Annotated[Id, BeforeValidator(lambda text: text.replace(SLASH_OF_ID, "/")), Path()]
 _JSON: Final = "application/json"

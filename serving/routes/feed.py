@@ -13,9 +13,9 @@ from recsys.feed.engine import Page, feed, safe_page
 from recsys.messages import FeedRequest
 from recsys.services.intake import accept
 from serving.answers import EventsAnswer, FeedAnswer
+from serving.bodies import EventBody, EventsBody, FeedBody, ShortForm
+from serving.dependencies import PathId, Service, StrictRoute, bytes_answer, json_answer
 from serving.problems import MAX_ERRORS
-from serving.schemas import EventBody, EventsBody, FeedBody, ShortForm
-from serving.service import PathId, Service, StrictRoute, bytes_answer, json_answer
 
 _EVENT_FIELDS: Final = frozenset(EventBody.model_fields)
 _RETRY: Final = {"Retry-After": {"description": "Seconds; comes with an empty page.", "schema": {"type": "integer"}}}
