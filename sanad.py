@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from eval import bench_commands
-from eval import commands as evaluation
+from eval.commands import bench as bench_commands
+from eval.commands import evaluate as evaluation
 from recsys.errors import SanadError, SourceError, StageError, StoreError
 from serving.commands import creators as creators_commands
 from serving.commands import experiments as experiment_commands

@@ -26,11 +26,11 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from eval.compare import draws, estimate
-from eval.measure import per_person
-from eval.replay import RANKINGS, Replayed, replay
-from eval.split import Person, hold_out, sample
-from eval.words import METRICS, with_interval
+from eval.offline.compare import draws, estimate
+from eval.offline.measure import per_person
+from eval.offline.replay import RANKINGS, Replayed, replay
+from eval.offline.split import Person, hold_out, sample
+from eval.report.words import METRICS, with_interval
 from recsys import metrics
 from recsys.clock import DAY, Millis, now
 from recsys.data.tables import read_dataset, write_dataset

@@ -30,10 +30,10 @@ import polars as pl
 from safety_tables import print_exposures, print_overview, print_shares
 from threadpoolctl import threadpool_limits
 
-from eval.baselines import RANKERS, Baseline, Caps, Labels, score_only
-from eval.closed_loop import ROUGH, Feed, Habits, Sanad, Stage, live, without_loop
-from eval.exposure import Exposure, Shares, exposure_of, shares_of
-from eval.personas import PERSONAS, Member, Persona, crowd
+from eval.simulation.baselines import RANKERS, Baseline, Caps, Labels, score_only
+from eval.simulation.closed_loop import ROUGH, Feed, Habits, Sanad, Stage, live, without_loop
+from eval.simulation.exposure import Exposure, Shares, exposure_of, shares_of
+from eval.simulation.personas import PERSONAS, Member, Persona, crowd
 from eval.simulation.world.build import generate
 from eval.simulation.world.model import Truth, World
 from eval.simulation.world.params import WorldParams

@@ -6,9 +6,9 @@ from typing import Final
 
 import numpy as np
 
-from eval.compare import Estimate, draws, estimate
-from eval.exposure import Exposure, Shares
-from eval.recount import WINDOWS
+from eval.offline.compare import Estimate, draws, estimate
+from eval.simulation.exposure import Exposure, Shares
+from eval.simulation.recount import WINDOWS
 from recsys.policy.schema import Market
 
 COUNTERS: Final = ("R1", "R2", "R1+R2", "S4", "R2:despair", "R2:body", "R2:aggression", "R2:self_diagnosis")

@@ -25,8 +25,8 @@ import msgspec
 import numpy as np
 from rich.console import Console
 
-from eval.report import write
-from eval.run import EvalParams, evaluate
+from eval.offline.run import EvalParams, evaluate
+from eval.report.write import write
 from eval.simulation.world.build import generate
 from eval.simulation.world.params import WorldParams
 from recsys.clock import HOUR, MINUTE, from_text

@@ -21,8 +21,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.locality import Seen, seen_by, without_local
-from eval.split import Person
+from eval.offline.locality import Seen, seen_by, without_local
+from eval.offline.split import Person
 from recsys.catalogue.items import Items
 from recsys.clock import Millis, from_text
 from recsys.experiments.payload import Experiments

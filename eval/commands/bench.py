@@ -8,7 +8,7 @@ import typer
 from recsys.console import Json, Quiet, console, print_json, progress
 
 if TYPE_CHECKING:
-    from eval.bench_locality import Bench, Group
+    from eval.offline.bench_locality import Bench, Group
 
 app = typer.Typer()
 _FILE: dict[str, Any] = {"exists": True, "dir_okay": False}
@@ -34,8 +34,8 @@ def locality(
     """
     from threadpoolctl import threadpool_limits
 
-    from eval.bench_locality import bench
-    from eval.places import read_split
+    from eval.offline.bench_locality import bench
+    from eval.offline.place_splits import read_split
 
     with progress(is_quiet=is_quiet) as report, threadpool_limits(1):
         found = bench(read_split(train, test, users, items), k=k, seed=seed, on_progress=report)

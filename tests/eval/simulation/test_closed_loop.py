@@ -6,11 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from eval.baselines import Baseline, Caps, Labels, score_only
-from eval.closed_loop import ROUGH, Habits, Life, Sanad, Stage, live
-from eval.exposure import Exposure, exposure_of, shares_of
-from eval.personas import CALM, PERSONAS, Member, crowd, events_of, react, visits
-from eval.recount import history, most_in_any, recount
+from eval.simulation.baselines import Baseline, Caps, Labels, score_only
+from eval.simulation.closed_loop import ROUGH, Habits, Life, Sanad, Stage, live
+from eval.simulation.exposure import Exposure, exposure_of, shares_of
+from eval.simulation.personas import CALM, PERSONAS, Member, crowd, events_of, react, visits
+from eval.simulation.recount import history, most_in_any, recount
 from eval.simulation.world.build import generate
 from eval.simulation.world.model import World
 from eval.simulation.world.params import ENDS_AT, WorldParams

@@ -17,8 +17,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.closed_loop import Answer
-from eval.personas import Member
+from eval.simulation.closed_loop import Answer
+from eval.simulation.personas import Member
 from eval.simulation.world.model import Reals, Whole
 from recsys.clock import Millis
 from recsys.feed.engine import Engine, turn_now

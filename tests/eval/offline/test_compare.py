@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.compare import difference, draws, estimate
+from eval.offline.compare import difference, draws, estimate
 
 
 def test_the_mean_is_of_those_who_say_something_and_lies_in_its_interval() -> None:

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from eval.compare import Difference, Estimate
-from eval.measure import Report
-from eval.reliability import Reliability
+from eval.offline.compare import Difference, Estimate
+from eval.offline.measure import Report
+from eval.offline.reliability import Reliability
 
 RANKINGS: Final = {
     "engine": "engine (under the policy)",

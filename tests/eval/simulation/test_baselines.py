@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from eval.baselines import Ranked, calibrated, capped_per_page, mmr, score_only
+from eval.simulation.baselines import Ranked, calibrated, capped_per_page, mmr, score_only
 
 
 def ranked(scores, *, vectors=None, themes=None, is_r2=None, wanted=(0.0, 0.0)) -> Ranked:

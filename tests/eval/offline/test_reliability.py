@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from eval.page_reliability import plots
-from eval.reliability import of_head, reliability
-from eval.words import believable
+from eval.offline.reliability import of_head, reliability
+from eval.report.page_reliability import plots
+from eval.report.words import believable
 from recsys.clock import DAY, HOUR
 from recsys.data.tables import write_dataset
 from recsys.models.artifact import load_artifact

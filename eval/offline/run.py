@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from eval.measure import Report, measure
-from eval.reliability import reliability
-from eval.replay import replay
-from eval.split import cutoff_of, hold_out, sample
+from eval.offline.measure import Report, measure
+from eval.offline.reliability import reliability
+from eval.offline.replay import replay
+from eval.offline.split import cutoff_of, hold_out, sample
 from recsys.clock import Millis
 from recsys.models.artifact import load_artifact
 from recsys.policy.schema import Market, load_market

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from eval.closed_loop import Life, Stage
-from eval.recount import RUN, Recount, Shown, Worst, history, longest_run, most_in_any, recount
+from eval.simulation.closed_loop import Life, Stage
+from eval.simulation.recount import RUN, Recount, Shown, Worst, history, longest_run, most_in_any, recount
 from eval.simulation.world.model import Reals
 from recsys.clock import DAY, Millis
 from recsys.feed.record import Decision

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final
 
-from eval.locality import PRICED, LocalityReport, PricePoint
-from eval.words import RANKINGS, number
+from eval.offline.locality import PRICED, LocalityReport, PricePoint
+from eval.report.words import RANKINGS, number
 from recsys.services.floor_audit import as_sentence
 
 _WIDTH, _HEIGHT = 640, 260

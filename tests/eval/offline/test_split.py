@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from eval.split import hold_out, sample
+from eval.offline.split import hold_out, sample
 from recsys.clock import DAY, HOUR, from_text, to_text
 from recsys.data.tables import write_dataset
 from recsys.errors import DataError

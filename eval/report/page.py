@@ -10,9 +10,10 @@ from html import escape
 from pathlib import Path
 from typing import Final
 
-from eval.compare import Estimate
-from eval.measure import FEWEST, Fairness, Report
-from eval.page_locality import (
+from eval.offline.compare import Estimate
+from eval.offline.measure import FEWEST, Fairness, Report
+from eval.offline.replay import RANKINGS as ORDER
+from eval.report.page_locality import (
     DEFINITION_HEAD,
     PRICE_HEAD,
     SPREAD_HEAD,
@@ -22,9 +23,8 @@ from eval.page_locality import (
     sentences,
     spread_rows,
 )
-from eval.page_reliability import plots
-from eval.replay import RANKINGS as ORDER
-from eval.words import (
+from eval.report.page_reliability import plots
+from eval.report.words import (
     MEANING,
     METRICS,
     RANKINGS,

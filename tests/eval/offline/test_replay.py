@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from eval.replay import RANKINGS, Replayed, replay
-from eval.split import hold_out
+from eval.offline.replay import RANKINGS, Replayed, replay
+from eval.offline.split import hold_out
 from recsys.metrics import EMPTY, auc
 
 

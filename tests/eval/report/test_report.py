@@ -8,11 +8,11 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from eval.commands import app
-from eval.measure import Report
-from eval.page import render
-from eval.run import EvalParams, evaluate
-from eval.words import METRICS, cautions, headline, price
+from eval.commands.evaluate import app
+from eval.offline.measure import Report
+from eval.offline.run import EvalParams, evaluate
+from eval.report.page import render
+from eval.report.words import METRICS, cautions, headline, price
 from recsys.errors import DataError
 
 

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from eval.compare import Estimate, draws, estimate
+from eval.offline.compare import Estimate, draws, estimate
 from recsys import metrics
 from recsys.data.locality_cost import CUTS, VALIDATION, Boost, additive, favoured, judged, tuned
 from recsys.data.places import UNKNOWN, PlacedSplit, cut

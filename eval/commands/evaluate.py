@@ -5,13 +5,13 @@ from typing import Annotated, Final
 
 import typer
 
-from eval import world_command
+from eval.commands import world as world_command
 from recsys.console import Json, Quiet, console, instant, print_json, progress, say
 
 app = typer.Typer()
 app.add_typer(world_command.app)
 _PANEL: Final = "Judging"
-_POLICY: Final = Path(__file__).resolve().parents[1] / "policies" / "morocco.yaml"
+_POLICY: Final = Path(__file__).resolve().parents[2] / "policies" / "morocco.yaml"
 
 
 @app.command("eval", rich_help_panel=_PANEL, epilog="Example: sanad eval var/artifact --data var/data")
@@ -41,9 +41,9 @@ def evaluate(
     Asks the engine for a page for each person who came back after the cutoff, and compares it with the score alone,
     with the score without locality, and with popularity. What is measured and what it cannot say: docs/evaluation.md.
     """
-    from eval.report import show, write
-    from eval.run import EvalParams
-    from eval.run import evaluate as run
+    from eval.offline.run import EvalParams
+    from eval.offline.run import evaluate as run
+    from eval.report.write import show, write
 
     end = None if until is None else instant(until, "--until")
     params = EvalParams(k=k, n_people=users, seed=seed, until=end)

@@ -6,11 +6,11 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from eval.compare import Difference, Draws, Estimate, difference, draws, estimate, plain
-from eval.locality import LocalityReport, report_on
-from eval.reliability import Reliability
-from eval.replay import RANKINGS, Replayed
-from eval.split import Holdout
+from eval.offline.compare import Difference, Draws, Estimate, difference, draws, estimate, plain
+from eval.offline.locality import LocalityReport, report_on
+from eval.offline.reliability import Reliability
+from eval.offline.replay import RANKINGS, Replayed
+from eval.offline.split import Holdout
 from recsys import metrics
 from recsys.catalogue.items import topic_bits
 from recsys.clock import to_text

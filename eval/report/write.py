@@ -6,10 +6,10 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from eval.measure import Report
-from eval.page import render
-from eval.replay import RANKINGS as ORDER
-from eval.words import (
+from eval.offline.measure import Report
+from eval.offline.replay import RANKINGS as ORDER
+from eval.report.page import render
+from eval.report.words import (
     METRICS,
     believable,
     cautions,

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.personas import Member, events_of, react, took, visits
+from eval.simulation.personas import Member, events_of, react, took, visits
 from eval.simulation.world.model import Reals, Truth, Whole
 from recsys.clock import DAY, HOUR, SECOND, Millis
 from recsys.feed.engine import Engine, feed

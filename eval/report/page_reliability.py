@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from html import escape
 
-from eval.reliability import Reliability
-from eval.words import HEADS, believable
+from eval.offline.reliability import Reliability
+from eval.report.words import HEADS, believable
 
 
 def plots(found: Sequence[Reliability]) -> str:

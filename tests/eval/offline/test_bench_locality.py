@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval import bench_locality as bench
-from eval.places import read_split
+from eval.offline import bench_locality as bench
+from eval.offline.place_splits import read_split
 from recsys.data import locality_cost as local_price
 from recsys.data.places import UNKNOWN, PlacedSplit, cut
 from recsys.errors import DataError
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "lastfm-countries"
+SHARED = Path(__file__).resolve().parents[4] / "shared" / "data" / "lastfm-countries"
 
 
 def write(folder: Path, **tables: str) -> dict[str, Path]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from eval.recount import Shown, caps, longest_run, most_in_any, recount
+from eval.simulation.recount import Shown, caps, longest_run, most_in_any, recount
 from recsys.clock import DAY, HOUR, MINUTE
 from recsys.messages import FeedItem, Locality
 from recsys.policy.schema import Market

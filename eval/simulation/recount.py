@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from eval.closed_loop import Life
+from eval.simulation.closed_loop import Life
 from recsys.clock import DAY, HOUR, MINUTE, Millis, to_datetime, zone
 from recsys.messages import FeedItem
 from recsys.policy.schema import AgeRules, Market

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from eval.locality import (
+from eval.offline.locality import (
     DEFINITIONS,
     FLOORS,
     PRICED,
@@ -16,9 +16,9 @@ from eval.locality import (
     _definition,
     _divergence,
 )
-from eval.page_locality import definition_rows, price_plot, price_rows, sentences, spread_rows
-from eval.replay import RANKINGS
-from eval.run import EvalParams, evaluate
+from eval.offline.replay import RANKINGS
+from eval.offline.run import EvalParams, evaluate
+from eval.report.page_locality import definition_rows, price_plot, price_rows, sentences, spread_rows
 
 
 @pytest.fixture(scope="module")
