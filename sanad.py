@@ -11,16 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from eval.commands import bench as bench_commands
-from eval.commands import evaluate as evaluation
+import eval.commands as evaluation
+import serving.commands as serving
+import training.commands as training
 from recsys.errors import SanadError, SourceError, StageError, StoreError
-from serving.commands import creators as creators_commands
-from serving.commands import experiments as experiment_commands
-from serving.commands import export as export_commands
-from serving.commands import feeds as serving
-from serving.commands import policies as policy_commands
-from training.commands import bench as split_commands
-from training.commands import data as training
 
 if TYPE_CHECKING:
     from recsys.stores.protocols import Catalogue
@@ -37,14 +31,14 @@ app.add_typer(training.app)
 app.add_typer(serving.app)
 app.add_typer(evaluation.app)
 bench = typer.Typer(help="Measure models and locality on splits of real data.", no_args_is_help=True)
-bench.add_typer(bench_commands.app)
-bench.add_typer(split_commands.app)
+bench.add_typer(evaluation.bench)
+bench.add_typer(training.bench)
 app.add_typer(bench, name="bench", rich_help_panel="Judging")
 _RULES: Final = "Policy and experiments"
-app.add_typer(policy_commands.app, name="policy", rich_help_panel=_RULES)
-app.add_typer(experiment_commands.app, name="experiment", rich_help_panel=_RULES)
-app.add_typer(creators_commands.app, name="creators", rich_help_panel="Feeds")
-app.add_typer(export_commands.app, name="export", rich_help_panel="Feeds")
+app.add_typer(serving.policy, name="policy", rich_help_panel=_RULES)
+app.add_typer(serving.experiment, name="experiment", rich_help_panel=_RULES)
+app.add_typer(serving.creators, name="creators", rich_help_panel="Feeds")
+app.add_typer(serving.export, name="export", rich_help_panel="Feeds")
 
 FAILED: Final = (StoreError, StageError, SourceError, OSError)
 """What goes wrong at run time, exit code 3; every other SanadError is about input or configuration, exit code 2."""
@@ -61,12 +55,13 @@ def demo(
     Makes the demo data and trains when they are not there yet (a minute or two), starts the service on a free port
     with a clock of its own, asks it over HTTP, stops it. The output is the same every time.
     """
+    from eval.simulation.world.params import DEMO_PEOPLE
     from serving.demo import prepare, show
 
     prepare(folder, lambda *arguments: [sys.executable, "-m", "sanad", *arguments])
     if not only_prepare:
         logging.getLogger("sanad").setLevel(logging.ERROR)  # the service's notes are not for this stage
-        show(folder)
+        show(folder, DEMO_PEOPLE)
 
 
 @contextmanager

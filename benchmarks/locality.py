@@ -19,14 +19,15 @@ from recsys.catalogue.locality import nearness
 from recsys.clock import from_text
 from recsys.data.tables import write_dataset
 from recsys.experiments.payload import Experiments
-from recsys.exposure.counts import tallies_of
+from recsys.feed.attribution import tallies_of
 from recsys.feed.build import build_engine
 from recsys.feed.engine import Engine, feed, turn_now
 from recsys.feed.pipeline import for_surface, recommend
 from recsys.feed.slate import select
 from recsys.messages import FeedRequest
 from recsys.models.artifact import load_artifact
-from recsys.policy.schema import Market, load_market
+from recsys.policy.checks import load_market
+from recsys.policy.schema import Market
 from recsys.stores.memory import MemoryStore
 from training.train import TrainParams, run
 

@@ -35,7 +35,7 @@ from recsys import metrics
 from recsys.clock import DAY, Millis, now
 from recsys.data.tables import read_dataset, write_dataset
 from recsys.models.artifact import load_artifact
-from recsys.policy.schema import load_market
+from recsys.policy.checks import load_market
 from serving.run import running
 from serving.settings import DEFAULT_POLICY, Settings
 from training.importers import FORMATS

@@ -46,7 +46,8 @@ from recsys.feed.build import build_engine
 from recsys.feed.engine import Engine
 from recsys.feed.record import Decision, unpack
 from recsys.models.artifact import load_artifact
-from recsys.policy.schema import Market, load_market
+from recsys.policy.checks import load_market
+from recsys.policy.schema import Market
 from recsys.stores.memory import MemoryStore
 from recsys.types import Mask, Viewer
 from training.train import TrainParams, run

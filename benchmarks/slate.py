@@ -17,9 +17,10 @@ import numpy as np
 
 from recsys.clock import MINUTE, Millis
 from recsys.feed.slate import delivered, select
+from recsys.policy.checks import load_market
 from recsys.policy.compiled import Book
 from recsys.policy.limits import Limits
-from recsys.policy.schema import SessionRules, load_market
+from recsys.policy.schema import SessionRules
 from recsys.safety.floors import Supply
 from recsys.safety.ledger import deliver, server_time, touch
 from recsys.safety.validator import violations

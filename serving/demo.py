@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
@@ -17,13 +17,13 @@ import msgspec
 import polars as pl
 from rich.console import Console
 
-from eval.simulation.world.params import DEMO_PEOPLE, DemoPerson
 from recsys.clock import MINUTE, Millis, from_text
 from recsys.console import console, isolated, say
 from recsys.errors import StageError
 from recsys.messages import FeedResponse
+from recsys.policy.checks import load_market
 from recsys.policy.compiled import local_time
-from recsys.policy.schema import Market, load_market
+from recsys.policy.schema import Market
 from serving.commands.page_table import Fields, in_short, page_table, remaining_in_words, shortfall_in_words
 from serving.run import running
 from serving.settings import DEFAULT_POLICY, Settings
@@ -54,6 +54,19 @@ class Clock:
         self.at += minutes * MINUTE
 
 
+class Person(Protocol):
+    """Somebody of the demo market. `who` introduces them."""
+
+    @property
+    def user_id(self) -> str: ...
+    @property
+    def who(self) -> str: ...
+    @property
+    def age_band(self) -> str: ...
+    @property
+    def languages(self) -> tuple[str, ...]: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """What every scene of the demo needs."""
@@ -63,6 +76,7 @@ class Stage:
     market: Market
     out: Console
     items: pl.DataFrame
+    people: Sequence[Person]  # an adult, a minor and a parent
 
     def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> bytes:
         """One call over HTTP. Raises `urllib.error.HTTPError`, which is an OSError, for a refusal."""
@@ -128,8 +142,8 @@ def _run(command: Sequence[str]) -> None:
         raise StageError(f"'{' '.join(command[2:])}' ended with code {done.returncode}; what it said stands above")
 
 
-def show(folder: Path, out: Console | None = None) -> None:
-    """Plays all scenes over the artifact and the data in `folder`."""
+def show(folder: Path, people: Sequence[Person], out: Console | None = None) -> None:
+    """Plays all scenes over the artifact and the data in `folder`; `people` get a page each."""
     clock, screen = Clock(), out or console()
     with TemporaryDirectory(prefix="sanad-demo-") as state:
         settings = Settings(artifact=folder / "artifact", state=Path(state) / "state.db", port=0)
@@ -140,6 +154,7 @@ def show(folder: Path, out: Console | None = None) -> None:
                 market=load_market(DEFAULT_POLICY),
                 out=screen,
                 items=pl.read_parquet(folder / "data" / "items.parquet"),
+                people=people,
             )
             for scene in (_opening, _people, _caps, _takedown, _event):
                 scene(stage)
@@ -154,13 +169,13 @@ def _opening(stage: Stage) -> None:
 
 
 def _people(stage: Stage) -> None:
-    for person in DEMO_PEOPLE:
+    for person in stage.people:
         page = stage.feed(person.user_id, f"demo {person.user_id}")
         stage.head(f"{person.who[0].upper()}{person.who[1:]}: {_profile(person)}")
         _show_page(stage, page)
 
 
-def _profile(person: DemoPerson) -> str:
+def _profile(person: Person) -> str:
     return f"age {person.age_band}, reads {', '.join(person.languages)}"
 
 
@@ -204,7 +219,7 @@ def _ids(stage: Stage, wanted: pl.Expr, number: int) -> list[str]:
 
 
 def _takedown(stage: Stage) -> None:
-    user = DEMO_PEOPLE[2].user_id
+    user = stage.people[2].user_id
     before = stage.feed(user, "demo preview", dry_run=True)
     gone = before.items[0].item_id
     stage.head(f"A takedown binds the next page ({user})")
@@ -220,7 +235,7 @@ def _takedown(stage: Stage) -> None:
 def _event(stage: Stage) -> None:
     """The same question before and after; it reserves nothing, so the event is all that differs."""
     stage.clock.wait(1)
-    user = DEMO_PEOPLE[0].user_id
+    user = stage.people[0].user_id
     before = stage.feed(user, "demo taste", size=20, dry_run=True)
     refused = next(item for item in before.items if "cf" in item.sources or "content" in item.sources)
     event = {"event_id": "demo-1", "user_id": user, "item_id": refused.item_id, "kind": "not_interested"}

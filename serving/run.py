@@ -23,7 +23,7 @@ from recsys.feed.build import build_engine
 from recsys.feed.engine import Engine, feed
 from recsys.messages import FeedRequest
 from recsys.models.artifact import Artifact, load_artifact
-from recsys.policy.schema import load_market
+from recsys.policy.checks import load_market
 from recsys.progress import Progress, quiet
 from recsys.safety.harm_terms import NO_TERMS, load_lexicon
 from recsys.services.compaction import settle

@@ -25,7 +25,8 @@ from recsys.models import text
 from recsys.models.artifact import Artifact, Contents, load_artifact, save_artifact
 from recsys.models.ials import IALSParams
 from recsys.models.text import TextParams
-from recsys.policy.schema import Market, load_market
+from recsys.policy.checks import load_market
+from recsys.policy.schema import Market
 from recsys.services.intake import accept, put_item, put_profile
 from recsys.stores.memory import MemoryStore
 from training.models.collaborative import TasteParams

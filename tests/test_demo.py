@@ -10,6 +10,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from eval.simulation.world.params import DEMO_PEOPLE
 from recsys.errors import StageError
 from serving.demo import prepare, show
 
@@ -25,7 +26,7 @@ def folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def play(folder: Path, width: int) -> str:
     said = io.StringIO()
-    show(folder, Console(file=said, width=width, highlight=False, markup=False, emoji=False))
+    show(folder, DEMO_PEOPLE, Console(file=said, width=width, highlight=False, markup=False, emoji=False))
     return said.getvalue()
 
 

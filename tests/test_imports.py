@@ -74,7 +74,7 @@ def test_nothing_in_the_engine_reads_the_clock_but_the_one_function_for_the_edge
     }
     assert {reader.split(":")[0] for reader in readers} <= {"recsys/clock.py"}
     callers = {path.name for path in sources("recsys") if ("recsys.clock", "now") in named(path)}
-    assert callers <= {"terminal.py"}  # the present of a command, when nobody names another
+    assert callers <= {"console.py"}  # the present of a command, when nobody names another
 
 
 def named(path: Path) -> set[tuple[str, str]]:

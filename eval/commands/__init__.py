@@ -1,0 +1,13 @@
+"""The commands about judging: `app` holds `world` and `eval`; `bench` goes under `sanad bench`."""
+
+import typer
+
+from eval.commands.bench import app as bench
+from eval.commands.evaluate import app as _evaluate
+from eval.commands.world import app as _world
+
+__all__ = ["app", "bench"]
+
+app = typer.Typer()
+for _group in (_world, _evaluate):
+    app.add_typer(_group)

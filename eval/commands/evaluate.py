@@ -5,11 +5,9 @@ from typing import Annotated, Final
 
 import typer
 
-from eval.commands import world as world_command
 from recsys.console import Json, Quiet, console, instant, print_json, progress, say
 
 app = typer.Typer()
-app.add_typer(world_command.app)
 _PANEL: Final = "Judging"
 _POLICY: Final = Path(__file__).resolve().parents[2] / "policies" / "morocco.yaml"
 

@@ -29,9 +29,8 @@ def world(
 
     Everything in it is made up from a seed. Nobody in it is real, and nothing measured on it is a fact about people.
     """
-    from recsys.world.build import generate
-    from recsys.world.params import WorldParams
-
+    from eval.simulation.world.build import generate
+    from eval.simulation.world.params import WorldParams
     from recsys.data.tables import check_unused, write_dataset
 
     given = {"n_items": items, "n_users": people, "n_events": events, "seed": seed, "local_affinity": local_affinity}

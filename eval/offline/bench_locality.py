@@ -1,7 +1,7 @@
 """
 What favouring local items costs on real choices: recall against local share, for the plain boost (`additive`), Sanad's
-(`sanad`, see `recsys.data.locality_cost`) and a floor of so many local items among the first k (`floor`). Weights are tuned on
-a part of train; test is read once.
+(`sanad`, see `recsys.data.locality_cost`) and a floor of so many local items among the first k (`floor`). Weights are
+tuned on a part of train; test is read once.
 """
 
 from collections.abc import Mapping

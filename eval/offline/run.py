@@ -12,7 +12,8 @@ from eval.offline.replay import replay
 from eval.offline.split import cutoff_of, hold_out, sample
 from recsys.clock import Millis
 from recsys.models.artifact import load_artifact
-from recsys.policy.schema import Market, load_market
+from recsys.policy.checks import load_market
+from recsys.policy.schema import Market
 from recsys.progress import Progress, quiet
 
 

@@ -12,8 +12,9 @@ from threading import Lock
 from recsys.catalogue.creators import Creator, creators_of
 from recsys.catalogue.items import Items, apply, empty, with_creators
 from recsys.catalogue.locality import Nearness, nearness
-from recsys.exposure.counts import Counts
-from recsys.feed.query import Orders, orders_of, rule_columns
+from recsys.catalogue.new_creators import Counts
+from recsys.catalogue.rankings import Orders, orders_of
+from recsys.catalogue.rule_columns import rule_columns
 from recsys.models.loaded import Model
 from recsys.policy.schema import Market
 from recsys.stores.protocols import Catalogue

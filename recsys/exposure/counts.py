@@ -5,41 +5,19 @@ What is counted names nobody: a creator, a day, a place of viewers, and how a sl
 """
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Final
 
-import numpy as np
-
-from recsys.catalogue.items import Items, creator_number
+from recsys.catalogue.items import creator_number
+from recsys.catalogue.new_creators import Counts
 from recsys.clock import DAY, HOUR, MINUTE, Millis
 from recsys.exposure import controller as steering
-from recsys.feed.slate import Selection
 from recsys.policy.schema import Market
-from recsys.stores.protocols import Tally, UserStore
-from recsys.types import Candidates, Mask, Viewer
+from recsys.stores.protocols import UserStore
+from recsys.types import Viewer
 
 EVERY: Final = MINUTE
-WAYS: Final = ("floor", "exploration", "merit")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """
-    Deliveries by creator's number and the controller's factor, as of `read_at`; `version` grows when a creator stops
-    being new.
-    """
-
-    version: int = 0
-    read_at: Millis | None = None
-    deliveries: Mapping[int, int] = field(default_factory=dict)
-    factor: float = 1.0  # what the controller multiplies the weight of locality by
-
-    def is_new(self, items: Items, limit: int) -> Mask:
-        """(n_items,) whether an item's creator was delivered less often than `limit`."""
-        known = sorted(number for number, n in self.deliveries.items() if n >= limit)
-        return np.asarray(~np.isin(items.creator_no, known))
 
 
 @dataclass(slots=True)
@@ -48,7 +26,7 @@ class Reach:
 
     users: UserStore
     market: Market
-    now: Counts = Counts()
+    now: Counts = field(default_factory=Counts)
     shrunk: Counter[str] = field(default_factory=Counter)  # pages whose local floor supply made smaller, by region
     _told: dict[str, Millis] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
@@ -110,28 +88,3 @@ def _steered(users: UserStore, market: Market, at: Millis) -> float:
         after = steering.step(state, n_local, n, rules, at)
         state = after if users.steer(market.market, packed, steering.pack(after)) else state
     return steering.factor(state, rules.controller)
-
-
-def tallies_of(
-    items: Items, candidates: Candidates, selection: Selection, viewer: Viewer, market: Market, at: Millis
-) -> tuple[Tally, ...]:
-    """What one page adds to the counts. A region that the market does not know is kept as unknown."""
-    region = viewer.region if viewer.region in market.regions else None
-    found: Counter[tuple[str, str, bool]] = Counter()
-    for slot, row in enumerate(selection.rows.tolist()):
-        creator_id = items.creator_ids[int(candidates.item_nos[row])]
-        found[creator_id, _way(selection, slot), bool(candidates["is_local"][row])] += 1
-    return tuple(
-        Tally(
-            creator_id=creator_id, day=at // DAY, country=viewer.country, region=region or "", way=way,
-            is_local=is_local, n=n,
-        )
-        for (creator_id, way, is_local), n in found.items()
-    )  # fmt: skip
-
-
-def _way(selection: Selection, slot: int) -> str:
-    """How a slot was won: by exploration, because the local floor left nothing else, or by its score."""
-    if selection.is_exploration[slot]:
-        return "exploration"
-    return "floor" if selection.forced[slot] == "local" else "merit"

@@ -19,8 +19,8 @@ import numpy as np
 from recsys.catalogue.items import topic_bits, topic_names
 from recsys.clock import DAY, Millis, to_text
 from recsys.errors import Conflict, DataError, Gone, StoreError
-from recsys.exposure.counts import tallies_of
 from recsys.feed import record as records
+from recsys.feed.attribution import tallies_of
 from recsys.feed.catchup import heard
 from recsys.feed.events import remember
 from recsys.feed.filters import FILTERS, FORBIDDING

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from recsys.catalogue.items import Items, is_unlearnable
+from recsys.catalogue.items import Items, is_unlearnable, topic_bits
 from recsys.clock import Millis
-from recsys.feed.query import counted
 from recsys.policy.schema import Market
 from recsys.safety.ledger import KEPT, deliver, see, server_time, touch
 from recsys.safety.loop.levels import observe
@@ -151,4 +150,20 @@ def remember(state: UserState, page: tuple[Delivery, ...], at: Millis, market: M
         state,
         counted=msgspec.structs.replace(state.counted, ledger=ledger),
         seen=see(state.seen, [d.cluster_no for d in page], at, market.session.seen_days),
+    )
+
+
+def counted(items: Items, item_no: int, market: Market, at: Millis, *, is_minor: bool) -> Delivery:
+    """One item as a ledger entry that is no page's: opened elsewhere, so it serves no floor."""
+    tier = int(items.minor_tier[item_no] if is_minor else items.tier[item_no])
+    return Delivery(
+        at=at,
+        item_no=item_no,
+        cluster_no=int(items.cluster_no[item_no]),
+        creator_no=int(items.creator_no[item_no]),
+        tier=tier,
+        family=int(items.family[item_no]) if tier >= 2 else -1,
+        is_s4=bool(items.topics[item_no] & topic_bits([market.hope_topic])),
+        topics=int(items.topics[item_no]),
+        is_open=True,
     )

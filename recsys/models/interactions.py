@@ -1,9 +1,9 @@
 """
 What people reacted to, in the one form that every collaborative model reads: sparse rows, one for each person.
 
-Entries are signed confidence (`recsys.user.feedback`): above zero wanted, below zero refused. `long` is everything that is
-remembered; `recent` the same with the newest reactions counting most, for what comes next. Sets without times have no
-`recent`: nothing may be read from an order that nobody recorded.
+Entries are signed confidence (`recsys.user.feedback`): above zero wanted, below zero refused. `long` is everything
+that is remembered; `recent` the same with the newest reactions counting most, for what comes next. Sets without times
+have no `recent`: nothing may be read from an order that nobody recorded.
 """
 
 from dataclasses import dataclass

@@ -14,7 +14,7 @@ from recsys import metrics
 from recsys.catalogue.creators import Creator
 from recsys.catalogue.items import Items
 from recsys.clock import DAY, Millis, to_text
-from recsys.exposure.counts import WAYS
+from recsys.feed.attribution import WAYS
 from recsys.policy.schema import Market
 from recsys.services.creators import days_to
 from recsys.stores.protocols import Tally

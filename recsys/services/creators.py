@@ -14,7 +14,7 @@ from recsys.catalogue.items import Items, creator_number
 from recsys.clock import DAY, Millis, to_text
 from recsys.columns import CREATORS, FAMILIES, TIERS
 from recsys.errors import Conflict, StoreError
-from recsys.exposure.counts import WAYS
+from recsys.feed.attribution import WAYS
 from recsys.feed.engine import Engine
 from recsys.policy.schema import Market
 from recsys.services.intake import ATTEMPTS, check_id, checked_row

@@ -1,0 +1,9 @@
+"""The commands that serve: `app` holds `serve`, `feed` and `recommend`; the others are groups of their own."""
+
+from serving.commands.creators import app as creators
+from serving.commands.experiments import app as experiment
+from serving.commands.export import app as export
+from serving.commands.feeds import app
+from serving.commands.policies import app as policy
+
+__all__ = ["app", "creators", "experiment", "export", "policy"]

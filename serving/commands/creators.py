@@ -111,7 +111,7 @@ def _table(title: str, parts: "list[Part]") -> object:
     from rich.table import Table
 
     from recsys.console import isolated
-    from recsys.exposure.counts import WAYS
+    from recsys.feed.attribution import WAYS
 
     table = Table(box=None, title=title, title_justify="left", header_style="bold", pad_edge=False)
     for heading in ("", "creators", "items", "impressions", "share", *WAYS):

@@ -34,7 +34,7 @@ def check(
     An experiment can only tighten what keeps people safe. Exit code 1 when a file is wrong.
     """
     from recsys.experiments.files import check as examine
-    from recsys.policy.schema import load_market
+    from recsys.policy.checks import load_market
 
     found = examine(folder, load_market(policy))
     if as_json:
@@ -56,7 +56,7 @@ def list_(
     from rich.table import Table
 
     from recsys.experiments.files import check as examine
-    from recsys.policy.schema import load_market
+    from recsys.policy.checks import load_market
 
     found = examine(folder, load_market(policy))
     if found.problems:

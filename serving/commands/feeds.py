@@ -195,7 +195,7 @@ def in_memory(artifact: "Artifact", settings: "Settings", at: "Millis") -> "Iter
     from recsys.experiments.files import load_experiments
     from recsys.experiments.payload import Experiments
     from recsys.feed.build import build_engine
-    from recsys.policy.schema import load_market
+    from recsys.policy.checks import load_market
     from recsys.stores.memory import MemoryStore
 
     market, store = load_market(settings.policy), MemoryStore()

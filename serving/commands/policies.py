@@ -30,7 +30,7 @@ Band = Literal["18+", "16-17", "13-15", "under_13"]
 @app.command(epilog="Example: sanad policy check policies/morocco.yaml")
 def check(policy: File = _DEFAULT, as_json: Json = False) -> None:
     """Say whether a policy file can be used, or everything that is wrong with it. Exit code 1 when it cannot."""
-    from recsys.policy.schema import load_market
+    from recsys.policy.checks import load_market
 
     problems: tuple[str, ...] = ()
     try:
@@ -50,9 +50,9 @@ def check(policy: File = _DEFAULT, as_json: Json = False) -> None:
 @app.command(epilog="Example: sanad policy show")
 def show(policy: File = _DEFAULT, as_json: Json = False) -> None:
     """Show what each age may be shown: caps per window, gaps, floors and nights."""
+    from recsys.policy.checks import load_market
     from recsys.policy.compiled import Book
     from recsys.policy.limits import flatten
-    from recsys.policy.schema import load_market
 
     market = load_market(policy)
     book = Book(market)
@@ -78,9 +78,9 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Show every limit in force for one kind of person at a time, and which layer of the policy set it."""
+    from recsys.policy.checks import load_market
     from recsys.policy.compiled import Book
     from recsys.policy.compiled import explain as rows_of
-    from recsys.policy.schema import load_market
 
     book = Book(load_market(policy))
     rows = rows_of(book.layers(age, level, night or (at is not None and _is_night(book, age, level, at))))
@@ -101,8 +101,8 @@ def diff(
 
     Exit code 0: AFTER is at least as strict everywhere; 1: something became looser.
     """
+    from recsys.policy.checks import load_market
     from recsys.policy.compiled import Book
-    from recsys.policy.schema import load_market
 
     books = Book(load_market(before)), Book(load_market(after))
     rows = [row for key in books[0].limits for row in _changes(key, books[0].limits[key], books[1].limits[key])]
@@ -129,8 +129,8 @@ def preview(
     The candidates are those of the records: of a stricter policy this shows every change, of a looser one the least.
     """
     from recsys.feed.record import unpack
+    from recsys.policy.checks import load_market
     from recsys.policy.compiled import Book
-    from recsys.policy.schema import load_market
     from recsys.services.preview import preview as tried
     from serving.stores.sqlite.store import SqliteStore
 

@@ -8,9 +8,9 @@ from pydantic import Field
 
 from recsys.errors import ConfigError, DataError
 from recsys.feed.record import unpack
+from recsys.policy.checks import market_of
 from recsys.policy.compiled import Book
 from recsys.policy.limits import flatten
-from recsys.policy.schema import market_of
 from recsys.services import explain
 from recsys.services.preview import preview
 from serving.answers import RecordAnswer

@@ -10,7 +10,8 @@ from eval.simulation.world.params import ENDS_AT, WorldParams
 from recsys.clock import HOUR
 from recsys.data.tables import write_dataset
 from recsys.models.artifact import Artifact, load_artifact
-from recsys.policy.schema import Market, load_market
+from recsys.policy.checks import load_market
+from recsys.policy.schema import Market
 from training.train import TrainParams, run
 
 POLICY = Path(__file__).resolve().parents[2] / "policies" / "morocco.yaml"

@@ -28,7 +28,7 @@ from rich.console import Console
 from eval.offline.run import EvalParams, evaluate
 from eval.report.write import write
 from eval.simulation.world.build import generate
-from eval.simulation.world.params import WorldParams
+from eval.simulation.world.params import DEMO_PEOPLE, WorldParams
 from recsys.clock import HOUR, MINUTE, from_text
 from recsys.data.tables import write_dataset
 from recsys.experiments.payload import Experiments
@@ -37,7 +37,7 @@ from recsys.feed.engine import Engine, feed
 from recsys.messages import Context, FeedRequest, FeedResponse
 from recsys.models.artifact import load_artifact
 from recsys.models.ials import IALSParams
-from recsys.policy.schema import load_market
+from recsys.policy.checks import load_market
 from recsys.services.explain import replay
 from recsys.services.intake import accept, put_profile
 from recsys.stores.memory import MemoryStore
@@ -65,7 +65,7 @@ def freeze(folder: Path, prepared: Path | None) -> None:
     (folder / "openapi.json").write_bytes(msgspec.json.format(msgspec.json.encode(description), indent=1) + b"\n")
     if prepared is not None:
         said = io.StringIO()
-        show(prepared, Console(file=said, width=100, highlight=False, markup=False, emoji=False))
+        show(prepared, DEMO_PEOPLE, Console(file=said, width=100, highlight=False, markup=False, emoji=False))
         (folder / "demo.txt").write_text(said.getvalue(), "utf-8")
 
 

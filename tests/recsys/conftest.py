@@ -10,9 +10,10 @@ import pytest
 from recsys.clock import DAY, HOUR, MINUTE, Millis
 from recsys.columns import FAMILIES
 from recsys.feed.slate import Selection, delivered, select
+from recsys.policy.checks import load_market
 from recsys.policy.compiled import Book
 from recsys.policy.limits import Limits
-from recsys.policy.schema import Market, load_market
+from recsys.policy.schema import Market
 from recsys.safety.floors import Supply
 from recsys.safety.ledger import deliver, see, server_time, touch
 from recsys.types import Candidates

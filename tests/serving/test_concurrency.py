@@ -30,13 +30,13 @@ CLIENT = """
 import itertools, json, os, signal, sys, threading
 from pathlib import Path
 import msgspec, numpy as np
-from recsys.artifact import load_artifact
-from recsys.build import build_engine
-from recsys.engine import feed
-from recsys.experiments.compiled import Experiments
-from recsys.feed import FeedRequest, FeedResponse
-from recsys.policy.market import load_market
-from serving.sqlite import SqliteStore
+from recsys.models.artifact import load_artifact
+from recsys.feed.build import build_engine
+from recsys.feed.engine import feed
+from recsys.experiments.payload import Experiments
+from recsys.messages import FeedRequest, FeedResponse
+from recsys.policy.checks import load_market
+from serving.stores.sqlite.store import SqliteStore
 
 folder, policy, path, user, me, start, n_threads, n_requests, dies_at = sys.argv[1:]
 me, start, n_threads, n_requests, dies_at = int(me), int(start), int(n_threads), int(n_requests), int(dies_at)

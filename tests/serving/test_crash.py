@@ -20,10 +20,10 @@ from serving.stores.sqlite.store import SqliteStore
 WRITER = """
 import sys, threading
 from pathlib import Path
-from recsys.state import Delivery, Ledger, LedgerPart, UserState
-from recsys.stores import DecisionRecord, StoredAnswer
+from recsys.user.state import Delivery, Ledger, LedgerPart, UserState
+from recsys.stores.protocols import DecisionRecord, StoredAnswer
 from recsys.types import Event
-from serving.sqlite import SqliteStore
+from serving.stores.sqlite.store import SqliteStore
 
 store, run = SqliteStore(Path(sys.argv[1])), sys.argv[2]
 lock = threading.Lock()

@@ -8,18 +8,13 @@ import typer
 
 from recsys.console import At, Json, Quiet, console, in_words, instant, present, print_json, progress, say, writable
 from recsys.errors import ConfigError, DataError
-from training.commands import label as label_commands
-from training.commands import text as text_commands
-from training.commands import tune as tune_commands
+from training.commands.tune import taste_of
 
 if TYPE_CHECKING:
     from training.train import Trained
     from training.validate import Report
 
 app = typer.Typer()
-app.add_typer(text_commands.app)
-app.add_typer(label_commands.app)
-app.add_typer(tune_commands.app)
 _PANEL = "Data and models"
 _SHOWN = 20  # problems on a terminal; --json has more
 
@@ -147,7 +142,7 @@ def train(
         holdout_days=holdout_days,
         holdout_from=None if holdout_from is None else instant(holdout_from, "--holdout-from"),
         seed=seed,
-        taste=tune_commands.taste_of(config),
+        taste=taste_of(config),
         market=market,
         assume_tier=assume_tier,
         max_bad_share=max_bad_share,

@@ -1,9 +1,9 @@
 """
 Our own labels of items: tier, family and topics, learned from the platform's labelled items.
 
-A label of ours is advice with one power: where it is sure, it raises an item's tier (`recsys.catalogue.items`). It never
-lowers one, and it never labels what nobody labelled: such an item stays R2 for adults and out of reach for minors.
-"Unknown" is an answer: below the threshold, for texts that say nothing, and for texts that the engine does not
+A label of ours is advice with one power: where it is sure, it raises an item's tier (`recsys.catalogue.items`). It
+never lowers one, and it never labels what nobody labelled: such an item stays R2 for adults and out of reach for
+minors. "Unknown" is an answer: below the threshold, for texts that say nothing, and for texts that the engine does not
 understand (Tifinagh), nothing is predicted. It is no diagnosis of anybody, and removes nothing by itself.
 """
 

@@ -58,7 +58,7 @@ class Late:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Portion:
-    """What was chosen: `content` of `SHARES`, else see `recsys.models.ranker.Heads`; NDCG@20 and order with and without."""
+    """`content` is one of `SHARES`; the rest as in `recsys.models.ranker.Heads`; NDCG@20 and order with and without."""
 
     content: float
     portion: float

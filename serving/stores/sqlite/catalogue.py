@@ -1,4 +1,6 @@
-"""The live catalogue in the state file. What a write does is decided in `recsys.stores.catalogue_write`; here it is read and written."""
+"""
+The live catalogue in the state file. `recsys.stores.catalogue_write` decides what a write does; here it is carried out.
+"""
 
 import sqlite3
 from collections.abc import Sequence

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from recsys.exposure.counts import Counts
+from recsys.catalogue.new_creators import Counts
 from recsys.services.intake import delete_item
 from recsys.types import Viewer
 

@@ -6,7 +6,7 @@ import pytest
 
 from recsys.catalogue.items import Items, apply, empty
 from recsys.catalogue.locality import MATCHES, nearness
-from recsys.policy.schema import load_market
+from recsys.policy.checks import load_market
 from recsys.stores.protocols import CatalogueDelta, ItemRow
 from recsys.types import Viewer
 

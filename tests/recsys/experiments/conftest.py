@@ -8,7 +8,8 @@ from ruamel.yaml import YAML
 
 from recsys.clock import Millis, from_text
 from recsys.experiments.files import load_experiments
-from recsys.policy.schema import Market, load_market
+from recsys.policy.checks import load_market
+from recsys.policy.schema import Market
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = "local-boost-ma-2026-11.yaml"

@@ -300,9 +300,9 @@ def test_assigning_opens_no_socket_and_brings_no_torch():
 import socket, sys
 from pathlib import Path
 def refuse(*a, **k): raise AssertionError("a socket was opened")
-from recsys.policy.market import load_market
-from recsys.experiments.load import load_experiments
-from recsys.experiments.assign import assign
+from recsys.policy.checks import load_market
+from recsys.experiments.files import load_experiments
+from recsys.experiments.assignment import assign
 e = load_experiments(Path("experiments"), load_market(Path("policies/morocco.yaml")))
 assert "growthbook" not in sys.modules, "reading the files needs no SDK"
 socket.socket.__init__ = refuse

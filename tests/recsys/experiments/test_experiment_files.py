@@ -196,7 +196,7 @@ def test_a_file_that_is_no_mapping_is_an_error_in_a_sentence(content, folder, ma
 
 def test_a_tighter_market_makes_an_old_override_too_loose(folder, market, tmp_path):
     """The same files in a market that allows 3 a day: 4 would loosen it."""
-    from recsys.policy.schema import load_market
+    from recsys.policy.checks import load_market
 
     text = (Path(__file__).parents[3] / "policies" / "morocco.yaml").read_text("utf-8")
     tighter = text.replace("rolling_24h: 6, rolling_7d: 21", "rolling_24h: 3, rolling_7d: 21")

@@ -1,6 +1,8 @@
 """The controller reaches its target where the market can, and stays within bounds whatever happens."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.clock import DAY, HOUR
+from recsys.errors import ConfigError
 from recsys.exposure.controller import Steering, factor, is_due, pack, step, unpack
+from recsys.policy.checks import market_of
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +114,7 @@ def test_the_engine_steers_the_weight_of_locality_and_nothing_else(make_service,
     assert stored.output > 0 and stored.share is not None and stored.share < 1.0
 
 
-def test_a_target_below_the_floor_is_refused(morocco):
-    with pytest.raises(ValueError, match=r"locality\.target"):
-        replace(morocco, locality=replace(morocco.locality, target=0.2))
+def test_a_target_below_the_floor_is_refused():
+    text = (Path(__file__).parents[3] / "policies" / "morocco.yaml").read_text("utf-8")
+    with pytest.raises(ConfigError, match=r"locality\.target"):
+        market_of(re.sub(r"target: 0\.4\d*", "target: 0.2", text))

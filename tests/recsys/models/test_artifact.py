@@ -287,7 +287,7 @@ KILLED = """
 import sys, time
 sys.path[:0] = [{root!r}, {here!r}]
 from pathlib import Path
-from recsys import artifact
+from recsys.models import artifact
 import test_artifact
 artifact._to_disk = lambda path: (print("writing", flush=True), time.sleep(60))
 artifact.save_artifact(Path({folder!r}), test_artifact.contents(), test_artifact.manifest())

@@ -7,8 +7,9 @@ from ruamel.yaml import YAML
 
 from recsys.config import load
 from recsys.errors import ConfigError
+from recsys.policy.checks import load_market
 from recsys.policy.limits import Windows
-from recsys.policy.schema import Market, family_number, load_market, parse_hours, tier_number
+from recsys.policy.schema import Market, family_number, parse_hours, tier_number
 
 POLICY = Path(__file__).parents[3] / "policies" / "morocco.yaml"
 BANDS = ("18+", "16-17", "13-15")

@@ -1,0 +1,28 @@
+"""Which creators were hardly delivered yet."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from recsys.catalogue.items import Items
+from recsys.clock import Millis
+from recsys.types import Mask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """
+    Deliveries by creator's number and the controller's factor, as of `read_at`; `version` grows when a creator stops
+    being new.
+    """
+
+    version: int = 0
+    read_at: Millis | None = None
+    deliveries: Mapping[int, int] = field(default_factory=dict)
+    factor: float = 1.0  # what the controller multiplies the weight of locality by
+
+    def is_new(self, items: Items, limit: int) -> Mask:
+        """(n_items,) whether an item's creator was delivered less often than `limit`."""
+        known = sorted(number for number, n in self.deliveries.items() if n >= limit)
+        return np.asarray(~np.isin(items.creator_no, known))

@@ -1,0 +1,32 @@
+"""The catalogue in the orders that sources start from, worked out once for a market and a revision."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsys.catalogue.items import Items
+from recsys.models.loaded import Model
+from recsys.types import Ids, rank_order
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Orders:
+    """
+    The whole catalogue in the orders that sources start from: `popular` (n_items,) in one market and `newest`
+    (n_items,), item numbers, best first; `of_row` (n_rows,) the item number of each artifact row, 0 = none.
+    """
+
+    popular: Ids
+    newest: Ids
+    of_row: Ids
+
+
+def orders_of(items: Items, model: Model, country: str | None) -> Orders:
+    """Worked out once for a market and a revision of the catalogue."""
+    numbers = np.arange(len(items), dtype=np.int32)
+    of_row = np.zeros(model.n_rows, np.int32)
+    known = np.flatnonzero(items.row >= 0)
+    of_row[items.row[known]] = known
+    popular = rank_order(model.popular(country, items.row), numbers).astype(np.int32)
+    newest = rank_order(items.published_at.astype(np.float64), numbers).astype(np.int32)
+    return Orders(popular, newest, of_row)

@@ -1,0 +1,38 @@
+"""What one page adds to the counts of creators' exposure, and how each place was won."""
+
+from collections import Counter
+from typing import Final
+
+from recsys.catalogue.items import Items
+from recsys.clock import DAY, Millis
+from recsys.feed.slate import Selection
+from recsys.policy.schema import Market
+from recsys.stores.protocols import Tally
+from recsys.types import Candidates, Viewer
+
+WAYS: Final = ("floor", "exploration", "merit")
+
+
+def tallies_of(
+    items: Items, candidates: Candidates, selection: Selection, viewer: Viewer, market: Market, at: Millis
+) -> tuple[Tally, ...]:
+    """What one page adds to the counts. A region that the market does not know is kept as unknown."""
+    region = viewer.region if viewer.region in market.regions else None
+    found: Counter[tuple[str, str, bool]] = Counter()
+    for slot, row in enumerate(selection.rows.tolist()):
+        creator_id = items.creator_ids[int(candidates.item_nos[row])]
+        found[creator_id, _way(selection, slot), bool(candidates["is_local"][row])] += 1
+    return tuple(
+        Tally(
+            creator_id=creator_id, day=at // DAY, country=viewer.country, region=region or "", way=way,
+            is_local=is_local, n=n,
+        )
+        for (creator_id, way, is_local), n in found.items()
+    )  # fmt: skip
+
+
+def _way(selection: Selection, slot: int) -> str:
+    """How a slot was won: by exploration, because the local floor left nothing else, or by its score."""
+    if selection.is_exploration[slot]:
+        return "exploration"
+    return "floor" if selection.forced[slot] == "local" else "merit"
