@@ -19,7 +19,7 @@ from recsys.catalogue.locality import nearness
 from recsys.clock import from_text
 from recsys.data.tables import write_dataset
 from recsys.experiments.payload import Experiments
-from recsys.feed.attribution import tallies_of
+from recsys.feed.attribution import exposure_of_page
 from recsys.feed.build import build_engine
 from recsys.feed.engine import Engine, feed, turn_now
 from recsys.feed.pipeline import for_surface, recommend
@@ -82,7 +82,7 @@ def main() -> None:
 
     def page(floor: float) -> None:
         chosen[floor] = select(
-            ranked, ledger=turn.state.counted.ledger, limits=replace(query.limits, local_floor=floor),
+            ranked, ledger=turn.state.safety.ledger, limits=replace(query.limits, local_floor=floor),
             supply=turn.supply, supply_factor=1.5, size=20, at=AT, rng=np.random.default_rng(0), explore_slots=1,
         )  # fmt: skip
 
@@ -92,7 +92,7 @@ def main() -> None:
     )
     said("the slot loop without a local floor", millis(lambda: page(0.0), 100))
     said("the slot loop with the local floor", millis(lambda: page(0.3), 100))
-    counted = millis(lambda: tallies_of(query.items, ranked, chosen[0.3], query.viewer, market, AT), 200)
+    counted = millis(lambda: exposure_of_page(query.items, ranked, chosen[0.3], query.viewer, market, AT), 200)
     said("what a page adds to the counts", counted)
     bare = replace(
         market,

@@ -153,7 +153,7 @@ def expose(turn: int, days: int) -> Exposure:
     starts_at = lab.world.params.ends_at
     life = live(member, _stage(lab.world, truth), Sanad(engine=engine), ROUGH, starts_at=starts_at, days=days, rng=rng)
     found = exposure_of(life, lab.market, _records(store, member.user_id))
-    found.raised.update({reason.signal for reason in store.users.read(member.user_id).state.counted.loop.reasons})
+    found.raised.update({reason.signal for reason in store.users.read(member.user_id).state.safety.loop.reasons})
     store.users.erase(member.user_id, starts_at, None)
     return found
 
@@ -198,7 +198,7 @@ def _service(lab: Lab, policy: str) -> tuple[Feed, MemoryStore]:
 
 def _near(lab: Lab, member: Member, persona: Persona) -> Mask:
     """(n_items,) which rows of the items table are near the person."""
-    items = lab.labelled[0].known.view.items
+    items = lab.labelled[0].resources.catalogue_cache.items
     viewer = Viewer(
         user_id=member.user_id, country=persona.country, region=member.region, languages=member.languages,
         age_band=persona.age_band, personalised=True,

@@ -18,7 +18,7 @@ import numpy as np
 from recsys.clock import MINUTE, Millis
 from recsys.feed.slate import delivered, select
 from recsys.policy.checks import load_market
-from recsys.policy.compiled import Book
+from recsys.policy.compiled import CompiledPolicy
 from recsys.policy.limits import Limits
 from recsys.policy.schema import SessionRules
 from recsys.safety.floors import Supply
@@ -106,13 +106,13 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=20)
     options = parser.parse_args()
     market = load_market(POLICY)
-    book, rng = Book(market), np.random.default_rng(0)
+    policy, rng = CompiledPolicy(market), np.random.default_rng(0)
     print(f"{machine()}, one core; {options.candidates} candidates, {options.size} slots, violations 0")
     for band, level in (("18+", 0), ("18+", 1), ("16-17", 0)):
         took = [
             pair
             for _ in range(max(1, options.pages // PAGES_EACH))
-            for pair in person(rng, book.limits[band, level, False], market.session, options.candidates, options.size)
+            for pair in person(rng, policy.limits[band, level, False], market.session, options.candidates, options.size)
         ]
         select_took, check_took = zip(*took, strict=True)
         print(f"{band} level {level}: {line('select', list(select_took))}; {line('validate', list(check_took))}")

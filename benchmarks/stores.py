@@ -19,7 +19,7 @@ import numpy as np
 
 from recsys.clock import HOUR
 from recsys.stores.protocols import DecisionRecord, ItemChange, StoredAnswer
-from recsys.user.state import Delivery, Ledger, LedgerPart, Seen, UserState
+from recsys.user.state import Delivery, Ledger, SafetyState, Seen, UserState
 from serving.stores.sqlite.store import SqliteStore
 
 N_USERS = 2_000
@@ -68,7 +68,7 @@ def heavy_state() -> UserState:
     last = tuple(Delivery(at=NOW + n, item_no=n, cluster_no=n, creator_no=n) for n in range(50))
     capped = {name: tuple(NOW - n * HOUR for n in range(80, 0, -1)) for name in ("R1", "R2", "S4")}
     seen = Seen(clusters=tuple(range(500)), at=tuple(NOW + n for n in range(500)))
-    return UserState(counted=LedgerPart(ledger=Ledger(last=last, capped=capped)), seen=seen)
+    return UserState(safety=SafetyState(ledger=Ledger(last=last, capped=capped)), seen=seen)
 
 
 def write(store: SqliteStore, user: str, state: UserState, is_page: bool) -> None:
@@ -79,7 +79,7 @@ def write(store: SqliteStore, user: str, state: UserState, is_page: bool) -> Non
             request_id=f"r{time.perf_counter_ns()}", user_id=user, at=NOW, body_hash="0" * 64,
             answer=b"a" * 4_096, decision=b"d" * 8_192,
         )  # fmt: skip
-        record = DecisionRecord(answer=answer, deliveries=state.counted.ledger.last[:20])
+        record = DecisionRecord(answer=answer, deliveries=state.safety.ledger.last[:20])
     if not store.users.write_if(user, state, store.users.read(user).version, record):
         raise SystemExit("a write of a user whom nobody else writes was refused")
 

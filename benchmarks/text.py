@@ -22,7 +22,7 @@ import numpy as np
 
 from recsys.text.detect import Detected, detect_all, words_of
 from recsys.text.normalise import normalise, skeleton
-from recsys.text.term_list import Lexicon
+from recsys.text.term_list import TermList
 from training.text.encoder import EncoderParams, cache_folder, make_encoder
 from training.text.unpack_e5 import unpacked
 
@@ -53,7 +53,7 @@ def languages() -> None:
 
 def coded() -> None:
     """Recall of the list on hidden words, by what hides them, and false alarms on captions that hide nothing."""
-    lexicon = Lexicon.load(HERE / "lexicon.tsv")
+    lexicon = TermList.load(HERE / "lexicon.tsv")
     terms = [line.split("\t")[0] for line in (HERE / "lexicon.tsv").read_text("utf-8").splitlines()]
     plain = [term for term in terms if not term.startswith("#")]
     with (HERE / "coded.csv").open(encoding="utf-8", newline="") as file:
@@ -79,7 +79,7 @@ def _says(text: str, term: str) -> bool:
 def speed() -> None:
     """Captions a second on one core, the best of three runs."""
     texts = [text for name in EXPECTED for text in captions(name)] * 10
-    lexicon = Lexicon.load(HERE / "lexicon.tsv")
+    lexicon = TermList.load(HERE / "lexicon.tsv")
     jobs: dict[str, Callable[[], object]] = {
         "normalise": lambda: [normalise(text) for text in texts],
         "skeleton": lambda: [skeleton(text) for text in texts],

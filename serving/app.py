@@ -97,7 +97,7 @@ def create_app(
         app.include_router(routes(service))
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]  # the documented way to add to the description
     _handle_errors(app)
-    if settings.lexicon is None:
+    if settings.harm_terms is None:
         log.warning("no list of terms is set (SANAD_LEXICON): no search for harm is recognised as one")
     if not settings.keys:
         log.warning("no service keys are set (SANAD_API_KEYS): only programs on this machine may call")

@@ -251,6 +251,6 @@ def _event(stage: Stage) -> None:
 
 
 def _zone(market: Market) -> Any:
-    from recsys.policy.compiled import Book
+    from recsys.policy.compiled import CompiledPolicy
 
-    return Book(market).zone
+    return CompiledPolicy(market).zone

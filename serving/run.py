@@ -25,8 +25,8 @@ from recsys.messages import FeedRequest
 from recsys.models.artifact import Artifact, load_artifact
 from recsys.policy.checks import load_market
 from recsys.progress import Progress, quiet
-from recsys.safety.harm_terms import NO_TERMS, load_lexicon
-from recsys.services.compaction import settle
+from recsys.safety.harm_terms import NO_TERMS, load_harm_terms
+from recsys.services.compaction import compact_events
 from serving.app import create_app
 from serving.clock_guard import SteadyClock
 from serving.settings import Settings, signing_key
@@ -106,7 +106,7 @@ def opened(
             engine = build_engine(
                 artifact, market, experiments, users=store.users, log=store.events, catalogue=store.catalogue,
                 key=key, new_id=lambda: uuid.uuid4().hex, at=clock(), alert=log.error,
-                lexicon=NO_TERMS if settings.lexicon is None else load_lexicon(settings.lexicon),
+                harm_terms=NO_TERMS if settings.harm_terms is None else load_harm_terms(settings.harm_terms),
             )  # fmt: skip
             on_progress("warm up", 0, None)
             warm_up(engine, artifact, clock())
@@ -160,7 +160,7 @@ def _pruned(store: SqliteStore, engine: Engine, clock: Clock, people: Set[str]) 
         while True:
             try:
                 at = steady()
-                settle(engine, store.lets_go(at), at)
+                compact_events(engine, store.lets_go(at), at)
                 store.prune(at, people)
             except StoreError as error:
                 log.warning("nothing was pruned: %s", error)

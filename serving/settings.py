@@ -47,7 +47,7 @@ class Settings:
     signing_key: bytes | None = field(default=None, repr=False)
     allow_assumed: bool = False
     max_in_flight: int = 64
-    lexicon: Path | None = field(default=None, repr=False)
+    harm_terms: Path | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         problems = _problems(self)

@@ -28,7 +28,7 @@ from recsys.clock import Millis, from_text
 from recsys.experiments.payload import Experiments
 from recsys.feed import scorers as score
 from recsys.feed.build import build_engine
-from recsys.feed.catchup import Heard
+from recsys.feed.catchup import PendingUpdates
 from recsys.feed.engine import Engine, feed
 from recsys.feed.pipeline import for_surface, recommend
 from recsys.feed.plan import resolve
@@ -115,7 +115,7 @@ def replay(
     """Pages of `k` for every person and ranking. Takes about 20 ms a person on a catalogue of 3,000."""
     alerts: list[str] = []
     engine = offline_engine(artifact, market, from_text(artifact.manifest.created_at), alerts)
-    items = engine.known.view.items
+    items = engine.resources.catalogue_cache.items
     numbers = np.zeros(len(artifact.items), np.int32)
     numbers[items.row[items.row >= 0]] = np.flatnonzero(items.row >= 0)
     n_offered = np.zeros(len(items), np.int64)
@@ -130,7 +130,7 @@ def replay(
 
 def _ask(engine: Engine, person: Person, numbers: Ids, k: int) -> tuple[_Asked, Mask]:
     """What one person would be shown, and (n_items,) what they could be shown. `numbers` by artifact row."""
-    items, pipeline = engine.known.view.items, for_surface("for_you")
+    items, pipeline = engine.resources.catalogue_cache.items, for_surface("for_you")
     left_out = np.union1d(numbers[person.known], np.flatnonzero(items.published_at > person.at))
     request = FeedRequest(
         user_id=person.user_id,
@@ -141,7 +141,7 @@ def _ask(engine: Engine, person: Person, numbers: Ids, k: int) -> tuple[_Asked, 
         dry_run=True,
     )
     state = engine.users.read(person.user_id, request.request_id or "").state
-    turn = resolve(engine.known, request, state, Heard(items), pipeline, person.at)
+    turn = resolve(engine.resources, request, state, PendingUpdates(items), pipeline, person.at)
     query = turn.query
     candidates = recommend(pipeline, query).candidates
     answer = msgspec.json.decode(feed(engine, request, person.at).answer, type=FeedResponse)

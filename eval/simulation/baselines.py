@@ -22,7 +22,7 @@ from eval.simulation.personas import Member
 from eval.simulation.world.model import Reals, Whole
 from recsys.clock import Millis
 from recsys.feed.engine import Engine, turn_now
-from recsys.feed.events import remember
+from recsys.feed.events import record_page
 from recsys.feed.pipeline import for_surface, recommend
 from recsys.feed.query import Query
 from recsys.feed.slate import Supply, delivered, select
@@ -157,12 +157,14 @@ class Caps:
 
     def choose(self, candidates: Candidates, query: Query, size: int, at: Millis) -> Rows:
         """Rows of the candidates, which come best first."""
-        known, user_id, band = self.labelled.known, query.viewer.user_id, query.viewer.age_band
-        _, whole = known.view.of_viewer(known.view.items, query.viewer, known.reach.now, is_minor=query.is_minor)
+        known, user_id, band = self.labelled.resources, query.viewer.user_id, query.viewer.age_band
+        _, whole = known.catalogue_cache.for_viewer(
+            known.catalogue_cache.items, query.viewer, known.exposure.now, is_minor=query.is_minor
+        )
         labelled = candidates.with_columns({name: c[candidates.item_nos] for name, c in whole.columns.items()})
-        ledger = touch(self.ledgers.get(user_id, Ledger()), at, known.book.market.session)
-        by_day = known.book.limits[band, 0, False]
-        limits = known.book.limits[band, 0, is_night(at, known.book.zones(query.viewer.country), by_day.night)]
+        ledger = touch(self.ledgers.get(user_id, Ledger()), at, known.policy.market.session)
+        by_day = known.policy.limits[band, 0, False]
+        limits = known.policy.limits[band, 0, is_night(at, known.policy.zones(query.viewer.country), by_day.night)]
         rows = select(
             labelled, ledger=ledger, limits=replace(limits, supportive_floor=0.0, local_floor=0.0),
             supply=Supply(supportive=0, local=0, local_share=0.0), supply_factor=0.0, size=size, at=at,
@@ -200,8 +202,8 @@ class Baseline:
     def ask(self, request: FeedRequest, at: Millis) -> Answer:
         """See `Feed.ask`."""
         started = process_time()
-        turn = turn_now(self.engine, request, at)
-        query = replace(turn.query, weights={**turn.query.weights, "local": 0.0, "supportive": 0.0})
+        context = turn_now(self.engine, request, at)
+        query = replace(context.query, weights={**context.query.weights, "local": 0.0, "supportive": 0.0})
         pipeline = for_surface(request.surface)
         if self.learns_themes:
             pipeline = replace(pipeline, sources={**pipeline.sources, "watched": self._more})
@@ -219,10 +221,10 @@ class Baseline:
         if self.caps is None:
             rows = self.ranker(ranked, request.size)
         else:
-            rows = self.caps.choose(candidates, query, request.size, turn.at)
-        state = remember(turn.state, delivered(candidates, rows, turn.at), turn.at, query.market)
+            rows = self.caps.choose(candidates, query, request.size, context.at)
+        state = record_page(context.state, delivered(candidates, rows, context.at), context.at, query.market)
         # without a ledger: nothing that was shown before bounds anything
-        state = msgspec.structs.replace(state, counted=msgspec.structs.replace(state.counted, ledger=Ledger()))
+        state = msgspec.structs.replace(state, safety=msgspec.structs.replace(state.safety, ledger=Ledger()))
         self.engine.users.write_if(request.user_id, state, self.engine.users.read(request.user_id).version)
         micros = (process_time() - started) * 1e6
         return Answer(item_ids=tuple(item_ids[row] for row in rows), pause=None, response=None, micros=micros)
@@ -267,7 +269,7 @@ class Baseline:
 
 def _vectors(engine: Engine, rows: NDArray[Any]) -> Floats:
     """(n, d) unit vectors of the texts, or of the collaborative space where there are none."""
-    spaces = engine.known.model.spaces
+    spaces = engine.resources.model.spaces
     vectors = np.asarray((spaces.get("text") or spaces["cf"]).space.item_vectors)[np.maximum(rows, 0)]
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.where((rows[:, None] >= 0) & (lengths > 0), vectors / np.maximum(lengths, 1e-12), 0).astype(np.float32)

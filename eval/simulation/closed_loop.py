@@ -272,5 +272,5 @@ class Sanad:
 
 def without_loop(state: UserState) -> UserState:
     """The loop breaker forgets after every page."""
-    calm = type(state.counted.loop)()
-    return msgspec.structs.replace(state, counted=msgspec.structs.replace(state.counted, loop=calm))
+    calm = type(state.safety.loop)()
+    return msgspec.structs.replace(state, safety=msgspec.structs.replace(state.safety, loop=calm))

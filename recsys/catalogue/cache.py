@@ -12,8 +12,8 @@ from threading import Lock
 from recsys.catalogue.creators import Creator, creators_of
 from recsys.catalogue.items import Items, apply, empty, with_creators
 from recsys.catalogue.locality import Nearness, nearness
-from recsys.catalogue.new_creators import Counts
-from recsys.catalogue.rankings import Orders, orders_of
+from recsys.catalogue.new_creators import ExposureCounts
+from recsys.catalogue.rankings import PrecomputedRankings, precompute_rankings
 from recsys.catalogue.rule_columns import rule_columns
 from recsys.models.loaded import Model
 from recsys.policy.schema import Market
@@ -24,7 +24,7 @@ KEPT_PLACES = 256
 
 
 @dataclass(slots=True)
-class View:
+class CatalogueCache:
     """The newest table, and what was worked out for kinds of viewers on it."""
 
     catalogue: Catalogue
@@ -33,8 +33,8 @@ class View:
     rows: Mapping[str, int]
     items: Items = field(default_factory=empty)
     _lock: Lock = field(default_factory=Lock)
-    _places: dict[tuple[object, ...], tuple[Nearness, Candidates]] = field(default_factory=dict)
-    _orders: dict[tuple[int, str | None], Orders] = field(default_factory=dict)
+    _by_viewer: dict[tuple[object, ...], tuple[Nearness, Candidates]] = field(default_factory=dict)
+    _rankings: dict[tuple[int, str | None], PrecomputedRankings] = field(default_factory=dict)
 
     def at_least(self, revision: int) -> Items:
         """The table at `revision` or later. Raises StoreError when the store does not answer."""
@@ -47,27 +47,29 @@ class View:
                 self.creators = {**self.creators, **changed}
                 items = apply(self.items, delta, market=self.market, creators=self.creators, rows=self.rows)
                 self.items = with_creators(items, changed.values(), delta.revision)
-                self._places.clear()
-                self._orders.clear()
+                self._by_viewer.clear()
+                self._rankings.clear()
             return self.items
 
-    def orders(self, items: Items, model: Model, country: str | None) -> Orders:
+    def rankings(self, items: Items, model: Model, country: str | None) -> PrecomputedRankings:
         """The catalogue in the orders that sources start from, for people of a country."""
         key = (items.revision, country if country in model.popularity.markets else None)
-        found = self._orders.get(key)
+        found = self._rankings.get(key)
         if found is None:
-            found = self._orders[key] = orders_of(items, model, key[1])
+            found = self._rankings[key] = precompute_rankings(items, model, key[1])
         return found
 
-    def of_viewer(self, items: Items, viewer: Viewer, counts: Counts, *, is_minor: bool) -> tuple[Nearness, Candidates]:
+    def for_viewer(
+        self, items: Items, viewer: Viewer, counts: ExposureCounts, *, is_minor: bool
+    ) -> tuple[Nearness, Candidates]:
         """The nearness of every item to a kind of viewer, and the columns that the rules read."""
         key = (items.revision, counts.version, viewer.country, viewer.region, viewer.languages, is_minor)
-        found = self._places.get(key)
+        found = self._by_viewer.get(key)
         if found is None:
             near = nearness(viewer, items, self.market)
             is_new = counts.is_new(items, self.market.locality.new_creator.impressions)
             found = near, rule_columns(items, near, is_new, self.market, is_minor=is_minor)
-            if len(self._places) >= KEPT_PLACES:
-                self._places.clear()
-            self._places[key] = found
+            if len(self._by_viewer) >= KEPT_PLACES:
+                self._by_viewer.clear()
+            self._by_viewer[key] = found
         return found

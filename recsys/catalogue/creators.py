@@ -60,7 +60,7 @@ def base_of(creator: Creator) -> Place:
     return _place(creator.country, creator.region, SOURCES.index(source))
 
 
-def said_of(item: Mapping[str, Any]) -> Place:
+def declared_place(item: Mapping[str, Any]) -> Place:
     """Where an item says it is from; somebody's word, unless its source is given."""
     return _place(item.get("country"), item.get("region"), SOURCES.index(item.get("place_source") or "declared"))
 

@@ -15,7 +15,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.catalogue.creators import Creator, Place, base_of, joined, said_of
+from recsys.catalogue.creators import Creator, Place, base_of, declared_place, joined
 from recsys.columns import FAMILIES, TOPICS
 from recsys.policy.schema import Market, family_number, tier_number
 from recsys.stores.protocols import CatalogueDelta, ItemRow
@@ -225,7 +225,7 @@ def _values(row: ItemRow, creator: Creator, market: Market, codes: dict[str, int
     item = row.fields
     # people say which languages they understand, not which dialects: Tashelhit is `zgh` to them, Egyptian is `ar`
     heard = item.get("language") or item.get("dialect")
-    said = said_of(item)
+    said = declared_place(item)
     is_down = bool(item.get("is_hidden"))
     return {
         **_label(row, market),

@@ -10,7 +10,7 @@ from recsys.types import Ids, rank_order
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Orders:
+class PrecomputedRankings:
     """
     The whole catalogue in the orders that sources start from: `popular` (n_items,) in one market and `newest`
     (n_items,), item numbers, best first; `of_row` (n_rows,) the item number of each artifact row, 0 = none.
@@ -21,7 +21,7 @@ class Orders:
     of_row: Ids
 
 
-def orders_of(items: Items, model: Model, country: str | None) -> Orders:
+def precompute_rankings(items: Items, model: Model, country: str | None) -> PrecomputedRankings:
     """Worked out once for a market and a revision of the catalogue."""
     numbers = np.arange(len(items), dtype=np.int32)
     of_row = np.zeros(model.n_rows, np.int32)
@@ -29,4 +29,4 @@ def orders_of(items: Items, model: Model, country: str | None) -> Orders:
     of_row[items.row[known]] = known
     popular = rank_order(model.popular(country, items.row), numbers).astype(np.int32)
     newest = rank_order(items.published_at.astype(np.float64), numbers).astype(np.int32)
-    return Orders(popular, newest, of_row)
+    return PrecomputedRankings(popular, newest, of_row)

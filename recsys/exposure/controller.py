@@ -19,7 +19,7 @@ from recsys.clock import HOUR, Millis
 from recsys.policy.schema import ControllerRules, LocalityRules
 
 
-class Steering(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+class ControllerState(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """When the last step was, the integral, the output in [-1, 1], and the share that was found."""
 
     at: Millis = 0
@@ -28,12 +28,12 @@ class Steering(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     share: float | None = None
 
 
-def is_due(state: Steering, rules: ControllerRules, at: Millis) -> bool:
+def is_due(state: ControllerState, rules: ControllerRules, at: Millis) -> bool:
     """Whether it is time for a step."""
     return at - state.at >= rules.every_hours * HOUR
 
 
-def step(state: Steering, n_local: int, n: int, rules: LocalityRules, at: Millis) -> Steering:
+def step(state: ControllerState, n_local: int, n: int, rules: LocalityRules, at: Millis) -> ControllerState:
     """One step on a week of which `n_local` of `n` deliveries were local."""
     control = rules.controller
     if n < max(1, control.least):
@@ -43,19 +43,19 @@ def step(state: Steering, n_local: int, n: int, rules: LocalityRules, at: Millis
     held = control.proportional * error
     integral = min(max(state.integral + control.integral * error, -1.0 - held), 1.0 - held)
     integral = min(max(integral, -1.0), 1.0)
-    return Steering(at=at, integral=integral, output=min(max(held + integral, -1.0), 1.0), share=share)
+    return ControllerState(at=at, integral=integral, output=min(max(held + integral, -1.0), 1.0), share=share)
 
 
-def factor(state: Steering, rules: ControllerRules) -> float:
+def factor(state: ControllerState, rules: ControllerRules) -> float:
     """What the weight of locality is multiplied by."""
     return float(rules.most**state.output)
 
 
-def pack(state: Steering) -> bytes:
+def pack(state: ControllerState) -> bytes:
     """The record as bytes."""
     return msgspec.msgpack.encode(state)
 
 
-def unpack(data: bytes | None) -> Steering:
+def unpack(data: bytes | None) -> ControllerState:
     """The inverse of `pack`; a market that was never steered begins in the middle."""
-    return Steering() if data is None else msgspec.msgpack.decode(data, type=Steering)
+    return ControllerState() if data is None else msgspec.msgpack.decode(data, type=ControllerState)

@@ -10,7 +10,7 @@ from threading import Lock
 from typing import Final
 
 from recsys.catalogue.items import creator_number
-from recsys.catalogue.new_creators import Counts
+from recsys.catalogue.new_creators import ExposureCounts
 from recsys.clock import DAY, HOUR, MINUTE, Millis
 from recsys.exposure import controller as steering
 from recsys.policy.schema import Market
@@ -21,12 +21,12 @@ EVERY: Final = MINUTE
 
 
 @dataclass(slots=True)
-class Reach:
+class CreatorExposure:
     """The counts of the moment."""
 
     users: UserStore
     market: Market
-    now: Counts = field(default_factory=Counts)
+    now: ExposureCounts = field(default_factory=ExposureCounts)
     shrunk: Counter[str] = field(default_factory=Counter)  # pages whose local floor supply made smaller, by region
     _told: dict[str, Millis] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
@@ -72,11 +72,11 @@ class Reach:
         )
 
 
-def _counted(users: UserStore, before: Counts, limit: int, at: Millis) -> Counts:
+def _counted(users: UserStore, before: ExposureCounts, limit: int, at: Millis) -> ExposureCounts:
     deliveries = {creator_number(creator_id): n for creator_id, n in users.reach().items()}
     was_known = {number for number, n in before.deliveries.items() if n >= limit}
     is_known = {number for number, n in deliveries.items() if n >= limit}
-    return Counts(version=before.version + (was_known != is_known), read_at=at, deliveries=deliveries)
+    return ExposureCounts(version=before.version + (was_known != is_known), read_at=at, deliveries=deliveries)
 
 
 def _steered(users: UserStore, market: Market, at: Millis) -> float:

@@ -7,15 +7,15 @@ from recsys.catalogue.items import Items
 from recsys.clock import DAY, Millis
 from recsys.feed.slate import Selection
 from recsys.policy.schema import Market
-from recsys.stores.protocols import Tally
+from recsys.stores.protocols import ExposureCount
 from recsys.types import Candidates, Viewer
 
-WAYS: Final = ("floor", "exploration", "merit")
+ATTRIBUTIONS: Final = ("floor", "exploration", "merit")
 
 
-def tallies_of(
+def exposure_of_page(
     items: Items, candidates: Candidates, selection: Selection, viewer: Viewer, market: Market, at: Millis
-) -> tuple[Tally, ...]:
+) -> tuple[ExposureCount, ...]:
     """What one page adds to the counts. A region that the market does not know is kept as unknown."""
     region = viewer.region if viewer.region in market.regions else None
     found: Counter[tuple[str, str, bool]] = Counter()
@@ -23,7 +23,7 @@ def tallies_of(
         creator_id = items.creator_ids[int(candidates.item_nos[row])]
         found[creator_id, _way(selection, slot), bool(candidates["is_local"][row])] += 1
     return tuple(
-        Tally(
+        ExposureCount(
             creator_id=creator_id, day=at // DAY, country=viewer.country, region=region or "", way=way,
             is_local=is_local, n=n,
         )

@@ -4,17 +4,17 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Final
 
-from recsys.catalogue.cache import View
+from recsys.catalogue.cache import CatalogueCache
 from recsys.clock import Millis
 from recsys.experiments.payload import Experiments
-from recsys.exposure.counts import Reach
+from recsys.exposure.counts import CreatorExposure
 from recsys.feed.engine import Engine
-from recsys.feed.plan import Known
+from recsys.feed.plan import EngineResources
 from recsys.models.artifact import Artifact
 from recsys.models.loaded import build_model
-from recsys.policy.compiled import Book
+from recsys.policy.compiled import CompiledPolicy
 from recsys.policy.schema import Market
-from recsys.safety.harm_terms import NO_TERMS, Lexicon
+from recsys.safety.harm_terms import NO_TERMS, TermList
 from recsys.stores.protocols import Catalogue, CreatorChange, EventLog, ItemChange, UserStore
 
 
@@ -30,7 +30,7 @@ def build_engine(
     new_id: Callable[[], str],
     at: Millis,
     alert: Callable[[str], None] = lambda sentence: None,
-    lexicon: Lexicon = NO_TERMS,
+    harm_terms: TermList = NO_TERMS,
 ) -> Engine:
     """
     An engine over an artifact, a policy and stores. The artifact's items are put into the live catalogue first; rows
@@ -41,12 +41,17 @@ def build_engine(
     )
     catalogue.put(item_changes(artifact), at)
     model = build_model(artifact)
-    view = View(catalogue=catalogue, market=market, creators={}, rows=model.rows)
-    view.at_least(catalogue.since(2**62).revision)
-    known = Known(
-        book=Book(market), model=model, experiments=experiments, view=view, reach=Reach(users, market), lexicon=lexicon
+    cache = CatalogueCache(catalogue=catalogue, market=market, creators={}, rows=model.rows)
+    cache.at_least(catalogue.since(2**62).revision)
+    resources = EngineResources(
+        policy=CompiledPolicy(market),
+        model=model,
+        experiments=experiments,
+        catalogue_cache=cache,
+        exposure=CreatorExposure(users, market),
+        harm_terms=harm_terms,
     )
-    return Engine(known=known, users=users, log=log, key=key, new_id=new_id, timer=perf_counter, alert=alert)
+    return Engine(resources=resources, users=users, log=log, key=key, new_id=new_id, timer=perf_counter, alert=alert)
 
 
 _NOT_FIELDS: Final = ("cluster_id", "said_id")

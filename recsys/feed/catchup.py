@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from recsys.catalogue.cache import View
+from recsys.catalogue.cache import CatalogueCache
 from recsys.catalogue.items import Items
 from recsys.clock import DAY, Millis
-from recsys.feed.events import Folded, fold
+from recsys.feed.events import AppliedEvents, apply_events
 from recsys.safety.ledger import recount
-from recsys.safety.loop.signals import Frame
+from recsys.safety.loop.signals import LoopContext
 from recsys.stores.protocols import EventLog, Logged, Read, UserStore
 from recsys.user.state import Delivery, UserState
 
@@ -21,7 +21,7 @@ RECOUNT: Millis = 8 * DAY
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Heard:
+class PendingUpdates:
     """
     The catalogue, the events that are not folded in yet, and the deliveries to recount on it; none where no label was
     raised since the last recount.
@@ -32,32 +32,35 @@ class Heard:
     past: tuple[Delivery, ...] = ()
 
 
-def heard(users: UserStore, log: EventLog, view: View, user_id: str, read: Read, at: Millis) -> Heard:
+def read_pending(
+    users: UserStore, log: EventLog, cache: CatalogueCache, user_id: str, read: Read, at: Millis
+) -> PendingUpdates:
     """What the stores know beside the state that was read. Raises StoreError."""
-    items = view.at_least(read.revision)
-    logged = log.since(user_id, read.state.taste.log_seq)
+    items = cache.at_least(read.revision)
+    logged = log.since(user_id, read.state.interactions.log_seq)
     if not all(entry.event.item_id is None or entry.event.item_id in items.index for entry in logged):
-        items = view.at_least(users.read(user_id).revision)  # it came, and was opened, since the state was read
-    is_behind = read.state.counted.ledger.revision < items.newest_raise and read.version > 0
+        items = cache.at_least(users.read(user_id).revision)  # it came, and was opened, since the state was read
+    is_behind = read.state.safety.ledger.revision < items.newest_raise and read.version > 0
     past = users.deliveries(user_id, at - RECOUNT) if is_behind else ()
     # an unknown number is of a page that was committed since; what is made of this state will not be written
-    return Heard(items, logged, tuple(delivery for delivery in past if delivery.item_no < len(items)))
+    return PendingUpdates(items, logged, tuple(delivery for delivery in past if delivery.item_no < len(items)))
 
 
-def caught_up(state: UserState, news: Heard, frame: Frame, at: Millis) -> Folded:
+def catch_up(state: UserState, pending: PendingUpdates, loop_context: LoopContext, at: Millis) -> AppliedEvents:
     """The state with the events folded in, and its past at the tiers of now."""
-    folded = fold(state, news.logged, items=news.items, frame=frame)
-    counted, items = folded.state.counted, news.items
+    folded = apply_events(state, pending.logged, items=pending.items, loop_context=loop_context)
+    counted, items = folded.state.safety, pending.items
     if counted.ledger.revision >= items.newest_raise:
         return folded
     # the highest label ever, and what the item counts now with its copies and, for minors, its confidence
-    tiers = np.maximum(items.peak_tier, items.minor_tier if frame.is_minor else items.tier)
+    tiers = np.maximum(items.peak_tier, items.minor_tier if loop_context.is_minor else items.tier)
     past = [
-        msgspec.structs.replace(d, tier=max(d.tier, int(tiers[d.item_no])), family=_family(d, items)) for d in news.past
+        msgspec.structs.replace(d, tier=max(d.tier, int(tiers[d.item_no])), family=_family(d, items))
+        for d in pending.past
     ]
     ledger = recount(counted.ledger, past, at, items.revision)
-    return Folded(
-        msgspec.structs.replace(folded.state, counted=msgspec.structs.replace(counted, ledger=ledger)), folded.opens
+    return AppliedEvents(
+        msgspec.structs.replace(folded.state, safety=msgspec.structs.replace(counted, ledger=ledger)), folded.opens
     )
 
 

@@ -11,38 +11,38 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from recsys.catalogue.cache import View
+from recsys.catalogue.cache import CatalogueCache
 from recsys.catalogue.items import Items, creator_number
 from recsys.clock import DAY, Millis
 from recsys.errors import DataError
 from recsys.experiments.assignment import Assignment, assign
 from recsys.experiments.payload import Experiments
-from recsys.exposure.counts import Reach
-from recsys.feed.catchup import Heard, caught_up
+from recsys.exposure.counts import CreatorExposure
+from recsys.feed.catchup import PendingUpdates, catch_up
 from recsys.feed.events import history_of
 from recsys.feed.pipeline import Pipeline, eligible
 from recsys.feed.query import Query
 from recsys.feed.slate import Supply
 from recsys.messages import FeedRequest
 from recsys.models.loaded import Model
-from recsys.policy.compiled import Book, effective_band, guardian_limits, is_night, person_limits
+from recsys.policy.compiled import CompiledPolicy, effective_band, guardian_limits, is_night, person_limits
 from recsys.policy.limits import Limits, meet
 from recsys.policy.schema import Market
 from recsys.safety.cards import due
-from recsys.safety.harm_terms import NO_TERMS, Lexicon
+from recsys.safety.harm_terms import NO_TERMS, TermList
 from recsys.safety.ledger import RUN, room, served, server_time, touch, windows_of
-from recsys.safety.loop.levels import attempt, evaluate, topic_factors, topic_limits
-from recsys.safety.loop.signals import Frame, frame_of
-from recsys.safety.screen_time import Gate, Moment, pause_for
+from recsys.safety.loop.levels import evaluate, note_harm_seeking, topic_factors, topic_limits
+from recsys.safety.loop.signals import LoopContext, loop_context_of
+from recsys.safety.screen_time import PageAllowance, PauseContext, pause_for
 from recsys.types import History, Mask, Viewer
 from recsys.user.state import Delivery, Ledger, Profile, UserState
 
-LOCAL_STRENGTH: Final = 0.75
+DEFAULT_LOCALITY_WEIGHT: Final = 0.75
 """Where neither the market's file nor the artifact says: the middle of what calibrates pages to people's choices."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Turn:
+class RequestContext:
     """One attempt at a page: the state to build on, the query, and what else the answer names."""
 
     state: UserState
@@ -50,33 +50,33 @@ class Turn:
     query: Query
     supply: Supply
     assignment: Assignment
-    frame: Frame
+    loop_context: LoopContext
     own: Limits  # the layers that are not the market's: guardian, person, experiments
     is_night: bool
     is_bound_by_night: bool  # not for a person who may switch the night rules off, and did
     at: Millis  # the ledger's time: never behind what it knows
-    gate: Gate  # what screen time leaves of the page
+    allowance: PageAllowance  # what screen time leaves of the page
     cards: tuple[str, ...]  # helpline cards that are due
     failure: str | None = None  # of a filter; then nothing is eligible
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Known:
+class EngineResources:
     """What resolving needs beside the request and the person."""
 
-    book: Book
+    policy: CompiledPolicy
     model: Model
     experiments: Experiments
-    view: View
-    reach: Reach
-    lexicon: Lexicon = NO_TERMS
+    catalogue_cache: CatalogueCache
+    exposure: CreatorExposure
+    harm_terms: TermList = NO_TERMS
 
 
 def profile_of(state: UserState, model: Model, user_id: str) -> Profile:
     """The profile put over the wire, as a whole; until there is one, that of the artifact's users table."""
     if state.person.is_put:
         return state.person.profile
-    trained = {} if state.counted.is_erased else model.profiles.get(user_id, {})
+    trained = {} if state.safety.is_erased else model.profiles.get(user_id, {})
     return Profile(
         country=trained.get("country"),
         region=trained.get("region"),
@@ -89,47 +89,48 @@ def profile_of(state: UserState, model: Model, user_id: str) -> Profile:
 
 
 def resolve(
-    known: Known,
+    resources: EngineResources,
     request: FeedRequest,
     state: UserState,
-    news: Heard,
+    pending: PendingUpdates,
     pipeline: Pipeline,
     at: Millis,
-) -> Turn:
+) -> RequestContext:
     """
     Everything a page depends on, at one instant. Raises DataError when the request names an item that does not exist.
     """
-    market, items = known.book.market, news.items
-    profile = profile_of(state, known.model, request.user_id)
+    market, items = resources.policy.market, pending.items
+    profile = profile_of(state, resources.model, request.user_id)
     band = effective_band(market, stored=profile.age_band, source=profile.age_source, given=request.context.age_band)
     is_minor = market.ages[band].is_minor
-    frame = frame_of(known.book, band, state.person.guardian, known.lexicon)
-    folded = caught_up(state, news, frame, at)
+    loop_context = loop_context_of(resources.policy, band, state.person.guardian, resources.harm_terms)
+    folded = catch_up(state, pending, loop_context, at)
     state = _active(folded.state, market, at)
-    at = server_time(state.counted.ledger, at)
-    state = evaluate(attempt(state, request, items, frame, at), frame, at)
+    at = server_time(state.safety.ledger, at)
+    state = evaluate(note_harm_seeking(state, request, items, loop_context, at), loop_context, at)
     viewer = _viewer(request, profile, state, market, band)
-    level = state.counted.loop.level
+    level = state.safety.loop.level
     assignment = assign(
-        known.experiments, user_id=request.user_id, attributes=_attributes(viewer, level, request), at=at
+        resources.experiments, user_id=request.user_id, attributes=_attributes(viewer, level, request), at=at
     )
     own = meet(
         own_limits(state, profile, personalised=request.mode == "personalised"),
-        topic_limits(state.counted.loop, market.loop, at),
+        topic_limits(state.safety.loop, market.loop, at),
         assignment.limits,
     )
     here = request.context.country or viewer.country  # nights are those of where the person is, too
-    limits, night = limits_of(known.book, state, own, band, here, at)
-    is_bound = night and _is_bound(known.book, state, band)
-    zones = known.book.zones(here)
-    moment = Moment(market=market, zones=zones, band=band, limits=limits, is_night=is_bound, at=at)
-    state, gate = pause_for(state, request.pause_choice, moment)
+    limits, night = limits_of(resources.policy, state, own, band, here, at)
+    is_bound = night and _is_bound(resources.policy, state, band)
+    zones = resources.policy.zones(here)
+    pause_context = PauseContext(market=market, zones=zones, band=band, limits=limits, is_night=is_bound, at=at)
+    state, allowance = pause_for(state, request.pause_choice, pause_context)
     viewer = replace(viewer, personalised=not limits.non_personalised)
-    query = _query(known, request, viewer, state, limits, assignment, items, is_minor, at)
-    query, failure = _eligible(pipeline, replace(query, size=min(request.size, gate.most)))
-    return Turn(
-        state=state, opens=folded.opens, query=query, supply=supply_of(query, state.counted.ledger, at),
-        assignment=assignment, frame=frame, own=own, is_night=night, is_bound_by_night=is_bound, at=at, gate=gate,
+    query = _query(resources, request, viewer, state, limits, assignment, items, is_minor, at)
+    query, failure = _eligible(pipeline, replace(query, size=min(request.size, allowance.most)))
+    return RequestContext(
+        state=state, opens=folded.opens, query=query, supply=remaining_supply(query, state.safety.ledger, at),
+        assignment=assignment, loop_context=loop_context, own=own, is_night=night, is_bound_by_night=is_bound, at=at,
+        allowance=allowance,
         cards=due(state, market, request.surface, at), failure=failure,
     )  # fmt: skip
 
@@ -143,8 +144,8 @@ def _eligible(pipeline: Pipeline, query: Query) -> tuple[Query, str | None]:
 
 
 def _active(state: UserState, market: Market, at: Millis) -> UserState:
-    ledger = touch(state.counted.ledger, at, market.session)
-    return msgspec.structs.replace(state, counted=msgspec.structs.replace(state.counted, ledger=ledger))
+    ledger = touch(state.safety.ledger, at, market.session)
+    return msgspec.structs.replace(state, safety=msgspec.structs.replace(state.safety, ledger=ledger))
 
 
 def _viewer(request: FeedRequest, profile: Profile, state: UserState, market: Market, band: str) -> Viewer:
@@ -173,8 +174,8 @@ def _home(request: FeedRequest, profile: Profile, market: Market) -> tuple[str, 
 
 def usual_languages(market: Market, region: str | None) -> tuple[str, ...]:
     """What somebody is taken to understand who said nothing: the market's languages, the region's commonest first."""
-    known = market.regions.get(region or "")
-    mix = known.languages if known else {}
+    resources = market.regions.get(region or "")
+    mix = resources.languages if resources else {}
     return tuple(sorted(market.languages, key=lambda name: -mix.get(name, 0.0)))
 
 
@@ -195,41 +196,41 @@ def own_limits(state: UserState, profile: Profile, *, personalised: bool) -> Lim
     return meet(
         guardian_limits(state.person.guardian),
         person_limits(state.person.controls, personalised=personalised),
-        Limits(blocked_creators=frozenset(creator for creator, _ in state.taste.hidden)),
+        Limits(blocked_creators=frozenset(creator for creator, _ in state.interactions.hidden)),
     )
 
 
 def limits_of(
-    book: Book, state: UserState, own: Limits, band: str, country: str | None, at: Millis
+    policy: CompiledPolicy, state: UserState, own: Limits, band: str, country: str | None, at: Millis
 ) -> tuple[Limits, bool]:
     """The meet of the market's layers and the person's own, and whether it is night in the market or the country."""
-    level = state.counted.loop.level
-    by_day = meet(book.limits[band, level, False], own)
-    night = is_night(at, book.zones(country), by_day.night)
-    return (meet(book.limits[band, level, True], own) if night and _is_bound(book, state, band) else by_day), night
+    level = state.safety.loop.level
+    by_day = meet(policy.limits[band, level, False], own)
+    night = is_night(at, policy.zones(country), by_day.night)
+    return (meet(policy.limits[band, level, True], own) if night and _is_bound(policy, state, band) else by_day), night
 
 
-def _is_bound(book: Book, state: UserState, band: str) -> bool:
+def _is_bound(policy: CompiledPolicy, state: UserState, band: str) -> bool:
     """Whether the night's layer holds for the person at night."""
     guardian = state.person.guardian
     has_night = guardian is not None and bool(guardian.night)
-    return state.person.controls.night_rules or has_night or not book.market.ages[band].night.is_optional
+    return state.person.controls.night_rules or has_night or not policy.market.ages[band].night.is_optional
 
 
 def _query(
-    known: Known, request: FeedRequest, viewer: Viewer, state: UserState, limits: Limits, assignment: Assignment,
-    items: Items, is_minor: bool, at: Millis,
+    resources: EngineResources, request: FeedRequest, viewer: Viewer, state: UserState, limits: Limits,
+    assignment: Assignment, items: Items, is_minor: bool, at: Millis,
 ) -> Query:  # fmt: skip
-    market, model = known.book.market, known.model
-    near, whole = known.view.of_viewer(items, viewer, known.reach.now, is_minor=is_minor)
-    trained = None if state.counted.is_erased else model.histories.get(request.user_id)
-    history = history_of(state.taste, trained, items, model.n_rows) if viewer.personalised else History.empty()
-    followed = [creator_number(creator) for creator, _ in state.taste.followed] if viewer.personalised else []
+    market, model = resources.policy.market, resources.model
+    near, whole = resources.catalogue_cache.for_viewer(items, viewer, resources.exposure.now, is_minor=is_minor)
+    trained = None if state.safety.is_erased else model.histories.get(request.user_id)
+    history = history_of(state.interactions, trained, items, model.n_rows) if viewer.personalised else History.empty()
+    followed = [creator_number(creator) for creator, _ in state.interactions.followed] if viewer.personalised else []
     learned = {"content": market.weights.get("content", 0.0) * model.content_share}
     weights = {**market.weights, **learned, **assignment.weights}
     is_known = bool(np.any(history.weights > 0))  # refusals alone say nothing of taste
-    strength = weights.get("local", model.local_strength.get(market.market, LOCAL_STRENGTH))
-    weights["local"] = strength * spread(weights, is_known=is_known) * known.reach.now.factor
+    strength = weights.get("local", model.local_strength.get(market.market, DEFAULT_LOCALITY_WEIGHT))
+    weights["local"] = strength * score_spread(weights, is_known=is_known) * resources.exposure.now.factor
     if model.ranker is not None:
         weights = dict(model.ranker.heads.weights(weights))
     if state.person.controls.local_weight is not None:
@@ -255,14 +256,14 @@ def _query(
         text=request.query,
         anchor=_anchor(request, items),
         weights=weights,
-        reduced=topic_factors(state.counted.loop, market.loop, at),
+        reduced=topic_factors(state.safety.loop, market.loop, at),
         whole=whole,
-        orders=known.view.orders(items, model, viewer.country),
+        rankings=resources.catalogue_cache.rankings(items, model, viewer.country),
         is_eligible=np.zeros(0, np.bool_),
     )
 
 
-def spread(weights: Mapping[str, float], *, is_known: bool) -> float:
+def score_spread(weights: Mapping[str, float], *, is_known: bool) -> float:
     """
     The standard deviation of a person's scores over the catalogue, before locality: of parts that are in standard
     deviations themselves, the root of the summed squares. Of somebody without a history only popularity is known.
@@ -281,7 +282,7 @@ def _shown(state: UserState, items: Items, market: Market, at: Millis) -> Mask:
     since = at - market.session.seen_days * DAY
     clusters = [c for c, t in zip(state.seen.clusters, state.seen.at, strict=True) if t >= since and c < len(shown)]
     shown[clusters] = True
-    refused = [n for n, weight in zip(state.taste.items, state.taste.weights, strict=True) if weight < 0]
+    refused = [n for n, weight in zip(state.interactions.items, state.interactions.weights, strict=True) if weight < 0]
     shown[items.cluster_no[refused]] = True  # what a person refused does not come back, delivered or not
     return shown
 
@@ -303,7 +304,7 @@ def _anchor(request: FeedRequest, items: Items) -> int | None:
     return item_no
 
 
-def supply_of(query: Query, ledger: Ledger, at: Millis) -> Supply:
+def remaining_supply(query: Query, ledger: Ledger, at: Millis) -> Supply:
     """
     What the catalogue still offers: eligible and unseen, at most so many per creator and stories of hope in any 20.
     """
@@ -319,7 +320,7 @@ def supply_of(query: Query, ledger: Ledger, at: Millis) -> Supply:
     )
 
 
-def stock_of(query: Query) -> Supply:
+def catalogue_supply(query: Query) -> Supply:
     """What the catalogue holds for such a viewer, seen or not."""
     items, whole = query.items, query.whole
     is_there = items.exists & ~items.is_hidden & (whole["tier"] == 0)

@@ -9,7 +9,7 @@ import numpy as np
 
 from recsys.catalogue.items import Items
 from recsys.catalogue.locality import Nearness
-from recsys.catalogue.rankings import Orders
+from recsys.catalogue.rankings import PrecomputedRankings
 from recsys.clock import Millis
 from recsys.models.loaded import Model
 from recsys.policy.limits import Limits
@@ -49,7 +49,7 @@ class Query:
     weights: Mapping[str, float]
     reduced: Mapping[str, float]  # topics and families that the person refused a while ago: what is left of them
     whole: Candidates
-    orders: Orders
+    rankings: PrecomputedRankings
     is_eligible: Mask
     _vectors: dict[str, Floats] = field(init=False, default_factory=dict)  # worked out when first asked for
     chances: dict[bytes, Columns] = field(init=False, default_factory=dict)  # by item numbers, likewise
@@ -78,8 +78,8 @@ class Query:
 
     def allowed_rows(self) -> Mask:
         """(n_rows,) artifact rows that every filter lets through."""
-        return self.is_eligible[self.orders.of_row]  # number 0 is no item's, and never eligible
+        return self.is_eligible[self.rankings.of_row]  # number 0 is no item's, and never eligible
 
     def item_nos(self, rows: Ids) -> Ids:
         """Item numbers of artifact rows."""
-        return self.orders.of_row[rows]
+        return self.rankings.of_row[rows]

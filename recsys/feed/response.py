@@ -11,7 +11,7 @@ from recsys.catalogue.items import topic_names
 from recsys.catalogue.locality import MATCHES, evidence
 from recsys.clock import DAY, Millis, to_text
 from recsys.columns import FAMILIES, TIERS
-from recsys.feed.plan import Turn
+from recsys.feed.plan import RequestContext
 from recsys.feed.query import Query
 from recsys.feed.reasons import codes, sentences
 from recsys.feed.scorers import SCORERS
@@ -117,14 +117,14 @@ def _plain(number: float) -> float:
     return float(f"{float(number):.6g}")
 
 
-def safety_of(turn: Turn, ledger: Ledger) -> Safety:
+def safety_of(context: RequestContext, ledger: Ledger) -> Safety:
     """What bounds the person's feed after this page."""
-    query = turn.query
+    query = context.query
     return Safety(
-        loop_level=turn.state.counted.loop.level,
+        loop_level=context.state.safety.loop.level,
         age_band=query.viewer.age_band,
-        is_night=turn.is_night,
-        remaining={name: dict(remaining(ledger, query.limits, name, turn.at)) for name in COUNTERS},
+        is_night=context.is_night,
+        remaining={name: dict(remaining(ledger, query.limits, name, context.at)) for name in COUNTERS},
     )
 
 

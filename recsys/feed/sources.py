@@ -45,20 +45,20 @@ def taste(query: Query) -> Ids:
 def trending_local(query: Query) -> Ids:
     """What people of the market act on, among items near the viewer: first what the floor takes, then the others."""
     near = query.nearness
-    proven = _first(query.orders.popular, query.is_eligible & near.is_proven, SOME)
+    proven = _first(query.rankings.popular, query.is_eligible & near.is_proven, SOME)
     return np.concatenate(
-        [proven, _first(query.orders.popular, query.is_eligible & near.is_local & ~near.is_proven, FEW)]
+        [proven, _first(query.rankings.popular, query.is_eligible & near.is_local & ~near.is_proven, FEW)]
     )
 
 
 def trending(query: Query) -> Ids:
     """What people of the market act on, wherever it is from."""
-    return _first(query.orders.popular, query.is_eligible, SOME)
+    return _first(query.rankings.popular, query.is_eligible, SOME)
 
 
 def fresh(query: Query) -> Ids:
     """The newest items, also those that no model has seen yet."""
-    return _first(query.orders.newest, query.is_eligible, SOME)
+    return _first(query.rankings.newest, query.is_eligible, SOME)
 
 
 def followed(query: Query) -> Ids:
@@ -66,14 +66,14 @@ def followed(query: Query) -> Ids:
     if not query.followed:
         return np.empty(0, np.int32)
     mine = np.isin(query.items.creator_no, list(query.followed))
-    return _first(query.orders.newest, query.is_eligible & mine, SOME)
+    return _first(query.rankings.newest, query.is_eligible & mine, SOME)
 
 
 def resources(query: Query) -> Ids:
     """Supportive items of the market, near ones first: what the floors are filled from."""
     is_supportive = query.is_eligible & query.whole["is_supportive"]
-    near = _first(query.orders.popular, is_supportive & query.nearness.is_proven, SOME)
-    return np.concatenate([near, _first(query.orders.popular, is_supportive & ~query.nearness.is_proven, SOME)])
+    near = _first(query.rankings.popular, is_supportive & query.nearness.is_proven, SOME)
+    return np.concatenate([near, _first(query.rankings.popular, is_supportive & ~query.nearness.is_proven, SOME)])
 
 
 def explore(query: Query) -> Ids:

@@ -10,7 +10,7 @@ from recsys.clock import zone
 from recsys.columns import HEADS, TOPICS
 from recsys.config import load, loads
 from recsys.errors import ConfigError
-from recsys.policy.compiled import Book
+from recsys.policy.compiled import CompiledPolicy
 from recsys.policy.limits import Limits, changed, meet
 from recsys.policy.schema import Market
 
@@ -66,7 +66,7 @@ def problems_of(market: Market) -> list[str]:
 
 def _order_problems(market: Market) -> list[str]:
     """A younger band must never be allowed more than an older one, at any level, by day or night."""
-    limits = Book(market).limits
+    limits = CompiledPolicy(market).limits
     problems = []
     for older, younger in pairwise(("18+", "16-17", "13-15", "under_13")):
         known: set[str] = set()

@@ -118,7 +118,7 @@ _STRICTEST_FIRST: Final = ("under_13", "13-15", "16-17", "18+")
 
 
 @dataclass(frozen=True)
-class Book:
+class CompiledPolicy:
     """
     A market's layers, worked out once: `limits[band, level, is_night]` is the meet of market, age, level and night.
     """

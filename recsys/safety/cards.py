@@ -43,16 +43,16 @@ def due(state: UserState, market: Market, surface: str, at: Millis) -> tuple[str
     """
     if surface == FAMILY_SURFACE:
         return ()
-    asked = tuple(name for name in ASKED if name in state.counted.loop.cards_due)
-    name = LEVELS.get(state.counted.loop.level)
+    asked = tuple(name for name in ASKED if name in state.safety.loop.cards_due)
+    name = LEVELS.get(state.safety.loop.level)
     return asked or ((name,) if name and _may_come(state, market, at) else ())
 
 
 def _may_come(state: UserState, market: Market, at: Millis) -> bool:
     """Whether the level's card may come by itself now."""
-    rules, level = market.cards.rules, state.counted.loop.level
-    shown = [(name, t) for name, t in state.taste.cards_shown if t >= at - DAY]
-    session = state.counted.ledger.session_started_at
+    rules, level = market.cards.rules, state.safety.loop.level
+    shown = [(name, t) for name, t in state.interactions.cards_shown if t >= at - DAY]
+    session = state.safety.ledger.session_started_at
     in_session = sum(name == LEVELS[level] and t >= session for name, t in shown)
     per_session, per_day = (rules.level_1_session, rules.level_1_daily) if level == 1 else (1, rules.level_2_daily)
     return in_session < per_session and len(shown) < per_day
@@ -67,7 +67,7 @@ def follow_up(names: Sequence[str], market: Market, surface: str) -> tuple[Follo
     return (*after_card, STARTERS) if surface == FAMILY_SURFACE else after_card
 
 
-def led(candidates: Candidates, wanted: Sequence[FollowUp]) -> Candidates:
+def promote(candidates: Candidates, wanted: Sequence[FollowUp]) -> Candidates:
     """
     The candidates, best first, with those that should follow a card moved to the front; the rules still decide whether
     they may come. Reads `is_supportive`, so nothing but labelled R0 is moved.
@@ -139,12 +139,12 @@ def note_cards(state: UserState, names: Sequence[str], at: Millis) -> UserState:
     """
     if not names:
         return state
-    loop, taste = state.counted.loop, state.taste
+    loop, taste = state.safety.loop, state.interactions
     loop = msgspec.structs.replace(loop, cards_due=tuple(name for name in loop.cards_due if name not in names))
     recent = tuple(pair for pair in taste.cards_shown if pair[1] >= at - DAY)
     own = tuple((name, at) for name in names if name in LEVELS.values())
     return msgspec.structs.replace(
         state,
-        counted=msgspec.structs.replace(state.counted, loop=loop),
-        taste=msgspec.structs.replace(taste, cards_shown=(*recent, *own)),
+        safety=msgspec.structs.replace(state.safety, loop=loop),
+        interactions=msgspec.structs.replace(taste, cards_shown=(*recent, *own)),
     )

@@ -18,7 +18,7 @@ from recsys.policy.schema import SessionRules
 from recsys.user.state import LAST, MAX_SEEN, Delivery, Ledger, Seen, Span
 
 RUN: Final = 20  # the length of the run that last_20 and the floors speak of
-KEPT: Final = 7 * DAY
+LEDGER_SPAN_MS: Final = 7 * DAY
 MOST: Final = MAX_CAP
 MAX_SPANS: Final = 32
 MAX_OPENS: Final = 20
@@ -67,7 +67,7 @@ def counts(ledger: Ledger, counter: str, at: Millis) -> Counts:
     return Counts(
         session=total - bisect_left(times, ledger.session_started_at) if ledger.session_started_at else 0,
         rolling_24h=total - bisect_left(times, at - DAY),
-        rolling_7d=total - bisect_left(times, at - KEPT),
+        rolling_7d=total - bisect_left(times, at - LEDGER_SPAN_MS),
     )
 
 
@@ -223,7 +223,7 @@ def _newest(last: tuple[Delivery, ...]) -> tuple[Delivery, ...]:
 
 def _young(capped: Mapping[str, Sequence[Millis]], at: Millis) -> dict[str, tuple[Millis, ...]]:
     """What still counts. The newest 100 of a counter decide as all would: no cap may be above 100."""
-    kept = {name: tuple(t for t in times[-MOST:] if t >= at - KEPT) for name, times in sorted(capped.items())}
+    kept = {name: tuple(t for t in times[-MOST:] if t >= at - LEDGER_SPAN_MS) for name, times in sorted(capped.items())}
     return {name: times for name, times in kept.items() if times}
 
 

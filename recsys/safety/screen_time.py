@@ -32,7 +32,7 @@ MAX_ANSWERS: Final = 2  # budget and night; a break needs no answer to go on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gate:
+class PageAllowance:
     """What screen time says before a page: why it is empty (else None), and how many items it may hold at most."""
 
     pause: Pause | None
@@ -40,7 +40,7 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
+class PauseContext:
     """What a pause depends on beside the person. `limits` are the effective ones, `is_night` follows from them."""
 
     market: Market
@@ -60,33 +60,35 @@ class _Reason:
     until: Millis | None
 
 
-def pause_for(state: UserState, choice: PauseChoice | None, moment: Moment) -> tuple[UserState, Gate]:
+def pause_for(
+    state: UserState, choice: PauseChoice | None, pause_context: PauseContext
+) -> tuple[UserState, PageAllowance]:
     """
     The state with the person's answer, and what it leaves of the page. The ledger knows of the activity at `at`.
 
     The strictest pause is shown: guardian, then a stop, then budget, then night.
     """
-    state = answered(state, choice, moment)
-    ledger = state.counted.ledger
-    reasons = _reasons(state, moment)
+    state = answered(state, choice, pause_context)
+    ledger = state.safety.ledger
+    reasons = _reasons(state, pause_context)
     dismissed = {pause_id for pause_id, answer in ledger.pause_answered if answer == "continue"}
     for reason in reasons:
         if reason.kind == "guardian":
-            return state, Gate(pause=_pause(reason, moment.market), most=0)
-    stopped = _stopped(ledger, moment.at)
+            return state, PageAllowance(pause=_pause(reason, pause_context.market), most=0)
+    stopped = _stopped(ledger, pause_context.at)
     for reason in [stopped] if stopped else reasons:
         if reason.pause_id not in dismissed:
-            return state, Gate(pause=_pause(reason, moment.market), most=0)
-    return state, Gate(pause=None, most=_until_break(ledger, moment))
+            return state, PageAllowance(pause=_pause(reason, pause_context.market), most=0)
+    return state, PageAllowance(pause=None, most=_until_break(ledger, pause_context))
 
 
-def answered(state: UserState, choice: PauseChoice | None, moment: Moment) -> UserState:
+def answered(state: UserState, choice: PauseChoice | None, pause_context: PauseContext) -> UserState:
     """The state with an answer to a pause that holds now; any other answer, and one to a guardian, changes nothing."""
-    ledger = state.counted.ledger
-    stopped = _stopped(ledger, moment.at)
+    ledger = state.safety.ledger
+    stopped = _stopped(ledger, pause_context.at)
     if choice is None:
         return state
-    open_to_choice = [*_reasons(state, moment), *_past_break(ledger, choice), *([stopped] if stopped else [])]
+    open_to_choice = [*_reasons(state, pause_context), *_past_break(ledger, choice), *([stopped] if stopped else [])]
     found = [reason for reason in open_to_choice if reason.pause_id == choice.pause_id]
     if not found or found[0].kind == "guardian":
         return state
@@ -94,24 +96,26 @@ def answered(state: UserState, choice: PauseChoice | None, moment: Moment) -> Us
     answers += [(choice.pause_id, choice.choice)] if found[0].kind != "break" else []
     stop = ("", 0) if ledger.stopped[0] == choice.pause_id else ledger.stopped
     if choice.choice == "stop":
-        idle = moment.at + moment.market.session.idle_minutes * MINUTE
+        idle = pause_context.at + pause_context.market.session.idle_minutes * MINUTE
         stop = (choice.pause_id, found[0].until or idle)
     ledger = msgspec.structs.replace(ledger, pause_answered=tuple(answers[-MAX_ANSWERS:]), stopped=stop)
-    return msgspec.structs.replace(state, counted=msgspec.structs.replace(state.counted, ledger=ledger))
+    return msgspec.structs.replace(state, safety=msgspec.structs.replace(state.safety, ledger=ledger))
 
 
-def _reasons(state: UserState, moment: Moment) -> Sequence[_Reason]:
+def _reasons(state: UserState, pause_context: PauseContext) -> Sequence[_Reason]:
     """Every pause that holds at `at`, strictest first, answered or not."""
-    ledger, at, session = state.counted.ledger, moment.at, state.counted.ledger.session_started_at
+    ledger, at, session = state.safety.ledger, pause_context.at, state.safety.ledger.session_started_at
     minutes, found = active_minutes(ledger, at), []
     guardian = (state.person.guardian or Guardian()).daily_minutes
-    budget = moment.limits.daily_minutes
+    budget = pause_context.limits.daily_minutes
     if guardian is not None and minutes >= guardian:
         found.append(_Reason("guardian", f"guardian-{session}", under_budget_at(ledger, guardian, at)))
     if budget is not None and minutes >= budget:
         found.append(_Reason("budget", f"budget-{session}", under_budget_at(ledger, budget, at)))
-    if moment.is_night and moment.market.ages[moment.band].night.needs_choice:
-        found.append(_Reason("night", f"night-{session}", next_day(at, moment.zones, moment.limits.night)))
+    if pause_context.is_night and pause_context.market.ages[pause_context.band].night.needs_choice:
+        found.append(
+            _Reason("night", f"night-{session}", next_day(at, pause_context.zones, pause_context.limits.night))
+        )
     return found
 
 
@@ -135,10 +139,10 @@ def _break_id(ledger: Ledger, n: int) -> str:
     return f"break-{ledger.session_started_at}-{n}"
 
 
-def _until_break(ledger: Ledger, moment: Moment) -> int:
+def _until_break(ledger: Ledger, pause_context: PauseContext) -> int:
     """How many items a page may hold: for minors no more than up to the next soft stop."""
-    every = moment.market.session.break_every
-    return every - ledger.session_n % every if moment.market.ages[moment.band].is_minor else MAX_SIZE
+    every = pause_context.market.session.break_every
+    return every - ledger.session_n % every if pause_context.market.ages[pause_context.band].is_minor else MAX_SIZE
 
 
 def break_after(before: Ledger, after: Ledger, market: Market, *, is_capped: bool) -> Pause | None:

@@ -5,19 +5,19 @@ before the log lets go of them.
 
 from recsys.clock import Millis
 from recsys.errors import StoreError
-from recsys.feed.catchup import Heard, caught_up, heard
+from recsys.feed.catchup import PendingUpdates, catch_up, read_pending
 from recsys.feed.engine import Engine
 from recsys.feed.plan import profile_of
 from recsys.policy.compiled import effective_band
-from recsys.safety.loop.signals import frame_of
-from recsys.services.intake import ATTEMPTS
+from recsys.safety.loop.signals import loop_context_of
+from recsys.services.intake import MAX_WRITE_TRIES
 from recsys.stores.protocols import Read
 from recsys.user.state import UserState
 
 
 def band_of(engine: Engine, state: UserState, user_id: str) -> str:
     """The age band that counts when no request says another."""
-    profile, market = profile_of(state, engine.known.model, user_id), engine.known.book.market
+    profile, market = profile_of(state, engine.resources.model, user_id), engine.resources.policy.market
     return effective_band(market, stored=profile.age_band, source=profile.age_source, given=None)
 
 
@@ -26,18 +26,20 @@ def standing(engine: Engine, read: Read, user_id: str, at: Millis, until: Millis
     The state with everything counted that was reported or labelled so far, on the catalogue of the moment; of the
     events only those up to the last one that was received before `until`, where that is given.
     """
-    known, state = engine.known, read.state
-    news = heard(engine.users, engine.log, known.view, user_id, read, at)
-    frame = frame_of(known.book, band_of(engine, state, user_id), state.person.guardian, known.lexicon)
-    return caught_up(state, news if until is None else _before(news, until), frame, at).state
+    known, state = engine.resources, read.state
+    pending = read_pending(engine.users, engine.log, known.catalogue_cache, user_id, read, at)
+    loop_context = loop_context_of(
+        known.policy, band_of(engine, state, user_id), state.person.guardian, known.harm_terms
+    )
+    return catch_up(state, pending if until is None else _before(pending, until), loop_context, at).state
 
 
-def _before(news: Heard, until: Millis) -> Heard:
-    last = max((entry.seq for entry in news.logged if entry.received_at < until), default=0)
-    return Heard(news.items, tuple(entry for entry in news.logged if entry.seq <= last), news.past)
+def _before(pending: PendingUpdates, until: Millis) -> PendingUpdates:
+    last = max((entry.seq for entry in pending.logged if entry.received_at < until), default=0)
+    return PendingUpdates(pending.items, tuple(entry for entry in pending.logged if entry.seq <= last), pending.past)
 
 
-def settle(engine: Engine, until: Millis, at: Millis) -> int:
+def compact_events(engine: Engine, until: Millis, at: Millis) -> int:
     """
     Fold in what was received before `until` and waits for its person's next feed; how many people that were.
 
@@ -47,11 +49,11 @@ def settle(engine: Engine, until: Millis, at: Millis) -> int:
 
 
 def _settled(engine: Engine, user_id: str, until: Millis, at: Millis) -> bool:
-    for _ in range(ATTEMPTS):
+    for _ in range(MAX_WRITE_TRIES):
         read = engine.users.read(user_id)
         state = standing(engine, read, user_id, at, until)
-        if state.taste.log_seq == read.state.taste.log_seq:
+        if state.interactions.log_seq == read.state.interactions.log_seq:
             return False
         if engine.users.write_if(user_id, state, read.version):
             return True
-    raise StoreError(f"found {ATTEMPTS} other writes of one person at once, expected fewer; try again")
+    raise StoreError(f"found {MAX_WRITE_TRIES} other writes of one person at once, expected fewer; try again")

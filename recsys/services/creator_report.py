@@ -14,10 +14,10 @@ from recsys import metrics
 from recsys.catalogue.creators import Creator
 from recsys.catalogue.items import Items
 from recsys.clock import DAY, Millis, to_text
-from recsys.feed.attribution import WAYS
+from recsys.feed.attribution import ATTRIBUTIONS
 from recsys.policy.schema import Market
 from recsys.services.creators import days_to
-from recsys.stores.protocols import Tally
+from recsys.stores.protocols import ExposureCount
 
 SIZES: Final = ((0, 1_000), (1_000, 10_000), (10_000, 100_000), (100_000, 10**12))  # followers
 TOP: Final = 10
@@ -67,7 +67,7 @@ class CreatorReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def report_of(
-    tallies: Sequence[Tally],
+    tallies: Sequence[ExposureCount],
     creators: Mapping[str, Creator],
     items: Items,
     market: Market,
@@ -97,7 +97,7 @@ def report_of(
     )
 
 
-def concentration(tallies: Iterable[Tally], creators: Iterable[str]) -> Concentration:
+def concentration(tallies: Iterable[ExposureCount], creators: Iterable[str]) -> Concentration:
     """How the impressions of these creators are spread; who got none counts."""
     given: dict[str, int] = dict.fromkeys(creators, 0)
     for t in tallies:
@@ -110,7 +110,7 @@ def concentration(tallies: Iterable[Tally], creators: Iterable[str]) -> Concentr
 
 
 def _grouped(
-    tallies: Sequence[Tally], n_items: Mapping[str, int], name_of: Callable[[str], str], total: int
+    tallies: Sequence[ExposureCount], n_items: Mapping[str, int], name_of: Callable[[str], str], total: int
 ) -> list[Part]:
     """The creators with items or impressions, by the name of their group."""
     ways: dict[str, Counter[str]] = defaultdict(Counter)
@@ -127,7 +127,7 @@ def _grouped(
             n_items=sum(n_items.get(creator_id, 0) for creator_id in members[name]),
             impressions=ways[name].total(),
             share=ways[name].total() / total if total else 0.0,
-            slots={way: ways[name][way] for way in WAYS},
+            slots={way: ways[name][way] for way in ATTRIBUTIONS},
         )
         for name in sorted(members)
     ]
@@ -144,10 +144,12 @@ def _kind(creator: Creator | None) -> str:
     return "unknown" if creator is None or creator.kind is None else creator.kind
 
 
-def _newcomers(tallies: Sequence[Tally], counted: Sequence[Tally], home: set[str], market: Market) -> Newcomers:
+def _newcomers(
+    tallies: Sequence[ExposureCount], counted: Sequence[ExposureCount], home: set[str], market: Market
+) -> Newcomers:
     """New are local creators below the policy's impressions, counted everywhere and ever."""
     limit = market.locality.new_creator.impressions
-    of: dict[str, list[Tally]] = defaultdict(list)
+    of: dict[str, list[ExposureCount]] = defaultdict(list)
     for t in tallies:
         of[t.creator_id].append(t)
     new = {creator_id for creator_id in home if sum(t.n for t in of[creator_id]) < limit}

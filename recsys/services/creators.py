@@ -14,11 +14,11 @@ from recsys.catalogue.items import Items, creator_number
 from recsys.clock import DAY, Millis, to_text
 from recsys.columns import CREATORS, FAMILIES, TIERS
 from recsys.errors import Conflict, StoreError
-from recsys.feed.attribution import WAYS
+from recsys.feed.attribution import ATTRIBUTIONS
 from recsys.feed.engine import Engine
 from recsys.policy.schema import Market
-from recsys.services.intake import ATTEMPTS, check_id, checked_row
-from recsys.stores.protocols import Catalogue, CreatorChange, CreatorRow, ItemRow, Tally
+from recsys.services.intake import MAX_WRITE_TRIES, check_id, checked_row
+from recsys.stores.protocols import Catalogue, CreatorChange, CreatorRow, ExposureCount, ItemRow
 
 FEWEST: Final = 5
 """Impressions in a place below which the report says only that there were some: less could point at a person."""
@@ -57,7 +57,7 @@ def _written(
     catalogue: Catalogue, creator_id: str, said: Callable[[CreatorRow | None], Mapping[str, Any] | None], at: Millis
 ) -> dict[str, Any] | None:
     """The creator as stored after what is `said` of the row that is there; None, and nothing written, for None."""
-    for _ in range(ATTEMPTS):
+    for _ in range(MAX_WRITE_TRIES):
         row = catalogue.creator(check_id("creator_id", creator_id))
         fields = said(row)
         if fields is None:
@@ -68,7 +68,9 @@ def _written(
         with suppress(Conflict):
             catalogue.put_creators([CreatorChange(fields=changed, expects=None if row is None else row.revision)], at)
             return get_creator(catalogue, creator_id)
-    raise StoreError(f"found {ATTEMPTS} other writes of creator {creator_id!r} at once, expected fewer; try again")
+    raise StoreError(
+        f"found {MAX_WRITE_TRIES} other writes of creator {creator_id!r} at once, expected fewer; try again"
+    )
 
 
 def delete_creator(catalogue: Catalogue, creator_id: str, at: Millis) -> bool:
@@ -83,24 +85,24 @@ def exposure(engine: Engine, creator_id: str, at: Millis) -> dict[str, Any] | No
 
     Deliveries are counted when a page is reserved. Days older than 90 are counted, and not told apart.
     """
-    items = engine.known.view.at_least(engine.users.read("").revision)
+    items = engine.resources.catalogue_cache.at_least(engine.users.read("").revision)
     tallies = engine.users.tallies(check_id("creator_id", creator_id))
     alike = np.flatnonzero(items.exists & (items.creator_no == creator_number(creator_id)))
     mine = [n for n in alike.tolist() if items.creator_ids[n] == creator_id]
-    row = engine.known.view.catalogue.creator(creator_id)
+    row = engine.resources.catalogue_cache.catalogue.creator(creator_id)
     if row is None and not tallies and not len(mine):
         return None
-    market = engine.known.book.market
+    market = engine.resources.policy.market
     return {
         "creator_id": creator_id,
         "until": to_text(at),
         "items": {"all": len(mine), "shown": sum(not items.is_hidden[n] for n in mine)},
         **counted_of(tallies, market, at),
-        "labels": [_label(items, n, engine.known.view.catalogue) for n in mine[:MOST_LABELS]],
+        "labels": [_label(items, n, engine.resources.catalogue_cache.catalogue) for n in mine[:MOST_LABELS]],
     }
 
 
-def counted_of(tallies: tuple[Tally, ...], market: Market, at: Millis) -> dict[str, Any]:
+def counted_of(tallies: tuple[ExposureCount, ...], market: Market, at: Millis) -> dict[str, Any]:
     """The numbers of a report."""
     total = sum(t.n for t in tallies)
     limit = market.locality.new_creator.impressions
@@ -113,14 +115,14 @@ def counted_of(tallies: tuple[Tally, ...], market: Market, at: Millis) -> dict[s
             "by_region": _by_place(tallies, "region"),
             "as_local": sum(t.n for t in tallies if t.is_local),
         },
-        "slots": {way: sum(t.n for t in tallies if t.way == way) for way in WAYS},
+        "slots": {way: sum(t.n for t in tallies if t.way == way) for way in ATTRIBUTIONS},
         "is_new": total < limit,
         "new_until_impressions": limit,
         "days_to_new_until": days_to(tallies, limit),
     }
 
 
-def days_to(tallies: tuple[Tally, ...], limit: int) -> int | None:
+def days_to(tallies: tuple[ExposureCount, ...], limit: int) -> int | None:
     """Days from the first delivery to the `limit`th; None when it is not reached, or the days are no longer known."""
     by_day: Counter[int] = Counter()
     for t in tallies:
@@ -135,14 +137,14 @@ def days_to(tallies: tuple[Tally, ...], limit: int) -> int | None:
     return None
 
 
-def _by(tallies: tuple[Tally, ...], name: str) -> Counter[str]:
+def _by(tallies: tuple[ExposureCount, ...], name: str) -> Counter[str]:
     found: Counter[str] = Counter()
     for t in tallies:
         found[getattr(t, name)] += t.n
     return found
 
 
-def _by_place(tallies: tuple[Tally, ...], name: str, named: str | None = None) -> dict[str, int]:
+def _by_place(tallies: tuple[ExposureCount, ...], name: str, named: str | None = None) -> dict[str, int]:
     """
     Impressions by where the viewers live; `unknown` where nobody said, `few` for places with fewer than five. The
     market itself is always `named`.

@@ -36,7 +36,7 @@ def record_of(engine: Engine, request_id: str, user_id: str | None = None) -> di
     """The decision record for people: what the page was chosen from, and under which rules."""
     stored, decision = _read(engine, request_id, user_id)
     candidates, chosen = records.candidates_of(decision), set(decision.chosen)
-    ids = engine.known.view.items.item_ids
+    ids = engine.resources.catalogue_cache.items.item_ids
     return {
         "request_id": request_id,
         "user_id": decision.user_id,
@@ -107,7 +107,7 @@ def why(engine: Engine, request_id: str, item_id: str, user_id: str | None = Non
     would have stood without that.
     """
     _, decision = _read(engine, request_id, user_id)
-    item_no = engine.known.view.items.index.get(item_id)
+    item_no = engine.resources.catalogue_cache.items.index.get(item_id)
     if item_no is None:
         raise DataError(f"item_id: found {item_id!r}, expected the id of an item in the catalogue")
     candidates = records.candidates_of(decision)
@@ -188,9 +188,9 @@ def _counterfactual(decision: Decision, row: int, removed_by: str) -> str:
 def _not_retrieved(engine: Engine, decision: Decision, item_id: str, item_no: int) -> dict[str, Any]:
     """An item that was no candidate: what would remove it today, since the catalogue of then is gone."""
     request = msgspec.json.decode(decision.request, type=FeedRequest)
-    turn = turn_now(engine, request, decision.at)
-    whole = turn.query.whole.take(np.array([item_no], np.intp))
-    removed_by = [name for name, check in FILTERS.items() if not check(turn.query, whole)[0]]
+    context = turn_now(engine, request, decision.at)
+    whole = context.query.whole.take(np.array([item_no], np.intp))
+    removed_by = [name for name, check in FILTERS.items() if not check(context.query, whole)[0]]
     return {
         "request_id": decision.request_id, "item_id": item_id, "shown": False, "position": None, "score_parts": [],
         "rules": [{"rule": name, "judged": "now"} for name in removed_by],
@@ -225,7 +225,7 @@ def _bits(propensity: float) -> float:
 
 
 def _page(engine: Engine, decision: Decision, selection: Selection, *, explain: bool) -> list[Any]:
-    candidates, ids = records.candidates_of(decision), engine.known.view.items.item_ids
+    candidates, ids = records.candidates_of(decision), engine.resources.catalogue_cache.items.item_ids
     asked = msgspec.json.decode(decision.request, type=FeedRequest).size
     page = []
     for slot, row in enumerate(selection.rows.tolist()):

@@ -17,7 +17,7 @@ from recsys.clock import DAY, Millis, to_text
 from recsys.errors import Conflict, DataError, StoreError
 from recsys.feed.engine import REPEAT, Engine, Page, feed, turn_now
 from recsys.feed.filters import FILTERS
-from recsys.feed.plan import Turn, profile_of, seed_of
+from recsys.feed.plan import RequestContext, profile_of, seed_of
 from recsys.feed.record import unpack
 from recsys.messages import FeedRequest, FeedResponse
 from recsys.safety.cards import STARTERS
@@ -31,7 +31,7 @@ def is_guardian(engine: Engine, guardian_id: str, child_id: str) -> bool:
     """Whether the child's profile names the guardian."""
     check_id("guardian_id", guardian_id)
     state = engine.users.read(check_id("child_id", child_id)).state
-    return profile_of(state, engine.known.model, child_id).guardian_id == guardian_id
+    return profile_of(state, engine.resources.model, child_id).guardian_id == guardian_id
 
 
 def together(
@@ -101,11 +101,11 @@ def _drawn(engine: Engine, guardian_id: str, asked: FeedRequest, at: Millis) -> 
     return tuple(items.item_ids[n] for n in first)
 
 
-def _accepts(turn: Turn) -> Mask:
+def _accepts(context: RequestContext) -> Mask:
     """What a person's policy lets through, whatever they saw or refused before."""
-    keep = np.ones(len(turn.query.whole), np.bool_)
+    keep = np.ones(len(context.query.whole), np.bool_)
     for name in ("hidden", "tier", "unlabelled", "age", "muted", "language", "surface"):
-        keep &= FILTERS[name](turn.query, turn.query.whole)
+        keep &= FILTERS[name](context.query, context.query.whole)
     return keep
 
 

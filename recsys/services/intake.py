@@ -37,7 +37,7 @@ from recsys.user.state import Profile, UserState
 MAX_EVENTS: Final = 1_000
 LATE: Final = 7 * DAY
 EARLY: Final = 5 * MINUTE  # clocks differ; an event from further ahead is refused
-ATTEMPTS: Final = 20
+MAX_WRITE_TRIES: Final = 20
 NEVER: Final = ("R3", "R4")  # never served, whatever a policy says
 _SUBJECTS: Final = ("item_id", "creator_id", "query")
 
@@ -84,9 +84,9 @@ def _event(engine: Engine, fields: Mapping[str, Any], at: Millis) -> Event:
     if subject == "value" and not fields.get("value"):
         raise DataError("undo: found no value, expected the event_id to undo")
     item_id = _optional_id("item_id", fields)
-    if item_id is not None and item_id not in engine.known.view.items.index:
-        engine.known.view.at_least(engine.users.read(_id("user_id", fields)).revision)  # it may be new
-        if item_id not in engine.known.view.items.index:
+    if item_id is not None and item_id not in engine.resources.catalogue_cache.items.index:
+        engine.resources.catalogue_cache.at_least(engine.users.read(_id("user_id", fields)).revision)  # it may be new
+        if item_id not in engine.resources.catalogue_cache.items.index:
             raise DataError(f"item_id: found {_short(item_id)}, expected the id of an item in the catalogue")
     return Event(
         event_id=_id("event_id", fields),
@@ -95,7 +95,7 @@ def _event(engine: Engine, fields: Mapping[str, Any], at: Millis) -> Event:
         at=happened,
         item_id=item_id,
         creator_id=_optional_id("creator_id", fields),
-        query=kept_of(engine.known.lexicon, _text("query", fields, 200)),
+        query=kept_of(engine.resources.harm_terms, _text("query", fields, 200)),
         value=_text("value", fields, MAX_ID_LENGTH),
         watch_s=_number("watch_s", fields, 0, 86_400),
         watch_fraction=_number("watch_fraction", fields, 0, 1),
@@ -161,7 +161,7 @@ def _short(value: Any) -> str:
 def get_profile(engine: Engine, user_id: str) -> dict[str, Any]:
     """The profile in force; what was never said is null."""
     state = engine.users.read(check_id("user_id", user_id)).state
-    return {"user_id": user_id, **msgspec.to_builtins(_named(profile_of(state, engine.known.model, user_id)))}
+    return {"user_id": user_id, **msgspec.to_builtins(_named(profile_of(state, engine.resources.model, user_id)))}
 
 
 def _named(profile: Profile) -> dict[str, Any]:
@@ -205,11 +205,11 @@ def _converted(given: Mapping[str, Any]) -> Profile:
 
 def update(engine: Engine, user_id: str, change: Callable[[UserState], UserState]) -> None:
     """Change a person's state by compare-and-swap. Raises StoreError when others keep winning."""
-    for _ in range(ATTEMPTS):
+    for _ in range(MAX_WRITE_TRIES):
         read = engine.users.read(user_id)
         if engine.users.write_if(user_id, change(read.state), read.version):
             return
-    raise StoreError(f"found {ATTEMPTS} other writes of one person at once, expected fewer; try again")
+    raise StoreError(f"found {MAX_WRITE_TRIES} other writes of one person at once, expected fewer; try again")
 
 
 def get_item(catalogue: Catalogue, item_id: str) -> dict[str, Any] | None:
@@ -257,7 +257,7 @@ def _written(
     The item as stored after what is `said` of the row that is there; None, and nothing written, where that is None.
     Whatever is written in between holds as well: then it is read and said again.
     """
-    for _ in range(ATTEMPTS):
+    for _ in range(MAX_WRITE_TRIES):
         row = catalogue.get(check_id("item_id", item_id))
         fields = said(row)
         if fields is None:
@@ -265,7 +265,7 @@ def _written(
         with suppress(Conflict):
             catalogue.put([_change(item_id, fields, clusters, row, is_review=is_review)], at)
             return get_item(catalogue, item_id)
-    raise StoreError(f"found {ATTEMPTS} other writes of item {item_id!r} at once, expected fewer; try again")
+    raise StoreError(f"found {MAX_WRITE_TRIES} other writes of item {item_id!r} at once, expected fewer; try again")
 
 
 def _change(

@@ -33,8 +33,8 @@ def trending(
     """
     What people of a market act on most, best first; with `region` only items from there, with `language` only such.
     """
-    items, model = _items(engine), engine.known.model
-    market = country or engine.known.book.market.market
+    items, model = _items(engine), engine.resources.model
+    market = country or engine.resources.policy.market.market
     keep = (
         for_anybody(items) & (items.row >= 0) & _of(items.region, items, region) & _of(items.language, items, language)
     )
@@ -48,7 +48,7 @@ def similar(engine: Engine, item_id: str, size: int) -> dict[str, Any] | None:
     Items like an item, nearest first; None when there is no such item. Of an item that is no list's there are none:
     a door that leads from risk to more like it stays shut.
     """
-    items, spaces = _items(engine), engine.known.model.spaces
+    items, spaces = _items(engine), engine.resources.model.spaces
     item_no = items.index.get(item_id)
     if item_no is None:
         return None
@@ -57,7 +57,7 @@ def similar(engine: Engine, item_id: str, size: int) -> dict[str, Any] | None:
     if ranked is None or row < 0 or not keep[item_no]:
         return {"item_id": item_id, "items": []}
     keep &= items.cluster_no != items.cluster_no[item_no]
-    by_row = np.zeros(engine.known.model.n_rows, np.int32)
+    by_row = np.zeros(engine.resources.model.n_rows, np.int32)
     known = np.flatnonzero(items.row >= 0)
     by_row[items.row[known]] = known
     vector = np.asarray(ranked.space.item_vectors[row])
@@ -72,14 +72,14 @@ def local(
     Creators near a place who have something that a list may hold: from the region, from one beside it, from the
     country; surer places first, then who has more. A creator whose place nobody said is not among them.
     """
-    items, market = _items(engine), engine.known.book.market
+    items, market = _items(engine), engine.resources.policy.market
     home = country or (region.partition("-")[0] if region else market.market)
     if region and region.partition("-")[0] != home:
         raise DataError(f"region: found {region!r}, expected one of {home}, or no country")
     n_items = _counts(items)
     near = [
         (score, n_items[creator_number(creator.creator_id)], creator, match)
-        for creator in engine.known.view.creators.values()
+        for creator in engine.resources.catalogue_cache.creators.values()
         if creator_number(creator.creator_id) in n_items and _fits(creator, language, kind)
         for match, score in [_near(creator, home, region, market)]
         if score > 0
@@ -120,7 +120,7 @@ def _counts(items: Items) -> dict[int, int]:
 
 
 def _items(engine: Engine) -> Items:
-    return engine.known.view.at_least(engine.users.read("").revision)
+    return engine.resources.catalogue_cache.at_least(engine.users.read("").revision)
 
 
 def _of(column: Floats | Ids | Any, items: Items, name: str | None) -> Mask:

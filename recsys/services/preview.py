@@ -16,7 +16,7 @@ from recsys.columns import TIERS
 from recsys.feed import record as records
 from recsys.feed.record import Decision
 from recsys.feed.slate import select
-from recsys.policy.compiled import Book
+from recsys.policy.compiled import CompiledPolicy
 from recsys.policy.limits import Limits, meet
 from recsys.types import Candidates, Mask
 
@@ -44,7 +44,7 @@ class Preview:
     missing_after: int
 
 
-def preview(book: Book, decisions: Iterable[Decision]) -> Preview:
+def preview(policy: CompiledPolicy, decisions: Iterable[Decision]) -> Preview:
     """Every decision again under the policy of `book`."""
     changed: list[Changed] = []
     before: Counter[str] = Counter()
@@ -54,7 +54,7 @@ def preview(book: Book, decisions: Iterable[Decision]) -> Preview:
         n_requests += 1
         candidates = records.candidates_of(decision)
         old = candidates.take(np.array(decision.chosen, np.intp))
-        new = again(book, decision, candidates)
+        new = again(policy, decision, candidates)
         before.update(_tiers(old))
         after.update(_tiers(new))
         missing_before += decision.size - len(old)
@@ -72,10 +72,12 @@ def preview(book: Book, decisions: Iterable[Decision]) -> Preview:
     )
 
 
-def again(book: Book, decision: Decision, candidates: Candidates) -> Candidates:
+def again(policy: CompiledPolicy, decision: Decision, candidates: Candidates) -> Candidates:
     """The page that the policy would choose from a record's candidates, in order."""
-    market = book.market
-    limits = meet(book.limits[decision.age_band, decision.loop_level, decision.is_bound_by_night], decision.own_limits)
+    market = policy.market
+    limits = meet(
+        policy.limits[decision.age_band, decision.loop_level, decision.is_bound_by_night], decision.own_limits
+    )
     allowed = candidates.take(_allowed(candidates, limits))
     selection = select(
         allowed,

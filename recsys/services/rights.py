@@ -22,10 +22,10 @@ from recsys.policy.schema import parse_hours
 from recsys.safety.ledger import FAMILY_COUNTERS, RUN, active_minutes, counts, placed, server_time, windows_of
 from recsys.safety.loop import levels as loop
 from recsys.services.compaction import band_of, standing
-from recsys.services.intake import ATTEMPTS, check_id, update
-from recsys.stores.protocols import KEPT
+from recsys.services.intake import MAX_WRITE_TRIES, check_id, update
+from recsys.stores.protocols import RETENTION_MS
 from recsys.types import Event, History
-from recsys.user.state import Controls, Guardian, Ledger, LedgerPart, UserState, pack
+from recsys.user.state import Controls, Guardian, Ledger, SafetyState, UserState, pack
 
 T = TypeVar("T", Controls, Guardian)
 MAX_MUTED: Final = {"muted_creators": 500, "muted_words": 100}
@@ -89,8 +89,8 @@ def reset(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     engine.users.forget(user_id, at)
 
     def change(state: UserState) -> UserState:
-        kept = msgspec.structs.replace(state.taste, items=(), weights=(), at=(), event_ids=(), reset_at=at)
-        return msgspec.structs.replace(state, taste=kept)
+        kept = msgspec.structs.replace(state.interactions, items=(), weights=(), at=(), event_ids=(), reset_at=at)
+        return msgspec.structs.replace(state, interactions=kept)
 
     update(engine, user_id, change)
     return {"user_id": user_id, "reset_at": to_text(at), "kept": ["ledger", "loop level", "controls", "follows"]}
@@ -100,11 +100,11 @@ def exposure(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     """Every counter against every window now, the loop level with reasons and expiry, minutes used."""
     check_id("user_id", user_id)
     state = standing(engine, engine.users.read(user_id), user_id, at)
-    ledger, book = state.counted.ledger, engine.known.book
+    ledger, policy = state.safety.ledger, engine.resources.policy
     at = server_time(ledger, at)
     band = band_of(engine, state, user_id)
-    profile = profile_of(state, engine.known.model, user_id)
-    limits, night = limits_of(book, state, own_limits(state, profile, personalised=True), band, profile.country, at)
+    profile = profile_of(state, engine.resources.model, user_id)
+    limits, night = limits_of(policy, state, own_limits(state, profile, personalised=True), band, profile.country, at)
     return {
         "user_id": user_id,
         "at": to_text(at),
@@ -114,7 +114,7 @@ def exposure(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
         "deliveries": ledger.n_delivered,
         "minutes_24h": round(active_minutes(ledger, at), 1),
         "daily_minutes": limits.daily_minutes,
-        "loop": loop.shown(state, book.market, is_minor=book.market.ages[band].is_minor),
+        "loop": loop.shown(state, policy.market, is_minor=policy.market.ages[band].is_minor),
     }
 
 
@@ -128,18 +128,18 @@ def _against(ledger: Ledger, limits: Limits, counter: str, at: Millis) -> dict[s
 def export(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     """Everything held about a person, for the person."""
     state = engine.users.read(check_id("user_id", user_id)).state
-    trained = None if state.counted.is_erased else engine.known.model.histories.get(user_id)
-    ids = engine.known.view.items.item_ids
+    trained = None if state.safety.is_erased else engine.resources.model.histories.get(user_id)
+    ids = engine.resources.catalogue_cache.items.item_ids
     return {
         "user_id": user_id,
         "exported_at": to_text(at),
-        "profile": msgspec.to_builtins(_named(profile_of(state, engine.known.model, user_id))),
+        "profile": msgspec.to_builtins(_named(profile_of(state, engine.resources.model, user_id))),
         "controls": msgspec.to_builtins(_named(state.person.controls)),
         "guardian": None if state.person.guardian is None else msgspec.to_builtins(_named(state.person.guardian)),
-        "ledger": msgspec.to_builtins(_named(state.counted.ledger)),
-        "loop": msgspec.to_builtins(_named(state.counted.loop)),
+        "ledger": msgspec.to_builtins(_named(state.safety.ledger)),
+        "loop": msgspec.to_builtins(_named(state.safety.loop)),
         "seen": msgspec.to_builtins(_named(state.seen)),
-        "taste": msgspec.to_builtins(_named(state.taste)),
+        "taste": msgspec.to_builtins(_named(state.interactions)),
         "deliveries": [
             {**msgspec.to_builtins(_named(d)), "item_id": ids[d.item_no] if d.item_no < len(ids) else None}
             for d in engine.users.deliveries(user_id, 0)
@@ -149,7 +149,7 @@ def export(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
             for entry in engine.log.since(user_id, 0)
         ],
         "answers": [msgspec.json.decode(stored.answer) for stored in engine.users.decisions(user_id)],
-        "trained_on": [] if trained is None else _trained(trained, engine.known.model),
+        "trained_on": [] if trained is None else _trained(trained, engine.resources.model),
     }
 
 
@@ -171,15 +171,15 @@ def erase(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     Only counters that bound exposure stay, for 8 days under a keyed hash: erasing must not be a way around a cap.
     """
     check_id("user_id", user_id)
-    for _ in range(ATTEMPTS):
+    for _ in range(MAX_WRITE_TRIES):
         read = engine.users.read(user_id)
         state = standing(engine, read, user_id, at)
-        kept = LedgerPart(ledger=_bare(state.counted.ledger), loop=loop.remains(state.counted.loop), is_erased=True)
-        tombstone = pack(UserState(counted=kept))[1]
-        rows = engine.users.erase(user_id, at, tombstone, read.version, state.taste.log_seq)
+        kept = SafetyState(ledger=_bare(state.safety.ledger), loop=loop.remains(state.safety.loop), is_erased=True)
+        tombstone = pack(UserState(safety=kept))[1]
+        rows = engine.users.erase(user_id, at, tombstone, read.version, state.interactions.log_seq)
         if rows is not None:
             return _receipt(user_id, at, rows)
-    raise StoreError(f"found {ATTEMPTS} other writes of one person at once, expected fewer; try again")
+    raise StoreError(f"found {MAX_WRITE_TRIES} other writes of one person at once, expected fewer; try again")
 
 
 def _bare(ledger: Ledger) -> Ledger:
@@ -195,7 +195,7 @@ def _receipt(user_id: str, at: Millis, rows: Mapping[str, int]) -> dict[str, Any
         "rows": dict(rows),
         "kept": {
             "what": "exposure counters and loop level under a keyed hash of the id",
-            "until": to_text(at + KEPT),
+            "until": to_text(at + RETENTION_MS),
             "hash": "the bare hash stays as long as a model in service was trained with the person in it",
         },
         "training": f"the next training run leaves out everything before {to_text(at)}",

@@ -47,7 +47,7 @@ class Cluster:
 
 
 @dataclass(slots=True, kw_only=True)
-class Known:
+class StoredCatalogue:
     """
     The part of the catalogue that a write touches, or all of it: items by item_id and clusters by cluster_id, among
     them the clusters of those items. `last_no` is the last number given to an item or a cluster.
@@ -101,7 +101,7 @@ def _prepared(change: ItemChange) -> Prepared:
     )
 
 
-def write(known: Known, changes: Iterable[Prepared]) -> Touched:
+def write(known: StoredCatalogue, changes: Iterable[Prepared]) -> Touched:
     """
     Apply changes in order to `known`, in place; says which items and clusters are different now.
 
@@ -135,7 +135,7 @@ def _is_settled(old: StoredItem, change: Prepared) -> bool:
     return (old.packed, old.cluster_id, old.is_edited) == (change.packed, change.cluster_id, change.is_edited)
 
 
-def _replace(known: Known, change: Prepared, old: StoredItem | None, revision: int) -> bool:
+def _replace(known: StoredCatalogue, change: Prepared, old: StoredItem | None, revision: int) -> bool:
     """Put one item in its place; True when that is a raise."""
     if old is None:
         known.last_no += 1

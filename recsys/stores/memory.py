@@ -14,24 +14,24 @@ from typing import Final
 from recsys.clock import DAY, Millis
 from recsys.stores import catalogue_write as live
 from recsys.stores.protocols import (
-    KEPT,
-    TOLD_APART,
+    EXPOSURE_DAYS_APART,
+    RETENTION_MS,
     AppendResult,
     CatalogueDelta,
     CreatorChange,
     CreatorRow,
     DecisionRecord,
+    ExposureCount,
     Forgotten,
     ItemChange,
     ItemRow,
     Logged,
     Read,
     StoredAnswer,
-    Tally,
     Version,
 )
 from recsys.types import Event
-from recsys.user.state import Delivery, LedgerPart, UserState, unpack_counted
+from recsys.user.state import Delivery, SafetyState, UserState, unpack_safety
 
 _Page = tuple[Millis, tuple[Delivery, ...]]  # the time of its newest delivery, and the deliveries
 
@@ -42,11 +42,11 @@ class _Tables:
     def __init__(self) -> None:
         self.lock: Final = RLock()
         self.users: dict[str, tuple[UserState, Version]] = {}
-        self.tombstones: dict[str, tuple[LedgerPart, Version, Millis]] = {}
+        self.tombstones: dict[str, tuple[SafetyState, Version, Millis]] = {}
         self.pages: dict[str, list[_Page]] = {}
         self.decisions: dict[tuple[str, str], StoredAnswer] = {}  # in commit order
         self.events: dict[str, dict[str, Logged]] = {}  # user_id -> event_id -> entry
-        self.known: Final = live.Known()
+        self.known: Final = live.StoredCatalogue()
         self.creators: dict[str, CreatorRow] = {}
         self.tallies: Counter[tuple[str, int, str, str, str, bool]] = Counter()
         self.steering: dict[str, bytes] = {}
@@ -80,7 +80,7 @@ class MemoryUsers:
             if user_id in tables.users:
                 state = tables.users[user_id][0]
             elif user_id in tables.tombstones:
-                state = UserState(counted=tables.tombstones[user_id][0])
+                state = UserState(safety=tables.tombstones[user_id][0])
             else:
                 state = UserState()
             return Read(
@@ -136,12 +136,12 @@ class MemoryUsers:
         with self._tables.lock:
             return tuple(islice(reversed(self._tables.decisions.values()), n))
 
-    def tallies(self, creator_id: str | None = None) -> tuple[Tally, ...]:
+    def tallies(self, creator_id: str | None = None) -> tuple[ExposureCount, ...]:
         """See `UserStore.tallies`."""
         with self._tables.lock:
             found = sorted((*key, n) for key, n in self._tables.tallies.items() if creator_id in (None, key[0]))
         return tuple(
-            Tally(creator_id=creator, day=day, country=country, region=region, way=way, is_local=is_local, n=n)
+            ExposureCount(creator_id=creator, day=day, country=country, region=region, way=way, is_local=is_local, n=n)
             for creator, day, country, region, way, is_local, n in found
         )
 
@@ -201,7 +201,7 @@ class MemoryUsers:
         log_seq: int | None = None,
     ) -> Mapping[str, int] | None:
         """See `UserStore.erase`."""
-        counted = None if tombstone is None else unpack_counted(tombstone)
+        counted = None if tombstone is None else unpack_safety(tombstone)
         tables = self._tables
         with tables.lock:
             newest = max((entry.seq for entry in tables.events.get(user_id, {}).values()), default=0)
@@ -312,7 +312,7 @@ class MemoryStore:
 
     def __init__(self, kept: Millis = 30 * DAY) -> None:
         self._tables = _Tables()
-        self._kept = max(kept, KEPT)
+        self._kept = max(kept, RETENTION_MS)
         self.users: Final = MemoryUsers(self._tables)
         self.events: Final = MemoryEvents(self._tables)
         self.catalogue: Final = MemoryCatalogue(self._tables)
@@ -335,12 +335,14 @@ class MemoryStore:
         with tables.lock:
             erased = set(tables.tombstones).intersection(people)
             return {
-                "deliveries": self._prune_pages(at - KEPT),
+                "deliveries": self._prune_pages(at - RETENTION_MS),
                 "decisions": self._prune_decisions(at - self._kept),
                 "events": self._prune_events(at - self._kept),
-                "tombstones": self._prune_tombstones(at - KEPT, erased),
-                "tallies": self._join_tallies(at // DAY - TOLD_APART),
-                "forgotten": self._prune_forgotten(at - KEPT, {self.users.key_of(user_id) for user_id in erased}),
+                "tombstones": self._prune_tombstones(at - RETENTION_MS, erased),
+                "tallies": self._join_tallies(at // DAY - EXPOSURE_DAYS_APART),
+                "forgotten": self._prune_forgotten(
+                    at - RETENTION_MS, {self.users.key_of(user_id) for user_id in erased}
+                ),
             }
 
     def _prune_pages(self, oldest: Millis) -> int:
@@ -379,7 +381,7 @@ class MemoryStore:
         for user_id in old:
             _, version, at = self._tables.tombstones.pop(user_id)
             if user_id in known:
-                self._tables.tombstones[user_id] = (LedgerPart(is_erased=True), version, at)
+                self._tables.tombstones[user_id] = (SafetyState(is_erased=True), version, at)
         return len(set(old) - known)
 
     def _prune_forgotten(self, oldest: Millis, known: Set[bytes]) -> int:

@@ -18,10 +18,10 @@ Grows with every write of a user; 0 = never written. No version is ever given tw
 a page that was being made when its user was erased cannot bring anything back.
 """
 
-TOLD_APART: Final = 90
+EXPOSURE_DAYS_APART: Final = 90
 """Days that tallies of creators are kept apart."""
 
-KEPT: Final = 8 * DAY
+RETENTION_MS: Final = 8 * DAY
 """How long deliveries and tombstones stay, and at least how long events do: the longest window and a day."""
 
 
@@ -48,7 +48,7 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
+class ExposureCount:
     """
     How often a creator's items were delivered: to people of a place, on a day (whole days since 1970 UTC; 0 = all the
     days that are no longer told apart), and won how: `floor`, `exploration` or `merit`. It names nobody.
@@ -71,7 +71,7 @@ class DecisionRecord:
 
     answer: StoredAnswer
     deliveries: tuple[Delivery, ...]
-    tallies: tuple[Tally, ...] = ()
+    tallies: tuple[ExposureCount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class UserStore(Protocol):
         """The newest kept records of everybody, newest first, at most n."""
         ...
 
-    def tallies(self, creator_id: str | None = None) -> tuple[Tally, ...]:
+    def tallies(self, creator_id: str | None = None) -> tuple[ExposureCount, ...]:
         """What was counted of a creator, or of all, ordered. Days older than 90 are one; it names no person."""
         ...
 

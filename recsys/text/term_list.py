@@ -40,14 +40,14 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
-class Lexicon:
+class TermList:
     """Terms by reading and first word. Its text form shows none of them."""
 
     n_terms: int
     _known: Mapping[str, Sequence[tuple[Words, Hit]]] = field(repr=False)
 
     @staticmethod
-    def load(path: Path) -> "Lexicon":
+    def load(path: Path) -> "TermList":
         """
         A UTF-8 file: one term a line, then optionally a tab (or a comma) and a tier, and again and a family. Empty
         lines and lines that start with `#` are skipped.
@@ -65,7 +65,7 @@ class Lexicon:
         problems = [f"{path}, line {n}: {problem}" for n, row in rows for problem in _problems(row)]
         if problems:
             raise ConfigError(*problems)
-        return lexicon_of((row[0], Hit(line=n, tier=row[1], family=row[2])) for n, row in rows)
+        return term_list_of((row[0], Hit(line=n, tier=row[1], family=row[2])) for n, row in rows)
 
     def find(self, text: str) -> tuple[Hit, ...]:
         """What of the list is in a text, as whole words, each term once, in the order of the list."""
@@ -95,7 +95,7 @@ class Lexicon:
                 yield from (hit for term, hit in terms if len(term) == 1)
 
 
-def lexicon_of(terms: Iterable[tuple[str, Hit]]) -> Lexicon:
+def term_list_of(terms: Iterable[tuple[str, Hit]]) -> TermList:
     """A lexicon of terms; those that say nothing (punctuation alone) are left out."""
     known: dict[str, dict[tuple[Words, Hit], None]] = {}
     n_terms = 0
@@ -105,7 +105,7 @@ def lexicon_of(terms: Iterable[tuple[str, Hit]]) -> Lexicon:
         for reading, words in readings:
             for first in _without_article(reading, words[0]):
                 known.setdefault(reading + first, {})[((first, *words[1:]), hit)] = None
-    return Lexicon(n_terms, {key: tuple(found) for key, found in known.items()})
+    return TermList(n_terms, {key: tuple(found) for key, found in known.items()})
 
 
 def _readings(text: str) -> Iterator[tuple[str, Words]]:

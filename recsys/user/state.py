@@ -15,7 +15,7 @@ from recsys.clock import Millis
 FORMAT: Final = 1
 LAST: Final = 50  # deliveries kept one by one; the longest gap and run are shorter
 MAX_SEEN: Final = 2_000
-MAX_TASTE: Final = 200
+MAX_INTERACTIONS: Final = 200
 MAX_MARKS: Final = 2_000  # creators followed, and hidden
 DEFLATED_FROM: Final = 2_048  # bytes; below, it is not worth the time
 _ZLIB: Final = b"\x78"  # how zlib starts, and no packed array does
@@ -61,7 +61,7 @@ class Guardian(Packed, frozen=True):
     labelled_only: bool = False
 
 
-class ProfilePart(Packed, frozen=True):
+class PersonState(Packed, frozen=True):
     """The first column: the person and their settings."""
 
     format: int = FORMAT
@@ -107,7 +107,7 @@ class Reason(Packed, frozen=True):
     at: Millis
 
 
-class Loop(Packed, frozen=True):
+class LoopState(Packed, frozen=True):
     """
     The loop breaker's memory; see `recsys.safety.loop.levels`. Days are whole days since 1970 UTC, to keep it small.
 
@@ -159,12 +159,12 @@ class Ledger(Packed, frozen=True):
     stopped: tuple[str, Millis] = ("", 0)  # the pause at which the person stopped, and until when
 
 
-class LedgerPart(Packed, frozen=True):
+class SafetyState(Packed, frozen=True):
     """The second column. `is_erased`: the person was erased; nothing that training knew of them is used."""
 
     format: int = FORMAT
     ledger: Ledger = Ledger()
-    loop: Loop = Loop()
+    loop: LoopState = LoopState()
     is_erased: bool = False
 
 
@@ -176,7 +176,7 @@ class Seen(Packed, frozen=True):
     at: tuple[Millis, ...] = ()
 
 
-class Taste(Packed, frozen=True):
+class InteractionHistory(Packed, frozen=True):
     """
     What the person reacted to: item numbers, confidences (negative = refused) and times, oldest first, at most 200;
     and the newest 2,000 creators each that they follow and hid.
@@ -201,23 +201,23 @@ class Taste(Packed, frozen=True):
 class UserState(Packed, frozen=True):
     """Everything held about one person, as four parts."""
 
-    person: ProfilePart = ProfilePart()
-    counted: LedgerPart = LedgerPart()
+    person: PersonState = PersonState()
+    safety: SafetyState = SafetyState()
     seen: Seen = Seen()
-    taste: Taste = Taste()
+    interactions: InteractionHistory = InteractionHistory()
 
 
-_PERSON: Final = msgspec.msgpack.Decoder(ProfilePart)
-_COUNTED: Final = msgspec.msgpack.Decoder(LedgerPart)
+_PERSON: Final = msgspec.msgpack.Decoder(PersonState)
+_COUNTED: Final = msgspec.msgpack.Decoder(SafetyState)
 _SEEN: Final = msgspec.msgpack.Decoder(Seen)
-_TASTE: Final = msgspec.msgpack.Decoder(Taste)
+_TASTE: Final = msgspec.msgpack.Decoder(InteractionHistory)
 Parts = tuple[bytes, bytes, bytes, bytes]
 
 
 def pack(state: UserState) -> Parts:
     """The four parts as bytes: person, counted, seen, taste."""
     encode = msgspec.msgpack.encode
-    return encode(state.person), _deflated(encode(state.counted)), encode(state.seen), encode(state.taste)
+    return encode(state.person), _deflated(encode(state.safety)), encode(state.seen), encode(state.interactions)
 
 
 def _deflated(packed: bytes) -> bytes:
@@ -234,7 +234,7 @@ def _inflated(packed: bytes) -> bytes:
         raise msgspec.DecodeError(f"found {len(packed)} bytes that are no state ({error})") from error
 
 
-def unpack_counted(packed: bytes) -> LedgerPart:
+def unpack_safety(packed: bytes) -> SafetyState:
     """The second part alone, which is what outlives an erasure. Raises `msgspec.DecodeError`."""
     return _COUNTED.decode(_inflated(packed))
 
@@ -244,7 +244,7 @@ def unpack(parts: Parts) -> UserState:
     person, counted, seen, taste = parts
     return UserState(
         person=_PERSON.decode(person),
-        counted=unpack_counted(counted),
+        safety=unpack_safety(counted),
         seen=_SEEN.decode(seen),
-        taste=_TASTE.decode(taste),
+        interactions=_TASTE.decode(taste),
     )

@@ -51,7 +51,7 @@ def report(
                 raise ConfigError(f"found no creator {creator!r}, expected the id of one")
             print_json(found)
             return
-        view = engine.known.view
+        view = engine.resources.catalogue_cache
         made = report_of(engine.users.tallies(), view.creators, view.items, view.market, when, days=days)
     if as_json:
         print_json(made)
@@ -111,13 +111,13 @@ def _table(title: str, parts: "list[Part]") -> object:
     from rich.table import Table
 
     from recsys.console import isolated
-    from recsys.feed.attribution import WAYS
+    from recsys.feed.attribution import ATTRIBUTIONS
 
     table = Table(box=None, title=title, title_justify="left", header_style="bold", pad_edge=False)
-    for heading in ("", "creators", "items", "impressions", "share", *WAYS):
+    for heading in ("", "creators", "items", "impressions", "share", *ATTRIBUTIONS):
         table.add_column(heading, justify="right" if heading else "left")
     for part in parts:
-        ways = (f"{part.slots[way]:,}" for way in WAYS)
+        ways = (f"{part.slots[way]:,}" for way in ATTRIBUTIONS)
         counts = (f"{part.n_creators:,}", f"{part.n_items:,}", f"{part.impressions:,}", f"{part.share:.1%}")
         table.add_row(isolated(part.name, 40), *counts, *ways)
     return table

@@ -221,7 +221,7 @@ def _page(engine: "Engine", user_id: str, size: int, at: "Millis") -> "FeedRespo
 def _show(engine: "Engine", artifact: "Artifact", page: "FeedResponse") -> None:
     from serving.commands.page_table import in_short, page_table, remaining_in_words, shortfall_in_words
 
-    view, out = engine.known.view, console()
+    view, out = engine.resources.catalogue_cache, console()
     rows = {item.item_id: view.catalogue.get(item.item_id) for item in page.items}
     fields: dict[str, Any] = {item_id: row.fields for item_id, row in rows.items() if row is not None}
     out.print(page_table(page, fields, view.market, out.width))

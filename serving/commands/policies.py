@@ -11,7 +11,7 @@ from recsys.console import Json, console, print_json
 from recsys.errors import ConfigError
 
 if TYPE_CHECKING:
-    from recsys.policy.compiled import Book
+    from recsys.policy.compiled import CompiledPolicy
     from recsys.policy.limits import Limits
     from recsys.policy.schema import Market
 
@@ -51,13 +51,13 @@ def check(policy: File = _DEFAULT, as_json: Json = False) -> None:
 def show(policy: File = _DEFAULT, as_json: Json = False) -> None:
     """Show what each age may be shown: caps per window, gaps, floors and nights."""
     from recsys.policy.checks import load_market
-    from recsys.policy.compiled import Book
+    from recsys.policy.compiled import CompiledPolicy
     from recsys.policy.limits import flatten
 
     market = load_market(policy)
-    book = Book(market)
+    compiled = CompiledPolicy(market)
     if as_json:
-        print_json({band: _plain(flatten(book.limits[band, 0, False])) for band in _BANDS})
+        print_json({band: _plain(flatten(compiled.limits[band, 0, False])) for band in _BANDS})
         return
     signed = f"signed off by {market.signed_off.name}" if market.signed_off else "not signed off"
     typer.echo(f"{market.market}, version {market.version}, {signed}; {market.time_zone}\n")
@@ -79,11 +79,11 @@ def explain(
 ) -> None:
     """Show every limit in force for one kind of person at a time, and which layer of the policy set it."""
     from recsys.policy.checks import load_market
-    from recsys.policy.compiled import Book
+    from recsys.policy.compiled import CompiledPolicy
     from recsys.policy.compiled import explain as rows_of
 
-    book = Book(load_market(policy))
-    rows = rows_of(book.layers(age, level, night or (at is not None and _is_night(book, age, level, at))))
+    compiled = CompiledPolicy(load_market(policy))
+    rows = rows_of(compiled.layers(age, level, night or (at is not None and _is_night(compiled, age, level, at))))
     if as_json:
         print_json([{"path": path, "value": _plain(value), "set_by": name} for path, value, name in rows])
         return
@@ -102,9 +102,9 @@ def diff(
     Exit code 0: AFTER is at least as strict everywhere; 1: something became looser.
     """
     from recsys.policy.checks import load_market
-    from recsys.policy.compiled import Book
+    from recsys.policy.compiled import CompiledPolicy
 
-    books = Book(load_market(before)), Book(load_market(after))
+    books = CompiledPolicy(load_market(before)), CompiledPolicy(load_market(after))
     rows = [row for key in books[0].limits for row in _changes(key, books[0].limits[key], books[1].limits[key])]
     n_looser = sum(row["direction"] == "looser" for row in rows)
     if as_json:
@@ -130,16 +130,16 @@ def preview(
     """
     from recsys.feed.record import unpack
     from recsys.policy.checks import load_market
-    from recsys.policy.compiled import Book
+    from recsys.policy.compiled import CompiledPolicy
     from recsys.services.preview import preview as tried
     from serving.stores.sqlite.store import SqliteStore
 
-    book = Book(load_market(policy))
+    compiled = CompiledPolicy(load_market(policy))
     if not on.is_file():
         raise ConfigError(f"found no file {on}, expected the state file that 'sanad serve --state' uses")
     store = SqliteStore(on)
     try:
-        found = tried(book, [unpack(stored.decision) for stored in store.users.latest(n)])
+        found = tried(compiled, [unpack(stored.decision) for stored in store.users.latest(n)])
     finally:
         store.close()
     if as_json:
@@ -156,12 +156,12 @@ def preview(
         typer.echo(f"  {change.request_id}: {gone} of {len(change.before)} items would go, {len(change.after)} in all")
 
 
-def _is_night(book: "Book", age: str, level: int, instant: str) -> bool:
+def _is_night(compiled: "CompiledPolicy", age: str, level: int, instant: str) -> bool:
     from recsys.clock import from_text
     from recsys.policy.compiled import is_night
 
     try:
-        return is_night(from_text(instant), (book.zone,), book.limits[age, level, False].night)
+        return is_night(from_text(instant), (compiled.zone,), compiled.limits[age, level, False].night)
     except ValueError as error:
         raise ConfigError(f"--at: found {instant!r}, expected an instant such as 2026-11-20T23:30:00Z") from error
 

@@ -21,7 +21,7 @@ def creator_routes(service: Service) -> APIRouter:
     routes = APIRouter(prefix="/v1/creators", route_class=StrictRoute, tags=["creators"], responses=dict(_STORED))
 
     def catalogue() -> Catalogue:
-        return service.engine().known.view.catalogue
+        return service.engine().resources.catalogue_cache.catalogue
 
     @routes.get("/{creator_id}", summary="One creator, also a hidden one", response_class=Response)
     def get(request: Request, creator_id: PathId) -> Response:

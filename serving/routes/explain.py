@@ -9,7 +9,7 @@ from pydantic import Field
 from recsys.errors import ConfigError, DataError
 from recsys.feed.record import unpack
 from recsys.policy.checks import market_of
-from recsys.policy.compiled import Book
+from recsys.policy.compiled import CompiledPolicy
 from recsys.policy.limits import flatten
 from recsys.services import explain
 from recsys.services.preview import preview
@@ -55,7 +55,7 @@ def policy_routes(service: Service) -> APIRouter:
     @routes.get("/policies", summary="The policy in force", response_class=Response)
     def policies(request: Request) -> Response:
         """The effective limits of every age band, loop level, day and night."""
-        book = service.engine().known.book
+        book = service.engine().resources.policy
         limits = [
             {"age_band": band, "loop_level": level, "is_night": night, "limits": _plain(flatten(found))}
             for (band, level, night), found in book.limits.items()
@@ -76,11 +76,11 @@ def policy_routes(service: Service) -> APIRouter:
         """The newest pages chosen again under another policy: tiers, short pages and the pages that would differ."""
         engine = service.engine()
         try:
-            book = Book(market_of(body.policy))
+            book = CompiledPolicy(market_of(body.policy))
         except ConfigError as error:
             raise DataError(*error.problems) from error
         records = [unpack(stored.decision) for stored in engine.users.latest(body.last)]
-        found, ids = preview(book, records), engine.known.view.items.item_ids
+        found, ids = preview(book, records), engine.resources.catalogue_cache.items.item_ids
         changed = [
             {"request_id": c.request_id, "before": [ids[n] for n in c.before], "after": [ids[n] for n in c.after]}
             for c in found.changed

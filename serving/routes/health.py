@@ -59,17 +59,17 @@ def health_routes(service: Service) -> APIRouter:
 
 def _readiness(engine: Engine, clock: SteadyClock) -> dict[str, str]:
     """The engine exists only with a warm model and a valid policy; what can fail later is the store."""
-    safe, ahead = engine.known.model.safe_feed, clock.read().ahead
+    safe, ahead = engine.resources.model.safe_feed, clock.read().ahead
     try:
-        engine.known.view.catalogue.since(_NEWEST)
+        engine.resources.catalogue_cache.catalogue.since(_NEWEST)
         store, can_serve = "reachable", True
     except StoreError:
         store, can_serve = ("unreachable, safe feed armed", True) if safe else ("unreachable, no safe feed", False)
     return {
         "status": "ready" if can_serve else "not_ready",
-        "model": f"warm {engine.known.model.version}",
+        "model": f"warm {engine.resources.model.version}",
         "store": store,
-        "policy": f"valid {engine.known.book.market.version}",
+        "policy": f"valid {engine.resources.policy.market.version}",
         "clock": f"{ahead / 1_000:.0f} s ahead, safe feed until it is confirmed" if ahead else "steady",
     }
 
@@ -78,8 +78,8 @@ def _versions(engine: Engine) -> dict[str, Any]:
     return {
         "sanad": sanad_version(),
         "python": platform.python_version(),
-        "model_version": engine.known.model.version,
-        "policy_version": engine.known.book.market.version,
+        "model_version": engine.resources.model.version,
+        "policy_version": engine.resources.policy.market.version,
     }
 
 

@@ -38,10 +38,10 @@ def item_routes(service: Service) -> APIRouter:
     routes = APIRouter(prefix="/v1/items", route_class=StrictRoute, tags=["items"], responses=dict(_STORED))
 
     def catalogue() -> Catalogue:
-        return service.engine().known.view.catalogue
+        return service.engine().resources.catalogue_cache.catalogue
 
     def clusters() -> Mapping[str, str]:
-        return service.engine().known.model.clusters
+        return service.engine().resources.model.clusters
 
     @routes.get("/{item_id}", summary="One item, also a hidden one", response_class=Response)
     def get(request: Request, item_id: PathId) -> Response:

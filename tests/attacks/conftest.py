@@ -100,9 +100,9 @@ def at_level() -> Callable[..., None]:
 
     def put(service: Any, user_id: str, level: int, at: int) -> None:
         def change(state: Any) -> Any:
-            loop = msgspec.structs.replace(state.counted.loop, level=level, raised_at=at, clean_since=at)
-            counted = msgspec.structs.replace(state.counted, loop=loop)
-            return msgspec.structs.replace(state, counted=counted)
+            loop = msgspec.structs.replace(state.safety.loop, level=level, raised_at=at, clean_since=at)
+            counted = msgspec.structs.replace(state.safety, loop=loop)
+            return msgspec.structs.replace(state, safety=counted)
 
         update(service.engine, user_id, change)
 

@@ -198,14 +198,14 @@ def test_attack_17_weights_at_their_ends_move_no_safety(make_service, shipped, b
 def test_attack_17_no_surface_runs_without_the_ledger(service, by_tier, evening):
     service.is_adult("casa-adult")
     for n, surface in enumerate(BY_SURFACE):
-        before = service.store.users.read("casa-adult").state.counted.ledger.n_delivered
+        before = service.store.users.read("casa-adult").state.safety.ledger.n_delivered
         page = service.ask(
             surface=surface, size=3, at=evening + n * MINUTE, query="a" if surface == "search" else None,
             anchor_item_id=by_tier["R0"][0] if surface == "related" else None,
         )  # fmt: skip
-        after = service.store.users.read("casa-adult").state.counted.ledger.n_delivered
+        after = service.store.users.read("casa-adult").state.safety.ledger.n_delivered
         assert after - before == len(page.items)
     with pytest.raises(KeyError):
         service.ask(surface="push")
     with pytest.raises(TypeError, match="users"):  # an engine without a ledger cannot be made
-        Engine(known=service.engine.known, key=b"k", new_id=str, timer=float, alert=print)
+        Engine(resources=service.engine.resources, key=b"k", new_id=str, timer=float, alert=print)

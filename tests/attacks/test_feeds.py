@@ -13,7 +13,7 @@ from recsys.messages import Context, FeedRequest, PauseChoice
 from recsys.policy.limits import is_at_least_as_strict
 from recsys.services.intake import accept, put_profile
 from recsys.services.rights import erase
-from recsys.user.state import LedgerPart, UserState, pack
+from recsys.user.state import SafetyState, UserState, pack
 from serving.stores.sqlite.store import SqliteStore
 
 SURFACES = ("for_you", "following", "related", "search", "local", "together")
@@ -24,7 +24,7 @@ def ids(page):
 
 
 def ledger_of(service, user_id="casa-adult"):
-    return service.store.users.read(user_id).state.counted.ledger
+    return service.store.users.read(user_id).state.safety.ledger
 
 
 # 1: page size 1, deep paging, cursor replay or edit, refresh spam
@@ -164,7 +164,7 @@ def test_attack_04_erasing_the_account_and_coming_back_keeps_the_counters(servic
 
 
 def test_attack_04_a_new_account_is_of_the_youngest_band_with_base_caps(service, limits_now, evening):
-    book = service.engine.known.book
+    book = service.engine.resources.policy
     for claim in (None, "18+", "16-17", "unknown"):
         limits = limits_now(service, "second profile", evening, context=Context(age_band=claim))
         assert is_at_least_as_strict(limits, book.limits["13-15", 0, False])
@@ -418,7 +418,7 @@ def test_attack_24_a_damaged_state_is_no_empty_ledger(tmp_path, make_service, ev
     store = SqliteStore(tmp_path / "state.db")
     service = make_service(store).is_adult("casa-adult")
     service.ask()
-    assert pack(UserState(counted=LedgerPart()))  # what a fresh state would be; a damaged one must not turn into it
+    assert pack(UserState(safety=SafetyState()))  # what a fresh state would be; a damaged one must not turn into it
     store._database.write(lambda connection: connection.execute("UPDATE users SET counted = x'00ff'").rowcount)
     page = service.ask(at=evening + MINUTE)
     assert page.degraded == ["ledger"] and {item.tier for item in page.items} == {"R0"}

@@ -11,7 +11,7 @@ from recsys.catalogue.creators import Creator
 from recsys.catalogue.items import is_unlearnable
 from recsys.clock import HOUR, MINUTE, SECOND
 from recsys.messages import Context, FeedResponse
-from recsys.safety.harm_terms import lexicon_of
+from recsys.safety.harm_terms import harm_terms_of
 from recsys.services.creators import patch_creator, put_creator
 from recsys.services.explain import why
 from recsys.services.floor_audit import audit
@@ -27,7 +27,7 @@ def ids(page):
 
 
 def ledger_of(service, user_id="casa-adult"):
-    return service.store.users.read(user_id).state.counted.ledger
+    return service.store.users.read(user_id).state.safety.ledger
 
 
 def of_age(service, band, at):
@@ -67,8 +67,8 @@ def test_attack_07_taking_a_label_away_or_lowering_it_frees_nothing(service, by_
         service.edit(shown, **label)
         service.ask(size=1, candidate_ids=tuple(by_tier["R0"]), at=evening + (n + 1) * MINUTE)
         assert ledger_of(service).capped["R2"] == before
-    number = service.engine.known.view.items.index[shown]
-    assert is_unlearnable(service.engine.known.view.items)[number]  # what was ever R2 is never a taste
+    number = service.engine.resources.catalogue_cache.items.index[shown]
+    assert is_unlearnable(service.engine.resources.catalogue_cache.items)[number]  # what was ever R2 is never a taste
 
 
 def test_attack_07_a_label_raised_after_serving_counts_backwards(service, by_tier, evening):
@@ -107,8 +107,8 @@ def test_attack_07_no_edit_of_its_words_puts_r3_or_r4_on_a_page(service, evening
     ["zzforbidden", "ZZFORBIDDEN!!", "zzforbiiiidden", "z z f o r b i d d e n", "zz\u0301forbidden", "ＺＺforbidden"],
 )
 def test_attack_08_a_search_is_understood_through_spacing_elongation_and_marks(service, evening, query):
-    known = replace(service.engine.known, lexicon=lexicon_of(["zzforbidden"]))
-    coded = service.broken(known=known)
+    known = replace(service.engine.resources, harm_terms=harm_terms_of(["zzforbidden"]))
+    coded = service.broken(resources=known)
     coded.is_adult("casa-adult")
     page = coded.ask(surface="search", query=query)
     assert page.safety.loop_level == 1 and [card.card_id for card in page.cards][:1] == ["crisis"]
@@ -189,7 +189,7 @@ def test_attack_10_only_what_was_reviewed_is_explored(service, evening, label):
     put_item(service.store.catalogue, "reviewed", reviewed, evening)
     for n in range(6):
         service.ask("u0009", at=evening + n * MINUTE)
-    items = service.engine.known.view.items
+    items = service.engine.resources.catalogue_cache.items
     assert items.is_reviewed[items.index["reviewed"]] and not items.is_reviewed[items.index["unreviewed"]]
     explored = [
         item.item_id
@@ -218,7 +218,7 @@ def test_attack_10_a_new_creators_reviewed_work_is_tried_and_no_more_than_its_sh
         tried = [item for item in page.items if item.is_exploration]
         assert len(tried) <= 1
         explored += tried
-    items = service.engine.known.view.items
+    items = service.engine.resources.catalogue_cache.items
     assert explored and all(items.is_reviewed[items.index[item.item_id]] for item in explored)
     assert all(item.tier == "R0" and 0 < item.propensity <= 1 for item in explored)
     assert not {item.item_id for item in explored} & {"new-3", "new-4", "new-5"}
@@ -253,7 +253,7 @@ def test_attack_11_the_local_floor_shrinks_with_its_supply(make_service, tiny, e
     put_profile(service.engine, "adult", {"age_band": "18+", "age_source": "verified", "country": "MA",
                                           "region": "MA-06", "languages": spoken}, evening)  # fmt: skip
     service.ask("adult", at=evening, dry_run=True)  # neither counted nor told: nobody was shown anything
-    assert service.alerts == [] and not service.engine.known.reach.shrunk
+    assert service.alerts == [] and not service.engine.resources.exposure.shrunk
     pages = [service.ask("adult", at=evening + n * MINUTE) for n in range(3)]
     shown = [item for page in pages for item in page.items]
     assert len(shown) >= 40 and len({item.item_id for item in shown}) == len(shown)  # full, and no repetition
@@ -264,7 +264,7 @@ def test_attack_11_the_local_floor_shrinks_with_its_supply(make_service, tiny, e
     assert len([item for item in local if item.tier == "R0"]) >= min(supply.local, 2) - (name == "all risky") * 2
     is_told = [alert for alert in service.alerts if alert.startswith("local supply in MA-06")]
     assert service.alerts == is_told and len(is_told) == 1  # three pages in an hour, one alert
-    assert service.engine.known.reach.shrunk == {"MA-06": 3}
+    assert service.engine.resources.exposure.shrunk == {"MA-06": 3}
     assert all(audit(decision).below_supply == 0 for decision in service.decisions("adult"))
 
 
@@ -272,14 +272,14 @@ def test_attack_11_who_is_abroad_raises_no_alert_about_the_market(make_service, 
     service = make_service(artifact=_market(tiny, INVENTORIES["empty"]))
     put_profile(service.engine, "away", {"age_band": "18+", "age_source": "verified", "country": "FR"}, evening)
     service.ask("away", at=evening)
-    assert service.alerts == [] and not service.engine.known.reach.shrunk
+    assert service.alerts == [] and not service.engine.resources.exposure.shrunk
 
 
 # 12: local creator ring: fake location, VPN, bought audience
 
 
 def test_attack_12_places_weigh_by_their_evidence(service, evening):
-    view = service.engine.known.view
+    view = service.engine.resources.catalogue_cache
     creators = {
         "partner-verified": Creator(creator_id="partner-verified", country="MA", region="MA-06", is_verified=True),
         "says-so": Creator(creator_id="says-so", country="MA", region="MA-06"),
@@ -375,7 +375,7 @@ def test_attack_21_an_item_that_joins_an_r2_cluster_stops_being_a_taste(service,
     changes = [ItemChange(fields=fields, cluster_id="proxy") for fields in (risky, row)]
     service.store.catalogue.put(changes, evening)
     after = service.ask(dry_run=True, explain="full", request_id="same")
-    items = service.engine.known.view.items
+    items = service.engine.resources.catalogue_cache.items
     assert items.tier[items.index[proxy]] == 2
     assert {i.item_id: i.score_parts for i in after.items} != {i.item_id: i.score_parts for i in before.items}
 

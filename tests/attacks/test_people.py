@@ -56,10 +56,10 @@ def test_attack_05_no_events_in_any_order_loosen_anything(make_service, by_tier,
         twins.append(turn_now(service.engine, FeedRequest(user_id="casa-adult"), evening + 2 * SECOND))
     calm, flooded = twins
     assert is_at_least_as_strict(flooded.query.limits, calm.query.limits)
-    assert flooded.state.counted.loop.level >= calm.state.counted.loop.level
-    assert flooded.state.counted.ledger.n_delivered == calm.state.counted.ledger.n_delivered
+    assert flooded.state.safety.loop.level >= calm.state.safety.loop.level
+    assert flooded.state.safety.ledger.n_delivered == calm.state.safety.ledger.n_delivered
     for counter in COUNTERS:
-        left = [room(t.state.counted.ledger, t.query.limits, counter, t.at) for t in twins]
+        left = [room(t.state.safety.ledger, t.query.limits, counter, t.at) for t in twins]
         assert left[1] <= left[0], counter
     for rows in ("R1", "R2"):  # what could stand on the very next page, gaps and last-20 included
         assert _admitted(flooded, by_tier[rows]) <= _admitted(calm, by_tier[rows])
@@ -72,7 +72,7 @@ def _admitted(turn, item_ids):
     candidates = turn.query.whole.take(fresh).with_columns({"score": np.zeros(len(fresh), np.float32)})
     return len(
         select(
-            candidates, ledger=turn.state.counted.ledger, limits=turn.query.limits, supply=turn.supply,
+            candidates, ledger=turn.state.safety.ledger, limits=turn.query.limits, supply=turn.supply,
             supply_factor=1.5, size=20, at=turn.at, rng=np.random.default_rng(0), explore_slots=0,
         ).rows
     )  # fmt: skip
@@ -88,7 +88,7 @@ def test_attack_05_reported_opens_never_make_room(service, by_tier, evening):
     send(service, [{"event_id": f"o{n}", "kind": "view", "item_id": i} for n, i in enumerate(opens)], evening + SECOND)
     page = service.ask(size=20, candidate_ids=tuple(by_tier["R2"]), at=evening + 2 * SECOND)
     assert page.items == [] and page.safety.remaining["R1"]["rolling_24h"] == 0
-    ledger = service.store.users.read("casa-adult").state.counted.ledger
+    ledger = service.store.users.read("casa-adult").state.safety.ledger
     assert sum(d.is_open for d in ledger.last) <= 40 and ledger.n_delivered == 1  # 20 of each kind
     assert page.safety.remaining["R2"]["last_20"] == 1
 
@@ -127,7 +127,7 @@ def test_attack_05_a_million_likes_of_r2_are_no_taste_and_no_room(service, by_ti
     assert after == before
     page = service.ask(size=50, candidate_ids=tuple(by_tier["R2"]), at=evening + MINUTE)
     assert len(page.items) == 1
-    assert service.store.users.read("casa-adult").state.taste.items == ()
+    assert service.store.users.read("casa-adult").state.interactions.items == ()
 
 
 # 13: user whose whole history is risky
@@ -149,7 +149,7 @@ def test_attack_13_somebody_whose_whole_history_is_risky_gets_a_calm_full_feed(s
 
 
 def test_attack_13_nothing_of_it_is_learned_by_training(tiny, service, by_tier):
-    items = service.engine.known.view.items
+    items = service.engine.resources.catalogue_cache.items
     numbers = [items.index[item_id] for tier in ("R2", "R3", "R4", None) for item_id in by_tier[tier]]
     assert is_unlearnable(items)[numbers].all()
     rows = {int(items.row[number]) for number in numbers}
@@ -189,10 +189,10 @@ def test_attack_14_growing_up_frees_no_window(service, by_tier, evening):
     put_profile(service.engine, "person", {"age_band": "16-17", "age_source": "verified"}, evening)
     listed = tuple(by_tier["R2"])
     service.ask("person", candidate_ids=listed)
-    before = service.store.users.read("person").state.counted.ledger
+    before = service.store.users.read("person").state.safety.ledger
     assert len(before.capped["R2"]) == 1
     put_profile(service.engine, "person", {"age_band": "18+", "age_source": "verified"}, evening)
-    assert service.store.users.read("person").state.counted.ledger == before
+    assert service.store.users.read("person").state.safety.ledger == before
     page = service.ask("person", candidate_ids=listed, at=evening + SECOND)
     assert page.items == [] and page.safety.remaining["R2"]["rolling_24h"] == 5  # of 6, one is used
 

@@ -51,7 +51,7 @@ def test_every_stage_that_is_written_is_in_a_mapping_and_tested_here():
 def asked(make_service, evening):
     """Resolved queries of several people on several surfaces, after some history."""
     service = make_service().is_adult("casa-adult")
-    items = service.engine.known.view.items
+    items = service.engine.resources.catalogue_cache.items
     service.tell(
         {"kind": "follow", "creator_id": items.creator_ids[3]},
         {"kind": "hide_creator", "creator_id": items.creator_ids[9]},

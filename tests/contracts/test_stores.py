@@ -11,9 +11,9 @@ import pytest
 from recsys.clock import DAY, HOUR
 from recsys.errors import Conflict, DataError
 from recsys.stores.memory import MemoryStore
-from recsys.stores.protocols import CreatorChange, DecisionRecord, ItemChange, StoredAnswer, Tally
+from recsys.stores.protocols import CreatorChange, DecisionRecord, ExposureCount, ItemChange, StoredAnswer
 from recsys.types import Event
-from recsys.user.state import Delivery, Ledger, LedgerPart, Taste, UserState, pack
+from recsys.user.state import Delivery, InteractionHistory, Ledger, SafetyState, UserState, pack
 from serving.stores.sqlite.store import SqliteStore
 
 NOW = 1_780_000_000_000
@@ -28,7 +28,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 
 
 def counted(n: int) -> UserState:
-    return UserState(counted=LedgerPart(ledger=Ledger(n_delivered=n)))
+    return UserState(safety=SafetyState(ledger=Ledger(n_delivered=n)))
 
 
 def delivery(item_no: int, at: int = NOW) -> Delivery:
@@ -97,7 +97,7 @@ class TestUserStore:
         def count(_: int) -> None:
             while True:
                 read = store.users.read("u")
-                n = read.state.counted.ledger.n_delivered
+                n = read.state.safety.ledger.n_delivered
                 if store.users.write_if("u", counted(n + 1), read.version):
                     return
 
@@ -168,7 +168,9 @@ class TestErasure:
         assert set(store.users.erase("nobody", NOW, None).values()) == {0}
 
     def test_counters_outlive_an_erasure_and_tastes_do_not(self, store: Store) -> None:
-        state = UserState(counted=counted(5).counted, taste=Taste(items=(1,), weights=(1.0,), at=(NOW,)))
+        state = UserState(
+            safety=counted(5).safety, interactions=InteractionHistory(items=(1,), weights=(1.0,), at=(NOW,))
+        )
         store.users.write_if("u", state, 0)
         store.users.erase("u", NOW, pack(state)[1])
         read = store.users.read("u")
@@ -190,7 +192,7 @@ class TestErasure:
         for days in (9, 30, 300):
             assert store.prune(NOW + days * DAY, ["u", "v"])["tombstones"] == 0
             read = store.users.read("u")
-            assert read.state == UserState(counted=LedgerPart(is_erased=True)) and read.version > 0
+            assert read.state == UserState(safety=SafetyState(is_erased=True)) and read.version > 0
             assert len(store.users.forgotten().erased) == 1
         assert store.prune(NOW + 400 * DAY, ["v"])["tombstones"] == 1
         assert store.users.read("u").state == UserState()
@@ -429,12 +431,12 @@ class TestCreators:
         assert store.catalogue.creator("c") is None
 
 
-def tally(creator_id: str, n: int = 1, **more: Any) -> Tally:
+def tally(creator_id: str, n: int = 1, **more: Any) -> ExposureCount:
     usual = {"day": NOW // DAY, "country": "MA", "region": "MA-06", "way": "merit", "is_local": True}
-    return Tally(creator_id=creator_id, n=n, **(usual | more))
+    return ExposureCount(creator_id=creator_id, n=n, **(usual | more))
 
 
-def counting(store: Store, *tallies: Tally, user_id: str = "u") -> bool:
+def counting(store: Store, *tallies: ExposureCount, user_id: str = "u") -> bool:
     version = store.users.read(user_id).version
     counted_page = DecisionRecord(
         answer=StoredAnswer(

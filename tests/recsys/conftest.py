@@ -11,7 +11,7 @@ from recsys.clock import DAY, HOUR, MINUTE, Millis
 from recsys.columns import FAMILIES
 from recsys.feed.slate import Selection, delivered, select
 from recsys.policy.checks import load_market
-from recsys.policy.compiled import Book
+from recsys.policy.compiled import CompiledPolicy
 from recsys.policy.limits import Limits
 from recsys.policy.schema import Market
 from recsys.safety.floors import Supply
@@ -33,8 +33,8 @@ def market() -> Market:
 
 
 @pytest.fixture(scope="session")
-def book(market) -> Book:
-    return Book(market)
+def policy(market) -> CompiledPolicy:
+    return CompiledPolicy(market)
 
 
 @dataclass(frozen=True, kw_only=True)

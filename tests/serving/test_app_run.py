@@ -103,7 +103,7 @@ def test_made_up_tiers_are_served_only_when_asked_for(settings: Settings, clock:
     with pytest.raises(ArtifactError, match="--allow-assumed"):
         serve(assumed)
     with opened(replace(assumed, allow_assumed=True), clock=clock) as engine:
-        assert engine.known.model.version
+        assert engine.resources.model.version
 
 
 def test_a_state_file_that_is_none_is_refused(settings: Settings) -> None:

@@ -176,7 +176,7 @@ def test_64_clients_of_one_person_with_kills_never_exceed_a_window(tiny_folder, 
 
     rows = store.users.deliveries(USER, 0)
     assert Counter((d.at, d.item_no) for d in rows) == Counter((s.delivery.at, s.delivery.item_no) for s in shown)
-    items = make_service(store).engine.known.view.items
+    items = make_service(store).engine.resources.catalogue_cache.items
     page_of = {d.request_id: [items.item_ids[candidates_of(d).item_nos[row]] for row in d.chosen] for d in decisions}
     assert len(page_of) == len(decisions)  # no request was reserved twice
     for page in answered:
@@ -186,7 +186,7 @@ def test_64_clients_of_one_person_with_kills_never_exceed_a_window(tiny_folder, 
             assert page["items"] == [i for i in page_of[page["request_id"]]]
     n_unanswered = len(set(page_of) - {page["request_id"] for page in answered if page["degraded"] != ["busy"]})
     assert n_unanswered >= 2  # the killed ones: reserved, never answered, and counted all the same
-    assert store.users.read(USER).state.counted.ledger.n_delivered == len(shown)
+    assert store.users.read(USER).state.safety.ledger.n_delivered == len(shown)
     store.close()
 
 
@@ -313,7 +313,7 @@ class Interleaved(RuleBasedStateMachine):
                 assert request_id not in decided and page.items == []
             else:
                 assert len(decided[request_id].chosen) == len(page.items)
-        ledger = self.service.store.users.read(USER).state.counted.ledger
+        ledger = self.service.store.users.read(USER).state.safety.ledger
         assert ledger.n_delivered == sum(len(d.chosen) for d in decided.values())
 
 

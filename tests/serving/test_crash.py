@@ -20,7 +20,7 @@ from serving.stores.sqlite.store import SqliteStore
 WRITER = """
 import sys, threading
 from pathlib import Path
-from recsys.user.state import Delivery, Ledger, LedgerPart, UserState
+from recsys.user.state import Delivery, Ledger, SafetyState, UserState
 from recsys.stores.protocols import DecisionRecord, StoredAnswer
 from recsys.types import Event
 from serving.stores.sqlite.store import SqliteStore
@@ -38,7 +38,7 @@ def write(thread):
     while True:
         n += 1
         user, request = f"{run}-{thread}", f"{run}-{thread}-{n}"
-        state = UserState(counted=LedgerPart(ledger=Ledger(n_delivered=n)))
+        state = UserState(safety=SafetyState(ledger=Ledger(n_delivered=n)))
         answer = StoredAnswer(
             request_id=request, user_id=user, at=n, body_hash="h", answer=b"a" * 500, decision=b"d" * 2000
         )
@@ -93,7 +93,7 @@ def assert_nothing_lost(path: Path, acknowledged: list[tuple[str, str, int]]) ->
         pages = {n for kind, u, n in acknowledged if u == user and kind == "page"}
         events = {n for kind, u, n in acknowledged if u == user and kind == "event"}
         delivered = [d.item_no for d in store.users.deliveries(user, 0)]
-        n_delivered = store.users.read(user).state.counted.ledger.n_delivered
+        n_delivered = store.users.read(user).state.safety.ledger.n_delivered
         assert pages <= set(delivered)
         assert delivered == list(range(1, n_delivered + 1))
         assert all(store.users.read(user, f"{user}-{n}").answer for n in delivered)

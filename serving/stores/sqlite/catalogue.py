@@ -119,10 +119,10 @@ def _put_creators(connection: sqlite3.Connection, changes: Sequence[CreatorChang
     return revision + bool(written)
 
 
-def _known(connection: sqlite3.Connection, changes: Sequence[live.Prepared]) -> live.Known:
+def _known(connection: sqlite3.Connection, changes: Sequence[live.Prepared]) -> live.StoredCatalogue:
     """The items and clusters that the changes touch."""
     revision, newest_raise, last_no = connection.execute("SELECT revision, newest_raise, last_no FROM meta").fetchone()
-    known = live.Known(last_no=last_no, revision=revision, newest_raise=newest_raise)
+    known = live.StoredCatalogue(last_no=last_no, revision=revision, newest_raise=newest_raise)
     for change in changes:
         found = connection.execute(f"SELECT {_ITEM} FROM items i WHERE item_id = ?", (change.item_id,)).fetchone()
         if found is not None:

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from recsys.stores.protocols import Tally
+from recsys.stores.protocols import ExposureCount
 from serving.stores.sqlite.file import Database
 
 _COUNT: Final = """
@@ -19,7 +19,7 @@ _JOIN: Final = """
 """
 
 
-def count(connection: sqlite3.Connection, tallies: Sequence[Tally]) -> None:
+def count(connection: sqlite3.Connection, tallies: Sequence[ExposureCount]) -> None:
     """Add one page's tallies."""
     connection.executemany(
         _COUNT, [(t.creator_id, t.day, t.country, t.region, t.way, t.is_local, t.n) for t in tallies]
@@ -30,7 +30,7 @@ def count(connection: sqlite3.Connection, tallies: Sequence[Tally]) -> None:
     )
 
 
-def tallies(database: Database, creator_id: str | None) -> tuple[Tally, ...]:
+def tallies(database: Database, creator_id: str | None) -> tuple[ExposureCount, ...]:
     """See `UserStore.tallies`."""
     with database.reading() as connection:
         rows = connection.execute(
@@ -39,7 +39,9 @@ def tallies(database: Database, creator_id: str | None) -> tuple[Tally, ...]:
             (creator_id,),
         ).fetchall()
     return tuple(
-        Tally(creator_id=creator, day=day, country=country, region=region, way=way, is_local=bool(is_local), n=n)
+        ExposureCount(
+            creator_id=creator, day=day, country=country, region=region, way=way, is_local=bool(is_local), n=n
+        )
         for creator, day, country, region, way, is_local, n in rows
     )
 

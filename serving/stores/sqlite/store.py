@@ -17,19 +17,19 @@ import msgspec
 from recsys.clock import DAY, Millis
 from recsys.errors import StoreError
 from recsys.stores.protocols import (
-    KEPT,
-    TOLD_APART,
+    EXPOSURE_DAYS_APART,
+    RETENTION_MS,
     AppendResult,
     DecisionRecord,
+    ExposureCount,
     Forgotten,
     Logged,
     Read,
     StoredAnswer,
-    Tally,
     Version,
 )
 from recsys.types import Event
-from recsys.user.state import Delivery, LedgerPart, Parts, UserState, pack, unpack, unpack_counted
+from recsys.user.state import Delivery, Parts, SafetyState, UserState, pack, unpack, unpack_safety
 from serving.stores.sqlite import exposure as sqlite_tallies
 from serving.stores.sqlite.catalogue import SqliteCatalogue
 from serving.stores.sqlite.file import PATIENCE_S, Database
@@ -121,7 +121,7 @@ class SqliteUsers:
             ).fetchall()
         return tuple(_stored(row) for row in rows)
 
-    def tallies(self, creator_id: str | None = None) -> tuple[Tally, ...]:
+    def tallies(self, creator_id: str | None = None) -> tuple[ExposureCount, ...]:
         """See `UserStore.tallies`."""
         return sqlite_tallies.tallies(self._database, creator_id)
 
@@ -177,7 +177,7 @@ class SqliteUsers:
     ) -> Mapping[str, int] | None:
         """See `UserStore.erase`. In a file above 64 MB, stale copies inside pages wait for `SqliteStore.compact`."""
         if tombstone is not None:
-            unpack_counted(tombstone)
+            unpack_safety(tombstone)
         key = self.key_of(user_id)
 
         def work(connection: sqlite3.Connection) -> dict[str, int] | None:
@@ -201,8 +201,8 @@ def _state(columns: Sequence[Any]) -> tuple[UserState, Version]:
     if version is not None:
         return unpack((person, counted, seen, taste)), version
     if stone_version is not None:
-        return UserState(counted=unpack_counted(stone)), stone_version
-    return UserState(counted=LedgerPart()), 0
+        return UserState(safety=unpack_safety(stone)), stone_version
+    return UserState(safety=SafetyState()), 0
 
 
 def _swap(connection: sqlite3.Connection, user_id: str, key: bytes, parts: Parts, version: Version) -> bool:
@@ -317,7 +317,7 @@ class SqliteStore:
 
     def __init__(self, path: Path, kept: Millis = 30 * DAY, patience_s: float = PATIENCE_S) -> None:
         self._database: Final = Database(path, create, patience_s)
-        self._kept = max(kept, KEPT)
+        self._kept = max(kept, RETENTION_MS)
         with self._database.reading() as connection:
             hash_key = connection.execute("SELECT hash_key FROM meta").fetchone()[0]
         self.users: Final = SqliteUsers(self._database, hash_key)
@@ -338,14 +338,14 @@ class SqliteStore:
 
         `people` are those whom the model in service knows: of an erased one among them the hash alone stays.
         """
-        self._keep_hashes(at - KEPT, people)
+        self._keep_hashes(at - RETENTION_MS, people)
         return {
-            "deliveries": self._prune("deliveries", "at", at - KEPT),
+            "deliveries": self._prune("deliveries", "at", at - RETENTION_MS),
             "decisions": self._prune("decisions", "at", at - self._kept),
             "events": self._prune("events", "received_at", at - self._kept),
-            "tombstones": self._prune("tombstones", "at", at - KEPT),
-            "tallies": sqlite_tallies.join_old_days(self._database, at // DAY - TOLD_APART),
-            "forgotten": self._prune("forgotten", "before", at - KEPT),
+            "tombstones": self._prune("tombstones", "at", at - RETENTION_MS),
+            "tallies": sqlite_tallies.join_old_days(self._database, at // DAY - EXPOSURE_DAYS_APART),
+            "forgotten": self._prune("forgotten", "before", at - RETENTION_MS),
         }
 
     def _keep_hashes(self, oldest: Millis, people: Iterable[str]) -> None:
@@ -357,7 +357,7 @@ class SqliteStore:
             return
 
         def work(connection: sqlite3.Connection) -> None:
-            bare = pack(UserState(counted=LedgerPart(is_erased=True)))[1]
+            bare = pack(UserState(safety=SafetyState(is_erased=True)))[1]
             connection.executemany(
                 "UPDATE tombstones SET counted = ?, at = ? WHERE key = ?", [(bare, *k) for k in known]
             )

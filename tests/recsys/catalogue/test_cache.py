@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from recsys.catalogue.new_creators import Counts
+from recsys.catalogue.new_creators import ExposureCounts
 from recsys.services.intake import delete_item
 from recsys.types import Viewer
 
@@ -13,7 +13,7 @@ VIEWER = Viewer(user_id="u", country="MA", region="MA-06", languages=("ary",), a
 
 
 def test_a_newer_revision_is_fetched_and_an_older_table_stays_as_it_was(service, tiny, evening):
-    view, item_id = service.engine.known.view, tiny.items["item_id"][0]
+    view, item_id = service.engine.resources.catalogue_cache, tiny.items["item_id"][0]
     old = view.items
     delete_item(service.store.catalogue, item_id, evening)
     assert view.at_least(old.revision) is old
@@ -23,37 +23,39 @@ def test_a_newer_revision_is_fetched_and_an_older_table_stays_as_it_was(service,
 
 
 def test_what_is_worked_out_for_a_kind_of_viewer_is_kept_until_the_catalogue_changes(service, tiny, evening):
-    view = service.engine.known.view
-    first = view.of_viewer(view.items, VIEWER, Counts(), is_minor=False)
-    assert view.of_viewer(view.items, replace(VIEWER, user_id="other"), Counts(), is_minor=False) is first
-    assert view.of_viewer(view.items, VIEWER, Counts(), is_minor=True) is not first
+    view = service.engine.resources.catalogue_cache
+    first = view.for_viewer(view.items, VIEWER, ExposureCounts(), is_minor=False)
+    assert view.for_viewer(view.items, replace(VIEWER, user_id="other"), ExposureCounts(), is_minor=False) is first
+    assert view.for_viewer(view.items, VIEWER, ExposureCounts(), is_minor=True) is not first
     delete_item(service.store.catalogue, tiny.items["item_id"][0], evening)
     newer = view.at_least(view.items.revision + 1)
-    assert view.of_viewer(newer, VIEWER, Counts(), is_minor=False) is not first
+    assert view.for_viewer(newer, VIEWER, ExposureCounts(), is_minor=False) is not first
 
 
 def test_minors_count_a_doubtful_label_one_tier_higher(service, tiny, evening):
     item_id = next(r["item_id"] for r in tiny.items.iter_rows(named=True) if r["risk_tier"] == "R0")
     service.edit(item_id, risk_source="model", risk_confidence=0.79, topics=["S3"])
-    view = service.engine.known.view
-    items = view.at_least(service.store.catalogue.since(0).revision)
-    adult, minor = (view.of_viewer(items, VIEWER, Counts(), is_minor=is_minor)[1] for is_minor in (False, True))
+    cache = service.engine.resources.catalogue_cache
+    items = cache.at_least(service.store.catalogue.since(0).revision)
+    adult, minor = (
+        cache.for_viewer(items, VIEWER, ExposureCounts(), is_minor=is_minor)[1] for is_minor in (False, True)
+    )
     number = items.index[item_id]
     assert (adult["tier"][number], minor["tier"][number]) == (0, 1)
     assert adult["is_supportive"][number] and not minor["is_supportive"][number]
 
 
 def test_the_orders_hold_every_number_once_and_each_row_finds_its_item(service):
-    view, model = service.engine.known.view, service.engine.known.model
-    orders = view.orders(view.items, model, "MA")
+    view, model = service.engine.resources.catalogue_cache, service.engine.resources.model
+    orders = view.rankings(view.items, model, "MA")
     everything = list(range(len(view.items)))
     assert sorted(orders.popular.tolist()) == sorted(orders.newest.tolist()) == everything
     assert (view.items.row[orders.of_row] == np.arange(model.n_rows)).all()
-    assert view.orders(view.items, model, "XX") is view.orders(view.items, model, None)
+    assert view.rankings(view.items, model, "XX") is view.rankings(view.items, model, None)
 
 
 def test_many_threads_see_one_table(service, tiny, evening):
-    view = service.engine.known.view
+    view = service.engine.resources.catalogue_cache
     for item_id in tiny.items["item_id"][:5]:
         delete_item(service.store.catalogue, item_id, evening)
     revision = service.store.catalogue.since(0).revision

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.catalogue.creators import SOURCES, UNKNOWN, Creator, Place, base_of, joined, said_of
+from recsys.catalogue.creators import SOURCES, UNKNOWN, Creator, Place, base_of, declared_place, joined
 from recsys.catalogue.items import apply, empty, with_creators
 from recsys.catalogue.locality import MATCHES, evidence, nearness
 from recsys.feed.plan import _home, usual_languages
@@ -220,9 +220,11 @@ def test_a_region_of_another_country_is_no_region():
     partner = SOURCES.index("partner")
     far = Creator(creator_id="c", country="FR", region="MA-06", is_verified=True)
     assert base_of(far) == Place("FR", None, partner, 0)
-    assert said_of({"country": "FR", "region": "MA-06", "place_source": "partner"}) == Place("FR", None, partner, 0)
+    assert declared_place({"country": "FR", "region": "MA-06", "place_source": "partner"}) == Place(
+        "FR", None, partner, 0
+    )
 
 
 def test_a_place_of_nowhere_is_no_place():
-    assert said_of({"country": "ZZ"}) == base_of(Creator(creator_id="c", country=None)) == UNKNOWN
-    assert said_of({"region": "MA-06"}) == Place("MA", "MA-06", 2, 2)
+    assert declared_place({"country": "ZZ"}) == base_of(Creator(creator_id="c", country=None)) == UNKNOWN
+    assert declared_place({"region": "MA-06"}) == Place("MA", "MA-06", 2, 2)

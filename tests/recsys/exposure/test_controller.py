@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from recsys.clock import DAY, HOUR
 from recsys.errors import ConfigError
-from recsys.exposure.controller import Steering, factor, is_due, pack, step, unpack
+from recsys.exposure.controller import ControllerState, factor, is_due, pack, step, unpack
 from recsys.policy.checks import market_of
 
 
@@ -22,7 +22,7 @@ def rules(market):
 
 def life(rules, respond, days=90, daily=4_000, share=0.25):
     """A market that answers the factor with a local share, through the window of a week; daily shares and outputs."""
-    state, history, outputs = Steering(), [], []
+    state, history, outputs = ControllerState(), [], []
     per_step = rules.controller.every_hours / 24
     for n in range(int(days / per_step)):
         share = respond(factor(state, rules.controller), share)
@@ -63,7 +63,7 @@ def test_a_target_out_of_reach_leaves_the_output_at_its_bound_and_comes_back_at_
     start=st.floats(-1, 1), gaps=st.integers(0, 10**9),
 )  # fmt: skip
 def test_whatever_the_counts_say_the_weight_stays_within_its_bounds(market, shares, start, gaps):
-    rules, state = market.locality, Steering(integral=start, output=start)
+    rules, state = market.locality, ControllerState(integral=start, output=start)
     for n, (a, b) in enumerate(shares):
         state = step(state, min(a, b), max(a, b), rules, n * gaps)
         assert -1.0 <= state.output <= 1.0 and -1.0 <= state.integral <= 1.0
@@ -71,7 +71,7 @@ def test_whatever_the_counts_say_the_weight_stays_within_its_bounds(market, shar
 
 
 def test_equal_counts_give_equal_steps_and_few_give_none(rules):
-    before = Steering(at=1, integral=0.2, output=0.3)
+    before = ControllerState(at=1, integral=0.2, output=0.3)
     assert step(before, 300, 1_000, rules, DAY) == step(before, 300, 1_000, rules, DAY)
     quiet = step(before, 3, rules.controller.least - 1, rules, DAY)
     assert (quiet.integral, quiet.output, quiet.at) == (0.2, 0.3, DAY)
@@ -80,20 +80,20 @@ def test_equal_counts_give_equal_steps_and_few_give_none(rules):
 
 def test_a_market_at_its_target_is_left_alone(rules):
     n = 10_000
-    at_target = step(Steering(), round(rules.target * n), n, rules, DAY)
+    at_target = step(ControllerState(), round(rules.target * n), n, rules, DAY)
     assert at_target.output == pytest.approx(0.0) and factor(at_target, rules.controller) == pytest.approx(1.0)
 
 
 def test_a_step_is_due_once_in_so_many_hours(rules):
     hours = rules.controller.every_hours
-    assert is_due(Steering(), rules.controller, DAY)
-    assert not is_due(Steering(at=DAY), rules.controller, DAY + hours * HOUR - 1)
-    assert is_due(Steering(at=DAY), rules.controller, DAY + hours * HOUR)
+    assert is_due(ControllerState(), rules.controller, DAY)
+    assert not is_due(ControllerState(at=DAY), rules.controller, DAY + hours * HOUR - 1)
+    assert is_due(ControllerState(at=DAY), rules.controller, DAY + hours * HOUR)
 
 
 def test_what_is_remembered_survives_the_store():
-    state = Steering(at=5, integral=-0.25, output=0.5, share=0.4)
-    assert unpack(pack(state)) == state and unpack(None) == Steering()
+    state = ControllerState(at=5, integral=-0.25, output=0.5, share=0.4)
+    assert unpack(pack(state)) == state and unpack(None) == ControllerState()
     assert len(pack(state)) < 64
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from recsys.catalogue.cache import View
+from recsys.catalogue.cache import CatalogueCache
 from recsys.clock import DAY, SECOND
-from recsys.feed.catchup import Heard, heard
+from recsys.feed.catchup import PendingUpdates, read_pending
 from recsys.feed.locks import Locks
 from recsys.services.intake import accept, put_item
 from recsys.services.rights import erase, exposure
@@ -37,16 +37,19 @@ def calm(tiny) -> list[str]:
 
 
 def ledger_of(service):
-    return service.store.users.read("casa-adult").state.counted.ledger
+    return service.store.users.read("casa-adult").state.safety.ledger
 
 
 def other_process(service):
     """The same stores behind another view and other locks."""
-    known = service.engine.known
-    view = View(
-        catalogue=service.store.catalogue, market=known.view.market, creators=known.view.creators, rows=known.view.rows
+    known = service.engine.resources
+    view = CatalogueCache(
+        catalogue=service.store.catalogue,
+        market=known.catalogue_cache.market,
+        creators=known.catalogue_cache.creators,
+        rows=known.catalogue_cache.rows,
     )
-    return service.broken(known=replace(known, view=view), locks=Locks())
+    return service.broken(resources=replace(known, catalogue_cache=view), locks=Locks())
 
 
 def test_an_open_of_an_item_that_came_while_a_page_was_made_counts(service, evening):
@@ -103,5 +106,5 @@ def test_the_past_is_read_after_a_raise_only(service, evening, calm, is_raised):
     if is_raised:
         service.edit(calm[0], risk_tier="R2")
     engine, read = service.engine, service.store.users.read("casa-adult")
-    found = heard(engine.users, engine.log, engine.known.view, "casa-adult", read, evening + DAY)
-    assert isinstance(found, Heard) and len(found.past) == is_raised
+    found = read_pending(engine.users, engine.log, engine.resources.catalogue_cache, "casa-adult", read, evening + DAY)
+    assert isinstance(found, PendingUpdates) and len(found.past) == is_raised

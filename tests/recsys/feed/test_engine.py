@@ -168,9 +168,9 @@ def test_a_repeat_of_a_page_with_r2_has_none_when_the_cap_is_zero_by_now(service
     assert len(service.ask(**asked).items) == 1
 
     def raise_level(state):
-        counted = state.counted
+        counted = state.safety
         loop = msgspec.structs.replace(counted.loop, level=2, raised_at=evening, clean_since=evening)
-        return msgspec.structs.replace(state, counted=msgspec.structs.replace(counted, loop=loop))
+        return msgspec.structs.replace(state, safety=msgspec.structs.replace(counted, loop=loop))
 
     update(service.engine, "casa-adult", raise_level)
     assert service.ask(**asked).items == []
@@ -252,16 +252,18 @@ def test_a_scorer_that_fails_means_the_fallback_page_under_the_same_rules(servic
     second = service.ask(size=50)
     assert second.degraded == ["ranking"] and second.items
     assert not set(ids(first)) & set(ids(second))  # the same `seen`
-    assert service.store.users.read("casa-adult").state.counted.ledger.n_delivered == len(first.items + second.items)
+    assert service.store.users.read("casa-adult").state.safety.ledger.n_delivered == len(first.items + second.items)
 
 
 def test_a_person_whose_tastes_cannot_be_placed_gets_the_fallback_page(service, tiny, monkeypatch):
     class Broken:
         scores = staticmethod(boom)
 
-    model = service.engine.known.model
-    known = replace(service.engine.known, model=replace(model, taste=Blend({"ials": Broken()}, {"ials": 1.0})))
-    page = service.broken(known=known).ask("casa-adult")
+    model = service.engine.resources.model
+    known = replace(
+        service.engine.resources, model=replace(model, interactions=Blend({"ials": Broken()}, {"ials": 1.0}))
+    )
+    page = service.broken(resources=known).ask("casa-adult")
     assert page.degraded == ["ranking"] and page.items
 
 
@@ -271,7 +273,7 @@ def test_a_filter_that_fails_means_an_empty_page(service, monkeypatch, name):
     page = service.ask(request_id="r")
     assert page.items == [] and page.degraded == ["ranking", "filters"]
     assert page.shortfall.missing == 20
-    assert service.store.users.read("casa-adult").state.counted.ledger.n_delivered == 0
+    assert service.store.users.read("casa-adult").state.safety.ledger.n_delivered == 0
     assert service.ask(request_id="r").items == []
     assert any("empty page" in alert for alert in service.alerts)
 
@@ -309,7 +311,7 @@ def test_a_store_that_fails_means_the_safe_feed(service, evening, call):
     if call == "deliveries":  # asked only when a label was raised
         item = service.ask().items[0]
         service.edit(item.item_id, risk_tier="R2", risk_family="despair")
-    hidden = service.engine.known.model.safe_feed[0]
+    hidden = service.engine.resources.model.safe_feed[0]
     delete_item(service.store.catalogue, hidden, evening)
     service.ask("u0007")  # this worker has seen the takedown
     page = service.broken(users=Failing(users, call), log=Failing(log, call)).ask()
@@ -322,7 +324,7 @@ def test_a_store_that_fails_means_the_safe_feed(service, evening, call):
 
 
 def test_the_safe_feed_never_holds_what_was_raised_since(service, evening):
-    safe = service.engine.known.model.safe_feed[:3]
+    safe = service.engine.resources.model.safe_feed[:3]
     service.edit(safe[0], risk_tier="R1")
     service.edit(safe[1], topics=["S3", "S11"])
     service.edit(safe[2], risk_tier=None)
@@ -377,10 +379,10 @@ def test_a_raise_by_grief_or_by_doubt_recounts_too(service, evening, user_id, ch
     service.is_adult("casa-adult")
     page = service.ask(user_id, size=20)
     calm = next(item for item in page.items if item.tier == "R0" and "S11" not in item.topics)
-    before = service.store.users.read(user_id).state.counted.ledger.capped.get("R1", ())
+    before = service.store.users.read(user_id).state.safety.ledger.capped.get("R1", ())
     service.edit(calm.item_id, **change)
     service.ask(user_id, at=evening + MINUTE, size=1, candidate_ids=())
-    after = service.store.users.read(user_id).state.counted.ledger.capped["R1"]
+    after = service.store.users.read(user_id).state.safety.ledger.capped["R1"]
     assert len(after) == len(before) + 1
 
 
@@ -388,11 +390,11 @@ def test_a_copy_that_is_labelled_higher_recounts_the_copy_that_was_delivered(ser
     service.is_adult("casa-adult")
     item = next(item for item in service.ask(size=20).items if item.tier == "R0")
     row = service.store.catalogue.get(item.item_id)
-    key = service.store._tables.known.items[item.item_id].cluster_id
+    key = service.store._tables.resources.items[item.item_id].cluster_id
     copy = {**row.fields, "item_id": "copy", "risk_tier": "R2", "risk_family": "despair"}
     service.store.catalogue.put([ItemChange(fields=copy, cluster_id=key)], evening)
     service.ask(at=evening + MINUTE, size=1)
-    ledger = service.store.users.read("casa-adult").state.counted.ledger
+    ledger = service.store.users.read("casa-adult").state.safety.ledger
     assert evening in ledger.capped["R2"]
 
 
@@ -453,7 +455,7 @@ def test_a_related_page_without_an_anchor_says_what_is_missing(service):
 def test_non_personalised_uses_no_history_at_all(service, evening):
     place = Context(country="MA", region="MA-06", languages=("ary", "fr"), age_band="13-15")
     people = ["u0003", "u0004", "nobody"]
-    items = service.engine.known.view.items
+    items = service.engine.resources.catalogue_cache.items
     likes, follows = (
         {"kind": "like", "item_id": items.item_ids[5]},
         {"kind": "follow", "creator_id": items.creator_ids[7]},
@@ -503,7 +505,7 @@ def test_watching_nothing_but_r2_gives_the_scores_of_somebody_who_watched_nothin
     service.tell(
         *({"kind": kind, "item_id": risky[0]} for kind in kinds), user_id="watcher", at=1 + service_at(service)
     )
-    taste = service.store.users.read("watcher").state.taste
+    taste = service.store.users.read("watcher").state.interactions
     assert taste.items == ()
     after = scores_of(service, "watcher", calm)
     common = set(after) & set(before)
@@ -532,7 +534,7 @@ def test_a_refusal_of_r2_is_learned(service, by_tier):
     service.is_adult("watcher")
     service.tell({"kind": "not_interested", "item_id": by_tier["R2"][0]}, user_id="watcher")
     service.ask("watcher")
-    assert service.store.users.read("watcher").state.taste.weights == (-1.0,)
+    assert service.store.users.read("watcher").state.interactions.weights == (-1.0,)
 
 
 # Propensities, records
@@ -639,4 +641,4 @@ def test_an_attempt_after_a_conflict_uses_nothing_that_the_person_took_back_betw
 
 
 def test_only_so_many_attempts_are_made():
-    assert engine_module.ATTEMPTS == 6
+    assert engine_module.MAX_RESERVE_TRIES == 6

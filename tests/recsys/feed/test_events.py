@@ -6,23 +6,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.clock import DAY, HOUR, MINUTE
-from recsys.feed.events import fold, history_of
-from recsys.policy.compiled import Book
+from recsys.feed.events import apply_events, history_of
+from recsys.policy.compiled import CompiledPolicy
 from recsys.safety.harm_terms import NO_TERMS
-from recsys.safety.loop.signals import frame_of
+from recsys.safety.loop.signals import loop_context_of
 from recsys.stores.protocols import Logged
 from recsys.types import Event, History
-from recsys.user.state import MAX_TASTE, Taste, UserState
+from recsys.user.state import MAX_INTERACTIONS, InteractionHistory, UserState
 
 
 @pytest.fixture(scope="module")
 def items(make_service):
-    return make_service().engine.known.view.items
+    return make_service().engine.resources.catalogue_cache.items
 
 
 @pytest.fixture(scope="module")
 def frame(morocco):
-    return frame_of(Book(morocco), "18+", None, NO_TERMS)
+    return loop_context_of(CompiledPolicy(morocco), "18+", None, NO_TERMS)
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +42,9 @@ def logged(start, *events):
 
 def test_every_event_counts_once_and_the_last_is_remembered(items, frame, of_tier, evening):
     log = logged(evening, {"kind": "like", "item_id": of_tier(0)[0]}, {"kind": "save", "item_id": of_tier(0)[1]})
-    state = fold(UserState(), log, items=items, frame=frame).state
-    assert state.taste.weights == (1.5, 2.0) and state.taste.log_seq == 2
-    assert fold(state, [], items=items, frame=frame).state == state
+    state = apply_events(UserState(), log, items=items, loop_context=frame).state
+    assert state.interactions.weights == (1.5, 2.0) and state.interactions.log_seq == 2
+    assert apply_events(state, [], items=items, loop_context=frame).state == state
 
 
 @settings(max_examples=40, deadline=None)
@@ -59,9 +59,9 @@ def test_folding_in_one_go_or_in_pieces_is_the_same(items, frame, of_tier, eveni
     )
     log = logged(evening, *events)
     cut = data.draw(st.integers(0, len(log)))
-    whole = fold(UserState(), log, items=items, frame=frame)
-    first = fold(UserState(), log[:cut], items=items, frame=frame)
-    second = fold(first.state, log[cut:], items=items, frame=frame)
+    whole = apply_events(UserState(), log, items=items, loop_context=frame)
+    first = apply_events(UserState(), log[:cut], items=items, loop_context=frame)
+    second = apply_events(first.state, log[cut:], items=items, loop_context=frame)
     assert second.state == whole.state
     assert (*first.opens, *second.opens) == whole.opens
 
@@ -72,7 +72,7 @@ def test_an_undo_takes_back_a_taste_a_follow_and_a_mute(items, frame, of_tier, e
         {"kind": "hide_creator", "creator_id": "c2"},
         *({"kind": "undo", "value": f"e{n}", "event_id": f"u{n}"} for n in range(3)),
     )  # fmt: skip
-    taste = fold(UserState(), log, items=items, frame=frame).state.taste
+    taste = apply_events(UserState(), log, items=items, loop_context=frame).state.interactions
     assert (taste.items, taste.followed, taste.hidden) == ((), (), ())
 
 
@@ -80,7 +80,7 @@ def test_an_undo_takes_back_a_taste_a_follow_and_a_mute(items, frame, of_tier, e
 def test_an_undo_never_takes_back_a_tightening(items, frame, of_tier, evening, kind):
     before = logged(evening, {"kind": kind, "item_id": of_tier(2)[0]})
     after = [*before, Logged(2, evening + 1, Event(event_id="u", user_id="u", kind="undo", at=evening, value="e0"))]
-    tight, undone = (fold(UserState(), log, items=items, frame=frame).state.counted for log in (before, after))
+    tight, undone = (apply_events(UserState(), log, items=items, loop_context=frame).state.safety for log in (before, after))
     assert undone.ledger.capped == tight.ledger.capped and undone.ledger.last == tight.ledger.last
     assert undone.loop == tight.loop
 
@@ -93,19 +93,19 @@ def test_an_undo_may_come_before_what_it_undoes(items, frame, of_tier, evening):
     ]
     undos = [{"event_id": f"not {e['event_id']}", "kind": "undo", "value": e["event_id"]} for e in events]
     for order in ([*events, *undos], [*undos, *events]):
-        taste = fold(UserState(), logged(evening, *order), items=items, frame=frame).state.taste
+        taste = apply_events(UserState(), logged(evening, *order), items=items, loop_context=frame).state.interactions
         assert (taste.items, taste.followed, taste.hidden) == ((), (), ())
 
 
 def test_an_open_elsewhere_counts_once_and_only_what_is_capped(items, frame, of_tier, evening):
     r2, r1, r0 = of_tier(2)[0], of_tier(1)[0], of_tier(0)[0]
     log = logged(evening, *({"kind": kind, "item_id": i} for i in (r2, r1, r0) for kind in ("view", "complete")))
-    folded = fold(UserState(), log, items=items, frame=frame)
+    folded = apply_events(UserState(), log, items=items, loop_context=frame)
     assert [items.item_ids[d.item_no] for d in folded.opens] == [r2, r1]
-    assert {name: len(times) for name, times in folded.state.counted.ledger.capped.items() if ":" not in name} == {
+    assert {name: len(times) for name, times in folded.state.safety.ledger.capped.items() if ":" not in name} == {
         "R1": 1, "R2": 1,
     }  # fmt: skip
-    assert folded.state.counted.ledger.session_n == 0  # no delivery of ours
+    assert folded.state.safety.ledger.session_n == 0  # no delivery of ours
 
 
 def test_what_was_delivered_here_is_no_open_elsewhere(service, of_tier, evening):
@@ -113,7 +113,7 @@ def test_what_was_delivered_here_is_no_open_elsewhere(service, of_tier, evening)
     page = service.ask(candidate_ids=tuple(of_tier(2)))
     service.tell({"kind": "view", "item_id": page.items[0].item_id}, at=evening + MINUTE)
     service.ask(at=evening + 2 * MINUTE, size=1)
-    assert len(service.store.users.read("casa-adult").state.counted.ledger.capped["R2"]) == 1
+    assert len(service.store.users.read("casa-adult").state.safety.ledger.capped["R2"]) == 1
 
 
 def test_what_is_opened_again_after_its_delivery_aged_out_counts_again(service, of_tier, evening):
@@ -123,38 +123,42 @@ def test_what_is_opened_again_after_its_delivery_aged_out_counts_again(service, 
     for days, n_counted in ((7, 1), (20, 1), (21, 1)):
         service.tell({"kind": "view", "item_id": item_id}, at=evening + days * DAY)
         service.ask(size=1, at=evening + days * DAY)
-        counted = service.store.users.read("casa-adult").state.counted.ledger.capped["R2"]
+        counted = service.store.users.read("casa-adult").state.safety.ledger.capped["R2"]
         assert len(counted) == n_counted and (counted[-1] == evening) == (days == 7)
 
 
 def test_events_only_prolong_a_session(items, frame, of_tier, evening):
     log = logged(evening, {"kind": "view", "item_id": of_tier(0)[0]})
-    assert fold(UserState(), log, items=items, frame=frame).state.counted.ledger.session_started_at == 0
+    assert apply_events(UserState(), log, items=items, loop_context=frame).state.safety.ledger.session_started_at == 0
 
 
 def test_a_taste_keeps_the_newest_200(items, frame, of_tier, evening):
-    log = logged(evening, *({"kind": "like", "item_id": of_tier(0)[n % 50]} for n in range(MAX_TASTE + 30)))
-    taste = fold(UserState(), log, items=items, frame=frame).state.taste
-    assert len(taste.items) == len(taste.weights) == len(taste.at) == len(taste.event_ids) == MAX_TASTE
-    assert taste.event_ids[-1] == f"e{MAX_TASTE + 29}"
+    log = logged(evening, *({"kind": "like", "item_id": of_tier(0)[n % 50]} for n in range(MAX_INTERACTIONS + 30)))
+    taste = apply_events(UserState(), log, items=items, loop_context=frame).state.interactions
+    assert len(taste.items) == len(taste.weights) == len(taste.at) == len(taste.event_ids) == MAX_INTERACTIONS
+    assert taste.event_ids[-1] == f"e{MAX_INTERACTIONS + 29}"
 
 
 @pytest.mark.parametrize(("kind", "name"), [("follow", "followed"), ("hide_creator", "hidden")])
 def test_creators_followed_and_hidden_are_the_newest_2_000(items, frame, evening, kind, name):
     """A state that grows with every event of a flood makes each page dearer than the last."""
     events = ({"kind": kind, "creator_id": f"c{n}"} for n in range(2_050))
-    taste = fold(UserState(), logged(evening, *events), items=items, frame=frame).state.taste
+    taste = apply_events(UserState(), logged(evening, *events), items=items, loop_context=frame).state.interactions
     assert [creator for creator, _ in getattr(taste, name)] == [f"c{n}" for n in range(50, 2_050)]
 
 
 def test_an_event_of_an_unknown_item_teaches_nothing(items, frame, evening):
-    state = fold(UserState(), logged(evening, {"kind": "like", "item_id": "never"}), items=items, frame=frame).state
-    assert state.taste.items == () and state.taste.log_seq == 1
+    state = apply_events(
+        UserState(), logged(evening, {"kind": "like", "item_id": "never"}), items=items, loop_context=frame
+    ).state
+    assert state.interactions.items == () and state.interactions.log_seq == 1
 
 
 def test_an_event_from_the_future_is_dated_when_it_came(items, frame, of_tier, evening):
     event = Event(event_id="e", user_id="u", kind="like", at=evening + HOUR, item_id=of_tier(0)[0])
-    assert fold(UserState(), [Logged(1, evening, event)], items=items, frame=frame).state.taste.at == (evening,)
+    assert apply_events(UserState(), [Logged(1, evening, event)], items=items, loop_context=frame).state.interactions.at == (
+        evening,
+    )
 
 
 @settings(max_examples=40, deadline=None)
@@ -164,13 +168,13 @@ def test_a_history_has_no_positive_from_r2_and_is_the_same_without_them(items, o
     trained = History(
         items.row[numbers], np.ones(len(numbers), np.float32), np.arange(len(numbers), dtype=np.int64) + evening
     )
-    taste = Taste(
+    taste = InteractionHistory(
         items=tuple(numbers), weights=(1.0,) * len(numbers), at=tuple(evening + DAY + n for n in range(len(numbers))),
         event_ids=tuple(map(str, numbers)),
     )  # fmt: skip
     with_risk = history_of(taste, trained, items, len(items) - 1)
     keep = [n for n, number in enumerate(numbers) if items.tier[number] < 2]
-    calm = Taste(
+    calm = InteractionHistory(
         **{name: tuple(getattr(taste, name)[n] for n in keep) for name in ("items", "weights", "at", "event_ids")}
     )
     trained = History(trained.items[keep], trained.weights[keep], trained.at[keep])
@@ -181,7 +185,7 @@ def test_a_history_has_no_positive_from_r2_and_is_the_same_without_them(items, o
 def test_the_first_item_of_an_artifact_can_be_learned_from(items, evening):
     """Number 0 is no item; it once lent its risk to the artifact's row 0."""
     number = int(np.flatnonzero(items.row == 0)[0])
-    taste = Taste(items=(number,), weights=(1.0,), at=(evening,), event_ids=("e",))
+    taste = InteractionHistory(items=(number,), weights=(1.0,), at=(evening,), event_ids=("e",))
     expected = [] if items.tier[number] >= 2 or items.minor_tier[number] >= 2 else [0]
     assert history_of(taste, None, items, len(items) - 1).items.tolist() == expected
 
@@ -189,5 +193,5 @@ def test_the_first_item_of_an_artifact_can_be_learned_from(items, evening):
 def test_a_reset_forgets_what_training_knew(items, of_tier, evening):
     row = items.row[items.index[of_tier(0)[0]]]
     trained = History(np.array([row]), np.array([1.0], np.float32), np.array([evening]))
-    assert len(history_of(Taste(reset_at=evening), trained, items, len(items) - 1)) == 0
-    assert len(history_of(Taste(reset_at=evening - 1), trained, items, len(items) - 1)) == 1
+    assert len(history_of(InteractionHistory(reset_at=evening), trained, items, len(items) - 1)) == 0
+    assert len(history_of(InteractionHistory(reset_at=evening - 1), trained, items, len(items) - 1)) == 1

@@ -106,7 +106,7 @@ def test_a_list_and_exclusions_limit_the_page(query):
 
 
 def test_a_muted_word_is_found_wherever_a_loop_over_the_texts_finds_it(service):
-    items = service.engine.known.view.items
+    items = service.engine.resources.catalogue_cache.items
     words = {word for text in items.texts[:60] for word in text.split()} | {"zz", "e", "  E ", "", " "}
     for word in words:
         folded = " ".join(word.casefold().split())
@@ -115,7 +115,7 @@ def test_a_muted_word_is_found_wherever_a_loop_over_the_texts_finds_it(service):
 
 
 def test_a_muted_word_is_searched_anew_when_the_catalogue_changes(service, evening):
-    view = service.engine.known.view
+    view = service.engine.resources.catalogue_cache
     assert not mentions(view.items, "zzsaffron").any()
     item_id = view.items.item_ids[3]
     service.edit(item_id, title="Tea with zzSaffron")

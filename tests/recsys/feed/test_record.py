@@ -20,7 +20,7 @@ def test_candidates_come_back_with_their_dtypes_scores_and_sources(service):
     candidates = candidates_of(decision)
     assert candidates["score"].dtype == np.float32
     assert all(candidates[name].dtype == np.dtype(dtype) for name, dtype in RULES.items())
-    ids = service.engine.known.view.items.item_ids
+    ids = service.engine.resources.catalogue_cache.items.item_ids
     for item, row in zip(page.items, decision.chosen, strict=True):
         assert ids[candidates.item_nos[row]] == item.item_id
         sources = [name for name in decision.sources if not np.isnan(candidates[f"rank_{name}"][row])]

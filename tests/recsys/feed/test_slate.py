@@ -96,11 +96,11 @@ def test_no_page_breaks_a_window_whatever_the_limits(somebody, make_candidates, 
 @given(seed=seeds)
 @settings(max_examples=60, deadline=None)
 def test_no_window_of_the_market_is_ever_exceeded_by_day_night_or_level(
-    somebody, make_candidates, steps, dumb_recount, book, seed
+    somebody, make_candidates, steps, dumb_recount, policy, seed
 ):
-    bands = [key for key in book.limits if key[0] == ("18+", "16-17", "13-15")[seed % 3]]
+    bands = [key for key in policy.limits if key[0] == ("18+", "16-17", "13-15")[seed % 3]]
     person = scroll_on(
-        somebody, make_candidates, steps, lambda rng: book.limits[bands[int(rng.integers(len(bands)))]], seed, 10
+        somebody, make_candidates, steps, lambda rng: policy.limits[bands[int(rng.integers(len(bands)))]], seed, 10
     )
     assert dumb_recount(person.history) == []
 
@@ -108,9 +108,9 @@ def test_no_window_of_the_market_is_ever_exceeded_by_day_night_or_level(
 @given(seed=seeds)
 @settings(max_examples=40, deadline=None)
 def test_after_labels_were_raised_nothing_is_added_to_a_window_that_is_full(
-    somebody, make_candidates, steps, book, seed
+    somebody, make_candidates, steps, policy, seed
 ):
-    scroll_on(somebody, make_candidates, steps, lambda rng: book.limits["18+", 0, False], seed, 10, relabels=True)
+    scroll_on(somebody, make_candidates, steps, lambda rng: policy.limits["18+", 0, False], seed, 10, relabels=True)
 
 
 @given(seed=seeds, limits=limits_, n=st.integers(0, 30), size=st.integers(1, 20))
@@ -198,8 +198,8 @@ def test_a_page_depends_on_the_seed_and_not_on_the_order_of_mappings(somebody, m
 
 @given(seed=seeds)
 @settings(max_examples=60, deadline=None)
-def test_an_exploration_slot_says_one_over_the_number_of_feasible_candidates(somebody, make_candidates, book, seed):
-    limits = no_floors(book.limits["18+", 0, False])
+def test_an_exploration_slot_says_one_over_the_number_of_feasible_candidates(somebody, make_candidates, policy, seed):
+    limits = no_floors(policy.limits["18+", 0, False])
     person = somebody()
     person.wait(0)
     candidates = make_candidates(np.random.default_rng(seed), 60, 0, 12)
@@ -219,7 +219,7 @@ def test_an_exploration_slot_says_one_over_the_number_of_feasible_candidates(som
         assert chosen.propensities[n] == np.float32(1 / len(feasible))
 
 
-def test_exploration_is_uniform_over_what_is_feasible(somebody, book):
+def test_exploration_is_uniform_over_what_is_feasible(somebody, policy):
     person = somebody()
     person.wait(0)
     candidates = table([{"is_explorable": n >= 20} for n in range(24)])
@@ -290,10 +290,10 @@ def every_kind(rng: np.random.Generator, first: int, *, both: bool = True) -> Ca
 
 @given(seed=seeds)
 @settings(max_examples=30, deadline=None)
-def test_with_enough_supply_both_floors_hold_in_every_run_of_20(somebody, book, seed):
+def test_with_enough_supply_both_floors_hold_in_every_run_of_20(somebody, policy, seed):
     rng, person = np.random.default_rng(seed), somebody()
-    keys = [key for key in book.limits if key[0] != "under_13"]
-    limits = book.limits[keys[seed % len(keys)]]
+    keys = [key for key in policy.limits if key[0] != "under_13"]
+    limits = policy.limits[keys[seed % len(keys)]]
     for page in range(8):
         person.wait(MINUTE)
         chosen = person.scroll(
@@ -306,9 +306,9 @@ def test_with_enough_supply_both_floors_hold_in_every_run_of_20(somebody, book, 
 
 @given(seed=seeds)
 @settings(max_examples=15, deadline=None)
-def test_floors_that_no_item_serves_together_are_kept_side_by_side(somebody, book, seed):
+def test_floors_that_no_item_serves_together_are_kept_side_by_side(somebody, policy, seed):
     rng, person = np.random.default_rng(seed), somebody()
-    limits = book.limits["18+", 0, False]  # 8 supportive and 6 local of 20
+    limits = policy.limits["18+", 0, False]  # 8 supportive and 6 local of 20
     for page in range(8):
         person.wait(MINUTE)
         candidates = every_kind(rng, 1_000 * page, both=False)
@@ -319,9 +319,9 @@ def test_floors_that_no_item_serves_together_are_kept_side_by_side(somebody, boo
 
 @given(seed=seeds)
 @settings(max_examples=30, deadline=None)
-def test_a_floor_that_is_raised_is_reached_within_20_deliveries(somebody, book, seed):
+def test_a_floor_that_is_raised_is_reached_within_20_deliveries(somebody, policy, seed):
     rng, person = np.random.default_rng(seed), somebody()
-    low, high = book.limits["18+", 0, False], book.limits["18+", 1, False]  # 8, then 12 of 20
+    low, high = policy.limits["18+", 0, False], policy.limits["18+", 1, False]  # 8, then 12 of 20
     person.wait(0)
     person.scroll(every_kind(rng, 0), low, 40, supply=PLENTY)
     missed = []
@@ -398,32 +398,32 @@ def test_a_floor_never_asks_for_more_than_the_catalogue_holds():
 # By hand
 
 
-def test_a_page_of_r2_alone_holds_what_the_gap_lets_through(somebody, book):
+def test_a_page_of_r2_alone_holds_what_the_gap_lets_through(somebody, policy):
     """Gap 6 and nothing else to put between: one item, then a short page (attack 18)."""
     person = somebody()
     person.wait(0)
     candidates = table([{"tier": 2, "family": n % 4} for n in range(30)])
-    chosen = person.page(candidates, book.limits["18+", 0, False], 20)
+    chosen = person.page(candidates, policy.limits["18+", 0, False], 20)
     assert chosen.rows.tolist() == [0]
     assert chosen.blocked == {"gap:R2": 29}
     assert chosen.refusals == 1
 
 
-def test_one_family_fills_half_of_a_cap(somebody, book):
+def test_one_family_fills_half_of_a_cap(somebody, policy):
     """R2 2 of 20, so one of each family; the second despair waits (by hand)."""
     person = somebody()
     person.wait(0)
     candidates = table([{"tier": 2, "family": 0}] * 2 + [{"tier": 2, "family": 1}] + [{}] * 30)
-    chosen = person.page(candidates, no_floors(book.limits["18+", 0, False]), 20, explore_slots=0)
+    chosen = person.page(candidates, no_floors(policy.limits["18+", 0, False]), 20, explore_slots=0)
     assert chosen.rows.tolist()[:9] == [0, 3, 4, 5, 6, 7, 8, 2, 9]
     assert 1 not in chosen.rows
 
 
-def test_a_cap_of_zero_is_not_a_refusal(somebody, book):
+def test_a_cap_of_zero_is_not_a_refusal(somebody, policy):
     person = somebody()
     person.wait(0)
     candidates = table([{"tier": 2, "family": 0}] * 5 + [{}] * 30)
-    assert person.page(candidates, no_floors(book.limits["18+", 2, False]), 20).refusals == 0
+    assert person.page(candidates, no_floors(policy.limits["18+", 2, False]), 20).refusals == 0
 
 
 def test_a_window_opens_one_millisecond_after_24_hours(somebody):
@@ -443,9 +443,9 @@ def test_no_candidates_make_an_empty_page(somebody):
     assert (len(chosen.rows), dict(chosen.blocked), chosen.refusals, chosen.floor_missed) == (0, {}, 0, ())
 
 
-def test_a_longer_wait_never_makes_a_page_stricter(somebody, make_candidates, book):
+def test_a_longer_wait_never_makes_a_page_stricter(somebody, make_candidates, policy):
     """Time only opens windows: what a page holds after 25 h is at least as much R2 as at once (by count)."""
-    limits = no_floors(book.limits["18+", 0, False])
+    limits = no_floors(policy.limits["18+", 0, False])
     rng, person = np.random.default_rng(3), somebody()
     person.wait(0)
     person.scroll(make_candidates(rng, 100, 0), limits, 50)

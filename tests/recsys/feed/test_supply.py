@@ -7,7 +7,7 @@ import pytest
 
 from recsys.clock import MINUTE
 from recsys.feed.engine import turn_now
-from recsys.feed.plan import supply_of
+from recsys.feed.plan import remaining_supply
 from recsys.messages import FeedRequest
 from recsys.safety.ledger import deliver
 from recsys.user.state import Delivery, Ledger
@@ -54,7 +54,7 @@ def told(n: int, at: int) -> Ledger:
 def test_stories_of_hope_are_supply_as_far_as_their_own_windows_admit_them(
     query, evening, hope, calm, before, supportive
 ):
-    found = supply_of(offering(query, hope=hope, calm=calm), told(before, evening), evening + MINUTE)
+    found = remaining_supply(offering(query, hope=hope, calm=calm), told(before, evening), evening + MINUTE)
     assert found.supportive == supportive
 
 
@@ -62,5 +62,5 @@ def test_a_day_without_room_for_hope_asks_for_none(query, evening):
     """Twelve told earlier in the day, none of them in the last 20: no run can hold another one."""
     ledger = told(12, evening)
     other = [Delivery(at=evening, item_no=k, cluster_no=k, creator_no=k) for k in range(100, 120)]
-    found = supply_of(offering(query, hope=6, calm=3), deliver(ledger, other, evening), evening + MINUTE)
+    found = remaining_supply(offering(query, hope=6, calm=3), deliver(ledger, other, evening), evening + MINUTE)
     assert found.supportive == 3

@@ -4,7 +4,7 @@ import pytest
 
 from recsys.clock import HOUR, MINUTE, from_text, zone, zones_of
 from recsys.policy.compiled import (
-    Book,
+    CompiledPolicy,
     effective_band,
     explain,
     guardian_limits,
@@ -116,11 +116,11 @@ def test_the_day_begins_when_no_zone_has_night():
     assert next_day(from_text("2026-07-01T21:00:00Z"), TWO, MINORS) == from_text("2026-07-02T06:00:00Z")
 
 
-def test_a_country_has_all_its_zones_and_an_unknown_one_has_none(book):
+def test_a_country_has_all_its_zones_and_an_unknown_one_has_none(policy):
     assert {zone.key for zone in zones_of("US")} >= {"America/New_York", "Pacific/Honolulu"}
     assert zones_of("XX") == () == zones_of("fr")
-    assert book.zones(None) == book.zones("MA") == book.zones("XX") == (book.zone,)
-    assert book.zones("FR") == (book.zone, *zones_of("FR"))
+    assert policy.zones(None) == policy.zones("MA") == policy.zones("XX") == (policy.zone,)
+    assert policy.zones("FR") == (policy.zone, *zones_of("FR"))
 
 
 def test_without_night_hours_it_is_always_day():
@@ -161,14 +161,14 @@ def test_what_a_person_mutes_is_blocked():
     assert limits.daily_minutes == 45
 
 
-def test_the_book_is_the_meet_of_its_layers(book):
-    for (band, level, night), limits in book.limits.items():
-        layers = [layer for _, layer in book.layers(band, level, night)]
+def test_the_book_is_the_meet_of_its_layers(policy):
+    for (band, level, night), limits in policy.limits.items():
+        layers = [layer for _, layer in policy.layers(band, level, night)]
         assert meet(*layers) == meet(*reversed(layers)) == limits
 
 
-def test_an_explanation_names_the_first_layer_that_set_a_number(book):
-    named = book.layers("18+", 1, True)
+def test_an_explanation_names_the_first_layer_that_set_a_number(policy):
+    named = policy.layers("18+", 1, True)
     rows = {path: (value, name) for path, value, name in explain(named)}
     assert rows["windows.R2.session"] == (0, "night at level 1")
     assert rows["windows.R1.session"] == (4, "night")
@@ -178,4 +178,4 @@ def test_an_explanation_names_the_first_layer_that_set_a_number(book):
 
 
 def test_a_book_reads_its_zone_from_the_market(market):
-    assert Book(market).zone.key == "Africa/Casablanca"
+    assert CompiledPolicy(market).zone.key == "Africa/Casablanca"

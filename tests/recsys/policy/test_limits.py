@@ -190,9 +190,9 @@ def test_nothing_changed_means_equal(a, b):
 
 @given(seed=st.integers(0, 10_000), experiment=layers)
 def test_a_page_that_an_experiment_shaped_would_have_been_allowed_without_it(
-    somebody, make_candidates, book, seed, experiment
+    somebody, make_candidates, policy, seed, experiment
 ):
-    base, person = book.limits["18+", 0, False], somebody()
+    base, person = policy.limits["18+", 0, False], somebody()
     person.wait(0)
     candidates = make_candidates(np.random.default_rng(seed), 40)
     chosen = person.page(candidates, meet(base, experiment), 10)

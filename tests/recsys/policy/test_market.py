@@ -35,14 +35,14 @@ def row(windows: Windows) -> tuple[int | None, ...]:
 
 @pytest.mark.parametrize("counter", BASE)
 @pytest.mark.parametrize("n", range(3), ids=BANDS)
-def test_the_base_windows_are_those_of_the_table(book, counter, n):
-    limits = book.limits[BANDS[n], 0, False]
+def test_the_base_windows_are_those_of_the_table(policy, counter, n):
+    limits = policy.limits[BANDS[n], 0, False]
     assert (*row(limits.windows[counter]), limits.gaps.get(counter, 0)) == BASE[counter][n]
 
 
 @pytest.mark.parametrize("n", range(3), ids=BANDS)
-def test_level_1_tightens_r2_and_leaves_the_rest(book, n):
-    limits = book.limits[BANDS[n], 1, False]
+def test_level_1_tightens_r2_and_leaves_the_rest(policy, n):
+    limits = policy.limits[BANDS[n], 1, False]
     caps, gap = TIGHTENED[n][:4], TIGHTENED[n][4]
     assert row(limits.windows["R2"]) == caps
     assert limits.gaps["R2"] == (gap or BASE["R2"][n][4])  # beside a cap of 0 the gap says nothing more
@@ -52,62 +52,62 @@ def test_level_1_tightens_r2_and_leaves_the_rest(book, n):
 
 @pytest.mark.parametrize("band", BANDS)
 @pytest.mark.parametrize("night", [False, True])
-def test_level_2_has_no_r2_at_all(book, band, night):
-    assert row(book.limits[band, 2, night].windows["R2"]) == NEVER
+def test_level_2_has_no_r2_at_all(policy, band, night):
+    assert row(policy.limits[band, 2, night].windows["R2"]) == NEVER
 
 
 @pytest.mark.parametrize("n", range(3), ids=BANDS)
-def test_the_night_halves_for_adults_and_leaves_minors_r0(book, n):
-    limits = book.limits[BANDS[n], 0, True]
+def test_the_night_halves_for_adults_and_leaves_minors_r0(policy, n):
+    limits = policy.limits[BANDS[n], 0, True]
     assert row(limits.windows["R2"]) == NIGHT["R2"][n]
     assert row(limits.windows["R1"]) == NIGHT["R1"][n]
     assert row(limits.windows["R1+R2"]) == BASE["R1+R2"][n][:4]
     assert row(limits.windows["S4"]) == BASE["S4"][n][:4]
 
 
-def test_at_night_on_level_1_no_r2_comes(book):
-    assert row(book.limits["18+", 1, True].windows["R2"]) == NEVER
+def test_at_night_on_level_1_no_r2_comes(policy):
+    assert row(policy.limits["18+", 1, True].windows["R2"]) == NEVER
 
 
 @pytest.mark.parametrize(
     ("band", "floors"), [("18+", (0.4, 0.6, 0.8)), ("16-17", (0.6, 0.6, 0.8)), ("13-15", (0.6, 0.6, 0.8))]
 )
-def test_the_supportive_floor_rises_with_the_level(book, band, floors):
-    assert tuple(book.limits[band, level, False].supportive_floor for level in (0, 1, 2)) == floors
+def test_the_supportive_floor_rises_with_the_level(policy, band, floors):
+    assert tuple(policy.limits[band, level, False].supportive_floor for level in (0, 1, 2)) == floors
 
 
-def test_what_holds_for_everybody(book):
-    for limits in book.limits.values():
+def test_what_holds_for_everybody(policy):
+    for limits in policy.limits.values():
         assert limits.blocked_tiers >= {3, 4}
         assert limits.creator_last_20 == 2
         assert limits.local_floor == 0.30
 
 
-def test_minors_see_labelled_items_for_an_hour_a_day(book):
-    assert {band for band in book.market.ages if book.limits[band, 0, False].labelled_only} == {
+def test_minors_see_labelled_items_for_an_hour_a_day(policy):
+    assert {band for band in policy.market.ages if policy.limits[band, 0, False].labelled_only} == {
         "16-17",
         "13-15",
         "under_13",
     }
-    assert {band: book.limits[band, 0, False].daily_minutes for band in book.market.ages} == {
+    assert {band: policy.limits[band, 0, False].daily_minutes for band in policy.market.ages} == {
         "18+": None, "16-17": 60, "13-15": 60, "under_13": 60,
     }  # fmt: skip
 
 
-def test_under_13_is_labelled_r0_without_a_personal_feed_and_otherwise_as_13_15(book):
-    limits, older = book.limits["under_13", 0, False], book.limits["13-15", 0, False]
+def test_under_13_is_labelled_r0_without_a_personal_feed_and_otherwise_as_13_15(policy):
+    limits, older = policy.limits["under_13", 0, False], policy.limits["13-15", 0, False]
     assert limits.blocked_tiers == {1, 2, 3, 4}
     assert limits.non_personalised
     assert not older.non_personalised
     assert (limits.windows, limits.gaps, limits.supportive_floor) == (older.windows, older.gaps, older.supportive_floor)
 
 
-def test_nights_are_22_to_7_for_minors_and_0_to_6_for_adults(book):
-    minor, adult = book.limits["16-17", 0, False].night, book.limits["18+", 0, False].night
+def test_nights_are_22_to_7_for_minors_and_0_to_6_for_adults(policy):
+    minor, adult = policy.limits["16-17", 0, False].night, policy.limits["18+", 0, False].night
     assert [m in minor for m in (22 * 60 - 1, 22 * 60, 0, 7 * 60 - 1, 7 * 60)] == [False, True, True, True, False]
     assert [m in adult for m in (1439, 0, 6 * 60 - 1, 6 * 60)] == [False, True, True, False]
-    assert book.market.ages["18+"].night.is_optional
-    assert all(book.market.ages[band].night.needs_choice for band in ("16-17", "13-15", "under_13"))
+    assert policy.market.ages["18+"].night.is_optional
+    assert all(policy.market.ages[band].night.needs_choice for band in ("16-17", "13-15", "under_13"))
 
 
 def test_the_other_numbers_of_the_specification(market):
@@ -142,8 +142,8 @@ def test_no_helpline_is_shown_that_nobody_verified_and_nobody_signed_the_numbers
 @pytest.mark.parametrize(("older", "younger"), [("18+", "16-17"), ("16-17", "13-15"), ("13-15", "under_13")])
 @pytest.mark.parametrize("level", [0, 1, 2])
 @pytest.mark.parametrize("night", [False, True])
-def test_a_younger_band_is_never_allowed_more_at_any_level_by_day_or_night(book, older, younger, level, night):
-    a, b = book.limits[older, level, night], book.limits[younger, level, night]
+def test_a_younger_band_is_never_allowed_more_at_any_level_by_day_or_night(policy, older, younger, level, night):
+    a, b = policy.limits[older, level, night], policy.limits[younger, level, night]
     for counter, windows in a.windows.items():
         assert all(x <= y for x, y in zip(row(b.windows[counter]), row(windows), strict=True))
     assert b.supportive_floor >= a.supportive_floor

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.clock import HOUR, from_text
-from recsys.policy.compiled import Book
+from recsys.policy.compiled import CompiledPolicy
 from recsys.services.intake import update
 from recsys.services.preview import preview
 from recsys.user.state import Controls
@@ -37,10 +37,10 @@ def test_the_same_policy_changes_nothing_and_a_stricter_one_never_adds_risk(
     make_service, risky, evening, morocco, strict, sizes
 ):
     decisions = logged(make_service, risky, evening, sizes)
-    same = preview(Book(morocco), decisions)
+    same = preview(CompiledPolicy(morocco), decisions)
     assert same.n_requests == len(decisions) and same.changed == ()
     assert same.tiers_before == same.tiers_after and same.missing_before == same.missing_after
-    stricter = preview(Book(strict), decisions)
+    stricter = preview(CompiledPolicy(strict), decisions)
     assert stricter.tiers_after["R2"] <= stricter.tiers_before["R2"]
     assert stricter.tiers_after["R3"] == stricter.tiers_after["R4"] == 0
     assert stricter.tiers_before == same.tiers_before
@@ -59,16 +59,16 @@ def test_a_night_that_an_adult_switched_off_changes_nothing_either(make_service,
         page = service.ask(at=at_night + n, candidate_ids=(*risky, *calm_of(service)[: 30 * n]), size=20)
         assert page.safety.is_night
     assert any(item.tier == "R2" for item in page.items) or len(service.decisions()) == 4
-    assert preview(Book(morocco), service.decisions()).changed == ()
+    assert preview(CompiledPolicy(morocco), service.decisions()).changed == ()
 
 
 def calm_of(service):
-    items = service.engine.known.view.items
+    items = service.engine.resources.catalogue_cache.items
     return [items.item_ids[n] for n in range(1, len(items)) if items.tier[n] == 0]
 
 
 def test_a_preview_of_nothing_is_nothing(morocco):
-    empty = preview(Book(morocco), [])
+    empty = preview(CompiledPolicy(morocco), [])
     assert empty.n_requests == 0 and empty.changed == () and sum(empty.tiers_after.values()) == 0
 
 
@@ -76,7 +76,7 @@ def test_a_change_names_the_request_and_both_pages(make_service, risky, evening,
     service = make_service().is_adult("casa-adult")
     for n in range(6):
         service.ask(candidate_ids=(*risky, *calm_of(service)), at=evening + n * HOUR, size=20, request_id=f"q{n}")
-    found = preview(Book(strict), service.decisions())
+    found = preview(CompiledPolicy(strict), service.decisions())
     pages = {decision.request_id: decision for decision in service.decisions()}
     assert found.changed
     for change in found.changed:

@@ -13,8 +13,8 @@ from recsys.errors import ConfigError, StoreError
 from recsys.policy.schema import Helpline
 from recsys.safety import cards
 from recsys.safety.cards import cards_for, due, follow_up, helplines, note_cards
-from recsys.safety.harm_terms import NO_TERMS, lexicon_of, load_lexicon, mentions
-from recsys.user.state import Controls, Delivery, Guardian, Ledger, LedgerPart, Loop, ProfilePart, UserState
+from recsys.safety.harm_terms import NO_TERMS, harm_terms_of, load_harm_terms, mentions_harm
+from recsys.user.state import Controls, Delivery, Guardian, Ledger, LoopState, PersonState, SafetyState, UserState
 
 AT = from_text("2026-06-21T14:00:00Z")
 
@@ -22,14 +22,14 @@ AT = from_text("2026-06-21T14:00:00Z")
 def person(level: int = 0, *asked: str, session: int = AT, **who: object) -> UserState:
     ledger = Ledger(session_started_at=session, active_at=AT)
     return UserState(
-        person=ProfilePart(**who), counted=LedgerPart(ledger=ledger, loop=Loop(level=level, cards_due=asked))
+        person=PersonState(**who), safety=SafetyState(ledger=ledger, loop=LoopState(level=level, cards_due=asked))
     )
 
 
 def later(state: UserState, at: int) -> UserState:
     """The same person in a session that starts at `at`."""
-    ledger = msgspec.structs.replace(state.counted.ledger, session_started_at=at, active_at=at)
-    return msgspec.structs.replace(state, counted=msgspec.structs.replace(state.counted, ledger=ledger))
+    ledger = msgspec.structs.replace(state.safety.ledger, session_started_at=at, active_at=at)
+    return msgspec.structs.replace(state, safety=msgspec.structs.replace(state.safety, ledger=ledger))
 
 
 def page(*topics: str) -> list[Delivery]:
@@ -55,7 +55,7 @@ def shown_over(state: UserState, market, times: list[tuple[int, int]]) -> list[i
 def test_what_was_asked_for_always_comes_and_then_is_no_longer_due(market):
     state = person(0, "support", "crisis")
     for _ in range(5):  # uncapped
-        state = msgspec.structs.replace(state, counted=person(0, "support", "crisis").counted)
+        state = msgspec.structs.replace(state, safety=person(0, "support", "crisis").safety)
         names = due(state, market, "for_you", AT)
         assert names == ("crisis", "support")
         state = note_cards(state, names, AT)
@@ -81,21 +81,21 @@ def test_level_2_has_a_card_in_each_session_and_three_in_24_hours(market):
 def test_level_2_is_not_silenced_by_the_card_of_level_1(market):
     state = note_cards(person(1), ("level-1",), AT)
     state = msgspec.structs.replace(
-        state, counted=msgspec.structs.replace(state.counted, loop=Loop(level=2))
+        state, safety=msgspec.structs.replace(state.safety, loop=LoopState(level=2))
     )  # fmt: skip
     assert due(state, market, "for_you", AT) == ("level-2",)
 
 
-def test_a_link_follows_every_hope_and_grief_item(market, book):
-    found = cards_for((), page("S3", "S4", "S1", "S11"), market, book.zone, "for_you", AT)
+def test_a_link_follows_every_hope_and_grief_item(market, policy):
+    found = cards_for((), page("S3", "S4", "S1", "S11"), market, policy.zone, "for_you", AT)
     assert [(card.card_id, card.after_position, card.kind) for card in found] == [
         ("link-2", 2, "link"),
         ("link-4", 4, "link"),
     ]
 
 
-def test_helpline_cards_stand_before_the_first_item(market, book):
-    found = cards_for(("crisis", "support"), page("S4"), market, book.zone, "for_you", AT)
+def test_helpline_cards_stand_before_the_first_item(market, policy):
+    found = cards_for(("crisis", "support"), page("S4"), market, policy.zone, "for_you", AT)
     assert [(card.card_id, card.after_position, card.kind) for card in found] == [
         ("crisis", 0, "helpline"),
         ("support", 0, "helpline"),
@@ -103,24 +103,24 @@ def test_helpline_cards_stand_before_the_first_item(market, book):
     ]
     assert found[0].text == market.cards.crisis.text
     assert found[1].text == market.cards.support.text
-    assert cards_for(("level-1",), [], market, book.zone, "for_you", AT)[0].text == market.cards.support.text
+    assert cards_for(("level-1",), [], market, policy.zone, "for_you", AT)[0].text == market.cards.support.text
 
 
-def test_the_text_comes_in_the_order_of_the_market(market, book):
-    text = cards_for(("support",), [], market, book.zone, "for_you", AT)[0].text
+def test_the_text_comes_in_the_order_of_the_market(market, policy):
+    text = cards_for(("support",), [], market, policy.zone, "for_you", AT)[0].text
     assert list(text) == ["ary", "ary-Latn", "ar", "fr", "en"]
 
 
 # What nothing can touch
 
 
-def test_a_guardian_sees_no_card_and_hides_none(market, book):
+def test_a_guardian_sees_no_card_and_hides_none(market, policy):
     strict = Guardian(daily_minutes=0, calm_mode=True, max_tier="R0", labelled_only=True, night=((0, 1440),))
     state = person(2, "support", guardian=strict, controls=Controls(muted_topics=("S1", "S3")))
     assert due(state, market, "for_you", AT) == due(person(2, "support"), market, "for_you", AT) == ("support",)
     assert due(state, market, "together", AT) == ()
-    assert cards_for((), page("S4"), market, book.zone, "together", AT) == []
-    assert note_cards(state, due(state, market, "together", AT), AT).counted.loop.cards_due == ("support",)
+    assert cards_for((), page("S4"), market, policy.zone, "together", AT) == []
+    assert note_cards(state, due(state, market, "together", AT), AT).safety.loop.cards_due == ("support",)
 
 
 def test_experiments_limits_and_scores_have_no_way_in():
@@ -133,8 +133,8 @@ def test_experiments_limits_and_scores_have_no_way_in():
 
 def test_only_times_and_names_of_cards_are_kept(market):
     state = note_cards(person(1, "crisis"), ("crisis", "level-1"), AT)
-    assert state.taste.cards_shown == (("level-1", AT),)
-    assert note_cards(state, ("level-1",), AT + DAY + 1).taste.cards_shown == (("level-1", AT + DAY + 1),)
+    assert state.interactions.cards_shown == (("level-1", AT),)
+    assert note_cards(state, ("level-1",), AT + DAY + 1).interactions.cards_shown == (("level-1", AT + DAY + 1),)
 
 
 # What follows a card
@@ -162,13 +162,13 @@ def test_after_a_helpline_card_come_coping_and_help_then_something_local(market)
     ],
 )
 def test_a_helpline_that_nobody_verified_lately_is_hidden_and_the_text_stands_alone(
-    market, book, verified_at, verified_by, is_listed
+    market, policy, verified_at, verified_by, is_listed
 ):
     line = Helpline(
         id="x", name={"fr": "Écoute"}, contact="0", hours="24/7", languages=("ary",), purpose="anybody",
         verified_at=verified_at, verified_by=verified_by,
     )  # fmt: skip
-    card = cards_for(("support",), [], replace(market, helplines=(line,)), book.zone, "for_you", AT)[0]
+    card = cards_for(("support",), [], replace(market, helplines=(line,)), policy.zone, "for_you", AT)[0]
     entry = {
         "id": "x", "name": {"fr": "Écoute"}, "contact": "0", "hours": "24/7", "languages": ["ary"], "for": "anybody",
     }  # fmt: skip
@@ -187,24 +187,24 @@ def test_the_market_ships_no_verified_helpline(market):
 def test_a_lexicon_is_read_from_a_file_and_shows_no_term(tmp_path):
     path = tmp_path / "terms.txt"
     path.write_text("# placeholder words, for tests only\n\nZZforbidden\n  zz two  words \nكلمةٌ ممنوعة\n", "utf-8")
-    lexicon = load_lexicon(path)
+    lexicon = load_harm_terms(path)
     assert lexicon.n_terms == 3
     assert "forbidden" not in repr(lexicon)
     for query in ("zzforbidden", "xx ZZFORBIDDEN.", "zz-two-words", "كلمة ممنوعة", "zzzforrrbidden", "z.z.forbidden"):
-        assert mentions(lexicon, query) or query == "z.z.forbidden", query
+        assert mentions_harm(lexicon, query) or query == "z.z.forbidden", query
     for query in ("", None, "forbidden", "zzforbiddenly", "zz words two"):
-        assert not mentions(lexicon, query)
-    assert not mentions(NO_TERMS, "zzforbidden")
+        assert not mentions_harm(lexicon, query)
+    assert not mentions_harm(NO_TERMS, "zzforbidden")
 
 
 def test_a_word_spelled_out_is_one_word():
-    assert mentions(lexicon_of(["zzforbidden"]), "z z f o r b i d d e n")
-    assert mentions(lexicon_of(["zzforbidden"]), "so: z-z-f-o-r-b-i-d-d-e-n !")
+    assert mentions_harm(harm_terms_of(["zzforbidden"]), "z z f o r b i d d e n")
+    assert mentions_harm(harm_terms_of(["zzforbidden"]), "so: z-z-f-o-r-b-i-d-d-e-n !")
 
 
 def test_a_missing_lexicon_is_said_in_a_sentence(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
-        load_lexicon(tmp_path / "absent.txt")
+        load_harm_terms(tmp_path / "absent.txt")
 
 
 # Through the engine
@@ -219,12 +219,12 @@ class Down:
 
 def test_a_search_for_harm_gets_the_card_with_and_without_a_ledger(make_service):
     service = make_service().is_adult("u")
-    service = service.broken(known=replace(service.engine.known, lexicon=lexicon_of(["zzforbidden"])))
+    service = service.broken(known=replace(service.engine.known, harm_terms=harm_terms_of(["zzforbidden"])))
     search = {"user_id": "u", "surface": "search", "query": "the zzforbidden thing"}
     page = service.ask(**search)
     assert (page.cards[0].card_id, page.cards[0].after_position, page.safety.loop_level) == ("crisis", 0, 1)
     assert all(item.tier not in ("R3", "R4") for item in page.items)
-    assert not any("forbidden" in str(value) for value in service.store.users.read("u").state.counted.loop.reasons)
+    assert not any("forbidden" in str(value) for value in service.store.users.read("u").state.safety.loop.reasons)
     safe = service.broken(users=Down()).ask(**search)
     assert (safe.degraded, [card.card_id for card in safe.cards]) == (["ledger"], ["crisis"])
     assert service.broken(users=Down()).ask(user_id="u").cards == []

@@ -279,10 +279,10 @@ def test_at_most_2000_clusters_are_remembered_the_newest_ones():
 # Size
 
 
-def heavy_week(somebody, make_candidates, book, n_days: int) -> list[int]:
+def heavy_week(somebody, make_candidates, policy, n_days: int) -> list[int]:
     """Bytes of the ledger after each page of somebody who takes 200 items a day in twenty visits, mostly risk."""
     rng, person, sizes = np.random.default_rng(0), somebody(), []
-    limits = book.limits["18+", 0, False]
+    limits = policy.limits["18+", 0, False]
     for visit in range(20 * n_days):
         person.wait(47 * MINUTE if visit % 20 else 8 * HOUR)
         first = 3_000_000 + 200 * visit
@@ -294,7 +294,7 @@ def heavy_week(somebody, make_candidates, book, n_days: int) -> list[int]:
     return sizes
 
 
-def test_the_ledger_of_a_heavy_user_stays_under_4_kb(somebody, make_candidates, book):
+def test_the_ledger_of_a_heavy_user_stays_under_4_kb(somebody, make_candidates, policy):
     """1 KB = 1,024 bytes. 1,800 deliveries in nine days at every cap."""
-    sizes = heavy_week(somebody, make_candidates, book, 9)
+    sizes = heavy_week(somebody, make_candidates, policy, 9)
     assert max(sizes) < 4 * 1024

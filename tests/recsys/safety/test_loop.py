@@ -12,16 +12,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from recsys.catalogue.items import Items, apply, empty, topic_bits
 from recsys.clock import DAY, HOUR, MINUTE, SECOND, from_text
 from recsys.columns import FAMILIES
-from recsys.feed.events import fold, remember
+from recsys.feed.events import apply_events, record_page
 from recsys.messages import FeedRequest
 from recsys.policy.limits import is_at_least_as_strict
-from recsys.safety.harm_terms import kept_of, lexicon_of
+from recsys.safety.harm_terms import harm_terms_of, kept_of
 from recsys.safety.ledger import server_time, touch
 from recsys.safety.loop.levels import (
-    attempt,
     calm,
     evaluate,
     expires_at,
+    note_harm_seeking,
     note_page,
     reduced,
     remains,
@@ -29,7 +29,15 @@ from recsys.safety.loop.levels import (
     topic_factors,
     topic_limits,
 )
-from recsys.safety.loop.signals import Frame, awake, frame_of, night_number, signals, topics_shown, week_entropy
+from recsys.safety.loop.signals import (
+    LoopContext,
+    awake,
+    loop_context_of,
+    night_number,
+    signals,
+    topics_shown,
+    week_entropy,
+)
 from recsys.stores.protocols import CatalogueDelta, ItemRow, Logged
 from recsys.types import Event
 from recsys.user.state import (
@@ -37,20 +45,20 @@ from recsys.user.state import (
     Delivery,
     Guardian,
     Ledger,
-    LedgerPart,
-    Loop,
-    ProfilePart,
+    LoopState,
+    PersonState,
     Reason,
+    SafetyState,
     Span,
     UserState,
     pack,
     unpack,
-    unpack_counted,
+    unpack_safety,
 )
 
 AT = from_text("2026-09-21T14:00:00Z")  # 14:00 in Casablanca
 TODAY = AT // DAY
-PLACEHOLDER = lexicon_of(["zzforbidden", "zz two words"])
+PLACEHOLDER = harm_terms_of(["zzforbidden", "zz two words"])
 TABLE = [  # item_no 1, 2, ...
     {"risk_tier": "R0", "topics": ["S3"]},
     {"risk_tier": "R1", "topics": ["S11"]},
@@ -80,55 +88,55 @@ def items(market) -> Items:
 
 
 @pytest.fixture(scope="module")
-def frame(book) -> Frame:
-    return frame_of(book, "18+", None, PLACEHOLDER)
+def loop_context(policy) -> LoopContext:
+    return loop_context_of(policy, "18+", None, PLACEHOLDER)
 
 
 @dataclass
 class Someone:
     """A person who scrolls and reacts, through the same functions as a feed."""
 
-    frame: Frame
+    loop_context: LoopContext
     items: Items
     state: UserState = field(default_factory=UserState)
     at: int = AT
     n_events: int = 0
 
     @property
-    def loop(self) -> Loop:
-        return self.state.counted.loop
+    def loop(self) -> LoopState:
+        return self.state.safety.loop
 
     def page(self, *tiers: int, refusals: int = 0, wait: int = 0, topics: int = 0) -> "Someone":
-        rules, counted = self.frame.market.session, self.state.counted
+        rules, counted = self.loop_context.market.session, self.state.safety
         self.at = server_time(counted.ledger, self.at + wait)
         counted = msgspec.structs.replace(counted, ledger=touch(counted.ledger, self.at, rules))
-        self.state = evaluate(msgspec.structs.replace(self.state, counted=counted), self.frame, self.at)
-        n = self.state.counted.ledger.n_delivered
+        self.state = evaluate(msgspec.structs.replace(self.state, safety=counted), self.loop_context, self.at)
+        n = self.state.safety.ledger.n_delivered
         deliveries = tuple(
             Delivery(at=self.at, item_no=n + k, cluster_no=n + k, creator_no=n + k, tier=tier, topics=topics)
             for k, tier in enumerate(tiers)
         )
-        self.state = remember(self.state, deliveries, self.at, self.frame.market)
+        self.state = record_page(self.state, deliveries, self.at, self.loop_context.market)
         self.state = note_page(
-            self.state, refusals=refusals, deliveries=deliveries, frame=self.frame, at=self.at
+            self.state, refusals=refusals, deliveries=deliveries, loop_context=self.loop_context, at=self.at
         )  # fmt: skip
         return self
 
     def tell(self, kind: str, item: int | None = None, *, event_id: str | None = None, **fields: object) -> "Someone":
         self.n_events += 1
-        fields["query"] = kept_of(self.frame.lexicon, fields.get("query"))  # as the intake keeps it
+        fields["query"] = kept_of(self.loop_context.harm_terms, fields.get("query"))  # as the intake keeps it
         event = Event(
             event_id=event_id or f"e{self.n_events}", user_id="u", kind=kind, at=0,
             item_id=None if item is None else f"v{item}", **fields,
         )  # fmt: skip
         logged = Logged(seq=self.n_events, received_at=self.at, event=event)
-        self.state = fold(self.state, [logged], items=self.items, frame=self.frame).state
+        self.state = apply_events(self.state, [logged], items=self.items, loop_context=self.loop_context).state
         return self
 
 
 @pytest.fixture
-def someone(frame, items) -> Someone:
-    return Someone(frame, items)
+def someone(loop_context, items) -> Someone:
+    return Someone(loop_context, items)
 
 
 # Signals a to e: just over raises together with one other, just under does not
@@ -169,64 +177,70 @@ def topics(*counts: int, day: int = TODAY) -> tuple[tuple[int, tuple[int, ...]],
 
 
 OVER_AND_UNDER = {
-    "a: 3 of 20 are R1, 15 %": ("a", last(3, 20), Loop(), True),
-    "a: 2 of 20, 10 %": ("a", last(2, 20), Loop(), False),
-    "a: 8 of 50 are R2, 16 %": ("a", last(8, 50, tier=2), Loop(), True),
-    "a: 7 of 50, 14 %": ("a", last(7, 50, tier=2), Loop(), False),
-    "a: 19 deliveries are too few": ("a", last(19, 19), Loop(), False),
-    "a: 3 refusals in this session": ("a", session(), Loop(refusals=3, refused_session_at=AT), True),
-    "a: 2 refusals": ("a", session(), Loop(refusals=2, refused_session_at=AT), False),
-    "a: 3 refusals in an earlier session": ("a", session(), Loop(refusals=3, refused_session_at=AT - DAY), False),
+    "a: 3 of 20 are R1, 15 %": ("a", last(3, 20), LoopState(), True),
+    "a: 2 of 20, 10 %": ("a", last(2, 20), LoopState(), False),
+    "a: 8 of 50 are R2, 16 %": ("a", last(8, 50, tier=2), LoopState(), True),
+    "a: 7 of 50, 14 %": ("a", last(7, 50, tier=2), LoopState(), False),
+    "a: 19 deliveries are too few": ("a", last(19, 19), LoopState(), False),
+    "a: 3 refusals in this session": ("a", session(), LoopState(refusals=3, refused_session_at=AT), True),
+    "a: 2 refusals": ("a", session(), LoopState(refusals=2, refused_session_at=AT), False),
+    "a: 3 refusals in an earlier session": ("a", session(), LoopState(refusals=3, refused_session_at=AT - DAY), False),
     # own 10 of 20 = 0.5; 1.25 x 0.5 = 0.625; 2 of 3 = 0.667
     "b: 0.667 against 0.625": (
-        "b", session(), Loop(own_completion=(10, 20), own_day=TODAY, r2_watched=r2(True, True, False)), True,
+        "b", session(), LoopState(own_completion=(10, 20), own_day=TODAY, r2_watched=r2(True, True, False)), True,
     ),
     "b: 0.667 against 0.75": (
-        "b", session(), Loop(own_completion=(12, 20), own_day=TODAY, r2_watched=r2(True, True, False)), False,
+        "b", session(), LoopState(own_completion=(12, 20), own_day=TODAY, r2_watched=r2(True, True, False)), False,
     ),
     "b: exactly 1.25 times": (
-        "b", session(), Loop(own_completion=(8, 20), own_day=TODAY, r2_watched=r2(True, False, True, False)), True,
+        "b", session(), LoopState(own_completion=(8, 20), own_day=TODAY, r2_watched=r2(True, False, True, False)), True,
     ),
     "b: two exposures are too few": (
-        "b", session(), Loop(own_completion=(0, 20), own_day=TODAY, r2_watched=r2(True, True)), False,
+        "b", session(), LoopState(own_completion=(0, 20), own_day=TODAY, r2_watched=r2(True, True)), False,
     ),
     "b: eight days ago is too long ago": (
-        "b", session(), Loop(own_completion=(0, 20), r2_watched=r2(True, True, True, day=TODAY - 7)), False,
+        "b", session(), LoopState(own_completion=(0, 20), r2_watched=r2(True, True, True, day=TODAY - 7)), False,
     ),
-    "b: nothing watched to the end": ("b", session(), Loop(own_completion=(0, 20), r2_watched=r2(*[False] * 3)), False),
-    "b: no baseline, all R2 watched to the end": ("b", session(), Loop(r2_watched=r2(True, True, True)), True),
-    "b: no baseline, not all": ("b", session(), Loop(r2_watched=r2(True, True, False)), False),
+    "b: nothing watched to the end": (
+        "b", session(), LoopState(own_completion=(0, 20), r2_watched=r2(*[False] * 3)), False,
+    ),
+    "b: no baseline, all R2 watched to the end": ("b", session(), LoopState(r2_watched=r2(True, True, True)), True),
+    "b: no baseline, not all": ("b", session(), LoopState(r2_watched=r2(True, True, False)), False),
     "b: always watches to the end, R2 too": (
-        "b", session(), Loop(own_completion=(20, 20), r2_watched=r2(True, True, True)), True,
+        "b", session(), LoopState(own_completion=(20, 20), r2_watched=r2(True, True, True)), True,
     ),
-    "c: 60 minutes and a bit": ("c", minutes_long(60 * MINUTE + 1), Loop(), True),
-    "c: 60 minutes": ("c", minutes_long(60 * MINUTE), Loop(), False),
-    "c: 151 items": ("c", session(session_n=151), Loop(), True),
-    "c: 150 items": ("c", session(session_n=150), Loop(), False),
-    "d: 20 minutes on 3 nights": ("d", session(), Loop(nights=nights(0, 20, 0, 20, 20)), True),
-    "d: one of them a second shorter": ("d", session(), Loop(nights=nights(20, 20, 20 - 1 / 60)), False),
-    "d: the third is the eighth night": ("d", session(), Loop(nights=(*nights(20, 20), *nights(20, before=7))), False),
-    "d: the third is the seventh night": ("d", session(), Loop(nights=(*nights(20, 20), *nights(20, before=6))), True),
+    "c: 60 minutes and a bit": ("c", minutes_long(60 * MINUTE + 1), LoopState(), True),
+    "c: 60 minutes": ("c", minutes_long(60 * MINUTE), LoopState(), False),
+    "c: 151 items": ("c", session(session_n=151), LoopState(), True),
+    "c: 150 items": ("c", session(session_n=150), LoopState(), False),
+    "d: 20 minutes on 3 nights": ("d", session(), LoopState(nights=nights(0, 20, 0, 20, 20)), True),
+    "d: one of them a second shorter": ("d", session(), LoopState(nights=nights(20, 20, 20 - 1 / 60)), False),
+    "d: the third is the eighth night": (
+        "d", session(), LoopState(nights=(*nights(20, 20), *nights(20, before=7))), False,
+    ),
+    "d: the third is the seventh night": (
+        "d", session(), LoopState(nights=(*nights(20, 20), *nights(20, before=6))), True,
+    ),
     # two topics, 25 each: 1 bit
-    "e: 1 bit after 1.43, 30.07 % less": ("e", session(), Loop(daily=topics(0, 25, 25), entropy=1.43), True),
-    "e: 1 bit after 1.42, 29.58 % less": ("e", session(), Loop(daily=topics(0, 25, 25), entropy=1.42), False),
-    "e: 49 items are too few": ("e", session(), Loop(daily=topics(49), entropy=3.0), False),
-    "e: no memory yet": ("e", session(), Loop(daily=topics(50)), False),
+    "e: 1 bit after 1.43, 30.07 % less": ("e", session(), LoopState(daily=topics(0, 25, 25), entropy=1.43), True),
+    "e: 1 bit after 1.42, 29.58 % less": ("e", session(), LoopState(daily=topics(0, 25, 25), entropy=1.42), False),
+    "e: 49 items are too few": ("e", session(), LoopState(daily=topics(49), entropy=3.0), False),
+    "e: no memory yet": ("e", session(), LoopState(daily=topics(50)), False),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("letter", "ledger", "loop", "is_true"), OVER_AND_UNDER.values(), ids=OVER_AND_UNDER)
-def test_each_signal_raises_with_another_one_and_not_from_just_under(frame, letter, ledger, loop, is_true):
-    counted = LedgerPart(ledger=ledger, loop=loop)
-    assert signals(counted, frame, AT) == ((letter,) if is_true else ())
+def test_each_signal_raises_with_another_one_and_not_from_just_under(loop_context, letter, ledger, loop, is_true):
+    counted = SafetyState(ledger=ledger, loop=loop)
+    assert signals(counted, loop_context, AT) == ((letter,) if is_true else ())
     if letter == "c":  # its partner is a
-        counted = LedgerPart(
+        counted = SafetyState(
             ledger=ledger,
             loop=msgspec.structs.replace(loop, refusals=3, refused_session_at=ledger.session_started_at),
         )
     else:
-        counted = LedgerPart(ledger=msgspec.structs.replace(ledger, session_n=151), loop=loop)
-    after = evaluate(UserState(counted=counted), frame, AT).counted.loop
+        counted = SafetyState(ledger=msgspec.structs.replace(ledger, session_n=151), loop=loop)
+    after = evaluate(UserState(safety=counted), loop_context, AT).safety.loop
     assert after.level == int(is_true)
     assert [r.signal for r in after.reasons] == (sorted({letter, "a" if letter == "c" else "c"}) if is_true else [])
 
@@ -264,9 +278,9 @@ def test_what_a_person_says_raises_by_itself(someone, kind, item, fields, signal
     assert (someone.loop.level, [r.signal for r in someone.loop.reasons]) == ((1, [signal]) if signal else (0, []))
 
 
-def test_a_share_of_an_uncertain_item_is_no_share_of_r3(book, items):
+def test_a_share_of_an_uncertain_item_is_no_share_of_r3(policy, items):
     """For minors an R2 label that is not sure counts as R3; nobody looked for R3 by sharing such an item."""
-    young = Someone(frame_of(book, "13-15", None, PLACEHOLDER), items)
+    young = Someone(loop_context_of(policy, "13-15", None, PLACEHOLDER), items)
     assert int(items.minor_tier[17]) == 3
     assert young.tell("share", 17).loop.level == 0
 
@@ -303,28 +317,28 @@ def test_at_most_three_refusals_count_in_a_day(someone):
     ],
 )
 def test_a_request_for_r3_raises_once_and_keeps_no_query(someone, request_, is_attempt):
-    state = attempt(someone.state, request_, someone.items, someone.frame, AT)
-    again = attempt(state, request_, someone.items, someone.frame, AT + SECOND)
-    assert state.counted.loop.level == again.counted.loop.level == int(is_attempt)
-    assert state.counted.loop.cards_due == (("crisis",) if is_attempt else ())
+    state = note_harm_seeking(someone.state, request_, someone.items, someone.loop_context, AT)
+    again = note_harm_seeking(state, request_, someone.items, someone.loop_context, AT + SECOND)
+    assert state.safety.loop.level == again.safety.loop.level == int(is_attempt)
+    assert state.safety.loop.cards_due == (("crisis",) if is_attempt else ())
     assert b"forbidden" not in msgspec.msgpack.encode(state)
-    assert "forbidden" not in repr(someone.frame)
+    assert "forbidden" not in repr(someone.loop_context)
 
 
 def test_calm_mode_raises_once_and_holds_level_1(someone):
     someone.state = calm(someone.state, "controls:1", AT)
     someone.state = calm(someone.state, "controls:1", AT)
     assert someone.loop.level == 1
-    someone.state = msgspec.structs.replace(someone.state, person=ProfilePart(controls=Controls(calm_mode=True)))
+    someone.state = msgspec.structs.replace(someone.state, person=PersonState(controls=Controls(calm_mode=True)))
     for _ in range(10):
         assert someone.page(0, wait=7 * DAY).loop.level == 1
-    someone.state = msgspec.structs.replace(someone.state, person=ProfilePart())
+    someone.state = msgspec.structs.replace(someone.state, person=PersonState())
     assert someone.page(0, wait=7 * DAY - 1).loop.level == 1  # the clean time starts when calm mode ends
     assert someone.page(0, wait=1).loop.level == 0
 
 
 def test_a_guardians_calm_mode_holds_level_1(someone):
-    someone.state = msgspec.structs.replace(someone.state, person=ProfilePart(guardian=Guardian(calm_mode=True)))
+    someone.state = msgspec.structs.replace(someone.state, person=PersonState(guardian=Guardian(calm_mode=True)))
     assert someone.page(0).loop.level == 1
     assert [r.signal for r in someone.loop.reasons] == ["h"]
 
@@ -337,7 +351,7 @@ def test_one_session_raises_once_and_only_for_something_new(someone):
     risky = [1] * 5 + [0] * 15
     for _ in range(8):
         someone.page(*risky, wait=MINUTE)
-    assert signals(someone.state.counted, someone.frame, someone.at) == ("a", "c")
+    assert signals(someone.state.safety, someone.loop_context, someone.at) == ("a", "c")
     someone.page(*risky, refusals=3)
     assert someone.loop.level == 1
     someone.page(0, wait=SECOND)
@@ -351,20 +365,20 @@ def test_one_session_raises_once_and_only_for_something_new(someone):
 
 def test_a_second_pair_of_signals_waits_for_the_next_session(someone):
     """a and d raise; e, new in the same session, raises in the next one only."""
-    narrow = Loop(nights=nights(20, 20, 20), entropy=3.0, entropy_day=TODAY)
-    someone.state = UserState(counted=LedgerPart(ledger=last(10, 20), loop=narrow))
+    narrow = LoopState(nights=nights(20, 20, 20), entropy=3.0, entropy_day=TODAY)
+    someone.state = UserState(safety=SafetyState(ledger=last(10, 20), loop=narrow))
     assert someone.page(*[1] * 50, topics=1).loop.level == 1
     assert someone.page(wait=MINUTE).loop.level == 1
-    assert signals(someone.state.counted, someone.frame, someone.at) == ("a", "d", "e")
+    assert signals(someone.state.safety, someone.loop_context, someone.at) == ("a", "d", "e")
     assert someone.page(wait=HOUR).loop.level == 2
 
 
 def test_days_with_two_true_signals_are_not_clean_though_they_raise_nothing(someone):
     """a and d hold from the raise on; a week later they still do, so the level stays, and so for 7 more days."""
-    someone.state = UserState(counted=LedgerPart(ledger=last(10, 20), loop=Loop(nights=nights(20, 20, 20))))
+    someone.state = UserState(safety=SafetyState(ledger=last(10, 20), loop=LoopState(nights=nights(20, 20, 20))))
     someone.page(1)
     someone.page(1, wait=4 * DAY)
-    assert signals(someone.state.counted, someone.frame, someone.at) == ("a", "d")
+    assert signals(someone.state.safety, someone.loop_context, someone.at) == ("a", "d")
     assert someone.page(wait=7 * DAY - 1).loop.level == 1  # 11 days after the raise
     assert someone.page(wait=1).loop.level == 0
 
@@ -380,8 +394,8 @@ def test_refusals_near_each_other_keep_the_days_from_being_clean(someone):
 
 
 def test_a_signal_that_stays_true_raises_nothing_again(someone):
-    counted = LedgerPart(ledger=last(10, 20), loop=Loop(nights=nights(20, 20, 20)))
-    someone.state = UserState(counted=counted)
+    counted = SafetyState(ledger=last(10, 20), loop=LoopState(nights=nights(20, 20, 20)))
+    someone.state = UserState(safety=counted)
     assert someone.page(1).loop.level == 1
     assert someone.page(1, wait=HOUR).loop.level == 1
     assert someone.loop.held == ("a", "d")
@@ -395,10 +409,10 @@ def test_a_starred_event_counts_beside_the_session_limit(someone):
 
 
 @pytest.mark.parametrize(("band", "days"), [("18+", 7), ("16-17", 14), ("13-15", 14), ("under_13", 14)])
-def test_each_clean_period_loosens_one_level_and_a_millisecond_less_none(book, items, band, days):
-    someone = Someone(frame_of(book, band, None, PLACEHOLDER), items)
+def test_each_clean_period_loosens_one_level_and_a_millisecond_less_none(policy, items, band, days):
+    someone = Someone(loop_context_of(policy, band, None, PLACEHOLDER), items)
     someone.tell("too_much", 1).tell("too_much", 1)
-    assert expires_at(someone.loop, book.market.loop, is_minor=someone.frame.is_minor) == AT + days * DAY
+    assert expires_at(someone.loop, policy.market.loop, is_minor=someone.loop_context.is_minor) == AT + days * DAY
     assert someone.page(0, wait=days * DAY - 1).loop.level == 2
     assert someone.page(0, wait=1).loop.level == 1
     assert someone.page(0, wait=days * DAY - 1).loop.level == 1
@@ -444,7 +458,7 @@ EVENTS = st.lists(
 )
 
 
-def told(someone: Someone, events, *, every: int = 0) -> Loop:
+def told(someone: Someone, events, *, every: int = 0) -> LoopState:
     for n, (kind, item) in events:
         someone.at += every
         someone.tell(kind, item, event_id=f"id{n}", watch_fraction=1.0)
@@ -453,13 +467,13 @@ def told(someone: Someone, events, *, every: int = 0) -> Loop:
 
 @given(EVENTS, st.data())
 @settings(max_examples=60, deadline=None)
-def test_events_twice_or_in_another_order_change_no_level(frame, items, events, data):
+def test_events_twice_or_in_another_order_change_no_level(loop_context, items, events, data):
     """Events of one moment. The log refuses a second event of the same id; should one come through, nothing loosens."""
     numbered = list(enumerate(events))
-    once = told(Someone(frame, items), numbered)
+    once = told(Someone(loop_context, items), numbered)
     order = data.draw(st.permutations(numbered))
-    assert told(Someone(frame, items), order).level == once.level
-    assert told(Someone(frame, items), [*order, *order]).level >= once.level
+    assert told(Someone(loop_context, items), order).level == once.level
+    assert told(Someone(loop_context, items), [*order, *order]).level >= once.level
 
 
 @given(
@@ -468,11 +482,11 @@ def test_events_twice_or_in_another_order_change_no_level(frame, items, events, 
     st.sampled_from([("too_much", 1), ("not_interested", 3), ("report", 2), ("share", 4), ("complete", 3)]),
 )
 @settings(max_examples=150, deadline=None)
-def test_one_more_event_never_ends_a_tightening_earlier(frame, items, script, where, extra):
+def test_one_more_event_never_ends_a_tightening_earlier(loop_context, items, script, where, extra):
     """The same days with and without a forged event: the level with it is never below the level without."""
     waits = (MINUTE, HOUR, DAY, 3 * DAY, 6 * DAY, 7 * DAY, 7 * DAY - 1)
     events = (("too_much", 1), ("not_interested", 1), ("not_interested", 3), ("report", 2), ("share", 4))
-    without, forged = Someone(frame, items), Someone(frame, items)
+    without, forged = Someone(loop_context, items), Someone(loop_context, items)
     for n, (what, k) in enumerate(script):
         for person in (without, forged):
             if what == "page":
@@ -526,10 +540,10 @@ def test_the_baseline_fades_over_28_days(someone):
 
 @pytest.mark.parametrize("band", ["18+", "16-17", "13-15", "under_13"])
 @pytest.mark.parametrize("night", [False, True])
-def test_a_higher_level_allows_nothing_that_a_lower_one_forbids(book, band, night):
+def test_a_higher_level_allows_nothing_that_a_lower_one_forbids(policy, band, night):
     """A gap between two of a kind that may not come at all says nothing, so it is left out."""
     for level in (0, 1):
-        lower, higher = book.limits[band, level, night], book.limits[band, level + 1, night]
+        lower, higher = policy.limits[band, level, night], policy.limits[band, level + 1, night]
         none = {name for name, windows in higher.windows.items() if windows.last_20 == 0}
         gaps = {name: gap for name, gap in lower.gaps.items() if name not in none}
         assert is_at_least_as_strict(higher, replace(lower, gaps=gaps))
@@ -538,24 +552,24 @@ def test_a_higher_level_allows_nothing_that_a_lower_one_forbids(book, band, nigh
 class Days(RuleBasedStateMachine):
     """Pages, events, nights and clocks in any order: only clean days loosen."""
 
-    frame: Frame
+    loop_context: LoopContext
     items: Items
 
     @initialize()
     def begin(self) -> None:
-        self.person = Someone(self.frame, self.items)
+        self.person = Someone(self.loop_context, self.items)
         self.level, self.unclean_at, self.session_raises = 0, 0, {}
 
     def check(self, *, is_page: bool) -> None:
         """Compares with a bookkeeping of its own: when a raise condition held last, and what a session raised."""
         loop = self.person.loop
-        now = server_time(self.person.state.counted.ledger, self.person.at)
+        now = server_time(self.person.state.safety.ledger, self.person.at)
         if loop.level < self.level:
             assert is_page
             clean = now - self.unclean_at
             assert self.level - loop.level <= clean // (7 * DAY)
             self.unclean_at = now - clean % (7 * DAY)
-        is_condition = is_page and len(signals(self.evaluated, self.frame, now)) >= 2
+        is_condition = is_page and len(signals(self.evaluated, self.loop_context, now)) >= 2
         if loop.level > self.level or is_condition:
             self.unclean_at = max(self.unclean_at, now)
         self.level = loop.level
@@ -571,7 +585,7 @@ class Days(RuleBasedStateMachine):
     def page(self, wait: int, tiers: list[int], refusals: int, topics: int) -> None:
         before = self.person.loop
         self.person.page(wait=wait)
-        self.evaluated = self.person.state.counted
+        self.evaluated = self.person.state.safety
         raised = self.person.loop.raised_at != before.raised_at
         if raised:
             started = self.evaluated.ledger.session_started_at
@@ -605,12 +619,12 @@ class Days(RuleBasedStateMachine):
         if hasattr(self, "person"):
             loop = self.person.loop
             assert 0 <= loop.level <= 2
-            assert unpack_counted(pack(self.person.state)[1]) == self.person.state.counted
+            assert unpack_safety(pack(self.person.state)[1]) == self.person.state.safety
             assert len(msgspec.msgpack.encode(loop)) < 900
 
 
-def test_no_sequence_of_pages_and_events_loosens_but_by_clean_days(frame, items):
-    machine = type("Machine", (Days,), {"frame": frame, "items": items})
+def test_no_sequence_of_pages_and_events_loosens_but_by_clean_days(loop_context, items):
+    machine = type("Machine", (Days,), {"loop_context": loop_context, "items": items})
     run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=30, deadline=None))
 
 
@@ -670,32 +684,34 @@ def test_a_reduced_score_moves_towards_the_worst_of_the_page():
         ("2026-09-20T23:30:00Z", False, True),  # 23:30: at UTC+0 for good, says the pinned zone database
     ],
 )
-def test_nights_move_with_ramadan(book, items, instant, adult, minor):
+def test_nights_move_with_ramadan(policy, items, instant, adult, minor):
     """Africa/Casablanca is at UTC+1 but for Ramadan: at UTC+0 from 15 February to 22 March 2026, 02:00 UTC."""
     for band, expected in (("18+", adult), ("13-15", minor)):
-        frame = frame_of(book, band, None, PLACEHOLDER)
+        loop_context = loop_context_of(policy, band, None, PLACEHOLDER)
         start = from_text(instant)
-        loop = awake(Loop(awake_at=start), Ledger(active_at=start + 3 * MINUTE), frame)
+        loop = awake(LoopState(awake_at=start), Ledger(active_at=start + 3 * MINUTE), loop_context)
         assert sum(ms for _, ms in loop.nights) == (3 * MINUTE if expected else 0)
 
 
-def test_a_night_is_counted_from_noon_to_noon_and_a_gap_as_5_minutes(book):
-    frame = frame_of(book, "13-15", None, PLACEHOLDER)
+def test_a_night_is_counted_from_noon_to_noon_and_a_gap_as_5_minutes(policy):
+    loop_context = loop_context_of(policy, "13-15", None, PLACEHOLDER)
     evening, morning = from_text("2026-06-21T21:58:00Z"), from_text("2026-06-22T05:30:00Z")  # 22:58 and 06:30 local
-    assert night_number(evening, frame.zone) == night_number(morning, frame.zone) == from_day("2026-06-21")
-    loop = awake(Loop(awake_at=evening - 2 * HOUR), Ledger(active_at=evening), frame)
+    assert (
+        night_number(evening, loop_context.zone) == night_number(morning, loop_context.zone) == from_day("2026-06-21")
+    )
+    loop = awake(LoopState(awake_at=evening - 2 * HOUR), Ledger(active_at=evening), loop_context)
     assert sum(ms for _, ms in loop.nights) == 0  # 20:58 to 21:03
-    loop = awake(loop, Ledger(active_at=evening + 2 * MINUTE), frame)
-    loop = awake(loop, Ledger(active_at=morning), frame)
+    loop = awake(loop, Ledger(active_at=evening + 2 * MINUTE), loop_context)
+    loop = awake(loop, Ledger(active_at=morning), loop_context)
     assert loop.nights == ((from_day("2026-06-21"), 7 * MINUTE),)
-    assert awake(loop, Ledger(active_at=evening), frame) == loop  # an older clock
+    assert awake(loop, Ledger(active_at=evening), loop_context) == loop  # an older clock
 
 
-def test_a_guardians_hours_lengthen_the_night(book):
+def test_a_guardians_hours_lengthen_the_night(policy):
     late = from_text("2026-06-21T19:30:00Z")  # 20:30 local
     for guardian, ms in ((None, 0), (Guardian(night=((20 * 60, 22 * 60),)), MINUTE)):
-        frame = frame_of(book, "13-15", guardian, PLACEHOLDER)
-        loop = awake(Loop(awake_at=late), Ledger(active_at=late + MINUTE), frame)
+        loop_context = loop_context_of(policy, "13-15", guardian, PLACEHOLDER)
+        loop = awake(LoopState(awake_at=late), Ledger(active_at=late + MINUTE), loop_context)
         assert sum(found for _, found in loop.nights) == ms
 
 
@@ -707,33 +723,33 @@ def test_twenty_minutes_of_three_nights_are_sleepless(someone):
         for n in range(6):
             someone.at = start + n * 4 * MINUTE
             someone.page(0)
-        assert ("d" in signals(someone.state.counted, someone.frame, someone.at)) == (night == 2)
+        assert ("d" in signals(someone.state.safety, someone.loop_context, someone.at)) == (night == 2)
 
 
 # Topics
 
 
-def test_entropy_is_that_of_the_last_seven_days(frame):
+def test_entropy_is_that_of_the_last_seven_days(loop_context):
     delivered = [Delivery(at=AT, item_no=0, cluster_no=0, creator_no=0, topics=topic_bits([t])) for t in ("S1", "S2")]
-    loop = Loop()
+    loop = LoopState()
     for day in range(3):
-        loop = topics_shown(loop, delivered * 10, frame, AT + day * DAY)
-    assert week_entropy(loop, frame.rules, TODAY + 2) == 1.0  # 60 items on two topics
-    assert week_entropy(loop, frame.rules, TODAY + 7) is None  # 40 left
+        loop = topics_shown(loop, delivered * 10, loop_context, AT + day * DAY)
+    assert week_entropy(loop, loop_context.rules, TODAY + 2) == 1.0  # 60 items on two topics
+    assert week_entropy(loop, loop_context.rules, TODAY + 7) is None  # 40 left
     assert loop.entropy is None  # 40 items before the third day
-    loop = topics_shown(loop, delivered[:1] * 100, frame, AT + 3 * DAY)
+    loop = topics_shown(loop, delivered[:1] * 100, loop_context, AT + 3 * DAY)
     assert (loop.entropy, loop.entropy_day) == (1.0, TODAY + 3)
-    narrow = week_entropy(loop, frame.rules, TODAY + 3)
+    narrow = week_entropy(loop, loop_context.rules, TODAY + 3)
     assert narrow == pytest.approx(-(130 / 160) * np.log2(130 / 160) - (30 / 160) * np.log2(30 / 160))  # 0.696 bits
-    assert "e" in signals(LedgerPart(loop=loop), frame, AT + 3 * DAY)  # 30.4 % below 1
-    later = topics_shown(loop, delivered, frame, AT + 5 * DAY)
+    assert "e" in signals(SafetyState(loop=loop), loop_context, AT + 3 * DAY)  # 30.4 % below 1
+    later = topics_shown(loop, delivered, loop_context, AT + 5 * DAY)
     pull = 1 - (27 / 28) ** 2
     assert later.entropy == pytest.approx(1 + pull * (narrow - 1))
 
 
-def test_a_delivery_counts_under_its_first_topic(frame):
+def test_a_delivery_counts_under_its_first_topic(loop_context):
     deliveries = [Delivery(at=AT, item_no=0, cluster_no=0, creator_no=0, topics=bits) for bits in (0, 0b1100, 0b100)]
-    assert topics_shown(Loop(), deliveries, frame, AT).daily[0][1][:4] == (1, 0, 0, 2)
+    assert topics_shown(LoopState(), deliveries, loop_context, AT).daily[0][1][:4] == (1, 0, 0, 2)
 
 
 # What is kept and told
@@ -759,7 +775,7 @@ def test_the_person_sees_level_reasons_and_expiry(someone, market):
 
 def test_an_erasure_leaves_the_level_and_its_clock(someone):
     someone.tell("too_much", 1).tell("not_interested", 3).tell("complete", 3)
-    assert remains(someone.loop) == Loop(level=1, raised_at=AT, clean_since=AT)
+    assert remains(someone.loop) == LoopState(level=1, raised_at=AT, clean_since=AT)
 
 
 def test_support_that_was_asked_for_is_due_until_it_was_given(someone):
@@ -770,8 +786,8 @@ def test_support_that_was_asked_for_is_due_until_it_was_given(someone):
 @pytest.mark.parametrize(("from_tier", "item", "level"), [("R0", 1, 1), ("R1", 1, 0), ("R1", 2, 1), ("R2", 2, 0)])
 def test_which_refusals_are_no_mere_taste_is_the_markets_choice(someone, from_tier, item, level):
     """Item 1 is R0, item 2 is R1; three refusals in a week."""
-    rules = replace(someone.frame.rules, not_interested_from=from_tier)
-    someone.frame = replace(someone.frame, market=replace(someone.frame.market, loop=rules))
+    rules = replace(someone.loop_context.rules, not_interested_from=from_tier)
+    someone.loop_context = replace(someone.loop_context, market=replace(someone.loop_context.market, loop=rules))
     for _ in range(3):
         someone.tell("not_interested", item)
     assert someone.loop.level == level
@@ -804,8 +820,8 @@ def test_a_follow_looks_for_harm_when_the_creator_is_known_for_it(
     someone.items = apply(
         empty(), CatalogueDelta(revision=1, newest_raise=0, rows=rows), market=market, creators={}, rows={}
     )
-    rules = replace(someone.frame.rules, follow_share=share)
-    someone.frame = replace(someone.frame, market=replace(someone.frame.market, loop=rules))
+    rules = replace(someone.loop_context.rules, follow_share=share)
+    someone.loop_context = replace(someone.loop_context, market=replace(someone.loop_context.market, loop=rules))
     assert someone.tell("follow", creator_id="maker").loop.level == int(is_known_for_it)
 
 
@@ -835,7 +851,7 @@ def test_the_counted_part_of_a_heavy_user_stays_under_4_kb(market):
         session_n=10**4, active_at=AT, active=tuple(Span(start=t, end=t + MINUTE) for t in times(32)), revision=10**6,
         pause_answered=((f"budget-{AT}", "continue"), (f"night-{AT}", "continue")), stopped=(f"night-{AT}", AT),
     )  # fmt: skip
-    loop = Loop(
+    loop = LoopState(
         level=2, reasons=tuple(Reason(signal="a", at=t) for t in times(6)), raised_at=AT, clean_since=AT,
         held=("a", "b", "c", "d", "e"), raised_session_at=AT, starred=tuple(rng.integers(2**31, 2**32, 4).tolist()),
         refusals=500, daily=tuple((TODAY - n, tuple(rng.integers(0, 99, 13).tolist())) for n in range(7)),
@@ -846,14 +862,14 @@ def test_the_counted_part_of_a_heavy_user_stays_under_4_kb(market):
         asks=times(3), refused_session_at=AT, own_day=TODAY, own_today=tuple((10**9 + n, True) for n in range(3)),
         awake_at=AT, asked_at=AT, cards_due=("crisis", "support"),
     )  # fmt: skip
-    state = UserState(counted=LedgerPart(ledger=ledger, loop=loop))
+    state = UserState(safety=SafetyState(ledger=ledger, loop=loop))
     assert len(pack(state)[1]) < 4 * 1024
     assert unpack(pack(state)) == state
 
 
 def test_broken_bytes_are_no_state():
-    packed = pack(UserState(counted=LedgerPart(ledger=Ledger(capped={"R1": tuple(range(AT, AT + 400))}))))[1]
+    packed = pack(UserState(safety=SafetyState(ledger=Ledger(capped={"R1": tuple(range(AT, AT + 400))}))))[1]
     assert packed[:1] == b"\x78"
     for broken in (packed[:-9], packed[:50] + b"\0" * 9, b"\x78", b"\xc0"):
         with pytest.raises(msgspec.DecodeError):
-            unpack_counted(broken)
+            unpack_safety(broken)

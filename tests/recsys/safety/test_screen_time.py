@@ -13,8 +13,8 @@ from recsys.policy.compiled import guardian_limits, is_night, person_limits
 from recsys.policy.limits import meet
 from recsys.policy.schema import SessionRules
 from recsys.safety.ledger import active_minutes, touch, under_budget_at
-from recsys.safety.screen_time import Moment, answered, break_after, pause_for
-from recsys.user.state import Controls, Guardian, Ledger, LedgerPart, ProfilePart, Span, UserState
+from recsys.safety.screen_time import PauseContext, answered, break_after, pause_for
+from recsys.user.state import Controls, Guardian, Ledger, PersonState, SafetyState, Span, UserState
 
 DAYTIME = from_text("2026-06-21T14:00:00Z")
 RULES = SessionRules()
@@ -26,26 +26,26 @@ def used(minutes: float, *, at: int = DAYTIME, session_n: int = 0, **person: obj
     ledger = Ledger(
         session_started_at=start, active_at=at, active=(Span(start=start, end=at),), session_n=session_n
     )  # fmt: skip
-    return UserState(person=ProfilePart(**person), counted=LedgerPart(ledger=ledger))
+    return UserState(person=PersonState(**person), safety=SafetyState(ledger=ledger))
 
 
 @pytest.fixture
-def moment(book):
+def moment(policy):
     """`moment(band, state, at)`: what the engine would pass."""
 
-    def build(band: str, state: UserState, at: int = DAYTIME) -> Moment:
+    def build(band: str, state: UserState, at: int = DAYTIME) -> PauseContext:
         limits = meet(
-            book.limits[band, 0, False],
+            policy.limits[band, 0, False],
             guardian_limits(state.person.guardian),
             person_limits(state.person.controls, personalised=True),
         )
-        night = is_night(at, (book.zone,), limits.night)
-        return Moment(market=book.market, zones=(book.zone,), band=band, limits=limits, is_night=night, at=at)
+        night = is_night(at, (policy.zone,), limits.night)
+        return PauseContext(market=policy.market, zones=(policy.zone,), band=band, limits=limits, is_night=night, at=at)
 
     return build
 
 
-def kind(state: UserState, moment: Moment, choice: PauseChoice | None = None) -> str | None:
+def kind(state: UserState, moment: PauseContext, choice: PauseChoice | None = None) -> str | None:
     pause = pause_for(state, choice, moment)[1].pause
     return None if pause is None else pause.kind
 
@@ -85,7 +85,7 @@ def test_every_20_deliveries_there_is_a_break(market, before, after, at):
 
 def test_a_page_that_caps_made_short_ends_in_a_break(moment, market):
     state = used(10, session_n=13)
-    ledger = state.counted.ledger
+    ledger = state.safety.ledger
     pause = break_after(ledger, ledger, market, is_capped=True)
     assert (pause.kind, pause.pause_id) == ("break", f"break-{DAYTIME - 10 * MINUTE}-13")
     choice = PauseChoice(pause_id=pause.pause_id, choice="stop")
@@ -124,8 +124,8 @@ def test_a_new_session_asks_again(moment):
     pause_id = pause_for(state, None, moment("13-15", state))[1].pause.pause_id
     state, _ = pause_for(state, PauseChoice(pause_id=pause_id, choice="continue"), moment("13-15", state))
     later = DAYTIME + HOUR
-    ledger = touch(state.counted.ledger, later, RULES)
-    state = msgspec.structs.replace(state, counted=LedgerPart(ledger=ledger))
+    ledger = touch(state.safety.ledger, later, RULES)
+    state = msgspec.structs.replace(state, safety=SafetyState(ledger=ledger))
     gate = pause_for(state, PauseChoice(pause_id=pause_id, choice="continue"), moment("13-15", state, later))[1]
     assert gate.pause.kind == "budget" and gate.pause.pause_id != pause_id
 
@@ -145,13 +145,13 @@ def test_a_stop_outlives_the_session_and_only_its_own_answer_lifts_it(moment):
     until = DAYTIME + 23 * HOUR + 1
     assert (gate.most, gate.pause.until, gate.pause.needs_choice) == (0, to_text(until), True)
     later = from_text("2026-06-22T09:00:00Z")
-    ledger = touch(state.counted.ledger, later, RULES)
-    state = msgspec.structs.replace(state, counted=LedgerPart(ledger=ledger))
+    ledger = touch(state.safety.ledger, later, RULES)
+    state = msgspec.structs.replace(state, safety=SafetyState(ledger=ledger))
     assert pause_for(state, None, moment("13-15", state, later))[1].pause.pause_id == pause_id
     other = PauseChoice(pause_id=f"budget-{later}", choice="continue")
     assert kind(state, moment("13-15", state, later), other) == "budget"
     lifted, _ = pause_for(state, PauseChoice(pause_id=pause_id, choice="continue"), moment("13-15", state, later))
-    assert lifted.counted.ledger.stopped == ("", 0)
+    assert lifted.safety.ledger.stopped == ("", 0)
     assert kind(state, moment("18+", state, until)) is None
 
 
@@ -176,8 +176,8 @@ def test_a_guardians_limit_gives_an_empty_page_that_no_answer_opens(moment):
 
 def test_a_guardians_limit_comes_before_a_stop(moment):
     state = used(60, guardian=Guardian(daily_minutes=60))
-    ledger = msgspec.structs.replace(state.counted.ledger, stopped=("night-1", DAYTIME + HOUR))
-    state = msgspec.structs.replace(state, counted=LedgerPart(ledger=ledger))
+    ledger = msgspec.structs.replace(state.safety.ledger, stopped=("night-1", DAYTIME + HOUR))
+    state = msgspec.structs.replace(state, safety=SafetyState(ledger=ledger))
     assert kind(state, moment("13-15", state)) == "guardian"
 
 
@@ -204,7 +204,7 @@ def test_at_night_a_minor_needs_an_active_choice(moment, instant, until):
         choice = PauseChoice(pause_id=pause.pause_id, choice="continue")
         assert kind(state, moment("16-17", state, at), choice) is None
         stopped = answered(state, PauseChoice(pause_id=pause.pause_id, choice="stop"), moment("16-17", state, at))
-        assert stopped.counted.ledger.stopped == (pause.pause_id, from_text(until))
+        assert stopped.safety.ledger.stopped == (pause.pause_id, from_text(until))
 
 
 def test_budget_and_night_each_want_their_own_answer(moment):
@@ -225,12 +225,14 @@ def test_budget_and_night_each_want_their_own_answer(moment):
     st.sampled_from(["break", "budget", "night", "guardian"]), st.sampled_from(["continue", "stop"]), st.integers(0, 50)
 )
 @settings(deadline=None)
-def test_an_answer_to_a_pause_that_does_not_hold_changes_nothing(book, pause, choice, n):
+def test_an_answer_to_a_pause_that_does_not_hold_changes_nothing(policy, pause, choice, n):
     """Nobody can answer ahead: of the next break, of tonight, or of a session to come."""
     state = used(10, session_n=n % 20)
-    limits = book.limits["13-15", 0, False]
-    now = Moment(market=book.market, zones=(book.zone,), band="13-15", limits=limits, is_night=False, at=DAYTIME)
-    start = state.counted.ledger.session_started_at
+    limits = policy.limits["13-15", 0, False]
+    now = PauseContext(
+        market=policy.market, zones=(policy.zone,), band="13-15", limits=limits, is_night=False, at=DAYTIME
+    )
+    start = state.safety.ledger.session_started_at
     for pause_id in (f"{pause}-{start}", f"{pause}-{start}-20", f"{pause}-{start + n}", pause, ""):
         assert answered(state, PauseChoice(pause_id=pause_id, choice=choice), now) == state
 

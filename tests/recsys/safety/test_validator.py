@@ -170,10 +170,10 @@ def test_a_sentence_names_position_window_found_and_allowed():
 
 @given(seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=40, deadline=None)
-def test_the_validator_and_the_dumb_recount_blame_the_same_pages(somebody, make_candidates, dumb_recount, book, seed):
+def test_the_validator_and_the_dumb_recount_blame_the_same_pages(somebody, make_candidates, dumb_recount, policy, seed):
     """Pages put together at random, without any selector, break a rule in one count if and only if in the other."""
     rng, person = np.random.default_rng(seed), somebody()
-    limits = book.limits["18+", int(rng.integers(0, 2)), False]
+    limits = policy.limits["18+", int(rng.integers(0, 2)), False]
     for page in range(4):
         person.wait(int(rng.choice([0, HOUR, DAY])))
         candidates = make_candidates(rng, 60, 1_000 * page, 200)

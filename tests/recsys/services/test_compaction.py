@@ -3,7 +3,7 @@
 import pytest
 
 from recsys.clock import DAY, SECOND
-from recsys.services.compaction import settle
+from recsys.services.compaction import compact_events
 from recsys.services.intake import accept
 
 
@@ -13,7 +13,7 @@ def send(service, at, user_id="casa-adult", **fields):
 
 
 def prune(service, at):
-    settled = settle(service.engine, service.store.lets_go(at), at)
+    settled = compact_events(service.engine, service.store.lets_go(at), at)
     service.store.prune(at)
     return settled
 
@@ -25,28 +25,28 @@ def test_no_accepted_event_is_lost_when_its_person_stays_away(service, evening):
     assert prune(service, evening + 31 * DAY) == 1
     assert service.store.events.since("casa-adult", 0) == ()
     state = service.store.users.read("casa-adult").state
-    assert [creator for creator, _ in state.taste.hidden] == ["c0001"]
-    assert state.counted.loop.level == 1 and state.counted.loop.raised_at == evening + SECOND
+    assert [creator for creator, _ in state.interactions.hidden] == ["c0001"]
+    assert state.safety.loop.level == 1 and state.safety.loop.raised_at == evening + SECOND
 
 
 def test_somebody_who_never_asked_for_a_feed_is_heard_too(service, evening):
     send(service, evening, "newcomer", hide_creator={"creator_id": "c0001"})
     prune(service, evening + 31 * DAY)
-    assert service.store.users.read("newcomer").state.taste.hidden != ()
+    assert service.store.users.read("newcomer").state.interactions.hidden != ()
 
 
 @pytest.mark.parametrize("is_settled", [False, True])
 def test_settling_counts_nothing_twice_and_nothing_early(service, evening, by_tier_r2, is_settled):
     """What is younger stays for the next feed, which alone writes deliveries."""
     service.is_adult("casa-adult")
-    send(service, evening, view={"item_id": by_tier_r2[0]})
-    send(service, evening + 9 * DAY, view={"item_id": by_tier_r2[1]})
+    send(service, evening, catalogue_cache={"item_id": by_tier_r2[0]})
+    send(service, evening + 9 * DAY, catalogue_cache={"item_id": by_tier_r2[1]})
     if is_settled:
-        assert settle(service.engine, evening + DAY, evening + 9 * DAY) == 1
-        assert settle(service.engine, evening + DAY, evening + 9 * DAY) == 0
-        assert service.store.users.read("casa-adult").state.taste.log_seq == 1
+        assert compact_events(service.engine, evening + DAY, evening + 9 * DAY) == 1
+        assert compact_events(service.engine, evening + DAY, evening + 9 * DAY) == 0
+        assert service.store.users.read("casa-adult").state.interactions.log_seq == 1
     service.ask(size=1, at=evening + 9 * DAY + SECOND)
-    ledger = service.store.users.read("casa-adult").state.counted.ledger
+    ledger = service.store.users.read("casa-adult").state.safety.ledger
     assert ledger.capped["R2"] == (evening + 9 * DAY,) and sum(d.is_open for d in ledger.last) == 2
 
 

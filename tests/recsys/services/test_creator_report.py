@@ -7,13 +7,13 @@ from recsys.catalogue.items import apply, empty
 from recsys.clock import DAY
 from recsys.services.creator_report import concentration, report_of
 from recsys.services.creators import exposure
-from recsys.stores.protocols import CatalogueDelta, ItemChange, ItemRow, Tally
+from recsys.stores.protocols import CatalogueDelta, ExposureCount, ItemChange, ItemRow
 
 TODAY = 20_000
 
 
 def tally(creator_id: str, n: int, day: int = TODAY, *, way: str = "merit", country: str = "MA", local: bool = True):
-    return Tally(creator_id=creator_id, day=day, country=country, region="", way=way, is_local=local, n=n)
+    return ExposureCount(creator_id=creator_id, day=day, country=country, region="", way=way, is_local=local, n=n)
 
 
 CREATORS = {

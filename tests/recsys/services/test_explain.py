@@ -107,7 +107,7 @@ def test_every_candidate_of_a_page_has_a_reason_that_a_recount_agrees_with(
     page = service.ask(user, at=at, size=size, request_id="q")
     decision = service.decisions(user)[-1]
     candidates = records.candidates_of(decision)
-    ids = service.engine.known.view.items.item_ids
+    ids = service.engine.resources.catalogue_cache.items.item_ids
     position = {item.item_id: item.position for item in page.items}
     for row, item_no in enumerate(candidates.item_nos.tolist()):
         found = why(service.engine, "q", ids[item_no])

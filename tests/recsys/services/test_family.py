@@ -25,11 +25,11 @@ def ask(family, evening, request_id="r", **fields):
 
 
 def last(family, user_id):
-    return [d.item_no for d in family.engine.users.read(user_id).state.counted.ledger.last]
+    return [d.item_no for d in family.engine.users.read(user_id).state.safety.ledger.last]
 
 
 def numbers(family, page):
-    return [family.engine.known.view.items.index[item["item_id"]] for item in page["items"]]
+    return [family.engine.resources.catalogue_cache.items.index[item["item_id"]] for item in page["items"]]
 
 
 def test_the_page_is_supportive_r0_and_counts_for_both(family, evening):
@@ -81,7 +81,9 @@ def test_one_id_for_two_children_counts_both_pages_for_the_guardian(family, even
     second = together(family.engine, "parent", "second", size=5, request_id="r", at=evening)
     assert first["degraded"] == second["degraded"] == [] and second["items"]
     both = {item["item_id"] for page in (first, second) for item in page["items"]}
-    assert sorted(last(family, "parent")) == sorted(family.engine.known.view.items.index[i] for i in both)
+    assert sorted(last(family, "parent")) == sorted(
+        family.engine.resources.catalogue_cache.items.index[i] for i in both
+    )
 
 
 def test_a_takedown_between_two_same_requests_leaves_the_rest_and_degrades_nothing(family, evening):

@@ -123,9 +123,9 @@ def test_a_profile_is_read_back_and_every_problem_is_named_at_once(service, even
 
 def test_growing_older_frees_nothing(service, evening):
     service.ask("u", size=20)
-    before = service.store.users.read("u").state.counted
+    before = service.store.users.read("u").state.safety
     service.is_adult("u")
-    assert service.store.users.read("u").state.counted == before
+    assert service.store.users.read("u").state.safety == before
 
 
 def test_an_update_that_always_loses_says_so(service):
@@ -187,8 +187,8 @@ def test_the_words_of_a_search_are_written_nowhere(service) -> None:
 
 
 def test_a_patch_beside_a_takedown_never_brings_the_item_back(service) -> None:
-    catalogue = service.engine.known.view.catalogue
-    item_id = service.engine.known.view.items.item_ids[1]
+    catalogue = service.engine.resources.catalogue_cache.catalogue
+    item_id = service.engine.resources.catalogue_cache.items.item_ids[1]
     row = catalogue.get(item_id)
     delete_item(catalogue, item_id, 1)
     late = ItemChange(fields=row.fields, cluster_id="c", expects=row.revision)

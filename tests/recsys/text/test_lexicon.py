@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.errors import ConfigError
-from recsys.text.term_list import Hit, Lexicon, lexicon_of
+from recsys.text.term_list import Hit, TermList, term_list_of
 
 HERE = Path(__file__).parent
-SMALL = lexicon_of(
+SMALL = term_list_of(
     [("حزين", Hit(line=1, tier="R1")), ("blorvina", Hit(line=2)), ("je me tais", Hit(line=3)), ("💀", Hit(line=4))]
 )
 
 
-def lines(text: str, lexicon: Lexicon = SMALL) -> list[int]:
+def lines(text: str, lexicon: TermList = SMALL) -> list[int]:
     return [hit.line for hit in lexicon.find(text)]
 
 
@@ -50,13 +50,13 @@ def test_any_text_can_be_looked_through(text: str) -> None:
 
 @given(st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=12))
 def test_a_word_that_can_be_listed_finds_itself(word: str) -> None:
-    lexicon = lexicon_of([(word, Hit(line=7))])
+    lexicon = term_list_of([(word, Hit(line=7))])
     assert lines(f"! {word} !", lexicon) == [7] * lexicon.n_terms
 
 
 def test_nine_of_ten_evasions_are_seen_through() -> None:
     """Recall on our own list of evasions; `benchmarks/text.py` prints it by kind. Before: 4.5 %."""
-    lexicon = Lexicon.load(HERE / "lexicon.tsv")
+    lexicon = TermList.load(HERE / "lexicon.tsv")
     terms = (HERE / "lexicon.tsv").read_text("utf-8").splitlines()
     with (HERE / "coded.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -68,7 +68,7 @@ def test_nine_of_ten_evasions_are_seen_through() -> None:
 
 
 def test_captions_that_hide_nothing_raise_few_alarms() -> None:
-    lexicon = Lexicon.load(HERE / "lexicon.tsv")
+    lexicon = TermList.load(HERE / "lexicon.tsv")
     captions = [line for path in (HERE / "captions").glob("*.txt") for line in path.read_text("utf-8").splitlines()]
     assert sum(bool(lexicon.find(caption)) for caption in captions) < 0.04 * len(captions)
 
@@ -76,7 +76,7 @@ def test_captions_that_hide_nothing_raise_few_alarms() -> None:
 def test_tier_and_family_come_from_the_file(tmp_path: Path) -> None:
     path = tmp_path / "list.txt"
     path.write_text("# ours\n\nblorvina\tR3\tdespair\ntaklouft, R2\nqilmo\n", "utf-8")
-    found = Lexicon.load(path).find("qilmo taklouft blorvina")
+    found = TermList.load(path).find("qilmo taklouft blorvina")
     assert found == (Hit(line=3, tier="R3", family="despair"), Hit(line=4, tier="R2"), Hit(line=5))
 
 
@@ -84,7 +84,7 @@ def test_a_list_never_shows_its_terms(tmp_path: Path) -> None:
     path = tmp_path / "list.txt"
     path.write_text("blorvina\tR9\nqilmo\tR1\tsadness\n...\n", "utf-8")
     with pytest.raises(ConfigError) as caught:
-        Lexicon.load(path)
+        TermList.load(path)
     assert [re.sub(r".*, (line \d).*", r"\1", problem) for problem in caught.value.problems] == [
         "line 1",
         "line 2",
@@ -98,7 +98,7 @@ def test_a_list_that_cannot_be_read_is_a_sentence_without_its_content(tmp_path: 
     path = tmp_path / "list.txt"
     path.write_bytes(b"blorvina \xff")
     with pytest.raises(ConfigError, match=r"cannot be read \(UnicodeDecodeError\), expected UTF-8") as caught:
-        Lexicon.load(path)
+        TermList.load(path)
     assert caught.value.__cause__ is None and "blorvina" not in str(caught.value)
     with pytest.raises(ConfigError, match="FileNotFoundError"):
-        Lexicon.load(tmp_path / "nowhere")
+        TermList.load(tmp_path / "nowhere")

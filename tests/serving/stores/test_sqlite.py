@@ -18,7 +18,7 @@ from recsys.errors import StoreError
 from recsys.stores.memory import MemoryStore
 from recsys.stores.protocols import DecisionRecord, ItemChange, Read, StoredAnswer
 from recsys.types import Event
-from recsys.user.state import Delivery, Ledger, LedgerPart, Profile, ProfilePart, UserState, pack
+from recsys.user.state import Delivery, Ledger, PersonState, Profile, SafetyState, UserState, pack
 from serving.stores.sqlite.file import Database
 from serving.stores.sqlite.store import SqliteStore
 
@@ -33,7 +33,7 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
 
 
 def counted(n: int) -> UserState:
-    return UserState(counted=LedgerPart(ledger=Ledger(n_delivered=n)))
+    return UserState(safety=SafetyState(ledger=Ledger(n_delivered=n)))
 
 
 def record(user_id: str, request_id: str, at: int, *items: int) -> DecisionRecord:
@@ -59,7 +59,7 @@ def count_up(path: Path, n: int) -> None:
     for _ in range(n):
         while True:
             read = store.users.read("u")
-            granted = read.state.counted.ledger.n_delivered
+            granted = read.state.safety.ledger.n_delivered
             if granted >= 60 or store.users.write_if("u", counted(granted + 1), read.version, None):
                 break
     store.close()
@@ -143,7 +143,7 @@ def test_a_reader_sees_state_answer_and_revision_of_one_moment(store: SqliteStor
         stop.set()
         writing.result()
     for read in reads:
-        assert read.state.counted.ledger.n_delivered == (0 if read.answer is None else read.answer.at - NOW)
+        assert read.state.safety.ledger.n_delivered == (0 if read.answer is None else read.answer.at - NOW)
 
 
 # Opening and closing
@@ -268,7 +268,7 @@ def test_after_an_erasure_no_byte_of_the_person_is_in_the_files(tmp_path: Path) 
     for round_ in range(6):
         for n, user in enumerate(users):
             country = f"secret of {user} " * (1 + (n * round_) % 40)
-            state = UserState(person=ProfilePart(profile=Profile(country=country)))
+            state = UserState(person=PersonState(profile=Profile(country=country)))
             version = store.users.read(user).version
             assert store.users.write_if(user, state, version, record(user, f"r{round_}-{user}", NOW, n))
         events = [Event(event_id=f"e{round_}", user_id=u, kind="search", at=NOW, query=f"secret of {u}") for u in users]
