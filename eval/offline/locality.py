@@ -10,7 +10,7 @@ costs.
 | place      | its country is the person's, whatever says so; speech does not count |
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -274,14 +274,6 @@ def _audit(seen: Sequence[Seen]) -> FloorAudit:
         pages=len(long),
         prefix_failures=sum(not is_fair(page, least / 20) for page, least in long),
     )
-
-
-def _unknown_of(ranking: str) -> Callable[[Seen], Mask]:
-    return lambda one: one.unknown[ranking]
-
-
-def _over(seen: Sequence[Seen], mask_of: Callable[[Seen], Mask]) -> float | None:
-    return _known(metrics.mean(np.array([_mean(mask_of(one)) for one in seen])))
 
 
 def _mean(mask: Mask) -> float:

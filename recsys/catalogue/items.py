@@ -175,12 +175,6 @@ def apply(
     return replace(items, revision=delta.revision, **changes, **arrays)
 
 
-def with_rows(items: Items, rows: Mapping[str, int]) -> Items:
-    """The same catalogue beside another artifact: only `row` changes."""
-    row = np.array([rows.get(item_id, -1) for item_id in items.item_ids], np.int32)
-    return replace(items, row=row)
-
-
 def _line(fields: Mapping[str, Any]) -> str:
     """What an item says as one case-folded line."""
     return " ".join(f"{fields.get('title') or ''} {fields.get('text') or ''}".casefold().split())

@@ -37,7 +37,6 @@ MATCHES: Final = (
 )  # fmt: skip
 """Tables and records hold the position."""
 _NEAREST_FIRST: Final = ("region", "neighbour", "country", "fit", "dialect", "audience", "language", "foreign")
-_BY_PLACE: Final = ("region", "neighbour", "country")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,8 +11,6 @@ from recsys.clock import DAY, Millis, from_text
 from recsys.errors import ConfigError
 
 LOCAL_AFFINITY: Final = 0.4
-LOCAL_AFFINITY_SWEEP: Final = (0.0, 0.2, 0.4, 0.8, 1.6)
-"""From people who do not care where a creator lives, to people who care a great deal."""
 
 ENDS_AT: Final = from_text("2026-11-20T00:00:00Z")
 MOST_ROWS_PER_PERSON_DAY: Final = 25  # one visit a day with a few pages cannot give more

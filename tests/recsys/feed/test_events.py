@@ -80,7 +80,9 @@ def test_an_undo_takes_back_a_taste_a_follow_and_a_mute(items, frame, of_tier, e
 def test_an_undo_never_takes_back_a_tightening(items, frame, of_tier, evening, kind):
     before = logged(evening, {"kind": kind, "item_id": of_tier(2)[0]})
     after = [*before, Logged(2, evening + 1, Event(event_id="u", user_id="u", kind="undo", at=evening, value="e0"))]
-    tight, undone = (apply_events(UserState(), log, items=items, loop_context=frame).state.safety for log in (before, after))
+    tight, undone = (
+        apply_events(UserState(), log, items=items, loop_context=frame).state.safety for log in (before, after)
+    )
     assert undone.ledger.capped == tight.ledger.capped and undone.ledger.last == tight.ledger.last
     assert undone.loop == tight.loop
 
@@ -156,9 +158,9 @@ def test_an_event_of_an_unknown_item_teaches_nothing(items, frame, evening):
 
 def test_an_event_from_the_future_is_dated_when_it_came(items, frame, of_tier, evening):
     event = Event(event_id="e", user_id="u", kind="like", at=evening + HOUR, item_id=of_tier(0)[0])
-    assert apply_events(UserState(), [Logged(1, evening, event)], items=items, loop_context=frame).state.interactions.at == (
-        evening,
-    )
+    assert apply_events(
+        UserState(), [Logged(1, evening, event)], items=items, loop_context=frame
+    ).state.interactions.at == (evening,)
 
 
 @settings(max_examples=40, deadline=None)
