@@ -67,12 +67,12 @@ def read_settings(environ: Mapping[str, str], **arguments: Any) -> Settings:
     Raises ConfigError with every problem, also for a SANAD_ variable that is not known.
     """
     problems = [
-        f"found variable {name}, expected one of {', '.join(sorted(_VARIABLES))}; correct or unset it"
+        f"found variable {name}, expected one of {', '.join(sorted(VARIABLES))}; correct or unset it"
         for name in sorted(environ)
-        if name.startswith("SANAD_") and name not in _VARIABLES and name not in _ELSEWHERE
+        if name.startswith("SANAD_") and name not in VARIABLES and name not in _ELSEWHERE
     ]
     values: dict[str, Any] = {}
-    for name, (key, convert) in _VARIABLES.items():
+    for name, (key, convert) in VARIABLES.items():
         if environ.get(name):
             try:
                 values[key] = convert(environ[name])
@@ -185,7 +185,7 @@ def _keys(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-_VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
+VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "SANAD_ARTIFACT": ("artifact", Path),
     "SANAD_POLICY": ("policy", Path),
     "SANAD_EXPERIMENTS": ("experiments", Path),
@@ -196,6 +196,6 @@ _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "SANAD_SIGNING_KEY": ("signing_key", str.encode),
     "SANAD_ALLOW_ASSUMED": ("allow_assumed", _yes),
     "SANAD_MAX_IN_FLIGHT": ("max_in_flight", _whole),
-    "SANAD_LEXICON": ("lexicon", Path),
+    "SANAD_LEXICON": ("harm_terms", Path),
 }
 _ELSEWHERE: Final = ("SANAD_CACHE", "SANAD_DEBUG")  # read by training, and by the command line

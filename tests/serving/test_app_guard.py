@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from recsys.errors import ConfigError
 from serving.app import create_app
 from serving.run import opened, running
-from serving.settings import Settings, is_loopback, read_settings, signing_key
+from serving.settings import VARIABLES, Settings, is_loopback, read_settings, signing_key
 
 OLD, NEW = "an old key", "a new key"
 DIGESTS = tuple(hashlib.sha256(key.encode()).hexdigest() for key in (OLD, NEW))
@@ -113,6 +113,20 @@ def test_settings_come_from_arguments_then_variables_then_defaults(tmp_path: Pat
     assert (settings.port, settings.host, settings.keys) == (9001, "localhost", DIGESTS)
     assert settings.max_in_flight == 64
     assert settings.state_file == tmp_path.parent / f"{tmp_path.name}.state.db"
+
+
+def test_every_variable_sets_a_setting(tmp_path: Path) -> None:
+    environ = {
+        "SANAD_ARTIFACT": str(tmp_path), "SANAD_POLICY": "policy", "SANAD_EXPERIMENTS": "experiments",
+        "SANAD_STATE": "state", "SANAD_HOST": "localhost", "SANAD_PORT": "9000", "SANAD_API_KEYS": ",".join(DIGESTS),
+        "SANAD_SIGNING_KEY": "k" * 32, "SANAD_ALLOW_ASSUMED": "1", "SANAD_MAX_IN_FLIGHT": "2", "SANAD_LEXICON": "terms",
+    }  # fmt: skip
+    assert set(environ) == set(VARIABLES)
+    assert read_settings(environ) == Settings(
+        artifact=tmp_path, policy=Path("policy"), experiments=Path("experiments"), state=Path("state"),
+        host="localhost", port=9_000, keys=DIGESTS, signing_key=b"k" * 32, allow_assumed=True, max_in_flight=2,
+        harm_terms=Path("terms"),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
