@@ -39,7 +39,6 @@ from eval.simulation.world.model import Truth, World
 from eval.simulation.world.params import WorldParams
 from recsys.catalogue.locality import nearness
 from recsys.clock import Millis
-from recsys.columns import FAMILIES, TOPICS
 from recsys.data.tables import write_dataset
 from recsys.experiments.payload import Experiments
 from recsys.feed.build import build_engine
@@ -50,6 +49,7 @@ from recsys.policy.checks import load_market
 from recsys.policy.schema import Market
 from recsys.stores.memory import MemoryStore
 from recsys.types import Mask, Viewer
+from recsys.vocabulary import FAMILIES, TOPICS
 from training.train import TrainParams, run
 
 POLICY = Path(__file__).resolve().parents[1] / "policies" / "morocco.yaml"

@@ -1,5 +1,6 @@
 """
-The data contract: the only place where a column, its dtype and its unit are spelled.
+The data contract: the only place where a column, its dtype and its unit are spelled. The words that a closed column may
+hold are in `recsys.vocabulary`.
 
 A dataset is a folder with the four tables below, each as Parquet, CSV or JSON Lines, whole or in parts.
 Required columns must be there; the others may be missing, and null means unknown. External ids are strings.
@@ -8,38 +9,31 @@ Required columns must be there; the others may be missing, and null means unknow
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from recsys.vocabulary import (
+    AGE_BANDS,
+    AGE_SOURCES,
+    CREATOR_EVENTS,
+    CREATOR_KINDS,
+    EVENT_KINDS,
+    FAMILIES,
+    ITEM_EVENTS,
+    PLACE_SOURCES,
+    QUERY_EVENTS,
+    RISK_SOURCES,
+    SCRIPTS,
+    SURFACES,
+    TIERS,
+    TOPICS,
+)
+
 Dtype = Literal["str", "int", "float", "bool", "time", "list"]
 """`time` is an instant in UTC; `list` is a list of strings (in CSV: joined by `|`)."""
 
 MAX_ID_LENGTH: Final = 128  # characters
 MAX_TEXT_LENGTH: Final = 100_000  # characters; longer text is refused, not cut
 
-TIERS: Final = ("R0", "R1", "R2", "R3", "R4")
-FAMILIES: Final = ("despair", "body", "aggression", "self_diagnosis", "unlabelled")
-TOPICS: Final = tuple(f"S{n}" for n in range(1, 13))
-AGE_BANDS: Final = ("under_13", "13-15", "unknown", "16-17", "18+")
-"""Strictest first; `unknown` is treated as 13-15."""
-AGE_SOURCES: Final = ("verified", "declared", "none")
-PLACE_SOURCES: Final = ("partner", "platform", "declared", "inferred")
-"""Strongest first: a partner checked it, the platform measured it, the creator says so, something suggests it."""
 MAX_FOLLOWERS: Final = 10_000_000_000
 """More than there are people; a larger number is a mistake, and may fit no table."""
-CREATOR_KINDS: Final = ("professional", "organisation", "peer", "creator")
-RISK_SOURCES: Final = ("platform", "partner", "human", "model", "assumed")
-SURFACES: Final = ("for_you", "following", "related", "search", "local", "together")
-LANGUAGES: Final = ("ar", "ary", "ary-Latn", "zgh", "zgh-Latn", "fr", "en")
-SCRIPTS: Final = ("Arab", "Latn", "Tfng")
-
-ITEM_EVENTS: Final = (
-    "impression", "view", "rewatch", "complete", "like", "share", "comment", "save",
-    "helped", "not_interested", "too_much", "report",
-)  # fmt: skip
-CREATOR_EVENTS: Final = ("follow", "hide_creator")
-QUERY_EVENTS: Final = ("search",)
-OTHER_EVENTS: Final = ("support_requested", "undo")
-HEADS: Final = ("complete", "like", "helped", "share", "not_interested")
-"""The actions that the learned ranker predicts; `not_interested` stands for every refusal."""
-EVENT_KINDS: Final = (*ITEM_EVENTS, *CREATOR_EVENTS, *QUERY_EVENTS, *OTHER_EVENTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

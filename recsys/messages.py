@@ -6,9 +6,9 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from recsys.vocabulary import AgeBand, PauseKind, Surface
+
 MAX_SIZE: Final = 50
-AgeBand = Literal["under_13", "13-15", "16-17", "18+", "unknown"]
-Surface = Literal["for_you", "following", "related", "search", "local", "together"]
 
 
 class Wire(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,7 +106,7 @@ class Pause(Wire, frozen=True):
     """Why the page ends or waits."""
 
     pause_id: str
-    kind: Literal["break", "budget", "night", "guardian"]
+    kind: PauseKind
     until: str | None
     needs_choice: bool
     text: dict[str, str]

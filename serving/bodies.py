@@ -12,20 +12,21 @@ import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from recsys.clock import from_text
-from recsys.columns import (
-    AGE_SOURCES,
-    CREATOR_KINDS,
-    EVENT_KINDS,
-    FAMILIES,
-    ITEMS,
-    MAX_FOLLOWERS,
-    MAX_ID_LENGTH,
-    RISK_SOURCES,
-    TIERS,
-    USERS,
-    Table,
+from recsys.columns import ITEMS, MAX_FOLLOWERS, MAX_ID_LENGTH, USERS, Table
+from recsys.messages import MAX_SIZE, FeedRequest
+from recsys.vocabulary import (
+    AgeBand,
+    AgeSource,
+    CreatorKind,
+    EventKind,
+    Family,
+    PlaceSource,
+    RiskSource,
+    Script,
+    Surface,
+    Tier,
+    Topic,
 )
-from recsys.messages import MAX_SIZE, AgeBand, FeedRequest, Surface
 
 MAX_EVENTS: Final = 1_000
 MAX_IDS: Final = 1_000  # in one list of a feed request
@@ -67,8 +68,6 @@ Region = Annotated[str, Field(pattern=_pattern(USERS, "region"), description="IS
 Language = Annotated[str, Field(max_length=20, pattern=_pattern(USERS, "languages"), description="BCP 47.")]
 Languages = Annotated[list[Language], Field(max_length=20, examples=[["ary", "fr"]])]
 Place = Annotated[str, Field(pattern=_pattern(ITEMS, "fits"), description="ISO 3166-1 or 3166-2.", examples=["MA"])]
-PlaceSource = Literal["partner", "platform", "declared", "inferred"]
-Topic = Literal["S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11", "S12"]
 
 
 class Asked(BaseModel):
@@ -162,7 +161,7 @@ class EventBody(Asked):
 
     event_id: Id
     user_id: Id
-    kind: Literal[EVENT_KINDS]  # type: ignore[valid-type]  # the vocabulary is a constant of the data contract
+    kind: EventKind
     at: Instant | None = Field(default=None, description="At most 7 days ago; the server's time when left out.")
     item_id: Id | None = None
     creator_id: Id | None = None
@@ -214,7 +213,7 @@ class UserBody(Asked):
     region: Region | None = None
     languages: Languages | None = None
     age_band: AgeBand | None = None
-    age_source: Literal[AGE_SOURCES] | None = Field(  # type: ignore[valid-type]  # as above
+    age_source: AgeSource | None = Field(
         default=None, description="Only a verified band counts as given, unless the market trusts declared ones."
     )
     guardian_id: Id | None = None
@@ -233,17 +232,15 @@ class ItemPatch(Asked):
     text: Annotated[str, Field(max_length=100_000, description="Caption, hashtags and transcript.")] | None = None
     language: Language | None = None
     dialect: Language | None = None
-    script: Literal["Arab", "Latn", "Tfng"] | None = None
+    script: Script | None = None
     country: Country | None = None
     region: Region | None = None
     place_source: PlaceSource | None = Field(default=None, description="Who says where it is from; null = declared.")
     fits: Place | None = Field(default=None, description="The country or region that a partner found the item fits.")
     topics: Annotated[list[Topic], Field(max_length=12)] | None = None
-    risk_tier: Literal[TIERS] | None = Field(  # type: ignore[valid-type]  # as above
-        default=None, description="Null = unlabelled: R2 for adults, not for minors."
-    )
-    risk_family: Literal[FAMILIES] | None = None  # type: ignore[valid-type]  # as above
-    risk_source: Literal[RISK_SOURCES] | None = Field(  # type: ignore[valid-type]  # as above
+    risk_tier: Tier | None = Field(default=None, description="Null = unlabelled: R2 for adults, not for minors.")
+    risk_family: Family | None = None
+    risk_source: RiskSource | None = Field(
         default=None, description="PATCH with `human` and a tier is a review: a label of ours gives way to it."
     )
     risk_confidence: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -285,7 +282,7 @@ class CreatorPatch(Asked):
     country: Country | None = Field(default=None, description="ISO 3166-1; ZZ = nobody knows.")
     region: Region | None = None
     languages: Languages | None = None
-    kind: Literal[CREATOR_KINDS] | None = None  # type: ignore[valid-type]  # as above
+    kind: CreatorKind | None = None
     verified: bool | None = Field(default=None, description="Checked by a partner.")
     followers: Annotated[int, Field(ge=0, le=MAX_FOLLOWERS)] | None = None
     joined_at: Instant | None = None
@@ -337,7 +334,7 @@ class LocalQuery(ListQuery):
     country: Country | None = None
     region: Region | None = None
     language: Language | None = None
-    kind: Literal[CREATOR_KINDS] | None = None  # type: ignore[valid-type]  # as above
+    kind: CreatorKind | None = None
 
 
 class TogetherQuery(BaseModel):

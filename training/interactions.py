@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from recsys.clock import Millis
-from recsys.columns import EVENT_KINDS
 from recsys.data.tables import Dataset, reading
 from recsys.models.interactions import Tastes, of_histories
 from recsys.progress import Progress, quiet
 from recsys.types import Floats, History, Ids, Mask, Rows
 from recsys.user import feedback
+from recsys.vocabulary import EVENT_KINDS
 from training.validate import assume
 
 HISTORY_LENGTH: Final = 200

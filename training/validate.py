@@ -17,11 +17,12 @@ from typing import Final
 import polars as pl
 
 from recsys.clock import Millis
-from recsys.columns import CREATORS, EVENTS, ITEMS, TABLES, TIERS, USERS, Column, Table
+from recsys.columns import CREATORS, EVENTS, ITEMS, TABLES, USERS, Column, Table
 from recsys.data.checks import BIDI_MARKS, ROW, Check, column_checks, duplicate_check, reference_check, subject_checks
 from recsys.data.tables import UNREADABLE, Dataset, reading, scan
 from recsys.errors import DataError
 from recsys.progress import Progress, quiet
+from recsys.vocabulary import TIERS
 
 EXAMPLES: Final = 20
 """How many problems of one kind in one column a report shows; all are counted."""

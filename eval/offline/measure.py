@@ -14,11 +14,11 @@ from eval.offline.split import Holdout
 from recsys import metrics
 from recsys.catalogue.items import topic_bits
 from recsys.clock import to_text
-from recsys.columns import TIERS
 from recsys.metrics import Reals
 from recsys.models.artifact import Artifact
 from recsys.policy.schema import Market
 from recsys.types import Mask
+from recsys.vocabulary import TIERS
 
 COMPARED: Final = (("engine", "popularity"), ("score", "popularity"), ("engine", "score"), ("score", "no_local"))
 WARMTH: Final = (

@@ -12,13 +12,13 @@ import msgspec
 import numpy as np
 
 from recsys.clock import Millis, from_text
-from recsys.columns import HEADS
 from recsys.data.impressions import impressions, log_of, matrix, past, places
 from recsys.data.tables import read_dataset
 from recsys.metrics import auc
 from recsys.models.artifact import Artifact
 from recsys.models.loaded import build_model
 from recsys.types import Floats, Mask
+from recsys.vocabulary import HEADS
 
 BINS: Final = 10
 MOST: Final = 100_000  # impressions, the first of the holdout

@@ -23,12 +23,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys.clock import Millis, from_text, to_text
-from recsys.columns import EVENT_KINDS, ITEM_EVENTS, TIERS
 from recsys.data.tables import read_dataset, reading
 from recsys.errors import DataError
 from recsys.models.artifact import Artifact
 from recsys.types import Ids
 from recsys.user import feedback
+from recsys.vocabulary import EVENT_KINDS, ITEM_EVENTS, TIERS
 
 _COLUMNS: Final = ("event_id", "user_id", "kind", "at", "item_id", "value", "watch_fraction")
 

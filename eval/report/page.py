@@ -37,8 +37,8 @@ from eval.report.words import (
     verdict,
     with_interval,
 )
-from recsys.columns import TIERS
 from recsys.policy.schema import Market
+from recsys.vocabulary import TIERS
 
 _STYLE: Final = Path(__file__).with_name("page.css")
 _BAND: Final = (1.0, 1.5)

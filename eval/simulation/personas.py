@@ -15,8 +15,8 @@ import numpy as np
 from eval.simulation.world.behaviour import Reactions, behave
 from eval.simulation.world.model import TRUE_TOPICS, People, Truth, Whole, World
 from recsys.clock import DAY, HOUR, MINUTE, SECOND, Millis
-from recsys.columns import FAMILIES
 from recsys.types import Mask
+from recsys.vocabulary import FAMILIES
 
 GRIPPED: Final = 0.95  # the distress that a family of R2 finds in a persona that it grips
 CALM: Final = 0.05  # the distress of whoever has recovered

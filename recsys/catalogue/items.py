@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.catalogue.creators import Creator, Place, base_of, declared_place, joined
-from recsys.columns import FAMILIES, TOPICS
 from recsys.policy.schema import Market, family_number, tier_number
 from recsys.stores.protocols import CatalogueDelta, ItemRow
 from recsys.types import Floats, Ids, Mask
+from recsys.vocabulary import FAMILIES, TOPICS
 
 UNLABELLED: Final = FAMILIES.index("unlabelled")
 _TRUSTED: Final = frozenset({"platform", "partner", "human"})

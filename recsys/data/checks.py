@@ -12,8 +12,9 @@ from typing import Final
 import polars as pl
 
 from recsys.clock import MINUTE, Millis, from_text, to_text
-from recsys.columns import EVENT_KINDS, MAX_ID_LENGTH, Column, Table, subject_of
+from recsys.columns import MAX_ID_LENGTH, Column, Table, subject_of
 from recsys.data.tables import UNREADABLE
+from recsys.vocabulary import EVENT_KINDS
 
 CLOCK_SKEW: Final[Millis] = 5 * MINUTE
 """How far ahead of `at` an instant may lie: clocks of phones and servers differ by that much."""

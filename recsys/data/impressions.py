@@ -14,11 +14,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys.clock import HOUR, Millis
-from recsys.columns import EVENT_KINDS, HEADS, ITEM_EVENTS
 from recsys.data.tables import Dataset, reading
 from recsys.models.features import Asked, Basis, features, names_of
 from recsys.types import Floats, History, Ids, Mask
 from recsys.user import feedback
+from recsys.vocabulary import EVENT_KINDS, HEADS, ITEM_EVENTS
 
 COMPLETED: Final = 0.9
 """The fraction watched from which a view counts as watched to the end, as in the policy."""

@@ -13,9 +13,10 @@ from typing import Any, Final, Literal
 
 from recsys.experiments.schema import ANY, ParameterRules
 from recsys.policy.compiled import base_limits, market_limits
-from recsys.policy.limits import COUNTERS, PATHS, WINDOWS, Limits, Windows, flatten, meet
+from recsys.policy.limits import PATHS, WINDOWS, Limits, Windows, flatten, meet
 from recsys.policy.schema import Market
 from recsys.user.state import LAST
+from recsys.vocabulary import COUNTERS
 
 BAND: Final = "18+"  # the only band that experiments reach
 WEIGHTS: Final = "weights."

@@ -21,9 +21,9 @@ from typing import Final
 import numpy as np
 
 from recsys.catalogue.items import UNLABELLED, Items, creator_number, mentions, topic_bits
-from recsys.columns import FAMILIES
 from recsys.feed.query import Query
 from recsys.types import Candidates, Ids, Mask
+from recsys.vocabulary import FAMILIES
 
 Filter = Callable[[Query, Candidates], Mask]
 FEW: Final = 1_000  # items

@@ -10,18 +10,17 @@ import numpy as np
 from recsys.catalogue.items import topic_names
 from recsys.catalogue.locality import MATCHES, evidence
 from recsys.clock import DAY, Millis, to_text
-from recsys.columns import FAMILIES, TIERS
 from recsys.feed.plan import RequestContext
 from recsys.feed.query import Query
 from recsys.feed.reasons import codes, sentences
 from recsys.feed.scorers import SCORERS
 from recsys.feed.slate import Selection
 from recsys.messages import FeedItem, FeedRequest, FeedResponse, Locality, Reason, Safety, Shortfall
-from recsys.policy.limits import COUNTERS
 from recsys.safety.ledger import remaining
 from recsys.tokens import sign
 from recsys.types import Candidates
 from recsys.user.state import Ledger
+from recsys.vocabulary import COUNTERS, FAMILIES, TIERS
 
 CURSOR_TTL: Millis = DAY
 

@@ -12,12 +12,12 @@ import numpy as np
 
 from recsys.catalogue.items import topic_bits
 from recsys.clock import DAY
-from recsys.columns import FAMILIES, HEADS, TOPICS
 from recsys.feed.query import Query
 from recsys.models.features import Asked, features
 from recsys.models.ranker import Ranker
 from recsys.safety.loop.levels import reduced
 from recsys.types import Candidates, Columns, Floats, Rows
+from recsys.vocabulary import FAMILIES, HEADS, TOPICS
 
 Scorer = Callable[[Query, Candidates], Floats]
 FRESH_HALF_LIFE: Final = 7 * DAY

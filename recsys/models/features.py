@@ -15,10 +15,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys.clock import DAY, Millis
-from recsys.columns import TOPICS
 from recsys.models.popularity import Popularity
 from recsys.types import Floats, History, Ids, Space
 from recsys.user.feedback import decays
+from recsys.vocabulary import TOPICS
 
 RATES: Final = ("complete", "like", "helped")
 FIRST: Final = np.float32(1.0)

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from recsys.columns import HEADS
 from recsys.models.features import Basis, names_of
 from recsys.models.trees import open_booster
 from recsys.types import Floats
+from recsys.vocabulary import HEADS
 
 TASTE: Final = ("cf", "content", "popular")
 """The parts of a score whose place the heads take, as far as they are better at it."""
@@ -63,7 +63,7 @@ class Heads:
         parts that were there before. What is refused counts against an item.
         """
         kept = {name: given[name] * self.kept for name in TASTE if name in given}
-        heads = {name: given[name] * self.taken for name in HEADS if name in given}
+        heads: dict[str, float] = {name: given[name] * self.taken for name in HEADS if name in given}
         if "not_interested" in heads:
             heads["not_interested"] *= -1
         return {**given, **kept, **heads}

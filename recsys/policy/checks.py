@@ -7,12 +7,12 @@ from pathlib import Path
 from zoneinfo import ZoneInfoNotFoundError
 
 from recsys.clock import zone
-from recsys.columns import HEADS, TOPICS
 from recsys.config import load, loads
 from recsys.errors import ConfigError
 from recsys.policy.compiled import CompiledPolicy
 from recsys.policy.limits import Limits, changed, meet
 from recsys.policy.schema import Market
+from recsys.vocabulary import EFFECTIVE_BANDS, HEADS, PAUSE_KINDS, TOPICS
 
 
 def load_market(path: Path) -> Market:
@@ -46,14 +46,14 @@ def problems_of(market: Market) -> list[str]:
     if market.locality.target < market.locality.floor:
         found, floor = market.locality.target, market.locality.floor
         problems.append(f"locality.target: found {found:g}, expected the floor, {floor:g}, or more")
-    bands = {"18+", "16-17", "13-15", "under_13"}
+    bands = set(EFFECTIVE_BANDS)
     if set(market.ages) != bands:
         problems.append(f"ages: found {sorted(market.ages)}, expected {sorted(bands)}")
     if not {"R3", "R4"} <= set(market.never_served):
         problems.append(f"never_served: found {list(market.never_served)}, expected R3 and R4 among them")
     if set(market.topics) != set(TOPICS):
         problems.append(f"topics: found {sorted(market.topics)}, expected {', '.join(TOPICS)}")
-    if set(market.pauses) != {"break", "budget", "night", "guardian"}:
+    if set(market.pauses) != set(PAUSE_KINDS):
         problems.append(f"pauses: found {sorted(market.pauses)}, expected break, budget, guardian and night")
     for code, region in market.regions.items():
         strangers = [n for n in region.neighbours if code not in getattr(market.regions.get(n), "neighbours", ())]
@@ -68,7 +68,7 @@ def _order_problems(market: Market) -> list[str]:
     """A younger band must never be allowed more than an older one, at any level, by day or night."""
     limits = CompiledPolicy(market).limits
     problems = []
-    for older, younger in pairwise(("18+", "16-17", "13-15", "under_13")):
+    for older, younger in pairwise(reversed(EFFECTIVE_BANDS)):
         known: set[str] = set()
         for _, level, night in [key for key in limits if key[0] == older]:
             looser = set(_looser(limits[older, level, night], limits[younger, level, night])) - known

@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from recsys.clock import MINUTE, Millis, to_datetime, zone, zones_of
 from recsys.policy.limits import Limits, Windows, flatten, meet, minutes
 from recsys.policy.schema import AgeRules, Market, Night, parse_hours, tier_number
 from recsys.user.state import Controls, Guardian
+from recsys.vocabulary import EFFECTIVE_BANDS
 
 LEVELS = (0, 1, 2)
 
@@ -104,17 +105,14 @@ def effective_band(market: Market, *, stored: str | None, source: str, given: st
 
     A verified band counts as stored; a declared 18+ counts only where the market trusts declarations.
     """
-    if stored == "under_13" or (source == "verified" and stored in _STRICTEST_FIRST):
+    if stored == "under_13" or (source == "verified" and stored in EFFECTIVE_BANDS):
         own = stored
     elif source == "declared" and stored == "18+" and market.trust_declared_age:
         own = "18+"
     else:
         own = "13-15"
     said = own if given is None else {"unknown": "13-15"}.get(given, given)
-    return min(own, said, key=_STRICTEST_FIRST.index)
-
-
-_STRICTEST_FIRST: Final = ("under_13", "13-15", "16-17", "18+")
+    return min(own, said, key=EFFECTIVE_BANDS.index)
 
 
 @dataclass(frozen=True)

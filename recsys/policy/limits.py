@@ -15,7 +15,6 @@ from typing import Any, Final
 
 from recsys.user.state import LAST
 
-COUNTERS: Final = ("R1", "R2", "R1+R2", "S4")
 MAX_CAP: Final = 100  # the ledger keeps the newest 100 times of a counter
 WINDOWS: Final = ("last_20", "session", "rolling_24h", "rolling_7d")
 

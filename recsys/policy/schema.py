@@ -9,15 +9,11 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Annotated, Literal
 
-from recsys.columns import FAMILIES, TIERS
 from recsys.config import Range
-from recsys.policy.limits import COUNTERS, Windows
+from recsys.policy.limits import Windows
 from recsys.user.state import LAST
+from recsys.vocabulary import COUNTERS, FAMILIES, TIERS, Counter, PauseKind, PlaceSource, Tier, Topic
 
-Tier = Literal["R0", "R1", "R2", "R3", "R4"]
-Topic = Literal["S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11", "S12"]
-Counter = Literal["R1", "R2", "R1+R2", "S4"]
-PlaceSource = Literal["partner", "platform", "declared", "inferred"]
 Share = Annotated[float, Range(0, 1)]
 Count = Annotated[int, Range(0, 10_000)]
 Gap = Annotated[int, Range(0, LAST - 1)]  # the ledger keeps 50 deliveries one by one
@@ -282,7 +278,7 @@ class Market:
     weights: Mapping[str, Weight]
     loop: LoopRules
     cards: Cards
-    pauses: Mapping[Literal["break", "budget", "night", "guardian"], Texts]
+    pauses: Mapping[PauseKind, Texts]
     stale_days: Positive
     helplines: tuple[Helpline, ...]
     topics: Mapping[Topic, Texts]

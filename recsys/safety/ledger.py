@@ -11,11 +11,11 @@ from typing import Final
 import msgspec
 
 from recsys.clock import DAY, MINUTE, Millis, to_text
-from recsys.columns import FAMILIES
 from recsys.errors import StageError
 from recsys.policy.limits import MAX_CAP, Limits, Windows, family_cap
 from recsys.policy.schema import SessionRules
 from recsys.user.state import LAST, MAX_SEEN, Delivery, Ledger, Seen, Span
+from recsys.vocabulary import FAMILIES
 
 RUN: Final = 20  # the length of the run that last_20 and the floors speak of
 LEDGER_SPAN_MS: Final = 7 * DAY

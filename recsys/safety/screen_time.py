@@ -14,7 +14,7 @@ over. A choice counts only for a pause that holds now, so that no client can ans
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -26,8 +26,8 @@ from recsys.policy.limits import Limits
 from recsys.policy.schema import Market
 from recsys.safety.ledger import active_minutes, under_budget_at
 from recsys.user.state import Guardian, Ledger, UserState
+from recsys.vocabulary import PauseKind
 
-Kind = Literal["break", "budget", "night", "guardian"]
 MAX_ANSWERS: Final = 2  # budget and night; a break needs no answer to go on
 
 
@@ -55,7 +55,7 @@ class PauseContext:
 class _Reason:
     """One pause that holds now. `until` None = no end is known."""
 
-    kind: Kind
+    kind: PauseKind
     pause_id: str
     until: Millis | None
 
@@ -124,7 +124,7 @@ def _stopped(ledger: Ledger, at: Millis) -> _Reason | None:
     pause_id, until = ledger.stopped
     if not pause_id or at >= until:
         return None
-    kinds: tuple[Kind, ...] = ("budget", "night", "break")
+    kinds: tuple[PauseKind, ...] = ("budget", "night", "break")
     return _Reason(next(kind for kind in kinds if pause_id.startswith(kind)), pause_id, until)
 
 

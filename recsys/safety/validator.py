@@ -15,9 +15,9 @@ from itertools import accumulate
 from typing import Final
 
 from recsys.clock import DAY, HOUR, Millis
-from recsys.columns import FAMILIES, TIERS, TOPICS
 from recsys.policy.limits import Limits, Windows
 from recsys.user.state import Delivery, Ledger
+from recsys.vocabulary import FAMILIES, TIERS, TOPICS
 
 RUN: Final = 20  # deliveries that "last 20" speaks of, the judged one included
 UNLABELLED: Final = FAMILIES.index("unlabelled")

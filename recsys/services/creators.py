@@ -12,13 +12,14 @@ import numpy as np
 
 from recsys.catalogue.items import Items, creator_number
 from recsys.clock import DAY, Millis, to_text
-from recsys.columns import CREATORS, FAMILIES, TIERS
+from recsys.columns import CREATORS
 from recsys.errors import Conflict, StoreError
 from recsys.feed.attribution import ATTRIBUTIONS
 from recsys.feed.engine import Engine
 from recsys.policy.schema import Market
 from recsys.services.intake import MAX_WRITE_TRIES, check_id, checked_row
 from recsys.stores.protocols import Catalogue, CreatorChange, CreatorRow, ExposureCount, ItemRow
+from recsys.vocabulary import FAMILIES, TIERS
 
 FEWEST: Final = 5
 """Impressions in a place below which the report says only that there were some: less could point at a person."""

@@ -14,7 +14,6 @@ import numpy as np
 
 from recsys.catalogue.locality import MATCHES
 from recsys.clock import to_text
-from recsys.columns import FAMILIES, TIERS
 from recsys.errors import DataError
 from recsys.feed import record as records
 from recsys.feed.engine import Engine, feed, turn_now
@@ -28,6 +27,7 @@ from recsys.policy.limits import flatten
 from recsys.safety.validator import violations
 from recsys.stores.protocols import StoredAnswer
 from recsys.types import Candidates
+from recsys.vocabulary import FAMILIES, TIERS
 
 SHOWN: Final = 100  # candidates listed in a record's view, best first
 

@@ -11,16 +11,12 @@ import msgspec
 
 from recsys.clock import DAY, MINUTE, Millis, from_text, to_text
 from recsys.columns import (
-    AGE_BANDS,
-    AGE_SOURCES,
-    EVENT_KINDS,
     ITEMS,
     LABEL_WAITS,
     MAX_ID_LENGTH,
     MAX_TEXT_LENGTH,
     PREDICTED,
     REVIEWED,
-    TIERS,
     Column,
     Table,
     subject_of,
@@ -33,6 +29,7 @@ from recsys.stores.protocols import Catalogue, ItemChange, ItemRow
 from recsys.text.clusters import cluster_id
 from recsys.types import Event
 from recsys.user.state import Profile, UserState
+from recsys.vocabulary import AGE_BANDS, AGE_SOURCES, EVENT_KINDS, TIERS
 
 MAX_EVENTS: Final = 1_000
 LATE: Final = 7 * DAY

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsys.columns import TIERS
 from recsys.feed import record as records
 from recsys.feed.record import Decision
 from recsys.feed.slate import select
 from recsys.policy.compiled import CompiledPolicy
 from recsys.policy.limits import Limits, meet
 from recsys.types import Candidates, Mask
+from recsys.vocabulary import TIERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,12 +12,11 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from recsys.clock import Millis, to_text
-from recsys.columns import TIERS, TOPICS
 from recsys.errors import DataError, StoreError
 from recsys.feed.engine import Engine
 from recsys.feed.plan import limits_of, own_limits, profile_of
 from recsys.models.loaded import Model
-from recsys.policy.limits import COUNTERS, WINDOWS, Limits
+from recsys.policy.limits import WINDOWS, Limits
 from recsys.policy.schema import parse_hours
 from recsys.safety.ledger import FAMILY_COUNTERS, RUN, active_minutes, counts, placed, server_time, windows_of
 from recsys.safety.loop import levels as loop
@@ -26,6 +25,7 @@ from recsys.services.intake import MAX_WRITE_TRIES, check_id, update
 from recsys.stores.protocols import RETENTION_MS
 from recsys.types import Event, History
 from recsys.user.state import Controls, Guardian, Ledger, SafetyState, UserState, pack
+from recsys.vocabulary import COUNTERS, TIERS, TOPICS
 
 T = TypeVar("T", Controls, Guardian)
 MAX_MUTED: Final = {"muted_creators": 500, "muted_words": 100}

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from recsys.columns import TIERS
 from recsys.errors import Conflict, DataError
 from recsys.stores.protocols import CreatorChange, CreatorRow, ItemChange, ItemRow
+from recsys.vocabulary import TIERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from recsys.columns import FAMILIES, TIERS
 from recsys.errors import ConfigError
 from recsys.text.normalise import arabizi_skeleton, normalise, skeleton
 from recsys.text.transliterate import arabizi_to_arabic
+from recsys.vocabulary import FAMILIES, TIERS
 
 Words = tuple[str, ...]
 

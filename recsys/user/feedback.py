@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.clock import DAY, Millis
-from recsys.columns import EVENT_KINDS
 from recsys.types import Floats, Mask
+from recsys.vocabulary import EVENT_KINDS
 
 SHORT_WATCH: Final = 0.25
 """A view below this fraction is a swipe away: no evidence for a taste and, alone, none against it."""
@@ -59,7 +59,7 @@ def confidence(kind: str, watch_fraction: float | None) -> float:
     What one event says about its subject.
 
     `watch_fraction` in [0, 1] or None (unknown); only a `view` reads it.
-    Raises:  KeyError for a kind that is not in `columns.EVENT_KINDS`.
+    Raises:  KeyError for a kind that is not in `vocabulary.EVENT_KINDS`.
     """
     if kind != "view":
         return FIXED[kind]
@@ -72,7 +72,7 @@ def confidences(kinds: NDArray[np.uint8], watch_fractions: Floats) -> Floats:
     """
     `confidence` for many events at once.
 
-    Shapes:  kinds (n,) positions in `columns.EVENT_KINDS`; watch_fractions (n,), NaN = unknown; returns (n,).
+    Shapes:  kinds (n,) positions in `vocabulary.EVENT_KINDS`; watch_fractions (n,), NaN = unknown; returns (n,).
     """
     known = np.where(watch_fractions >= SHORT_WATCH, watch_fractions, 0.0)
     views = np.where(np.isnan(watch_fractions), UNKNOWN_WATCH, known)

@@ -76,7 +76,7 @@ class Delivery(Packed, frozen=True):
     One delivered copy of an item: it counts as shown from the reservation on.
 
     `tier` is 0 to 4, the higher of what was known at delivery and what is known now; `family` an index into
-    `columns.FAMILIES`, -1 for none.
+    `vocabulary.FAMILIES`, -1 for none.
     """
 
     at: Millis

@@ -3,12 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from recsys.console import Json, console, print_json
 from recsys.errors import ConfigError
+from recsys.vocabulary import EFFECTIVE_BANDS, EffectiveBand
 
 if TYPE_CHECKING:
     from recsys.policy.compiled import CompiledPolicy
@@ -21,10 +22,9 @@ app = typer.Typer(
     epilog="Example: sanad policy explain --age 13-15 --night",
 )
 _DEFAULT: Final = Path(__file__).resolve().parents[2] / "policies" / "morocco.yaml"
-_BANDS: Final = ("18+", "16-17", "13-15", "under_13")
+_BANDS: Final = EFFECTIVE_BANDS[::-1]
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A policy file.", show_default="policies/morocco.yaml")]
-Band = Literal["18+", "16-17", "13-15", "under_13"]
 
 
 @app.command(epilog="Example: sanad policy check policies/morocco.yaml")
@@ -69,7 +69,7 @@ def show(policy: File = _DEFAULT, as_json: Json = False) -> None:
 @app.command(epilog="Example: sanad policy explain --age 13-15 --level 1 --night")
 def explain(
     policy: File = _DEFAULT,
-    age: Annotated[Band, typer.Option(help="The age band.")] = "18+",
+    age: Annotated[EffectiveBand, typer.Option(help="The age band.")] = "18+",
     level: Annotated[int, typer.Option(min=0, max=2, help="The loop level.")] = 0,
     night: Annotated[bool, typer.Option("--night", help="Within the night hours.")] = False,
     at: Annotated[
@@ -185,7 +185,8 @@ def _changes(key: tuple[str, int, bool], before: "Limits", after: "Limits") -> l
 
 def _show_caps(market: "Market") -> None:
     """Counters down, ages across: caps within 20 / session / 24 h / 7 days, and the gap."""
-    from recsys.policy.limits import COUNTERS, WINDOWS
+    from recsys.policy.limits import WINDOWS
+    from recsys.vocabulary import COUNTERS
 
     rows: list[tuple[str, ...]] = []
     for counter in COUNTERS:

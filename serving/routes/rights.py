@@ -6,8 +6,9 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from recsys.services import rights
+from recsys.vocabulary import Topic
 from serving.answers import RecordAnswer
-from serving.bodies import Asked, Id, Languages, Topic
+from serving.bodies import Asked, Id, Languages
 from serving.dependencies import PathId, Service, StrictRoute, json_answer
 
 _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {200: {"model": RecordAnswer, "description": "As stored."}}

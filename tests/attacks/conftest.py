@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from recsys.clock import DAY
-from recsys.columns import FAMILIES
 from recsys.feed.engine import turn_now
 from recsys.feed.record import Decision, candidates_of
 from recsys.feed.slate import delivered
@@ -16,6 +15,7 @@ from recsys.messages import FeedRequest
 from recsys.policy.limits import Limits
 from recsys.services.intake import update
 from recsys.user.state import Delivery
+from recsys.vocabulary import FAMILIES
 
 COUNTERS = ("R1", "R2", "R1+R2", "S4", *FAMILIES)
 

@@ -7,15 +7,15 @@ from hypothesis import strategies as st
 
 from recsys.catalogue.items import is_unlearnable
 from recsys.clock import DAY, HOUR, MINUTE, SECOND, to_text
-from recsys.columns import EVENT_KINDS
 from recsys.errors import DataError
 from recsys.feed.engine import turn_now
 from recsys.feed.slate import select
 from recsys.messages import Context, FeedRequest
-from recsys.policy.limits import COUNTERS, is_at_least_as_strict
+from recsys.policy.limits import is_at_least_as_strict
 from recsys.safety.ledger import room
 from recsys.services.intake import accept, put_profile
 from recsys.services.rights import get_guardian, put_controls, put_guardian
+from recsys.vocabulary import COUNTERS, EVENT_KINDS
 
 KINDS = sorted(set(EVENT_KINDS) - {"search", "follow", "hide_creator", "undo", "support_requested"})
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from recsys.clock import DAY, HOUR, MINUTE, Millis
-from recsys.columns import FAMILIES
 from recsys.feed.slate import Selection, delivered, select
 from recsys.policy.checks import load_market
 from recsys.policy.compiled import CompiledPolicy
@@ -18,6 +17,7 @@ from recsys.safety.floors import Supply
 from recsys.safety.ledger import deliver, see, server_time, touch
 from recsys.types import Candidates
 from recsys.user.state import Delivery, Ledger, Seen
+from recsys.vocabulary import FAMILIES
 
 POLICY = Path(__file__).parents[2] / "policies" / "morocco.yaml"
 START: Millis = 1_790_000_000_000

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from recsys.clock import DAY, MINUTE, SECOND
-from recsys.columns import FAMILIES
 from recsys.feed.record import candidates_of, unpack
 from recsys.feed.slate import delivered
+from recsys.vocabulary import FAMILIES
 from serving.stores.sqlite.store import SqliteStore
 
 USER = "one person"

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recsys.columns import LANGUAGES
 from recsys.console import Json, Quiet, console, isolated, progress, say, writable
 from recsys.errors import ConfigError
+from recsys.vocabulary import LANGUAGES
 
 if TYPE_CHECKING:
     from recsys.text.detect import Detected

@@ -18,11 +18,12 @@ from typing import Any, Final
 import polars as pl
 
 from recsys.clock import Millis
-from recsys.columns import LABEL_WAITS, PREDICTED, REVIEWED, TIERS
+from recsys.columns import LABEL_WAITS, PREDICTED, REVIEWED
 from recsys.errors import ArtifactError, Conflict
 from recsys.models.artifact import Manifest, load_artifact
 from recsys.progress import Progress, quiet
 from recsys.stores.protocols import Catalogue, ItemChange, ItemRow
+from recsys.vocabulary import TIERS
 from training.labels.heads import Heads, load_heads
 from training.labels.predict import columns, is_heard, vectors_for
 from training.text.encoder import Encoder, EncoderParams, make_encoder

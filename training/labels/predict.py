@@ -16,9 +16,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys.columns import FAMILIES, PREDICTED, TIERS, TOPICS
+from recsys.columns import PREDICTED
 from recsys.progress import Progress, quiet
 from recsys.types import Floats, Mask
+from recsys.vocabulary import FAMILIES, TIERS, TOPICS
 from training.labels.fit_heads import HeadParams, fit
 from training.labels.heads import Heads
 from training.text.embeddings import embed

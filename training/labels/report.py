@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys.columns import TIERS
+from recsys.vocabulary import TIERS
 from training.labels.predict import Labelled, answers
 
 TIERS_JUDGED: Final = ("R2", "R3")

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from recsys.clock import Millis
-from recsys.columns import TIERS
 from recsys.progress import Progress, quiet
+from recsys.vocabulary import TIERS
 from training.labels.heads import packed, version_of
 from training.labels.predict import Labelled, LabelParams, label, n_raised
 from training.labels.report import draw, judge

@@ -19,7 +19,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys.clock import Millis
-from recsys.columns import HEADS
 from recsys.data.impressions import COMPLETED, Impressions, Log, impressions, log_of, matrix, past, places
 from recsys.data.tables import Dataset
 from recsys.metrics import auc
@@ -31,6 +30,7 @@ from recsys.models.ranker import Head, Heads
 from recsys.models.trees import open_booster
 from recsys.progress import Progress, quiet
 from recsys.types import Floats, Mask, Space
+from recsys.vocabulary import HEADS
 from training.models.ranker_weight import Late, choose
 
 

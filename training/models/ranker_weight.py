@@ -19,7 +19,6 @@ from typing import Final
 import numpy as np
 
 from recsys.clock import Millis
-from recsys.columns import HEADS
 from recsys.data.impressions import Impressions, Log, Past, Place, asked, met
 from recsys.feed.scorers import FRESH_HALF_LIFE
 from recsys.metrics import Reals, auc, ndcg
@@ -28,6 +27,7 @@ from recsys.models.features import Asked, Basis, features
 from recsys.models.loaded import wanted
 from recsys.models.ranker import Heads
 from recsys.types import Floats, Ids, Mask, rank_order
+from recsys.vocabulary import HEADS
 
 SHARES: Final = (0.0, 0.5, 1.0)
 """Of the weight of content."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.simulation.world.model import N_SUPPORTIVE, Flags, Reals, Truth, Whole
-from recsys.columns import LANGUAGES
+from recsys.vocabulary import LANGUAGES
 
 BASE: Final = -0.35
 TASTE: Final = 0.55

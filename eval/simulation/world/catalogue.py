@@ -13,7 +13,8 @@ from eval.simulation.world.params import WorldParams
 from eval.simulation.world.people import STYLE_SIZE
 from eval.simulation.world.titles import N_DRAWS, Wording, caption_of, city_name, distinct, edited, title_of
 from recsys.clock import DAY, HOUR
-from recsys.columns import FAMILIES, ITEMS, LANGUAGES, TIERS, TOPICS
+from recsys.columns import ITEMS
+from recsys.vocabulary import FAMILIES, LANGUAGES, TIERS, TOPICS
 
 TIER_SHARES: Final = (0.785, 0.085, 0.11, 0.015, 0.005)  # R0 to R4
 AGE_DAYS: Final = 120  # the oldest video

@@ -22,8 +22,8 @@ from eval.simulation.world.model import Flags, Reals, Truth, Whole
 from eval.simulation.world.params import WorldParams
 from eval.simulation.world.rows import Deliveries, Rows, event_frame, rows_of_day
 from recsys.clock import DAY, HOUR, MINUTE, SECOND
-from recsys.columns import LANGUAGES
 from recsys.progress import Progress, quiet
+from recsys.vocabulary import LANGUAGES
 
 EXPLORATION: Final = 0.2
 PAGE_SIZE: Final = 10

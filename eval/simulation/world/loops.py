@@ -6,8 +6,8 @@ import numpy as np
 
 from eval.simulation.world.behaviour import behave
 from eval.simulation.world.model import TRUE_TOPICS, Truth
-from recsys.columns import FAMILIES
 from recsys.types import Rows
+from recsys.vocabulary import FAMILIES
 
 CANDIDATES: Final = 50
 TRIES: Final = 0.1  # share of steps at which the ranker tries something at random

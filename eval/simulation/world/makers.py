@@ -11,7 +11,8 @@ from eval.simulation.world.model import Reals, Whole, frame
 from eval.simulation.world.morocco import COUNTRY, REGIONS
 from eval.simulation.world.params import WorldParams
 from recsys.clock import DAY
-from recsys.columns import CREATOR_KINDS, CREATORS, LANGUAGES
+from recsys.columns import CREATORS
+from recsys.vocabulary import CREATOR_KINDS, LANGUAGES
 
 COUNTRIES: Final[Mapping[str, float]] = {
     COUNTRY: 0.45, "FR": 0.19, "EG": 0.15, "US": 0.12, "SA": 0.05, "AE": 0.04,
@@ -47,7 +48,7 @@ _REGIONS_ABROAD: Final[Mapping[str, tuple[str, ...]]] = {
 class Makers:
     """
     What the catalogue needs of n creators: `country` (n,) codes, `region` (n,) an index of `morocco.REGIONS` or
-    -1, `region_code` (n,) or None, `first` and `second` (n,) indices of `columns.LANGUAGES`, `kind` (n,) an index
+    -1, `region_code` (n,) or None, `first` and `second` (n,) indices of `vocabulary.LANGUAGES`, `kind` (n,) an index
     of `CREATOR_KINDS`, `quality` (n,), `followers` (n,).
     """
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from eval.simulation.world.morocco import NEUTRAL_TOPICS
 from eval.simulation.world.params import WorldParams
-from recsys.columns import TOPICS, Table
+from recsys.columns import Table
 from recsys.data.tables import DTYPES
+from recsys.vocabulary import TOPICS
 
 TRUE_TOPICS: Final = (*TOPICS, *NEUTRAL_TOPICS)
 """What an item is really about, S1 to S12 and then the neutral topics: the columns of `People.taste`."""
@@ -29,7 +30,7 @@ class People:
     The hidden traits of n people, in the order of the users table.
 
     `taste` (n, 17) over `TRUE_TOPICS` and `style` (n, 6): what they like. `understands` (n, 7) over
-    `columns.LANGUAGES`; `first_language` (n,) an index of it. `local_affinity` (n,) >= 0, `distress` (n,) in
+    `vocabulary.LANGUAGES`; `first_language` (n,) an index of it. `local_affinity` (n,) >= 0, `distress` (n,) in
     [0, 1]. `home_region` (n,) an index of `morocco.REGIONS`: where they live, or come from if they live abroad.
     `is_adult` (n,). `activity` (n,) > 0 relative frequency of visits; `night` (n,) share of visits at night.
     """
@@ -52,8 +53,8 @@ class Things:
     The hidden truth about n items, in the order of the items table.
 
     `topic` (n,) an index of `TRUE_TOPICS`; `second_topic` (n,) another or -1. `tier` (n,) 0 to 4, also for items
-    whose label is missing; `family` (n,) an index of `columns.FAMILIES` or -1. `quality` (n,) and `style` (n, 6).
-    `language` (n,) an index of `columns.LANGUAGES`. `is_moroccan` (n,): the creator lives in Morocco;
+    whose label is missing; `family` (n,) an index of `vocabulary.FAMILIES` or -1. `quality` (n,) and `style` (n, 6).
+    `language` (n,) an index of `vocabulary.LANGUAGES`. `is_moroccan` (n,): the creator lives in Morocco;
     `region` (n,) an index of `morocco.REGIONS` or -1. `duration_s` (n,). `group` (n,) the row of the original:
     near-duplicates share it, everything else has its own row.
     """

@@ -18,12 +18,13 @@ from eval.simulation.world.morocco import (
 )
 from eval.simulation.world.params import DEMO_PEOPLE, WorldParams
 from recsys.clock import DAY
-from recsys.columns import LANGUAGES, USERS
+from recsys.columns import USERS
+from recsys.vocabulary import LANGUAGES
 
 STYLE_SIZE: Final = 6
 DIASPORA_SHARE: Final = 0.04
 _AGES: Final = (("under_13", 0.01), ("13-15", 0.10), ("unknown", 0.04), ("16-17", 0.09), ("18+", 0.76))
-_LANGUAGE: Final = {code: index for index, code in enumerate(LANGUAGES)}
+_LANGUAGE: Final[dict[str, int]] = {code: index for index, code in enumerate(LANGUAGES)}
 _MOST_DISTRESS: Final = 1.0
 
 

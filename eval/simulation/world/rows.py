@@ -11,7 +11,8 @@ from eval.simulation.world.behaviour import Reactions
 from eval.simulation.world.model import Flags, Reals, Truth, Whole, frame
 from eval.simulation.world.titles import QUERIES
 from recsys.clock import SECOND
-from recsys.columns import EVENTS, LANGUAGES
+from recsys.columns import EVENTS
+from recsys.vocabulary import LANGUAGES
 
 KINDS: Final = (
     "impression", "view", "complete", "rewatch", "like", "share", "comment", "save", "helped",

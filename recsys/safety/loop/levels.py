@@ -18,7 +18,6 @@ import numpy as np
 
 from recsys.catalogue.items import Items, creator_number, topic_names
 from recsys.clock import DAY, Millis, to_text
-from recsys.columns import FAMILIES, TOPICS
 from recsys.messages import FeedRequest
 from recsys.policy.limits import Limits
 from recsys.policy.schema import LoopRules, Market, tier_number
@@ -28,6 +27,7 @@ from recsys.safety.loop.signals import WATCHES, LoopContext, awake, signals, top
 from recsys.stores.protocols import Logged
 from recsys.types import Event, Floats
 from recsys.user.state import Delivery, LoopState, Reason, UserState
+from recsys.vocabulary import FAMILIES, TOPICS
 
 TOP: Final = 2
 MAX_REASONS: Final = 6

@@ -23,13 +23,13 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from recsys.clock import DAY, MINUTE, Millis
-from recsys.columns import TOPICS
 from recsys.policy.compiled import CompiledPolicy, guardian_limits, is_night, local_time
 from recsys.policy.schema import LoopRules, Market
 from recsys.safety.harm_terms import NO_TERMS, TermList
 from recsys.safety.ledger import minutes_since
 from recsys.types import Event
 from recsys.user.state import Delivery, Guardian, Ledger, LoopState, SafetyState
+from recsys.vocabulary import TOPICS
 
 NOON: Final = timedelta(hours=12)
 MAX_EXPOSURES: Final = 9  # the newest R2 exposures are enough to see a habit

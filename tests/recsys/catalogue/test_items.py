@@ -2,8 +2,8 @@ import pytest
 
 from recsys.catalogue.creators import Creator, creators_of
 from recsys.catalogue.items import apply, empty, topic_bits, topic_names
-from recsys.columns import FAMILIES
 from recsys.stores.protocols import CatalogueDelta, ItemRow
+from recsys.vocabulary import FAMILIES
 
 UNLABELLED = FAMILIES.index("unlabelled")
 LABEL = {"risk_tier": "R0", "risk_source": "human"}

@@ -4,9 +4,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recsys.columns import HEADS
 from recsys.data.impressions import impressions, log_of, met, past, slates
 from recsys.data.tables import read_dataset, write_dataset
+from recsys.vocabulary import HEADS
 
 T = 1_790_000_000_000
 ITEMS = {"calm": "R0", "heavy": "R1", "risky": "R2", "unlabelled": None}

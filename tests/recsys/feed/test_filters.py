@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from recsys.catalogue.items import creator_number, mentions
-from recsys.columns import FAMILIES
 from recsys.feed import filters
 from recsys.feed.engine import turn_now
 from recsys.messages import FeedRequest
 from recsys.policy.limits import Limits
+from recsys.vocabulary import FAMILIES
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import msgspec
 import numpy as np
 import pytest
 
-from recsys.columns import HEADS
 from recsys.errors import ArtifactError
 from recsys.feed import scorers as score
 from recsys.feed.engine import turn_now
@@ -15,6 +14,7 @@ from recsys.messages import FeedRequest
 from recsys.models.artifact import Artifact, Contents, load_artifact, save_artifact
 from recsys.models.ranker import Head, Heads
 from recsys.services.explain import replay, why
+from recsys.vocabulary import HEADS
 
 
 @pytest.fixture(scope="module")

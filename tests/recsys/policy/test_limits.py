@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from recsys.feed.slate import delivered
 from recsys.policy.limits import (
-    COUNTERS,
     DIRECTIONS,
     MAX_CAP,
     PATHS,
@@ -23,6 +22,7 @@ from recsys.policy.limits import (
     minutes,
 )
 from recsys.safety.validator import violations
+from recsys.vocabulary import COUNTERS
 
 caps = st.one_of(st.none(), st.integers(0, MAX_CAP))
 windows = st.builds(Windows, last_20=caps, session=caps, rolling_24h=caps, rolling_7d=caps)

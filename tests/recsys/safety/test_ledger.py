@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.clock import DAY, HOUR, MINUTE, SECOND
-from recsys.columns import FAMILIES
 from recsys.errors import StageError
 from recsys.policy.limits import Limits, Windows
 from recsys.policy.schema import SessionRules
@@ -27,6 +26,7 @@ from recsys.safety.ledger import (
     touch,
 )
 from recsys.user.state import LAST, MAX_SEEN, Delivery, Ledger, Seen, Span
+from recsys.vocabulary import FAMILIES
 
 RULES = SessionRules()
 AT = 1_800_000_000_000

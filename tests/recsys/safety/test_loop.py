@@ -11,7 +11,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from recsys.catalogue.items import Items, apply, empty, topic_bits
 from recsys.clock import DAY, HOUR, MINUTE, SECOND, from_text
-from recsys.columns import FAMILIES
 from recsys.feed.events import apply_events, record_page
 from recsys.messages import FeedRequest
 from recsys.policy.limits import is_at_least_as_strict
@@ -55,6 +54,7 @@ from recsys.user.state import (
     unpack,
     unpack_safety,
 )
+from recsys.vocabulary import FAMILIES
 
 AT = from_text("2026-09-21T14:00:00Z")  # 14:00 in Casablanca
 TODAY = AT // DAY

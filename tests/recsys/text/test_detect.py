@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.columns import LANGUAGES, SCRIPTS
 from recsys.text.detect import LEAST_CONFIDENCE, detect, detect_all
+from recsys.vocabulary import LANGUAGES, SCRIPTS
 
 CAPTIONS = Path(__file__).parent / "captions"
 EXPECTED = {

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.clock import DAY
-from recsys.columns import EVENT_KINDS
 from recsys.user import feedback
+from recsys.vocabulary import EVENT_KINDS
 
 fractions = st.one_of(st.none(), st.floats(0, 1, width=32))
 

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from eval.simulation.world.build import generate
 from eval.simulation.world.params import WorldParams
 from recsys.clock import Millis, from_text
-from recsys.columns import PREDICTED, TIERS
+from recsys.columns import PREDICTED
 from recsys.data.tables import write_dataset
 from recsys.errors import ArtifactError
 from recsys.services.intake import patch_item, put_item
 from recsys.stores.memory import MemoryStore
 from recsys.stores.protocols import Catalogue, CatalogueDelta, ItemChange, ItemRow
+from recsys.vocabulary import TIERS
 from training.labels.heads import load_heads
 from training.labels.live import label_live, merged
 from training.text.encoder import EncoderParams

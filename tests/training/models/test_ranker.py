@@ -8,7 +8,6 @@ import polars as pl
 import pytest
 
 from recsys.clock import DAY, HOUR, Millis
-from recsys.columns import HEADS
 from recsys.data.impressions import asked, impressions, log_of, matrix, past, places
 from recsys.data.tables import Dataset, read_dataset, write_dataset
 from recsys.feed.scorers import asked_of
@@ -19,6 +18,7 @@ from recsys.models.ials import IALSParams
 from recsys.models.loaded import build_model
 from recsys.models.popularity import Popularity
 from recsys.types import History
+from recsys.vocabulary import HEADS
 from training.models.collaborative import TasteParams
 from training.models.ranker import Fitted, RankerParams, RankerResult, fit, platt, propensity_weights, rates
 from training.models.ranker_weight import PORTIONS, SHARES, best_portion, best_share

@@ -8,7 +8,7 @@ import polars as pl
 from eval.simulation.world.behaviour import behave, inclination, locality
 from eval.simulation.world.loops import engagement_only_share
 from eval.simulation.world.model import Truth, World
-from recsys.columns import LANGUAGES
+from recsys.vocabulary import LANGUAGES
 
 MANY = 4_000
 

@@ -13,8 +13,9 @@ from eval.simulation.world.model import World
 from eval.simulation.world.morocco import LANGUAGE_SCRIPTS, REGION_BY_CODE, REGIONS
 from eval.simulation.world.params import DEMO_PEOPLE, WorldParams
 from recsys.clock import DAY
-from recsys.columns import CREATORS, EVENTS, ITEMS, LANGUAGES, TABLES, USERS, Column, subject_of
+from recsys.columns import CREATORS, EVENTS, ITEMS, TABLES, USERS, Column, subject_of
 from recsys.errors import ConfigError
+from recsys.vocabulary import LANGUAGES
 
 TINY = {"n_items": 300, "n_users": 20, "n_events": 1_000, "days": 7}
 DTYPES = {
