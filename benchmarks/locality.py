@@ -21,7 +21,7 @@ from recsys.data.tables import write_dataset
 from recsys.experiments.payload import Experiments
 from recsys.feed.attribution import exposure_of_page
 from recsys.feed.build import build_engine
-from recsys.feed.engine import Engine, feed, turn_now
+from recsys.feed.engine import Engine, feed
 from recsys.feed.pipeline import for_surface, recommend
 from recsys.feed.slate import select
 from recsys.messages import FeedRequest
@@ -75,7 +75,7 @@ def main() -> None:
     market = load_market(ROOT / "policies" / "morocco.yaml")
     engine = engine_of(artifact, market)
     people = [f"person-{n}" for n in range(asked.feeds)]
-    turn = turn_now(engine, FeedRequest(user_id="casa-adult", request_id="r"), AT)
+    turn = engine.context(FeedRequest(user_id="casa-adult", request_id="r"), AT)
     query = turn.query
     ranked = recommend(for_surface("for_you"), query).candidates
     chosen = {}

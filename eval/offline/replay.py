@@ -29,9 +29,9 @@ from recsys.experiments.payload import Experiments
 from recsys.feed import scorers as score
 from recsys.feed.build import build_engine
 from recsys.feed.catchup import PendingUpdates
+from recsys.feed.context import resolve_context
 from recsys.feed.engine import Engine, feed
 from recsys.feed.pipeline import for_surface, recommend
-from recsys.feed.plan import resolve
 from recsys.feed.query import Query
 from recsys.messages import FeedRequest, FeedResponse
 from recsys.metrics import EMPTY, Pages, Reals, auc
@@ -141,7 +141,7 @@ def _ask(engine: Engine, person: Person, numbers: Ids, k: int) -> tuple[_Asked, 
         dry_run=True,
     )
     state = engine.users.read(person.user_id, request.request_id or "").state
-    turn = resolve(engine.resources, request, state, PendingUpdates(items), pipeline, person.at)
+    turn = resolve_context(engine.resources, request, state, PendingUpdates(items), pipeline, person.at)
     query = turn.query
     candidates = recommend(pipeline, query).candidates
     answer = msgspec.json.decode(feed(engine, request, person.at).answer, type=FeedResponse)

@@ -21,7 +21,7 @@ from eval.simulation.closed_loop import Answer
 from eval.simulation.personas import Member
 from eval.simulation.world.model import Reals, Whole
 from recsys.clock import Millis
-from recsys.feed.engine import Engine, turn_now
+from recsys.feed.engine import Engine
 from recsys.feed.events import record_page
 from recsys.feed.pipeline import for_surface, recommend
 from recsys.feed.query import Query
@@ -202,7 +202,7 @@ class Baseline:
     def ask(self, request: FeedRequest, at: Millis) -> Answer:
         """See `Feed.ask`."""
         started = process_time()
-        context = turn_now(self.engine, request, at)
+        context = self.engine.context(request, at)
         query = replace(context.query, weights={**context.query.weights, "local": 0.0, "supportive": 0.0})
         pipeline = for_surface(request.surface)
         if self.learns_themes:

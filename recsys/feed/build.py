@@ -8,8 +8,8 @@ from recsys.catalogue.cache import CatalogueCache
 from recsys.clock import Millis
 from recsys.experiments.payload import Experiments
 from recsys.exposure.counts import CreatorExposure
+from recsys.feed.context import EngineResources
 from recsys.feed.engine import Engine
-from recsys.feed.plan import EngineResources
 from recsys.models.artifact import Artifact
 from recsys.models.loaded import build_model
 from recsys.policy.compiled import CompiledPolicy

@@ -2,19 +2,28 @@
 One resolved request: everything a pipeline stage may read. The only clock and the only seed a stage may use.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from recsys.catalogue.items import Items
+from recsys.catalogue.cache import CatalogueCache
+from recsys.catalogue.items import Items, creator_number
 from recsys.catalogue.locality import Nearness
+from recsys.catalogue.new_creators import ExposureCounts
 from recsys.catalogue.rankings import PrecomputedRankings
-from recsys.clock import Millis
+from recsys.clock import DAY, Millis
+from recsys.errors import DataError
+from recsys.feed.history import history_of
+from recsys.messages import FeedRequest
 from recsys.models.loaded import Model
 from recsys.policy.limits import Limits
 from recsys.policy.schema import Market
+from recsys.policy.weights import LearnedWeights, effective_weights
+from recsys.safety.loop.levels import topic_factors
 from recsys.types import Candidates, Columns, Floats, History, Ids, Mask, Viewer
+from recsys.user.state import UserState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -83,3 +92,113 @@ class Query:
     def item_nos(self, rows: Ids) -> Ids:
         """Item numbers of artifact rows."""
         return self.rankings.of_row[rows]
+
+
+def build_query(
+    request: FeedRequest,
+    viewer: Viewer,
+    state: UserState,
+    *,
+    catalogue_cache: CatalogueCache,
+    items: Items,
+    model: Model,
+    market: Market,
+    exposure: ExposureCounts,
+    limits: Limits,
+    experiment_weights: Mapping[str, float],
+    is_minor: bool,
+    at: Millis,
+) -> Query:
+    """
+    The query of a request, without what is eligible. Raises DataError when the request names an item that does not
+    exist.
+    """
+    nearness, whole = catalogue_cache.for_viewer(items, viewer, exposure, is_minor=is_minor)
+    history, followed = _learned_of(state, viewer, model, items)
+    weights = effective_weights(
+        market,
+        _learned_weights(model),
+        experiment_weights,
+        has_history=bool(np.any(history.weights > 0)),  # negative feedback alone tells no preference
+        controller_factor=exposure.factor,
+        local_weight=state.person.controls.local_weight,
+    )
+    return Query(
+        request_id=request.request_id or "",
+        viewer=viewer,
+        at=at,
+        size=request.size,
+        seed=seed_of(request.request_id or ""),
+        surface=request.surface,
+        market=market,
+        model=model,
+        items=items,
+        nearness=nearness,
+        limits=limits,
+        is_minor=is_minor,
+        history=history,
+        followed=followed,
+        is_shown=_recently_shown(state, items, market, at),
+        excluded=frozenset(items.index[item_id] for item_id in request.exclude_ids if item_id in items.index),
+        only=_listed(request, items),
+        text=request.query,
+        anchor=_anchor(request, items),
+        weights=weights,
+        reduced=topic_factors(state.safety.loop, market.loop, at),
+        whole=whole,
+        rankings=catalogue_cache.rankings(items, model, viewer.country),
+        is_eligible=np.zeros(0, np.bool_),
+    )
+
+
+def seed_of(request_id: str) -> int:
+    """The seed of a request: the same request explores the same items."""
+    return int.from_bytes(hashlib.blake2b(request_id.encode(), digest_size=8).digest(), "big")
+
+
+def _learned_weights(model: Model) -> LearnedWeights:
+    return LearnedWeights(
+        content_share=model.content_share,
+        locality=model.local_strength,
+        mix_heads=None if model.ranker is None else model.ranker.heads.weights,
+    )
+
+
+def _learned_of(state: UserState, viewer: Viewer, model: Model, items: Items) -> tuple[History, frozenset[int]]:
+    """The history and the creators (by number) that a personalised page reads; nothing for any other page."""
+    if not viewer.personalised:
+        return History.empty(), frozenset()
+    trained = None if state.safety.is_erased else model.histories.get(viewer.user_id)
+    followed = frozenset(creator_number(creator_id) for creator_id, _ in state.interactions.followed)
+    return history_of(state.interactions, trained, items, model.n_rows), followed
+
+
+def _recently_shown(state: UserState, items: Items, market: Market, at: Millis) -> Mask:
+    """(n_clusters,) what does not come back: delivered in the last `seen_days`, or given negative feedback."""
+    is_shown = np.zeros(int(items.cluster_no.max(initial=0)) + 1, np.bool_)
+    since = at - market.session.seen_days * DAY
+    delivered = zip(state.seen.clusters, state.seen.at, strict=True)
+    is_shown[[cluster for cluster, shown_at in delivered if shown_at >= since and cluster < len(is_shown)]] = True
+    interactions = state.interactions
+    pairs = zip(interactions.items, interactions.weights, strict=True)
+    is_shown[items.cluster_no[[item_no for item_no, weight in pairs if weight < 0]]] = True
+    return is_shown
+
+
+def _listed(request: FeedRequest, items: Items) -> Ids | None:
+    """The item numbers that the caller limits the page to, ascending; unknown ids are left out."""
+    if request.candidate_ids is None:
+        return None
+    numbers = {items.index[item_id] for item_id in request.candidate_ids if item_id in items.index}
+    return np.array(sorted(numbers), np.int32)
+
+
+def _anchor(request: FeedRequest, items: Items) -> int | None:
+    if request.surface != "related":
+        return None
+    anchor = items.index.get(request.anchor_item_id or "")
+    if anchor is None:
+        raise DataError(
+            f"anchor_item_id: found {request.anchor_item_id!r}, expected the id of an item for surface related"
+        )
+    return anchor

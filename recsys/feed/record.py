@@ -12,7 +12,9 @@ import msgspec
 import numpy as np
 
 from recsys.clock import Millis
+from recsys.feed.plan import Plan
 from recsys.feed.slate import Selection, Supply, select
+from recsys.messages import FeedRequest
 from recsys.policy.limits import Limits
 from recsys.types import Candidates
 from recsys.user.state import Ledger
@@ -87,6 +89,52 @@ def pack(decision: Decision) -> bytes:
 def unpack(data: bytes) -> Decision:
     """The inverse of `pack`. Raises `msgspec.ValidationError` or `zlib.error` on other bytes."""
     return _DECODER.decode(zlib.decompress(data))
+
+
+def decision_of(request: FeedRequest, plan: Plan) -> Decision:
+    """The record of a page. The words of a search are not in it."""
+    context, query, candidates, selection = plan.context, plan.context.query, plan.candidates, plan.selection
+    sources, bits = source_bits(candidates)
+    parts = {name: column for name, column in candidates.columns.items() if name.startswith("p_")}
+    return Decision(
+        request_id=query.request_id,
+        user_id=query.viewer.user_id,
+        at=context.at,
+        size=query.size,
+        seed=query.seed,
+        surface=query.surface,
+        request=msgspec.json.encode(msgspec.structs.replace(request, query=None)),
+        languages=query.viewer.languages,
+        model_version=query.model.version,
+        policy_version=query.market.version,
+        experiments=dict(context.assignment.variants),
+        catalogue_revision=query.items.revision,
+        age_band=query.viewer.age_band,
+        loop_level=context.state.safety.loop.level,
+        is_night=context.is_night,
+        is_bound_by_night=context.is_bound_by_night,
+        degraded=list(plan.degraded),
+        weights=dict(query.weights),
+        limits=query.limits,
+        own_limits=context.own,
+        supply=context.supply,
+        supply_factor=query.market.locality.supply_factor,
+        explore_slots=query.market.exploration.slots,
+        newcomer_share=query.market.locality.new_creator.share,
+        ledger=context.state.safety.ledger,
+        item_nos=candidates.item_nos.astype("<i4").tobytes(),
+        scores=candidates["score"].astype("<f4").tobytes(),
+        columns=columns_of(candidates),
+        parts={name: column.astype("<f2").tobytes() for name, column in parts.items()},
+        sources=sources,
+        from_sources=bits,
+        removed={name: len(numbers) for name, numbers in plan.ranked.removed.items()},
+        lost=dict(plan.lost),
+        chosen=selection.rows.tolist(),
+        propensities=selection.propensities.astype("<f4").tobytes(),
+        forced=list(selection.forced),
+        floor_missed=[f"{miss.name}: {miss.reason}" for miss in selection.floor_missed],
+    )
 
 
 def columns_of(candidates: Candidates) -> dict[str, bytes]:

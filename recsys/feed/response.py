@@ -1,6 +1,6 @@
 """From a finished page to what goes over the wire."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isnan
 
@@ -10,13 +10,16 @@ import numpy as np
 from recsys.catalogue.items import topic_names
 from recsys.catalogue.locality import MATCHES, evidence
 from recsys.clock import DAY, Millis, to_text
-from recsys.feed.plan import RequestContext
+from recsys.feed.context import RequestContext
+from recsys.feed.plan import Plan
 from recsys.feed.query import Query
 from recsys.feed.reasons import codes, sentences
 from recsys.feed.scorers import SCORERS
 from recsys.feed.slate import Selection
-from recsys.messages import FeedItem, FeedRequest, FeedResponse, Locality, Reason, Safety, Shortfall
+from recsys.messages import FeedItem, FeedRequest, FeedResponse, Locality, Pause, Safety, Shortfall
+from recsys.safety.cards import cards_for
 from recsys.safety.ledger import remaining
+from recsys.safety.screen_time import break_after
 from recsys.tokens import sign
 from recsys.types import Candidates
 from recsys.user.state import Ledger
@@ -41,6 +44,40 @@ class Signer:
     def cursor(self) -> str:
         """The token that asks for the next page."""
         return sign(self.key, "c", self.user_id, self.request_id, self.at)
+
+
+def response_of(request: FeedRequest, plan: Plan, after: Ledger, key: bytes, took_ms: float) -> FeedResponse:
+    """The answer that a plan gives once it is reserved; `after` is the ledger with its deliveries."""
+    context, query = plan.context, plan.context.query
+    signer = Signer(key=key, request_id=query.request_id, user_id=request.user_id, at=context.at)
+    items = items_of(request, query, plan.candidates, plan.selection, signer)
+    return FeedResponse(
+        request_id=query.request_id,
+        user_id=request.user_id,
+        served_at=to_text(context.at),
+        model_version=query.model.version,
+        policy_version=query.market.version,
+        took_ms=took_ms,
+        items=items,
+        cards=cards_for(
+            context.cards, plan.deliveries, query.market, context.loop_context.zone, query.surface, context.at
+        ),
+        pause=context.allowance.pause or _break_of(plan, after),
+        shortfall=shortfall_of(request.size, query.size, len(items), plan.lost, plan.selection.blocked),
+        degraded=list(plan.degraded),
+        experiments=dict(context.assignment.variants),
+        safety=safety_of(context, after),
+        replayed=False,
+        cursor=signer.cursor() if items else None,
+        dry_run=request.dry_run,
+    )
+
+
+def _break_of(plan: Plan, after: Ledger) -> Pause | None:
+    """The soft stop that the page reached, or that a cap made of it."""
+    is_capped = any(reason.startswith(("cap:", "gap:")) for reason in plan.selection.blocked)
+    before, market = plan.context.state.safety.ledger, plan.context.query.market
+    return break_after(before, after, market, is_capped=is_capped)
 
 
 def items_of(
@@ -135,50 +172,3 @@ def shortfall_of(asked: int, most: int, n_items: int, *because: Mapping[str, int
             for reason, count in reasons.items():
                 merged[reason] = merged.get(reason, 0) + count
     return Shortfall(missing=asked - n_items, because=merged)
-
-
-def safe_response(
-    request: FeedRequest, items: Iterable[FeedItem], *, at: Millis, model_version: str, policy_version: str, band: str
-) -> FeedResponse:
-    """The safe feed: no ledger, so only items that no cap counts (policy-spec 0)."""
-    page = list(items)
-    return FeedResponse(
-        request_id=request.request_id or "",
-        user_id=request.user_id,
-        served_at=to_text(at),
-        model_version=model_version,
-        policy_version=policy_version,
-        took_ms=0.0,
-        items=page,
-        cards=[],
-        pause=None,
-        shortfall=shortfall_of(request.size, request.size, len(page), {"ledger": request.size - len(page)}),
-        degraded=["ledger"],
-        experiments={},
-        safety=Safety(loop_level=0, age_band=band, is_night=False, remaining={}),
-        replayed=False,
-        cursor=None,
-    )
-
-
-def safe_item(
-    item_id: str, creator_id: str, position: int, topics: list[str], language: str | None, languages: tuple[str, ...]
-) -> FeedItem:
-    """One item of the safe list: a labelled, supportive R0 item."""
-    reasons: list[Reason] = sentences(["safe", "supportive"], languages)
-    return FeedItem(
-        item_id=item_id,
-        creator_id=creator_id,
-        position=position,
-        score=0.0,
-        sources=["safe"],
-        tier="R0",
-        family=None,
-        topics=topics,
-        language=language,
-        locality=Locality(score=None, match="unknown", source="none", confidence=0.0),
-        reasons=reasons,
-        is_exploration=False,
-        propensity=1.0,
-        tracking_token="",
-    )

@@ -7,7 +7,7 @@ from recsys.clock import Millis
 from recsys.errors import StoreError
 from recsys.feed.catchup import PendingUpdates, catch_up, read_pending
 from recsys.feed.engine import Engine
-from recsys.feed.plan import profile_of
+from recsys.feed.viewer import profile_of
 from recsys.policy.compiled import effective_band
 from recsys.safety.loop.signals import loop_context_of
 from recsys.services.intake import MAX_WRITE_TRIES

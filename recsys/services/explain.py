@@ -16,7 +16,7 @@ from recsys.catalogue.locality import MATCHES
 from recsys.clock import to_text
 from recsys.errors import DataError
 from recsys.feed import record as records
-from recsys.feed.engine import Engine, feed, turn_now
+from recsys.feed.engine import Engine, feed
 from recsys.feed.filters import FILTERS
 from recsys.feed.reasons import codes, sentences
 from recsys.feed.record import Decision
@@ -188,7 +188,7 @@ def _counterfactual(decision: Decision, row: int, removed_by: str) -> str:
 def _not_retrieved(engine: Engine, decision: Decision, item_id: str, item_no: int) -> dict[str, Any]:
     """An item that was no candidate: what would remove it today, since the catalogue of then is gone."""
     request = msgspec.json.decode(decision.request, type=FeedRequest)
-    context = turn_now(engine, request, decision.at)
+    context = engine.context(request, decision.at)
     whole = context.query.whole.take(np.array([item_no], np.intp))
     removed_by = [name for name, check in FILTERS.items() if not check(context.query, whole)[0]]
     return {

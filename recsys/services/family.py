@@ -15,10 +15,13 @@ import numpy as np
 from recsys.catalogue.items import topic_bits
 from recsys.clock import DAY, Millis, to_text
 from recsys.errors import Conflict, DataError, StoreError
-from recsys.feed.engine import REPEAT, Engine, Page, feed, turn_now
+from recsys.feed.context import RequestContext
+from recsys.feed.engine import Engine, Page, feed
 from recsys.feed.filters import FILTERS
-from recsys.feed.plan import RequestContext, profile_of, seed_of
+from recsys.feed.query import seed_of
 from recsys.feed.record import unpack
+from recsys.feed.repeat import REPEAT_MS
+from recsys.feed.viewer import profile_of
 from recsys.messages import FeedRequest, FeedResponse
 from recsys.safety.cards import STARTERS
 from recsys.services.intake import check_id
@@ -82,15 +85,15 @@ def _request(user_id: str, request_id: str, size: int) -> FeedRequest:
 def _asked_before(engine: Engine, asked: FeedRequest, at: Millis) -> tuple[str, ...] | None:
     """What the same request drew within 24 h: the catalogue may have changed since."""
     stored = engine.users.read(asked.user_id, asked.request_id).answer
-    if stored is None or at - stored.at > REPEAT:
+    if stored is None or at - stored.at > REPEAT_MS:
         return None
     return msgspec.json.decode(unpack(stored.decision).request, type=FeedRequest).candidate_ids
 
 
 def _drawn(engine: Engine, guardian_id: str, asked: FeedRequest, at: Millis) -> tuple[str, ...]:
     """Ids drawn by the request and the day alone, from what the meet of both policies accepts: S6 first."""
-    child = turn_now(engine, asked, at)
-    guardian = turn_now(engine, msgspec.structs.replace(asked, user_id=guardian_id), at)
+    child = engine.context(asked, at)
+    guardian = engine.context(msgspec.structs.replace(asked, user_id=guardian_id), at)
     items = child.query.items
     accepted = _accepts(child) & _accepts(guardian) & child.query.whole["is_supportive"] & items.is_labelled
     numbers = np.flatnonzero(accepted)

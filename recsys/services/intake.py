@@ -23,7 +23,7 @@ from recsys.columns import (
 )
 from recsys.errors import Conflict, DataError, StoreError
 from recsys.feed.engine import Engine
-from recsys.feed.plan import profile_of
+from recsys.feed.viewer import profile_of
 from recsys.safety.harm_terms import kept_of
 from recsys.stores.protocols import Catalogue, ItemChange, ItemRow
 from recsys.text.clusters import cluster_id

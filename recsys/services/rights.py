@@ -14,8 +14,9 @@ import msgspec
 from recsys.clock import Millis, to_text
 from recsys.errors import DataError, StoreError
 from recsys.feed.engine import Engine
-from recsys.feed.plan import limits_of, own_limits, profile_of
+from recsys.feed.viewer import profile_of
 from recsys.models.loaded import Model
+from recsys.policy.effective import effective_limits, personal_limits
 from recsys.policy.limits import WINDOWS, Limits
 from recsys.policy.schema import parse_hours
 from recsys.safety.ledger import FAMILY_COUNTERS, RUN, active_minutes, counts, placed, server_time, windows_of
@@ -104,12 +105,14 @@ def exposure(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     at = server_time(ledger, at)
     band = band_of(engine, state, user_id)
     profile = profile_of(state, engine.resources.model, user_id)
-    limits, night = limits_of(policy, state, own_limits(state, profile, personalised=True), band, profile.country, at)
+    personal = personal_limits(state, profile, personalised=True)
+    effective = effective_limits(policy, state, personal, band, profile.country, at)
+    limits = effective.limits
     return {
         "user_id": user_id,
         "at": to_text(at),
         "age_band": band,
-        "is_night": night,
+        "is_night": effective.is_night,
         "counters": {name: _against(ledger, limits, name, at) for name in (*COUNTERS, *FAMILY_COUNTERS)},
         "deliveries": ledger.n_delivered,
         "minutes_24h": round(active_minutes(ledger, at), 1),

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from recsys.clock import DAY
-from recsys.feed.engine import turn_now
 from recsys.feed.record import Decision, candidates_of
 from recsys.feed.slate import delivered
 from recsys.messages import FeedRequest
@@ -89,7 +88,7 @@ def limits_now() -> Callable[..., Limits]:
     """`limits_now(service, user_id, at)`: the effective policy of the page that would come now."""
 
     def look(service: Any, user_id: str, at: int, **fields: Any) -> Limits:
-        return turn_now(service.engine, FeedRequest(user_id=user_id, **fields), at).query.limits
+        return service.engine.context(FeedRequest(user_id=user_id, **fields), at).query.limits
 
     return look
 

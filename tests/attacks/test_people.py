@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from recsys.catalogue.items import is_unlearnable
 from recsys.clock import DAY, HOUR, MINUTE, SECOND, to_text
 from recsys.errors import DataError
-from recsys.feed.engine import turn_now
 from recsys.feed.slate import select
 from recsys.messages import Context, FeedRequest
 from recsys.policy.limits import is_at_least_as_strict
@@ -53,7 +52,7 @@ def test_attack_05_no_events_in_any_order_loosen_anything(make_service, by_tier,
                 for n, (kind, item_id, late, full) in enumerate(forged)
             ]  # fmt: skip
             send(service, events, evening + SECOND)
-        twins.append(turn_now(service.engine, FeedRequest(user_id="casa-adult"), evening + 2 * SECOND))
+        twins.append(service.engine.context(FeedRequest(user_id="casa-adult"), evening + 2 * SECOND))
     calm, flooded = twins
     assert is_at_least_as_strict(flooded.query.limits, calm.query.limits)
     assert flooded.state.safety.loop.level >= calm.state.safety.loop.level

@@ -17,7 +17,6 @@ import recsys.models
 from recsys.clock import DAY
 from recsys.feed import filters, pipeline, sources
 from recsys.feed import scorers as score
-from recsys.feed.engine import turn_now
 from recsys.messages import FeedRequest
 from recsys.models.base import LinearSpace
 from recsys.models.ials import FactorSpace
@@ -71,7 +70,7 @@ def asked(make_service, evening):
                 exclude_ids=(items.item_ids[8],),
                 candidate_ids=tuple(items.item_ids[1:90]) if surface == "search" else None,
             )
-            found[person, surface] = turn_now(service.engine, request, evening + 1).query
+            found[person, surface] = service.engine.context(request, evening + 1).query
     return found
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from recsys.catalogue.creators import SOURCES, UNKNOWN, Creator, Place, base_of, declared_place, joined
 from recsys.catalogue.items import apply, empty, with_creators
 from recsys.catalogue.locality import MATCHES, evidence, nearness
-from recsys.feed.plan import _home, usual_languages
+from recsys.feed.viewer import home_of, usual_languages
 from recsys.messages import Context, FeedRequest
 from recsys.stores.protocols import CatalogueDelta, ItemRow
 from recsys.types import Viewer
@@ -206,7 +206,7 @@ def test_some_rows_are_judged_as_in_the_whole(table, market):
     ],
 )
 def test_home_is_where_the_profile_says_also_on_a_journey(market, profile, context, home):
-    assert _home(FeedRequest(user_id="u", context=context), profile, market) == home
+    assert home_of(FeedRequest(user_id="u", context=context), profile, market) == home
 
 
 def test_who_says_nothing_is_taken_to_understand_what_the_region_does_most(market):

@@ -260,9 +260,7 @@ def test_a_person_whose_tastes_cannot_be_placed_gets_the_fallback_page(service, 
         scores = staticmethod(boom)
 
     model = service.engine.resources.model
-    known = replace(
-        service.engine.resources, model=replace(model, interactions=Blend({"ials": Broken()}, {"ials": 1.0}))
-    )
+    known = replace(service.engine.resources, model=replace(model, taste=Blend({"ials": Broken()}, {"ials": 1.0})))
     page = service.broken(resources=known).ask("casa-adult")
     assert page.degraded == ["ranking"] and page.items
 
@@ -390,7 +388,7 @@ def test_a_copy_that_is_labelled_higher_recounts_the_copy_that_was_delivered(ser
     service.is_adult("casa-adult")
     item = next(item for item in service.ask(size=20).items if item.tier == "R0")
     row = service.store.catalogue.get(item.item_id)
-    key = service.store._tables.resources.items[item.item_id].cluster_id
+    key = service.store._tables.known.items[item.item_id].cluster_id
     copy = {**row.fields, "item_id": "copy", "risk_tier": "R2", "risk_family": "despair"}
     service.store.catalogue.put([ItemChange(fields=copy, cluster_id=key)], evening)
     service.ask(at=evening + MINUTE, size=1)

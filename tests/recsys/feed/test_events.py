@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.clock import DAY, HOUR, MINUTE
-from recsys.feed.events import apply_events, history_of
+from recsys.feed.events import apply_events
+from recsys.feed.history import history_of
 from recsys.policy.compiled import CompiledPolicy
 from recsys.safety.harm_terms import NO_TERMS
 from recsys.safety.loop.signals import loop_context_of

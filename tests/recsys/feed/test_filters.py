@@ -7,7 +7,6 @@ import pytest
 
 from recsys.catalogue.items import creator_number, mentions
 from recsys.feed import filters
-from recsys.feed.engine import turn_now
 from recsys.messages import FeedRequest
 from recsys.policy.limits import Limits
 from recsys.vocabulary import FAMILIES
@@ -16,7 +15,7 @@ from recsys.vocabulary import FAMILIES
 @pytest.fixture(scope="module")
 def query(make_service, evening):
     service = make_service().is_adult("casa-adult")
-    return turn_now(service.engine, FeedRequest(user_id="casa-adult"), evening).query
+    return service.engine.context(FeedRequest(user_id="casa-adult"), evening).query
 
 
 def limited(query, **limits):

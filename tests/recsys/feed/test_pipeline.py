@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.errors import StageError
-from recsys.feed.engine import turn_now
 from recsys.feed.filters import FILTERS
 from recsys.feed.pipeline import Pipeline, eligible, for_surface, recommend, refilter, removals, retrieve
 from recsys.feed.scorers import SCORERS, page_order
@@ -19,7 +18,7 @@ from recsys.types import Candidates, rank_order
 
 @pytest.fixture(scope="module")
 def query(make_service, evening):
-    return turn_now(make_service().is_adult("casa-adult").engine, FeedRequest(user_id="casa-adult"), evening).query
+    return make_service().is_adult("casa-adult").engine.context(FeedRequest(user_id="casa-adult"), evening).query
 
 
 def source_of(numbers):

@@ -7,14 +7,13 @@ import pytest
 
 from recsys.clock import DAY
 from recsys.feed import scorers as score
-from recsys.feed.engine import turn_now
 from recsys.messages import FeedRequest
 
 
 @pytest.fixture(scope="module")
 def query(make_service, evening):
     service = make_service().is_adult("casa-adult")
-    return turn_now(service.engine, FeedRequest(user_id="casa-adult"), evening).query
+    return service.engine.context(FeedRequest(user_id="casa-adult"), evening).query
 
 
 def test_fresh_halves_every_7_days_and_the_future_is_now(query):

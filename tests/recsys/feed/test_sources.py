@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from recsys.feed.engine import turn_now
 from recsys.feed.sources import (
     MANY,
     SOME,
@@ -28,7 +27,7 @@ def turn(make_service, evening):
 
     def ask(**fields):
         request = FeedRequest(user_id="casa-adult", **{"request_id": "r", **fields})
-        return turn_now(service.engine, request, evening).query
+        return service.engine.context(request, evening).query
 
     return ask
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from recsys.clock import MINUTE
-from recsys.feed.engine import turn_now
-from recsys.feed.plan import remaining_supply
+from recsys.feed.supply import remaining_supply
 from recsys.messages import FeedRequest
 from recsys.safety.ledger import deliver
 from recsys.user.state import Delivery, Ledger
@@ -17,7 +16,7 @@ from recsys.user.state import Delivery, Ledger
 def query(service, evening):
     """The query of an adult, of whom nothing is known."""
     service.is_adult("casa-adult")
-    return turn_now(service.engine, FeedRequest(user_id="casa-adult"), evening).query
+    return service.engine.context(FeedRequest(user_id="casa-adult"), evening).query
 
 
 def offering(query, *, hope: int, calm: int):

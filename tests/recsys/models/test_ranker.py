@@ -9,7 +9,6 @@ import pytest
 
 from recsys.errors import ArtifactError
 from recsys.feed import scorers as score
-from recsys.feed.engine import turn_now
 from recsys.messages import FeedRequest
 from recsys.models.artifact import Artifact, Contents, load_artifact, save_artifact
 from recsys.models.ranker import Head, Heads
@@ -55,7 +54,7 @@ def service(make_service, with_heads):
 
 @pytest.fixture
 def query(service, evening):
-    return turn_now(service.engine, FeedRequest(user_id="casa-adult"), evening).query
+    return service.engine.context(FeedRequest(user_id="casa-adult"), evening).query
 
 
 def test_heads_are_read_back_as_they_were_written(with_heads, query):
@@ -111,6 +110,6 @@ def test_a_page_is_chosen_again_byte_for_byte_and_says_what_was_expected(service
 
 def test_without_a_ranker_heads_are_unknown_and_weigh_nothing(make_service, evening):
     plain = make_service().is_adult("casa-adult")
-    asked = turn_now(plain.engine, FeedRequest(user_id="casa-adult"), evening).query
+    asked = plain.engine.context(FeedRequest(user_id="casa-adult"), evening).query
     assert np.isnan(score.of_head("like")(asked, asked.whole)).all()
     assert not set(HEADS) & set(plain.ask(explain="full").items[0].score_parts)

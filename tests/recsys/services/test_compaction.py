@@ -39,8 +39,8 @@ def test_somebody_who_never_asked_for_a_feed_is_heard_too(service, evening):
 def test_settling_counts_nothing_twice_and_nothing_early(service, evening, by_tier_r2, is_settled):
     """What is younger stays for the next feed, which alone writes deliveries."""
     service.is_adult("casa-adult")
-    send(service, evening, catalogue_cache={"item_id": by_tier_r2[0]})
-    send(service, evening + 9 * DAY, catalogue_cache={"item_id": by_tier_r2[1]})
+    send(service, evening, view={"item_id": by_tier_r2[0]})
+    send(service, evening + 9 * DAY, view={"item_id": by_tier_r2[1]})
     if is_settled:
         assert compact_events(service.engine, evening + DAY, evening + 9 * DAY) == 1
         assert compact_events(service.engine, evening + DAY, evening + 9 * DAY) == 0

@@ -8,9 +8,9 @@ from eval.simulation.world.build import generate
 from eval.simulation.world.params import WorldParams
 from recsys.clock import from_text
 from recsys.data.tables import write_dataset
-from recsys.feed.plan import DEFAULT_LOCALITY_WEIGHT, score_spread
 from recsys.models.artifact import load_artifact
 from recsys.models.ials import IALSParams
+from recsys.policy.weights import DEFAULT_LOCALITY_WEIGHT, score_spread
 from training.models.collaborative import TasteParams
 from training.models.locality_weight import FEWEST, HIGHEST, local_strengths
 from training.train import TrainParams, run
@@ -58,8 +58,8 @@ def test_a_catalogue_of_no_place_has_no_strength():
 def test_the_strength_is_in_standard_deviations_of_the_persons_scores(morocco):
     """Of cf, content and popular at 1.0, 0.6 and 0.3: the root of 1 + .36 + .09; of a stranger only popularity."""
     weights = {"cf": 1.0, "content": 0.6, "popular": 0.3, "local": 9.0}
-    assert score_spread(weights, is_known=True) == pytest.approx(1.45**0.5)
-    assert score_spread(weights, is_known=False) == pytest.approx(0.3)
+    assert score_spread(weights, has_history=True) == pytest.approx(1.45**0.5)
+    assert score_spread(weights, has_history=False) == pytest.approx(0.3)
 
 
 def test_serving_takes_the_markets_weight_then_the_tuned_one_then_the_default(make_service, tiny, morocco, evening):

@@ -163,7 +163,6 @@ def test_rates_by_hand(tmp_path: Path) -> None:
 
 
 def test_training_and_serving_compute_the_same_features(tiny, make_service, tmp_path, evening) -> None:
-    from recsys.feed.engine import turn_now
     from recsys.messages import FeedRequest
 
     write_dataset(tmp_path, **{name: _empty_but(tiny, name) for name in ("creators", "items", "users", "events")})
@@ -176,7 +175,7 @@ def test_training_and_serving_compute_the_same_features(tiny, make_service, tmp_
     user = max(tiny.histories, key=lambda user_id: len(tiny.histories[user_id]))
     person = log.people["user_id"].to_list().index(user)
     service = make_service()
-    query = turn_now(service.engine, FeedRequest(user_id=user), evening).query
+    query = service.engine.context(FeedRequest(user_id=user), evening).query
     logged = asked(person, query.at, places(log, "MA"), tiny.histories[user], basis)
     rows = np.arange(len(tiny.items), dtype=np.int32)
     assert len(query.history) > 10

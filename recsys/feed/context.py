@@ -1,0 +1,159 @@
+"""
+From a request and what is stored of a person to one resolved request: a short list of named steps.
+
+Pure: the state that comes in is the state that was read, the state that goes out is the state to write.
+"""
+
+from dataclasses import dataclass, replace
+
+import msgspec
+import numpy as np
+
+from recsys.catalogue.cache import CatalogueCache
+from recsys.clock import Millis
+from recsys.experiments.assignment import Assignment, assign
+from recsys.experiments.payload import Experiments
+from recsys.exposure.counts import CreatorExposure
+from recsys.feed.catchup import PendingUpdates, catch_up
+from recsys.feed.pipeline import Pipeline, eligible
+from recsys.feed.query import Query, build_query
+from recsys.feed.supply import remaining_supply
+from recsys.feed.viewer import experiment_attributes, identify, viewer_of
+from recsys.messages import FeedRequest
+from recsys.models.loaded import Model
+from recsys.policy.compiled import CompiledPolicy
+from recsys.policy.effective import EffectiveLimits, effective_limits, personal_limits
+from recsys.policy.limits import Limits, meet
+from recsys.policy.schema import Market
+from recsys.safety.cards import due
+from recsys.safety.floors import Supply
+from recsys.safety.harm_terms import NO_TERMS, TermList
+from recsys.safety.ledger import server_time, touch
+from recsys.safety.loop.levels import evaluate, note_harm_seeking, topic_limits
+from recsys.safety.loop.signals import LoopContext, loop_context_of
+from recsys.safety.screen_time import PageAllowance, PauseContext, pause_for
+from recsys.user.state import Delivery, UserState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class EngineResources:
+    """What a request is resolved with, beside the request and the person."""
+
+    policy: CompiledPolicy
+    model: Model
+    experiments: Experiments
+    catalogue_cache: CatalogueCache
+    exposure: CreatorExposure
+    harm_terms: TermList = NO_TERMS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RequestContext:
+    """One resolved request: the state to build on, the query, and what else the answer names."""
+
+    state: UserState
+    opens: tuple[Delivery, ...]  # opens elsewhere in the platform that the pending events reported
+    query: Query
+    supply: Supply
+    assignment: Assignment
+    loop_context: LoopContext
+    own: Limits  # the layers that are not the market's: guardian, person, experiments
+    is_night: bool
+    is_bound_by_night: bool  # false for a person who may switch the night rules off, and did
+    at: Millis  # the ledger's time: never behind what the ledger knows
+    allowance: PageAllowance  # what screen time leaves of the page
+    cards: tuple[str, ...]  # helpline cards that are due
+    failure: str | None = None  # what went wrong in a filter; then nothing is eligible
+
+
+def resolve_context(
+    resources: EngineResources,
+    request: FeedRequest,
+    stored: UserState,
+    pending: PendingUpdates,
+    pipeline: Pipeline,
+    at: Millis,
+) -> RequestContext:
+    """
+    Everything a page depends on, at one instant. Raises DataError when the request names an item that does not exist.
+    """
+    market, items = resources.policy.market, pending.items
+    identity = identify(request, stored, resources.model, market)
+    loop_context = loop_context_of(resources.policy, identity.band, stored.person.guardian, resources.harm_terms)
+
+    applied = catch_up(stored, pending, loop_context, at)
+    active = register_activity(applied.state, market, at)
+    now = server_time(active.safety.ledger, at)
+    evaluated = evaluate(note_harm_seeking(active, request, items, loop_context, now), loop_context, now)
+
+    viewer = viewer_of(request, identity, evaluated, market)
+    attributes = experiment_attributes(viewer, evaluated.safety.loop.level, request.surface)
+    assignment = assign(resources.experiments, user_id=request.user_id, attributes=attributes, at=now)
+    own = meet(
+        personal_limits(evaluated, identity.profile, personalised=request.mode == "personalised"),
+        topic_limits(evaluated.safety.loop, market.loop, now),
+        assignment.limits,
+    )
+    country = request.context.country or viewer.country  # nights are also those of where the person is
+    effective = effective_limits(resources.policy, evaluated, own, identity.band, country, now)
+
+    state, allowance = pause_for(
+        evaluated, request.pause_choice, _pause_context(resources.policy, effective, identity.band, country, now)
+    )
+    query = build_query(
+        request,
+        replace(viewer, personalised=not effective.limits.non_personalised),
+        state,
+        catalogue_cache=resources.catalogue_cache,
+        items=items,
+        model=resources.model,
+        market=market,
+        exposure=resources.exposure.now,
+        limits=effective.limits,
+        experiment_weights=assignment.weights,
+        is_minor=identity.is_minor,
+        at=now,
+    )
+    query, failure = _with_eligible(pipeline, replace(query, size=min(request.size, allowance.most)))
+    return RequestContext(
+        state=state,
+        opens=applied.opens,
+        query=query,
+        supply=remaining_supply(query, state.safety.ledger, now),
+        assignment=assignment,
+        loop_context=loop_context,
+        own=own,
+        is_night=effective.is_night,
+        is_bound_by_night=effective.is_bound_by_night,
+        at=now,
+        allowance=allowance,
+        cards=due(state, market, request.surface, now),
+        failure=failure,
+    )
+
+
+def register_activity(state: UserState, market: Market, at: Millis) -> UserState:
+    """The state once a feed was asked for at `at`: it begins or prolongs the session."""
+    ledger = touch(state.safety.ledger, at, market.session)
+    return msgspec.structs.replace(state, safety=msgspec.structs.replace(state.safety, ledger=ledger))
+
+
+def _pause_context(
+    policy: CompiledPolicy, effective: EffectiveLimits, band: str, country: str | None, at: Millis
+) -> PauseContext:
+    return PauseContext(
+        market=policy.market,
+        zones=policy.zones(country),
+        band=band,
+        limits=effective.limits,
+        is_night=effective.is_night and effective.is_bound_by_night,
+        at=at,
+    )
+
+
+def _with_eligible(pipeline: Pipeline, query: Query) -> tuple[Query, str | None]:
+    """The query with what is eligible; nothing when a filter failed, and what went wrong."""
+    try:
+        return eligible(pipeline, query), None
+    except Exception as error:  # whatever a filter raises, it must not let anything through
+        return replace(query, is_eligible=np.zeros(len(query.whole), np.bool_)), f"{type(error).__name__}: {error}"

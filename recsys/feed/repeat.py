@@ -1,0 +1,52 @@
+"""
+A repeated request: the stored page, less what is forbidden by now; never more.
+"""
+
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from recsys.clock import DAY, Millis
+from recsys.errors import Conflict
+from recsys.feed.context import RequestContext
+from recsys.feed.filters import FILTERS, FORBIDDING
+from recsys.messages import FeedItem, FeedRequest, FeedResponse
+from recsys.safety.ledger import counters_of, windows_of
+from recsys.stores.protocols import StoredAnswer
+
+REPEAT_MS: Final[Millis] = DAY
+"""How long a request_id answers with the same page."""
+
+
+def answers_repeat(stored: StoredAnswer, at: Millis) -> bool:
+    """Whether a stored answer answers a repeat: for 24 h, unless a pause emptied it, which may be over by now."""
+    if at - stored.at > REPEAT_MS:
+        return False
+    answer = msgspec.json.decode(stored.answer, type=FeedResponse)
+    return bool(answer.items) or answer.pause is None or answer.pause.kind == "break"
+
+
+def repeated_page(request: FeedRequest, context: RequestContext, stored: StoredAnswer, key: bytes) -> FeedResponse:
+    """The stored page without items that a rule forbids by now. Raises Conflict when the request was another one."""
+    if stored.body_hash != request.body_hash(key):
+        raise Conflict(
+            f"request_id: found {request.request_id!r}, which was used within 24 h for another request; "
+            "expected a new id, or the same request"
+        )
+    answer = msgspec.json.decode(stored.answer, type=FeedResponse)
+    items = [item for item in answer.items if context.allowance.most > 0 and _is_still_allowed(context, item)]
+    return msgspec.structs.replace(answer, items=items, replayed=True)
+
+
+def _is_still_allowed(context: RequestContext, item: FeedItem) -> bool:
+    """Whether no rule forbids the item by now, and its label is not higher than when it was sent."""
+    query = context.query
+    item_no = query.items.index.get(item.item_id)
+    if item_no is None or context.failure:
+        return False
+    row = query.whole.take(np.array([item_no], np.intp))
+    tier, family, is_s4 = int(row["tier"][0]), int(row["family"][0]), bool(row["is_s4"][0])
+    windows = [windows_of(query.limits, name) for name in counters_of(tier, family, is_s4)]
+    is_never = any(0 in (w.last_20, w.session, w.rolling_24h, w.rolling_7d) for w in windows)
+    return tier <= int(item.tier[1]) and not is_never and all(FILTERS[name](query, row)[0] for name in FORBIDDING)

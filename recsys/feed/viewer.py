@@ -1,0 +1,97 @@
+"""
+Who a page is for: the profile in force, the age band that counts, the place and the languages.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from recsys.messages import FeedRequest
+from recsys.models.loaded import Model
+from recsys.policy.compiled import effective_band
+from recsys.policy.schema import Market
+from recsys.types import Viewer
+from recsys.user.state import Profile, UserState
+
+
+def profile_of(state: UserState, model: Model, user_id: str) -> Profile:
+    """The profile that was put over the wire, as a whole; without one, the profile of the artifact's users table."""
+    if state.person.is_put:
+        return state.person.profile
+    trained = {} if state.safety.is_erased else model.profiles.get(user_id, {})
+    return Profile(
+        country=trained.get("country"),
+        region=trained.get("region"),
+        languages=tuple(trained.get("languages") or ()),
+        age_band=trained.get("age_band"),
+        age_source=trained.get("age_source") or "none",
+        guardian_id=trained.get("guardian_id"),
+        consent=trained.get("consent"),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """The person behind a request: profile in force, effective age band, and whether the band is a minor's."""
+
+    profile: Profile
+    band: str
+    is_minor: bool
+
+
+def identify(request: FeedRequest, state: UserState, model: Model, market: Market) -> Identity:
+    """Whose page this is. The band is the stricter of the stored one and the request's."""
+    profile = profile_of(state, model, request.user_id)
+    given = request.context.age_band
+    band = effective_band(market, stored=profile.age_band, source=profile.age_source, given=given)
+    return Identity(profile=profile, band=band, is_minor=market.ages[band].is_minor)
+
+
+def viewer_of(request: FeedRequest, identity: Identity, state: UserState, market: Market) -> Viewer:
+    """The viewer before the limits are known: place and languages; `personalised` is settled by the limits."""
+    country, region = home_of(request, identity.profile, market)
+    stated = request.context.languages or state.person.controls.languages or identity.profile.languages
+    languages = stated or usual_languages(market, region)
+    return Viewer(
+        user_id=request.user_id, country=country, region=region, languages=tuple(languages), age_band=identity.band,
+        personalised=True,
+    )  # fmt: skip
+
+
+def home_of(request: FeedRequest, profile: Profile, market: Market) -> tuple[str, str | None]:
+    """
+    Country and region whose creators are local to the person: those of the profile, also while the person travels.
+
+    The region that the request names counts within that country. Without a profile the request's place counts.
+    """
+    context = request.context
+    here = context.country or _country_of(context.region)
+    home = profile.country or _country_of(profile.region)
+    country = home or here or market.market
+    if context.region and here == country:
+        return country, context.region
+    return country, profile.region if home == country else None
+
+
+def _country_of(region: str | None) -> str | None:
+    """The country of an ISO 3166-2 region."""
+    return region.partition("-")[0] if region else None
+
+
+def usual_languages(market: Market, region: str | None) -> tuple[str, ...]:
+    """The languages of somebody who stated none: the market's, the region's commonest first."""
+    known = market.regions.get(region or "")
+    mix = known.languages if known else {}
+    return tuple(sorted(market.languages, key=lambda name: -mix.get(name, 0.0)))
+
+
+def experiment_attributes(viewer: Viewer, level: int, surface: str) -> Mapping[str, Any]:
+    """What the audience of an experiment may be told apart by."""
+    return {
+        "country": viewer.country,
+        "region": viewer.region,
+        "language": viewer.languages[0] if viewer.languages else None,
+        "effective_age_band": viewer.age_band,
+        "loop_level": level,
+        "surface": surface,
+    }
