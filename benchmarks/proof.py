@@ -36,8 +36,9 @@ from recsys.clock import DAY, Millis, now
 from recsys.data.tables import read_dataset, write_dataset
 from recsys.models.artifact import load_artifact
 from recsys.policy.checks import load_market
+from recsys.resources import DEFAULT_POLICY
 from serving.run import running
-from serving.settings import DEFAULT_POLICY, Settings
+from serving.settings import Settings
 from training.importers import FORMATS
 from training.importers.common import CUTOFFS, DAY_ZERO
 from training.train import TrainParams, run

@@ -17,6 +17,7 @@ from starlette.routing import compile_path
 from recsys.clock import Millis, now
 from recsys.errors import SanadError
 from recsys.feed.engine import Engine
+from recsys.resources import sanad_version
 from serving import problems
 from serving.answers import ProblemAnswer
 from serving.bodies import EventBody
@@ -27,7 +28,7 @@ from serving.problems import Problem
 from serving.routes.creators import creator_routes
 from serving.routes.explain import explain_routes, policy_routes
 from serving.routes.feed import feed_routes
-from serving.routes.health import health_routes, sanad_version
+from serving.routes.health import health_routes
 from serving.routes.lists import family_routes, list_routes
 from serving.routes.operator import operator_routes
 from serving.routes.records import item_routes, user_routes

@@ -20,13 +20,15 @@ from rich.console import Console
 from recsys.clock import MINUTE, Millis, from_text
 from recsys.console import console, isolated, say
 from recsys.errors import StageError
+from recsys.extras import require_extra
 from recsys.messages import FeedResponse
 from recsys.policy.checks import load_market
 from recsys.policy.compiled import local_time
 from recsys.policy.schema import Market
-from serving.commands.page_table import Fields, in_short, page_table, remaining_in_words, shortfall_in_words
+from recsys.resources import DEFAULT_POLICY
+from serving.commands.page_table import Fields, page_table, remaining_line, shortfall_lines, summary_line
 from serving.run import running
-from serving.settings import DEFAULT_POLICY, Settings
+from serving.settings import Settings
 
 NOW: Final = "2026-11-20T18:30:00Z"
 """When the demo plays: an evening in Morocco, just after the demo world's log ends."""
@@ -117,6 +119,8 @@ def prepare(folder: Path, command: Callable[..., Sequence[str]]) -> None:
     In processes of their own: training needs torch, and what serves must never import it.
     """
     data, artifact = folder / "data", folder / "artifact"
+    if not (artifact / "manifest.json").is_file():
+        require_extra("train", "sanad demo")
     folder.mkdir(parents=True, exist_ok=True)
     if not data.is_dir():
         say(f"Making the demo data in {data} (seconds)")
@@ -182,12 +186,12 @@ def _profile(person: Person) -> str:
 def _show_page(stage: Stage, page: FeedResponse) -> None:
     catalogue = {item.item_id: stage.item(item.item_id) for item in page.items}
     stage.out.print(page_table(page, catalogue, stage.market, stage.out.width))
-    stage.say(in_short(page))
+    stage.say(summary_line(page))
     _explain(stage, page)
 
 
 def _explain(stage: Stage, page: FeedResponse) -> None:
-    for line in shortfall_in_words(page):
+    for line in shortfall_lines(page):
         stage.say(line)
 
 
@@ -199,16 +203,16 @@ def _caps(stage: Stage) -> None:
     stage.head(f"A cap at work: somebody new, an adult, offered {len(risky)} R2 and {len(calm)} calm videos")
     page = stage.feed("visitor", "demo cap 1", size=20, candidate_ids=risky + calm)
     places = [str(item.position) for item in page.items if item.tier == "R2"]
-    stage.say(in_short(page))
+    stage.say(summary_line(page))
     stage.say(f"R2 stands at {' and '.join(places)} only; {len(risky) - len(places)} were kept back.")
-    stage.say(f"{remaining_in_words(page, 'R2')}.")
+    stage.say(f"{remaining_line(page, 'R2')}.")
     _explain(stage, page)
     stage.clock.wait(1)
     stage.head(f"A minute later the same {len(risky)} R2 videos and nothing else")
     page = stage.feed("visitor", "demo cap 2", size=20, candidate_ids=risky)
-    stage.say(in_short(page))
+    stage.say(summary_line(page))
     _explain(stage, page)
-    stage.say(f"{remaining_in_words(page, 'R2')}.")
+    stage.say(f"{remaining_line(page, 'R2')}.")
 
 
 def _ids(stage: Stage, wanted: pl.Expr, number: int) -> list[str]:

@@ -18,10 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from recsys.errors import ConfigError
+from recsys.resources import DEFAULT_EXPERIMENTS, DEFAULT_POLICY, policy_file
 
-_ROOT: Final = Path(__file__).resolve().parents[1]
-DEFAULT_POLICY: Final = _ROOT / "policies" / "morocco.yaml"
-DEFAULT_EXPERIMENTS: Final = _ROOT / "experiments"
 _LEAST_KEY: Final = 32  # characters of a signing key
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -187,7 +185,7 @@ def _keys(text: str) -> tuple[str, ...]:
 
 VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "SANAD_ARTIFACT": ("artifact", Path),
-    "SANAD_POLICY": ("policy", Path),
+    "SANAD_POLICY": ("policy", policy_file),
     "SANAD_EXPERIMENTS": ("experiments", Path),
     "SANAD_STATE": ("state", Path),
     "SANAD_HOST": ("host", str),

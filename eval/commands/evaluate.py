@@ -6,10 +6,10 @@ from typing import Annotated, Final
 import typer
 
 from recsys.console import Json, Quiet, console, instant, print_json, progress, say
+from recsys.resources import DEFAULT_POLICY, policy_file
 
 app = typer.Typer()
-_PANEL: Final = "Judging"
-_POLICY: Final = Path(__file__).resolve().parents[2] / "policies" / "morocco.yaml"
+_PANEL: Final = "Evaluation"
 
 
 @app.command("eval", rich_help_panel=_PANEL, epilog="Example: sanad eval var/artifact --data var/data")
@@ -27,8 +27,9 @@ def evaluate(
         str | None, typer.Option(metavar="INSTANT", help="Judge by events before this instant only.")
     ] = None,
     policy: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The market's policy. Default: policies/morocco.yaml.")
-    ] = None,
+        Path,
+        typer.Option(metavar="FILE", parser=policy_file, show_default="morocco", help="The policy of the market."),
+    ] = DEFAULT_POLICY,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same report.")] = 0,
     as_json: Json = False,
     is_quiet: Quiet = False,
@@ -46,7 +47,7 @@ def evaluate(
     end = None if until is None else instant(until, "--until")
     params = EvalParams(k=k, n_people=users, seed=seed, until=end)
     with progress(is_quiet=is_quiet) as on_progress:
-        report, market = run(artifact, data, policy or _POLICY, params, on_progress=on_progress)
+        report, market = run(artifact, data, policy, params, on_progress=on_progress)
     folder = out or artifact.parent / f"{artifact.name}.eval"
     write(report, market, folder)
     if as_json:

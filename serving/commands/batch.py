@@ -1,4 +1,4 @@
-"""Pages for many people at once, as rows of a file. Reserves nothing."""
+"""One page for each of many users, as rows of a file. Nothing is reserved."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,17 +22,17 @@ _SCHEMA: Final = {
     "user_id": pl.String, "position": pl.Int64, "item_id": pl.String, "score": pl.Float64, "tier": pl.String,
     "propensity": pl.Float64,
 }  # fmt: skip
-_PART: Final = 100_000  # rows of a Parquet row group
+_ROWS_PER_CHUNK: Final = 100_000
 
 
 def check_name(out: Path | None) -> None:
-    """Raises ConfigError when a file's name does not say its format."""
+    """Raise ConfigError when the name of a file does not say its format."""
     if out is not None and out.suffix not in (".jsonl", ".parquet"):
         raise ConfigError(f"found --out {out}, expected a name that ends in .jsonl or .parquet")
 
 
 def read_ids(path: Path) -> list[str]:
-    """Ids, one per line, each once. Raises DataError."""
+    """The ids of a file, one per line, without repetitions. Raises DataError."""
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -41,12 +41,12 @@ def read_ids(path: Path) -> list[str]:
 
 
 def known_ids(artifact: Artifact) -> list[str]:
-    """Everybody in the users table, then whoever only has a history."""
+    """Every id of the users table, then the ids that have a history only."""
     return list(dict.fromkeys([*artifact.users["user_id"].to_list(), *artifact.histories]))
 
 
 def rows(engine: Engine, ids: Sequence[str], size: int, at: Millis, on_progress: Progress) -> Iterator[dict[str, Any]]:
-    """One row per person and position. The request's id is made from the person's, so the same run gives the same."""
+    """One row per user and position. The user id gives the request id, so a second run gives the same rows."""
     for done, user_id in enumerate(ids):
         on_progress("recommend", done, len(ids))
         request = FeedRequest(user_id=user_id, size=size, request_id=f"recommend {user_id}", dry_run=True)
@@ -59,31 +59,31 @@ def rows(engine: Engine, ids: Sequence[str], size: int, at: Millis, on_progress:
     on_progress("recommend", len(ids), len(ids))
 
 
-def write(found: Iterable[dict[str, Any]], out: Path | None) -> int:
-    """Writes the rows, whole or not at all; how many."""
+def write(table_rows: Iterable[dict[str, Any]], out: Path | None) -> int:
+    """Write all rows, or no file at all. Returns how many rows."""
     if out is None:
-        return _lines(found, None)
+        return _lines(table_rows, None)
     out.parent.mkdir(parents=True, exist_ok=True)
     with _beside(out) as path:
         if out.suffix == ".parquet":
-            return _parquet(found, path)
+            return _parquet(table_rows, path)
         with path.open("w", encoding="utf-8") as file:
-            return _lines(found, file)
+            return _lines(table_rows, file)
 
 
-def _lines(found: Iterable[dict[str, Any]], file: IO[str] | None) -> int:
+def _lines(table_rows: Iterable[dict[str, Any]], file: IO[str] | None) -> int:
     n_rows = 0
-    for row in found:
+    for row in table_rows:
         typer.echo(msgspec.json.encode(row).decode(), file=file)
         n_rows += 1
     return n_rows
 
 
-def _parquet(found: Iterable[dict[str, Any]], path: Path) -> int:
-    left, parts = iter(found), []
-    while part := list(islice(left, _PART)):
-        parts.append(pl.DataFrame(part, schema=_SCHEMA))  # columns are a fraction of the rows' size
-    whole = pl.concat(parts) if parts else pl.DataFrame(schema=_SCHEMA)
+def _parquet(table_rows: Iterable[dict[str, Any]], path: Path) -> int:
+    remaining, chunks = iter(table_rows), []
+    while chunk := list(islice(remaining, _ROWS_PER_CHUNK)):
+        chunks.append(pl.DataFrame(chunk, schema=_SCHEMA))  # columns are a fraction of the rows' size
+    whole = pl.concat(chunks) if chunks else pl.DataFrame(schema=_SCHEMA)
     whole.write_parquet(path)
     return len(whole)
 

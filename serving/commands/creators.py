@@ -1,4 +1,4 @@
-"""`sanad creators`: what was delivered of creators, from a state file."""
+"""`sanad creators`: what a service delivered of each creator, read from its state file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,76 +7,77 @@ import typer
 
 from recsys.console import At, Json, Quiet, console, present, print_json
 from recsys.errors import ConfigError
+from serving.commands.options import Policy, StateFile, existing_state
 
 if TYPE_CHECKING:
     from recsys.services.creator_report import CreatorReport, Part
 
-app = typer.Typer(no_args_is_help=True, help="What was delivered of creators.")
+app = typer.Typer(no_args_is_help=True, help="Report what was delivered of creators.")
 
 
 @app.callback()
 def creators() -> None:
-    """What was delivered of creators."""
+    """Report what was delivered of creators."""
 
 
 @app.command(epilog="Example: sanad creators report var/artifact --state var/state.db --days 7")
 def report(
     artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT", help="The folder that the service serves.")],
-    state: Annotated[Path, typer.Option(metavar="FILE", help="The state file that 'sanad serve' uses.")],
-    creator: Annotated[str | None, typer.Option(metavar="ID", help="One creator's own report.")] = None,
-    days: Annotated[int | None, typer.Option(min=1, max=90, help="The last days only. Default: everything.")] = None,
-    policy: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The market's policy. Default: policies/morocco.yaml.")
+    state: StateFile,
+    creator: Annotated[str | None, typer.Option(metavar="ID", help="Report this creator only.")] = None,
+    days: Annotated[
+        int | None, typer.Option(min=1, max=90, help="Report the last days only. Default: all days.")
     ] = None,
+    policy: Policy = None,
     at: At = None,
     as_json: Json = False,
     is_quiet: Quiet = False,
 ) -> None:
     """
-    Show how the market's feeds treat its creators: reach by size and kind, how slots were won, who is new.
+    Report what creators received: impressions by size and kind, how slots were won, and who is new.
 
-    Counts deliveries, without any viewer's name. The service may be running.
+    The report names no viewer. The service may keep running.
     """
     from recsys.services.creator_report import report_of
     from recsys.services.creators import exposure
-    from serving.commands.feeds import _engine
+    from serving.commands.engines import command_engine
 
-    if not state.is_file():
-        raise ConfigError(f"found no file {state}, expected the state file that 'sanad serve --state' uses")
-    when = present(at)
-    with _engine(artifact, policy, None, state, when, is_quiet) as (engine, _):
+    now, path = present(at), existing_state(state)
+    with command_engine(artifact, now, policy=policy, experiments=None, state=path, is_quiet=is_quiet) as (engine, _):
         if creator is not None:
-            found = exposure(engine, creator, when)
-            if found is None:
+            record = exposure(engine, creator, now)
+            if record is None:
                 raise ConfigError(f"found no creator {creator!r}, expected the id of one")
-            print_json(found)
+            print_json(record)
             return
-        view = engine.resources.catalogue_cache
-        made = report_of(engine.users.tallies(), view.creators, view.items, view.market, when, days=days)
+        cache = engine.resources.catalogue_cache
+        whole_market = report_of(engine.users.tallies(), cache.creators, cache.items, cache.market, now, days=days)
     if as_json:
-        print_json(made)
+        print_json(whole_market)
     else:
-        _show(made)
+        _show(whole_market)
 
 
 @app.command(epilog="Example: sanad creators audit --state var/state.db --last 1000")
 def audit(
-    state: Annotated[Path, typer.Option(metavar="FILE", help="The state file that 'sanad serve' uses.")],
-    last: Annotated[int, typer.Option(min=1, max=100_000, help="The newest records to look at.")] = 1_000,
+    state: StateFile,
+    last: Annotated[
+        int, typer.Option(min=1, max=100_000, help="How many of the newest decision records to check.")
+    ] = 1_000,
     as_json: Json = False,
 ) -> None:
     """
-    Count the local floor again over logged pages: every run of 20 exactly, and a prefix test of each page.
+    Check the local floor on logged pages: every run of 20 deliveries, and every page on its own.
 
-    Exit code 0: every complete run holds the floor as far as supply allowed; 1: some do not. The service may run.
+    Exit code 0: each complete run meets the floor as far as supply allowed; 1: some do not.
+
+    The service may keep running.
     """
     from recsys.feed.record import unpack
     from recsys.services.floor_audit import as_sentence, audit_all
     from serving.stores.sqlite.store import SqliteStore
 
-    if not state.is_file():
-        raise ConfigError(f"found no file {state}, expected the state file that 'sanad serve --state' uses")
-    store = SqliteStore(state)
+    store = SqliteStore(existing_state(state))
     try:
         found = audit_all(unpack(stored.decision) for stored in store.users.latest(last))
     finally:

@@ -2,69 +2,72 @@
 
 from dataclasses import astuple
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from recsys.console import Json, console, print_json
 from recsys.errors import ConfigError
+from recsys.resources import DEFAULT_EXPERIMENTS, DEFAULT_POLICY, policy_file
 
 app = typer.Typer(
     no_args_is_help=True, help="Check and list experiment files.", epilog="Example: sanad experiment check"
 )
-_ROOT: Final = Path(__file__).resolve().parents[2]
 
 Folder = Annotated[
-    Path, typer.Argument(metavar="DIR", help="A folder with registry.yaml and experiments.", show_default="experiments")
+    Path,
+    typer.Argument(
+        metavar="DIR", help="A folder with registry.yaml and a file per experiment.", show_default="the shipped one"
+    ),
 ]
 Policy = Annotated[
-    Path, typer.Option(metavar="FILE", help="The market's policy.", show_default="policies/morocco.yaml")
+    Path, typer.Option(metavar="FILE", parser=policy_file, show_default="morocco", help="The policy of the market.")
 ]
 
 
 @app.command(epilog="Example: sanad experiment check experiments")
 def check(
-    folder: Folder = _ROOT / "experiments",
-    policy: Policy = _ROOT / "policies" / "morocco.yaml",
+    folder: Folder = DEFAULT_EXPERIMENTS,
+    policy: Policy = DEFAULT_POLICY,
     as_json: Json = False,
 ) -> None:
     """
-    Say whether a folder of experiments may run, or everything that is wrong, by file, line and key.
+    Check whether the experiments of a folder may run, and list every problem by file, line and key.
 
-    An experiment can only tighten what keeps people safe. Exit code 1 when a file is wrong.
+    An experiment can only tighten a limit of safety. Exit code 0: they may run; 1: they may not.
     """
-    from recsys.experiments.files import check as examine
+    from recsys.experiments.files import check as check_folder
     from recsys.policy.checks import load_market
 
-    found = examine(folder, load_market(policy))
+    report = check_folder(folder, load_market(policy))
     if as_json:
-        print_json({"ok": not found.problems, "experiments": found.rows, "problems": found.problems})
-    elif found.problems:
-        typer.echo("\n".join(found.problems))
+        print_json({"ok": not report.problems, "experiments": report.rows, "problems": report.problems})
+    elif report.problems:
+        typer.echo("\n".join(report.problems))
     else:
-        typer.echo(f"{folder}: fine, {len(found.rows)} experiments")
-    raise typer.Exit(1 if found.problems else 0)
+        typer.echo(f"{folder}: fine, {len(report.rows)} experiments")
+    raise typer.Exit(1 if report.problems else 0)
 
 
 @app.command("list", epilog="Example: sanad experiment list --json")
 def list_(
-    folder: Folder = _ROOT / "experiments",
-    policy: Policy = _ROOT / "policies" / "morocco.yaml",
+    folder: Folder = DEFAULT_EXPERIMENTS,
+    policy: Policy = DEFAULT_POLICY,
     as_json: Json = False,
 ) -> None:
-    """List the experiments of a folder: status, layer, slice, ramp, variants and what they change."""
+    """List the experiments of a folder: status, layer, slice, ramp, variants, and what each variant changes."""
     from rich.table import Table
 
-    from recsys.experiments.files import check as examine
+    from recsys.experiments.files import check as check_folder
     from recsys.policy.checks import load_market
 
-    found = examine(folder, load_market(policy))
-    if found.problems:
-        raise ConfigError(*found.problems)
+    report = check_folder(folder, load_market(policy))
+    if report.problems:
+        raise ConfigError(*report.problems)
     if as_json:
-        print_json(found.rows)
+        print_json(report.rows)
         return
     table = Table("key", "status", "layer", "slice", "ramp", "variants", "changes", box=None, pad_edge=False)
-    for row in found.rows:
+    for row in report.rows:
         table.add_row(*astuple(row))
     console().print(table)

@@ -1,4 +1,4 @@
-"""A feed for a person at a terminal: a table of the page, and its shortfall and limits in words."""
+"""A page as text for a terminal: a table of its items, its shortfall, and what the windows still admit."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -10,14 +10,14 @@ from recsys.messages import FeedItem, FeedResponse
 from recsys.policy.schema import Market
 
 Fields = Mapping[str, Any]
-"""What the catalogue says of one item, by the columns of the data contract."""
+"""One item of the catalogue, by the columns of the data contract."""
 
-_PLACE: Final = 13
-_WHY: Final = 18
-_TIER: Final = (4, 14)  # on a narrow terminal without the family
-_WIDE: Final = 110
-_LEAST: Final = 16
-_IN_SHORT: Final[Mapping[str, str]] = {
+_PLACE: Final = 13  # cells of a column, as the three below
+_REASON: Final = 18
+_TIER: Final = (4, 14)  # on a narrow terminal the family is left out
+_WIDE: Final = 110  # cells of a terminal that has room for the family
+_MIN_TITLE: Final = 16
+_SHORT_REASONS: Final[Mapping[str, str]] = {
     "local_region": "your region",
     "local_neighbour": "a region near you",
     "local_country": "your country",
@@ -34,7 +34,7 @@ _IN_SHORT: Final[Mapping[str, str]] = {
     "listed": "from the list",
     "safe": "the safe list",
 }
-_BECAUSE: Final[Mapping[str, str]] = {
+_LOSSES: Final[Mapping[str, str]] = {
     "hidden": "taken down",
     "tier": "of a tier that this person is never shown",
     "unlabelled": "without a label, and minors only get labelled videos",
@@ -59,21 +59,21 @@ def page_table(page: FeedResponse, catalogue: Mapping[str, Fields], market: Mark
     The first reason of each, shortened and in English; people get whole sentences in their own language.
     """
     tier = _TIER[width >= _WIDE]
-    others = {"": 2, "creator": 7, "from": _PLACE, "speech": 8, "tier": tier, "why": _WHY}
-    for_title = max(_LEAST, width - sum(others.values()) - len(others))
+    columns = {"": 2, "creator": 7, "from": _PLACE, "speech": 8, "tier": tier, "why": _REASON}
+    for_title = max(_MIN_TITLE, width - sum(columns.values()) - len(columns))
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for name, cells in {"": 2, "title": for_title, **others}.items():
+    for name, cells in {"": 2, "title": for_title, **columns}.items():
         table.add_column(name, width=cells, no_wrap=True, justify="left" if name else "right")
     for item in page.items:
         fields = catalogue.get(item.item_id, {})
         table.add_row(
             str(item.position),
             isolated(str(fields.get("title") or item.item_id), for_title),
-            isolated(item.creator_id, others["creator"]),
+            isolated(item.creator_id, columns["creator"]),
             place(fields, market),
             str(fields.get("dialect") or item.language or "?"),
             item.tier if tier < _TIER[1] else tier_of(item),
-            next((_IN_SHORT.get(reason.code, reason.code) for reason in item.reasons), ""),
+            next((_SHORT_REASONS.get(reason.code, reason.code) for reason in item.reasons), ""),
         )
     return table
 
@@ -91,7 +91,7 @@ def tier_of(item: FeedItem) -> str:
     return item.tier if item.family is None else f"{item.tier} {item.family.replace('_', ' ')}"
 
 
-def in_short(page: FeedResponse) -> str:
+def summary_line(page: FeedResponse) -> str:
     """One line: how many items of each tier, and how many are local or supportive."""
     tiers = [f"{sum(item.tier == tier for item in page.items)} {tier}" for tier in ("R0", "R1", "R2")]
     near = sum(item.locality.match in ("region", "neighbour", "country", "dialect") for item in page.items)
@@ -99,28 +99,28 @@ def in_short(page: FeedResponse) -> str:
     return f"{len(page.items)} videos: {', '.join(tiers)}; {near} local, {supportive} supportive."
 
 
-def shortfall_in_words(page: FeedResponse) -> list[str]:
+def shortfall_lines(page: FeedResponse) -> list[str]:
     """Why a page is short; nothing when it is full."""
     if not page.shortfall.missing:
         return []
     most_first = sorted(page.shortfall.because.items(), key=lambda reason: -reason[1])
     return [
         f"The page is {page.shortfall.missing} short, and nothing is relaxed to fill it. Left out:",
-        *(f"  {count:>5,}  {_because(reason)}" for reason, count in most_first if count),
+        *(f"  {count:>5,}  {_loss_text(reason)}" for reason, count in most_first if count),
     ]
 
 
-def remaining_in_words(page: FeedResponse, counter: str) -> str:
+def remaining_line(page: FeedResponse, counter: str) -> str:
     """What the windows of a counter still admit."""
     left = page.safety.remaining.get(counter, {})
     names = {"last_20": "in any 20", "session": "this session", "rolling_24h": "in 24 h", "rolling_7d": "in 7 days"}
     return f"{counter} left: " + ", ".join(f"{left[name]} {text}" for name, text in names.items() if name in left)
 
 
-def _because(reason: str) -> str:
+def _loss_text(reason: str) -> str:
     kind, _, counter = reason.partition(":")
     if kind == "cap":
         return f"above a cap on {counter}"
     if kind == "gap":
         return f"too soon after the last {counter}"
-    return _BECAUSE.get(kind, f"for the reason {reason}")
+    return _LOSSES.get(kind, f"for the reason {reason}")

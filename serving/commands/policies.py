@@ -1,4 +1,4 @@
-"""`sanad policy`: read, check, compare and explain policy files. For those who set limits, not only for engineers."""
+"""`sanad policy`: check, show, explain and compare policy files, for everybody who sets limits."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -9,7 +9,9 @@ import typer
 
 from recsys.console import Json, console, print_json
 from recsys.errors import ConfigError
+from recsys.resources import DEFAULT_POLICY, policy_file
 from recsys.vocabulary import EFFECTIVE_BANDS, EffectiveBand
+from serving.commands.options import PolicyFile, existing_state
 
 if TYPE_CHECKING:
     from recsys.policy.compiled import CompiledPolicy
@@ -18,18 +20,19 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Read, check, compare and explain policy files.",
+    help="Check, show, explain and compare policy files.",
     epilog="Example: sanad policy explain --age 13-15 --night",
 )
-_DEFAULT: Final = Path(__file__).resolve().parents[2] / "policies" / "morocco.yaml"
 _BANDS: Final = EFFECTIVE_BANDS[::-1]
-
-File = Annotated[Path, typer.Argument(metavar="FILE", help="A policy file.", show_default="policies/morocco.yaml")]
 
 
 @app.command(epilog="Example: sanad policy check policies/morocco.yaml")
-def check(policy: File = _DEFAULT, as_json: Json = False) -> None:
-    """Say whether a policy file can be used, or everything that is wrong with it. Exit code 1 when it cannot."""
+def check(policy: PolicyFile = DEFAULT_POLICY, as_json: Json = False) -> None:
+    """
+    Check whether a policy file can be used, and list every problem in it.
+
+    Exit code 0: it can be used; 1: it cannot.
+    """
     from recsys.policy.checks import load_market
 
     problems: tuple[str, ...] = ()
@@ -42,14 +45,14 @@ def check(policy: File = _DEFAULT, as_json: Json = False) -> None:
     elif problems:
         typer.echo("\n".join(problems))
     else:
-        signed = "" if market.signed_off else "; nobody has signed it off yet, so it is not for a launch"
+        signed = "" if market.signed_off else "; nobody has signed it off, so do not launch with it"
         typer.echo(f"{policy}: fine, version {market.version}{signed}")
     raise typer.Exit(1 if problems else 0)
 
 
 @app.command(epilog="Example: sanad policy show")
-def show(policy: File = _DEFAULT, as_json: Json = False) -> None:
-    """Show what each age may be shown: caps per window, gaps, floors and nights."""
+def show(policy: PolicyFile = DEFAULT_POLICY, as_json: Json = False) -> None:
+    """Show the limits of each age band: caps per window, gaps, floors and night hours."""
     from recsys.policy.checks import load_market
     from recsys.policy.compiled import CompiledPolicy
     from recsys.policy.limits import flatten
@@ -62,22 +65,22 @@ def show(policy: File = _DEFAULT, as_json: Json = False) -> None:
     signed = f"signed off by {market.signed_off.name}" if market.signed_off else "not signed off"
     typer.echo(f"{market.market}, version {market.version}, {signed}; {market.time_zone}\n")
     _show_caps(market)
-    typer.echo("\nA cap of 2 / 3 / 6 / 21 admits 2 within any 20 videos, 3 in a session, 6 in 24 h and 21 in 7 days.")
+    typer.echo("\nA cap of 2 / 3 / 6 / 21 admits 2 in any 20 videos, 3 in a session, 6 in 24 h and 21 in 7 days.")
     typer.echo("A gap is the number of other videos between two. 'sanad policy explain' shows nights and loop levels.")
 
 
 @app.command(epilog="Example: sanad policy explain --age 13-15 --level 1 --night")
 def explain(
-    policy: File = _DEFAULT,
+    policy: PolicyFile = DEFAULT_POLICY,
     age: Annotated[EffectiveBand, typer.Option(help="The age band.")] = "18+",
     level: Annotated[int, typer.Option(min=0, max=2, help="The loop level.")] = 0,
-    night: Annotated[bool, typer.Option("--night", help="Within the night hours.")] = False,
+    night: Annotated[bool, typer.Option("--night", help="The limits of the night hours.")] = False,
     at: Annotated[
-        str | None, typer.Option(metavar="TIME", help="An instant; the market's clock tells its night.")
+        str | None, typer.Option(metavar="INSTANT", help="Take the limits of this instant, by the market's clock.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show every limit in force for one kind of person at a time, and which layer of the policy set it."""
+    """Show every limit for an age band, a loop level and a time of day, and which layer of the policy sets it."""
     from recsys.policy.checks import load_market
     from recsys.policy.compiled import CompiledPolicy
     from recsys.policy.compiled import explain as rows_of
@@ -90,22 +93,24 @@ def explain(
     _print_table(("limit", "value", "set by"), ((path, _text(path, value), name) for path, value, name in rows))
 
 
-@app.command(epilog="Example: sanad policy diff policies/morocco.yaml policies/strict.yaml")
+@app.command(epilog="Example: sanad policy diff morocco strict")
 def diff(
-    before: Annotated[Path, typer.Argument(metavar="BEFORE", help="The policy as it is.")],
-    after: Annotated[Path, typer.Argument(metavar="AFTER", help="The policy as it would be.")],
+    before: Annotated[Path, typer.Argument(metavar="BEFORE", parser=policy_file, help="The policy in force.")],
+    after: Annotated[Path, typer.Argument(metavar="AFTER", parser=policy_file, help="The policy to compare with it.")],
     as_json: Json = False,
 ) -> None:
     """
-    Compare the limits of two policy files, for every age, loop level, day and night.
+    Compare the limits of two policy files, for every age band, loop level, day and night.
 
-    Exit code 0: AFTER is at least as strict everywhere; 1: something became looser.
+    Exit code 0: AFTER is at least as strict everywhere; 1: a limit became looser.
     """
     from recsys.policy.checks import load_market
     from recsys.policy.compiled import CompiledPolicy
 
-    books = CompiledPolicy(load_market(before)), CompiledPolicy(load_market(after))
-    rows = [row for key in books[0].limits for row in _changes(key, books[0].limits[key], books[1].limits[key])]
+    policies = CompiledPolicy(load_market(before)), CompiledPolicy(load_market(after))
+    rows = [
+        row for key in policies[0].limits for row in _changes(key, policies[0].limits[key], policies[1].limits[key])
+    ]
     n_looser = sum(row["direction"] == "looser" for row in rows)
     if as_json:
         print_json({"changes": rows, "n_looser": n_looser})
@@ -116,44 +121,44 @@ def diff(
     raise typer.Exit(1 if n_looser else 0)
 
 
-@app.command(epilog="Example: sanad policy preview policies/strict.yaml --on var/state.db")
+@app.command(epilog="Example: sanad policy preview strict --on var/state.db")
 def preview(
-    policy: Annotated[Path, typer.Argument(metavar="FILE", help="The policy file to try.")],
-    on: Annotated[Path, typer.Option(metavar="FILE", help="The state file that holds the decision records.")],
-    n: Annotated[int, typer.Option("--last", min=1, help="How many of the newest requests.")] = 1_000,
+    policy: Annotated[Path, typer.Argument(metavar="FILE", parser=policy_file, help="The policy to try.")],
+    on: Annotated[Path, typer.Option(metavar="FILE", help="The state file with the decision records.")],
+    n: Annotated[int, typer.Option("--last", min=1, help="How many of the newest requests to try it on.")] = 1_000,
     as_json: Json = False,
 ) -> None:
     """
-    Choose logged pages again under another policy, before it is rolled out. Nothing is written.
+    Select logged pages again under another policy, and show what would change. Nothing is written.
 
-    The candidates are those of the records: of a stricter policy this shows every change, of a looser one the least.
+    The candidates come from the decision records. A looser policy could change more than is shown here.
     """
     from recsys.feed.record import unpack
     from recsys.policy.checks import load_market
     from recsys.policy.compiled import CompiledPolicy
-    from recsys.services.preview import preview as tried
+    from recsys.services.preview import preview as preview_pages
     from serving.stores.sqlite.store import SqliteStore
 
     compiled = CompiledPolicy(load_market(policy))
-    if not on.is_file():
-        raise ConfigError(f"found no file {on}, expected the state file that 'sanad serve --state' uses")
-    store = SqliteStore(on)
+    store = SqliteStore(existing_state(on))
     try:
-        found = tried(compiled, [unpack(stored.decision) for stored in store.users.latest(n)])
+        changes = preview_pages(compiled, [unpack(stored.decision) for stored in store.users.latest(n)])
     finally:
         store.close()
     if as_json:
-        print_json(asdict(found))
+        print_json(asdict(changes))
         return
-    rows = ((tier, str(before), str(found.tiers_after[tier])) for tier, before in found.tiers_before.items())
+    rows = ((tier, str(before), str(changes.tiers_after[tier])) for tier, before in changes.tiers_before.items())
     _print_table(("tier", "before", "after"), rows)
     typer.echo(
-        f"{len(found.changed)} of {found.n_requests} pages would differ; places left empty: "
-        f"{found.missing_before} before, {found.missing_after} after."
+        f"{len(changes.changed)} of {changes.n_requests} pages would differ; empty places: "
+        f"{changes.missing_before} before, {changes.missing_after} after."
     )
-    for change in found.changed[:10]:
+    for change in changes.changed[:10]:
         gone = len(set(change.before) - set(change.after))
-        typer.echo(f"  {change.request_id}: {gone} of {len(change.before)} items would go, {len(change.after)} in all")
+        typer.echo(
+            f"  {change.request_id}: {gone} of {len(change.before)} items would leave, {len(change.after)} items in all"
+        )
 
 
 def _is_night(compiled: "CompiledPolicy", age: str, level: int, instant: str) -> bool:
@@ -220,9 +225,9 @@ def _number(value: int | None) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Values of `flatten` for JSON: sets in order, the rest as it is."""
+    """A value of `flatten` for JSON: a set becomes a sorted list."""
     if isinstance(value, dict):
-        return {path: _plain(each) for path, each in value.items()}
+        return {path: _plain(part) for path, part in value.items()}
     return sorted(value) if isinstance(value, frozenset) else value
 
 

@@ -1,7 +1,6 @@
 """Whether the service is up, whether it can serve, and what it is."""
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 import msgspec
@@ -10,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from recsys.errors import StoreError
 from recsys.feed.engine import Engine
+from recsys.resources import sanad_version
 from serving.answers import LiveAnswer, ReadyAnswer, VersionAnswer
 from serving.clock_guard import SteadyClock
 from serving.dependencies import Service, bytes_answer, json_answer
@@ -81,11 +81,3 @@ def _versions(engine: Engine) -> dict[str, Any]:
         "model_version": engine.resources.model.version,
         "policy_version": engine.resources.policy.market.version,
     }
-
-
-def sanad_version() -> str:
-    """The installed version; `0+source` when the source tree runs without being installed."""
-    try:
-        return version("sanad")
-    except PackageNotFoundError:
-        return "0+source"

@@ -10,15 +10,15 @@ import typer
 
 from recsys.console import Json, Quiet, print_json, progress, say
 from recsys.errors import ConfigError, DataError
+from recsys.extras import require_extra
 
 if TYPE_CHECKING:
     from training.models.bench import BenchReport
     from training.models.splits import Split
 
 app = typer.Typer(no_args_is_help=True, help="Measure the models on a fixed split: chosen on validation, tested once.")
-ROOT: Final = Path(__file__).resolve().parents[2]
-RESULTS: Final = ROOT / "benchmarks" / "RESULTS.md"
-_DATA: Final = ROOT.parent / "shared" / "data"
+RESULTS: Final = Path("benchmarks") / "RESULTS.md"  # of the repository: the published splits are run from its root
+_DATA: Final = Path("..") / "shared" / "data"
 
 K = Annotated[int, typer.Option("--k", min=1, help="The cut-off of the metrics.")]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")]
@@ -108,10 +108,11 @@ def _public(name: str, data: Path, k: int, seed: int, *, as_json: bool, is_quiet
         raise DataError(f"found no folder {folder}, expected the public set {name}; say where it is with --data")
     report = _run(_PUBLIC[name](folder), k, seed, as_json=as_json, is_quiet=is_quiet)
     write_results(name, report, RESULTS)
-    say(f"{RESULTS.relative_to(ROOT)}: the part about {name} is new", is_quiet=is_quiet)
+    say(f"{RESULTS}: the part about {name} is new", is_quiet=is_quiet)
 
 
 def _run(given: "Split", k: int, seed: int, *, as_json: bool, is_quiet: bool) -> "BenchReport":
+    require_extra("train", "sanad bench")
     from training.models.bench import run_split
 
     with progress(is_quiet=is_quiet) as on_progress:
@@ -166,9 +167,7 @@ def _sections(text: str) -> list[tuple[str, str]]:
 
 
 def _commit() -> str:
-    found = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return found.stdout.strip() or "unknown"
 
 

@@ -8,6 +8,7 @@ import typer
 
 from recsys.console import At, Json, Quiet, console, in_words, instant, present, print_json, progress, say, writable
 from recsys.errors import ConfigError, DataError
+from recsys.extras import require_extra
 from training.commands.tune import taste_of
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ def train(
 
     Nothing is fetched from the network. Texts that were encoded once are taken from the cache.
     """
+    require_extra("train", "sanad train")
     from recsys.data.forgotten import read_forgotten
     from training.labels.predict import LabelParams
     from training.models.ranker import RankerParams

@@ -10,6 +10,7 @@ import typer
 
 from recsys.console import At, Json, Quiet, console, isolated, present, print_json, progress, say, writable
 from recsys.errors import ConfigError, DataError
+from recsys.extras import require_extra
 
 if TYPE_CHECKING:
     import polars as pl
@@ -76,6 +77,7 @@ def label(
     and new words. The service may be running, and its next page counts the labels; run it every few minutes.
     """
     _check_options(data, state, artifact, {"--out": out, "--report": report_to, "--explain": explain})
+    require_extra("train", "sanad label")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     if state is not None and artifact is not None:
         _label_state(context.obj, state, artifact, present(at), threshold, cache, as_json=as_json, is_quiet=is_quiet)

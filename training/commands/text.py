@@ -8,6 +8,7 @@ import typer
 
 from recsys.console import Json, Quiet, console, isolated, progress, say, writable
 from recsys.errors import ConfigError
+from recsys.extras import require_extra
 from recsys.vocabulary import LANGUAGES
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def embed(
     Texts that were encoded once are taken from the cache, so a run that was stopped goes on where it was. The file
     holds vectors, the encoder's fingerprint, and which artifact's centring was applied.
     """
+    require_extra("train", "sanad embed")
     from recsys.models.artifact import load_artifact
     from training.text.encoder import EncoderParams, cache_folder, make_encoder
     from training.text.files import read_texts, save_vectors, vectors_of

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from recsys.console import At, Json, Quiet, present, print_json, progress, writable
+from recsys.extras import require_extra
 
 if TYPE_CHECKING:
     from training.models.collaborative import TasteParams
@@ -37,6 +38,7 @@ def tune(
 
     Stop it when you like: run again, it goes on where it stood. What is held out for 'sanad eval' is not looked at.
     """
+    require_extra("train", "sanad tune")
     from training.fingerprint import fingerprint
     from training.models.tune import as_yaml
     from training.models.tune import tune as run
