@@ -27,7 +27,9 @@ from recsys.models.ials import IALSParams
 from recsys.models.text import TextParams
 from recsys.policy.checks import load_market
 from recsys.policy.schema import Market
-from recsys.services.intake import accept, put_item, put_profile
+from recsys.services.events import accept_events
+from recsys.services.items import put_item
+from recsys.services.profiles import put_profile
 from recsys.stores.memory import MemoryStore
 from training.models.collaborative import TasteParams
 from training.train import TrainParams, run
@@ -97,7 +99,7 @@ class Service:
     def tell(self, *events: dict[str, Any], user_id: str = "casa-adult", at: Millis = EVENING) -> int:
         """Reports events that happened now; how many were new."""
         numbered = [{"user_id": user_id, "event_id": f"e{n}-{at}", **event} for n, event in enumerate(events)]
-        answer = accept(self.engine, numbered, at)
+        answer = accept_events(self.engine, numbered, at)
         assert not answer.rejected, answer.rejected
         return answer.accepted
 

@@ -29,7 +29,8 @@ from recsys.feed.slate import Supply, delivered, select
 from recsys.messages import FeedRequest
 from recsys.policy.compiled import is_night
 from recsys.safety.ledger import deliver, touch
-from recsys.services.intake import accept, put_profile
+from recsys.services.events import accept_events
+from recsys.services.profiles import put_profile
 from recsys.types import Candidates, Floats, Ids, Mask, Rows, rank_order
 from recsys.user.state import Ledger
 
@@ -193,7 +194,7 @@ class Baseline:
 
     def tell(self, events: Sequence[Mapping[str, Any]], at: Millis) -> None:
         """See `Feed.tell`: the engine learns from everything, and calibration counts what was watched."""
-        accept(self.engine, events, at)
+        accept_events(self.engine, events, at)
         for event in events:
             if event["kind"] == "view":
                 mine = self.watched.setdefault(event["user_id"], np.zeros((2, self.labels.n_themes)))

@@ -20,7 +20,8 @@ from eval.simulation.world.model import Reals, Truth, Whole
 from recsys.clock import DAY, HOUR, SECOND, Millis
 from recsys.feed.engine import Engine, feed
 from recsys.messages import FeedRequest, FeedResponse, Pause, PauseChoice
-from recsys.services.intake import accept, put_profile, update
+from recsys.services.events import accept_events
+from recsys.services.profiles import put_profile, update_state
 from recsys.services.rights import put_guardian
 from recsys.user.state import UserState
 
@@ -259,13 +260,13 @@ class Sanad:
         micros = (process_time() - started) * 1e6
         response = msgspec.json.decode(page.answer, type=FeedResponse)
         if self.forget is not None:
-            update(self.engine, request.user_id, self.forget)
+            update_state(self.engine, request.user_id, self.forget)
         item_ids = tuple(item.item_id for item in response.items)
         return Answer(item_ids=item_ids, pause=response.pause, response=response, micros=micros)
 
     def tell(self, events: Sequence[Mapping[str, Any]], at: Millis) -> None:
         """See `Feed.tell`. Raises RuntimeError when the engine refuses what the simulator says."""
-        refused = accept(self.engine, events, at).rejected
+        refused = accept_events(self.engine, events, at).rejected
         if refused:
             raise RuntimeError(f"found a refused event ({refused[0]['reason']}), expected none from the simulator")
 

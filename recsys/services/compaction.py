@@ -10,7 +10,7 @@ from recsys.feed.engine import Engine
 from recsys.feed.viewer import profile_of
 from recsys.policy.compiled import effective_band
 from recsys.safety.loop.signals import loop_context_of
-from recsys.services.intake import MAX_WRITE_TRIES
+from recsys.services.profiles import MAX_WRITE_TRIES
 from recsys.stores.protocols import Read
 from recsys.user.state import UserState
 

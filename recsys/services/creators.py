@@ -17,7 +17,8 @@ from recsys.errors import Conflict, StoreError
 from recsys.feed.attribution import ATTRIBUTIONS
 from recsys.feed.engine import Engine
 from recsys.policy.schema import Market
-from recsys.services.intake import MAX_WRITE_TRIES, check_id, checked_row
+from recsys.services.fields import check_id, check_row
+from recsys.services.profiles import MAX_WRITE_TRIES
 from recsys.stores.protocols import Catalogue, CreatorChange, CreatorRow, ExposureCount, ItemRow
 from recsys.vocabulary import FAMILIES, TIERS
 
@@ -44,28 +45,31 @@ def put_creator(catalogue: Catalogue, creator_id: str, fields: Mapping[str, Any]
 
     Who was taken down stays so unless `is_hidden` is false, also when that happens while this is written.
     """
-    return _written(catalogue, creator_id, lambda _: fields, at) or {}
+    return _write(catalogue, creator_id, lambda _: fields, at) or {}
 
 
 def patch_creator(
     catalogue: Catalogue, creator_id: str, fields: Mapping[str, Any], at: Millis
 ) -> dict[str, Any] | None:
     """Change some columns of a creator; None when there is none. Two patches at once both hold."""
-    return _written(catalogue, creator_id, lambda row: None if row is None else {**_shown(row), **fields}, at)
+    return _write(catalogue, creator_id, lambda row: None if row is None else {**_shown(row), **fields}, at)
 
 
-def _written(
-    catalogue: Catalogue, creator_id: str, said: Callable[[CreatorRow | None], Mapping[str, Any] | None], at: Millis
+def _write(
+    catalogue: Catalogue,
+    creator_id: str,
+    new_fields: Callable[[CreatorRow | None], Mapping[str, Any] | None],
+    at: Millis,
 ) -> dict[str, Any] | None:
     """The creator as stored after what is `said` of the row that is there; None, and nothing written, for None."""
     for _ in range(MAX_WRITE_TRIES):
         row = catalogue.creator(check_id("creator_id", creator_id))
-        fields = said(row)
+        fields = new_fields(row)
         if fields is None:
             return None
         is_down = fields.get("is_hidden") is None and row is not None and row.fields.get("is_hidden")
         held = {"is_hidden": True} if is_down else {}  # no silence takes a takedown away, as with items
-        changed = checked_row(CREATORS, {**fields, **held, "creator_id": creator_id})
+        changed = check_row(CREATORS, {**fields, **held, "creator_id": creator_id})
         with suppress(Conflict):
             catalogue.put_creators([CreatorChange(fields=changed, expects=None if row is None else row.revision)], at)
             return get_creator(catalogue, creator_id)
@@ -186,5 +190,5 @@ def _why(items: Items, item_no: int, catalogue: Catalogue) -> str:
 
 def _is_ours(row: ItemRow | None, tier: int) -> bool:
     """Whether an item counts at `tier` for what the trained model said of it; no label counts as R2."""
-    said = None if row is None else row.fields.get("predicted_tier")
-    return row is not None and said == TIERS[tier] and tier > TIERS.index(row.fields.get("risk_tier") or "R2")
+    new_fields = None if row is None else row.fields.get("predicted_tier")
+    return row is not None and new_fields == TIERS[tier] and tier > TIERS.index(row.fields.get("risk_tier") or "R2")

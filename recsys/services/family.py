@@ -24,7 +24,7 @@ from recsys.feed.repeat import REPEAT_MS
 from recsys.feed.viewer import profile_of
 from recsys.messages import FeedRequest, FeedResponse
 from recsys.safety.cards import STARTERS
-from recsys.services.intake import check_id
+from recsys.services.fields import check_id
 from recsys.types import Mask
 
 DRAWN: Final = 3  # times the size: what the child's own rules may still take from

@@ -22,7 +22,8 @@ from recsys.policy.schema import parse_hours
 from recsys.safety.ledger import FAMILY_COUNTERS, RUN, active_minutes, counts, placed, server_time, windows_of
 from recsys.safety.loop import levels as loop
 from recsys.services.compaction import band_of, standing
-from recsys.services.intake import MAX_WRITE_TRIES, check_id, update
+from recsys.services.fields import check_id
+from recsys.services.profiles import MAX_WRITE_TRIES, update_state
 from recsys.stores.protocols import RETENTION_MS
 from recsys.types import Event, History
 from recsys.user.state import Controls, Guardian, Ledger, SafetyState, UserState, pack
@@ -51,7 +52,7 @@ def put_controls(engine: Engine, user_id: str, fields: Mapping[str, Any], at: Mi
         state = _with_person(state, controls=controls)
         return loop.calm(state, f"controls:{at}", at) if is_new else state
 
-    update(engine, user_id, change)
+    update_state(engine, user_id, change)
     return get_controls(engine, user_id)
 
 
@@ -80,7 +81,7 @@ def put_guardian(engine: Engine, user_id: str, fields: Mapping[str, Any], at: Mi
         state = _with_person(state, guardian=guardian)
         return loop.calm(state, f"guardian:{at}", at) if is_new else state
 
-    update(engine, user_id, change)
+    update_state(engine, user_id, change)
     return get_guardian(engine, user_id)
 
 
@@ -93,7 +94,7 @@ def reset(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
         kept = msgspec.structs.replace(state.interactions, items=(), weights=(), at=(), event_ids=(), reset_at=at)
         return msgspec.structs.replace(state, interactions=kept)
 
-    update(engine, user_id, change)
+    update_state(engine, user_id, change)
     return {"user_id": user_id, "reset_at": to_text(at), "kept": ["ledger", "loop level", "controls", "follows"]}
 
 

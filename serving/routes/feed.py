@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from recsys.errors import StoreError
 from recsys.feed.engine import Page, feed, safe_page
 from recsys.messages import FeedRequest
-from recsys.services.intake import accept
+from recsys.services.events import accept_events
 from serving.answers import EventsAnswer, FeedAnswer
 from serving.bodies import EventBody, EventsBody, FeedBody, ShortForm
 from serving.dependencies import PathId, Service, StrictRoute, bytes_answer, json_answer
@@ -57,7 +57,7 @@ def feed_routes(service: Service) -> APIRouter:
         time = service.clock.read()
         if time.ahead:
             raise StoreError("events wait until the clock is put right or confirmed; send them again later")
-        accepted = accept(service.engine(), body.events, time.at)
+        accepted = accept_events(service.engine(), body.events, time.at)
         return json_answer(request, msgspec.structs.asdict(accepted))
 
     return routes

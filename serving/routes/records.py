@@ -6,7 +6,8 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from recsys.errors import DataError
-from recsys.services.intake import delete_item, get_item, get_profile, patch_item, put_item, put_profile
+from recsys.services.items import delete_item, get_item, patch_item, put_item
+from recsys.services.profiles import get_profile, put_profile
 from recsys.stores.protocols import Catalogue
 from serving.answers import RecordAnswer
 from serving.bodies import ItemBody, ItemPatch, UserBody

@@ -12,7 +12,7 @@ from recsys.feed.record import Decision, candidates_of
 from recsys.feed.slate import delivered
 from recsys.messages import FeedRequest
 from recsys.policy.limits import Limits
-from recsys.services.intake import update
+from recsys.services.profiles import update_state
 from recsys.user.state import Delivery
 from recsys.vocabulary import FAMILIES
 
@@ -103,6 +103,6 @@ def at_level() -> Callable[..., None]:
             counted = msgspec.structs.replace(state.safety, loop=loop)
             return msgspec.structs.replace(state, safety=counted)
 
-        update(service.engine, user_id, change)
+        update_state(service.engine, user_id, change)
 
     return put

@@ -11,7 +11,8 @@ from recsys.feed.engine import feed
 from recsys.feed.sources import BY_SURFACE
 from recsys.messages import Context, FeedRequest, PauseChoice
 from recsys.policy.limits import is_at_least_as_strict
-from recsys.services.intake import accept, put_profile
+from recsys.services.events import accept_events
+from recsys.services.profiles import put_profile
 from recsys.services.rights import erase
 from recsys.user.state import SafetyState, UserState, pack
 from serving.stores.sqlite.store import SqliteStore
@@ -233,7 +234,7 @@ def test_attack_06_the_clients_clock_moves_no_window(service, by_tier, evening, 
         {"event_id": f"e{n}", "user_id": "casa-adult", "kind": "view", "item_id": by_tier["R2"][n], "at": at}
         for n, at in enumerate(said)
     ]
-    answer = accept(service.engine, events, evening)
+    answer = accept_events(service.engine, events, evening)
     assert answer.accepted == 1 and [r["index"] for r in answer.rejected] == [1, 2, 3]  # late is fine, the future not
     service.ask(size=1, at=evening + SECOND)
     after = ledger_of(service).capped["R2"]
@@ -396,7 +397,7 @@ def test_attack_24_after_a_restore_events_sent_again_count_what_the_copy_forgot(
     service = make_service(store)
     item = service.ask(candidate_ids=tuple(by_tier["R2"]), at=evening + HOUR, request_id="forgotten").items[0]
     viewed = {"event_id": "v1", "user_id": "casa-adult", "kind": "view", "item_id": item.item_id}
-    accept(service.engine, [viewed], evening + HOUR)
+    accept_events(service.engine, [viewed], evening + HOUR)
     service.ask(size=1, at=evening + HOUR + MINUTE)
     before = len(ledger_of(service).capped["R2"])
     store.close()
@@ -408,7 +409,7 @@ def test_attack_24_after_a_restore_events_sent_again_count_what_the_copy_forgot(
     service = make_service(store)
     assert "R2" not in ledger_of(service).capped
     for _ in range(2):  # sent twice, counted once
-        accept(service.engine, [viewed], evening + 2 * HOUR)
+        accept_events(service.engine, [viewed], evening + 2 * HOUR)
         service.ask(size=1, at=evening + 2 * HOUR)
     assert len(ledger_of(service).capped["R2"]) == before == 1
     store.close()

@@ -15,7 +15,8 @@ from recsys.safety.harm_terms import harm_terms_of
 from recsys.services.creators import patch_creator, put_creator
 from recsys.services.explain import why
 from recsys.services.floor_audit import audit
-from recsys.services.intake import delete_item, patch_item, put_item, put_profile
+from recsys.services.items import delete_item, patch_item, put_item
+from recsys.services.profiles import put_profile
 from recsys.stores.protocols import ItemChange
 
 BANDS = ("under_13", "13-15", "16-17", "18+")

@@ -12,7 +12,8 @@ from recsys.feed.slate import select
 from recsys.messages import Context, FeedRequest
 from recsys.policy.limits import is_at_least_as_strict
 from recsys.safety.ledger import room
-from recsys.services.intake import accept, put_profile
+from recsys.services.events import accept_events
+from recsys.services.profiles import put_profile
 from recsys.services.rights import get_guardian, put_controls, put_guardian
 from recsys.vocabulary import COUNTERS, EVENT_KINDS
 
@@ -24,7 +25,7 @@ def ids(page):
 
 
 def send(service, events, at, user_id="casa-adult"):
-    return accept(service.engine, [{"user_id": user_id, **event} for event in events], at)
+    return accept_events(service.engine, [{"user_id": user_id, **event} for event in events], at)
 
 
 # 5: forged, replayed, late, out-of-order, duplicated events; millions of likes

@@ -38,8 +38,9 @@ from recsys.messages import Context, FeedRequest, FeedResponse
 from recsys.models.artifact import load_artifact
 from recsys.models.ials import IALSParams
 from recsys.policy.checks import load_market
+from recsys.services.events import accept_events
 from recsys.services.explain import replay
-from recsys.services.intake import accept, put_profile
+from recsys.services.profiles import put_profile
 from recsys.stores.memory import MemoryStore
 from serving.app import create_app
 from serving.demo import show
@@ -147,7 +148,7 @@ def _react(engine: Engine, page: FeedResponse, rng: np.random.Generator, at: int
         if rng.random() < 0.3
     ]  # fmt: skip
     if events:
-        answer = accept(engine, events, at)
+        answer = accept_events(engine, events, at)
         assert not answer.rejected, answer.rejected
 
 

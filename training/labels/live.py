@@ -3,7 +3,7 @@
 while the service runs.
 
 The queue is the catalogue itself: an item that came over the wire waits until these heads have read its present words;
-what a person reviewed after us does not wait (`recsys.services.intake`). Labels are written as a catalogue revision,
+what a person reviewed after us does not wait (`recsys.services.items`). Labels are written as a catalogue revision,
 so they bind the next page of every worker, and a raise re-counts past deliveries. A row that somebody edits meanwhile
 stays as it is and waits for the next round. Vectors wait for the next artifact: until then an item is found by its
 market, its creator and its age, not by its words.

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from recsys.catalogue.new_creators import ExposureCounts
-from recsys.services.intake import delete_item
+from recsys.services.items import delete_item
 from recsys.types import Viewer
 
 VIEWER = Viewer(user_id="u", country="MA", region="MA-06", languages=("ary",), age_band="18+", personalised=True)

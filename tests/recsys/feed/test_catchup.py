@@ -10,7 +10,8 @@ from recsys.catalogue.cache import CatalogueCache
 from recsys.clock import DAY, SECOND
 from recsys.feed.catchup import PendingUpdates, read_pending
 from recsys.feed.locks import Locks
-from recsys.services.intake import accept, put_item
+from recsys.services.events import accept_events
+from recsys.services.items import put_item
 from recsys.services.rights import erase, exposure
 
 HEAVY = {"creator_id": "newcomer", "title": "a title of my own", "language": "ary", "risk_tier": "R2",
@@ -60,7 +61,7 @@ def test_an_open_of_an_item_that_came_while_a_page_was_made_counts(service, even
     def comes_and_is_opened():
         put_item(service.store.catalogue, "new", HEAVY, evening)
         view = {"event_id": "v", "user_id": "casa-adult", "kind": "view", "item_id": "new"}
-        assert accept(other_process(service).engine, [view], evening).accepted == 1
+        assert accept_events(other_process(service).engine, [view], evening).accepted == 1
 
     service.broken(log=Beside(service.store.events, "since", comes_and_is_opened)).ask(size=1, at=evening + SECOND)
     assert len(ledger_of(service).capped["R2"]) == 1

@@ -20,7 +20,8 @@ from recsys.feed.sources import FOR_YOU
 from recsys.messages import Context, FeedRequest
 from recsys.models.blend import Blend
 from recsys.policy.limits import Limits
-from recsys.services.intake import delete_item, put_item, update
+from recsys.services.items import delete_item, put_item
+from recsys.services.profiles import update_state
 from recsys.services.rights import erase, put_controls, reset
 from recsys.stores.protocols import ItemChange
 from recsys.user.state import Controls, Delivery
@@ -172,7 +173,7 @@ def test_a_repeat_of_a_page_with_r2_has_none_when_the_cap_is_zero_by_now(service
         loop = msgspec.structs.replace(counted.loop, level=2, raised_at=evening, clean_since=evening)
         return msgspec.structs.replace(state, safety=msgspec.structs.replace(counted, loop=loop))
 
-    update(service.engine, "casa-adult", raise_level)
+    update_state(service.engine, "casa-adult", raise_level)
     assert service.ask(**asked).items == []
 
 
@@ -478,7 +479,7 @@ def test_every_no_to_personalisation_holds(service, switch):
                 person = msgspec.structs.replace(person, profile=msgspec.structs.replace(person.profile, consent=False))
             return msgspec.structs.replace(state, person=person)
 
-        update(service.engine, "u0003", refuse)
+        update_state(service.engine, "u0003", refuse)
         page = service.ask("u0003")
     assert page.items and not any({"cf", "content"} & set(item.sources) for item in page.items)
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from recsys.clock import HOUR, from_text
 from recsys.policy.compiled import CompiledPolicy
-from recsys.services.intake import update
 from recsys.services.preview import preview
+from recsys.services.profiles import update_state
 from recsys.user.state import Controls
 
 PEOPLE = ["casa-adult", "agadir-teen", "rabat-parent", "new"]
@@ -54,7 +54,7 @@ def test_a_night_that_an_adult_switched_off_changes_nothing_either(make_service,
         person = msgspec.structs.replace(state.person, controls=Controls(night_rules=False))
         return msgspec.structs.replace(state, person=person)
 
-    update(service.engine, "casa-adult", switch)
+    update_state(service.engine, "casa-adult", switch)
     for n in range(4):
         page = service.ask(at=at_night + n, candidate_ids=(*risky, *calm_of(service)[: 30 * n]), size=20)
         assert page.safety.is_night

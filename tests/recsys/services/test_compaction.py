@@ -4,12 +4,12 @@ import pytest
 
 from recsys.clock import DAY, SECOND
 from recsys.services.compaction import compact_events
-from recsys.services.intake import accept
+from recsys.services.events import accept_events
 
 
 def send(service, at, user_id="casa-adult", **fields):
     events = [{"event_id": f"{kind}-{at}", "user_id": user_id, "kind": kind, **more} for kind, more in fields.items()]
-    assert accept(service.engine, events, at).accepted == len(events)
+    assert accept_events(service.engine, events, at).accepted == len(events)
 
 
 def prune(service, at):

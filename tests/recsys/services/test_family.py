@@ -5,7 +5,7 @@ import pytest
 from recsys.clock import DAY
 from recsys.errors import DataError, StoreError
 from recsys.services.family import is_guardian, together
-from recsys.services.intake import put_profile
+from recsys.services.profiles import put_profile
 from recsys.services.rights import put_controls, put_guardian
 
 

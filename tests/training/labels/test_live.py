@@ -14,7 +14,7 @@ from recsys.clock import Millis, from_text
 from recsys.columns import PREDICTED
 from recsys.data.tables import write_dataset
 from recsys.errors import ArtifactError
-from recsys.services.intake import patch_item, put_item
+from recsys.services.items import patch_item, put_item
 from recsys.stores.memory import MemoryStore
 from recsys.stores.protocols import Catalogue, CatalogueDelta, ItemChange, ItemRow
 from recsys.vocabulary import TIERS

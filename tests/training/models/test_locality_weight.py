@@ -67,8 +67,8 @@ def test_serving_takes_the_markets_weight_then_the_tuned_one_then_the_default(ma
 
     def local_of(market, tuned):
         service = make_service(market=market)
-        model = replace(service.engine.known.model, local_strength=tuned)
-        service = service.broken(known=replace(service.engine.known, model=model))
+        model = replace(service.engine.resources.model, local_strength=tuned)
+        service = service.broken(resources=replace(service.engine.resources, model=model))
         service.ask("nobody", at=evening)
         return service.decisions("nobody")[0].weights["local"] / 0.3  # a stranger's spread
 

@@ -1,0 +1,161 @@
+"""
+Items over the wire: read, put, changed, taken down. An answer means that the change is durable.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+from recsys.clock import Millis, to_text
+from recsys.columns import ITEMS, LABEL_WAITS, PREDICTED, REVIEWED
+from recsys.errors import Conflict, StoreError
+from recsys.services.fields import check_id, check_row
+from recsys.services.profiles import MAX_WRITE_TRIES
+from recsys.stores.protocols import Catalogue, ItemChange, ItemRow
+from recsys.text.clusters import cluster_id
+from recsys.vocabulary import TIERS
+
+NEVER_SERVED: Final = ("R3", "R4")  # never served, whatever a policy says
+
+
+def get_item(catalogue: Catalogue, item_id: str) -> dict[str, Any] | None:
+    """One item in the contract's columns, times as text; None when there is none."""
+    row = catalogue.get(check_id("item_id", item_id))
+    return None if row is None else _shown(row)
+
+
+def _shown(row: ItemRow) -> dict[str, Any]:
+    fields: dict[str, Any] = {column.name: row.fields.get(column.name) for column in ITEMS.columns}
+    fields["published_at"] = to_text(fields["published_at"])
+    return fields
+
+
+_NO_CLUSTERS: Final[Mapping[str, str]] = {}
+
+
+def put_item(
+    catalogue: Catalogue,
+    item_id: str,
+    fields: Mapping[str, Any],
+    at: Millis,
+    clusters: Mapping[str, str] = _NO_CLUSTERS,
+) -> dict[str, Any]:
+    """
+    Insert or replace an item; binding on the next page of every worker. Raises DataError.
+
+    An item that was taken down stays so unless `is_hidden` is false. `clusters` are those of `Model.clusters`: an item
+    that says what a known copy says joins its cluster.
+    """
+    stored = _write(catalogue, item_id, lambda _: {"published_at": to_text(at), **fields}, at, clusters)
+    return stored or {}
+
+
+def _write(
+    catalogue: Catalogue,
+    item_id: str,
+    new_fields: Callable[[ItemRow | None], Mapping[str, Any] | None],
+    at: Millis,
+    clusters: Mapping[str, str],
+    *,
+    is_review: bool = False,
+) -> dict[str, Any] | None:
+    """
+    The item as stored once `new_fields` of the row that is there are written; None, and nothing written, where they
+    are None. A write in between holds as well: then the row is read again.
+    """
+    for _ in range(MAX_WRITE_TRIES):
+        row = catalogue.get(check_id("item_id", item_id))
+        fields = new_fields(row)
+        if fields is None:
+            return None
+        with suppress(Conflict):
+            catalogue.put([_change(item_id, fields, clusters, row, is_review=is_review)], at)
+            return get_item(catalogue, item_id)
+    raise StoreError(f"found {MAX_WRITE_TRIES} other writes of item {item_id!r} at once, expected fewer; try again")
+
+
+def _change(
+    item_id: str,
+    fields: Mapping[str, Any],
+    clusters: Mapping[str, str],
+    old: ItemRow | None,
+    *,
+    is_review: bool = False,
+) -> ItemChange:
+    lasting = _lasting_fields(old, fields) if old else {}
+    item = check_row(ITEMS, {**fields, **lasting, "item_id": check_id("item_id", item_id)})
+    predicted = _still_predicted(old.fields, item) if old else {}
+    predicted = {"label_version": REVIEWED} if is_review else predicted
+    by_words = cluster_id(item_id, item["title"], item.get("text"))
+    cluster = old.cluster_id if old and _stays_in_cluster(old, item) else clusters.get(by_words, by_words)
+    return ItemChange(fields={**predicted, **item}, cluster_id=cluster, expects=None if old is None else old.revision)
+
+
+def _lasting_fields(old: ItemRow, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """
+    What no silence takes away: a takedown, until `is_hidden` is false, and a label of R3 or R4, until there is another.
+    No label counts as R2, and what must never be served would be served after an edit of its title.
+    """
+    is_label_held = fields.get("risk_tier") is None and old.fields.get("risk_tier") in NEVER_SERVED
+    label = {name: value for name, value in old.fields.items() if is_label_held and name.startswith("risk_")}
+    is_down = fields.get("is_hidden") is None and old.fields.get("is_hidden")
+    return {**label, "is_hidden": True} if is_down else label
+
+
+def _stays_in_cluster(old: ItemRow, item: Mapping[str, Any]) -> bool:
+    """
+    Whether an edited item stays among its copies: where one of them was R3 or R4, until it is labelled lower itself.
+    New words make no new video. Left to its words, it would shake off its copies' tier, or they would lose its own.
+    """
+    return old.cluster_peak >= TIERS.index(NEVER_SERVED[0]) and item.get("risk_tier") in (None, *NEVER_SERVED)
+
+
+def _still_predicted(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    What the model said of an item. It stays when the item is edited, so that an edit cannot shake off a raised tier;
+    with other words the item waits for the labelling job.
+    """
+    is_other = any(old.get(name) != new.get(name) for name in ("title", "text"))
+    kept = {name: old[name] for name in (*PREDICTED, LABEL_WAITS) if name in old}
+    return kept | {LABEL_WAITS: True} if is_other else kept
+
+
+def patch_item(
+    catalogue: Catalogue,
+    item_id: str,
+    fields: Mapping[str, Any],
+    at: Millis,
+    clusters: Mapping[str, str] = _NO_CLUSTERS,
+) -> dict[str, Any] | None:
+    """
+    Change some columns of an item; None when there is none.
+
+    Two patches at once both hold: a changed title never brings back an item that was taken down meanwhile. New words
+    need a new label: without one in the same call the item is unlabelled until somebody looks at it, unless it was
+    R3 or R4, which it stays. A tier from the source `human` is a review: our own label gives way to it until the words
+    are others.
+    """
+
+    def new_fields(row: ItemRow | None) -> Mapping[str, Any] | None:
+        if row is None:
+            return None
+        kept = _unlabelled(_shown(row)) if _says_other(row, fields) else _shown(row)
+        return {**kept, **fields}
+
+    is_review = fields.get("risk_source") == "human" and fields.get("risk_tier") is not None
+    return _write(catalogue, item_id, new_fields, at, clusters, is_review=is_review)
+
+
+def _says_other(row: ItemRow, fields: Mapping[str, Any]) -> bool:
+    """Whether a patch changes what an item says without saying what it is now."""
+    is_other = any(name in fields and fields[name] != row.fields.get(name) for name in ("title", "text"))
+    return is_other and "risk_tier" not in fields
+
+
+def _unlabelled(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if not name.startswith("risk_")}
+
+
+def delete_item(catalogue: Catalogue, item_id: str, at: Millis, clusters: Mapping[str, str] = _NO_CLUSTERS) -> bool:
+    """Take an item down, until somebody puts it back with `is_hidden` false. False when there is none."""
+    return patch_item(catalogue, item_id, {"is_hidden": True}, at, clusters) is not None

@@ -1,0 +1,70 @@
+"""Profiles of people, and the one way to change a person's state."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from recsys.clock import Millis
+from recsys.errors import DataError, StoreError
+from recsys.feed.engine import Engine
+from recsys.feed.viewer import profile_of
+from recsys.services.fields import check_id, shorten
+from recsys.user.state import Profile, UserState
+from recsys.vocabulary import AGE_BANDS, AGE_SOURCES
+
+MAX_WRITE_TRIES: Final = 20
+
+
+def get_profile(engine: Engine, user_id: str) -> dict[str, Any]:
+    """The profile in force; what was never said is null."""
+    state = engine.users.read(check_id("user_id", user_id)).state
+    return {"user_id": user_id, **msgspec.to_builtins(_named(profile_of(state, engine.resources.model, user_id)))}
+
+
+def _named(profile: Profile) -> dict[str, Any]:
+    return {name: getattr(profile, name) for name in profile.__struct_fields__}
+
+
+def put_profile(engine: Engine, user_id: str, fields: Mapping[str, Any], at: Millis) -> dict[str, Any]:
+    """Replace the profile. Moving to an older band frees nothing: the ledger stays."""
+    check_id("user_id", user_id)
+    profile = _profile(fields)
+
+    def change(state: UserState) -> UserState:
+        person = msgspec.structs.replace(state.person, profile=profile, is_put=True)
+        return msgspec.structs.replace(state, person=person)
+
+    update_state(engine, user_id, change)
+    return get_profile(engine, user_id)
+
+
+def _profile(fields: Mapping[str, Any]) -> Profile:
+    problems = [f"{name}: found an unknown field, expected one of {', '.join(Profile.__struct_fields__)}"
+                for name in fields if name not in Profile.__struct_fields__]  # fmt: skip
+    if fields.get("age_band") not in (None, *AGE_BANDS):
+        problems.append(f"age_band: found {shorten(fields['age_band'])}, expected one of {', '.join(AGE_BANDS)}")
+    if fields.get("age_source") not in (None, *AGE_SOURCES):
+        problems.append(f"age_source: found {shorten(fields['age_source'])}, expected one of {', '.join(AGE_SOURCES)}")
+    if problems:
+        raise DataError(*problems)
+    given = {name: value for name, value in fields.items() if value is not None}
+    try:
+        return _converted(given)
+    except msgspec.ValidationError as error:
+        raise DataError(f"profile: {error}") from error
+
+
+def _converted(given: Mapping[str, Any]) -> Profile:
+    kinds: Mapping[str, Any] = {"languages": tuple[str, ...], "consent": bool}
+    values: dict[str, Any] = {name: msgspec.convert(value, kinds.get(name, str)) for name, value in given.items()}
+    return Profile(**values)
+
+
+def update_state(engine: Engine, user_id: str, change: Callable[[UserState], UserState]) -> None:
+    """Change a person's state by compare-and-swap. Raises StoreError when others keep winning."""
+    for _ in range(MAX_WRITE_TRIES):
+        read = engine.users.read(user_id)
+        if engine.users.write_if(user_id, change(read.state), read.version):
+            return
+    raise StoreError(f"found {MAX_WRITE_TRIES} other writes of one person at once, expected fewer; try again")
