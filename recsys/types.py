@@ -115,6 +115,7 @@ class Event:
     watch_fraction: float | None = None
     request_id: str | None = None
     position: int | None = None
+    is_attributed: bool = False  # a verified tracking token named request and position
 
 
 def rank_order(scores: Floats, ties: Ids) -> Rows:

@@ -1,7 +1,7 @@
 """Events reported by the platform. Nothing accepted is ever lost: an answer means it is durable."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -9,12 +9,15 @@ from recsys.clock import DAY, MINUTE, Millis, from_text, to_text
 from recsys.columns import MAX_ID_LENGTH, subject_of
 from recsys.errors import DataError
 from recsys.feed.engine import Engine
+from recsys.messages import MAX_SIZE
 from recsys.safety.harm_terms import kept_of
-from recsys.services.fields import optional_id, optional_number, optional_text, required_id, shorten
+from recsys.services.fields import optional_id, optional_integer, optional_number, optional_text, required_id, shorten
+from recsys.tokens import verify
 from recsys.types import Event
 from recsys.vocabulary import EVENT_KINDS
 
 MAX_EVENTS: Final = 1_000
+MAX_TOKEN_LENGTH: Final = 2_048  # characters
 MAX_AGE_MS: Final = 7 * DAY
 MAX_AHEAD_MS: Final = 5 * MINUTE  # clocks differ; an event from further ahead is refused
 _SUBJECTS: Final = ("item_id", "creator_id", "query")
@@ -49,39 +52,84 @@ def accept_events(engine: Engine, events: Sequence[Mapping[str, Any]], at: Milli
 
 
 def _event(engine: Engine, fields: Mapping[str, Any], at: Millis) -> Event:
-    kind = fields.get("kind")
-    if kind not in EVENT_KINDS:
-        raise DataError(f"kind: found {shorten(kind)}, expected one of {', '.join(EVENT_KINDS)}")
-    happened = _when(fields.get("at"), at)
-    subject = subject_of(str(kind))
-    given = [name for name in _SUBJECTS if fields.get(name) is not None]
-    wanted = [subject] if subject in _SUBJECTS else []
-    if given != wanted:
-        found = " and ".join(given) or "none"
-        raise DataError(f"{kind}: found {found}, expected {' and '.join(wanted) or 'none of ' + ', '.join(_SUBJECTS)}")
-    if subject == "value" and not fields.get("value"):
-        raise DataError("undo: found no value, expected the event_id to undo")
-    item_id = optional_id("item_id", fields)
-    if item_id is not None and item_id not in engine.resources.catalogue_cache.items.index:
-        engine.resources.catalogue_cache.at_least(
-            engine.users.read(required_id("user_id", fields)).revision
-        )  # it may be new
-        if item_id not in engine.resources.catalogue_cache.items.index:
-            raise DataError(f"item_id: found {shorten(item_id)}, expected the id of an item in the catalogue")
+    """One event in the contract's terms. Raises DataError with the first problem."""
+    kind = _kind(fields)
+    happened_at = _when(fields.get("at"), at)
+    item_id = _known_item(engine, fields)
+    shown = _impression(engine, fields, item_id)
     return Event(
         event_id=required_id("event_id", fields),
         user_id=required_id("user_id", fields),
-        kind=str(kind),
-        at=happened,
+        kind=kind,
+        at=happened_at,
         item_id=item_id,
         creator_id=optional_id("creator_id", fields),
         query=kept_of(engine.resources.harm_terms, optional_text("query", fields, 200)),
         value=optional_text("value", fields, MAX_ID_LENGTH),
         watch_s=optional_number("watch_s", fields, 0, 86_400),
         watch_fraction=optional_number("watch_fraction", fields, 0, 1),
-        request_id=optional_id("request_id", fields),
-        position=None if fields.get("position") is None else int(optional_number("position", fields, 1, 50) or 1),
+        request_id=shown.request_id if shown else optional_id("request_id", fields),
+        position=shown.position if shown else optional_integer("position", fields, 1, MAX_SIZE),
+        is_attributed=shown is not None,
     )
+
+
+def _kind(fields: Mapping[str, Any]) -> str:
+    """The kind of an event that names just what its kind asks for."""
+    kind = fields.get("kind")
+    if kind not in EVENT_KINDS:
+        raise DataError(f"kind: found {shorten(kind)}, expected one of {', '.join(EVENT_KINDS)}")
+    subject = subject_of(str(kind))
+    given = [name for name in _SUBJECTS if fields.get(name) is not None]
+    expected = [subject] if subject in _SUBJECTS else []
+    if given != expected:
+        named = " and ".join(given) or "none"
+        asked = " and ".join(expected) or "none of " + ", ".join(_SUBJECTS)
+        raise DataError(f"{kind}: found {named}, expected {asked}")
+    if subject == "value" and not fields.get("value"):
+        raise DataError("undo: found no value, expected the event_id to undo")
+    return str(kind)
+
+
+def _known_item(engine: Engine, fields: Mapping[str, Any]) -> str | None:
+    """The item of an event, which the catalogue must know; None for an event about something else."""
+    item_id, cache = optional_id("item_id", fields), engine.resources.catalogue_cache
+    if item_id is not None and item_id not in cache.items.index:
+        cache.at_least(engine.users.read(required_id("user_id", fields)).revision)  # it may be new
+        if item_id not in cache.items.index:
+            raise DataError(f"item_id: found {shorten(item_id)}, expected the id of an item in the catalogue")
+    return item_id
+
+
+class _Impression(NamedTuple):
+    """The place of a page that an event is about."""
+
+    request_id: str
+    position: int
+
+
+def _impression(engine: Engine, fields: Mapping[str, Any], item_id: str | None) -> _Impression | None:
+    """
+    What the tracking token says; None without one: the event counts, and is not attributed to a page.
+
+    Raises DataError for a token that this service did not sign for this user and item.
+    """
+    token = optional_text("tracking_token", fields, MAX_TOKEN_LENGTH)
+    if not token:  # the safe feed, which nothing counts, sends an empty one
+        return None
+    signed = verify(engine.key, token)
+    is_ours = signed is not None and len(signed) == 6 and signed[:2] == ("t", fields.get("user_id"))
+    if signed is None or not is_ours or item_id not in (None, _item_id(engine, int(signed[3]))):
+        raise DataError(
+            "tracking_token: found a text that this service did not sign for this user and item, "
+            "expected the one that came with the item, or none"
+        )
+    return _Impression(request_id=str(signed[2]), position=int(signed[4]))
+
+
+def _item_id(engine: Engine, item_no: int) -> str | None:
+    item_ids = engine.resources.catalogue_cache.items.item_ids
+    return item_ids[item_no] if 0 < item_no < len(item_ids) else None
 
 
 def _when(value: Any, now: Millis) -> Millis:

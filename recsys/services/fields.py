@@ -54,6 +54,16 @@ def optional_number(name: str, fields: Mapping[str, Any], low: float, high: floa
     return float(value)
 
 
+def optional_integer(name: str, fields: Mapping[str, Any], low: int, high: int) -> int | None:
+    """The whole number in a field, from `low` to `high`, both allowed. Raises DataError, also for 3.7 and 3.0."""
+    value = fields.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise DataError(f"{name}: found {shorten(value)}, expected a whole number from {low} to {high}")
+    return value
+
+
 def shorten(value: Any) -> str:
     """A value as a sentence may quote it: at most 60 characters."""
     text = repr(value)

@@ -6,6 +6,7 @@ from recsys.clock import DAY, MINUTE, to_text
 from recsys.errors import DataError, StoreError
 from recsys.services.events import MAX_EVENTS, accept_events
 from recsys.services.items import put_item
+from recsys.tokens import sign
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +51,10 @@ WRONG = [
     ({"watch_fraction": "all"}, "watch_fraction"),
     ({"position": 0}, "position"),
     ({"position": 51}, "position"),
+    ({"position": 3.7}, "position"),
+    ({"position": True}, "position"),
+    ({"tracking_token": 7}, "tracking_token"),
+    ({"tracking_token": "forged"}, "tracking_token"),
     ({"value": "x" * 10_000_000}, "value"),
     ({"at": "yesterday"}, "at"),
     ({"at": "2026-11-20T10:00:00"}, "at"),
@@ -104,3 +109,33 @@ def test_a_log_that_fails_accepts_nothing(service, known_item, evening):
 def test_the_words_of_a_search_are_written_nowhere(service) -> None:
     service.tell({"kind": "search", "query": "sirri klma"}, user_id="u")
     assert [entry.event.query for entry in service.engine.log.since("u", 0)] == [""]
+
+
+def test_a_token_joins_an_event_to_its_place_on_its_page(service, evening):
+    item = service.ask("u", request_id="q").items[2]
+    reported = event(item.item_id, tracking_token=item.tracking_token, request_id="another", position=9)
+    assert accept_events(service.engine, [reported], evening).accepted == 1
+    [entry] = service.store.events.since("u", 0)
+    assert (entry.event.request_id, entry.event.position, entry.event.is_attributed) == ("q", 3, True)
+
+
+def test_an_event_without_a_token_counts_and_is_not_attributed(service, known_item, evening):
+    for n, token in enumerate((None, "")):
+        reported = event(known_item, event_id=f"e{n}", tracking_token=token, request_id="q", position=3)
+        assert accept_events(service.engine, [reported], evening).accepted == 1
+    logged = [entry.event for entry in service.store.events.since("u", 0)]
+    assert [(e.request_id, e.position, e.is_attributed) for e in logged] == [("q", 3, False)] * 2
+
+
+def test_a_token_holds_for_its_person_its_item_and_its_service_only(service, evening):
+    first, second = service.ask("u", request_id="q").items[:2]
+    cursor = service.ask("u", request_id="q").cursor
+    for fields in (
+        {"user_id": "somebody else", "tracking_token": first.tracking_token},
+        {"tracking_token": second.tracking_token},
+        {"tracking_token": cursor},
+        {"tracking_token": sign(b"another key", "t", "u", "q", 1, 1, evening)},
+        {"tracking_token": first.tracking_token[:-1]},
+    ):
+        answer = accept_events(service.engine, [event(first.item_id, **fields)], evening)
+        assert answer.accepted == 0 and answer.rejected[0]["reason"].startswith("tracking_token: found")
