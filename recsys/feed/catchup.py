@@ -13,7 +13,7 @@ from recsys.catalogue.items import Items
 from recsys.clock import DAY, Millis
 from recsys.feed.events import AppliedEvents, apply_events
 from recsys.safety.ledger import recount
-from recsys.safety.loop.signals import LoopContext
+from recsys.safety.loop.state import LoopContext
 from recsys.stores.protocols import EventLog, Logged, Read, UserStore
 from recsys.user.state import Delivery, UserState
 

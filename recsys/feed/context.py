@@ -29,8 +29,8 @@ from recsys.safety.cards import due
 from recsys.safety.floors import Supply
 from recsys.safety.harm_terms import NO_TERMS, TermList
 from recsys.safety.ledger import server_time, touch
-from recsys.safety.loop.levels import evaluate, note_harm_seeking, topic_limits
-from recsys.safety.loop.signals import LoopContext, loop_context_of
+from recsys.safety.loop.levels import note_harm_seeking, topic_limits, update_level
+from recsys.safety.loop.state import LoopContext, loop_context_of
 from recsys.safety.screen_time import PageAllowance, PauseContext, pause_for
 from recsys.user.state import Delivery, UserState
 
@@ -84,7 +84,7 @@ def resolve_context(
     applied = catch_up(stored, pending, loop_context, at)
     active = register_activity(applied.state, market, at)
     now = server_time(active.safety.ledger, at)
-    evaluated = evaluate(note_harm_seeking(active, request, items, loop_context, now), loop_context, now)
+    evaluated = update_level(note_harm_seeking(active, request, items, loop_context, now), loop_context, now)
 
     viewer = viewer_of(request, identity, evaluated, market)
     attributes = experiment_attributes(viewer, evaluated.safety.loop.level, request.surface)

@@ -11,8 +11,8 @@ from recsys.catalogue.items import Items, is_unlearnable, topic_bits
 from recsys.clock import Millis
 from recsys.policy.schema import Market
 from recsys.safety.ledger import LEDGER_SPAN_MS, deliver, see, server_time, touch
-from recsys.safety.loop.levels import observe
-from recsys.safety.loop.signals import LoopContext
+from recsys.safety.loop.levels import observe_event
+from recsys.safety.loop.state import LoopContext
 from recsys.stores.protocols import Logged
 from recsys.types import Event
 from recsys.user.feedback import confidence, learnable
@@ -40,7 +40,7 @@ def apply_events(
     opens: list[Delivery] = []
     for entry in logged:
         state, opened = _apply_one(state, entry, items, loop_context)
-        state = observe(state, entry, items, loop_context)
+        state = observe_event(state, entry, items, loop_context)
         opens += opened
     return AppliedEvents(state, tuple(opens))
 

@@ -16,7 +16,7 @@ from recsys.feed.viewer import profile_of
 from recsys.messages import Card, FeedItem, FeedRequest, FeedResponse, Locality, Safety
 from recsys.policy.compiled import effective_band
 from recsys.safety.cards import cards_for
-from recsys.safety.loop.levels import is_harm_seeking
+from recsys.safety.loop.signals import is_harm_seeking_request
 from recsys.user.state import UserState
 
 YOUNGEST_AGE: Final = 12  # years; an item that asks for more is not for everybody
@@ -35,7 +35,7 @@ def safe_feed(resources: EngineResources, request: FeedRequest, at: Millis) -> F
         page.append(_item(items, item_no, len(page) + 1, spoken))
         if len(page) == request.size:
             break
-    names = ("crisis",) if is_harm_seeking(request, items, resources.harm_terms) else ()
+    names = ("crisis",) if is_harm_seeking_request(request, items, resources.harm_terms) else ()
     cards = cards_for(names, [], market, resources.policy.zone, request.surface, at)
     return _response(request, page, cards, resources, at)
 

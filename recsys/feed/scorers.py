@@ -15,7 +15,7 @@ from recsys.clock import DAY
 from recsys.feed.query import Query
 from recsys.models.features import Asked, features
 from recsys.models.ranker import Ranker
-from recsys.safety.loop.levels import reduced
+from recsys.safety.loop.levels import reduce_scores
 from recsys.types import Candidates, Columns, Floats, Rows
 from recsys.vocabulary import FAMILIES, HEADS, TOPICS
 
@@ -143,7 +143,7 @@ def faded(query: Query, candidates: Candidates) -> Floats:
         else:
             is_meant = candidates["family"] == FAMILIES.index(name)
         factors[is_meant] = np.minimum(factors[is_meant], factor)
-    return reduced(candidates["score"], factors)
+    return reduce_scores(candidates["score"], factors)
 
 
 def page_order(candidates: Candidates, confidence: Floats) -> tuple[Rows, Floats]:

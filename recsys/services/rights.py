@@ -20,7 +20,8 @@ from recsys.policy.effective import effective_limits, personal_limits
 from recsys.policy.limits import WINDOWS, Limits
 from recsys.policy.schema import parse_hours
 from recsys.safety.ledger import FAMILY_COUNTERS, RUN, active_minutes, counts, placed, server_time, windows_of
-from recsys.safety.loop import levels as loop
+from recsys.safety.loop.levels import describe_loop, raise_for_calm_mode
+from recsys.safety.loop.state import retain_after_erasure
 from recsys.services.compaction import band_of, standing
 from recsys.services.fields import check_id
 from recsys.services.profiles import MAX_WRITE_TRIES, update_state
@@ -50,7 +51,7 @@ def put_controls(engine: Engine, user_id: str, fields: Mapping[str, Any], at: Mi
     def change(state: UserState) -> UserState:
         is_new = controls.calm_mode and not state.person.controls.calm_mode
         state = _with_person(state, controls=controls)
-        return loop.calm(state, f"controls:{at}", at) if is_new else state
+        return raise_for_calm_mode(state, f"controls:{at}", at) if is_new else state
 
     update_state(engine, user_id, change)
     return get_controls(engine, user_id)
@@ -79,7 +80,7 @@ def put_guardian(engine: Engine, user_id: str, fields: Mapping[str, Any], at: Mi
         before = state.person.guardian
         is_new = guardian.calm_mode and not (before is not None and before.calm_mode)
         state = _with_person(state, guardian=guardian)
-        return loop.calm(state, f"guardian:{at}", at) if is_new else state
+        return raise_for_calm_mode(state, f"guardian:{at}", at) if is_new else state
 
     update_state(engine, user_id, change)
     return get_guardian(engine, user_id)
@@ -118,7 +119,7 @@ def exposure(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
         "deliveries": ledger.n_delivered,
         "minutes_24h": round(active_minutes(ledger, at), 1),
         "daily_minutes": limits.daily_minutes,
-        "loop": loop.shown(state, policy.market, is_minor=policy.market.ages[band].is_minor),
+        "loop": describe_loop(state, policy.market, is_minor=policy.market.ages[band].is_minor),
     }
 
 
@@ -143,7 +144,7 @@ def export(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
         "ledger": msgspec.to_builtins(_named(state.safety.ledger)),
         "loop": msgspec.to_builtins(_named(state.safety.loop)),
         "seen": msgspec.to_builtins(_named(state.seen)),
-        "taste": msgspec.to_builtins(_named(state.interactions)),
+        "interactions": msgspec.to_builtins(_named(state.interactions)),
         "deliveries": [
             {**msgspec.to_builtins(_named(d)), "item_id": ids[d.item_no] if d.item_no < len(ids) else None}
             for d in engine.users.deliveries(user_id, 0)
@@ -178,7 +179,9 @@ def erase(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     for _ in range(MAX_WRITE_TRIES):
         read = engine.users.read(user_id)
         state = standing(engine, read, user_id, at)
-        kept = SafetyState(ledger=_bare(state.safety.ledger), loop=loop.remains(state.safety.loop), is_erased=True)
+        kept = SafetyState(
+            ledger=_bare(state.safety.ledger), loop=retain_after_erasure(state.safety.loop), is_erased=True
+        )
         tombstone = pack(UserState(safety=kept))[1]
         rows = engine.users.erase(user_id, at, tombstone, read.version, state.interactions.log_seq)
         if rows is not None:

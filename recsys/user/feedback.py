@@ -1,9 +1,9 @@
 """
-The one place where an event becomes confidence, for training and for the live service.
+The confidence of an event: the one place where it is worked out, for training and for the live service.
 
-Confidence is a number without a unit: above 0 the person wanted more of this, below 0 less, 0 says nothing.
-The numbers are design defaults, ordered by how much an act costs the person; LOG.md keeps what was tried.
-R2+ watches are never positive signal (risk is not a learnable interest); a refusal can always be learned.
+Confidence is a number without a unit. Above 0 the person wanted more of this, below 0 less; 0 says nothing.
+The numbers are design defaults, ordered by how much an act costs the person; LOG.md holds what was tried.
+Watching R2 or above is never a positive signal, because risk is no interest to learn. Negative feedback always counts.
 """
 
 from typing import Final
@@ -16,19 +16,19 @@ from recsys.types import Floats, Mask
 from recsys.vocabulary import EVENT_KINDS
 
 SHORT_WATCH: Final = 0.25
-"""A view below this fraction is a swipe away: no evidence for a taste and, alone, none against it."""
+"""A view below this fraction is a swipe away. It is no evidence for an interest and, alone, none against it."""
 
 UNKNOWN_WATCH: Final = 0.25
-"""What a view counts when nobody measured how long it lasted."""
+"""The confidence of a view when nobody measured how long it lasted."""
 
 HALF_LIFE: Final[Millis] = 90 * DAY
-"""After this time a reaction counts half."""
+"""Milliseconds after which a reaction counts half."""
 
 PAIR_CAP: Final = 5.0
-"""The most that one person's reactions to one item add up to, so that no loop on one video drowns the rest."""
+"""The highest confidence of one person in one item, so that no loop on one video drowns the rest."""
 
 WANTED: Final = 1.0
-"""The confidence from which somebody wanted what they reacted to: one watch to the end."""
+"""The confidence from which an interaction is positive: one watch to the end."""
 
 FIXED: Final = {
     "impression": 0.0,
@@ -74,8 +74,8 @@ def confidences(kinds: NDArray[np.uint8], watch_fractions: Floats) -> Floats:
 
     Shapes:  kinds (n,) positions in `vocabulary.EVENT_KINDS`; watch_fractions (n,), NaN = unknown; returns (n,).
     """
-    known = np.where(watch_fractions >= SHORT_WATCH, watch_fractions, 0.0)
-    views = np.where(np.isnan(watch_fractions), UNKNOWN_WATCH, known)
+    measured = np.where(watch_fractions >= SHORT_WATCH, watch_fractions, 0.0)
+    views = np.where(np.isnan(watch_fractions), UNKNOWN_WATCH, measured)
     return np.where(kinds == _VIEW, views, _BY_CODE[kinds]).astype(np.float32)
 
 
@@ -95,7 +95,7 @@ def is_r2_plus(tier: str | None) -> bool:
 
 
 def learnable(weight: float, tier_is_r2_plus: bool) -> float:
-    """The part of a confidence that may be learned: of R2 and above only refusals."""
+    """The part of a confidence that may be learned: of R2 and above only negative feedback."""
     return min(weight, 0.0) if tier_is_r2_plus else weight
 
 

@@ -1,8 +1,10 @@
 """
-What Sanad keeps about one person. Frozen values, packed as arrays, so that a field can be added at the end of a
-struct without breaking what older versions wrote. There is no diagnosis here: counters, times and item numbers.
+What Sanad stores about one person: counters, times and item numbers, and no diagnosis.
 
-`UserState` has four parts, stored as four columns: person, counted (ledger and loop; under 4 KB), seen, taste.
+The values are frozen and packed as arrays, by position. A field may be renamed, never moved; a new one stands at the
+end, with a default, so that what older versions wrote can be read.
+
+`UserState` has four parts, stored as four columns: person, safety (ledger and loop; under 4 KB), seen, interactions.
 """
 
 import zlib
@@ -13,10 +15,10 @@ import msgspec
 from recsys.clock import Millis
 
 FORMAT: Final = 1
-LAST: Final = 50  # deliveries kept one by one; the longest gap and run are shorter
-MAX_SEEN: Final = 2_000
-MAX_INTERACTIONS: Final = 200
-MAX_MARKS: Final = 2_000  # creators followed, and hidden
+LAST: Final = 50  # deliveries that the ledger holds one by one; the longest gap and run are shorter
+MAX_SEEN: Final = 2_000  # clusters
+MAX_INTERACTIONS: Final = 200  # reactions, and undone events
+MAX_MARKS: Final = 2_000  # creators followed, and as many hidden
 DEFLATED_FROM: Final = 2_048  # bytes; below, it is not worth the time
 _ZLIB: Final = b"\x78"  # how zlib starts, and no packed array does
 
@@ -26,7 +28,7 @@ class Packed(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
 
 
 class Profile(Packed, frozen=True):
-    """Who the person is, as far as the platform said. None = not said."""
+    """Who the person is, as far as the platform told. None = unknown."""
 
     country: str | None = None
     region: str | None = None
@@ -34,7 +36,7 @@ class Profile(Packed, frozen=True):
     age_band: str | None = None
     age_source: str = "none"
     guardian_id: str | None = None
-    consent: bool | None = None  # personalised or not; None = not said
+    consent: bool | None = None  # personalised or not; None = unknown
 
 
 class Controls(Packed, frozen=True):
@@ -117,24 +119,24 @@ class LoopState(Packed, frozen=True):
     level: int = 0
     reasons: tuple[Reason, ...] = ()
     raised_at: Millis = 0
-    clean_since: Millis = 0  # start of the clean time: the last raise, raise condition or loosening
-    held: tuple[str, ...] = ()  # signals true at the last raise and ever since
-    raised_session_at: Millis = 0  # start of the session of the last unstarred raise
-    starred: tuple[int, ...] = ()  # hashes of event ids that already raised the level
-    refusals: int = 0  # in the session that started at `refused_session_at`
+    clean_since: Millis = 0  # the last raise, raise condition or loosening
+    active_signals: tuple[str, ...] = ()  # signals that are true since the last raise
+    raised_session_at: Millis = 0  # start of the session of the last raise by signals a to e
+    one_shot_events: tuple[int, ...] = ()  # hashes of the event ids that raised the level by themselves
+    refusals: int = 0  # slots that a cap refused the ranker, in the session that started at `refused_session_at`
     daily: tuple[tuple[int, tuple[int, ...]], ...] = ()  # per day: deliveries by topic, index 0 = no topic
     entropy: float | None = None  # exponentially weighted 28-day topic entropy, bits
     entropy_day: int = 0
-    own_completion: tuple[float, float] = (0.0, 0.0)  # R0 completions and views up to `own_day`, decayed over 28 d
+    r0_completion: tuple[float, float] = (0.0, 0.0)  # R0 completions and exposures before `r0_day`, decayed
     r2_watched: tuple[tuple[int, int, bool], ...] = ()  # recent R2 exposures: item number, day, watched to the end
     nights: tuple[tuple[int, int], ...] = ()  # night's day number, milliseconds of activity
     topic_off: tuple[tuple[str, Millis], ...] = ()  # "not interested" on a risk topic or family
-    asks: tuple[Millis, ...] = ()  # counted "not interested"
+    negative_feedback_times: tuple[Millis, ...] = ()  # of "not interested" that counts
     refused_session_at: Millis = 0
-    own_day: int = 0
-    own_today: tuple[tuple[int, bool], ...] = ()  # R0 exposures of `own_day`: item number, watched to the end
-    awake_at: Millis = 0  # up to here activity is counted into `nights`
-    asked_at: Millis = 0  # when repeated "not interested" last raised the level
+    r0_day: int = 0
+    r0_today: tuple[tuple[int, bool], ...] = ()  # R0 exposures of `r0_day`: item number, watched to the end
+    active_until: Millis = 0  # activity up to here is counted into `nights`
+    negative_feedback_raised_at: Millis = 0  # the last raise by repeated "not interested"
     cards_due: tuple[str, ...] = ()  # cards that were asked for and not shown yet
 
 
@@ -160,7 +162,7 @@ class Ledger(Packed, frozen=True):
 
 
 class SafetyState(Packed, frozen=True):
-    """The second column. `is_erased`: the person was erased; nothing that training knew of them is used."""
+    """The second column. Of somebody who was erased (`is_erased`) nothing that training learned is used."""
 
     format: int = FORMAT
     ledger: Ledger = Ledger()
@@ -179,7 +181,7 @@ class Seen(Packed, frozen=True):
 class InteractionHistory(Packed, frozen=True):
     """
     What the person reacted to: item numbers, confidences (negative = refused) and times, oldest first, at most 200;
-    and the newest 2,000 creators each that they follow and hid.
+    and the newest 2,000 creators that they follow, and as many that they hid.
 
     `log_seq` is the last event that is folded in. Nothing that was learned or trained up to
     `reset_at` is used.
@@ -190,8 +192,8 @@ class InteractionHistory(Packed, frozen=True):
     weights: tuple[float, ...] = ()
     at: tuple[Millis, ...] = ()
     event_ids: tuple[str, ...] = ()
-    followed: tuple[tuple[str, str], ...] = ()  # creator id and the event that said so
-    hidden: tuple[tuple[str, str], ...] = ()  # likewise: creators the person hid
+    followed: tuple[tuple[str, str], ...] = ()  # creator id, and the event id of the follow
+    hidden: tuple[tuple[str, str], ...] = ()  # creator id, and the event id of the hiding
     log_seq: int = 0
     reset_at: Millis = 0
     cards_shown: tuple[tuple[str, Millis], ...] = ()
@@ -208,24 +210,24 @@ class UserState(Packed, frozen=True):
 
 
 _PERSON: Final = msgspec.msgpack.Decoder(PersonState)
-_COUNTED: Final = msgspec.msgpack.Decoder(SafetyState)
+_SAFETY: Final = msgspec.msgpack.Decoder(SafetyState)
 _SEEN: Final = msgspec.msgpack.Decoder(Seen)
-_TASTE: Final = msgspec.msgpack.Decoder(InteractionHistory)
+_INTERACTIONS: Final = msgspec.msgpack.Decoder(InteractionHistory)
 Parts = tuple[bytes, bytes, bytes, bytes]
 
 
 def pack(state: UserState) -> Parts:
-    """The four parts as bytes: person, counted, seen, taste."""
+    """The four parts as bytes: person, safety, seen, interactions."""
     encode = msgspec.msgpack.encode
-    return encode(state.person), _deflated(encode(state.safety)), encode(state.seen), encode(state.interactions)
+    return encode(state.person), _deflate(encode(state.safety)), encode(state.seen), encode(state.interactions)
 
 
-def _deflated(packed: bytes) -> bytes:
+def _deflate(packed: bytes) -> bytes:
     """Exact times differ in their last bytes only: a heavy person's counters shrink to less than half."""
     return packed if len(packed) < DEFLATED_FROM else zlib.compress(packed, 1)
 
 
-def _inflated(packed: bytes) -> bytes:
+def _inflate(packed: bytes) -> bytes:
     if packed[:1] != _ZLIB:
         return packed
     try:
@@ -235,16 +237,16 @@ def _inflated(packed: bytes) -> bytes:
 
 
 def unpack_safety(packed: bytes) -> SafetyState:
-    """The second part alone, which is what outlives an erasure. Raises `msgspec.DecodeError`."""
-    return _COUNTED.decode(_inflated(packed))
+    """The second part alone: what outlives an erasure. Raises `msgspec.DecodeError`."""
+    return _SAFETY.decode(_inflate(packed))
 
 
 def unpack(parts: Parts) -> UserState:
     """The inverse of `pack`. Raises `msgspec.DecodeError` on bytes that are not a state."""
-    person, counted, seen, taste = parts
+    person, safety, seen, interactions = parts
     return UserState(
         person=_PERSON.decode(person),
-        safety=unpack_safety(counted),
+        safety=unpack_safety(safety),
         seen=_SEEN.decode(seen),
-        interactions=_TASTE.decode(taste),
+        interactions=_INTERACTIONS.decode(interactions),
     )

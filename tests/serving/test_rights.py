@@ -294,7 +294,7 @@ def test_a_reset_forgets_tastes_and_keeps_ledger_level_and_mutes(client: TestCli
     assert answer["reset_at"] == "2026-11-20T12:00:00.000Z" and "ledger" in answer["kept"]
     after = get(client, "exposure")
     assert after["counters"] == counters and after["loop"]["level"] == 1
-    assert get(client, "export")["taste"]["items"] == []
+    assert get(client, "export")["interactions"]["items"] == []
     clock.at += MINUTE
     page = ask(client, size=10, explain="full")
     assert not set(ids(before)) & set(ids(page)) and "c2" not in {item["creator_id"] for item in page["items"]}

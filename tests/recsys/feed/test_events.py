@@ -10,7 +10,7 @@ from recsys.feed.events import apply_events
 from recsys.feed.history import history_of
 from recsys.policy.compiled import CompiledPolicy
 from recsys.safety.harm_terms import NO_TERMS
-from recsys.safety.loop.signals import loop_context_of
+from recsys.safety.loop.state import loop_context_of
 from recsys.stores.protocols import Logged
 from recsys.types import Event, History
 from recsys.user.state import MAX_INTERACTIONS, InteractionHistory, UserState

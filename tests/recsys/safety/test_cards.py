@@ -219,7 +219,7 @@ class Down:
 
 def test_a_search_for_harm_gets_the_card_with_and_without_a_ledger(make_service):
     service = make_service().is_adult("u")
-    service = service.broken(known=replace(service.engine.known, harm_terms=harm_terms_of(["zzforbidden"])))
+    service = service.broken(resources=replace(service.engine.resources, harm_terms=harm_terms_of(["zzforbidden"])))
     search = {"user_id": "u", "surface": "search", "query": "the zzforbidden thing"}
     page = service.ask(**search)
     assert (page.cards[0].card_id, page.cards[0].after_position, page.safety.loop_level) == ("crisis", 0, 1)
