@@ -2,9 +2,9 @@
 The slot loop: one page from scored candidates, against the exposure ledger.
 
 At every slot the caps decide first what may come at all; then the supportive and the local floor keep only what
-leaves every open run of 20 completable; then the score decides. Nothing is ever relaxed: when nothing is left, the
-page is short. The candidates come best first; those that add to the same counters share a lane, so that a slot looks
-at a few lanes and not at every candidate.
+leaves every open run of 20 feasible; then the score decides. Nothing is ever relaxed: when nothing is left, the
+page is short. The candidates come best first; those that add to the same counters share a bucket, so that a slot looks
+at a few buckets and not at every candidate.
 """
 
 from collections import Counter
@@ -46,7 +46,7 @@ class Selection:
     floor_missed: tuple[FloorMiss, ...]
 
 
-class _Choice(NamedTuple):
+class _FilledSlot(NamedTuple):
     """One slot filled."""
 
     row: int
@@ -56,7 +56,7 @@ class _Choice(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Meter:
+class _WindowCounter:
     """One counter while a page is filled: what its windows still admit, and where it last appeared."""
 
     name: str
@@ -67,7 +67,7 @@ class _Meter:
     places: list[int]  # ascending; the first slot of the page is place 0
     why: str | None = None  # why it admits nothing at the current place; None when it does
 
-    def look(self, place: int) -> None:
+    def refresh(self, place: int) -> None:
         """Works out `why` for a place."""
         self.why = None
         if self.room <= 0:
@@ -81,19 +81,19 @@ class _Meter:
 
 
 @dataclass(slots=True)
-class _Lane:
+class _Bucket:
     """Candidates that add to the same counters and floors, best first."""
 
-    meters: tuple[_Meter, ...]
+    counters: tuple[_WindowCounter, ...]
     kind: Kind
     rows: list[int]
     head: int = -1  # the best row that may come at the current place
 
     def why(self) -> str | None:
-        """The first counter that closes the lane at the current place."""
-        for meter in self.meters:
-            if meter.why:
-                return meter.why
+        """The first counter that closes the bucket at the current place."""
+        for counter in self.counters:
+            if counter.why:
+                return counter.why
         return None
 
 
@@ -102,9 +102,9 @@ class _Page:
     """The page being filled; only this module sees it."""
 
     candidates: Candidates
-    meters: Mapping[str, _Meter]
-    lanes: list[_Lane]
-    lane_of: list[int]
+    counters: Mapping[str, _WindowCounter]
+    buckets: list[_Bucket]
+    bucket_of: list[int]
     creators: list[int]
     clusters: list[int]
     recent: list[int]  # creators of the last 19 deliveries and of the page so far
@@ -122,33 +122,33 @@ class _Page:
         """Whether the creator appears less often than the cap in the run that ends here, and the cluster not yet."""
         return self.clusters[row] not in self.used_clusters and self.often[self.creators[row]] < self.creator_cap
 
-    def open_lanes(self, place: int) -> list[_Lane]:
-        """The lanes that caps and spacing leave open at `place`, each with its best row as `head`."""
-        for meter in self.meters.values():
-            meter.look(place)
-        lanes = []
-        for lane in self.lanes:
-            if lane.why() is None:
-                lane.head = next((row for row in lane.rows if self.is_spaced(row)), -1)
-                if lane.head >= 0:
-                    lanes.append(lane)
-        return lanes
+    def open_buckets(self, place: int) -> list[_Bucket]:
+        """The buckets that caps and spacing leave open at `place`, each with its best row as `head`."""
+        for counter in self.counters.values():
+            counter.refresh(place)
+        buckets = []
+        for bucket in self.buckets:
+            if bucket.why() is None:
+                bucket.head = next((row for row in bucket.rows if self.is_spaced(row)), -1)
+                if bucket.head >= 0:
+                    buckets.append(bucket)
+        return buckets
 
     def take(self, row: int, place: int) -> None:
         """Puts a row on the page."""
-        lane = self.lanes[self.lane_of[row]]
-        lane.rows.remove(row)
-        for meter in lane.meters:
-            meter.room -= 1
-            meter.places.append(place)
+        bucket = self.buckets[self.bucket_of[row]]
+        bucket.rows.remove(row)
+        for counter in bucket.counters:
+            counter.room -= 1
+            counter.places.append(place)
         self.used_clusters.add(self.clusters[row])
         self.recent.append(self.creators[row])
         self.often[self.creators[row]] += 1
         if len(self.recent) >= RUN:
             self.often[self.recent[-RUN]] -= 1
-        self.n_local += lane.kind[1]
+        self.n_local += bucket.kind[1]
         self.n_newcomers += bool(self.candidates["is_newcomer"][row])
-        misses = [floor.take(place, is_hit) for floor, is_hit in zip(self.floors, lane.kind, strict=True)]
+        misses = [floor.take(place, is_hit) for floor, is_hit in zip(self.floors, bucket.kind, strict=True)]
         self.missed += [miss for miss in misses if miss]
 
 
@@ -169,23 +169,23 @@ def select(
     Up to `size` rows of `candidates`, which come best first with the columns tier, family, is_s4, is_supportive,
     is_local, creator_no, cluster_no, is_explorable and is_newcomer. All have passed the filters.
     """
-    page = _open(candidates, ledger, limits, supply, supply_factor, at)
+    page = _open_page(candidates, ledger, limits, supply, supply_factor, at)
     page.newcomer_share = newcomer_share
-    chosen: list[_Choice] = []
+    chosen: list[_FilledSlot] = []
     refusals = n_explored = 0
     for place in range(size):
-        lanes, floor = _keep_floors(page, page.open_lanes(place), place)
-        row = min((lane.head for lane in lanes), default=None)
+        buckets, floor = _within_floors(page, page.open_buckets(place), place)
+        row = min((bucket.head for bucket in buckets), default=None)
         refusals += _is_refusal(page, row)
         if row is None:
             break
         may_explore = n_explored < explore_slots and (ledger.n_delivered + place) % RUN in EXPLORE_AT[:explore_slots]
-        draw = _explorable(page, lanes) if may_explore else []
+        draw = _explorable(page, buckets) if may_explore else []
         if draw:
             row = draw[int(rng.integers(len(draw)))]
             n_explored += 1
         page.take(row, place)
-        chosen.append(_Choice(row, 1 / max(1, len(draw)), bool(draw), floor))
+        chosen.append(_FilledSlot(row, 1 / max(1, len(draw)), bool(draw), floor))
     return Selection(
         rows=np.array([choice.row for choice in chosen], np.intp),
         propensities=np.array([choice.propensity for choice in chosen], np.float32),
@@ -197,25 +197,25 @@ def select(
     )
 
 
-def _open(
+def _open_page(
     candidates: Candidates, ledger: Ledger, limits: Limits, supply: Supply, supply_factor: float, at: Millis
 ) -> _Page:
     before = placed(ledger)
-    meters: dict[str, _Meter] = {}
+    counters: dict[str, _WindowCounter] = {}
 
-    def meter(name: str) -> _Meter:
-        if name not in meters:
-            meters[name] = _meter(name, before, ledger, limits, at)
-        return meters[name]
+    def counter(name: str) -> _WindowCounter:
+        if name not in counters:
+            counters[name] = _window_counter(name, before, ledger, limits, at)
+        return counters[name]
 
-    lanes, lane_of = _lanes(candidates, meter)
+    buckets, bucket_of = _buckets(candidates, counter)
     recent = [d.creator_no for d in served(ledger, RUN - 1)]
     known = served(ledger, LAST)
     return _Page(
         candidates=candidates,
-        meters=meters,
-        lanes=lanes,
-        lane_of=lane_of,
+        counters=counters,
+        buckets=buckets,
+        bucket_of=bucket_of,
         creators=candidates["creator_no"].tolist(),
         clusters=candidates["cluster_no"].tolist(),
         recent=recent,
@@ -227,32 +227,32 @@ def _open(
     )
 
 
-def _lanes(candidates: Candidates, meter: Callable[[str], _Meter]) -> tuple[list[_Lane], list[int]]:
-    """The lanes, and each row's lane. Grouped by one number per kind, because 500 rows are too many to look at."""
+def _buckets(candidates: Candidates, counter: Callable[[str], _WindowCounter]) -> tuple[list[_Bucket], list[int]]:
+    """The buckets, and each row's bucket. Grouped by one number per kind, because 500 rows are too many to look at."""
     names = ("tier", "family", "is_s4", "is_supportive", "is_local")
     tier, family, is_s4, is_supportive, is_local = (candidates[name].astype(np.int64) for name in names)
     code = (((tier * 8 + np.where(tier >= 2, family + 1, 0)) * 2 + is_s4) * 2 + is_supportive) * 2 + is_local
     order = np.argsort(code, kind="stable")
-    lanes: list[_Lane] = []
-    lane_of: NDArray[np.intp] = np.empty(len(code), np.intp)
+    buckets: list[_Bucket] = []
+    bucket_of: NDArray[np.intp] = np.empty(len(code), np.intp)
     for rows in np.split(order, np.flatnonzero(np.diff(code[order])) + 1):
         if len(rows) == 0:
             continue  # no candidates at all
         first = rows[0]
         counters = counters_of(int(tier[first]), int(family[first]), bool(is_s4[first]))
-        lane_of[rows] = len(lanes)
-        lanes.append(
-            _Lane(tuple(map(meter, counters)), (bool(is_supportive[first]), bool(is_local[first])), rows.tolist())
+        bucket_of[rows] = len(buckets)
+        buckets.append(
+            _Bucket(tuple(map(counter, counters)), (bool(is_supportive[first]), bool(is_local[first])), rows.tolist())
         )
-    return lanes, lane_of.tolist()
+    return buckets, bucket_of.tolist()
 
 
-def _meter(
+def _window_counter(
     name: str, before: Sequence[tuple[int, tuple[str, ...]]], ledger: Ledger, limits: Limits, at: Millis
-) -> _Meter:
+) -> _WindowCounter:
     """`before` holds place and counters of everything in `ledger.last`."""
     windows = windows_of(limits, name)
-    return _Meter(
+    return _WindowCounter(
         name=name,
         room=room(ledger, limits, name, at),
         last_20=windows.last_20,
@@ -274,34 +274,34 @@ def floors(ledger: Ledger, limits: Limits, supply: Supply, supply_factor: float)
     )
 
 
-def _keep_floors(page: _Page, lanes: list[_Lane], place: int) -> tuple[list[_Lane], str]:
+def _within_floors(page: _Page, buckets: list[_Bucket], place: int) -> tuple[list[_Bucket], str]:
     """
-    The lanes from which every open run can still be completed, and the last floor that narrowed them.
+    The buckets from which every open run can still be completed, and the last floor that narrowed them.
 
     First for the supportive floor, then also for the local one, which may only choose among what the first one left.
     """
-    kinds = {lane.kind for lane in lanes}
+    kinds = {bucket.kind for bucket in buckets}
     supportive, local = (floor.owed() for floor in page.floors)
-    n_both = sum(len(lane.rows) for lane in lanes if lane.kind == BOTH)
-    kept, lost = completable(supportive, NOTHING_OWED, kinds, n_both)
+    n_both = sum(len(bucket.rows) for bucket in buckets if bucket.kind == BOTH)
+    after_supportive, lost = completable(supportive, NOTHING_OWED, kinds, n_both)
     if lost:
-        page.floors[0].lose(place, lost, supportive, _why_lost(page, kinds, 0))
+        page.floors[0].lose(place, lost, supportive, _infeasible_reason(page, kinds, 0))
         supportive = [0 if j in lost else owed for j, owed in enumerate(supportive)]
-    narrowed, lost = completable(supportive, local, kept, n_both)
+    narrowed, lost = completable(supportive, local, after_supportive, n_both)
     if lost:
-        page.floors[1].lose(place, lost, local, _why_lost(page, kinds, 1))
-    named = "local" if narrowed != kept else "supportive" if kept != kinds else ""
-    return [lane for lane in lanes if lane.kind in narrowed], named
+        page.floors[1].lose(place, lost, local, _infeasible_reason(page, kinds, 1))
+    named = "local" if narrowed != after_supportive else "supportive" if after_supportive != kinds else ""
+    return [bucket for bucket in buckets if bucket.kind in narrowed], named
 
 
-def _why_lost(page: _Page, kinds: set[Kind], floor: int) -> str:
+def _infeasible_reason(page: _Page, kinds: set[Kind], floor: int) -> str:
     """Why no candidate at hand saves a run of a floor (0 supportive, 1 local)."""
     if any(kind[floor] for kind in kinds):
         return "other floor"
-    closed = [lane for lane in page.lanes if lane.kind[floor] and lane.rows]
+    closed = [bucket for bucket in page.buckets if bucket.kind[floor] and bucket.rows]
     if not closed:
         return "no candidate"
-    return next((why for lane in closed if (why := lane.why())), "creator_spacing")
+    return next((why for bucket in closed if (why := bucket.why())), "creator_spacing")
 
 
 def _is_refusal(page: _Page, chosen: int | None) -> bool:
@@ -310,19 +310,19 @@ def _is_refusal(page: _Page, chosen: int | None) -> bool:
         page.best_left += 1
     if page.best_left >= len(page.clusters) or page.best_left == chosen:
         return False
-    lane = page.lanes[page.lane_of[page.best_left]]
-    closed = [meter for meter in lane.meters if meter.why]
-    is_risk = all(meter.name[0] == "R" and not meter.is_zero for meter in closed)
+    bucket = page.buckets[page.bucket_of[page.best_left]]
+    closed = [counter for counter in bucket.counters if counter.why]
+    is_risk = all(counter.name[0] == "R" and not counter.is_zero for counter in closed)
     return bool(closed) and is_risk and page.is_spaced(page.best_left)
 
 
-def _explorable(page: _Page, lanes: list[_Lane]) -> list[int]:
+def _explorable(page: _Page, buckets: list[_Bucket]) -> list[int]:
     """
     Reviewed rows that caps, spacing and floors admit here, in order: of newcomers alone, while those have less than
     their share of the local slots.
     """
     is_explorable = page.candidates["is_explorable"].tolist()
-    rows = sorted(row for lane in lanes for row in lane.rows if is_explorable[row] and page.is_spaced(row))
+    rows = sorted(row for bucket in buckets for row in bucket.rows if is_explorable[row] and page.is_spaced(row))
     if page.n_newcomers and page.n_newcomers >= page.newcomer_share * page.n_local:
         return rows
     return [row for row in rows if page.candidates["is_newcomer"][row]] or rows
@@ -331,9 +331,9 @@ def _explorable(page: _Page, lanes: list[_Lane]) -> list[int]:
 def _blocked(page: _Page) -> Mapping[str, int]:
     """What keeps each candidate that is left out of the slot at which the page ended."""
     why: Counter[str] = Counter()
-    for lane in page.lanes:
-        reason = lane.why()
-        for row in lane.rows:
+    for bucket in page.buckets:
+        reason = bucket.why()
+        for row in bucket.rows:
             if reason:
                 why[reason] += 1
             elif page.clusters[row] in page.used_clusters:
