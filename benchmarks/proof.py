@@ -5,7 +5,7 @@ The whole engine on real data: import, train, evaluate, serve over HTTP, ask for
 
 Two public sets that stand beside the repository, never in it: a short-video log with its published split
 (`kuairand-signed`), and listeners and artists with their countries (`lastfm-countries`). They have no labels and no
-ages, so this run takes every item for R0 and every person for a verified adult: it shows that the parts work together
+ages, so this run treats every item as R0 and every person for a verified adult: it shows that the parts work together
 on real people's choices, and what locality costs; it shows nothing about safety. Nothing is asserted about speed.
 """
 
@@ -26,11 +26,11 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from eval.offline.compare import draws, estimate
+from eval.offline.holdout import HeldOutUser, hold_out, sample
+from eval.offline.intervals import estimate, resample
 from eval.offline.measure import per_person
-from eval.offline.replay import RANKINGS, Replayed, replay
-from eval.offline.split import Person, hold_out, sample
-from eval.report.words import METRICS, with_interval
+from eval.offline.replay import RANKINGS, ReplayResult, replay
+from eval.report.wording import METRIC_NAMES, with_interval
 from recsys import metrics
 from recsys.clock import DAY, Millis, now
 from recsys.data.tables import read_dataset, write_dataset
@@ -83,16 +83,16 @@ def main() -> int:
     """Runs the proofs whose data is there; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, default=SOURCE)
-    parser.add_argument("--people", type=int, default=2_000, help="judge by at most so many")
-    said = parser.parse_args()
+    parser.add_argument("--people", type=int, default=2_000, help="evaluate at most this many")
+    options = parser.parse_args()
     print(f"{_commit()}, {_machine()}")
     for proof in PROOFS:
-        source = said.source / proof.form
+        source = options.source / proof.form
         if not source.is_dir():
             print(f"\n{proof.form}: skipped, there is no {source}; put the published files there to run it")
             continue
         with tempfile.TemporaryDirectory(prefix="sanad-proof-") as folder:
-            prove(proof, source, Path(folder), said.people)
+            prove(proof, source, Path(folder), options.people)
     return 0
 
 
@@ -112,15 +112,15 @@ def prove(proof: Proof, source: Path, folder: Path, n_people: int) -> None:
     holdout = hold_out(loaded, data, until=proof.until)
     people = sample(holdout, n_people, np.random.default_rng(0))
     replayed = replay(loaded, market, people, k=K)
-    # where people only ever listened, nothing was shown and left, and there is no order among it
-    shown = ("recall", "ndcg", "coverage", "local" if proof.has_countries else "order")
+    # where people only ever listened, every impression is relevant, and there is no impression AUC
+    shown = ("recall", "ndcg", "coverage", "local_share" if proof.has_countries else "impression_auc")
     everyone = np.ones(len(people), np.bool_)
     _print_table(f"held out: {proof.held_out}; {len(people):,} people", replayed, market, everyone, shown)
     if proof.has_countries:
         abroad = np.array([country not in LARGE for country in replayed.country])
         _print_table(f"of them outside US and GB: {abroad.sum():,}", replayed, market, abroad, shown)
-        liked = metrics.mean(replayed.liked_local[abroad])
-        print(f"    local share of what they had listened to: {liked:.3f}")
+        listened = metrics.mean(replayed.local_share_history[abroad])
+        print(f"    local share of what they had listened to: {listened:.3f}")
     with running(
         Settings(artifact=artifact, experiments=None, state=folder / "state.db", port=0, allow_assumed=True),
         clock=lambda: proof.cutoff,
@@ -138,12 +138,12 @@ def _call_everyone_an_adult(data: Path) -> None:
 # --- over HTTP ---
 
 
-def _ask(url: str, person: Person, item_ids: Sequence[str]) -> tuple[Mapping[str, Any], frozenset[str], float]:
-    """The answer to one person's request, what they went on to want, and the seconds it took."""
+def _ask(url: str, person: HeldOutUser, item_ids: Sequence[str]) -> tuple[Mapping[str, Any], frozenset[str], float]:
+    """The answer to one person's request, their relevant items, and the seconds it took."""
     body = {
         "user_id": person.user_id,
         "size": K,
-        "exclude_ids": [item_ids[row] for row in person.known][:1_000],  # over HTTP a list ends there
+        "exclude_ids": [item_ids[row] for row in person.seen][:1_000],  # over HTTP a list ends there
     }
     request = urllib.request.Request(
         f"{url}/v1/feed", data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}
@@ -151,7 +151,7 @@ def _ask(url: str, person: Person, item_ids: Sequence[str]) -> tuple[Mapping[str
     started = perf_counter()
     with urllib.request.urlopen(request, timeout=30) as response:
         answer = json.loads(response.read())
-    return answer, frozenset(item_ids[row] for row in person.wanted), perf_counter() - started
+    return answer, frozenset(item_ids[row] for row in person.relevant), perf_counter() - started
 
 
 def _print_answers(answers: Sequence[tuple[Mapping[str, Any], frozenset[str], float]], url: str) -> None:
@@ -160,11 +160,11 @@ def _print_answers(answers: Sequence[tuple[Mapping[str, Any], frozenset[str], fl
     n_full = sum(len(page) == K for page in pages)
     n_repeats = sum(len(page) != len(set(page)) for page in pages)
     n_degraded = sum(bool(answer["degraded"]) for answer, _, _ in answers)
-    n_hits = sum(len(wanted.intersection(page)) for page, (_, wanted, _) in zip(pages, answers, strict=True))
+    n_hits = sum(len(relevant.intersection(page)) for page, (_, relevant, _) in zip(pages, answers, strict=True))
     n_local = sum(item["locality"]["match"] == "country" for answer, _, _ in answers for item in answer["items"])
     print(
         f"  over HTTP: {len(answers)} people asked, {n_full} full pages, {n_repeats} with a repeat, {n_degraded} "
-        f"degraded\n    {n_hits} videos on the pages that these people went on to want; {n_local} of "
+        f"degraded\n    {n_hits} relevant videos on the pages; {n_local} of "
         f"{sum(map(len, pages)):,} slots from their own country\n    {np.median(took):.1f} ms at the median, "
         f"{np.quantile(took, 0.99):.1f} ms at p99, the call included"
     )
@@ -173,22 +173,22 @@ def _print_answers(answers: Sequence[tuple[Mapping[str, Any], frozenset[str], fl
 # --- printing ---
 
 
-def _print_table(title: str, replayed: Replayed, market: Any, mask: np.ndarray, shown: Sequence[str]) -> None:
+def _print_table(title: str, replayed: ReplayResult, market: Any, mask: np.ndarray, shown: Sequence[str]) -> None:
     values = per_person(replayed, market, K)
-    drawn = draws(int(mask.sum()), np.random.default_rng(0))
-    offered = replayed.n_offered > 0
+    resamples = resample(int(mask.sum()), np.random.default_rng(0))
+    is_eligible = replayed.n_eligible > 0
     print(f"  {title}\n    {'':24}" + "".join(f"{name:>26}" for name in RANKINGS))
     for metric in shown:
         if metric == "coverage":
-            cells = [f"{metrics.coverage(replayed.pages[name][mask], offered):.3f}" for name in RANKINGS]
+            cells = [f"{metrics.coverage(replayed.pages[name][mask], is_eligible):.3f}" for name in RANKINGS]
         else:
-            cells = [with_interval(estimate(values[metric][name][mask], drawn)) for name in RANKINGS]
-        print(f"    {METRICS[metric].format(k=K):24}" + "".join(f"{cell:>26}" for cell in cells))
+            cells = [with_interval(estimate(values[metric][name][mask], resamples)) for name in RANKINGS]
+        print(f"    {METRIC_NAMES[metric].format(k=K):24}" + "".join(f"{cell:>26}" for cell in cells))
 
 
 def _commit() -> str:
     try:
-        found = subprocess.run(
+        commit = subprocess.run(
             ["git", "rev-parse", "--short", "HEAD"],
             cwd=Path(__file__).parent,
             capture_output=True,
@@ -197,7 +197,7 @@ def _commit() -> str:
         )
     except (OSError, subprocess.CalledProcessError):
         return "commit unknown"
-    return f"commit {found.stdout.strip()}"
+    return f"commit {commit.stdout.strip()}"
 
 
 def _machine() -> str:

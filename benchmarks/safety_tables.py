@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from eval.offline.compare import Estimate, draws, estimate
+from eval.offline.intervals import Estimate, estimate, resample
 from eval.simulation.exposure import Exposure, Shares
 from eval.simulation.recount import WINDOWS
 from recsys.policy.schema import Market
@@ -84,7 +84,7 @@ def _print_floors(total: Exposure) -> None:
 def print_shares(results: Sequence[tuple[str, str, Shares]], personas: Sequence[str], policies: Sequence[str]) -> None:
     """A table per persona, policies below each other, with 95 % intervals over people."""
     n = max(1, len(results) // (len(personas) * len(policies)))
-    drawn = draws(n, np.random.default_rng(0))
+    drawn = resample(n, np.random.default_rng(0))
     width = max(map(len, policies)) + 2
     print(f"\nrankers over the same catalogue, {n} people each; [95 % bootstrap interval over people]")
     for persona in personas:

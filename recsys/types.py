@@ -18,6 +18,11 @@ Ids = NDArray[np.int32]
 Rows = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float32]
+Reals = NDArray[np.float64]
+Longs = NDArray[np.int64]
+Integers = NDArray[np.integer[Any]]
+Pages = NDArray[np.int32]
+"""(q, n) item numbers of q pages, best first; the end of a short page holds `metrics.EMPTY`."""
 Column = NDArray[Any]
 Columns = Mapping[str, Column]
 

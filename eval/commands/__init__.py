@@ -1,4 +1,4 @@
-"""The commands about judging: `app` holds `world` and `eval`; `bench` goes under `sanad bench`."""
+"""The commands of evaluation: `app` holds `world` and `eval`; `bench` is mounted under `sanad bench`."""
 
 import typer
 

@@ -1,4 +1,4 @@
-"""The command about judging models: `eval`. Heavy imports wait until it runs."""
+"""The command that evaluates an artifact: `eval`. Heavy imports wait until it runs."""
 
 from pathlib import Path
 from typing import Annotated, Final
@@ -15,30 +15,29 @@ _PANEL: Final = "Evaluation"
 @app.command("eval", rich_help_panel=_PANEL, epilog="Example: sanad eval var/artifact --data var/data")
 def evaluate(
     artifact: Annotated[
-        Path, typer.Argument(metavar="ARTIFACT", help="A folder from 'sanad train'.", envvar="SANAD_ARTIFACT")
+        Path, typer.Argument(metavar="ARTIFACT", help="A folder that 'sanad train' wrote.", envvar="SANAD_ARTIFACT")
     ],
-    data: Annotated[Path, typer.Option("--data", metavar="DATA", help="The dataset folder it was trained from.")],
+    data: Annotated[Path, typer.Option("--data", metavar="DATA", help="The dataset folder that it was trained from.")],
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where metrics.json and report.html go. Default: ARTIFACT.eval.")
+        Path | None,
+        typer.Option(metavar="DIR", help="The folder for metrics.json and report.html. Default: ARTIFACT.eval."),
     ] = None,
     k: Annotated[int, typer.Option("--k", min=1, max=50, help="Items per page, and the cut-off of the metrics.")] = 20,
-    users: Annotated[int, typer.Option(min=5, help="At most so many people, drawn by the seed.")] = 2_000,
-    until: Annotated[
-        str | None, typer.Option(metavar="INSTANT", help="Judge by events before this instant only.")
-    ] = None,
+    users: Annotated[int, typer.Option(min=5, help="Evaluate at most this many people, drawn by the seed.")] = 2_000,
+    until: Annotated[str | None, typer.Option(metavar="INSTANT", help="Ignore events from this instant on.")] = None,
     policy: Annotated[
         Path,
-        typer.Option(metavar="FILE", parser=policy_file, show_default="morocco", help="The policy of the market."),
+        typer.Option(metavar="FILE", parser=policy_file, show_default="morocco", help="The market's policy."),
     ] = DEFAULT_POLICY,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same report.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of the sample; equal seeds give equal reports.")] = 0,
     as_json: Json = False,
     is_quiet: Quiet = False,
 ) -> None:
     """
-    Judge an artifact by the events it did not learn from.
+    Evaluate an artifact on the events that it did not learn from.
 
-    Asks the engine for a page for each person who came back after the cutoff, and compares it with the score alone,
-    with the score without locality, and with popularity. What is measured and what it cannot say: docs/evaluation.md.
+    Requests a page for each person who came back after the cutoff. Compares it with the score alone, the score without
+    locality, and popularity. docs/evaluation.md lists the metrics and what they cannot show.
     """
     from eval.offline.run import EvalParams
     from eval.offline.run import evaluate as run

@@ -13,13 +13,13 @@ _PANEL: Final = "Data and models"
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: sanad world var/data --items 3000 --people 1000")
 def world(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="The folder to write; it must hold no tables yet.")],
-    items: Annotated[int | None, typer.Option(help="Videos.", show_default="3000")] = None,
-    people: Annotated[int | None, typer.Option(help="People.", show_default="1000")] = None,
-    events: Annotated[int | None, typer.Option(help="Rows of the log, within 2 %.", show_default="100000")] = None,
-    seed: Annotated[int | None, typer.Option(help="The same seed gives the same world.")] = None,
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="The folder to write. It must be new or empty.")],
+    items: Annotated[int | None, typer.Option(help="Number of videos.", show_default="3000")] = None,
+    people: Annotated[int | None, typer.Option(help="Number of people.", show_default="1000")] = None,
+    events: Annotated[int | None, typer.Option(help="Number of events, within 2 %.", show_default="100000")] = None,
+    seed: Annotated[int | None, typer.Option(help="The seed; equal seeds give equal data.")] = None,
     local_affinity: Annotated[
-        float | None, typer.Option(help="How much people care where a creator lives; 0 = not at all.")
+        float | None, typer.Option(help="The mean weight of a creator's place in behaviour; 0 = none.")
     ] = None,
     as_json: Json = False,
     is_quiet: Quiet = False,
@@ -27,7 +27,7 @@ def world(
     """
     Make the demo data: a synthetic market with creators, videos, people and 28 days of logged events.
 
-    Everything in it is made up from a seed. Nobody in it is real, and nothing measured on it is a fact about people.
+    All of it is generated from a seed. No person in it is real, and no number measured on it is a fact about people.
     """
     from eval.simulation.world.build import generate
     from eval.simulation.world.params import WorldParams

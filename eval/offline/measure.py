@@ -1,33 +1,38 @@
-"""From replayed pages to the numbers of a report."""
+"""The numbers of a report, from the pages that each ranking would have shown."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
 import numpy as np
 
-from eval.offline.compare import Difference, Draws, Estimate, difference, draws, estimate, plain
-from eval.offline.locality import LocalityReport, report_on
+from eval.offline.holdout import Holdout
+from eval.offline.intervals import Difference, Estimate, Resamples, difference, estimate, resample, without_interval
+from eval.offline.locality import LocalityReport, summarise_locality
 from eval.offline.reliability import Reliability
-from eval.offline.replay import RANKINGS, Replayed
-from eval.offline.split import Holdout
+from eval.offline.replay import RANKINGS, ReplayResult
 from recsys import metrics
 from recsys.catalogue.items import topic_bits
 from recsys.clock import to_text
-from recsys.metrics import Reals
 from recsys.models.artifact import Artifact
 from recsys.policy.schema import Market
-from recsys.types import Mask
+from recsys.types import Mask, Reals
 from recsys.vocabulary import TIERS
 
-COMPARED: Final = (("engine", "popularity"), ("score", "popularity"), ("engine", "score"), ("score", "no_local"))
-WARMTH: Final = (
+COMPARISONS: Final = (("engine", "popularity"), ("score", "popularity"), ("engine", "score"), ("score", "no_local"))
+COMPARED_METRICS: Final = ("recall", "ndcg", "impression_auc", "local_share", "supportive_share")
+ACTIVITY_SEGMENTS: Final = (
     ("cold, liked nothing before", 0, 0),
     ("warm, liked 1 to 9", 1, 9),
     ("hot, liked 10 or more", 10, 10**9),
 )
-FEWEST: Final = 5
-"""Groups of fewer people are left out of the breakdowns: their means say nothing and could point at someone."""
+MIN_GROUP_SIZE: Final = 5
+"""Smaller groups are left out of the breakdowns: their means are noise and could identify a person."""
+MIN_LOCAL_SHARE_CHANGE: Final = 0.005
+"""With a smaller change of the local share, an accuracy cost per percentage point would be noise."""
+
+PerPerson = Mapping[str, Mapping[str, Reals]]
+"""Metric -> ranking -> (q,) a value for each person."""
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,20 +43,20 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     values: dict[str, dict[str, Estimate]]
 
 
-class Fairness(msgspec.Struct, frozen=True, kw_only=True):
+class PlaceExposure(msgspec.Struct, frozen=True, kw_only=True):
     """
-    One place's part of the catalogue that could be shown, of what people liked before, and of the attention that each
-    ranking gives: shares in [0, 1], position-weighted. A ratio of 1 is attention in proportion to what there is.
+    One place: its share of what could be shown, and by ranking its share of position-weighted attention. When the two
+    are equal, attention is in proportion to what there is.
     """
 
     place: str
     is_home: bool
-    offered: float
+    eligible_share: float
     exposure: dict[str, float]
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything `sanad eval` says. Rates are in [0, 1], times RFC 3339 in UTC."""
+    """All results of `sanad eval`. Rates are in [0, 1], times RFC 3339 in UTC. docs/evaluation.md explains them."""
 
     model_version: str
     policy_version: str
@@ -62,45 +67,40 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     k: int
     seed: int
     n_people: int
-    n_judgeable: int
+    n_evaluable: int
     n_active: int
     n_held_out_events: int
     n_items: int
-    wanted_per_person: float
-    local_share_liked: Estimate
-    local_share_offered: Estimate
+    relevant_per_person: float
+    local_share_history: Estimate
+    local_share_eligible: Estimate
     values: dict[str, dict[str, Estimate]]
     differences: list[Difference]
-    price_of_locality: float | None
+    locality_accuracy_cost: float | None
     regions: list[Group]
-    warmth: list[Group]
-    places: list[Fairness]
+    activity_segments: list[Group]
+    places: list[PlaceExposure]
     locality: LocalityReport
     reliability: list[Reliability]
     notices: list[str]
 
 
 def measure(
-    replayed: Replayed,
+    replayed: ReplayResult,
     artifact: Artifact,
     market: Market,
     holdout: Holdout,
-    said: list[Reliability],
+    reliability: list[Reliability],
     *,
     k: int,
     seed: int,
 ) -> Report:
-    """The report. `said`: how far the ranker can be believed; `seed`: the bootstrap's. Equal inputs, equal reports."""
+    """The report. `seed` is that of the bootstrap; equal inputs give equal reports."""
     rng = np.random.default_rng([seed, 2])
     values = per_person(replayed, market, k)
-    drawn = draws(len(replayed.people), rng)
-    estimates = {metric: {name: estimate(of[name], drawn) for name in of} for metric, of in values.items()}
-    differences = [
-        difference(metric, first, second, values[metric], drawn)
-        for metric in ("recall", "ndcg", "order", "local", "supportive")
-        for first, second in COMPARED
-        if not (metric == "order" and "engine" in (first, second))
-    ]
+    resamples = resample(len(replayed.people), rng)
+    estimates = _estimates(values, resamples)
+    history = {"local_share_history": {"history": replayed.local_share_history}}
     return Report(
         model_version=artifact.version,
         policy_version=market.version,
@@ -111,124 +111,144 @@ def measure(
         k=k,
         seed=seed,
         n_people=len(replayed.people),
-        n_judgeable=len(holdout.people),
+        n_evaluable=len(holdout.people),
         n_active=holdout.n_active,
         n_held_out_events=holdout.n_events,
-        n_items=int((replayed.n_offered > 0).sum()),
-        wanted_per_person=float(replayed.n_relevant.mean()),
-        local_share_liked=estimate(replayed.liked_local, drawn),
-        local_share_offered=estimate(replayed.offered_local, drawn),
-        values=estimates | _of_whole(replayed),
-        differences=differences,
-        price_of_locality=_price(estimates),
-        regions=_groups(values | {"liked_local": {"history": replayed.liked_local}}, _by_region(replayed), rng),
-        warmth=_groups({name: values[name] for name in ("recall", "ndcg")}, _by_warmth(replayed), rng),
+        n_items=int((replayed.n_eligible > 0).sum()),
+        relevant_per_person=float(replayed.n_relevant.mean()),
+        local_share_history=estimate(replayed.local_share_history, resamples),
+        local_share_eligible=estimate(replayed.local_share_eligible, resamples),
+        values=estimates | _of_rankings(replayed),
+        differences=_differences(values, resamples),
+        locality_accuracy_cost=_locality_accuracy_cost(estimates),
+        regions=_groups({**values, **history}, _by_region(replayed), rng),
+        activity_segments=_groups({name: values[name] for name in ("recall", "ndcg")}, _by_activity(replayed), rng),
         places=_places(replayed, market),
-        locality=report_on(
-            replayed.seen, replayed.pages, dict(enumerate(replayed.wanted)), replayed.items, replayed.at, k
+        locality=summarise_locality(
+            replayed.locality, replayed.pages, replayed.relevant, replayed.items, replayed.at, k
         ),
-        reliability=said,
+        reliability=reliability,
         notices=list(replayed.notices),
     )
 
 
-def per_person(replayed: Replayed, market: Market, k: int) -> dict[str, dict[str, Reals]]:
-    """Metric -> ranking -> (q,) one value per person."""
-    tiers = replayed.items.tier
-    supportive = _is_supportive(replayed, market)
-    pages, hits, wanted = replayed.pages, replayed.is_relevant, replayed.n_relevant
-    of: dict[str, Callable[[str], Reals]] = {
-        "recall": lambda name: metrics.recall(hits[name], wanted, k),
-        "ndcg": lambda name: metrics.ndcg(hits[name], wanted, k),
-        "order": lambda name: replayed.order[name],
-        "local": lambda name: metrics.share(replayed.is_local[name], pages[name]),
-        "supportive": lambda name: metrics.share(supportive, pages[name]),
-        "filled": lambda name: (pages[name] != metrics.EMPTY).mean(axis=1),
+def per_person(replayed: ReplayResult, market: Market, k: int) -> dict[str, dict[str, Reals]]:
+    """Metric -> ranking -> (q,) a value for each person."""
+    pages, hits, n_relevant = replayed.pages, replayed.is_relevant, replayed.n_relevant
+    is_supportive = _is_supportive(replayed, market)
+    functions: dict[str, Callable[[str], Reals]] = {
+        "recall": lambda name: metrics.recall(hits[name], n_relevant, k),
+        "ndcg": lambda name: metrics.ndcg(hits[name], n_relevant, k),
+        "impression_auc": lambda name: replayed.impression_auc[name],
+        "local_share": lambda name: metrics.share(replayed.is_local[name], pages[name]),
+        "supportive_share": lambda name: metrics.share(is_supportive, pages[name]),
+        "fill_rate": lambda name: (pages[name] != metrics.EMPTY).mean(axis=1),
     }
-    values = {metric: {name: of_ranking(name) for name in RANKINGS} for metric, of_ranking in of.items()}
+    values = {metric: {name: function(name) for name in RANKINGS} for metric, function in functions.items()}
     for number, tier in enumerate(TIERS):
-        values[tier] = {name: metrics.share(tiers == number, pages[name]) for name in RANKINGS}
+        values[tier] = {name: metrics.share(replayed.items.tier == number, pages[name]) for name in RANKINGS}
     return values
 
 
-def _of_whole(replayed: Replayed) -> dict[str, dict[str, Estimate]]:
-    """Numbers that belong to a ranking as a whole: no interval, because people drawn twice show nothing new."""
-    offered = replayed.n_offered > 0
-    n_items = len(replayed.items)
-    known, creators = np.unique(replayed.items.creator_row[offered], return_inverse=True)
-    given = {name: metrics.exposure(replayed.pages[name], n_items)[offered] for name in RANKINGS}
+def _estimates(values: PerPerson, resamples: Resamples) -> dict[str, dict[str, Estimate]]:
     return {
-        "coverage": {name: plain(metrics.coverage(replayed.pages[name], offered)) for name in RANKINGS},
-        "gini_items": {name: plain(metrics.gini(given[name])) for name in RANKINGS},
-        "gini_creators": {
-            name: plain(metrics.gini(np.bincount(creators, given[name], len(known)).astype(np.float64)))
-            for name in RANKINGS
-        },
+        metric: {name: estimate(column, resamples) for name, column in by_ranking.items()}
+        for metric, by_ranking in values.items()
     }
 
 
-def _is_supportive(replayed: Replayed, market: Market) -> Mask:
+def _differences(values: Mapping[str, dict[str, Reals]], resamples: Resamples) -> list[Difference]:
+    """Each comparison of each compared metric. The engine's page has no single score, so it has no impression AUC."""
+    return [
+        difference(metric, first, second, values[metric], resamples)
+        for metric in COMPARED_METRICS
+        for first, second in COMPARISONS
+        if not (metric == "impression_auc" and "engine" in (first, second))
+    ]
+
+
+def _of_rankings(replayed: ReplayResult) -> dict[str, dict[str, Estimate]]:
+    """Numbers that belong to a ranking as a whole. People drawn twice show nothing new, so they have no interval."""
+    is_eligible = replayed.n_eligible > 0
+    creators, creator_no = np.unique(replayed.items.creator_row[is_eligible], return_inverse=True)
+    values: dict[str, dict[str, Estimate]] = {"coverage": {}, "gini_items": {}, "gini_creators": {}}
+    for name in RANKINGS:
+        attention = metrics.exposure(replayed.pages[name], len(replayed.items))[is_eligible]
+        by_creator = np.bincount(creator_no, attention, len(creators)).astype(np.float64)
+        values["coverage"][name] = without_interval(metrics.coverage(replayed.pages[name], is_eligible))
+        values["gini_items"][name] = without_interval(metrics.gini(attention))
+        values["gini_creators"][name] = without_interval(metrics.gini(by_creator))
+    return values
+
+
+def _is_supportive(replayed: ReplayResult, market: Market) -> Mask:
     """(n_items,) R0 on a supportive topic, by the rule of the engine."""
     items = replayed.items
     is_on_topic = (items.topics & topic_bits(market.supportive_topics)) != 0
     return np.asarray((items.tier == 0) & items.is_labelled & is_on_topic)
 
 
-def _price(estimates: Mapping[str, Mapping[str, Estimate]]) -> float | None:
+def _locality_accuracy_cost(estimates: Mapping[str, Mapping[str, Estimate]]) -> float | None:
     """
-    What favouring local items costs: the per cent of NDCG lost from `no_local` to `score`, for each hundredth of the
-    page that became local. Below 0: it gains. None when the local share did not grow.
+    The accuracy cost of the weight for local items: the per cent of NDCG lost from `no_local` to `score`, for each
+    percentage point of the page that became local. Negative when NDCG grows. None when the local share did not grow.
     """
-    ndcg, local = estimates["ndcg"], estimates["local"]
+    ndcg, local_share = estimates["ndcg"], estimates["local_share"]
     before, after = ndcg["no_local"].mean, ndcg["score"].mean
-    share_before, share_after = local["no_local"].mean, local["score"].mean
-    if not before or after is None or share_before is None or share_after is None or share_after - share_before < 0.005:
+    share_before, share_after = local_share["no_local"].mean, local_share["score"].mean
+    if not before or after is None or share_before is None or share_after is None:
         return None
-    return (1 - after / before) / (share_after - share_before)
+    gained = share_after - share_before
+    return (1 - after / before) / gained if gained >= MIN_LOCAL_SHARE_CHANGE else None
 
 
-def _by_region(replayed: Replayed) -> dict[str, Mask]:
+def _by_region(replayed: ReplayResult) -> dict[str, Mask]:
     regions = np.array([region or "unknown" for region in replayed.region], np.str_)
     return {str(name): regions == name for name in np.unique(regions)}
 
 
-def _by_warmth(replayed: Replayed) -> dict[str, Mask]:
-    return {name: (replayed.n_liked >= least) & (replayed.n_liked <= most) for name, least, most in WARMTH}
+def _by_activity(replayed: ReplayResult) -> dict[str, Mask]:
+    n_liked = replayed.n_liked
+    return {name: (n_liked >= low) & (n_liked <= high) for name, low, high in ACTIVITY_SEGMENTS}
 
 
-def _groups(
-    values: Mapping[str, Mapping[str, Reals]], members: Mapping[str, Mask], rng: np.random.Generator
-) -> list[Group]:
-    """The metrics for each group of at least `FEWEST` people."""
+def _groups(values: PerPerson, members: Mapping[str, Mask], rng: np.random.Generator) -> list[Group]:
+    """The metrics for each group of at least `MIN_GROUP_SIZE` people."""
     groups = []
     for name, mask in members.items():
-        if (n_people := int(mask.sum())) < FEWEST:
+        n_people = int(mask.sum())
+        if n_people < MIN_GROUP_SIZE:
             continue
-        drawn: Draws = draws(n_people, rng)
-        of_group = {metric: {r: estimate(of[r][mask], drawn) for r in of} for metric, of in values.items()}
-        groups.append(Group(name=name, n_people=n_people, values=of_group))
+        of_members = {metric: {r: column[mask] for r, column in row.items()} for metric, row in values.items()}
+        groups.append(Group(name=name, n_people=n_people, values=_estimates(of_members, resample(n_people, rng))))
     return groups
 
 
-def _places(replayed: Replayed, market: Market) -> list[Fairness]:
+def _places(replayed: ReplayResult, market: Market) -> list[PlaceExposure]:
     """Attention against supply by where items are from: the market's regions, and other countries."""
     items = replayed.items
-    names: Sequence[str] = [
-        _place(items.name(int(region)), items.name(int(country)), market)
-        for region, country in zip(items.region, items.country, strict=True)
-    ]
-    places = np.array(names, np.str_)
-    supply = replayed.n_offered.astype(np.float64)
-    given = {name: metrics.exposure(replayed.pages[name], len(items)) for name in RANKINGS}
+    place_of_item = np.array(
+        [
+            _place(items.name(int(region)), items.name(int(country)), market)
+            for region, country in zip(items.region, items.country, strict=True)
+        ],
+        np.str_,
+    )
+    supply = replayed.n_eligible.astype(np.float64)
+    attention = {name: metrics.exposure(replayed.pages[name], len(items)) for name in RANKINGS}
     return [
-        Fairness(
+        PlaceExposure(
             place=str(place),
             is_home=str(place).startswith(market.market),
-            offered=float(supply[places == place].sum() / supply.sum()),
-            exposure={name: float(of[places == place].sum() / max(of.sum(), 1e-12)) for name, of in given.items()},
+            eligible_share=_share_of(supply, place_of_item == place),
+            exposure={name: _share_of(amounts, place_of_item == place) for name, amounts in attention.items()},
         )
-        for place in np.unique(places[supply > 0])
+        for place in np.unique(place_of_item[supply > 0])
     ]
+
+
+def _share_of(amounts: Reals, mask: Mask) -> float:
+    return float(amounts[mask].sum() / max(amounts.sum(), 1e-12))
 
 
 def _place(region: str | None, country: str | None, market: Market) -> str:

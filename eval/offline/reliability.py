@@ -1,8 +1,8 @@
 """
-Whether the ranker's chances can be believed: of the impressions to which it gave a chance of 20 %, did 20 % happen?
+Reliability of the ranker: of the impressions to which it gave a probability of 20 %, did 20 % end so?
 
-Judged on what was shown after the artifact stopped learning, each impression as of the beginning of its slate and at
-the place where it stood.
+Evaluated on the impressions after the artifact's cutoff, each as of the beginning of its slate and at the position
+where it stood.
 """
 
 from pathlib import Path
@@ -20,67 +20,72 @@ from recsys.models.loaded import build_model
 from recsys.types import Floats, Mask
 from recsys.vocabulary import HEADS
 
-BINS: Final = 10
-MOST: Final = 100_000  # impressions, the first of the holdout
+N_BINS: Final = 10
+MAX_IMPRESSIONS: Final = 100_000  # the first ones of the holdout
 
 
-class Bin(msgspec.Struct, frozen=True, kw_only=True):
-    """Impressions with similar chances: the mean of what was said, the share that happened, how many."""
+class ReliabilityBin(msgspec.Struct, frozen=True, kw_only=True):
+    """`n` impressions with similar probabilities: the mean that was predicted, and the share that was observed."""
 
-    said: float
-    happened: float
+    predicted: float
+    observed: float
     n: int
 
 
 class Reliability(msgspec.Struct, frozen=True, kw_only=True):
-    """One head. `error` is the mean distance between said and happened over the bins, by their size; `auc` of order."""
+    """
+    One head. `error` is the expected calibration error: the mean distance between predicted and observed over the bins,
+    weighted by their size. `auc` is None when all impressions ended alike.
+    """
 
     head: str
-    bins: list[Bin]
-    said: float
-    happened: float
+    bins: list[ReliabilityBin]
+    predicted: float
+    observed: float
     error: float
     auc: float | None
     n: int
 
 
 def reliability(artifact: Artifact, data: Path, until: Millis | None) -> list[Reliability]:
-    """One entry for each head of the artifact; none without a ranker or without held-out impressions."""
+    """An entry for each head of the artifact; none without a ranker or without held-out impressions."""
     ranker = build_model(artifact).ranker
     if ranker is None or artifact.manifest.cutoff is None:
         return []
     log = log_of(read_dataset(data), artifact.items)
     shown = impressions(log, from_text(artifact.manifest.cutoff), until)
-    shown = shown.take(np.arange(min(len(shown), MOST)))
+    shown = shown.take(np.arange(min(len(shown), MAX_IMPRESSIONS)))
     if not len(shown):
         return []
-    where = places(log, str(artifact.manifest.config.get("market", "")))
-    chances = ranker.heads.predict(matrix(shown, past(log, until), where, ranker.basis))
-    return [of_head(name, found, shown.did[:, HEADS.index(name)]) for name, found in chances.items()]
+    people = places(log, str(artifact.manifest.config.get("market", "")))
+    probabilities = ranker.heads.predict(matrix(shown, past(log, until), people, ranker.basis))
+    return [
+        head_reliability(name, predicted, shown.did[:, HEADS.index(name)]) for name, predicted in probabilities.items()
+    ]
 
 
-def of_head(name: str, chances: Floats, did: Mask) -> Reliability:
+def head_reliability(name: str, probabilities: Floats, did: Mask) -> Reliability:
     """
-    Said against happened in up to `BINS` bins of nearly equal size.
+    Predicted against observed in up to `N_BINS` bins of nearly equal size.
 
-    Shapes: chances (n,) in [0, 1], did (n,); n >= 1. Equal chances are never divided between bins.
+    Shapes: probabilities (n,) in [0, 1], did (n,); n >= 1. Equal probabilities always fall into one bin.
     """
-    edges = np.unique(np.quantile(chances, np.arange(1, BINS) / BINS))
-    of = np.searchsorted(edges, chances, side="right")
-    n = np.bincount(of, minlength=len(edges) + 1)
-    said, happened = np.bincount(of, chances, len(n)), np.bincount(of, did, len(n))
+    edges = np.unique(np.quantile(probabilities, np.arange(1, N_BINS) / N_BINS))
+    bin_no = np.searchsorted(edges, probabilities, side="right")
+    n = np.bincount(bin_no, minlength=len(edges) + 1)
+    predicted, observed = np.bincount(bin_no, probabilities, len(n)), np.bincount(bin_no, did, len(n))
     bins = [
-        Bin(said=float(s / count), happened=float(h / count), n=int(count))
-        for s, h, count in zip(said, happened, n, strict=True)
+        ReliabilityBin(predicted=float(p / count), observed=float(o / count), n=int(count))
+        for p, o, count in zip(predicted, observed, n, strict=True)
         if count
     ]
-    order = auc(chances, did)
+    area = auc(probabilities, did)
     return Reliability(
         head=name,
         bins=bins,
-        said=float(chances.mean(dtype=np.float64)),
-        happened=float(did.mean()),
-        error=sum(b.n * abs(b.said - b.happened) for b in bins) / len(did),
-        auc=None if np.isnan(order) else order,
+        predicted=float(probabilities.mean(dtype=np.float64)),
+        observed=float(did.mean()),
+        error=sum(b.n * abs(b.predicted - b.observed) for b in bins) / len(did),
+        auc=None if np.isnan(area) else area,
         n=len(did),
     )

@@ -1,4 +1,4 @@
-"""Offline evaluation in one straight line: load, hold out, sample, replay, measure."""
+"""Offline evaluation of an artifact: load, hold out, sample, replay, measure."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from eval.offline.holdout import hold_out, sample
 from eval.offline.measure import Report, measure
 from eval.offline.reliability import reliability
 from eval.offline.replay import replay
-from eval.offline.split import cutoff_of, hold_out, sample
 from recsys.clock import Millis
 from recsys.models.artifact import load_artifact
 from recsys.policy.checks import load_market
@@ -21,7 +21,7 @@ from recsys.progress import Progress, quiet
 class EvalParams:
     """
     `k`: items per page and cut-off of the metrics. `n_people`: at most so many, drawn by `seed`; None = all.
-    `until`: events from this instant on are not looked at, for sets with a published validation part.
+    `until`: events from this instant on are ignored, for data with a published validation part.
     """
 
     k: int = 20
@@ -34,18 +34,17 @@ def evaluate(
     artifact: Path, data: Path, policy: Path, params: EvalParams, *, on_progress: Progress = quiet
 ) -> tuple[Report, Market]:
     """
-    The report on an artifact, by the events of `data` that it did not learn from; and the market it was judged in.
+    The report on an artifact, from the events of `data` that it did not learn from; and the market of `policy`.
 
     Equal files, policy and parameters give equal reports. Raises: ArtifactError, ConfigError or DataError.
     """
     on_progress("artifact", 0, None)
     loaded, market = load_artifact(artifact), load_market(policy)
-    cutoff_of(loaded)
     on_progress("held-out events", 0, None)
     holdout = hold_out(loaded, data, until=params.until)
     people = sample(holdout, params.n_people, np.random.default_rng([params.seed, 1]))
     with threadpool_limits(1):  # a page is small: threads that wait for each other make it slow
         replayed = replay(loaded, market, people, k=params.k, on_progress=on_progress)
         on_progress("reliability", 0, None)
-        said = reliability(loaded, data, params.until)
-    return measure(replayed, loaded, market, holdout, said, k=params.k, seed=params.seed), market
+        by_head = reliability(loaded, data, params.until)
+    return measure(replayed, loaded, market, holdout, by_head, k=params.k, seed=params.seed), market

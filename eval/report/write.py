@@ -1,4 +1,4 @@
-"""A report as a table on the terminal, as `metrics.json` and as a page for a browser."""
+"""A report as tables on the terminal, as `metrics.json` and as a page for a browser."""
 
 from pathlib import Path
 
@@ -7,16 +7,16 @@ from rich.console import Console
 from rich.table import Table
 
 from eval.offline.measure import Report
-from eval.offline.replay import RANKINGS as ORDER
-from eval.report.page import render
-from eval.report.words import (
-    METRICS,
-    believable,
+from eval.offline.replay import RANKINGS
+from eval.report.html_page import render
+from eval.report.wording import (
+    METRIC_NAMES,
+    accuracy_cost_sentence,
     cautions,
     headline,
     metric_name,
     number,
-    price,
+    reliability_sentence,
     short_interval,
     signed,
     verdict,
@@ -25,16 +25,16 @@ from recsys.policy.schema import Market
 
 
 def write(report: Report, market: Market, folder: Path) -> None:
-    """Writes `metrics.json` and `report.html`, each beside its place first and then renamed."""
+    """Writes `metrics.json` and `report.html`, each under a temporary name first and then renamed."""
     folder.mkdir(parents=True, exist_ok=True)
-    written = {
+    files = {
         "metrics.json": msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n",
         "report.html": render(report, market).encode(),
     }
-    for name, content in written.items():
-        beside = folder / f".{name}.tmp"
-        beside.write_bytes(content)
-        beside.replace(folder / name)
+    for name, content in files.items():
+        temporary = folder / f".{name}.tmp"
+        temporary.write_bytes(content)
+        temporary.replace(folder / name)
 
 
 def show(report: Report, out: Console) -> None:
@@ -43,7 +43,12 @@ def show(report: Report, out: Console) -> None:
     out.print()
     out.print(_differences(report))
     out.print()
-    for sentence in (headline(report), price(report), *map(believable, report.reliability), *cautions(report)):
+    for sentence in (
+        headline(report),
+        accuracy_cost_sentence(report),
+        *map(reliability_sentence, report.reliability),
+        *cautions(report),
+    ):
         out.print(sentence)
 
 
@@ -51,13 +56,13 @@ def _values(report: Report) -> Table:
     """A line of means and a line of intervals for each metric, which fits 80 columns."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("mean, 95 % interval", no_wrap=True)
-    for name in ORDER:
+    for name in RANKINGS:
         table.add_column(name, justify="right", no_wrap=True)
-    for metric in METRICS:
+    for metric in METRIC_NAMES:
         estimates = report.values[metric]
-        table.add_row(metric_name(metric, report.k), *(number(estimates[name].mean) for name in ORDER))
-        if any(estimates[name].low is not None for name in ORDER):
-            table.add_row("", *(short_interval(estimates[name]) for name in ORDER), style="dim")
+        table.add_row(metric_name(metric, report.k), *(number(estimates[name].mean) for name in RANKINGS))
+        if any(estimates[name].low is not None for name in RANKINGS):
+            table.add_row("", *(short_interval(estimates[name]) for name in RANKINGS), style="dim")
     return table
 
 

@@ -22,8 +22,7 @@ from scipy.sparse.linalg import svds
 
 from recsys import metrics
 from recsys.data.places import UNKNOWN, Matrix, PlacedSplit
-from recsys.metrics import Reals
-from recsys.types import Floats, Mask, Rows
+from recsys.types import Floats, Mask, Reals, Rows
 
 TRIED: Final = tuple(round(0.1 * n, 1) for n in range(16))
 """Strengths on validation."""

@@ -11,13 +11,13 @@ from hypothesis.extra import numpy as arrays
 
 from recsys.metrics import (
     EMPTY,
-    counted,
     coverage,
     exposure,
     gini,
     hhi,
     jensen_shannon,
     mean,
+    n_counted,
     ndcg,
     recall,
     share,
@@ -65,7 +65,7 @@ def test_a_cut_beyond_all_items_costs_no_memory_and_changes_nothing() -> None:
 
 def test_who_wants_nothing_is_counted_out_and_not_as_zero() -> None:
     values = recall(HITS, N_RELEVANT, 4)
-    assert counted(values) == 2
+    assert n_counted(values) == 2
     assert mean(values) == pytest.approx(float((Fraction(2, 3) + 1) / 2))
     assert isnan(mean(np.array([np.nan])))
 

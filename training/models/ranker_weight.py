@@ -21,12 +21,12 @@ import numpy as np
 from recsys.clock import Millis
 from recsys.data.impressions import Impressions, Log, Past, Place, asked, met
 from recsys.feed.scorers import FRESH_HALF_LIFE
-from recsys.metrics import Reals, auc, ndcg
+from recsys.metrics import auc, ndcg
 from recsys.models.blend import Blend
 from recsys.models.features import Asked, Basis, features
 from recsys.models.loaded import wanted
 from recsys.models.ranker import Heads
-from recsys.types import Floats, Ids, Mask, rank_order
+from recsys.types import Floats, Ids, Mask, Reals, rank_order
 from recsys.vocabulary import HEADS
 
 SHARES: Final = (0.0, 0.5, 1.0)

@@ -1,4 +1,4 @@
-"""Laws of reliability: what was said against what happened, by hand and on a real artifact."""
+"""Laws of reliability: predicted against observed, by hand and on a real artifact."""
 
 from dataclasses import replace
 
@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from eval.offline.reliability import of_head, reliability
-from eval.report.page_reliability import plots
-from eval.report.words import believable
+from eval.offline.reliability import head_reliability, reliability
+from eval.report.html_reliability import reliability_plots
+from eval.report.wording import reliability_sentence
 from recsys.clock import DAY, HOUR
 from recsys.data.tables import write_dataset
 from recsys.models.artifact import load_artifact
@@ -21,36 +21,38 @@ T0 = 1_790_000_000_000
 
 
 def test_bins_by_hand() -> None:
-    chances = np.repeat([0.1, 0.5], 10).astype(np.float32)
+    probabilities = np.repeat([0.1, 0.5], 10).astype(np.float32)
     did = np.array([True] * 2 + [False] * 8 + [True] * 5 + [False] * 5)
-    found = of_head("like", chances, did)
-    assert [(round(b.said, 3), b.happened, b.n) for b in found.bins] == [(0.1, 0.2, 10), (0.5, 0.5, 10)]
-    assert (found.said, found.happened, found.error) == pytest.approx((0.3, 0.35, 0.05))
-    assert found.auc == pytest.approx((5 * 8 + (5 * 5 + 2 * 8) / 2) / (7 * 13))  # ties count half
+    head = head_reliability("like", probabilities, did)
+    assert [(round(b.predicted, 3), b.observed, b.n) for b in head.bins] == [(0.1, 0.2, 10), (0.5, 0.5, 10)]
+    assert (head.predicted, head.observed, head.error) == pytest.approx((0.3, 0.35, 0.05))
+    assert head.auc == pytest.approx((5 * 8 + (5 * 5 + 2 * 8) / 2) / (7 * 13))  # ties count half
 
 
-def test_honest_chances_have_small_errors_and_liars_large_ones() -> None:
+def test_calibrated_probabilities_have_small_errors_and_wrong_ones_large_errors() -> None:
     rng = np.random.default_rng(0)
-    chances = rng.random(20_000).astype(np.float32)
-    did = rng.random(20_000) < chances
-    honest, liar = of_head("like", chances, did), of_head("like", chances / 4, did)
-    assert len(honest.bins) == 10 and {b.n for b in honest.bins} == {2_000}
-    assert honest.error < 0.02 < 0.3 < liar.error and liar.auc == honest.auc
+    probabilities = rng.random(20_000).astype(np.float32)
+    did = rng.random(20_000) < probabilities
+    calibrated, wrong = head_reliability("like", probabilities, did), head_reliability("like", probabilities / 4, did)
+    assert len(calibrated.bins) == 10 and {b.n for b in calibrated.bins} == {2_000}
+    assert calibrated.error < 0.02 < 0.3 < wrong.error and wrong.auc == calibrated.auc
 
 
 @pytest.mark.parametrize("did", [True, False])
 def test_one_kind_of_outcome_is_no_order_and_no_error(did: bool) -> None:
-    found = of_head("share", np.full(5, 0.3, np.float32), np.full(5, did))
-    assert found.auc is None and [b.n for b in found.bins] == [5] and "shared: 30.0% said" in believable(found)
+    head = head_reliability("share", np.full(5, 0.3, np.float32), np.full(5, did))
+    assert (
+        head.auc is None and [b.n for b in head.bins] == [5] and "shared: predicted 30.0%" in reliability_sentence(head)
+    )
 
 
-def test_a_model_without_a_ranker_has_nothing_to_believe(small) -> None:
+def test_a_model_without_a_ranker_has_no_reliability(small) -> None:
     assert reliability(replace(small.artifact, ranker=None), small.data, None) == []
-    assert "no ranker" in plots([])
+    assert "no ranker" in reliability_plots([])
 
 
-def test_a_ranker_is_judged_by_what_was_shown_after_its_cutoff(tmp_path) -> None:
-    """People like their own language three times in four, the other one in ten; the chances say so on new days."""
+def test_a_ranker_is_evaluated_on_impressions_after_its_cutoff(tmp_path) -> None:
+    """People like their own language three times in four, the other one in ten; probabilities on new days say so."""
     rng = np.random.default_rng(3)
     rows = []
     for user in range(60):
@@ -80,4 +82,4 @@ def test_a_ranker_is_judged_by_what_was_shown_after_its_cutoff(tmp_path) -> None
     (like,) = reliability(load_artifact(tmp_path / "model"), tmp_path / "data", None)
     cutoff = int(events["at"].max()) + 1 - 3 * DAY  # type: ignore[arg-type]  # a column of instants
     assert like.head == "like" and like.n == (events.filter(pl.col("at") >= cutoff)["kind"] == "impression").sum()
-    assert like.error < 0.12 and like.auc > 0.75 and like.said == pytest.approx(like.happened, abs=0.06)
+    assert like.error < 0.12 and like.auc > 0.75 and like.predicted == pytest.approx(like.observed, abs=0.06)

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from eval.commands.evaluate import app
 from eval.offline.measure import Report
 from eval.offline.run import EvalParams, evaluate
-from eval.report.page import render
-from eval.report.words import METRICS, cautions, headline, price
+from eval.report.html_page import render
+from eval.report.wording import METRIC_NAMES, accuracy_cost_sentence, cautions, headline
 from recsys.errors import DataError
 
 
@@ -42,12 +42,12 @@ class _Tags(HTMLParser):
 
 def test_the_page_opens_anywhere(report: Report, small) -> None:  # type: ignore[no-untyped-def]
     """No script, no address, every tag closed: it can be sent around and opened offline."""
-    found = _Tags()
+    tags = _Tags()
     page = render(report, small.market)
-    found.feed(page)
-    assert found.open == []
-    assert found.addresses == []
-    assert "script" not in found.tags
+    tags.feed(page)
+    assert tags.open == []
+    assert tags.addresses == []
+    assert "script" not in tags.tags
     assert "http" not in page and "url(" not in page
 
 
@@ -57,10 +57,10 @@ def test_the_page_escapes_what_it_is_given(report: Report, small) -> None:  # ty
 
 
 def test_every_number_of_a_person_has_an_interval_around_it(report: Report) -> None:
-    for metric in METRICS:
-        for found in report.values[metric].values():
-            if found.n:
-                assert found.low <= found.mean <= found.high  # type: ignore[operator]  # n > 0: they are there
+    for metric in METRIC_NAMES:
+        for estimate in report.values[metric].values():
+            if estimate.n:
+                assert estimate.low <= estimate.mean <= estimate.high  # type: ignore[operator]  # n > 0: they are there
 
 
 def test_tiers_of_a_page_add_up(report: Report) -> None:
@@ -69,7 +69,7 @@ def test_tiers_of_a_page_add_up(report: Report) -> None:
 
 
 def test_attention_and_supply_are_shares(report: Report) -> None:
-    assert sum(place.offered for place in report.places) == pytest.approx(1)
+    assert sum(place.eligible_share for place in report.places) == pytest.approx(1)
     assert sum(place.exposure["engine"] for place in report.places) == pytest.approx(1)
 
 
@@ -78,22 +78,22 @@ def test_a_report_is_the_same_for_the_same_seed(report: Report, small) -> None: 
     assert msgspec.json.encode(again) == msgspec.json.encode(report)
 
 
-def test_made_up_tiers_are_said_first(report: Report) -> None:
+def test_a_report_on_made_up_tiers_begins_with_that_caution(report: Report) -> None:
     assumed = msgspec.structs.replace(report, risk_source="assumed")
     assert "made up" in cautions(assumed)[0]
     assert not any("made up" in sentence for sentence in cautions(report))
 
 
-def test_the_headline_says_no_more_than_its_interval(report: Report) -> None:
-    found = next(
+def test_the_headline_claims_no_more_than_its_interval(report: Report) -> None:
+    comparison = next(
         d for d in report.differences if (d.metric, d.second) == ("ndcg", "popularity") and d.first == "engine"
     )
-    assert ("not clearly different" in headline(report)) == (not found.is_clear)
-    assert price(report)
+    assert ("not clearly different" in headline(report)) == (not comparison.is_clear)
+    assert accuracy_cost_sentence(report)
 
 
 def test_the_command_writes_both_files_and_prints_json(small, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    out = tmp_path / "judged"
+    out = tmp_path / "report"
     arguments = [str(small.folder), "--data", str(small.data), "--out", str(out), "--users", "10", "--json", "--quiet"]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0

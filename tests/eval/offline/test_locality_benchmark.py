@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.offline import bench_locality as bench
+from eval.offline.locality_benchmark import run_benchmark
 from eval.offline.place_splits import read_split
 from recsys.data import locality_cost as local_price
 from recsys.data.places import UNKNOWN, PlacedSplit, cut
@@ -37,7 +37,7 @@ def test_a_split_is_read_as_it_stands_and_what_nobody_names_is_counted(tmp_path)
     assert split.user_place.tolist() == [1, 0, UNKNOWN]
     assert split.item_place.tolist() == [1, 0, UNKNOWN]
     assert split.train.toarray().tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
-    assert split.test.toarray().tolist() == [[0, 0, 1], [1, 0, 0], [0, 0, 0]]  # what was learned is not judged by
+    assert split.test.toarray().tolist() == [[0, 0, 1], [1, 0, 0], [0, 0, 0]]  # what was learned from is not held out
     assert split.n_dropped == 2
 
 
@@ -47,7 +47,7 @@ def test_an_unknown_place_is_local_to_nobody_not_even_to_an_unknown_person(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "expected"),
     [
         ("items", "artist,n\na,1\n", "found no place that both have"),
         ("users", "user,country_iso2\n", "found 0 rows"),
@@ -55,8 +55,8 @@ def test_an_unknown_place_is_local_to_nobody_not_even_to_an_unknown_person(tmp_p
         ("test", "user,artist\nnobody,nothing\n", "found nobody and nothing"),
     ],
 )
-def test_a_split_without_what_is_needed_is_refused_with_a_sentence(tmp_path, name, text, said):
-    with pytest.raises(DataError, match=said):
+def test_a_split_without_what_is_needed_is_refused_with_a_sentence(tmp_path, name, text, expected):
+    with pytest.raises(DataError, match=expected):
         read_split(**write(tmp_path, **{**TABLES, name: text}))
 
 
@@ -106,8 +106,8 @@ def test_a_floor_is_held_as_far_as_there_are_local_items_and_the_rest_is_best_fi
         is_local=rng.random((q, n)) < 0.3, lift=np.zeros((q, n), np.float32), reach=np.ones((q, 1), np.float32),
         is_known=np.zeros((q, n), np.bool_),
     )  # fmt: skip
-    found = local_price.pages(scored, local_price.additive(0.0), k, floor)
-    for row, page in enumerate(found):
+    pages = local_price.pages(scored, local_price.additive(0.0), k, floor)
+    for row, page in enumerate(pages):
         local, scores = scored.is_local[row], scored.scores[row]
         wanted = min(int(k * floor + 1e-9), int(local.sum()))
         assert local[page].sum() >= wanted
@@ -123,50 +123,50 @@ def test_a_floor_is_held_as_far_as_there_are_local_items_and_the_rest_is_best_fi
 
 
 def test_where_people_choose_locally_favouring_raises_local_share_and_not_at_the_cost_of_recall():
-    found = bench.bench(made(3, 1_200), k=10, seed=0)
-    group = found.groups[0]
-    assert group.n_people == 1_200 and found.large_places == ["A", "B"]
-    assert {p.recall for p in group.points if p.strength == 0 and p.way != "tuned, floor"} == {group.unfavoured.recall}
-    assert group.tuned.local_share > group.unfavoured.local_share
-    assert group.tuned.recall >= 0.99 * group.unfavoured.recall
-    assert bench.bench(made(3, 1_200), k=10, seed=0) == found  # the same files and seed, the same numbers
+    result = run_benchmark(made(3, 1_200), k=10, seed=0)
+    group = result.groups[0]
+    assert group.n_people == 1_200 and result.large_places == ["A", "B"]
+    assert {p.recall for p in group.points if p.weight == 0 and p.method != "tuned, floor"} == {group.baseline.recall}
+    assert group.tuned.local_share > group.baseline.local_share
+    assert group.tuned.recall >= 0.99 * group.baseline.recall
+    assert run_benchmark(made(3, 1_200), k=10, seed=0) == result  # the same files and seed, the same numbers
 
 
 @pytest.mark.parametrize(("n_users", "n_items"), [(50, 1_600), (64, 1_501), (20, 1_700)])
-def test_fewer_people_than_leading_vectors_are_judged_too(n_users: int, n_items: int) -> None:
+def test_fewer_people_than_leading_vectors_are_evaluated_too(n_users: int, n_items: int) -> None:
     weights = local_price.graph_filter(made(0, n_users, n_items).train)
     assert weights.shape == (n_items, n_items)
     assert np.all(np.isfinite(weights))
-    assert bench.bench(made(0, n_users, n_items), k=5, seed=0).groups[0].n_people == n_users
+    assert run_benchmark(made(0, n_users, n_items), k=5, seed=0).groups[0].n_people == n_users
 
 
 def test_a_page_longer_than_the_catalogue_is_all_of_it_and_what_is_known_is_not_shown() -> None:
-    found = bench.bench(made(0, 80, 20), k=50, seed=0).groups[0]
-    assert {p.recall for p in found.points} == {1.0}
+    result = run_benchmark(made(0, 80, 20), k=50, seed=0).groups[0]
+    assert {p.recall for p in result.points} == {1.0}
     left = [
         float((made(0, 80, 20).is_local(np.array([row]))[0] & ~known).sum() / (~known).sum())
         for row, known in enumerate(made(0, 80, 20).train.toarray() > 0)
     ]
-    assert found.unfavoured.local_share == pytest.approx(np.mean(left))
+    assert result.baseline.local_share == pytest.approx(np.mean(left))
 
 
-def test_people_with_too_little_to_hold_back_are_not_favoured_but_judged() -> None:
+def test_people_with_too_little_to_hold_back_are_evaluated_without_a_locality_weight() -> None:
     split = made(0)
     few = PlacedSplit(
         train=_matrix(np.arange(400), np.arange(400) % 60, 400, 60), test=split.test,
         user_place=split.user_place, item_place=split.item_place, places=split.places, n_dropped=0,
     )  # fmt: skip
-    assert bench.bench(few, k=10, seed=0).groups[0].strength == 0
+    assert run_benchmark(few, k=10, seed=0).groups[0].locality_weight == 0
 
 
-def test_a_split_in_which_nobody_has_local_supply_cannot_be_judged():
+def test_a_split_in_which_nobody_has_local_supply_is_refused():
     split = made(0)
     nowhere = PlacedSplit(
         train=split.train, test=split.test, user_place=np.full(400, UNKNOWN, np.int32), item_place=split.item_place,
         places=split.places, n_dropped=0,
     )  # fmt: skip
     with pytest.raises(DataError, match="nobody held out whose place has"):
-        bench.bench(nowhere, k=10, seed=0)
+        run_benchmark(nowhere, k=10, seed=0)
 
 
 @pytest.mark.slow
@@ -176,8 +176,8 @@ def test_on_real_listeners_outside_the_large_countries_twice_the_local_share_cos
         pytest.skip("the evaluation data lastfm-countries is not beside the repository")
     users, items = SHARED / "users.csv.gz", SHARED / "artists.csv"
     whole = read_split(SHARED / "train.csv.gz", SHARED / "train.csv.gz", users, items)
-    found = bench.bench(cut(whole, 0.2, np.random.default_rng(11)), k=20, seed=0)
-    group = found.groups[1]
+    result = run_benchmark(cut(whole, 0.2, np.random.default_rng(11)), k=20, seed=0)
+    group = result.groups[1]
     assert group.name == "outside GB and US"
     assert group.tuned.local_share >= 2.0 * group.history_share
-    assert group.tuned.recall >= group.unfavoured.recall
+    assert group.tuned.recall >= group.baseline.recall

@@ -1,4 +1,4 @@
-"""Who is judged by what: laws of the holdout, on a dataset written by hand."""
+"""Laws of the holdout, on a dataset written by hand."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from eval.offline.split import hold_out, sample
+from eval.offline.holdout import hold_out, sample
 from recsys.clock import DAY, HOUR, from_text, to_text
 from recsys.data.tables import write_dataset
 from recsys.errors import DataError
@@ -34,9 +34,9 @@ def _event(n: int, user: str, kind: str, item: str | None, at: int, fraction: fl
 EVENTS = [
     _event(0, "amal", "complete", "a", T0),
     _event(1, "amal", "complete", "b", CUTOFF),  # at the cutoff is after it
-    _event(2, "amal", "like", "a", CUTOFF + HOUR),  # known before: says nothing new
+    _event(2, "amal", "like", "a", CUTOFF + HOUR),  # seen before
     _event(3, "amal", "view", "c", CUTOFF + HOUR, 0.9),  # shown, but not watched to the end
-    _event(4, "amal", "like", "risky", CUTOFF + HOUR),  # R2: never wanted
+    _event(4, "amal", "like", "risky", CUTOFF + HOUR),  # R2: never relevant
     _event(5, "amal", "like", "nobody-labelled", CUTOFF + HOUR),
     _event(6, "amal", "like", "later", CUTOFF + 3 * DAY),  # published after she came back
     _event(7, "badr", "like", "a", CUTOFF + DAY),
@@ -84,28 +84,28 @@ def _ids(artifact: Artifact, rows: np.ndarray) -> list[str]:
     return [artifact.items["item_id"][int(row)] for row in rows]
 
 
-def test_wanted_is_new_calm_published_and_watched_to_the_end(artifact: Artifact, data: Path) -> None:
+def test_relevant_is_new_calm_published_and_watched_to_the_end(artifact: Artifact, data: Path) -> None:
     amal, chama = hold_out(artifact, data).people
-    assert (amal.user_id, _ids(artifact, amal.wanted)) == ("amal", ["b"])
-    assert sorted(_ids(artifact, amal.shown)) == ["b", "c", "nobody-labelled", "risky"]
-    assert (chama.user_id, _ids(artifact, chama.wanted)) == ("chama", ["c"])
+    assert (amal.user_id, _ids(artifact, amal.relevant)) == ("amal", ["b"])
+    assert sorted(_ids(artifact, amal.exposed)) == ["b", "c", "nobody-labelled", "risky"]
+    assert (chama.user_id, _ids(artifact, chama.relevant)) == ("chama", ["c"])
 
 
-def test_what_was_met_before_the_cutoff_is_known_and_never_wanted_again(artifact: Artifact, data: Path) -> None:
+def test_what_was_met_before_the_cutoff_is_seen_and_never_relevant_again(artifact: Artifact, data: Path) -> None:
     for person in hold_out(artifact, data).people:
-        assert _ids(artifact, person.known) == ["a"]
+        assert _ids(artifact, person.seen) == ["a"]
         assert _ids(artifact, person.liked) == ["a"]
-        assert not np.isin(person.known, person.wanted).any()
+        assert not np.isin(person.seen, person.relevant).any()
 
 
 def test_people_are_asked_for_when_they_came_back(artifact: Artifact, data: Path) -> None:
     assert [person.at for person in hold_out(artifact, data).people] == [CUTOFF, CUTOFF + 2 * DAY]
 
 
-def test_reactions_that_were_taken_back_or_outweighed_want_nothing(artifact: Artifact, data: Path) -> None:
+def test_reactions_that_were_taken_back_or_outweighed_are_not_relevant(artifact: Artifact, data: Path) -> None:
     holdout = hold_out(artifact, data)
     assert "badr" not in [person.user_id for person in holdout.people]
-    assert holdout.n_active == 3  # he came back all the same: the refusal of b is there
+    assert holdout.n_active == 3  # he came back all the same: the negative feedback on b is there
 
 
 def test_nothing_after_the_end_is_looked_at(artifact: Artifact, data: Path) -> None:
@@ -113,15 +113,15 @@ def test_nothing_after_the_end_is_looked_at(artifact: Artifact, data: Path) -> N
     assert [person.user_id for person in holdout.people] == ["amal"]
 
 
-def test_an_artifact_that_learned_from_everything_cannot_be_judged(artifact: Artifact, data: Path) -> None:
+def test_an_artifact_that_learned_from_everything_cannot_be_evaluated(artifact: Artifact, data: Path) -> None:
     manifest = msgspec.structs.replace(artifact.manifest, cutoff=None)
     with pytest.raises(DataError, match="learned from all events"):
         hold_out(replace(artifact, manifest=manifest), data)
 
 
-def test_a_holdout_that_nobody_wanted_anything_in_is_said(artifact: Artifact, data: Path) -> None:
+def test_a_holdout_without_a_relevant_item_is_refused(artifact: Artifact, data: Path) -> None:
     manifest = msgspec.structs.replace(artifact.manifest, cutoff=to_text(CUTOFF + 30 * DAY))
-    with pytest.raises(DataError, match="no held-out item that anybody wanted"):
+    with pytest.raises(DataError, match="no relevant held-out item"):
         hold_out(replace(artifact, manifest=manifest), data)
 
 
@@ -129,5 +129,5 @@ def test_a_sample_is_drawn_without_repeats_and_by_its_seed(artifact: Artifact, d
     holdout = hold_out(artifact, data)
     assert sample(holdout, None, np.random.default_rng(0)) == holdout.people
     assert sample(holdout, 9, np.random.default_rng(0)) == holdout.people
-    one, again = (sample(holdout, 1, np.random.default_rng(3)) for _ in range(2))
-    assert len(one) == 1 and one == again
+    first, again = (sample(holdout, 1, np.random.default_rng(3)) for _ in range(2))
+    assert len(first) == 1 and first == again

@@ -1,0 +1,138 @@
+"""Names of metrics and rankings, formats of numbers, and sentences about results; for the terminal and the page."""
+
+from typing import Final
+
+from eval.offline.intervals import Difference, Estimate
+from eval.offline.measure import Report
+from eval.offline.reliability import Reliability
+
+RANKING_NAMES: Final = {
+    "engine": "engine (under the policy)",
+    "score": "score only",
+    "no_local": "score, locality off",
+    "popularity": "popularity of the market",
+}
+HEAD_NAMES: Final = {
+    "complete": "watched to the end",
+    "like": "liked",
+    "helped": "helped",
+    "share": "shared",
+    "not_interested": "negative feedback",
+}
+METRIC_NAMES: Final = {
+    "recall": "Recall@{k}",
+    "ndcg": "NDCG@{k}",
+    "impression_auc": "impression AUC",
+    "local_share": "local share",
+    "supportive_share": "supportive share",
+    "R0": "R0 share",
+    "R1": "R1 share",
+    "R2": "R2 share",
+    "fill_rate": "fill rate",
+    "coverage": "coverage",
+    "gini_items": "Gini, items",
+    "gini_creators": "Gini, creators",
+}
+METRIC_MEANINGS: Final = {
+    "recall": "share of a person's relevant videos that is on the page",
+    "ndcg": "the same, with more weight for early positions",
+    "impression_auc": "chance that a relevant video scores above another impression",
+    "local_share": "share of slots with local videos",
+    "supportive_share": "share of slots with labelled R0 videos on supportive topics",
+    "R0": "share of slots, by the label's tier",
+    "R1": "share of slots, by the label's tier",
+    "R2": "share of slots, by the label's tier; unlabelled counts here",
+    "fill_rate": "share of the requested slots that hold a video",
+    "coverage": "share of the catalogue that is on any page; grows with the number of people",
+    "gini_items": "attention over videos: 0 even, 1 one takes all",
+    "gini_creators": "attention over creators: 0 even, 1 one takes all",
+}
+
+
+def metric_name(metric: str, k: int) -> str:
+    """The name of a metric with its cut-off."""
+    return METRIC_NAMES[metric].format(k=k)
+
+
+def number(value: float | None) -> str:
+    """Three decimals, or four below 0.1; a dash for unknown."""
+    return "–" if value is None else f"{value:.4f}" if abs(value) < 0.1 else f"{value:.3f}"
+
+
+def with_interval(estimate: Estimate) -> str:
+    """`0.0543 [0.0401, 0.0690]`, or the number alone where there is no interval."""
+    if estimate.low is None or estimate.high is None:
+        return number(estimate.mean)
+    return f"{number(estimate.mean)} [{number(estimate.low)}, {number(estimate.high)}]"
+
+
+def short_interval(estimate: Estimate) -> str:
+    """`.037–.073`; an empty text where there is no interval."""
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f"{estimate.low:.3f}–{estimate.high:.3f}".replace("0.", ".")
+
+
+def signed(estimate: Estimate) -> str:
+    """A difference with its sign and interval."""
+    if estimate.mean is None or estimate.low is None or estimate.high is None:
+        return "–"
+    return f"{estimate.mean:+.4f} [{estimate.low:+.4f}, {estimate.high:+.4f}]"
+
+
+def verdict(difference: Difference) -> str:
+    """What the interval of a difference allows to be claimed."""
+    if difference.estimate.mean is None:
+        return "nothing to compare"
+    if not difference.is_clear:
+        return "not clear"
+    return "higher" if difference.estimate.mean > 0 else "lower"
+
+
+def headline(report: Report) -> str:
+    """The comparison that readers ask for first, in a sentence that claims no more than its interval does."""
+    comparison = next(
+        d for d in report.differences if (d.metric, d.first, d.second) == ("ndcg", "engine", "popularity")
+    )
+    relation = {"higher": "above", "lower": "below", "not clear": "not clearly different from"}
+    estimates = report.values["ndcg"]
+    return (
+        f"{metric_name('ndcg', report.k)} of the engine is {number(estimates['engine'].mean)}, "
+        f"{relation.get(verdict(comparison), 'not comparable with')} popularity's "
+        f"{number(estimates['popularity'].mean)} ({signed(comparison.estimate)}; better for {comparison.wins:,} "
+        f"people, worse for {comparison.losses:,}, equal for {comparison.ties:,})."
+    )
+
+
+def accuracy_cost_sentence(report: Report) -> str:
+    """The accuracy cost of the weight for local items."""
+    cost = report.locality_accuracy_cost
+    if cost is None:
+        return "The weight for local items does not make pages more local here, so it has no accuracy cost."
+    verb = "costs" if cost > 0 else "gains"
+    return (
+        f"The weight for local items {verb} {abs(cost):.2f} % of NDCG for each percentage point of the page that it "
+        "makes local (against the same score without it)."
+    )
+
+
+def reliability_sentence(head: Reliability) -> str:
+    """Predicted against observed, of one head."""
+    return (
+        f"{HEAD_NAMES[head.head]}: predicted {head.predicted:.1%}, observed {head.observed:.1%}; calibration error "
+        f"{head.error:.1%} ({head.n:,} impressions)."
+    )
+
+
+def cautions(report: Report) -> list[str]:
+    """What a reader must know before using the numbers."""
+    sentences = [
+        f"{report.n_people:,} of the {report.n_active:,} people who came back are evaluated: a sample of the "
+        f"{report.n_evaluable:,} with a relevant new video. They have {report.relevant_per_person:.1f} relevant videos "
+        "each.",
+        "People can only react to what the old feed showed them, so rankings like the old feed's look better than they "
+        "are. Impression AUC is less affected.",
+    ]
+    if report.risk_source == "assumed":
+        sentences.insert(0, "Tiers are made up (--assume-tier): no number here says anything about risk or support.")
+    return [*sentences, *(f"Alert of the engine: {notice}" for notice in report.notices)]
