@@ -19,9 +19,10 @@ import numpy as np
 from recsys import metrics
 from recsys.catalogue.items import Items
 from recsys.clock import DAY, Millis
+from recsys.feed.context import RequestContext
 from recsys.feed.query import Query
 from recsys.feed.scorers import page_order, value
-from recsys.feed.slate import Supply, floors, select
+from recsys.feed.slate import floors, select
 from recsys.services.floor_audit import FloorAudit, below, is_fair, runs
 from recsys.types import Candidates, Ids, Mask, Pages, Reals
 from recsys.user.state import Ledger
@@ -115,26 +116,25 @@ class PersonLocality:
 
 
 def observe_locality(
-    query: Query,
+    context: RequestContext,
     rankings: Mapping[str, Candidates],
     pages: Mapping[str, Ids],
     liked: Ids,
-    supply: Supply,
-    at: Millis,
     k: int,
 ) -> PersonLocality:
     """One person's part. `rankings`: the candidates of each of `FLOOR_RANKINGS`, best first."""
+    query = context.query
     items, near = query.items, query.nearness
     is_home = (items.country == items.code(query.viewer.country)) & (items.country > 0)
     masks = {"floor_eligible": near.is_proven, "near": near.is_local, "place": is_home}
     is_unknown = near.match == 0
     n_codes = len(items.codes) + 1
     floor_pages = {
-        (name, floor): _page_with_floor(query, rankings[name], supply, floor, at, k)
+        (name, floor): _page_with_floor(context, rankings[name], floor, k)
         for name in FLOOR_RANKINGS
         for floor in FLOORS
     }
-    local_floor = floors(Ledger(), query.limits, supply, query.market.locality.supply_factor)[1]
+    local_floor = floors(Ledger(), query.limits, context.supply, query.market.locality.supply_factor)[1]
     return PersonLocality(
         history_share={name: _mean(mask[liked]) for name, mask in masks.items()},
         eligible_share={name: _mean(mask[query.is_eligible]) for name, mask in masks.items()},
@@ -158,16 +158,17 @@ def without_local(query: Query, candidates: Candidates) -> Candidates:
     return scored.with_columns({"score": final}).take(order)
 
 
-def _page_with_floor(query: Query, candidates: Candidates, supply: Supply, floor: float, at: Millis, k: int) -> Ids:
+def _page_with_floor(context: RequestContext, candidates: Candidates, floor: float, k: int) -> Ids:
     """A page under the policy with another local floor and without exploration."""
+    query = context.query
     selection = select(
         candidates,
         ledger=Ledger(),
         limits=replace(query.limits, local_floor=floor),
-        supply=supply,
+        supply=context.supply,
         supply_factor=query.market.locality.supply_factor,
         size=k,
-        at=at,
+        at=context.at,
         rng=np.random.default_rng(0),
         explore_slots=0,
     )
