@@ -1,14 +1,23 @@
-"""The wire contract of a feed, version 1: what is asked and what is answered. Fields as in the interface's page."""
+"""
+The wire contract, version 1: requests, pages and the answer to events, as structs.
+
+They are the only place where a field of these is spelled. Answers are encoded from them, and the description of the
+interface (OpenAPI) is made from them.
+"""
 
 import hashlib
 import hmac
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
+from msgspec import Meta
 
 from recsys.vocabulary import AgeBand, PauseKind, Surface
 
 MAX_SIZE: Final = 50
+
+
+ScoreParts = Annotated[dict[str, float], Meta(description="With explain full only.")]
 
 
 class Wire(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +66,7 @@ class FeedRequest(Wire, frozen=True):
 
 
 class Locality(Wire, frozen=True):
-    """How near an item is; score None = unknown."""
+    """How near an item is. A null score is unknown."""
 
     score: float | None
     match: str
@@ -77,7 +86,7 @@ class FeedItem(Wire, frozen=True):
 
     item_id: str
     creator_id: str
-    position: int
+    position: Annotated[int, Meta(description="Within the page, from 1. The served order is binding.")]
     score: float
     sources: list[str]
     tier: str
@@ -87,9 +96,11 @@ class FeedItem(Wire, frozen=True):
     locality: Locality
     reasons: list[Reason]
     is_exploration: bool
-    propensity: float
-    tracking_token: str
-    score_parts: dict[str, float] | msgspec.UnsetType = msgspec.UNSET  # explain: full
+    propensity: Annotated[
+        float, Meta(description="The probability of this item at this position, given the page so far.")
+    ]
+    tracking_token: Annotated[str, Meta(description="To be sent back with events.")]
+    score_parts: ScoreParts | msgspec.UnsetType = msgspec.UNSET
 
 
 class Card(Wire, frozen=True):
@@ -126,6 +137,22 @@ class Safety(Wire, frozen=True):
     age_band: str
     is_night: bool
     remaining: dict[str, dict[str, int]]
+
+
+class RejectedEvent(Wire, frozen=True):
+    """An event that was not accepted, by its place in the batch."""
+
+    index: int
+    reason: str
+
+
+class EventsResponse(Wire, frozen=True):
+    """The answer to a batch of events. The accepted ones are on disk."""
+
+    request_id: str
+    accepted: int
+    duplicates: int
+    rejected: tuple[RejectedEvent, ...]
 
 
 class FeedResponse(Wire, frozen=True):

@@ -8,8 +8,6 @@ from typing import Any, Final
 from anyio import to_thread
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.utils import get_openapi
-from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import compile_path
@@ -19,11 +17,10 @@ from recsys.errors import SanadError
 from recsys.feed.engine import Engine
 from recsys.resources import sanad_version
 from serving import problems
-from serving.answers import ProblemAnswer
-from serving.bodies import EventBody
 from serving.clock_guard import SteadyClock
 from serving.dependencies import Service
 from serving.middleware import Guard
+from serving.openapi import describe, refusals
 from serving.problems import Problem
 from serving.routes.creators import creator_routes
 from serving.routes.explain import explain_routes, policy_routes
@@ -40,22 +37,12 @@ log = logging.getLogger("sanad.serving")
 THREADS: Final = 4
 """Feeds made at once. Python makes one at a time; the others wait for the disk, and share a flush."""
 
-_REF: Final = "#/components/schemas/{model}"
 _DESCRIPTION: Final = """\
 Feeds of short videos on mental health: local creators favoured at a known price, harmful loops capped.
 
 Send the service key in `X-API-Key`. Errors are problem details (RFC 9457). Unknown request fields are refused;
 unknown response fields must be ignored. Times are RFC 3339 in UTC. Pages, events and catalogue changes that were
 answered are on disk."""
-_REFUSALS: Final = {
-    400: "Not JSON in UTF-8.",
-    401: "No known service key.",
-    403: "Not a local call, and no service keys are set.",
-    413: "The body is larger than 10 MB.",
-    415: "The body is not application/json.",
-    422: "The request breaks the contract.",
-    503: "Too many requests, or the state cannot be written; Retry-After says when to ask again.",
-}
 
 
 def create_app(
@@ -80,7 +67,7 @@ def create_app(
         redirect_slashes=False,
         lifespan=_lifespan,
         middleware=[Middleware(Guard, settings=settings)],
-        responses={status: _refusal(text) for status, text in _REFUSALS.items()},
+        responses=refusals(),
     )
     for routes in (
         feed_routes,
@@ -96,7 +83,7 @@ def create_app(
         health_routes,
     ):
         app.include_router(routes(service))
-    app.openapi = lambda: _described(app)  # type: ignore[method-assign]  # the documented way to add to the description
+    app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # the documented way to add to the description
     _handle_errors(app)
     if settings.harm_terms is None:
         log.warning("no list of terms is set (SANAD_LEXICON): no search for harm is recognised as one")
@@ -152,21 +139,3 @@ def allowed_methods(app: FastAPI, path: str) -> list[str]:
         if compile_path(template)[0].match(path):
             found |= {method.upper() for method in operations}
     return sorted(found)
-
-
-def _refusal(description: str) -> dict[str, Any]:
-    schema = {"$ref": _REF.format(model="ProblemAnswer")}
-    return {"description": description, "content": {problems.MEDIA_TYPE: {"schema": schema}}}
-
-
-def _described(app: FastAPI) -> dict[str, Any]:
-    """The description of the interface, with what the framework cannot see: problems, events, the service key."""
-    if app.openapi_schema is None:
-        described = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        _, more = models_json_schema([(ProblemAnswer, "validation"), (EventBody, "validation")], ref_template=_REF)
-        components = described.setdefault("components", {})
-        components.setdefault("schemas", {}).update(more["$defs"])
-        components["securitySchemes"] = {"service_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}}
-        described["security"] = [{"service_key": []}, {}]
-        app.openapi_schema = described
-    return app.openapi_schema

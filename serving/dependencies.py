@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from pydantic import BeforeValidator
 
 from recsys.feed.engine import Engine
+from recsys.messages import Wire
 from serving.bodies import Id
 from serving.clock_guard import SteadyClock
 from serving.problems import SLASH_OF_ID, Problem
@@ -71,6 +72,11 @@ def json_answer(request: Request, fields: Mapping[str, Any]) -> Response:
     """An answer with the id of its request first."""
     body = {"request_id": request.state.request_id, **fields}
     return Response(msgspec.json.encode(body), media_type=_JSON)
+
+
+def struct_answer(struct: Wire, status: int = 200) -> Response:
+    """A struct as JSON."""
+    return Response(msgspec.json.encode(struct), status, media_type=_JSON)
 
 
 def bytes_answer(body: bytes, headers: Mapping[str, str] | None = None) -> Response:

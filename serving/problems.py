@@ -13,6 +13,7 @@ from fastapi import Response
 from starlette.exceptions import HTTPException
 
 from recsys.errors import Conflict, DataError, Gone, SanadError, StoreError
+from serving.responses import FieldError, ProblemDetail
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 1
@@ -49,15 +50,6 @@ class Problem(HTTPException):
     """An error with its HTTP status, raised where no error of the engine fits."""
 
 
-class FieldError(msgspec.Struct, frozen=True):
-    """One thing wrong with a request: where, a sentence, what was found and what was expected."""
-
-    loc: Sequence[str | int]
-    msg: str
-    found: str | None = None
-    expected: str | None = None
-
-
 def answer(
     status: int,
     detail: str,
@@ -69,16 +61,15 @@ def answer(
 ) -> Response:
     """The problem as a response. `type` is a name to compare with, `instance` the path that was asked."""
     kind, title = _KINDS.get(status, ("other", "The request was refused"))
-    body = {
-        "type": f"urn:sanad:problem:{kind}",
-        "title": title,
-        "status": status,
-        "detail": detail,
-        "instance": path.replace(SLASH_OF_ID, "%2F"),
-        "request_id": request_id,
-    }
-    if status == 422:
-        body["errors"] = list(errors)
+    body = ProblemDetail(
+        type=f"urn:sanad:problem:{kind}",
+        title=title,
+        status=status,
+        detail=detail,
+        instance=path.replace(SLASH_OF_ID, "%2F"),
+        request_id=request_id,
+        errors=tuple(errors) if status == 422 else msgspec.UNSET,
+    )
     return Response(msgspec.json.encode(body), status, headers, MEDIA_TYPE)
 
 
@@ -104,8 +95,8 @@ def _of_sentence(text: str) -> FieldError:
     """The engine says `size: found 0, expected 1 or more`; its other sentences stay whole."""
     parts = _SENTENCE.fullmatch(text)
     if parts is None:
-        return FieldError(("body",), text)
-    return FieldError(("body", parts["name"]), text, parts["found"], parts["expected"])
+        return FieldError(loc=("body",), msg=text, found=None, expected=None)
+    return FieldError(loc=("body", parts["name"]), msg=text, found=parts["found"], expected=parts["expected"])
 
 
 def internal(path: str, request_id: str) -> Response:
@@ -123,7 +114,7 @@ def _field_error(error: Mapping[str, Any]) -> FieldError:
     name = ".".join(str(part) for part in loc[1:]) or "the request"
     found = "nothing" if kind == "missing" else _short(error.get("input"))
     expected = _expected(kind, str(error["msg"]), name)
-    return FieldError(loc, f"{name}: found {found}, expected {expected}", found, expected)
+    return FieldError(loc=loc, msg=f"{name}: found {found}, expected {expected}", found=found, expected=expected)
 
 
 def _expected(kind: str, message: str, name: str) -> str:

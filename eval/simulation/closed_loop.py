@@ -268,7 +268,7 @@ class Sanad:
         """See `Feed.tell`. Raises RuntimeError when the engine refuses what the simulator says."""
         refused = accept_events(self.engine, events, at).rejected
         if refused:
-            raise RuntimeError(f"found a refused event ({refused[0]['reason']}), expected none from the simulator")
+            raise RuntimeError(f"found a refused event ({refused[0].reason}), expected none from the simulator")
 
 
 def without_loop(state: UserState) -> UserState:

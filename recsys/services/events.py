@@ -9,7 +9,7 @@ from recsys.clock import DAY, MINUTE, Millis, from_text, to_text
 from recsys.columns import MAX_ID_LENGTH, subject_of
 from recsys.errors import DataError
 from recsys.feed.engine import Engine
-from recsys.messages import MAX_SIZE
+from recsys.messages import MAX_SIZE, RejectedEvent
 from recsys.safety.harm_terms import kept_of
 from recsys.services.fields import optional_id, optional_integer, optional_number, optional_text, required_id, shorten
 from recsys.tokens import verify
@@ -28,7 +28,7 @@ class EventReceipt(msgspec.Struct, frozen=True, kw_only=True):
 
     accepted: int
     duplicates: int
-    rejected: list[dict[str, Any]]
+    rejected: tuple[RejectedEvent, ...]
 
 
 def accept_events(engine: Engine, events: Sequence[Mapping[str, Any]], at: Millis) -> EventReceipt:
@@ -41,14 +41,14 @@ def accept_events(engine: Engine, events: Sequence[Mapping[str, Any]], at: Milli
     if len(events) > MAX_EVENTS:
         raise DataError(f"events: found {len(events)}, expected at most {MAX_EVENTS}; send several batches")
     good: list[Event] = []
-    rejected: list[dict[str, Any]] = []
+    rejected: list[RejectedEvent] = []
     for index, fields in enumerate(events):
         try:
             good.append(_event(engine, fields, at))
         except DataError as error:
-            rejected.append({"index": index, "reason": str(error)})
+            rejected.append(RejectedEvent(index=index, reason=str(error)))
     result = engine.log.append(good, at)
-    return EventReceipt(accepted=result.accepted, duplicates=result.duplicates, rejected=rejected)
+    return EventReceipt(accepted=result.accepted, duplicates=result.duplicates, rejected=tuple(rejected))
 
 
 def _event(engine: Engine, fields: Mapping[str, Any], at: Millis) -> Event:

@@ -8,17 +8,18 @@ from fastapi import APIRouter, Request, Response
 from recsys.errors import DataError
 from recsys.services import creators as records
 from recsys.stores.protocols import Catalogue
-from serving.answers import RecordAnswer
 from serving.bodies import CreatorBody, CreatorPatch
 from serving.dependencies import PathId, Service, StrictRoute, json_answer
+from serving.openapi import Description, response
 from serving.problems import Problem
+from serving.responses import Record
 
-_STORED: Final[dict[int | str, dict[str, Any]]] = {200: {"model": RecordAnswer, "description": "As stored."}}
+_RESPONSES: Final[dict[int | str, Description]] = {200: response(Record, "As stored.")}
 
 
 def creator_routes(service: Service) -> APIRouter:
     """`/v1/creators/{creator_id}`. What is written binds the next page."""
-    routes = APIRouter(prefix="/v1/creators", route_class=StrictRoute, tags=["creators"], responses=dict(_STORED))
+    routes = APIRouter(prefix="/v1/creators", route_class=StrictRoute, tags=["creators"], responses=dict(_RESPONSES))
 
     def catalogue() -> Catalogue:
         return service.engine().resources.catalogue_cache.catalogue

@@ -13,18 +13,19 @@ from recsys.policy.compiled import CompiledPolicy
 from recsys.policy.limits import flatten
 from recsys.services import explain
 from recsys.services.preview import preview
-from serving.answers import RecordAnswer
 from serving.bodies import Asked, Id
 from serving.dependencies import PathId, Service, StrictRoute, json_answer
+from serving.openapi import Description, response
 from serving.problems import Problem
+from serving.responses import Record
 
 Person = Annotated[Id | None, Query(description="Whose request, where two people used one id.")]
-_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {200: {"model": RecordAnswer, "description": "From the record."}}
+_RESPONSES: Final[dict[int | str, Description]] = {200: response(Record, "From the record.")}
 
 
 def explain_routes(service: Service) -> APIRouter:
     """Decision records, why and why not, replay."""
-    routes = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["explanations"], responses=dict(_ANSWERS))
+    routes = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["explanations"], responses=dict(_RESPONSES))
 
     @routes.get("/requests/{request_id}", summary="The decision record", response_class=Response)
     def record(request: Request, request_id: PathId, user_id: Person = None) -> Response:
@@ -50,7 +51,7 @@ def explain_routes(service: Service) -> APIRouter:
 
 def policy_routes(service: Service) -> APIRouter:
     """The policy in force, and another one tried."""
-    routes = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["policies"], responses=dict(_ANSWERS))
+    routes = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["policies"], responses=dict(_RESPONSES))
 
     @routes.get("/policies", summary="The policy in force", response_class=Response)
     def policies(request: Request) -> Response:

@@ -10,11 +10,11 @@ from fastapi.exceptions import RequestValidationError
 
 from recsys.errors import StoreError
 from recsys.feed.engine import Page, feed, safe_page
-from recsys.messages import FeedRequest
+from recsys.messages import EventsResponse, FeedRequest, FeedResponse
 from recsys.services.events import accept_events
-from serving.answers import EventsAnswer, FeedAnswer
 from serving.bodies import EventBody, EventsBody, FeedBody, ShortForm
-from serving.dependencies import PathId, Service, StrictRoute, bytes_answer, json_answer
+from serving.dependencies import PathId, Service, StrictRoute, bytes_answer, struct_answer
+from serving.openapi import response
 from serving.problems import MAX_ERRORS
 
 _EVENT_FIELDS: Final = frozenset(EventBody.model_fields)
@@ -30,7 +30,7 @@ def feed_routes(service: Service) -> APIRouter:
         tags=["feed"],
         summary="One page for a person",
         response_class=Response,
-        responses={200: {"model": FeedAnswer, "description": "A page.", "headers": _RETRY}},
+        responses={200: response(FeedResponse, "A page.", headers=_RETRY)},
     )
     def post_feed(body: FeedBody) -> Response:
         return _answer(_page(service, body.to_request()))
@@ -40,7 +40,7 @@ def feed_routes(service: Service) -> APIRouter:
         tags=["feed"],
         summary="One page for a person, the short form",
         response_class=Response,
-        responses={200: {"model": FeedAnswer, "description": "A page.", "headers": _RETRY}},
+        responses={200: response(FeedResponse, "A page.", headers=_RETRY)},
     )
     def get_feed(user_id: PathId, query: Annotated[ShortForm, Query()]) -> Response:
         return _answer(_page(service, FeedRequest(user_id=user_id, size=query.size)))
@@ -50,15 +50,21 @@ def feed_routes(service: Service) -> APIRouter:
         tags=["events"],
         summary="What people did, in batches",
         response_class=Response,
-        responses={200: {"model": EventsAnswer, "description": "Accepted events are on disk."}},
+        responses={200: response(EventsResponse, "Accepted events are on disk.")},
     )
     def post_events(request: Request, body: EventsBody) -> Response:
         _check_fields(body.events)
         time = service.clock.read()
         if time.ahead:
             raise StoreError("events wait until the clock is put right or confirmed; send them again later")
-        accepted = accept_events(service.engine(), body.events, time.at)
-        return json_answer(request, msgspec.structs.asdict(accepted))
+        receipt = accept_events(service.engine(), body.events, time.at)
+        answer = EventsResponse(
+            request_id=request.state.request_id,
+            accepted=receipt.accepted,
+            duplicates=receipt.duplicates,
+            rejected=receipt.rejected,
+        )
+        return struct_answer(answer)
 
     return routes
 

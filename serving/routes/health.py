@@ -1,18 +1,18 @@
 """Whether the service is up, whether it can serve, and what it is."""
 
 import platform
-from typing import Any, Final
+from typing import Final
 
-import msgspec
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request, Response
 
 from recsys.errors import StoreError
 from recsys.feed.engine import Engine
 from recsys.resources import sanad_version
-from serving.answers import LiveAnswer, ReadyAnswer, VersionAnswer
 from serving.clock_guard import SteadyClock
-from serving.dependencies import Service, bytes_answer, json_answer
+from serving.dependencies import Service, struct_answer
+from serving.openapi import response
+from serving.responses import Liveness, Readiness, Version
 
 _NEWEST: Final = 2**62  # a revision that no catalogue reaches: asks the store for nothing but an answer
 
@@ -26,38 +26,37 @@ def health_routes(service: Service) -> APIRouter:
         "/health/live",
         summary="The process answers",
         response_class=Response,
-        responses={200: {"model": LiveAnswer, "description": "It does."}},
+        responses={200: response(Liveness, "It does.")},
     )
     async def live() -> Response:
-        return bytes_answer(b'{"status":"live"}')
+        return struct_answer(Liveness(status="live"))
 
     @routes.get(
         "/health/ready",
         summary="The service can serve",
         response_class=Response,
         responses={
-            200: {"model": ReadyAnswer, "description": "Feeds are served, from the safe list if need be."},
-            503: {"model": ReadyAnswer, "description": "No feed can be served."},
+            200: response(Readiness, "Feeds are served, from the safe list if need be."),
+            503: response(Readiness, "No feed can be served."),
         },
     )
     async def ready() -> Response:
-        said = await to_thread.run_sync(_readiness, service.engine(), service.clock, limiter=limiter)
-        body = msgspec.json.encode(said)
-        return Response(body, 200 if said["status"] == "ready" else 503, media_type="application/json")
+        readiness = await to_thread.run_sync(_readiness, service.engine(), service.clock, limiter=limiter)
+        return struct_answer(readiness, 200 if readiness.status == "ready" else 503)
 
     @routes.get(
         "/v1/version",
         summary="What is running",
         response_class=Response,
-        responses={200: {"model": VersionAnswer, "description": "Versions."}},
+        responses={200: response(Version, "Versions.")},
     )
     async def what(request: Request) -> Response:
-        return json_answer(request, _versions(service.engine()))
+        return struct_answer(_version(request.state.request_id, service.engine()))
 
     return routes
 
 
-def _readiness(engine: Engine, clock: SteadyClock) -> dict[str, str]:
+def _readiness(engine: Engine, clock: SteadyClock) -> Readiness:
     """The engine exists only with a warm model and a valid policy; what can fail later is the store."""
     safe, ahead = engine.resources.model.safe_feed, clock.read().ahead
     try:
@@ -65,19 +64,20 @@ def _readiness(engine: Engine, clock: SteadyClock) -> dict[str, str]:
         store, can_serve = "reachable", True
     except StoreError:
         store, can_serve = ("unreachable, safe feed armed", True) if safe else ("unreachable, no safe feed", False)
-    return {
-        "status": "ready" if can_serve else "not_ready",
-        "model": f"warm {engine.resources.model.version}",
-        "store": store,
-        "policy": f"valid {engine.resources.policy.market.version}",
-        "clock": f"{ahead / 1_000:.0f} s ahead, safe feed until it is confirmed" if ahead else "steady",
-    }
+    return Readiness(
+        status="ready" if can_serve else "not_ready",
+        model=f"warm {engine.resources.model.version}",
+        store=store,
+        policy=f"valid {engine.resources.policy.market.version}",
+        clock=f"{ahead / 1_000:.0f} s ahead, safe feed until it is confirmed" if ahead else "steady",
+    )
 
 
-def _versions(engine: Engine) -> dict[str, Any]:
-    return {
-        "sanad": sanad_version(),
-        "python": platform.python_version(),
-        "model_version": engine.resources.model.version,
-        "policy_version": engine.resources.policy.market.version,
-    }
+def _version(request_id: str, engine: Engine) -> Version:
+    return Version(
+        request_id=request_id,
+        sanad=sanad_version(),
+        python=platform.python_version(),
+        model_version=engine.resources.model.version,
+        policy_version=engine.resources.policy.market.version,
+    )

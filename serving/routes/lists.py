@@ -1,25 +1,26 @@
 """Lists without a person, and the page for a guardian and a child."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
 
 from recsys.errors import StoreError
 from recsys.services import lists
 from recsys.services.family import is_guardian, together
-from serving.answers import RecordAnswer
 from serving.bodies import ListQuery, LocalQuery, TogetherQuery, TrendingQuery
 from serving.dependencies import PathId, Service, StrictRoute, json_answer
+from serving.openapi import Description, response
 from serving.problems import Problem
+from serving.responses import Record
 
-_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {200: {"model": RecordAnswer, "description": "A list."}}
+_RESPONSES: Final[dict[int | str, Description]] = {200: response(Record, "A list.")}
 
 
 def list_routes(service: Service) -> APIRouter:
     """
     Lists, not feeds: no ledger counts them, so they hold labelled R0 items only. Show nobody a feed made of them.
     """
-    routes = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["lists"], responses=dict(_ANSWERS))
+    routes = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["lists"], responses=dict(_RESPONSES))
 
     @routes.get("/local", summary="Creators near a place", response_class=Response)
     def local(request: Request, query: Annotated[LocalQuery, Query()]) -> Response:
@@ -54,7 +55,7 @@ def list_routes(service: Service) -> APIRouter:
 
 def family_routes(service: Service) -> APIRouter:
     """`/v1/families/{guardian_id}/together`."""
-    routes = APIRouter(prefix="/v1/families", route_class=StrictRoute, tags=["families"], responses=dict(_ANSWERS))
+    routes = APIRouter(prefix="/v1/families", route_class=StrictRoute, tags=["families"], responses=dict(_RESPONSES))
 
     @routes.get("/{guardian_id}/together", summary="Something to watch and talk about", response_class=Response)
     def for_both(request: Request, guardian_id: PathId, query: Annotated[TogetherQuery, Query()]) -> Response:

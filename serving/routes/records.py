@@ -1,7 +1,7 @@
 """People's profiles and the live catalogue."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 
@@ -9,17 +9,18 @@ from recsys.errors import DataError
 from recsys.services.items import delete_item, get_item, patch_item, put_item
 from recsys.services.profiles import get_profile, put_profile
 from recsys.stores.protocols import Catalogue
-from serving.answers import RecordAnswer
 from serving.bodies import ItemBody, ItemPatch, UserBody
 from serving.dependencies import PathId, Service, StrictRoute, json_answer
+from serving.openapi import Description, response
 from serving.problems import Problem
+from serving.responses import Record
 
-_STORED: Mapping[int | str, dict[str, Any]] = {200: {"model": RecordAnswer, "description": "As stored."}}
+_RESPONSES: Final[dict[int | str, Description]] = {200: response(Record, "As stored.")}
 
 
 def user_routes(service: Service) -> APIRouter:
     """`/v1/users/{user_id}`."""
-    routes = APIRouter(prefix="/v1/users", route_class=StrictRoute, tags=["users"], responses=dict(_STORED))
+    routes = APIRouter(prefix="/v1/users", route_class=StrictRoute, tags=["users"], responses=dict(_RESPONSES))
 
     @routes.get("/{user_id}", summary="The profile in force", response_class=Response)
     def get_user(request: Request, user_id: PathId) -> Response:
@@ -36,7 +37,7 @@ def user_routes(service: Service) -> APIRouter:
 
 def item_routes(service: Service) -> APIRouter:
     """`/v1/items/{item_id}`. What is written binds the next page."""
-    routes = APIRouter(prefix="/v1/items", route_class=StrictRoute, tags=["items"], responses=dict(_STORED))
+    routes = APIRouter(prefix="/v1/items", route_class=StrictRoute, tags=["items"], responses=dict(_RESPONSES))
 
     def catalogue() -> Catalogue:
         return service.engine().resources.catalogue_cache.catalogue

@@ -1,17 +1,18 @@
 """People's controls and rights, and a guardian's limits."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from recsys.services import rights
 from recsys.vocabulary import Topic
-from serving.answers import RecordAnswer
 from serving.bodies import Asked, Id, Languages
 from serving.dependencies import PathId, Service, StrictRoute, json_answer
+from serving.openapi import Description, response
+from serving.responses import Record
 
-_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {200: {"model": RecordAnswer, "description": "As stored."}}
+_RESPONSES: Final[dict[int | str, Description]] = {200: response(Record, "As stored.")}
 Minutes = Annotated[int, Field(ge=0, le=1_440, description="Minutes in any 24 hours.")]
 
 
@@ -41,7 +42,7 @@ class GuardianBody(Asked):
 
 def rights_routes(service: Service) -> APIRouter:
     """What a person and a guardian can set, see, take along and have erased."""
-    routes = APIRouter(prefix="/v1/users", route_class=StrictRoute, tags=["rights"], responses=dict(_ANSWERS))
+    routes = APIRouter(prefix="/v1/users", route_class=StrictRoute, tags=["rights"], responses=dict(_RESPONSES))
 
     @routes.get("/{user_id}/controls", summary="The person's controls", response_class=Response)
     def get_controls(request: Request, user_id: PathId) -> Response:

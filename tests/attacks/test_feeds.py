@@ -235,7 +235,7 @@ def test_attack_06_the_clients_clock_moves_no_window(service, by_tier, evening, 
         for n, at in enumerate(said)
     ]
     answer = accept_events(service.engine, events, evening)
-    assert answer.accepted == 1 and [r["index"] for r in answer.rejected] == [1, 2, 3]  # late is fine, the future not
+    assert answer.accepted == 1 and [r.index for r in answer.rejected] == [1, 2, 3]  # late is fine, the future not
     service.ask(size=1, at=evening + SECOND)
     after = ledger_of(service).capped["R2"]
     assert after in (before, (*before, evening))  # it counts when the server heard of it, not two days ago

@@ -27,7 +27,7 @@ def test_whoever_reset_or_erased_is_on_the_list_while_the_service_runs(
         client.delete("/v1/users/u1")
         arguments = ["export", "forgotten", "--state", str(settings.state_file), "--out", str(out)]
         assert sanad.run(arguments) == 0
-        assert "2 people to leave out, 1 of them erased" in capsys.readouterr().out
+        assert "2 users to leave out, 1 of them erased" in capsys.readouterr().out
         assert sanad.run([*arguments, "--json"]) == 0
         assert json.loads(capsys.readouterr().out) == {"out": str(out), "people": 2, "erased": 1}
     found = cutoffs(read_forgotten(out), ["u0", "u1", "u2"])

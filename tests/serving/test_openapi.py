@@ -8,24 +8,16 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
 
-from recsys import messages as feed
+from recsys import messages
 from recsys.columns import CREATORS, EVENTS, ITEMS
 from recsys.user.state import Profile
-from serving import answers
 from serving import bodies as schemas
+from serving import openapi, responses
 
 TWINS = [
-    (feed.FeedResponse, answers.FeedAnswer),
-    (feed.FeedItem, answers.FeedItemAnswer),
-    (feed.Locality, answers.LocalityAnswer),
-    (feed.Reason, answers.ReasonAnswer),
-    (feed.Card, answers.CardAnswer),
-    (feed.Pause, answers.PauseAnswer),
-    (feed.Shortfall, answers.ShortfallAnswer),
-    (feed.Safety, answers.SafetyAnswer),
-    (feed.FeedRequest, schemas.FeedBody),
-    (feed.Context, schemas.ContextBody),
-    (feed.PauseChoice, schemas.PauseChoiceBody),
+    (messages.FeedRequest, schemas.FeedBody),
+    (messages.Context, schemas.ContextBody),
+    (messages.PauseChoice, schemas.PauseChoiceBody),
 ]
 NAMES = {struct: struct.__name__ for struct, _ in TWINS} | {model: struct.__name__ for struct, model in TWINS}
 
@@ -65,7 +57,7 @@ def test_what_may_be_left_out_is_the_same(struct: type[msgspec.Struct], model: t
 
 
 def test_what_may_be_left_out_of_a_request_has_the_same_default() -> None:
-    assert schemas.FeedBody(user_id="u").to_request() == feed.FeedRequest(user_id="u")
+    assert schemas.FeedBody(user_id="u").to_request() == messages.FeedRequest(user_id="u")
 
 
 def test_items_and_people_have_the_fields_of_the_data_contract() -> None:
@@ -78,15 +70,36 @@ def test_items_and_people_have_the_fields_of_the_data_contract() -> None:
     assert set(schemas.EventBody.model_fields) - columns == {"tracking_token"}
 
 
-def test_a_real_page_fits_the_description(shared_client: TestClient) -> None:
+def test_what_is_sent_is_what_is_described(shared_client: TestClient) -> None:
     for explain in ("none", "reasons", "full"):
         page = shared_client.post("/v1/feed", json={"user_id": "u0", "explain": explain}).json()
-        answers.FeedAnswer.model_validate(page, strict=False, extra="forbid")
-    events = shared_client.post("/v1/events", json={"events": [{}]}).json()
-    answers.EventsAnswer.model_validate(events, extra="forbid")
-    answers.VersionAnswer.model_validate(shared_client.get("/v1/version").json(), extra="forbid")
-    answers.ReadyAnswer.model_validate(shared_client.get("/health/ready").json(), extra="forbid")
-    answers.ProblemAnswer.model_validate(shared_client.get("/nowhere").json(), extra="forbid")
+        assert is_exactly(page, messages.FeedResponse)
+    receipt = shared_client.post("/v1/events", json={"events": [{}]}).json()
+    assert receipt["rejected"] and is_exactly(receipt, messages.EventsResponse)
+    for path, struct in (
+        ("/v1/version", responses.Version),
+        ("/health/live", responses.Liveness),
+        ("/health/ready", responses.Readiness),
+        ("/nowhere", responses.ProblemDetail),
+        ("/v1/feed/u0?size=0", responses.ProblemDetail),
+    ):
+        assert is_exactly(shared_client.get(path).json(), struct)
+    clock = shared_client.post("/v1/operator/confirm-clock").json()
+    assert is_exactly(clock, responses.ConfirmedClock)
+
+
+def is_exactly(body: Any, struct: type[msgspec.Struct]) -> bool:
+    """Whether a body holds the fields of a struct, of its types, and no others."""
+    return bool(msgspec.json.decode(msgspec.json.encode(msgspec.convert(body, struct, strict=False))) == body)
+
+
+def test_every_response_of_a_route_is_described_from_its_struct(shared_client: TestClient) -> None:
+    described = shared_client.get("/openapi.json").json()["components"]["schemas"]
+    for struct in openapi.RESPONSES:
+        schema = described[struct.__name__]
+        assert list(schema["properties"]) == list(struct.__struct_fields__)
+        assert schema["required"] == [field.name for field in msgspec.structs.fields(struct) if field.required]
+        assert schema["description"]
 
 
 def test_every_call_is_described_with_its_refusals(shared_client: TestClient) -> None:

@@ -20,7 +20,7 @@ def event(item, **fields):
 
 def test_a_good_event_is_in_the_log_once(service, known_item, evening):
     first = accept_events(service.engine, [event(known_item), event(known_item)], evening)
-    assert (first.accepted, first.duplicates, first.rejected) == (1, 1, [])
+    assert (first.accepted, first.duplicates, first.rejected) == (1, 1, ())
     assert accept_events(service.engine, [event(known_item)], evening).duplicates == 1
     assert len(service.store.events.since("u", 0)) == 1
 
@@ -67,8 +67,8 @@ WRONG = [
 def test_a_wrong_event_is_rejected_alone_with_a_short_sentence(service, known_item, evening, fields, name):
     good = event(known_item, event_id="good")
     answer = accept_events(service.engine, [event(known_item, **fields), good], evening)
-    assert answer.accepted == 1 and [r["index"] for r in answer.rejected] == [0]
-    reason = answer.rejected[0]["reason"]
+    assert answer.accepted == 1 and [r.index for r in answer.rejected] == [0]
+    reason = answer.rejected[0].reason
     assert reason.startswith(name) and "found" in reason and "expected" in reason and len(reason) < 400
 
 
@@ -138,4 +138,4 @@ def test_a_token_holds_for_its_person_its_item_and_its_service_only(service, eve
         {"tracking_token": first.tracking_token[:-1]},
     ):
         answer = accept_events(service.engine, [event(first.item_id, **fields)], evening)
-        assert answer.accepted == 0 and answer.rejected[0]["reason"].startswith("tracking_token: found")
+        assert answer.accepted == 0 and answer.rejected[0].reason.startswith("tracking_token: found")

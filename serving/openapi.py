@@ -1,0 +1,79 @@
+"""The description of the interface: what the framework knows of the routes, and the structs that are sent."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from recsys.messages import EventsResponse, FeedResponse, Wire
+from serving.bodies import EventBody
+from serving.problems import MEDIA_TYPE
+from serving.responses import (
+    EXAMPLE_PROBLEM,
+    ConfirmedClock,
+    Liveness,
+    ProblemDetail,
+    Readiness,
+    Record,
+    Version,
+)
+
+Description = dict[str, Any]
+RESPONSES: Final = (
+    FeedResponse, EventsResponse, Record, Version, ConfirmedClock, Liveness, Readiness, ProblemDetail,
+)  # fmt: skip
+"""Every struct that a route answers with; their parts are found from them."""
+
+_REF: Final = "#/components/schemas/"
+_REFUSALS: Final = {
+    400: "The body is not JSON in UTF-8.",
+    401: "No known service key.",
+    403: "Not a local call, and no service keys are set.",
+    413: "The body is larger than 10 MB.",
+    415: "The body is not application/json.",
+    422: "The request breaks the contract.",
+    503: "Too many requests, or the state cannot be written. Retry-After says when to ask again.",
+}
+
+
+def response(
+    struct: type[Wire], text: str, *, media_type: str = "application/json", headers: Description | None = None
+) -> Description:
+    """The description of one response of a route, whose body is `struct`."""
+    schema = {"$ref": _REF + struct.__name__}
+    described: Description = {"description": text, "content": {media_type: {"schema": schema}}}
+    return described if headers is None else described | {"headers": headers}
+
+
+def refusals() -> dict[int | str, Description]:
+    """The problems that any route may answer with, by status."""
+    return {status: response(ProblemDetail, text, media_type=MEDIA_TYPE) for status, text in _REFUSALS.items()}
+
+
+def describe(app: FastAPI) -> Description:
+    """The description, made once: routes and bodies by the framework, responses from their structs, events, the key."""
+    if app.openapi_schema is None:
+        whole = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        components = whole.setdefault("components", {})
+        components["schemas"] = dict(sorted({**components.get("schemas", {}), **_events(), **_responses()}.items()))
+        components["securitySchemes"] = {"service_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}}
+        whole["security"] = [{"service_key": []}, {}]
+        app.openapi_schema = whole
+    return app.openapi_schema
+
+
+def _responses() -> Mapping[str, Description]:
+    _, schemas = msgspec.json.schema_components(RESPONSES, ref_template=_REF + "{name}")
+    schemas[ProblemDetail.__name__]["examples"] = [msgspec.to_builtins(EXAMPLE_PROBLEM)]
+    schemas[Record.__name__]["additionalProperties"] = True
+    return schemas
+
+
+def _events() -> Mapping[str, Description]:
+    """The body of one event: the framework does not see it, because events are checked one by one."""
+    _, more = models_json_schema([(EventBody, "validation")], ref_template=_REF + "{model}")
+    schemas: Mapping[str, Description] = more["$defs"]
+    return schemas

@@ -1,0 +1,90 @@
+"""
+What the service answers beside pages, as structs. Every answer is encoded from its struct, and so is its description.
+
+The structs of pages, events and their parts are in `recsys.messages`: the engine makes them.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from recsys.messages import Wire
+
+
+class Record(Wire, frozen=True):
+    """A user, an item, a creator, a list or a report, with the id of this answer. Its other fields are those stored."""
+
+    request_id: str
+
+
+class Version(Wire, frozen=True):
+    """What is running."""
+
+    request_id: str
+    sanad: str
+    python: str
+    model_version: str
+    policy_version: str
+
+
+class ConfirmedClock(Wire, frozen=True):
+    """The server's time, and by how many seconds it was ahead of the time that was believed until now."""
+
+    request_id: str
+    at: str
+    was_ahead_s: float
+
+
+class Liveness(Wire, frozen=True):
+    """The process answers."""
+
+    status: Literal["live"]
+
+
+class Readiness(Wire, frozen=True):
+    """Whether the service can serve, and in which state its parts are."""
+
+    status: Literal["ready", "not_ready"]
+    model: str
+    store: str
+    policy: str
+    clock: str
+
+
+class FieldError(Wire, frozen=True):
+    """One problem of a request: its place, a sentence, what was found and what was expected."""
+
+    loc: tuple[str | int, ...]
+    msg: str
+    found: str | None
+    expected: str | None
+
+
+class ProblemDetail(Wire, frozen=True):
+    """An error, as in RFC 9457. `type` is a name to compare with; `errors` comes with status 422."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    request_id: str
+    errors: tuple[FieldError, ...] | msgspec.UnsetType = msgspec.UNSET
+
+
+EXAMPLE_PROBLEM = ProblemDetail(
+    type="urn:sanad:problem:invalid",
+    title="The request breaks the contract",
+    status=422,
+    detail="size: found 0, expected greater than or equal to 1",
+    instance="/v1/feed",
+    request_id="0d9f",
+    errors=(
+        FieldError(
+            loc=("body", "size"),
+            msg="size: found 0, expected greater than or equal to 1",
+            found="0",
+            expected="greater than or equal to 1",
+        ),
+    ),
+)
