@@ -48,7 +48,7 @@ def candidates(rng: np.random.Generator, n: int, first: int) -> Candidates:
             "creator_no": rng.integers(0, 120, n),
             "cluster_no": np.arange(first, first + n),
             "is_explorable": (tier == 0) & (rng.random(n) < 0.05),
-            "is_newcomer": np.zeros(n, np.bool_),
+            "is_new_creator": np.zeros(n, np.bool_),
             "topics": rng.integers(0, 1 << 12, n).astype(np.int16),
         },
     )

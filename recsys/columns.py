@@ -6,6 +6,7 @@ A dataset is a folder with the four tables below, each as Parquet, CSV or JSON L
 Required columns must be there; the others may be missing, and null means unknown. External ids are strings.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -107,7 +108,7 @@ ITEMS: Final = Table(
         Column(name="country", dtype="str", pattern=_COUNTRY, unit="ISO 3166-1"),
         Column(name="region", dtype="str", pattern=_REGION, unit="ISO 3166-2"),
         Column(name="place_source", dtype="str", one_of=PLACE_SOURCES),
-        Column(name="fits", dtype="str", pattern=_PLACE, unit="country or region that a partner found it fits"),
+        Column(name="reviewed_fit", dtype="str", pattern=_PLACE, unit="country or region that a partner found it fits"),
         Column(name="topics", dtype="list", one_of=TOPICS),
         Column(name="risk_tier", dtype="str", one_of=TIERS),
         Column(name="risk_family", dtype="str", one_of=FAMILIES),
@@ -169,6 +170,9 @@ REVIEWED: Final = "reviewed"
 """Instead of a `label_version`: a person looked at the item after us, and no label of ours counts."""
 
 TABLES: Final = (CREATORS, ITEMS, USERS, EVENTS)
+
+FORMER_NAMES: Final[Mapping[str, Mapping[str, str]]] = {"items": {"fits": "reviewed_fit"}}
+"""By table: what a column was called before, and its name now. Data files may still use the former one."""
 
 
 def subject_of(kind: str) -> str | None:

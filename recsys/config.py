@@ -157,10 +157,9 @@ class _Reader:
         before = len(self.problems)
         hints = get_type_hints(kind, include_extras=True)
         names = [f.metadata.get("key", f.name) for f in fields(kind)]
+        renamed = {f.metadata["before"]: f"its new name, {f.name}" for f in fields(kind) if "before" in f.metadata}
         for unknown in [k for k in value if k not in names]:
-            near = get_close_matches(str(unknown), names, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            expected = f"one of {', '.join(names)}{hint}"
+            expected = renamed.get(unknown) or f"one of {', '.join(names)}{_hint(str(unknown), names)}"
             self.wrong(_line(value, unknown, line), key, f"unknown key {unknown}", expected)
         read = {}
         for f, name in zip(fields(kind), names, strict=True):
@@ -201,6 +200,11 @@ _NAMES: Mapping[Any, str] = {
     date: "a date such as 2026-11-20",
     datetime: "an instant such as 2026-11-20T18:00:00Z",
 }
+
+
+def _hint(unknown: str, names: list[str]) -> str:
+    near = get_close_matches(unknown, names, 1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _line(tree: Any, key: Any, default: int) -> int:

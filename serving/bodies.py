@@ -67,7 +67,9 @@ Country = Annotated[str, Field(pattern=_pattern(USERS, "country"), description="
 Region = Annotated[str, Field(pattern=_pattern(USERS, "region"), description="ISO 3166-2.", examples=["MA-06"])]
 Language = Annotated[str, Field(max_length=20, pattern=_pattern(USERS, "languages"), description="BCP 47.")]
 Languages = Annotated[list[Language], Field(max_length=20, examples=[["ary", "fr"]])]
-Place = Annotated[str, Field(pattern=_pattern(ITEMS, "fits"), description="ISO 3166-1 or 3166-2.", examples=["MA"])]
+Place = Annotated[
+    str, Field(pattern=_pattern(ITEMS, "reviewed_fit"), description="ISO 3166-1 or 3166-2.", examples=["MA"])
+]
 
 
 class Asked(BaseModel):
@@ -236,7 +238,9 @@ class ItemPatch(Asked):
     country: Country | None = None
     region: Region | None = None
     place_source: PlaceSource | None = Field(default=None, description="Who says where it is from; null = declared.")
-    fits: Place | None = Field(default=None, description="The country or region that a partner found the item fits.")
+    reviewed_fit: Place | None = Field(
+        default=None, description="The country or region that a partner found the item fits."
+    )
     topics: Annotated[list[Topic], Field(max_length=12)] | None = None
     risk_tier: Tier | None = Field(default=None, description="Null = unlabelled: R2 for adults, not for minors.")
     risk_family: Family | None = None

@@ -126,7 +126,7 @@ def observe_locality(
     query = context.query
     items, near = query.items, query.nearness
     is_home = (items.country == items.code(query.viewer.country)) & (items.country > 0)
-    masks = {"floor_eligible": near.is_proven, "near": near.is_local, "place": is_home}
+    masks = {"floor_eligible": near.is_floor_eligible, "near": near.is_local, "place": is_home}
     is_unknown = near.match == 0
     n_codes = len(items.codes) + 1
     floor_pages = {
@@ -140,13 +140,13 @@ def observe_locality(
         eligible_share={name: _mean(mask[query.is_eligible]) for name, mask in masks.items()},
         slots={name: {ranking: mask[page] for ranking, page in pages.items()} for name, mask in masks.items()},
         unknown={ranking: is_unknown[page] for ranking, page in pages.items()},
-        floor_pages={key: (page, near.is_proven[page]) for key, page in floor_pages.items()},
+        floor_pages={key: (page, near.is_floor_eligible[page]) for key, page in floor_pages.items()},
         countries={
             name: np.bincount(items.country[page], minlength=n_codes)[1:n_codes].astype(np.float64)
             for name, page in {**pages, "liked": liked}.items()
         },
         n_local_required=local_floor.wanted,
-        is_floor_eligible=near.is_proven & query.is_eligible,
+        is_floor_eligible=near.is_floor_eligible & query.is_eligible,
     )
 
 

@@ -107,8 +107,8 @@ def _is_supportive(one: Shown, market: Market) -> bool:
 def _is_local(one: Shown, market: Market) -> bool:
     """Near, and by evidence that a slot of the floor takes: a creator's own word is not enough."""
     near = one.item.locality
-    is_proven = near.source not in ("declared", "inferred", "none")
-    return is_proven and (near.score or 0.0) >= market.locality.local_from - 1e-9
+    is_floor_eligible = near.source not in ("declared", "inferred", "none")
+    return is_floor_eligible and (near.score or 0.0) >= market.locality.local_from - 1e-9
 
 
 def _pages(life: Life, result: Exposure) -> None:

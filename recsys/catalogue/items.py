@@ -66,7 +66,7 @@ class Items:
     region: NDArray[np.int16]
     place_source: NDArray[np.int8]
     region_source: NDArray[np.int8]
-    fits: NDArray[np.int16]  # code of the country or region that a partner found the item fits
+    reviewed_fit: NDArray[np.int16]  # code of the country or region that a partner found the item fits
     audience: NDArray[np.int16]  # code of the country that most of the creator's audience lives in
     is_heard: Mask  # the item says its language; else it is its creator's first one
     is_dialect: Mask
@@ -122,7 +122,7 @@ _DTYPES: Final[Mapping[str, Any]] = {
             "language",
             "country",
             "region",
-            "fits",
+            "reviewed_fit",
             "audience",
             "said_country",
             "said_region",
@@ -227,7 +227,7 @@ def _values(row: ItemRow, creator: Creator, market: Market, codes: dict[str, int
         "exists": True,
         "is_taken_down": is_down,
         "own_min_age": item.get("min_age") or 0,
-        "fits": _code(codes, item.get("fits")),
+        "reviewed_fit": _code(codes, item.get("reviewed_fit")),
         "is_heard": heard is not None,
         "is_dialect": not {heard, item.get("dialect")}.isdisjoint(market.locality.dialects),
         "said_country": _code(codes, said.country),

@@ -16,9 +16,9 @@ Grades, each times the confidence of its evidence; the best one counts:
 | foreign   | from another country, and none of these |
 | unknown   | nobody said: neither local nor foreign |
 
-Local is one thing, proven another: a slot of the floor takes a place that a partner or the platform vouches for, local
-speech, or a partner's review. What a creator says alone only weighs in the score, and so does an audience, which can
-be bought.
+Local is one thing, floor-eligible another: a slot of the floor takes a place that a partner or the platform vouches
+for, local speech, or a partner's review. What a creator says alone only weighs in the score, and so does an audience,
+which can be bought.
 """
 
 from dataclasses import dataclass
@@ -43,13 +43,13 @@ _NEAREST_FIRST: Final = ("region", "neighbour", "country", "fit", "dialect", "au
 class Nearness:
     """
     Per item: `score` (n,) in [0, 1], NaN = unknown; `match` (n,) an index into MATCHES; `is_local` (n,) by the score;
-    `is_proven` (n,) local, and by evidence that a slot of the floor takes. `sure` the confidence of each of `SOURCES`.
+    `is_floor_eligible` (n,) local, and by evidence that a slot of the floor takes; `sure` the confidence of `SOURCES`.
     """
 
     score: Floats
     match: NDArray[np.int8]
     is_local: Mask
-    is_proven: Mask
+    is_floor_eligible: Mask
     sure: Floats
 
 
@@ -66,7 +66,7 @@ def nearness(viewer: Viewer, items: Items, market: Market, item_nos: Ids | slice
         best[is_better] = score[is_better]
         match[is_better] = MATCHES.index(name)
     is_local = np.nan_to_num(best, nan=0.0) >= np.float32(rules.local_from)
-    return Nearness(best, match, is_local, is_local & _is_proven(items, rules, item_nos, grades), sure)
+    return Nearness(best, match, is_local, is_local & _is_floor_eligible(items, rules, item_nos, grades), sure)
 
 
 def _grades(
@@ -83,7 +83,7 @@ def _grades(
         "region": of_region * ((region == items.code(viewer.region)) & (region > 0)),
         "neighbour": of_region * (np.isin(region, _neighbours(viewer, items, market)) & (region > 0)),
         "country": of_country * ((country == items.code(viewer.country)) & (country > 0)),
-        "fit": confidence[-1] * (np.isin(items.fits[item_nos], here) & (items.fits[item_nos] > 0)),
+        "fit": confidence[-1] * (np.isin(items.reviewed_fit[item_nos], here) & (items.reviewed_fit[item_nos] > 0)),
         "dialect": understood * items.is_dialect[item_nos],  # said of the item: no creator's word
         "audience": confidence[_PLATFORM] * (is_for_here & (understood > 0)),
         "language": understood,
@@ -110,9 +110,9 @@ def _understood(viewer: Viewer, items: Items, other_script: float, item_nos: Ids
     return np.asarray(weights[items.language[item_nos]])
 
 
-def _is_proven(items: Items, rules: LocalityRules, item_nos: Ids | slice, grades: dict[str, Floats]) -> Mask:
+def _is_floor_eligible(items: Items, rules: LocalityRules, item_nos: Ids | slice, grades: dict[str, Floats]) -> Mask:
     """Whether the evidence is enough for a slot of the floor: vouched for, or the same said in two ways."""
-    enough = np.array([source in rules.proven for source in SOURCES])
+    enough = np.array([source in rules.floor_eligible for source in SOURCES])
     is_here = grades["country"] > 0
     by_speech = grades["dialect"] * np.float32(rules.scores.get("dialect", 0.0)) >= np.float32(rules.local_from)
     is_corroborated = is_here & items.is_dialect[item_nos]
@@ -132,7 +132,7 @@ def evidence(near: Nearness, items: Items, item_no: int, market: Market) -> tupl
     position = int((items.region_source if match in ("region", "neighbour") else items.place_source)[item_no])
     source = SOURCES[position]
     sure = float(near.sure[position])
-    if near.is_proven[item_no] and source not in market.locality.proven:
+    if near.is_floor_eligible[item_no] and source not in market.locality.floor_eligible:
         return "corroborated", sure
     return source, sure
 

@@ -12,7 +12,7 @@ memory does not grow with the number of rows.
 import codecs
 import gzip
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -21,7 +21,7 @@ from typing import IO, Final
 
 import polars as pl
 
-from recsys.columns import TABLES, Column, Dtype, Table
+from recsys.columns import FORMER_NAMES, TABLES, Column, Dtype, Table
 from recsys.errors import ConfigError, DataError
 
 DTYPES: Final[Mapping[Dtype, pl.DataType]] = {
@@ -208,6 +208,14 @@ def _scan_file(path: Path, table: Table, notices: list[str]) -> pl.LazyFrame:
     _refuse_bad_text(path, table)
     with reading(table.name):
         raw, schema, found = _open(path, table)
+    former = _former_names(table, found)
+    if former:
+        raw, found = raw.rename(former), [former.get(c, c) for c in found]
+        schema = {former.get(c, c): dtype for c, dtype in schema.items()}
+    notices.extend(
+        f"table {table.name}: column {old!r} of {path.name} is called {new!r} now and was read as such"
+        for old, new in former.items()
+    )
     names = {c.name for c in table.columns}
     missing = [c for c in table.required if c not in found]
     if missing:
@@ -241,10 +249,17 @@ def _open(path: Path, table: Table) -> tuple[pl.LazyFrame, Mapping[str, pl.DataT
         found = [name.removeprefix("\ufeff") for name in raw.collect_schema()]
         return raw.rename(dict(zip(raw.collect_schema(), found, strict=True))), dict.fromkeys(found, text), found
     found = _json_keys(path, table)
-    wanted = {c.name: text for c in table.columns}
+    former = {new: old for old, new in _former_names(table, found).items()}
+    wanted = {former.get(c.name, c.name): text for c in table.columns}
     if not found:
         return pl.LazyFrame(schema=wanted), wanted, list(wanted)
     return pl.scan_ndjson(path, schema=wanted), wanted, found
+
+
+def _former_names(table: Table, found: Sequence[str]) -> dict[str, str]:
+    """The former names among the columns of a file, with the names of now."""
+    pairs = FORMER_NAMES.get(table.name, {}).items()
+    return {old: new for old, new in pairs if old in found and new not in found}
 
 
 def _text(path: Path) -> IO[bytes] | gzip.GzipFile:

@@ -145,7 +145,7 @@ def _selected(candidates: Candidates, context: RequestContext) -> Selection:
         at=context.at,
         rng=np.random.default_rng([query.seed, 2]),
         explore_slots=query.market.exploration.slots,
-        newcomer_share=query.market.locality.new_creator.share,
+        new_creator_share=query.market.locality.new_creator.share,
     )
 
 

@@ -19,7 +19,7 @@ from recsys.policy.limits import Limits
 from recsys.types import Candidates
 from recsys.user.state import Ledger
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 RULES: Final = {
     "tier": "i1",
     "family": "i1",
@@ -31,7 +31,7 @@ RULES: Final = {
     "cluster_no": "<i4",
     "topics": "<i2",
     "is_explorable": "?",
-    "is_newcomer": "?",
+    "is_new_creator": "?",
 }
 
 
@@ -58,11 +58,11 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     degraded: list[str]
     weights: dict[str, float]
     limits: Limits
-    own_limits: Limits  # the part of them that is not the market's, so that another market policy can be tried
+    personal_limits: Limits  # the part of them that is not the market's, so that another market policy can be tried
     supply: Supply
     supply_factor: float
     explore_slots: int
-    newcomer_share: float
+    new_creator_share: float
     ledger: Ledger
     item_nos: bytes
     scores: bytes
@@ -87,8 +87,32 @@ def pack(decision: Decision) -> bytes:
 
 
 def unpack(data: bytes) -> Decision:
-    """The inverse of `pack`. Raises `msgspec.ValidationError` or `zlib.error` on other bytes."""
-    return _DECODER.decode(zlib.decompress(data))
+    """
+    The inverse of `pack`, also of a record of format 1. Raises `msgspec.ValidationError`, `msgspec.DecodeError` or
+    `zlib.error` on other bytes.
+    """
+    packed = zlib.decompress(data)
+    if _FORMAT_OF.decode(packed).format == 1:
+        return msgspec.convert(_upgrade(msgspec.msgpack.decode(packed)), Decision)
+    return _DECODER.decode(packed)
+
+
+class _Format(msgspec.Struct):
+    """The one field of a record that says how to read the others."""
+
+    format: int
+
+
+_FORMAT_OF: Final = msgspec.msgpack.Decoder(_Format)
+_FORMER_FIELDS: Final = {"own_limits": "personal_limits", "newcomer_share": "new_creator_share"}
+_FORMER_COLUMNS: Final = {"is_newcomer": "is_new_creator"}
+
+
+def _upgrade(record: dict[str, Any]) -> dict[str, Any]:
+    """A record of format 1 under the names of format 2."""
+    fields = {_FORMER_FIELDS.get(name, name): value for name, value in record.items()}
+    columns = {_FORMER_COLUMNS.get(name, name): column for name, column in record["columns"].items()}
+    return {**fields, "columns": columns, "format": FORMAT}
 
 
 def decision_of(request: FeedRequest, plan: Plan) -> Decision:
@@ -116,11 +140,11 @@ def decision_of(request: FeedRequest, plan: Plan) -> Decision:
         degraded=list(plan.degraded),
         weights=dict(query.weights),
         limits=query.limits,
-        own_limits=context.own,
+        personal_limits=context.own,
         supply=context.supply,
         supply_factor=query.market.locality.supply_factor,
         explore_slots=query.market.exploration.slots,
-        newcomer_share=query.market.locality.new_creator.share,
+        new_creator_share=query.market.locality.new_creator.share,
         ledger=context.state.safety.ledger,
         item_nos=candidates.item_nos.astype("<i4").tobytes(),
         scores=candidates["score"].astype("<f4").tobytes(),
@@ -175,5 +199,5 @@ def replay(decision: Decision) -> Selection:
         at=decision.at,
         rng=np.random.default_rng([decision.seed, 2]),
         explore_slots=decision.explore_slots,
-        newcomer_share=decision.newcomer_share,
+        new_creator_share=decision.new_creator_share,
     )

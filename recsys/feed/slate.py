@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from recsys.clock import Millis
 from recsys.policy.limits import Limits
-from recsys.safety.floors import BOTH, NOTHING_OWED, Floor, FloorMiss, Kind, Supply, completable, of_20
+from recsys.safety.floors import BOTH, NO_DEFICIT, Floor, FloorKind, FloorMiss, Supply, feasible, of_20
 from recsys.safety.ledger import RUN, counters_of, placed, room, served, windows_of
 from recsys.types import Candidates, Floats, Rows
 from recsys.user.state import LAST, Delivery, Ledger
@@ -85,7 +85,7 @@ class _Bucket:
     """Candidates that add to the same counters and floors, best first."""
 
     counters: tuple[_WindowCounter, ...]
-    kind: Kind
+    kind: FloorKind
     rows: list[int]
     head: int = -1  # the best row that may come at the current place
 
@@ -113,9 +113,9 @@ class _Page:
     floors: tuple[Floor, Floor]
     used_clusters: set[int] = field(default_factory=set)
     missed: list[FloorMiss] = field(default_factory=list)
-    newcomer_share: float = 0.0  # of the local slots, as far as the ledger and the page know them
+    new_creator_share: float = 0.0  # of the local slots, as far as the ledger and the page know them
     n_local: int = 0
-    n_newcomers: int = 0
+    n_new_creators: int = 0
     best_left: int = 0  # the best row that is not on the page yet
 
     def is_spaced(self, row: int) -> bool:
@@ -147,7 +147,7 @@ class _Page:
         if len(self.recent) >= RUN:
             self.often[self.recent[-RUN]] -= 1
         self.n_local += bucket.kind[1]
-        self.n_newcomers += bool(self.candidates["is_newcomer"][row])
+        self.n_new_creators += bool(self.candidates["is_new_creator"][row])
         misses = [floor.take(place, is_hit) for floor, is_hit in zip(self.floors, bucket.kind, strict=True)]
         self.missed += [miss for miss in misses if miss]
 
@@ -163,14 +163,14 @@ def select(
     at: Millis,
     rng: np.random.Generator,
     explore_slots: int,
-    newcomer_share: float = 0.0,
+    new_creator_share: float = 0.0,
 ) -> Selection:
     """
     Up to `size` rows of `candidates`, which come best first with the columns tier, family, is_s4, is_supportive,
-    is_local, creator_no, cluster_no, is_explorable and is_newcomer. All have passed the filters.
+    is_local, creator_no, cluster_no, is_explorable and is_new_creator. All have passed the filters.
     """
     page = _open_page(candidates, ledger, limits, supply, supply_factor, at)
-    page.newcomer_share = newcomer_share
+    page.new_creator_share = new_creator_share
     chosen: list[_FilledSlot] = []
     refusals = n_explored = 0
     for place in range(size):
@@ -223,7 +223,7 @@ def _open_page(
         creator_cap=RUN if limits.creator_last_20 is None else limits.creator_last_20,
         floors=floors(ledger, limits, supply, supply_factor),
         n_local=sum(d.is_local for d in known),
-        n_newcomers=sum(d.is_newcomer for d in known),
+        n_new_creators=sum(d.is_new_creator for d in known),
     )
 
 
@@ -281,20 +281,20 @@ def _within_floors(page: _Page, buckets: list[_Bucket], place: int) -> tuple[lis
     First for the supportive floor, then also for the local one, which may only choose among what the first one left.
     """
     kinds = {bucket.kind for bucket in buckets}
-    supportive, local = (floor.owed() for floor in page.floors)
+    supportive, local = (floor.deficits() for floor in page.floors)
     n_both = sum(len(bucket.rows) for bucket in buckets if bucket.kind == BOTH)
-    after_supportive, lost = completable(supportive, NOTHING_OWED, kinds, n_both)
+    after_supportive, lost = feasible(supportive, NO_DEFICIT, kinds, n_both)
     if lost:
-        page.floors[0].lose(place, lost, supportive, _infeasible_reason(page, kinds, 0))
-        supportive = [0 if j in lost else owed for j, owed in enumerate(supportive)]
-    narrowed, lost = completable(supportive, local, after_supportive, n_both)
+        page.floors[0].mark_infeasible(place, lost, supportive, _infeasible_reason(page, kinds, 0))
+        supportive = [0 if j in lost else deficit for j, deficit in enumerate(supportive)]
+    narrowed, lost = feasible(supportive, local, after_supportive, n_both)
     if lost:
-        page.floors[1].lose(place, lost, local, _infeasible_reason(page, kinds, 1))
+        page.floors[1].mark_infeasible(place, lost, local, _infeasible_reason(page, kinds, 1))
     named = "local" if narrowed != after_supportive else "supportive" if after_supportive != kinds else ""
     return [bucket for bucket in buckets if bucket.kind in narrowed], named
 
 
-def _infeasible_reason(page: _Page, kinds: set[Kind], floor: int) -> str:
+def _infeasible_reason(page: _Page, kinds: set[FloorKind], floor: int) -> str:
     """Why no candidate at hand saves a run of a floor (0 supportive, 1 local)."""
     if any(kind[floor] for kind in kinds):
         return "other floor"
@@ -318,14 +318,14 @@ def _is_refusal(page: _Page, chosen: int | None) -> bool:
 
 def _explorable(page: _Page, buckets: list[_Bucket]) -> list[int]:
     """
-    Reviewed rows that caps, spacing and floors admit here, in order: of newcomers alone, while those have less than
+    Reviewed rows that caps, spacing and floors admit here, in order: of new creators alone, while those have less than
     their share of the local slots.
     """
     is_explorable = page.candidates["is_explorable"].tolist()
     rows = sorted(row for bucket in buckets for row in bucket.rows if is_explorable[row] and page.is_spaced(row))
-    if page.n_newcomers and page.n_newcomers >= page.newcomer_share * page.n_local:
+    if page.n_new_creators and page.n_new_creators >= page.new_creator_share * page.n_local:
         return rows
-    return [row for row in rows if page.candidates["is_newcomer"][row]] or rows
+    return [row for row in rows if page.candidates["is_new_creator"][row]] or rows
 
 
 def _blocked(page: _Page) -> Mapping[str, int]:
@@ -354,7 +354,7 @@ def delivered(candidates: Candidates, rows: Rows, at: Millis) -> tuple[Delivery,
         "is_supportive",
         "is_local",
         "topics",
-        "is_newcomer",
+        "is_new_creator",
     )
     values = [candidates[name][rows].tolist() for name in names]
     return tuple(

@@ -45,9 +45,12 @@ def taste(query: Query) -> Ids:
 def trending_local(query: Query) -> Ids:
     """What people of the market act on, among items near the viewer: first what the floor takes, then the others."""
     near = query.nearness
-    proven = _first(query.rankings.popular, query.is_eligible & near.is_proven, SOME)
+    floor_eligible = _first(query.rankings.popular, query.is_eligible & near.is_floor_eligible, SOME)
     return np.concatenate(
-        [proven, _first(query.rankings.popular, query.is_eligible & near.is_local & ~near.is_proven, FEW)]
+        [
+            floor_eligible,
+            _first(query.rankings.popular, query.is_eligible & near.is_local & ~near.is_floor_eligible, FEW),
+        ]
     )
 
 
@@ -72,16 +75,20 @@ def followed(query: Query) -> Ids:
 def resources(query: Query) -> Ids:
     """Supportive items of the market, near ones first: what the floors are filled from."""
     is_supportive = query.is_eligible & query.whole["is_supportive"]
-    near = _first(query.rankings.popular, is_supportive & query.nearness.is_proven, SOME)
-    return np.concatenate([near, _first(query.rankings.popular, is_supportive & ~query.nearness.is_proven, SOME)])
+    near = _first(query.rankings.popular, is_supportive & query.nearness.is_floor_eligible, SOME)
+    return np.concatenate(
+        [near, _first(query.rankings.popular, is_supportive & ~query.nearness.is_floor_eligible, SOME)]
+    )
 
 
 def explore(query: Query) -> Ids:
-    """A uniform draw from reviewed items, and another from those of newcomers."""
+    """A uniform draw from reviewed items, and another from those of new creators."""
     rng = np.random.default_rng([query.seed, 1])
     drawn = [
         rng.choice(pool, min(len(pool), query.market.exploration.pool), replace=False)
-        for pool in (np.flatnonzero(query.is_eligible & query.whole[name]) for name in ("is_explorable", "is_newcomer"))
+        for pool in (
+            np.flatnonzero(query.is_eligible & query.whole[name]) for name in ("is_explorable", "is_new_creator")
+        )
     ]
     new = drawn[1][~np.isin(drawn[1], drawn[0])]
     return np.concatenate([drawn[0], new]).astype(np.int32)

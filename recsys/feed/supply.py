@@ -20,11 +20,11 @@ def remaining_supply(query: Query, ledger: Ledger, at: Millis) -> Supply:
     """
     is_eligible, whole = query.is_eligible, query.whole
     is_calm = is_eligible & (whole["tier"] == 0)
-    n_eligible, n_local = int(is_eligible.sum()), int((is_eligible & query.nearness.is_proven).sum())
+    n_eligible, n_local = int(is_eligible.sum()), int((is_eligible & query.nearness.is_floor_eligible).sum())
     n_hope = _hope_stories(query.limits, ledger, at)
     return Supply(
         supportive=_fill_of_20(query, is_calm & whole["is_supportive"], n_hope),
-        local=_fill_of_20(query, is_calm & query.nearness.is_proven, n_hope),
+        local=_fill_of_20(query, is_calm & query.nearness.is_floor_eligible, n_hope),
         local_share=n_local / n_eligible if n_eligible else 0.0,
     )
 
@@ -33,7 +33,7 @@ def catalogue_supply(query: Query) -> Supply:
     """What the catalogue holds for such a viewer, seen or not."""
     items, whole = query.items, query.whole
     is_there = items.exists & ~items.is_hidden & (whole["tier"] == 0)
-    is_local = is_there & query.nearness.is_proven
+    is_local = is_there & query.nearness.is_floor_eligible
     n_there, n_local = int(is_there.sum()), int(is_local.sum())
     fills = _fill_of_20(query, is_local, RUN)
     return Supply(supportive=0, local=fills, local_share=n_local / n_there if n_there else 0.0)

@@ -112,8 +112,8 @@ class LocalityRules:
     """
     How near an item is to a viewer, and how much of a feed is near. Scores are in [0, 1].
 
-    `other_script` is what speech counts when its captions are in letters that the viewer did not name. `proven` are the
-    sources that are enough for a slot of the floor; weaker ones need local speech beside them.
+    `other_script` is what speech counts when its captions are in letters that the viewer did not name. `floor_eligible`
+    are the sources that are enough for a slot of the floor; weaker ones need local speech beside them.
     """
 
     floor: Share
@@ -127,7 +127,7 @@ class LocalityRules:
     ]
     evidence: Mapping[PlaceSource, Share]
     other_script: Share = 0.8
-    proven: tuple[PlaceSource, ...] = ("partner", "platform")
+    floor_eligible: tuple[PlaceSource, ...] = field(default=("partner", "platform"), metadata={"before": "proven"})
     new_creator: NewCreator = NewCreator()
     controller: ControllerRules = ControllerRules()
 

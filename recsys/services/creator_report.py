@@ -43,7 +43,7 @@ class Concentration(msgspec.Struct, frozen=True, kw_only=True):
     top_10_share: float | None
 
 
-class Newcomers(msgspec.Struct, frozen=True, kw_only=True):
+class NewCreatorExposure(msgspec.Struct, frozen=True, kw_only=True):
     """How many creators are new now, what part of the local slots goes to them, and how long the others were new."""
 
     n_new: int
@@ -62,7 +62,7 @@ class CreatorReport(msgspec.Struct, frozen=True, kw_only=True):
     by_size: list[Part]
     by_kind: list[Part]
     local: Concentration
-    newcomers: Newcomers
+    new_creators: NewCreatorExposure
     top: list[Part]
 
 
@@ -92,7 +92,7 @@ def report_of(
         by_size=by_size,
         by_kind=by_kind,
         local=concentration(counted, home),
-        newcomers=_newcomers(tallies, counted, home, market),
+        new_creators=_new_creators(tallies, counted, home, market),
         top=sorted(top, key=lambda part: (-part.impressions, part.name))[:TOP],
     )
 
@@ -144,9 +144,9 @@ def _kind(creator: Creator | None) -> str:
     return "unknown" if creator is None or creator.kind is None else creator.kind
 
 
-def _newcomers(
+def _new_creators(
     tallies: Sequence[ExposureCount], counted: Sequence[ExposureCount], home: set[str], market: Market
-) -> Newcomers:
+) -> NewCreatorExposure:
     """New are local creators below the policy's impressions, counted everywhere and ever."""
     limit = market.locality.new_creator.impressions
     of: dict[str, list[ExposureCount]] = defaultdict(list)
@@ -156,7 +156,7 @@ def _newcomers(
     days = [found for creator_id in home - new if (found := days_to(tuple(of[creator_id]), limit)) is not None]
     n_local = sum(t.n for t in counted if t.is_local)
     to_new = sum(t.n for t in counted if t.is_local and t.creator_id in new)
-    return Newcomers(
+    return NewCreatorExposure(
         n_new=len(new),
         share_of_local_slots=to_new / n_local if n_local else None,
         n_known=len(home) - len(new),

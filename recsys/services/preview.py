@@ -76,7 +76,7 @@ def again(policy: CompiledPolicy, decision: Decision, candidates: Candidates) ->
     """The page that the policy would choose from a record's candidates, in order."""
     market = policy.market
     limits = meet(
-        policy.limits[decision.age_band, decision.loop_level, decision.is_bound_by_night], decision.own_limits
+        policy.limits[decision.age_band, decision.loop_level, decision.is_bound_by_night], decision.personal_limits
     )
     allowed = candidates.take(_allowed(candidates, limits))
     selection = select(
@@ -89,7 +89,7 @@ def again(policy: CompiledPolicy, decision: Decision, candidates: Candidates) ->
         at=decision.at,
         rng=np.random.default_rng([decision.seed, 2]),
         explore_slots=market.exploration.slots,
-        newcomer_share=market.locality.new_creator.share,
+        new_creator_share=market.locality.new_creator.share,
     )
     return allowed.take(selection.rows)
 

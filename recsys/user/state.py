@@ -92,7 +92,7 @@ class Delivery(Packed, frozen=True):
     is_local: bool = False
     topics: int = 0  # bit n-1 = topic Sn
     is_open: bool = False  # opened elsewhere: counted, but it has no place among what was served
-    is_newcomer: bool = False  # a reviewed local item of a creator who was hardly delivered yet
+    is_new_creator: bool = False  # a reviewed local item of a new creator
 
 
 class Span(Packed, frozen=True):

@@ -98,7 +98,7 @@ def _show(found: "CreatorReport") -> None:
     for title, parts in (("By size", found.by_size), ("By kind", found.by_kind), ("Most shown", found.top)):
         out.print()
         out.print(_table(title, parts))
-    local, new = found.local, found.newcomers
+    local, new = found.local, found.new_creators
     out.print()
     out.print(
         f"{local.n_creators:,} local creators with items: Gini {_number(local.gini)}, HHI {_number(local.hhi)}, "

@@ -114,7 +114,7 @@ def _candidates(rng: np.random.Generator, n: int, first: int = 0, n_creators: in
             "creator_no": rng.integers(0, n_creators, n),
             "cluster_no": cluster,
             "is_explorable": (tier == 0) & (rng.random(n) < 0.2),
-            "is_newcomer": np.zeros(n, np.bool_),
+            "is_new_creator": np.zeros(n, np.bool_),
             "topics": rng.integers(0, 1 << 12, n),
         },
     )

@@ -20,7 +20,7 @@ class Part:
 class Whole:
     name: str
     count: Annotated[int, Range(1, 9)]
-    is_on: bool = False
+    is_on: bool = field(default=False, metadata={"before": "switched_on"})
     day: date | None = None
     parts: tuple[Part, ...] = ()
     by_name: Mapping[str, Part] = field(default_factory=dict)
@@ -119,6 +119,11 @@ def test_an_unknown_key_is_refused_with_the_nearest_one():
     (problem,) = problems("name: a\ncount: 1\ncuont: 2\n")
     assert problem.startswith("f.yaml:3: file: found 'unknown key cuont'")
     assert problem.endswith("did you mean count?")
+
+
+def test_a_key_that_was_renamed_is_refused_with_its_new_name():
+    (problem,) = problems("name: a\ncount: 1\nswitched_on: true\n")
+    assert problem == "f.yaml:3: file: found 'unknown key switched_on', expected its new name, is_on"
 
 
 def test_all_problems_come_at_once():

@@ -26,7 +26,7 @@ def test_the_report_counts_what_the_service_delivered_while_it_runs(
         assert report["impressions"] == len(page) == 20
         assert sum(part["impressions"] for part in report["by_size"]) == 20
         assert sum(sum(part["slots"].values()) for part in report["by_kind"]) == 20
-        assert report["newcomers"]["n_new"] == report["local"]["n_creators"] == 8  # every other creator is from here
+        assert report["new_creators"]["n_new"] == report["local"]["n_creators"] == 8  # every other creator is from here
         assert sanad.run([*arguments, *now]) == 0
         assert "20 impressions" in capsys.readouterr().out
         creator_id = page[0]["creator_id"]

@@ -84,6 +84,14 @@ def test_unknown_columns_are_kept_out_with_a_notice(write, rows):
     assert any("'shoe_size' of users.csv is not in the data contract" in notice for notice in dataset.notices)
 
 
+@pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])
+def test_a_column_may_have_its_former_name_and_a_notice_says_the_new_one(write, rows, form):
+    folder = write(form, items=[{**row, "fits": "MA-06"} for row in rows("items")])
+    dataset = read_dataset(folder)
+    assert set(dataset.items.collect()["reviewed_fit"]) == {"MA-06"}
+    assert any(f"'fits' of items.{form} is called 'reviewed_fit' now" in notice for notice in dataset.notices)
+
+
 def test_whole_numbers_serve_as_ids_with_a_notice(write):
     dataset = read_dataset(write("parquet", users=[{"user_id": 7}]))
     assert dataset.users.collect()["user_id"].to_list() == ["7"]

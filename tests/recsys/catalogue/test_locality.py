@@ -59,7 +59,7 @@ def table(market):
 
 
 @pytest.mark.parametrize(
-    ("fields", "score", "match", "source", "is_local", "is_proven"),
+    ("fields", "score", "match", "source", "is_local", "is_floor_eligible"),
     [
         ({"creator_id": "verified-06", "language": "fr"}, 1.0, "region", "partner", True, True),
         ({"creator_id": "measured-06", "language": "fr"}, 0.9, "region", "platform", True, True),
@@ -76,9 +76,9 @@ def table(market):
         ({"creator_id": "abroad", "language": "ary-Latn"}, 0.36, "dialect", "platform", False, False),  # other letters
         ({"creator_id": "abroad", "language": "fr"}, 0.18, "language", "platform", False, False),
         ({"creator_id": "abroad", "language": "zgh"}, 0.0, "foreign", "declared", False, False),  # not understood
-        ({"creator_id": "egypt", "fits": "MA"}, 0.7, "fit", "partner", True, True),
-        ({"creator_id": "egypt", "fits": "MA-06"}, 0.7, "fit", "partner", True, True),
-        ({"creator_id": "egypt", "fits": "MA-01"}, 0.0, "foreign", "declared", False, False),
+        ({"creator_id": "egypt", "reviewed_fit": "MA"}, 0.7, "fit", "partner", True, True),
+        ({"creator_id": "egypt", "reviewed_fit": "MA-06"}, 0.7, "fit", "partner", True, True),
+        ({"creator_id": "egypt", "reviewed_fit": "MA-01"}, 0.0, "foreign", "declared", False, False),
         ({"creator_id": "egypt"}, 0.0, "foreign", "declared", False, False),
         ({"creator_id": "nowhere", "language": "fr"}, 0.18, "language", "platform", False, False),
         ({"creator_id": "nowhere"}, None, "unknown", "none", False, False),
@@ -96,12 +96,12 @@ def table(market):
         ({"creator_id": "verified-06", "region": "MA-07", "language": "en"}, 0.7, "country", "partner", True, True),
     ],
 )  # fmt: skip
-def test_how_near_an_item_is(table, market, fields, score, match, source, is_local, is_proven):
+def test_how_near_an_item_is(table, market, fields, score, match, source, is_local, is_floor_eligible):
     items = table(row(1, **fields))
     near = nearness(VIEWER, items, market)
     assert near.score[1] == pytest.approx(score, abs=1e-6) if score is not None else np.isnan(near.score[1])
     assert (MATCHES[near.match[1]], evidence(near, items, 1, market)[0]) == (match, source)
-    assert (bool(near.is_local[1]), bool(near.is_proven[1])) == (is_local, is_proven)
+    assert (bool(near.is_local[1]), bool(near.is_floor_eligible[1])) == (is_local, is_floor_eligible)
 
 
 places = st.builds(
@@ -138,7 +138,7 @@ items_said = st.fixed_dictionaries(
         "creator_id": st.sampled_from([*CREATORS, "never heard of"]),
         "language": st.sampled_from(["ary", "fr", "zgh", "en"]),
         "dialect": st.sampled_from(["ary", "arz", "shi"]), "country": st.sampled_from(["MA", "FR", "ZZ"]),
-        "region": st.sampled_from(["MA-06", "MA-07", "XX-99"]), "fits": st.sampled_from(["MA", "MA-06", "FR"]),
+        "region": st.sampled_from(["MA-06", "MA-07", "XX-99"]), "reviewed_fit": st.sampled_from(["MA", "MA-06", "FR"]),
         "place_source": st.sampled_from(["partner", "platform", "declared", "inferred"]),
     },
 )  # fmt: skip
@@ -148,7 +148,7 @@ items_said = st.fixed_dictionaries(
 def test_proven_is_local_local_is_known_and_unknown_is_neither(market, table, said):
     items = table(*(row(n, **fields) for n, fields in enumerate(said, start=1)))
     near = nearness(VIEWER, items, market)
-    assert not (near.is_proven & ~near.is_local).any()
+    assert not (near.is_floor_eligible & ~near.is_local).any()
     assert not near.is_local[np.isnan(near.score)].any()
     assert (np.isnan(near.score) == (near.match == 0)).all()
     scores = near.score[~np.isnan(near.score)]

@@ -1,10 +1,15 @@
 """A record keeps what a page was chosen from, and nothing of it changes on the way to disk and back."""
 
+import gzip
+import json
+import sqlite3
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import pytest
 
-from recsys.feed.record import RULES, candidates_of, pack, unpack
+from recsys.feed.record import FORMAT, RULES, candidates_of, pack, replay, unpack
 from recsys.messages import FeedRequest
 
 
@@ -43,3 +48,19 @@ def test_the_request_is_kept_so_that_it_can_be_asked_again(service):
     service.ask(size=7, mode="non_personalised")
     kept = msgspec.json.decode(service.decisions()[0].request, type=FeedRequest)
     assert (kept.size, kept.mode) == (7, "non_personalised")
+
+
+def test_a_record_of_the_version_before_is_read_under_the_names_of_now(tmp_path):
+    """Format 1 knew a new creator as a newcomer; such records stand in state files for weeks. They replay the same."""
+    folder = Path(__file__).parents[2] / "fixtures" / "state"
+    (tmp_path / "state.db").write_bytes(gzip.decompress((folder / "format-2.db.gz").read_bytes()))
+    expected = json.loads((folder / "format-2.json").read_text("utf-8"))["decision"]
+    connection = sqlite3.connect(tmp_path / "state.db")
+    rows = connection.execute("SELECT decision FROM decisions ORDER BY seq").fetchall()
+    connection.close()
+    decisions = [unpack(packed) for (packed,) in rows]
+    assert {decision.format for decision in decisions} == {FORMAT}
+    chosen = {decision.request_id: decision.chosen for decision in decisions}
+    assert chosen[expected["request_id"]] == expected["chosen"] != []
+    assert all(replay(decision).rows.tolist() == decision.chosen for decision in decisions)
+    assert {decision.new_creator_share for decision in decisions} == {expected["new_creator_share"]}

@@ -42,7 +42,7 @@ def table(kinds: list[dict[str, object]], first: int = 0) -> Candidates:
         "is_supportive": False,
         "is_local": False,
         "is_explorable": False,
-        "is_newcomer": False,
+        "is_new_creator": False,
     }
     rows = [{**usual, "creator_no": first + n, "cluster_no": first + n, **kind} for n, kind in enumerate(kinds)]
     names = [*usual, "creator_no", "cluster_no"]
@@ -232,32 +232,32 @@ def test_exploration_is_uniform_over_what_is_feasible(somebody, policy):
     assert counts.min() > 70  # 100 expected, 8.7 the deviation
 
 
-def test_exploration_is_the_newcomers_until_they_have_their_share_of_the_local_slots(somebody):
+def test_exploration_is_the_new_creators_until_they_have_their_share_of_the_local_slots(somebody):
     """
-    40 local items, every second reviewed; two of the reviewed are by newcomers. The first page explores one of these,
-    by chance alone; the second page, with one newcomer among 30 local slots and a share of 3 %, explores anybody.
+    40 local items, every second reviewed; two of the reviewed are by new creators. The first page explores one of them,
+    by chance alone; the second page, with one new creator among 30 local slots and a share of 3 %, explores anybody.
     """
-    kinds = [{"is_local": True, "is_explorable": n % 2 == 0, "is_newcomer": n in (36, 38)} for n in range(40)]
+    kinds = [{"is_local": True, "is_explorable": n % 2 == 0, "is_new_creator": n in (36, 38)} for n in range(40)]
     first_rows, second_rows = set(), set()
     for seed in range(60):
         person, candidates = somebody(), table(kinds)
         person.wait(0)
-        chosen = person.scroll(candidates, Limits(), 20, seed=seed, newcomer_share=0.03)
+        chosen = person.scroll(candidates, Limits(), 20, seed=seed, new_creator_share=0.03)
         slot = chosen.is_exploration.index(True)
         first_rows.add(int(chosen.rows[slot]))
         assert chosen.propensities[slot] == np.float32(0.5)
-        assert sum(d.is_newcomer for d in person.ledger.last) == 1
-        again = person.page(table(kinds, first=100), Limits(), 20, seed=seed, newcomer_share=0.03)
+        assert sum(d.is_new_creator for d in person.ledger.last) == 1
+        again = person.page(table(kinds, first=100), Limits(), 20, seed=seed, new_creator_share=0.03)
         slot = again.is_exploration.index(True)
         second_rows.add(int(again.rows[slot]))
         assert again.propensities[slot] < 0.1
     assert first_rows == {36, 38} and len(second_rows - {36, 38}) > 5
 
 
-def test_without_newcomers_exploration_draws_from_everybody_reviewed(somebody):
+def test_without_new_creators_exploration_draws_from_everybody_reviewed(somebody):
     person = somebody()
     candidates = table([{"is_local": True, "is_explorable": n >= 20} for n in range(24)])
-    chosen = person.page(candidates, Limits(), 20, newcomer_share=1.0)
+    chosen = person.page(candidates, Limits(), 20, new_creator_share=1.0)
     assert chosen.propensities[chosen.is_exploration.index(True)] == np.float32(0.25)
 
 
@@ -372,7 +372,7 @@ def test_the_supportive_floor_stays_when_the_local_one_cannot_be_served(somebody
 
 
 def test_a_floor_takes_the_best_candidates_first_and_the_owed_ones_last(somebody):
-    """Three of 20 owed: seventeen best, then three supportive (by hand)."""
+    """A deficit of three in 20: seventeen best, then three supportive (by hand)."""
     person = somebody()
     candidates = table([{}] * 30 + [{"is_supportive": True}] * 5)
     chosen = person.page(candidates, Limits(supportive_floor=0.15), 20)

@@ -73,8 +73,8 @@ def test_resources_are_supportive_near_ones_first(turn):
     query = turn()
     found = resources(query)
     assert query.whole["is_supportive"][found].all()
-    is_proven = query.nearness.is_proven[found]
-    assert 0 < is_proven.sum() < len(found) and not is_proven[int(is_proven.sum()) :].any()
+    is_floor_eligible = query.nearness.is_floor_eligible[found]
+    assert 0 < is_floor_eligible.sum() < len(found) and not is_floor_eligible[int(is_floor_eligible.sum()) :].any()
 
 
 def test_exploring_draws_uniformly_and_by_the_seed_alone(turn):
@@ -86,9 +86,9 @@ def test_exploring_draws_uniformly_and_by_the_seed_alone(turn):
     for seed in range(600):
         n_drawn[explore(replace(query, seed=seed))] += 1
     share, most = n_drawn[pool] / 600, query.market.exploration.pool
-    new = query.whole["is_newcomer"][pool]
+    new = query.whole["is_new_creator"][pool]
     first, second = min(1.0, most / len(pool)), min(1.0, most / max(1, int(new.sum())))
-    expected = np.where(new, 1 - (1 - first) * (1 - second), first)  # newcomers are drawn from twice
+    expected = np.where(new, 1 - (1 - first) * (1 - second), first)  # new creators' items are drawn from twice
     assert n_drawn.sum() == n_drawn[pool].sum() and np.abs(share - expected).max() < 0.1 and 0 < new.sum() < len(pool)
 
 

@@ -188,6 +188,14 @@ def test_an_unknown_key_is_named_with_file_line_and_the_nearest_key(broken):
     assert problem.endswith("did you mean floor?")
 
 
+def test_a_file_of_the_version_before_is_refused_with_the_new_name_of_its_key(broken):
+    def rename(tree):
+        tree["locality"].insert(1, "proven", tree["locality"].pop("floor_eligible"))
+
+    (problem,) = problems(broken(rename))
+    assert problem.endswith("locality: found 'unknown key proven', expected its new name, floor_eligible")
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [

@@ -59,7 +59,7 @@ def test_a_report_counts_the_markets_people_by_size_and_by_how_slots_were_won(ma
 
 
 def test_new_are_those_below_the_policys_impressions_wherever_they_were_shown(market, items):
-    new = report_of(TALLIES, CREATORS, items, market, TODAY * DAY).newcomers
+    new = report_of(TALLIES, CREATORS, items, market, TODAY * DAY).new_creators
     assert (new.n_new, new.n_known, new.median_days) == (2, 1, 3.0)  # small (107) and quiet; large after 3 days
     assert new.share_of_local_slots == pytest.approx(100 / 1_100)
 

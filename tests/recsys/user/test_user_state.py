@@ -93,7 +93,7 @@ LAYOUT = {
     PersonState: ("format", "profile", "controls", "guardian", "is_put"),
     Delivery: (
         "at", "item_no", "cluster_no", "creator_no", "tier", "family", "is_s4", "is_supportive", "is_local", "topics",
-        "is_open", "is_newcomer",
+        "is_open", "is_new_creator",
     ),
     LoopState: (
         "level", "reasons", "raised_at", "clean_since", "active_signals", "raised_session_at", "one_shot_events",
