@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from recsys import languages
+from recsys.clock import Millis, from_text
 from recsys.vocabulary import (
     AGE_BANDS,
     AGE_SOURCES,
@@ -29,6 +31,10 @@ from recsys.vocabulary import (
 
 Dtype = Literal["str", "int", "float", "bool", "time", "list"]
 """`time` is an instant in UTC; `list` is a list of strings (in CSV: joined by `|`)."""
+
+EARLIEST: Final[Millis] = from_text("1990-01-01T00:00:00Z")
+LATEST: Final[Millis] = from_text("2100-01-01T00:00:00Z")
+"""Instants outside are mistakes of a unit or a sign. Videos may be scheduled, within reason."""
 
 MAX_ID_LENGTH: Final = 128  # characters
 MAX_TEXT_LENGTH: Final = 100_000  # characters; longer text is refused, not cut
@@ -73,7 +79,7 @@ def _id(name: str, *, required: bool = False) -> Column:
 _COUNTRY = r"^[A-Z]{2}$"
 _REGION = r"^[A-Z]{2}-[A-Z0-9]{1,3}$"
 _PLACE = r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$"
-_LANGUAGE = r"^[a-z]{2,3}(-[A-Z][a-z]{3})?(-[A-Z]{2})?$"
+_LANGUAGE = languages.PATTERN
 
 CREATORS: Final = Table(
     "creators",

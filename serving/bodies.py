@@ -65,7 +65,7 @@ Instant = Annotated[str, Field(max_length=40, description="RFC 3339.", examples=
                     AfterValidator(_instant)]  # fmt: skip
 Country = Annotated[str, Field(pattern=_pattern(USERS, "country"), description="ISO 3166-1.", examples=["MA"])]
 Region = Annotated[str, Field(pattern=_pattern(USERS, "region"), description="ISO 3166-2.", examples=["MA-06"])]
-Language = Annotated[str, Field(max_length=20, pattern=_pattern(USERS, "languages"), description="BCP 47.")]
+Language = Annotated[str, Field(max_length=35, pattern=_pattern(USERS, "languages"), description="BCP 47.")]
 Languages = Annotated[list[Language], Field(max_length=20, examples=[["ary", "fr"]])]
 Place = Annotated[
     str, Field(pattern=_pattern(ITEMS, "reviewed_fit"), description="ISO 3166-1 or 3166-2.", examples=["MA"])

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from recsys.clock import Millis
+from recsys.languages import lookup_all
 
 SOURCES: Final = ("none", "inferred", "declared", "platform", "partner")
 """Weakest first; tables hold the position."""
@@ -103,7 +104,7 @@ def creator_of(row: Mapping[str, Any]) -> Creator:
         creator_id=row["creator_id"],
         country=None if row.get("country") == NOWHERE else row.get("country"),
         region=row.get("region"),
-        languages=tuple(row.get("languages") or ()),
+        languages=lookup_all(row.get("languages") or ()),
         kind=row.get("kind"),
         is_verified=bool(row.get("verified")),
         place_source=row.get("place_source"),

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.catalogue.creators import Creator, Place, base_of, declared_place, joined
+from recsys.languages import lookup
 from recsys.policy.schema import Market, family_number, tier_number
 from recsys.stores.protocols import CatalogueDelta, ItemRow
 from recsys.types import Floats, Ids, Mask
@@ -218,7 +219,7 @@ def _values(row: ItemRow, creator: Creator, market: Market, codes: dict[str, int
     """One row's values, from the contract's columns and its creator."""
     item = row.fields
     # people say which languages they understand, not which dialects: Tashelhit is `zgh` to them, Egyptian is `ar`
-    heard = item.get("language") or item.get("dialect")
+    heard = _spoken(item.get("language") or item.get("dialect"), market)
     said = declared_place(item)
     is_down = bool(item.get("is_hidden"))
     return {
@@ -229,7 +230,7 @@ def _values(row: ItemRow, creator: Creator, market: Market, codes: dict[str, int
         "own_min_age": item.get("min_age") or 0,
         "reviewed_fit": _code(codes, item.get("reviewed_fit")),
         "is_heard": heard is not None,
-        "is_dialect": not {heard, item.get("dialect")}.isdisjoint(market.locality.dialects),
+        "is_dialect": not {heard, _spoken(item.get("dialect"), market)}.isdisjoint(market.locality.dialects),
         "said_country": _code(codes, said.country),
         "said_region": _code(codes, said.region),
         "said_source": said.source,
@@ -237,6 +238,14 @@ def _values(row: ItemRow, creator: Creator, market: Market, codes: dict[str, int
         "cluster_no": row.cluster_no,
         "published_at": item["published_at"],
     }
+
+
+def _spoken(tag: str | None, market: Market) -> str | None:
+    """The language of an item's tag; of several that a tag stands for, the market's dialect: it names the country."""
+    if tag is None:
+        return None
+    possible = lookup(tag, market.language_ranges)
+    return next((language for language in possible if language in market.locality.dialects), possible[0])
 
 
 def _of_creator(

@@ -11,15 +11,14 @@ from typing import Final
 
 import polars as pl
 
-from recsys.clock import MINUTE, Millis, from_text, to_text
-from recsys.columns import MAX_ID_LENGTH, Column, Table, subject_of
+from recsys.clock import MINUTE, Millis, to_text
+from recsys.columns import EARLIEST, MAX_ID_LENGTH, Column, Table, subject_of
 from recsys.data.tables import UNREADABLE
 from recsys.vocabulary import EVENT_KINDS
 
 CLOCK_SKEW: Final[Millis] = 5 * MINUTE
 """How far ahead of `at` an instant may lie: clocks of phones and servers differ by that much."""
 
-EARLIEST: Final[Millis] = from_text("1990-01-01T00:00:00Z")
 """Nothing in a feed is older; what is, are zeros, or seconds given as milliseconds (1970)."""
 
 UNSAFE_IN_IDS: Final = r"[\p{Cc}\p{Cf}]"

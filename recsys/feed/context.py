@@ -4,6 +4,7 @@ From a request and what is stored of a person to one resolved request: a short l
 Pure: the state that comes in is the state that was read, the state that goes out is the state to write.
 """
 
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -18,7 +19,7 @@ from recsys.feed.catchup import PendingUpdates, catch_up
 from recsys.feed.pipeline import Pipeline, eligible
 from recsys.feed.query import Query, build_query
 from recsys.feed.supply import remaining_supply
-from recsys.feed.viewer import experiment_attributes, identify, viewer_of
+from recsys.feed.viewer import experiment_attributes, identify, languages_of, stated_languages, viewer_of
 from recsys.messages import FeedRequest
 from recsys.models.loaded import Model
 from recsys.policy.compiled import CompiledPolicy
@@ -63,6 +64,7 @@ class RequestContext:
     at: Millis  # the ledger's time: never behind what the ledger knows
     allowance: PageAllowance  # what screen time leaves of the page
     cards: tuple[str, ...]  # helpline cards that are due
+    notes: tuple[str, ...] = ()  # what the answer mentions beside what is degraded
     failure: str | None = None  # what went wrong in a filter; then nothing is eligible
 
 
@@ -86,7 +88,7 @@ def resolve_context(
     now = server_time(active.safety.ledger, at)
     evaluated = update_level(note_harm_seeking(active, request, items, loop_context, now), loop_context, now)
 
-    viewer = viewer_of(request, identity, evaluated, market)
+    viewer = viewer_of(request, identity, evaluated, market, items.codes)
     attributes = experiment_attributes(viewer, evaluated.safety.loop.level, request.surface)
     assignment = assign(resources.experiments, user_id=request.user_id, attributes=attributes, at=now)
     own = meet(
@@ -128,6 +130,7 @@ def resolve_context(
         at=now,
         allowance=allowance,
         cards=due(state, market, request.surface, now),
+        notes=_notes(stated_languages(request, identity, evaluated), market, items.codes),
         failure=failure,
     )
 
@@ -136,6 +139,11 @@ def register_activity(state: UserState, market: Market, at: Millis) -> UserState
     """The state once a feed was asked for at `at`: it begins or prolongs the session."""
     ledger = touch(state.safety.ledger, at, market.session)
     return msgspec.structs.replace(state, safety=msgspec.structs.replace(state.safety, ledger=ledger))
+
+
+def _notes(stated: Sequence[tuple[str, ...]], market: Market, spoken: Container[str]) -> tuple[str, ...]:
+    """`languages`: the languages that were stated first match nothing, so others answer."""
+    return ("languages",) if stated and not languages_of(stated[0], market, spoken) else ()
 
 
 def _pause_context(

@@ -5,6 +5,7 @@ adding rows never changes a verdict; an exception fails the request closed.
 | filter     | removes |
 |------------|---------|
 | hidden     | items taken down, or of no known number |
+| published  | items before their time of publication |
 | tier       | tiers that are never served, or blocked for this person |
 | unlabelled | items without a label, for people who get labelled items only |
 | age        | items above the person's age |
@@ -35,6 +36,11 @@ def hidden(query: Query, candidates: Candidates) -> Mask:
     """Items that exist and are not hidden."""
     items, numbers = query.items, candidates.item_nos
     return items.exists[numbers] & ~items.is_hidden[numbers]
+
+
+def published(query: Query, candidates: Candidates) -> Mask:
+    """Items whose time of publication has come."""
+    return np.asarray(query.items.published_at[candidates.item_nos] <= query.at)
 
 
 def tier(query: Query, candidates: Candidates) -> Mask:
@@ -116,6 +122,7 @@ def surface(query: Query, candidates: Candidates) -> Mask:
 
 FILTERS: Final[Mapping[str, Filter]] = {
     "hidden": hidden,
+    "published": published,
     "tier": tier,
     "unlabelled": unlabelled,
     "age": age,
@@ -125,5 +132,5 @@ FILTERS: Final[Mapping[str, Filter]] = {
     "language": language,
     "surface": surface,
 }
-FORBIDDING: Final = ("hidden", "tier", "unlabelled", "age", "muted")
+FORBIDDING: Final = ("hidden", "published", "tier", "unlabelled", "age", "muted")
 """The filters that also hold for a page sent before: the others say what to choose, not what is forbidden."""

@@ -64,7 +64,7 @@ def response_of(request: FeedRequest, plan: Plan, after: Ledger, key: bytes, too
         ),
         pause=context.allowance.pause or _break_of(plan, after),
         shortfall=shortfall_of(request.size, query.size, len(items), plan.lost, plan.selection.blocked),
-        degraded=list(plan.degraded),
+        degraded=[*plan.degraded, *context.notes],
         experiments=dict(context.assignment.variants),
         safety=safety_of(context, after),
         replayed=False,

@@ -12,7 +12,7 @@ from recsys.clock import Millis, to_text
 from recsys.feed.context import EngineResources
 from recsys.feed.reasons import sentences
 from recsys.feed.response import shortfall_of
-from recsys.feed.viewer import profile_of
+from recsys.feed.viewer import languages_of, profile_of
 from recsys.messages import Card, FeedItem, FeedRequest, FeedResponse, Locality, Safety
 from recsys.policy.compiled import effective_band
 from recsys.safety.cards import cards_for
@@ -25,12 +25,12 @@ YOUNGEST_AGE: Final = 12  # years; an item that asks for more is not for everybo
 def safe_feed(resources: EngineResources, request: FeedRequest, at: Millis) -> FeedResponse:
     """The safe feed of a request: labelled R0 items that no cap counts, for which no age is asked."""
     items, market = resources.catalogue_cache.items, resources.policy.market
-    spoken = request.context.languages or market.languages
+    spoken = languages_of(request.context.languages or (), market, items.codes) or market.languages
     heavy = topic_bits([market.hope_topic, market.grief_topic])
     page: list[FeedItem] = []
     for item_id in resources.model.safe_feed:
         item_no = items.index.get(item_id)
-        if item_no is None or not _is_asked_for(request, item_id) or not _is_safe(items, item_no, heavy, spoken):
+        if item_no is None or not _is_asked_for(request, item_id) or not _is_safe(items, item_no, heavy, spoken, at):
             continue
         page.append(_item(items, item_no, len(page) + 1, spoken))
         if len(page) == request.size:
@@ -45,10 +45,11 @@ def _is_asked_for(request: FeedRequest, item_id: str) -> bool:
     return is_listed and item_id not in request.exclude_ids
 
 
-def _is_safe(items: Items, item_no: int, heavy: int, languages: Sequence[str]) -> bool:
+def _is_safe(items: Items, item_no: int, heavy: int, languages: Sequence[str], at: Millis) -> bool:
     """Whether nothing that is known of an item forbids it to anybody who reads one of the languages."""
     is_calm = items.is_labelled[item_no] and items.minor_tier[item_no] == 0 and not items.topics[item_no] & heavy
-    is_open = not items.is_hidden[item_no] and items.min_age[item_no] <= YOUNGEST_AGE
+    is_published = items.published_at[item_no] <= at
+    is_open = is_published and not items.is_hidden[item_no] and items.min_age[item_no] <= YOUNGEST_AGE
     return bool(is_calm and is_open and items.name(int(items.language[item_no])) in (None, *languages))
 
 

@@ -2,10 +2,11 @@
 Who a page is for: the profile in force, the age band that counts, the place and the languages.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from recsys.languages import lookup_all
 from recsys.messages import FeedRequest
 from recsys.models.loaded import Model
 from recsys.policy.compiled import effective_band
@@ -47,15 +48,37 @@ def identify(request: FeedRequest, state: UserState, model: Model, market: Marke
     return Identity(profile=profile, band=band, is_minor=market.ages[band].is_minor)
 
 
-def viewer_of(request: FeedRequest, identity: Identity, state: UserState, market: Market) -> Viewer:
-    """The viewer before the limits are known: place and languages; `personalised` is settled by the limits."""
+def viewer_of(
+    request: FeedRequest, identity: Identity, state: UserState, market: Market, spoken: Container[str]
+) -> Viewer:
+    """
+    The viewer before the limits are known: place and languages; `personalised` is settled by the limits.
+
+    `spoken` are the languages of the catalogue, see `languages_of`.
+    """
     country, region = home_of(request, identity.profile, market)
-    stated = request.context.languages or state.person.controls.languages or identity.profile.languages
-    languages = stated or usual_languages(market, region)
+    stated = (languages_of(tags, market, spoken) for tags in stated_languages(request, identity, state))
+    languages = next(filter(None, stated), usual_languages(market, region))
     return Viewer(
-        user_id=request.user_id, country=country, region=region, languages=tuple(languages), age_band=identity.band,
+        user_id=request.user_id, country=country, region=region, languages=languages, age_band=identity.band,
         personalised=True,
     )  # fmt: skip
+
+
+def stated_languages(request: FeedRequest, identity: Identity, state: UserState) -> list[tuple[str, ...]]:
+    """The tags that were stated for a person, most binding first: by the request, in the controls, in the profile."""
+    stated = (request.context.languages, state.person.controls.languages, identity.profile.languages)
+    return [tuple(tags) for tags in stated if tags]
+
+
+def languages_of(tags: Sequence[str], market: Market, spoken: Container[str]) -> tuple[str, ...]:
+    """
+    The languages that stated tags stand for; none when neither the market nor the catalogue has one of them.
+
+    A language that nothing is in would leave every page empty.
+    """
+    languages = lookup_all(tags, market.language_ranges)
+    return languages if any(name in market.languages or name in spoken for name in languages) else ()
 
 
 def home_of(request: FeedRequest, profile: Profile, market: Market) -> tuple[str, str | None]:

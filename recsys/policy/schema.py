@@ -283,6 +283,7 @@ class Market:
     helplines: tuple[Helpline, ...]
     topics: Mapping[Topic, Texts]
     regions: Mapping[str, Region]
+    language_ranges: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # see `recsys.languages`
 
 
 def parse_hours(hours: str) -> tuple[int, int]:

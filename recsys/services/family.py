@@ -107,7 +107,7 @@ def _drawn(engine: Engine, guardian_id: str, asked: FeedRequest, at: Millis) -> 
 def _accepts(context: RequestContext) -> Mask:
     """What a person's policy lets through, whatever they saw or refused before."""
     keep = np.ones(len(context.query.whole), np.bool_)
-    for name in ("hidden", "tier", "unlabelled", "age", "muted", "language", "surface"):
+    for name in ("hidden", "published", "tier", "unlabelled", "age", "muted", "language", "surface"):
         keep &= FILTERS[name](context.query, context.query.whole)
     return keep
 
@@ -122,7 +122,7 @@ def _reserved(engine: Engine, guardian_id: str, answer: FeedResponse, named: str
         return True  # it counted when the page was longer: an item was taken down since
     except (StoreError, DataError):
         return False
-    return not page.degraded and (page.pause is None or page.pause.kind == "break")
+    return set(page.degraded) <= {"languages"} and (page.pause is None or page.pause.kind == "break")
 
 
 def _answer(page: Page) -> FeedResponse:

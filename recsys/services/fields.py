@@ -4,8 +4,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from recsys.clock import from_text
+from recsys.clock import from_text, to_text
 from recsys.columns import (
+    EARLIEST,
+    LATEST,
     MAX_ID_LENGTH,
     MAX_TEXT_LENGTH,
     Column,
@@ -115,10 +117,10 @@ def _column_problem(column: Column, value: Any) -> str | None:
 
 def _time_problem(value: Any) -> str | None:
     try:
-        from_text(value)
+        at = from_text(value)
     except (ValueError, TypeError):
         return "an instant such as 2026-11-20T18:00:00Z"
-    return None
+    return None if EARLIEST <= at < LATEST else f"an instant from {to_text(EARLIEST)} to {to_text(LATEST)}"
 
 
 def _number_problem(column: Column, value: Any) -> str | None:

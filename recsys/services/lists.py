@@ -15,35 +15,37 @@ from recsys.catalogue.items import Items, creator_number, topic_names
 from recsys.clock import Millis, to_text
 from recsys.errors import DataError
 from recsys.feed.engine import Engine
+from recsys.languages import lookup
 from recsys.policy.schema import LocalityRules, Market
 from recsys.types import Floats, Ids, Mask, rank_order
 
 YOUNGEST: Final = 12  # years: an item for which a higher age is asked is on no list
 
 
-def for_anybody(items: Items) -> Mask:
-    """(n_items,) what a list may hold."""
+def for_anybody(items: Items, at: Millis) -> Mask:
+    """(n_items,) what a list may hold at `at`."""
     is_calm = items.is_labelled & (items.minor_tier == 0) & (items.min_age <= YOUNGEST)
-    return np.asarray(items.exists & ~items.is_hidden & is_calm)
+    return np.asarray(items.exists & ~items.is_hidden & (items.published_at <= at) & is_calm)
 
 
 def trending(
-    engine: Engine, *, country: str | None, region: str | None, language: str | None, size: int
+    engine: Engine, *, country: str | None, region: str | None, language: str | None, size: int, at: Millis
 ) -> dict[str, Any]:
     """
     What people of a market act on most, best first; with `region` only items from there, with `language` only such.
     """
     items, model = _items(engine), engine.resources.model
     market = country or engine.resources.policy.market.market
-    keep = (
-        for_anybody(items) & (items.row >= 0) & _of(items.region, items, region) & _of(items.language, items, language)
-    )
+    ranges = engine.resources.policy.market.language_ranges
+    languages = (None,) if language is None else lookup(language, ranges)
+    is_spoken = np.logical_or.reduce([_of(items.language, items, name) for name in languages])
+    keep = for_anybody(items, at) & (items.row >= 0) & _of(items.region, items, region) & is_spoken
     numbers = np.flatnonzero(keep).astype(np.int32)
     found = _distinct(items, numbers[rank_order(model.popular(market, items.row[numbers]), numbers)], size)
     return {"country": market, "region": region, "language": language, "items": [_item(items, n) for n in found]}
 
 
-def similar(engine: Engine, item_id: str, size: int) -> dict[str, Any] | None:
+def similar(engine: Engine, item_id: str, size: int, at: Millis) -> dict[str, Any] | None:
     """
     Items like an item, nearest first; None when there is no such item. Of an item that is no list's there are none:
     a door that leads from risk to more like it stays shut.
@@ -52,7 +54,7 @@ def similar(engine: Engine, item_id: str, size: int) -> dict[str, Any] | None:
     item_no = items.index.get(item_id)
     if item_no is None:
         return None
-    row, keep = int(items.row[item_no]), for_anybody(items)
+    row, keep = int(items.row[item_no]), for_anybody(items, at)
     ranked = spaces.get("text") or spaces.get("cf")
     if ranked is None or row < 0 or not keep[item_no]:
         return {"item_id": item_id, "items": []}
@@ -66,7 +68,14 @@ def similar(engine: Engine, item_id: str, size: int) -> dict[str, Any] | None:
 
 
 def local(
-    engine: Engine, *, country: str | None, region: str | None, language: str | None, kind: str | None, size: int
+    engine: Engine,
+    *,
+    country: str | None,
+    region: str | None,
+    language: str | None,
+    kind: str | None,
+    size: int,
+    at: Millis,
 ) -> dict[str, Any]:
     """
     Creators near a place who have something that a list may hold: from the region, from one beside it, from the
@@ -76,11 +85,12 @@ def local(
     home = country or (region.partition("-")[0] if region else market.market)
     if region and region.partition("-")[0] != home:
         raise DataError(f"region: found {region!r}, expected one of {home}, or no country")
-    n_items = _counts(items)
+    n_items = _counts(items, at)
+    languages = None if language is None else frozenset(lookup(language, market.language_ranges))
     near = [
         (score, n_items[creator_number(creator.creator_id)], creator, match)
         for creator in engine.resources.catalogue_cache.creators.values()
-        if creator_number(creator.creator_id) in n_items and _fits(creator, language, kind)
+        if creator_number(creator.creator_id) in n_items and _fits(creator, languages, kind)
         for match, score in [_near(creator, home, region, market)]
         if score > 0
     ]
@@ -107,15 +117,14 @@ def _sure(source: int, rules: LocalityRules) -> float:
     return evidence.get(SOURCES[source], 0.0)
 
 
-def _fits(creator: Creator, language: str | None, kind: str | None) -> bool:
-    return (
-        not creator.is_hidden and kind in (None, creator.kind) and (language is None or language in creator.languages)
-    )
+def _fits(creator: Creator, languages: frozenset[str] | None, kind: str | None) -> bool:
+    speaks = languages is None or not languages.isdisjoint(creator.languages)
+    return not creator.is_hidden and kind in (None, creator.kind) and speaks
 
 
-def _counts(items: Items) -> dict[int, int]:
+def _counts(items: Items, at: Millis) -> dict[int, int]:
     """Creator's number -> how many items a list may hold."""
-    numbers, counts = np.unique(items.creator_no[for_anybody(items)], return_counts=True)
+    numbers, counts = np.unique(items.creator_no[for_anybody(items, at)], return_counts=True)
     return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
 
 

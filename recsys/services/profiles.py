@@ -1,6 +1,6 @@
 """Profiles of people, and the one way to change a person's state."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -8,7 +8,7 @@ import msgspec
 from recsys.clock import Millis
 from recsys.errors import DataError, StoreError
 from recsys.feed.engine import Engine
-from recsys.feed.viewer import profile_of
+from recsys.feed.viewer import languages_of, profile_of
 from recsys.services.fields import check_id, shorten
 from recsys.user.state import Profile, UserState
 from recsys.vocabulary import AGE_BANDS, AGE_SOURCES
@@ -30,6 +30,7 @@ def put_profile(engine: Engine, user_id: str, fields: Mapping[str, Any], at: Mil
     """Replace the profile. Moving to an older band frees nothing: the ledger stays."""
     check_id("user_id", user_id)
     profile = _profile(fields)
+    check_languages(engine, profile.languages)
 
     def change(state: UserState) -> UserState:
         person = msgspec.structs.replace(state.person, profile=profile, is_put=True)
@@ -37,6 +38,17 @@ def put_profile(engine: Engine, user_id: str, fields: Mapping[str, Any], at: Mil
 
     update_state(engine, user_id, change)
     return get_profile(engine, user_id)
+
+
+def check_languages(engine: Engine, tags: Sequence[str]) -> None:
+    """Raises DataError when tags are stated and neither the market nor the catalogue has a language of theirs."""
+    resources = engine.resources
+    market, spoken = resources.policy.market, resources.catalogue_cache.items.codes
+    if tags and not languages_of(tags, market, spoken):
+        raise DataError(
+            f"languages: found {', '.join(tags)}, expected at least one that something is in, "
+            f"such as {', '.join(market.languages)}"
+        )
 
 
 def _profile(fields: Mapping[str, Any]) -> Profile:

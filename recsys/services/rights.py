@@ -24,7 +24,7 @@ from recsys.safety.loop.levels import describe_loop, raise_for_calm_mode
 from recsys.safety.loop.state import retain_after_erasure
 from recsys.services.compaction import band_of, standing
 from recsys.services.fields import check_id
-from recsys.services.profiles import MAX_WRITE_TRIES, update_state
+from recsys.services.profiles import MAX_WRITE_TRIES, check_languages, update_state
 from recsys.stores.protocols import RETENTION_MS
 from recsys.types import Event, History
 from recsys.user.state import Controls, Guardian, Ledger, SafetyState, UserState, pack
@@ -47,6 +47,7 @@ def put_controls(engine: Engine, user_id: str, fields: Mapping[str, Any], at: Mi
     problems = _control_problems(controls)
     if problems:
         raise DataError(*problems)
+    check_languages(engine, controls.languages or ())
 
     def change(state: UserState) -> UserState:
         is_new = controls.calm_mode and not state.person.controls.calm_mode

@@ -30,14 +30,14 @@ def list_routes(service: Service) -> APIRouter:
         """
         found = lists.local(
             service.engine(), country=query.country, region=query.region, language=query.language, kind=query.kind,
-            size=query.size,
+            size=query.size, at=service.clock.read().at,
         )  # fmt: skip
         return json_answer(request, found)
 
     @routes.get("/similar/{item_id}", summary="Items like an item", response_class=Response)
     def similar(request: Request, item_id: PathId, query: Annotated[ListQuery, Query()]) -> Response:
         """A list, not a feed: labelled R0 items only. An item that is not labelled R0 has none."""
-        found = lists.similar(service.engine(), item_id, query.size)
+        found = lists.similar(service.engine(), item_id, query.size, service.clock.read().at)
         if found is None:
             raise Problem(404, f"Found no item {item_id!a} in the catalogue; ask for another.")
         return json_answer(request, found)
@@ -46,8 +46,9 @@ def list_routes(service: Service) -> APIRouter:
     def trending(request: Request, query: Annotated[TrendingQuery, Query()]) -> Response:
         """A list, not a feed: labelled R0 items only, one of each group of copies, two of a creator at most."""
         found = lists.trending(
-            service.engine(), country=query.country, region=query.region, language=query.language, size=query.size
-        )
+            service.engine(), country=query.country, region=query.region, language=query.language, size=query.size,
+            at=service.clock.read().at,
+        )  # fmt: skip
         return json_answer(request, found)
 
     return routes

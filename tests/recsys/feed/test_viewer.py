@@ -74,7 +74,7 @@ def test_languages_are_the_requests_then_the_controls_then_the_profiles_then_the
         (asked(), state_of(Profile()), usual_languages(morocco, None)),
     ):
         identity = identify(request, stored, model, morocco)
-        assert viewer_of(request, identity, stored, morocco).languages == languages
+        assert viewer_of(request, identity, stored, morocco, ()).languages == languages
 
 
 def test_a_region_reads_its_commonest_language_first(morocco):
@@ -84,7 +84,7 @@ def test_a_region_reads_its_commonest_language_first(morocco):
 
 def test_experiments_learn_the_attributes_of_the_glossary_and_nothing_else(model, morocco):
     request = asked(country="MA")
-    viewer = viewer_of(request, identify(request, UserState(), model, morocco), UserState(), morocco)
+    viewer = viewer_of(request, identify(request, UserState(), model, morocco), UserState(), morocco, ())
     assert set(experiment_attributes(viewer, 1, "local")) == {
         "country", "region", "language", "effective_age_band", "loop_level", "surface"
     }  # fmt: skip
