@@ -20,11 +20,11 @@ from recsys.errors import DataError, Gone, StoreError
 from recsys.feed import record as records
 from recsys.feed.attribution import exposure_of_page
 from recsys.feed.catchup import PendingUpdates, read_pending
-from recsys.feed.context import EngineResources, RequestContext, resolve_context
+from recsys.feed.context import EngineResources, RequestContext, register_activity, resolve_context
 from recsys.feed.events import record_page
 from recsys.feed.locks import Locks
 from recsys.feed.plan import Plan, make_plan, pipeline_of
-from recsys.feed.repeat import answers_repeat, repeated_page
+from recsys.feed.repeat import answers_repeat, check_same_request, repeated_page
 from recsys.feed.response import CURSOR_TTL, response_of
 from recsys.feed.safe_feed import safe_feed
 from recsys.feed.slate import floors
@@ -126,9 +126,12 @@ def _serve(engine: Engine, request: FeedRequest, at: Millis, started: float) -> 
         read = engine.users.read(request.user_id, request.request_id)
         _refresh_exposure(engine, at)
         pending = engine._pending(request, read, at)
-        if read.answer is not None and not request.dry_run and answers_repeat(read.answer, at):
-            context = resolve_context(engine.resources, request, read.state, pending, pipeline_of(request), at)
-            return Page(msgspec.json.encode(repeated_page(request, context, read.answer, engine.key)))
+        if read.answer is not None and not request.dry_run:
+            check_same_request(request, read.answer, engine.key, at)
+            if answers_repeat(read.answer, at):
+                context = resolve_context(engine.resources, request, read.state, pending, pipeline_of(request), at)
+                _note_activity(engine, request.user_id, at)
+                return Page(msgspec.json.encode(repeated_page(context, read.answer)))
         plan = make_plan(engine.resources, request, read.state, pending, at, plan)
         for sentence in plan.alerts:
             engine.alert(sentence)
@@ -137,11 +140,26 @@ def _serve(engine: Engine, request: FeedRequest, at: Millis, started: float) -> 
         response = response_of(request, plan, after.safety.ledger, engine.key, took_ms)
         answer = msgspec.json.encode(response)
         if request.dry_run:
+            _note_activity(engine, request.user_id, at)
             return Page(answer)
         if engine.users.write_if(request.user_id, after, read.version, _record(engine, request, plan, answer)):
             _report_supply(engine, plan.context)
             return Page(answer)
     return _busy(response)
+
+
+def _note_activity(engine: Engine, user_id: str, at: Millis) -> None:
+    """
+    Writes that the person was active, and nothing else: whoever repeats requests or asks for dry runs stays in the
+    session, and does not free its caps by waiting. Raises StoreError when others keep winning.
+    """
+    for _ in range(MAX_RESERVE_TRIES):
+        read = engine.users.read(user_id)
+        if engine.users.write_if(
+            user_id, register_activity(read.state, engine.resources.policy.market, at), read.version
+        ):
+            return
+    raise StoreError(f"found {MAX_RESERVE_TRIES} other writes of one person at once, expected fewer; try again")
 
 
 def _refresh_exposure(engine: Engine, at: Millis) -> None:

@@ -27,13 +27,17 @@ def answers_repeat(stored: StoredAnswer, at: Millis) -> bool:
     return bool(answer.items) or answer.pause is None or answer.pause.kind == "break"
 
 
-def repeated_page(request: FeedRequest, context: RequestContext, stored: StoredAnswer, key: bytes) -> FeedResponse:
-    """The stored page without items that a rule forbids by now. Raises Conflict when the request was another one."""
-    if stored.body_hash != request.body_hash(key):
+def check_same_request(request: FeedRequest, stored: StoredAnswer, key: bytes, at: Millis) -> None:
+    """Raises Conflict when the id of a request was used within 24 h for another one, whatever the answer was."""
+    if at - stored.at <= REPEAT_MS and stored.body_hash != request.body_hash(key):
         raise Conflict(
             f"request_id: found {request.request_id!r}, which was used within 24 h for another request; "
             "expected a new id, or the same request"
         )
+
+
+def repeated_page(context: RequestContext, stored: StoredAnswer) -> FeedResponse:
+    """The stored page without items that a rule forbids by now."""
     answer = msgspec.json.decode(stored.answer, type=FeedResponse)
     items = [item for item in answer.items if context.allowance.most > 0 and _is_still_allowed(context, item)]
     return msgspec.structs.replace(answer, items=items, replayed=True)

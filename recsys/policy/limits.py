@@ -160,6 +160,15 @@ def minutes(intervals: Iterable[tuple[int, int]]) -> frozenset[int]:
     return frozenset(m % 1440 for start, end in intervals for m in range(start, end if end > start else end + 1440))
 
 
+def spans_of(minutes_of_day: frozenset[int]) -> list[tuple[int, int]]:
+    """The inverse of `minutes`: [start, end) intervals, one that runs over midnight in one piece."""
+    starts = sorted(m for m in minutes_of_day if (m - 1) % 1440 not in minutes_of_day)
+    if not starts:
+        return [(0, 0)] if minutes_of_day else []
+    ends = sorted((m + 1) % 1440 for m in minutes_of_day if (m + 1) % 1440 not in minutes_of_day)
+    return [(start, next((end for end in ends if end > start), ends[0])) for start in starts]
+
+
 def changed(before: Limits, after: Limits) -> Mapping[str, tuple[Any, Any]]:
     """Policy paths whose value differs, with both values. Paths as experiments spell them."""
     a, b = flatten(before), flatten(after)

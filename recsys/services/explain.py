@@ -16,7 +16,7 @@ from recsys.catalogue.locality import MATCHES
 from recsys.clock import to_text
 from recsys.errors import DataError
 from recsys.feed import record as records
-from recsys.feed.engine import Engine, feed
+from recsys.feed.engine import Engine
 from recsys.feed.filters import FILTERS
 from recsys.feed.reasons import codes, sentences
 from recsys.feed.record import Decision
@@ -244,18 +244,19 @@ def _page(engine: Engine, decision: Decision, selection: Selection, *, explain: 
 
 def _asked_again(engine: Engine, decision: Decision, answer: FeedResponse) -> dict[str, Any] | None:
     """
-    The same question on today's catalogue, model and ledger, without reserving; None for a search, whose words are
-    not kept.
+    The same request on today's catalogue, model and ledger, as a plan: nothing is reserved or written. None for a
+    search, whose words are not kept.
     """
     if decision.surface == "search":
         return None
     request = msgspec.json.decode(decision.request, type=FeedRequest)
-    question = msgspec.structs.replace(request, dry_run=True, cursor=None)
-    page = msgspec.json.decode(feed(engine, question, decision.at).answer, type=FeedResponse)
-    old, new = [i.item_id for i in answer.items], [i.item_id for i in page.items]
+    plan = engine.plan(msgspec.structs.replace(request, cursor=None), decision.at)
+    query = plan.context.query
+    numbers = plan.candidates.item_nos[plan.selection.rows]
+    old, new = [item.item_id for item in answer.items], [query.items.item_ids[n] for n in numbers]
     return {
-        "model_version": [decision.model_version, page.model_version],
-        "policy_version": [decision.policy_version, page.policy_version],
+        "model_version": [decision.model_version, query.model.version],
+        "policy_version": [decision.policy_version, query.market.version],
         "added": [item_id for item_id in new if item_id not in old],
         "gone": [item_id for item_id in old if item_id not in new],
     }

@@ -17,7 +17,7 @@ from recsys.feed.engine import Engine
 from recsys.feed.viewer import profile_of
 from recsys.models.loaded import Model
 from recsys.policy.effective import effective_limits, personal_limits
-from recsys.policy.limits import WINDOWS, Limits
+from recsys.policy.limits import WINDOWS, Limits, spans_of
 from recsys.policy.schema import parse_hours
 from recsys.safety.ledger import FAMILY_COUNTERS, RUN, active_minutes, counts, placed, server_time, windows_of
 from recsys.safety.loop.levels import describe_loop, raise_for_calm_mode
@@ -69,13 +69,18 @@ def get_guardian(engine: Engine, user_id: str) -> dict[str, Any]:
 def put_guardian(engine: Engine, user_id: str, fields: Mapping[str, Any], at: Millis) -> dict[str, Any]:
     """
     Replace the guardian's limits: daily_minutes, night (hours such as 21:00-07:00), calm_mode, max_tier,
-    labelled_only. They are met with everything else, so no value loosens anything. Raises DataError.
+    labelled_only. They are met with everything else, so no value loosens anything; the answer states what is in force.
+
+    Limits need a guardian whom the profile names and a minor, or the person's own consent (`guardian_consent` in the
+    controls). Taking limits back needs neither. Raises DataError.
     """
     check_id("user_id", user_id)
     guardian = _read(Guardian, {**fields, "night": _nights(fields.get("night"))})
     if guardian.max_tier is not None and guardian.max_tier not in TIERS:
         raise DataError(f"max_tier: found {guardian.max_tier!r}, expected one of {', '.join(TIERS)}")
     _check_minutes(guardian.daily_minutes, least=0)
+    if guardian != Guardian():
+        _check_guarded(engine, user_id)
 
     def change(state: UserState) -> UserState:
         before = state.person.guardian
@@ -84,7 +89,35 @@ def put_guardian(engine: Engine, user_id: str, fields: Mapping[str, Any], at: Mi
         return raise_for_calm_mode(state, f"guardian:{at}", at) if is_new else state
 
     update_state(engine, user_id, change)
-    return get_guardian(engine, user_id)
+    return {**get_guardian(engine, user_id), "in_force": _in_force(engine, user_id, at)}
+
+
+def _check_guarded(engine: Engine, user_id: str) -> None:
+    """Raises DataError for a person whom no guardian may limit."""
+    state = engine.users.read(user_id).state
+    profile, market = profile_of(state, engine.resources.model, user_id), engine.resources.policy.market
+    is_minor = market.ages[band_of(engine, state, user_id)].is_minor
+    if not (is_minor and profile.guardian_id) and not state.person.controls.guardian_consent:
+        found = "an adult" if not is_minor else "a profile that names no guardian"
+        raise DataError(
+            f"user_id: found {found}, expected a minor whose profile names a guardian in guardian_id, "
+            "or a person who set guardian_consent in their controls"
+        )
+
+
+def _in_force(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
+    """The limits that hold for a person now, from all layers, as far as a guardian can set them."""
+    state = engine.users.read(user_id).state
+    profile, band = profile_of(state, engine.resources.model, user_id), band_of(engine, state, user_id)
+    personal = personal_limits(state, profile, personalised=True)
+    limits = effective_limits(engine.resources.policy, state, personal, band, profile.country, at).limits
+    return {
+        "daily_minutes": limits.daily_minutes,
+        "night": [_hours(*span) for span in spans_of(limits.night)],
+        "max_tier": TIERS[min(limits.blocked_tiers, default=len(TIERS)) - 1],
+        "labelled_only": limits.labelled_only,
+        "loop_level": state.safety.loop.level,
+    }
 
 
 def reset(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:

@@ -51,6 +51,7 @@ class Controls(Packed, frozen=True):
     local_weight: float | None = None
     languages: tuple[str, ...] = ()
     night_rules: bool = True
+    guardian_consent: bool = False  # the person's own: a guardian may set limits
 
 
 class Guardian(Packed, frozen=True):

@@ -28,6 +28,7 @@ class ControlsBody(Asked):
     local_weight: Annotated[float, Field(ge=0, le=2)] | None = None
     languages: Annotated[Languages, Field(default_factory=list)]
     night_rules: bool = Field(default=True, description="Only adults may switch them off, where the market permits it.")
+    guardian_consent: bool = Field(default=False, description="The person agrees that a guardian sets limits.")
 
 
 class GuardianBody(Asked):

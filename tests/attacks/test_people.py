@@ -203,7 +203,8 @@ def test_attack_14_growing_up_frees_no_window(service, by_tier, evening):
 def test_attack_20_the_strictest_of_guardian_person_and_market_wins(service, evening, limits_now):
     put_profile(service.engine, "teen", {"age_band": "16-17", "age_source": "verified"}, evening)
     alone = limits_now(service, "teen", evening)
-    put_controls(service.engine, "teen", {"daily_minutes": 600, "night_rules": False, "muted_topics": ["S8"]}, evening)
+    own = {"daily_minutes": 600, "night_rules": False, "muted_topics": ["S8"], "guardian_consent": True}
+    put_controls(service.engine, "teen", own, evening)
     put_guardian(
         service.engine, "teen", {"daily_minutes": 30, "night": ["20:00-21:00"], "max_tier": "R0"}, evening
     )  # fmt: skip
@@ -217,6 +218,7 @@ def test_attack_20_the_strictest_of_guardian_person_and_market_wins(service, eve
 
 def test_attack_20_a_guardian_cannot_hide_the_help_card_and_sees_none(service, evening):
     put_profile(service.engine, "teen", {"age_band": "16-17", "age_source": "verified"}, evening)
+    put_controls(service.engine, "teen", {"guardian_consent": True}, evening)
     put_guardian(service.engine, "teen", {"daily_minutes": 0, "max_tier": "R0", "calm_mode": True}, evening)
     service.tell({"kind": "support_requested"}, user_id="teen")
     together = service.ask("teen", surface="together", at=evening + SECOND)

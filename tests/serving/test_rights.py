@@ -198,7 +198,29 @@ def test_a_minors_page_ends_at_the_soft_stop(client: TestClient) -> None:
 # Guardian
 
 
-def test_a_guardian_only_tightens(client: TestClient) -> None:
+@pytest.fixture
+def paired(client: TestClient) -> TestClient:
+    """The service, with a guardian in the teen's profile."""
+    fields = {"age_band": "13-15", "age_source": "verified", "country": "MA", "languages": ["fr"], "guardian_id": "u1"}
+    assert client.put("/v1/users/teen", json=fields).status_code == 200
+    return client
+
+
+def test_limits_need_a_pair_and_a_minor_or_the_persons_consent(client: TestClient) -> None:
+    for user_id, found in (("teen", "a profile that names no guardian"), ("u0", "an adult")):
+        answer = client.put(f"/v1/users/{user_id}/guardian", json={"daily_minutes": 30})
+        assert answer.status_code == 422 and f"found {found}" in answer.json()["detail"]
+        assert get(client, "guardian", user_id)["daily_minutes"] is None
+    put(client, "guardian", "u0")  # taking limits back needs nobody
+    put(client, "controls", guardian_consent=True)
+    stored = put(client, "guardian", daily_minutes=30, night=["21:00-23:00", "22:30-07:00"])
+    assert stored["in_force"]["daily_minutes"] == 30 and stored["in_force"]["max_tier"] == "R2"
+    assert stored["in_force"]["night"] == ["21:00-07:00"]
+    put(client, "controls")
+    assert get(client, "exposure")["daily_minutes"] == 30  # limits that stand stay
+
+
+def test_a_guardian_only_tightens(client: TestClient, paired: TestClient) -> None:
     assert get(client, "guardian", "teen")["daily_minutes"] is None
     stored = put(client, "guardian", "teen", daily_minutes=30, night=["20:00-08:00"], max_tier="R0", labelled_only=True)
     assert stored["night"] == ["20:00-08:00"] and stored["max_tier"] == "R0"
@@ -207,7 +229,9 @@ def test_a_guardian_only_tightens(client: TestClient) -> None:
     assert get(client, "exposure", "teen")["daily_minutes"] == 60  # the market's
 
 
-def test_a_guardians_limit_is_an_empty_page_that_no_choice_opens(client: TestClient, clock: Any) -> None:
+def test_a_guardians_limit_is_an_empty_page_that_no_choice_opens(
+    client: TestClient, paired: TestClient, clock: Any
+) -> None:
     put(client, "guardian", "teen", daily_minutes=0)
     page = ask(client, "teen")
     assert page["items"] == [] and page["pause"]["kind"] == "guardian" and not page["pause"]["needs_choice"]
@@ -215,25 +239,25 @@ def test_a_guardians_limit_is_an_empty_page_that_no_choice_opens(client: TestCli
     assert ask(client, "teen", pause_choice=choice)["items"] == []
 
 
-def test_a_guardians_hours_lengthen_the_night(client: TestClient, clock: Any) -> None:
+def test_a_guardians_hours_lengthen_the_night(client: TestClient, paired: TestClient, clock: Any) -> None:
     put(client, "guardian", "teen", night=["11:00-13:00"])
     assert ask(client, "teen")["pause"]["kind"] == "night"  # it is noon
     clock.at += HOUR
     assert ask(client, "teen")["items"]
 
 
-def test_a_guardian_never_sees_topics_tastes_or_cards(client: TestClient) -> None:
+def test_a_guardian_never_sees_topics_tastes_or_cards(client: TestClient, paired: TestClient) -> None:
     put(client, "controls", "teen", muted_topics=["S6"], muted_words=["secret"])
     ask(client, "teen")
     tell(client, {"kind": "support_requested"}, {"kind": "too_much", "item_id": "v1"}, user_id="teen")
     seen = put(client, "guardian", "teen", calm_mode=True)
     allowed = {"request_id", "user_id", "daily_minutes", "night", "calm_mode", "max_tier", "labelled_only"}
-    assert set(seen) == allowed == set(get(client, "guardian", "teen"))
+    assert set(seen) - {"in_force"} == allowed == set(get(client, "guardian", "teen"))
     assert ask(client, "teen", surface="together")["cards"] == []
     assert next(card["card_id"] for card in ask(client, "teen")["cards"]) == "support"  # still due, for the teen alone
 
 
-def test_a_guardian_who_turns_calm_mode_on_tightens(client: TestClient) -> None:
+def test_a_guardian_who_turns_calm_mode_on_tightens(client: TestClient, paired: TestClient) -> None:
     put(client, "guardian", "teen", calm_mode=True)
     assert ask(client, "teen")["safety"]["loop_level"] == 1
 
@@ -272,7 +296,7 @@ def test_exposure_shows_every_counter_against_every_window(client: TestClient) -
 def test_an_export_holds_everything(client: TestClient) -> None:
     page = ask(client, size=5, request_id="mine")
     tell(client, {"kind": "like", "item_id": "v7"}, {"kind": "hide_creator", "creator_id": "c2"})
-    put(client, "controls", muted_words=["word"])
+    put(client, "controls", muted_words=["word"], guardian_consent=True)
     put(client, "guardian", daily_minutes=30)
     found = get(client, "export")
     assert found["controls"]["muted_words"] == ["word"] and found["guardian"]["daily_minutes"] == 30

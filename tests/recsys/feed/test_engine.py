@@ -111,10 +111,10 @@ def test_r3_and_r4_are_on_no_page_of_any_surface(service, by_tier, surface):
     assert page.items == []
 
 
-def test_a_dry_run_changes_nothing_and_shows_the_next_page(service):
-    before = service.store.users.read("casa-adult", "r")
+def test_a_dry_run_reserves_nothing_and_shows_the_next_page(service):
     dry = service.ask(dry_run=True, request_id="r")
-    assert dry.dry_run and service.store.users.read("casa-adult", "r") == before
+    read = service.store.users.read("casa-adult", "r")
+    assert dry.dry_run and read.answer is None and read.state.safety.ledger.n_delivered == 0
     assert ids(service.ask(request_id="r")) == ids(dry)
 
 

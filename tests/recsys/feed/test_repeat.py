@@ -5,8 +5,10 @@ import pytest
 
 from recsys.clock import DAY, MINUTE
 from recsys.errors import Conflict, DataError, Gone
+from recsys.services.explain import replay
 from recsys.services.items import delete_item
 from recsys.services.profiles import update_state
+from recsys.services.rights import put_controls, put_guardian
 
 
 def ids(page):
@@ -20,7 +22,6 @@ def test_a_repeated_request_returns_the_same_page_and_reserves_nothing(service):
     assert ids(again) == ids(first)
     assert again.items == first.items
     assert again.replayed and not first.replayed
-    assert service.store.users.read("casa-adult").version == state.version
     assert service.store.users.read("casa-adult").state == state.state
 
 
@@ -107,3 +108,36 @@ def test_an_old_cursor_is_gone(service, evening):
     assert service.ask(cursor=cursor, at=evening + DAY)
     with pytest.raises(Gone):
         service.ask(cursor=service.ask(at=evening + DAY).cursor, at=evening + 2 * DAY + 1)
+
+
+@pytest.mark.parametrize("is_dry", [True, False], ids=["dry run", "repeat"])
+def test_asking_again_every_16_minutes_keeps_the_session_and_its_caps(service, by_tier, evening, is_dry):
+    service.is_adult("casa-adult")
+    first = service.ask(request_id="q", candidate_ids=tuple(by_tier["R2"]))
+    before = service.store.users.read("casa-adult").state.safety.ledger
+    for n in range(1, 6):
+        at = evening + n * 16 * MINUTE
+        again = service.ask(at=at, request_id="q", candidate_ids=tuple(by_tier["R2"]), dry_run=is_dry)
+        assert is_dry or ids(again) == ids(first)
+    after = service.store.users.read("casa-adult").state.safety.ledger
+    assert after.session_started_at == before.session_started_at
+    assert (after.active_at, after.n_delivered) == (evening + 80 * MINUTE, before.n_delivered)
+    left = service.ask(at=evening + 90 * MINUTE, request_id="r").safety.remaining["R2"]["session"]
+    assert left == 3 - len(first.items)
+
+
+def test_an_audit_replay_is_no_activity_and_writes_nothing(service, evening):
+    service.ask(request_id="q")
+    before = service.store.users.read("casa-adult")
+    assert replay(service.engine, "q")["identical"]
+    assert service.store.users.read("casa-adult") == before
+
+
+def test_another_question_is_a_conflict_also_where_a_pause_emptied_the_page(service, evening):
+    put_controls(service.engine, "casa-adult", {"guardian_consent": True}, evening)
+    put_guardian(service.engine, "casa-adult", {"daily_minutes": 0}, evening)
+    paused = service.ask(request_id="q")
+    assert paused.items == [] and paused.pause.kind == "guardian"
+    with pytest.raises(Conflict):
+        service.ask(request_id="q", size=5)
+    assert service.ask(request_id="q").pause.kind == "guardian"

@@ -20,6 +20,7 @@ from recsys.policy.limits import (
     lower,
     meet,
     minutes,
+    spans_of,
 )
 from recsys.safety.validator import violations
 from recsys.vocabulary import COUNTERS
@@ -197,3 +198,9 @@ def test_a_page_that_an_experiment_shaped_would_have_been_allowed_without_it(
     candidates = make_candidates(np.random.default_rng(seed), 40)
     chosen = person.page(candidates, meet(base, experiment), 10)
     assert violations(person.ledger, delivered(candidates, chosen.rows, person.at), base, at=person.at) == ()
+
+
+@given(st.frozensets(st.integers(0, 1439)))
+def test_spans_are_the_inverse_of_minutes(minutes_of_day):
+    assert minutes(spans_of(minutes_of_day)) == minutes_of_day
+    assert len(spans_of(minutes_of_day)) <= len(minutes_of_day)
