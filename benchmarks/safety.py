@@ -1,13 +1,13 @@
 """
-What the caps do: a million impressions through the real engine, counted again by brute force, beside other rankers.
+The effect of the caps: a million impressions through the real engine, recounted by brute force; and other rankers.
 
     python benchmarks/safety.py [--impressions 1000000] [--seeds 10] [--processes 2] [--plot FILE.svg]
 
-First part: twelve kinds of people, each watching by their own taste or blindly, scroll for 7, 14 or 28 days through the
-engine, with apps at their worst: pages thrown away, repeats, slow clocks, late events, five surfaces, lists of R1 and
-R2 items alone. All they were shown is counted again from the answers, and must break nothing. `--impressions 20000`
-takes a minute. Second part: the same people with ordinary apps through rankers without a ledger, which learn from all
-engagement. A simulation on a synthetic world: it shows mechanisms, not effect sizes, and nothing about health.
+First part: twelve personas, watching by their own taste or blindly, scroll for 7, 14 or 28 days through the engine.
+Apps are at their worst: discarded pages, repeats, slow clocks, late events, five surfaces, lists of R1 and R2 items.
+All deliveries are recounted from the answers, and must violate no cap. `--impressions 20000` takes a minute. Second
+part: the same personas with ordinary apps through rankers without a ledger, which learn from all engagement. This is a
+simulation on a synthetic world: it shows mechanisms, not effect sizes, and nothing about health.
 """
 
 import argparse
@@ -23,20 +23,28 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 from safety_tables import print_exposures, print_overview, print_shares
 from threadpoolctl import threadpool_limits
 
-from eval.simulation.baselines import RANKERS, Baseline, Caps, Labels, score_only
-from eval.simulation.closed_loop import ROUGH, Feed, Habits, Sanad, Stage, live, without_loop
-from eval.simulation.exposure import Exposure, Shares, exposure_of, shares_of
-from eval.simulation.personas import PERSONAS, Member, Persona, crowd
+from eval.simulation.baselines import BaselineFeed, CapsOnly, CatalogueLabels
+from eval.simulation.closed_loop import (
+    STRESS_HABITS,
+    EngineFeed,
+    Feed,
+    Habits,
+    SharedTruth,
+    simulate_person,
+    without_loop_breaker,
+)
+from eval.simulation.outcomes import ExposureTotals, TrueShares, measure_exposure, measure_shares
+from eval.simulation.personas import PERSONAS, Member, Persona, make_members
+from eval.simulation.rankers import RANKERS, score_only
 from eval.simulation.world.build import generate
-from eval.simulation.world.model import Truth, World
 from eval.simulation.world.params import WorldParams
+from eval.simulation.world.truth import Truth, World
 from recsys.catalogue.locality import nearness
 from recsys.clock import Millis
 from recsys.data.tables import write_dataset
@@ -48,49 +56,49 @@ from recsys.models.artifact import load_artifact
 from recsys.policy.checks import load_market
 from recsys.policy.schema import Market
 from recsys.stores.memory import MemoryStore
-from recsys.types import Mask, Viewer
+from recsys.types import Mask, Reals, Viewer
+from recsys.user.state import UserState
 from recsys.vocabulary import FAMILIES, TOPICS
 from training.train import TrainParams, run
 
 POLICY = Path(__file__).resolve().parents[1] / "policies" / "morocco.yaml"
 WORLD = WorldParams(n_items=12_000, n_users=2_000, n_events=200_000)
-DAYS = (7, 14, 28)  # of the first part; people take turns
+DAYS = (7, 14, 28)  # of the first part, in turn
 SHORT_DAYS = (1, 2, 7)  # so that few impressions still come from every persona
-LONG_FROM = 200_000
+MIN_IMPRESSIONS_FOR_DAYS = 200_000
 ORDINARY = Habits(sizes=(15,), pages=(1, 3))
-LOOP_DAYS = 10  # of the second part; on more days those who loop run out of R2 items they have not seen
-OURS = "Sanad"
-WITHOUT: dict[str, Callable[[Any], Any] | None] = {
-    OURS: None,
-    "Sanad, loop breaker off": without_loop,
+LOOP_DAYS = 10  # of the second part; with more, people in a loop run out of unseen R2 items
+ENGINE_FEEDS: dict[str, Callable[[UserState], UserState] | None] = {
+    "Sanad": None,
+    "Sanad, loop breaker off": without_loop_breaker,
 }
-PLAIN = "the models' score alone"
+SCORE_ALONE = "the models' score alone"
 CAPPED = {"watch time, Sanad's caps within a page": False, "watch time, Sanad's caps and ledger": True}
-POLICIES = (PLAIN, *RANKERS, *CAPPED, *WITHOUT)
+POLICIES = (SCORE_ALONE, *RANKERS, *CAPPED, *ENGINE_FEEDS)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Lab:
-    """What a process needs: the world, and the engines over it with their stores."""
+    """What a process needs: the world, and the engines over it with their stores. `blind` has no R1 and R2 labels."""
 
     world: World
     market: Market
     seed: int
     labelled: tuple[Engine, MemoryStore]
     blind: tuple[Engine, MemoryStore]
-    labels: Labels
+    labels: CatalogueLabels
 
 
 LAB: list[Lab] = []  # one per process, set up once
 
 
 def prepare(folder: Path) -> World:
-    """Two trained artifacts over one world: `labelled`, and `blind`, which was given no R1 and R2 labels."""
+    """Two trained artifacts over one world: `labelled`, and `blind`, which has no R1 and R2 labels."""
     world = generate(WORLD)
-    kept = pl.col("risk_tier").is_in(["R3", "R4"])
+    is_never_served = pl.col("risk_tier").is_in(["R3", "R4"])
     blind = world.items.with_columns(
-        risk_tier=pl.when(kept).then("risk_tier").otherwise(pl.lit("R0")),
-        risk_family=pl.when(kept).then("risk_family"),
+        risk_tier=pl.when(is_never_served).then("risk_tier").otherwise(pl.lit("R0")),
+        risk_family=pl.when(is_never_served).then("risk_family"),
         risk_source=pl.lit("platform"),
         risk_confidence=pl.lit(1.0),
     )
@@ -102,14 +110,14 @@ def prepare(folder: Path) -> World:
 
 
 def set_up(folder: Path, world: World, seed: int) -> None:
-    """Puts the engines of a process together."""
+    """Builds the engines of a process."""
     threadpool_limits(1)
     market = load_market(POLICY)
     tier, family = world.items["risk_tier"].to_list(), world.items["risk_family"].to_list()
     ids, topics = world.items["item_id"].to_list(), world.items["topics"].to_list()
-    first = [int(mine[0][1:]) if mine else 0 for mine in topics]
-    themes = [len(TOPICS) + 1 + FAMILIES.index(f) if f else t for f, t in zip(family, first, strict=True)]
-    labels = Labels(
+    first_topics = [int(names[0][1:]) if names else 0 for names in topics]
+    themes = [len(TOPICS) + 1 + FAMILIES.index(f) if f else t for f, t in zip(family, first_topics, strict=True)]
+    labels = CatalogueLabels(
         theme=dict(zip(ids, themes, strict=True)),
         is_r2={i: t in (None, "R2") for i, t in zip(ids, tier, strict=True)},
         n_themes=len(TOPICS) + 1 + len(FAMILIES),
@@ -122,40 +130,41 @@ def _engine(artifact: Path, market: Market, at: Millis) -> tuple[Engine, MemoryS
     store, ids = MemoryStore(), itertools.count()
     engine = build_engine(
         load_artifact(artifact), market, Experiments(), users=store.users, log=store.events, catalogue=store.catalogue,
-        key=b"a benchmark", new_id=lambda: f"r{next(ids)}", at=at, alert=_alerted,
+        key=b"a benchmark", new_id=lambda: f"r{next(ids)}", at=at, alert=_refuse_alert,
     )  # fmt: skip
     return engine, store
 
 
-def _alerted(sentence: str) -> None:
+def _refuse_alert(sentence: str) -> None:
     if sentence.startswith("local supply in"):
-        return  # of the catalogue, and no fault of the engine
+        return  # about the catalogue, not the engine
     raise SystemExit(f"the engine raised an alert: {sentence}")
 
 
-def _stage(world: World, truth: Truth) -> Stage:
+def _shared(world: World, truth: Truth) -> SharedTruth:
     ids = world.items["item_id"].to_list()
-    return Stage(
+    return SharedTruth(
         truth=truth, item_ids=tuple(ids), creator_ids=tuple(world.items["creator_id"].to_list()),
         row_of={item_id: row for row, item_id in enumerate(ids)}, risky=np.flatnonzero(world.truth.items.tier == 2),
         heavy=np.flatnonzero(np.isin(world.truth.items.tier, (1, 2))),
     )  # fmt: skip
 
 
-def expose(turn: int, days: int) -> Exposure:
+def simulate_engine(turn: int, days: int) -> ExposureTotals:
     """One person through the engine, with apps at their worst; the personas take turns."""
     lab = LAB[0]
     engine, store = lab.labelled
     rng = np.random.default_rng([lab.seed, 1, turn])
     kinds = (bool(turn // len(PERSONAS) % 2),)
-    truth, members = crowd(lab.world, [PERSONAS[turn % len(PERSONAS)]], 1, rng, kinds=kinds)
+    truth, members = make_members(lab.world, [PERSONAS[turn % len(PERSONAS)]], 1, rng, kinds=kinds)
     member = replace(members[0], user_id=f"{members[0].user_id}-{turn}")
     starts_at = lab.world.params.ends_at
-    life = live(member, _stage(lab.world, truth), Sanad(engine=engine), ROUGH, starts_at=starts_at, days=days, rng=rng)
-    found = exposure_of(life, lab.market, _records(store, member.user_id))
-    found.raised.update({reason.signal for reason in store.users.read(member.user_id).state.safety.loop.reasons})
+    shared, feed = _shared(lab.world, truth), EngineFeed(engine=engine)
+    log = simulate_person(member, shared, feed, STRESS_HABITS, starts_at=starts_at, days=days, rng=rng)
+    totals = measure_exposure(log, lab.market, _records(store, member.user_id))
+    totals.raised.update({reason.signal for reason in store.users.read(member.user_id).state.safety.loop.reasons})
     store.users.erase(member.user_id, starts_at, None)
-    return found
+    return totals
 
 
 def _records(store: MemoryStore, user_id: str) -> Callable[[str], Decision]:
@@ -167,36 +176,36 @@ def _records(store: MemoryStore, user_id: str) -> Callable[[str], Decision]:
     return record
 
 
-def compare(task: tuple[str, str, int]) -> tuple[str, str, Shares]:
+def simulate_policy(task: tuple[str, str, int]) -> tuple[str, str, TrueShares]:
     """One person with ordinary apps through one policy."""
     policy, name, seed = task
     lab, persona = LAB[0], next(p for p in PERSONAS if p.name == name)
     rng = np.random.default_rng([lab.seed, 3, seed])
-    truth, members = crowd(lab.world, [persona], 1, rng, kinds=(False,))
+    truth, members = make_members(lab.world, [persona], 1, rng, kinds=(False,))
     member = replace(members[0], user_id=f"{name}-{seed}-{POLICIES.index(policy)}")
-    service, store = _service(lab, policy)
-    starts_at, stage = lab.world.params.ends_at, _stage(lab.world, truth)
-    life = live(member, stage, service, ORDINARY, starts_at=starts_at, days=LOOP_DAYS, rng=rng)
+    feed, store = _feed(lab, policy)
+    starts_at, shared = lab.world.params.ends_at, _shared(lab.world, truth)
+    log = simulate_person(member, shared, feed, ORDINARY, starts_at=starts_at, days=LOOP_DAYS, rng=rng)
     store.users.erase(member.user_id, starts_at, None)
     tier = lab.world.truth.items.tier
-    return policy, name, shares_of(
-        life, stage, _near(lab, member, persona), catalogue_r2=float(np.mean(tier[tier <= 2] == 2)),
+    return policy, name, measure_shares(
+        log, shared, _is_local(lab, member, persona), catalogue_r2=float(np.mean(tier[tier <= 2] == 2)),
         starts_at=starts_at, days=LOOP_DAYS,
     )  # fmt: skip
 
 
-def _service(lab: Lab, policy: str) -> tuple[Feed, MemoryStore]:
-    if policy in WITHOUT:
-        return Sanad(engine=lab.labelled[0], forget=WITHOUT[policy]), lab.labelled[1]
-    caps = Caps(labelled=lab.labelled[0], keeps_ledger=CAPPED[policy]) if policy in CAPPED else None
-    baseline = Baseline(
+def _feed(lab: Lab, policy: str) -> tuple[Feed, MemoryStore]:
+    if policy in ENGINE_FEEDS:
+        return EngineFeed(engine=lab.labelled[0], after_page=ENGINE_FEEDS[policy]), lab.labelled[1]
+    caps = CapsOnly(labelled=lab.labelled[0], keeps_ledger=CAPPED[policy]) if policy in CAPPED else None
+    baseline = BaselineFeed(
         engine=lab.blind[0], ranker=RANKERS.get(policy, score_only), labels=lab.labels,
-        learns_themes=policy != PLAIN, caps=caps,
+        learns_themes=policy != SCORE_ALONE, caps=caps,
     )  # fmt: skip
     return baseline, lab.blind[1]
 
 
-def _near(lab: Lab, member: Member, persona: Persona) -> Mask:
+def _is_local(lab: Lab, member: Member, persona: Persona) -> Mask:
     """(n_items,) which rows of the items table are near the person."""
     items = lab.labelled[0].resources.catalogue_cache.items
     viewer = Viewer(
@@ -207,14 +216,14 @@ def _near(lab: Lab, member: Member, persona: Persona) -> Mask:
     return nearness(viewer, items, lab.market).is_local[numbers]
 
 
-def exposures(pool: ProcessPoolExecutor, wanted: int, processes: int) -> Iterator[Exposure]:
+def simulate_until(pool: ProcessPoolExecutor, n_impressions: int, processes: int) -> Iterator[ExposureTotals]:
     """People in a fixed order until so many impressions are delivered. Which are counted does not depend on speed."""
-    delivered, turns, days = 0, itertools.count(), DAYS if wanted >= LONG_FROM else SHORT_DAYS
-    waiting: deque[Future[Exposure]] = deque()
-    while delivered < wanted:
-        while len(waiting) < 8 * processes:  # lives differ in length; nobody waits for the longest
+    delivered, turns, days = 0, itertools.count(), DAYS if n_impressions >= MIN_IMPRESSIONS_FOR_DAYS else SHORT_DAYS
+    waiting: deque[Future[ExposureTotals]] = deque()
+    while delivered < n_impressions:
+        while len(waiting) < 8 * processes:  # people differ in length; none waits for the longest
             turn = next(turns)
-            waiting.append(pool.submit(expose, turn, days[(turn + turn // len(days)) % len(days)]))
+            waiting.append(pool.submit(simulate_engine, turn, days[(turn + turn // len(days)) % len(days)]))
         exposure = waiting.popleft().result()
         delivered += exposure.n
         yield exposure
@@ -233,33 +242,33 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=20261123)
     parser.add_argument("--personas", default="", help="only these of the second part, separated by commas")
     parser.add_argument("--plot", type=Path, help="write the R2 share over days here (.svg or .png)")
-    said = parser.parse_args()
+    options = parser.parse_args()
     print(f"{platform.node()}: {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         world = prepare(Path(folder))
         print(f"a world of {len(world.items):,} videos, trained twice in {time.perf_counter() - started:.0f} s")
         context = multiprocessing.get_context("spawn")
-        arguments = (Path(folder), world, said.seed)
-        with ProcessPoolExecutor(said.processes, context, initializer=set_up, initargs=arguments) as pool:
-            is_clean = _first(pool, said.impressions, said.processes) if said.impressions else True
-            if said.seeds:
-                _second(pool, said.seeds, [n for n in said.personas.split(",") if n], said.plot)
+        arguments = (Path(folder), world, options.seed)
+        with ProcessPoolExecutor(options.processes, context, initializer=set_up, initargs=arguments) as pool:
+            is_clean = _run_first_part(pool, options.impressions, options.processes) if options.impressions else True
+            if options.seeds:
+                _run_second_part(pool, options.seeds, [n for n in options.personas.split(",") if n], options.plot)
     return 0 if is_clean else 1
 
 
-def _first(pool: ProcessPoolExecutor, wanted: int, processes: int) -> bool:
+def _run_first_part(pool: ProcessPoolExecutor, n_impressions: int, processes: int) -> bool:
     started = time.perf_counter()
-    found = list(exposures(pool, wanted, processes))
-    print_exposures(found, load_market(POLICY), time.perf_counter() - started)
-    return not any(exposure.violations for exposure in found)
+    totals = list(simulate_until(pool, n_impressions, processes))
+    print_exposures(totals, load_market(POLICY), time.perf_counter() - started)
+    return not any(person.violations for person in totals)
 
 
-def _second(pool: ProcessPoolExecutor, n_seeds: int, only: Sequence[str], plot: Path | None) -> None:
+def _run_second_part(pool: ProcessPoolExecutor, n_seeds: int, only: Sequence[str], plot: Path | None) -> None:
     names = [p.name for p in PERSONAS if not only or p.name in only]
     tasks = [(policy, name, seed) for name in names for policy in POLICIES for seed in range(n_seeds)]
-    results: list[tuple[str, str, Shares]] = []
-    for result in pool.map(compare, tasks, chunksize=4):
+    results: list[tuple[str, str, TrueShares]] = []
+    for result in pool.map(simulate_policy, tasks, chunksize=4):
         results.append(result)
         print(f"\r  {len(results):>6,} of {len(tasks):,} people", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
@@ -271,7 +280,7 @@ def _second(pool: ProcessPoolExecutor, n_seeds: int, only: Sequence[str], plot: 
         draw(_daily(results, "engaged-distress"), plot)
 
 
-def _daily(results: Sequence[tuple[str, str, Shares]], persona: str) -> dict[str, np.ndarray[Any, Any]]:
+def _daily(results: Sequence[tuple[str, str, TrueShares]], persona: str) -> dict[str, Reals]:
     """By policy (people, days) the R2 share of each day."""
     return {
         p: np.array([s.daily for policy, who, s in results if (policy, who) == (p, persona)])

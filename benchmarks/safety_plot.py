@@ -2,19 +2,20 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+
+from recsys.types import Reals
 
 mpl.use("svg")
 import matplotlib.pyplot as plt
 
 GREY, STRONG, GREEN = "#8a8a8a", "#b3402a", "#1b7f5c"
-LEAST_GAP = 0.038  # between two labels, as a share of the axis
+MIN_GAP = 0.038  # between two labels, as a share of the axis
 
 
-def draw(daily: Mapping[str, np.ndarray[Any, Any]], path: Path) -> None:
+def draw(daily: Mapping[str, Reals], path: Path) -> None:
     """`daily` holds by policy (people, days) shares; lines are means over people, bands 95 % intervals."""
     figure, axes = plt.subplots(figsize=(8.4, 4.6), layout="constrained")
     ends: list[tuple[float, str, str]] = []
@@ -31,7 +32,7 @@ def draw(daily: Mapping[str, np.ndarray[Any, Any]], path: Path) -> None:
     top = max(0.1, axes.get_ylim()[1])
     place = -1.0
     for share, policy, colour in sorted(ends):
-        place = max(share, place + LEAST_GAP * top)
+        place = max(share, place + MIN_GAP * top)
         axes.text(len(days) + 0.25, place, f"{policy}  {share:.0%}", color=colour, va="center", fontsize=9)
     axes.set(xlim=(1, len(days)), ylim=(0, top), xlabel="day")
     axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")

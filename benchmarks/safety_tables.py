@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from eval.offline.intervals import Estimate, estimate, resample
-from eval.simulation.exposure import Exposure, Shares
+from eval.simulation.outcomes import ExposureTotals, TrueShares
 from eval.simulation.recount import WINDOWS
 from recsys.policy.schema import Market
 
@@ -23,20 +23,20 @@ COLUMNS: Final = {
 }
 
 
-def print_exposures(found: Sequence[Exposure], market: Market, seconds: float) -> None:
-    """Everything the first part counted."""
-    total = Exposure(name="everybody")
-    by_name: dict[str, Exposure] = {}
-    for exposure in found:
-        total.add(exposure)
-        by_name.setdefault(exposure.name, Exposure(name=exposure.name)).add(exposure)
+def print_exposures(people: Sequence[ExposureTotals], market: Market, seconds: float) -> None:
+    """All counts of the first part."""
+    total = ExposureTotals(name="everybody")
+    by_name: dict[str, ExposureTotals] = {}
+    for person in people:
+        total.add(person)
+        by_name.setdefault(person.name, ExposureTotals(name=person.name)).add(person)
     print(f"\n{total.n:,} impressions, {total.n_people:,} people, {total.pages:,} pages, {seconds:,.0f} s")
     print(f"violations: {len(total.violations)}")
     for sentence in total.violations[:20]:
         print(f"  {sentence}")
-    median, p99 = np.percentile(np.array(total.micros), [50, 99])
+    median, p99 = np.percentile(np.array(total.cpu_us), [50, 99])
     print(f"a page takes {median:,.0f} µs of processor in the median, {p99:,.0f} µs at p99")
-    _print_worst(total, market)
+    _print_fullest(total, market)
     _print_people([*by_name.values(), total])
     print("\nwhat had raised a level at the end of their days (signals of docs/safety.md), in people")
     for row in by_name.values():
@@ -46,18 +46,18 @@ def print_exposures(found: Sequence[Exposure], market: Market, seconds: float) -
     _print_floors(total)
 
 
-def _print_worst(total: Exposure, market: Market) -> None:
+def _print_fullest(total: ExposureTotals, market: Market) -> None:
     """The fullest window anyone ever had."""
     print("\nthe fullest window that anyone had, of the cap at that time (by whom)")
-    for band in [band for band in market.ages if any(key[0] == band for key in total.worst)]:
+    for band in [band for band in market.ages if any(key[0] == band for key in total.fullest)]:
         print(f"  {band:18}" + "".join(f"{window:>37}" for window in WINDOWS))
         for counter in COUNTERS:
-            cells = [total.worst.get((band, counter, window)) for window in WINDOWS]
-            texts = [f"{cell[0].found} of {cell[0].cap} ({cell[1]})" if cell else "0" for cell in cells]
+            cells = [total.fullest.get((band, counter, window)) for window in WINDOWS]
+            texts = [f"{cell[0].n} of {cell[0].cap} ({cell[1]})" if cell else "0" for cell in cells]
             print(f"    {counter:16}" + "".join(f"{text:>37}" for text in texts))
 
 
-def _print_people(rows: Sequence[Exposure]) -> None:
+def _print_people(rows: Sequence[ExposureTotals]) -> None:
     """One line per persona."""
     heads = ("shown", "R0", "R1", "R2", "in 20", "in 50", "run", "supportive", "local", "night", "level 0/1/2 of pages")
     print(f"\n  {'':20}" + "".join(f"{head:>11}" for head in heads[:-1]) + f"{heads[-1]:>24}")
@@ -70,38 +70,40 @@ def _print_people(rows: Sequence[Exposure]) -> None:
         print(f"  {row.name:20}" + "".join(f"{cell:>11}" for cell in cells) + f"{levels:>24}")
 
 
-def _print_floors(total: Exposure) -> None:
+def _print_floors(total: ExposureTotals) -> None:
     print("\nfloors, over every complete run of 20 deliveries")
     for name, count in total.floors.items():
         print(
             f"  {name:12}{count.runs:>12,} runs, {count.below:,} below the market's floor, "
-            f"{count.with_supply:,} of them although the catalogue had enough for the person"
+            f"{count.below_supply:,} of them although the catalogue had enough for the person"
         )
     reasons: Counter[str] = total.floor_reasons
     print("  why: " + (", ".join(f"{why} {n:,}" for why, n in reasons.most_common(12)) or "none"))
 
 
-def print_shares(results: Sequence[tuple[str, str, Shares]], personas: Sequence[str], policies: Sequence[str]) -> None:
+def print_shares(
+    results: Sequence[tuple[str, str, TrueShares]], personas: Sequence[str], policies: Sequence[str]
+) -> None:
     """A table per persona, policies below each other, with 95 % intervals over people."""
     n = max(1, len(results) // (len(personas) * len(policies)))
-    drawn = resample(n, np.random.default_rng(0))
+    resamples = resample(n, np.random.default_rng(0))
     width = max(map(len, policies)) + 2
     print(f"\nrankers over the same catalogue, {n} people each; [95 % bootstrap interval over people]")
     for persona in personas:
-        is_told = any(np.isfinite(shares.escape) for _, who, shares in results if who == persona)
-        heads = COLUMNS | ({"escape": "escape"} if is_told else {})
+        has_escape = any(np.isfinite(shares.escape) for _, who, shares in results if who == persona)
+        heads = COLUMNS | ({"escape": "escape"} if has_escape else {})
         print(f"\n{persona}\n  {'':{width}}" + "".join(f"{head:>19}" for head in heads.values()))
         for policy in policies:
-            mine = [shares for p, who, shares in results if (p, who) == (policy, persona)]
+            rows = [shares for p, who, shares in results if (p, who) == (policy, persona)]
             cells = []
             for name in heads:
-                values = np.array([getattr(shares, name) for shares in mine], np.float64)
-                cells.append(_cell(name, estimate(values, drawn)))
+                values = np.array([getattr(shares, name) for shares in rows], np.float64)
+                cells.append(_cell(name, estimate(values, resamples)))
             print(f"  {policy:{width}}" + "".join(f"{cell:>19}" for cell in cells))
 
 
 def print_overview(
-    results: Sequence[tuple[str, str, Shares]], personas: Sequence[str], policies: Sequence[str]
+    results: Sequence[tuple[str, str, TrueShares]], personas: Sequence[str], policies: Sequence[str]
 ) -> None:
     """One line per ranker: the share of R2 by persona, and the worst of all people."""
     print("\nR2 in what each kind of person is shown, in %; last the person who was shown most of it")
@@ -110,9 +112,9 @@ def print_overview(
     for line in zip(*([" ".join(part[:-1]), part[-1]] for part in parts), strict=True):
         print(f"  {'':{width}}" + "".join(f"{word:>14}" for word in line))
     for policy in policies:
-        mine = [(who, shares.r2) for p, who, shares in results if p == policy and np.isfinite(shares.r2)]
-        means = [float(np.mean([r2 for who, r2 in mine if who == persona])) for persona in personas]
-        print(f"  {policy:{width}}" + "".join(f"{100 * r2:>14.1f}" for r2 in [*means, max(r2 for _, r2 in mine)]))
+        rows = [(who, shares.r2) for p, who, shares in results if p == policy and np.isfinite(shares.r2)]
+        means = [float(np.mean([r2 for who, r2 in rows if who == persona])) for persona in personas]
+        print(f"  {policy:{width}}" + "".join(f"{100 * r2:>14.1f}" for r2 in [*means, max(r2 for _, r2 in rows)]))
 
 
 def _cell(name: str, value: Estimate) -> str:

@@ -1,56 +1,57 @@
 """
-The closed loop: people ask for pages, watch, react, and come back; what they did shapes what they get next.
+The closed loop: people request pages, watch, react and come back, and their reactions shape the next pages.
 
-One person at a time, on a simulated clock, against anything that answers requests: the real engine, or a baseline.
-Nothing here decides what is shown.
+One person at a time, on a simulated clock, against any feed: the real engine or a baseline. Nothing here decides what
+is shown.
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import process_time
 from typing import Any, Final, Protocol
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from eval.simulation.personas import Member, events_of, react, took, visits
-from eval.simulation.world.model import Reals, Truth, Whole
+from eval.simulation.personas import Event, Member, events_of, react, time_spent, visit_times
+from eval.simulation.world.behaviour import Reactions
+from eval.simulation.world.truth import Truth
 from recsys.clock import DAY, HOUR, SECOND, Millis
 from recsys.feed.engine import Engine, feed
 from recsys.messages import FeedRequest, FeedResponse, Pause, PauseChoice
 from recsys.services.events import accept_events
 from recsys.services.profiles import put_profile, update_state
 from recsys.services.rights import put_guardian
+from recsys.types import Longs, Reals
 from recsys.user.state import UserState
 
-GOES_ON: Final = 0.6  # the chance that somebody whom a pause asks wants to continue
+CONTINUE_CHANCE: Final = 0.6  # that a person continues after a pause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """One page as its client sees it; `response` is None for a baseline. `micros`: µs of processor it took."""
+class PageAnswer:
+    """One page as its client sees it. `response` is None for a baseline; `cpu_us`: processor time in microseconds."""
 
     item_ids: tuple[str, ...]
     pause: Pause | None
     response: FeedResponse | None
-    micros: float
+    cpu_us: float
 
 
 class Feed(Protocol):
-    """What people scroll through."""
+    """A service that answers requests and learns from events."""
 
     def join(self, member: Member, at: Millis) -> None:
-        """A person is new here."""
+        """Registers a new person."""
         ...
 
-    def ask(self, request: FeedRequest, at: Millis) -> Answer:
-        """One page."""
+    def ask(self, request: FeedRequest, at: Millis) -> PageAnswer:
+        """Answers a request with a page."""
         ...
 
-    def tell(self, events: Sequence[Mapping[str, Any]], at: Millis) -> None:
-        """What happened, received at `at`."""
+    def tell(self, events: Sequence[Event], at: Millis) -> None:
+        """Receives events at `at`."""
         ...
 
 
@@ -58,14 +59,14 @@ class Feed(Protocol):
 class Habits:
     """
     How people and their apps behave. `sizes` of pages, drawn evenly; `pages` of a visit, at least and at most. The rest
-    are chances per page: that it is thrown away unseen, asked for again with the same id, on another surface, a list of
-    R1 and R2 items alone that the platform wants ranked, asked by a clock five seconds slow, and that its events come
-    twice or hours late.
+    are chances for each page: that it is discarded unseen, requested again with the same id (`repeated`), requested on
+    another surface (`elsewhere`), a ranking of R1 and R2 items alone (`risky_lists`), requested by a clock that is five
+    seconds slow, and that its events arrive twice or hours late.
     """
 
     sizes: tuple[int, ...] = (15,)
     pages: tuple[int, int] = (1, 3)
-    thrown: float = 0.0
+    discarded: float = 0.0
     repeated: float = 0.0
     elsewhere: float = 0.0
     risky_lists: float = 0.0
@@ -73,162 +74,167 @@ class Habits:
     late: float = 0.0
 
 
-ROUGH: Final = Habits(
-    sizes=(1, 5, 10, 20, 20, 30, 30, 40, 50, 50), pages=(1, 4), thrown=0.05, repeated=0.05, elsewhere=0.1,
+STRESS_HABITS: Final = Habits(
+    sizes=(1, 5, 10, 20, 20, 30, 30, 40, 50, 50), pages=(1, 4), discarded=0.05, repeated=0.05, elsewhere=0.1,
     risky_lists=0.2, slow_clock=0.05, late=0.05,
 )  # fmt: skip
-"""Apps at their worst, for counting violations. Pages are long, so that a million impressions take minutes."""
+"""Apps at their worst, to look for violations. Pages are long, so that a million impressions take minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Seen:
-    """One page of one person. `rows` (n,) of the items table as served; `watched` (n,), NaN when thrown away."""
+class PageView:
+    """
+    One page of one person. `at`: the server's clock at the request; `size`: the slots requested. `rows` (n,) of the
+    items table as served; `watched` (n,) fractions, NaN when the page was discarded.
+    """
 
-    at: Millis  # the server's clock when it was asked for
-    asked: int
-    rows: Whole
+    at: Millis
+    size: int
+    rows: Longs
     watched: Reals
-    answer: Answer
+    answer: PageAnswer
     is_repeat: bool
     has_recovered: bool
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Life:
-    """Everything that happened to one person, in order. `received` are the times at which events arrived."""
+class PersonLog:
+    """All pages of one person in order. `received`: the instants at which their events arrived."""
 
     member: Member
-    pages: list[Seen] = field(default_factory=list)
+    pages: list[PageView] = field(default_factory=list)
     received: list[Millis] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Stage:
-    """What all people share: the truth, and the items table by row."""
+class SharedTruth:
+    """
+    What all people share: the truth, and the items table by row. `risky`: rows of R2 items, for people with a risky
+    past. `heavy`: rows of R1 and R2 items, for apps that request nothing else.
+    """
 
     truth: Truth
     item_ids: tuple[str, ...]
     creator_ids: tuple[str, ...]
     row_of: Mapping[str, int]
-    risky: Whole  # rows of R2 items, for those who have a past
-    heavy: Whole  # rows of R1 and R2 items, for apps that ask for nothing else
+    risky: Longs
+    heavy: Longs
 
 
-def live(
+def simulate_person(
     member: Member,
-    stage: Stage,
+    shared: SharedTruth,
     service: Feed,
     habits: Habits,
     *,
     starts_at: Millis,
     days: int,
     rng: np.random.Generator,
-) -> Life:
-    """A person's days, from the first visit to the last."""
-    person = _Person(stage, service, habits, Life(member=member), rng, starts_at + days * DAY // 2)
-    person.begin(starts_at)
+) -> PersonLog:
+    """Simulates a person's days, from the first visit to the last."""
+    simulation = _Simulation(shared, service, habits, PersonLog(member=member), rng, starts_at + days * DAY // 2)
+    simulation.begin(starts_at)
     now = starts_at
-    for visit in visits(member.persona, starts_at, days, rng):
-        now = person.scroll(max(visit, now))
-    return person.life
+    for visit in visit_times(member.persona, starts_at, days, rng):
+        now = simulation.scroll(max(visit, now))
+    return simulation.log
 
 
 @dataclass(slots=True)
-class _Person:
-    """Somebody with a phone in hand."""
+class _Simulation:
+    """One person with their app. `recovers_at`: the instant from which a persona that recovers has recovered."""
 
-    stage: Stage
+    shared: SharedTruth
     service: Feed
     habits: Habits
-    life: Life
+    log: PersonLog
     rng: np.random.Generator
-    turns_at: Millis  # when those recover who do
-    numbers: Any = field(default_factory=itertools.count)
-    late: list[dict[str, Any]] = field(default_factory=list)
+    recovers_at: Millis
+    request_numbers: Iterator[int] = field(default_factory=itertools.count)
+    late: list[Event] = field(default_factory=list)
 
     def begin(self, at: Millis) -> None:
-        """Joins, with what they watched elsewhere before."""
-        member = self.life.member
+        """Joins, and reports what they watched elsewhere before."""
+        member = self.log.member
         self.service.join(member, at)
-        past = self.rng.choice(self.stage.risky, member.persona.risky_past, replace=False)
-        done = react(member, self.stage.truth, past, self.rng)
+        past = self.rng.choice(self.shared.risky, member.persona.risky_past, replace=False)
+        done = react(member, self.shared.truth, past, self.rng)
         for n, chunk in enumerate(np.array_split(np.arange(len(past)), max(1, len(past) // 20))):
             # spread over the four days before, as a platform that joins Sanad would report its log
-            self._report(self._events(past[chunk], done, chunk, at - 4 * DAY + n * 6 * HOUR))
+            self._report(self._events(past[chunk], done.take(chunk), at - 4 * DAY + n * 6 * HOUR))
 
-    def _events(self, rows: Whole, done: Any, keep: NDArray[np.intp], at: Millis) -> list[dict[str, Any]]:
-        part = type(done)(**{name: getattr(done, name)[keep] for name in type(done).__dataclass_fields__})
-        item_ids = [self.stage.item_ids[row] for row in rows.tolist()]
-        creator_ids = [self.stage.creator_ids[row] for row in rows.tolist()]
-        return events_of(self.life.member, part, item_ids, creator_ids, at)
+    def _events(self, rows: Longs, done: Reactions, at: Millis) -> list[Event]:
+        item_ids = [self.shared.item_ids[row] for row in rows.tolist()]
+        creator_ids = [self.shared.creator_ids[row] for row in rows.tolist()]
+        return events_of(self.log.member, done, item_ids, creator_ids, at)
 
-    def _report(self, events: list[dict[str, Any]]) -> None:
+    def _report(self, events: list[Event]) -> None:
         if events:
             at = events[0]["at"]
             self.service.tell(events, at)
-            self.life.received.append(at)
+            self.log.received.append(at)
 
     def scroll(self, now: Millis) -> Millis:
-        """One visit; the time when it is over."""
+        """One visit; returns the instant when it is over."""
         choice: PauseChoice | None = None
         for _ in range(int(self.rng.integers(self.habits.pages[0], self.habits.pages[1] + 1))):
             now, page = self._page(now, choice)
             pause = page.answer.pause
             choice = None
             if pause is not None and pause.needs_choice:
-                goes_on = self.rng.random() < GOES_ON
-                choice = PauseChoice(pause_id=pause.pause_id, choice="continue" if goes_on else "stop")
+                does_continue = self.rng.random() < CONTINUE_CHANCE
+                choice = PauseChoice(pause_id=pause.pause_id, choice="continue" if does_continue else "stop")
             elif not len(page.rows):
                 break
         return now + SECOND
 
-    def _page(self, now: Millis, choice: PauseChoice | None) -> tuple[Millis, Seen]:
+    def _page(self, now: Millis, choice: PauseChoice | None) -> tuple[Millis, PageView]:
         request = self._request(choice)
         is_slow = self.rng.random() < self.habits.slow_clock
         page = self._ask(request, now - 5 * SECOND * is_slow, is_repeat=False)
         if self.rng.random() < self.habits.repeated:
             now += 2 * SECOND
             self._ask(request, now, is_repeat=True)
-        if self.rng.random() < self.habits.thrown or not len(page.rows):
+        if self.rng.random() < self.habits.discarded or not len(page.rows):
             return now + SECOND, page
         return self._watch(page, now), page
 
     def _request(self, choice: PauseChoice | None) -> FeedRequest:
-        member, rng = self.life.member, self.rng
+        member, rng = self.log.member, self.rng
         surface: Any = "for_you"
         fields: dict[str, Any] = {}
         if rng.random() < self.habits.elsewhere:
             surface = str(rng.choice(["local", "following", "related", "search"]))
             fields = {
-                "related": {"anchor_item_id": self.stage.item_ids[int(rng.integers(len(self.stage.item_ids)))]},
+                "related": {"anchor_item_id": self.shared.item_ids[int(rng.integers(len(self.shared.item_ids)))]},
                 "search": {"query": str(rng.choice(["tristesse", "راسي", "sport", "9raya"]))},
             }.get(surface, {})
         elif rng.random() < self.habits.risky_lists:
-            listed = rng.choice(self.stage.heavy, min(200, len(self.stage.heavy)), replace=False)
-            fields = {"candidate_ids": tuple(self.stage.item_ids[row] for row in listed.tolist())}
+            listed = rng.choice(self.shared.heavy, min(200, len(self.shared.heavy)), replace=False)
+            fields = {"candidate_ids": tuple(self.shared.item_ids[row] for row in listed.tolist())}
         return FeedRequest(
             user_id=member.user_id, size=int(rng.choice(self.habits.sizes)), surface=surface, pause_choice=choice,
-            request_id=f"{member.user_id}-{next(self.numbers)}", explain="none", **fields,
+            request_id=f"{member.user_id}-{next(self.request_numbers)}", explain="none", **fields,
         )  # fmt: skip
 
-    def _ask(self, request: FeedRequest, at: Millis, *, is_repeat: bool) -> Seen:
+    def _ask(self, request: FeedRequest, at: Millis, *, is_repeat: bool) -> PageView:
         answer = self.service.ask(request, at)
-        rows = np.array([self.stage.row_of[item_id] for item_id in answer.item_ids], np.int64)
-        page = Seen(
-            at=at, asked=request.size, rows=rows, watched=np.full(len(rows), np.nan), answer=answer,
-            is_repeat=is_repeat, has_recovered=at >= self.turns_at,
+        rows = np.array([self.shared.row_of[item_id] for item_id in answer.item_ids], np.int64)
+        page = PageView(
+            at=at, size=request.size, rows=rows, watched=np.full(len(rows), np.nan), answer=answer,
+            is_repeat=is_repeat, has_recovered=at >= self.recovers_at,
         )  # fmt: skip
-        self.life.pages.append(page)
+        self.log.pages.append(page)
         return page
 
-    def _watch(self, page: Seen, now: Millis) -> Millis:
-        """Watches a page and reports it; the time when that is done."""
-        done = react(self.life.member, self.stage.truth, page.rows, self.rng, has_recovered=page.has_recovered)
+    def _watch(self, page: PageView, now: Millis) -> Millis:
+        """Watches a page and reports it; returns the instant when that is done."""
+        done = react(self.log.member, self.shared.truth, page.rows, self.rng, has_recovered=page.has_recovered)
         page.watched[:] = done.watch_fraction
-        now += took(self.stage.truth, page.rows, done)
-        events = self._events(page.rows, done, np.arange(len(page.rows)), now)
+        now += time_spent(self.shared.truth, page.rows, done)
+        events = self._events(page.rows, done, now)
         if self.late:
-            # hours late, and the first ones for the second time
+            # hours late, and the first half for the second time
             self._report([{**event, "at": now} for event in self.late])
             self.late = []
         if self.rng.random() < self.habits.late:
@@ -239,13 +245,13 @@ class _Person:
 
 
 @dataclass(slots=True, kw_only=True)
-class Sanad:
+class EngineFeed:
     """
-    The real engine as a feed. `forget` changes a person's state after every page, to see what a part of it is for.
+    The real engine as a feed. `after_page` changes a person's state after every page, to switch off a part of it.
     """
 
     engine: Engine
-    forget: Any = None
+    after_page: Callable[[UserState], UserState] | None = None
 
     def join(self, member: Member, at: Millis) -> None:
         """See `Feed.join`."""
@@ -253,25 +259,25 @@ class Sanad:
         if member.persona.guardian:
             put_guardian(self.engine, member.user_id, member.persona.guardian, at)
 
-    def ask(self, request: FeedRequest, at: Millis) -> Answer:
+    def ask(self, request: FeedRequest, at: Millis) -> PageAnswer:
         """See `Feed.ask`."""
         started = process_time()
         page = feed(self.engine, request, at)
-        micros = (process_time() - started) * 1e6
+        cpu_us = (process_time() - started) * 1e6
         response = msgspec.json.decode(page.answer, type=FeedResponse)
-        if self.forget is not None:
-            update_state(self.engine, request.user_id, self.forget)
+        if self.after_page is not None:
+            update_state(self.engine, request.user_id, self.after_page)
         item_ids = tuple(item.item_id for item in response.items)
-        return Answer(item_ids=item_ids, pause=response.pause, response=response, micros=micros)
+        return PageAnswer(item_ids=item_ids, pause=response.pause, response=response, cpu_us=cpu_us)
 
-    def tell(self, events: Sequence[Mapping[str, Any]], at: Millis) -> None:
-        """See `Feed.tell`. Raises RuntimeError when the engine refuses what the simulator says."""
-        refused = accept_events(self.engine, events, at).rejected
-        if refused:
-            raise RuntimeError(f"found a refused event ({refused[0].reason}), expected none from the simulator")
+    def tell(self, events: Sequence[Event], at: Millis) -> None:
+        """See `Feed.tell`. Raises RuntimeError when the engine rejects an event."""
+        rejected = accept_events(self.engine, events, at).rejected
+        if rejected:
+            raise RuntimeError(f"found a rejected event ({rejected[0].reason}), expected none from the simulation")
 
 
-def without_loop(state: UserState) -> UserState:
-    """The loop breaker forgets after every page."""
-    calm = type(state.safety.loop)()
-    return msgspec.structs.replace(state, safety=msgspec.structs.replace(state.safety, loop=calm))
+def without_loop_breaker(state: UserState) -> UserState:
+    """The state with an empty loop breaker: use it as `EngineFeed.after_page`."""
+    empty = type(state.safety.loop)()
+    return msgspec.structs.replace(state, safety=msgspec.structs.replace(state.safety, loop=empty))

@@ -1,9 +1,9 @@
 """
-The people of the closed loop: who they are, when they come, and how they react to what they are shown.
+The people of the simulation: their traits, when they open the app, and how they react to what they are shown.
 
-Twelve personas, each in two kinds: one watches by its own taste (utility-informed), one watches whatever it is given
-(blind-following), which overstates a loop. Reactions come from the demo world's `behave`; a persona says which traits
-go in. All of it is made up: it shows mechanisms, never how strong they are.
+Twelve personas, each of two kinds. One watches by its own taste (utility-informed); the other watches whatever it is
+given (blind-following), which overstates a loop. Reactions come from the demo world's `behave`, with the traits of the
+persona. All of it is made up: it shows mechanisms, never how strong they are.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,27 +13,33 @@ from typing import Any, Final
 import numpy as np
 
 from eval.simulation.world.behaviour import Reactions, behave
-from eval.simulation.world.model import TRUE_TOPICS, People, Truth, Whole, World
+from eval.simulation.world.truth import TRUE_TOPICS, PeopleTruth, Truth, World
 from recsys.clock import DAY, HOUR, MINUTE, SECOND, Millis
-from recsys.types import Mask
+from recsys.types import Longs, Mask, Reals
 from recsys.vocabulary import FAMILIES
 
-GRIPPED: Final = 0.95  # the distress that a family of R2 finds in a persona that it grips
-CALM: Final = 0.05  # the distress of whoever has recovered
-LIKING: Final = 1.5  # added to the taste for a persona's topics
-BLINDLY: Final = 0.9  # how often a blind follower watches a video to the end
-LOCAL_OFFSET: Final = 1 * HOUR  # Morocco keeps UTC+1 outside Ramadan
+HIGH_DISTRESS: Final = 0.95  # towards the families of R2 to which a persona is vulnerable
+LOW_DISTRESS: Final = 0.05  # after recovery
+TOPIC_BONUS: Final = 1.5  # added to the taste for a persona's topics
+BLIND_COMPLETION_CHANCE: Final = 0.9  # that a blind follower watches a video to the end
+PASSIVE_FRACTION: Final = 0.6  # of each video that a passive person watches
+RECOVERED_NEGATIVE_FEEDBACK: Final = 0.5  # chance of "not interested" on an R2 item after recovery
+UTC_OFFSET_MS: Final = 1 * HOUR  # Morocco keeps UTC+1 outside Ramadan
 DAY_HOURS: Final = tuple(range(8, 22))
 NIGHT_HOURS: Final = (22, 23, 0, 1, 2, 3, 4, 5)
+
+Event = dict[str, Any]
+"""An event as JSON, in the fields of `columns.EVENTS`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Persona:
     """
-    One kind of person. `distress` in [0, 1]; `likes` are topics of `TRUE_TOPICS`; `gripped_by` families of R2 that pull
-    although the rest does not. `night` is the share of visits at night, `visits` a day at least and at most. `refuses`
-    is the chance of "not interested" on an R2 item, on top of what `behave` does. `risky_past` R2 items were watched
-    before the first page. Whoever `recovers` does so halfway: calm from then on, and refusing R2.
+    One kind of person. `distress` in [0, 1]; `likes` are topics of `TRUE_TOPICS`; `vulnerable_to`: families of R2 that
+    attract the person although other R2 content does not. `night`: the share of visits at night. `visits` a day, at
+    least and at most. `negative_feedback`: the chance of "not interested" on an R2 item, on top of `behave`.
+    `risky_past`: how many R2 items were watched before the first page. A person who `recovers` does so halfway through
+    the simulation, with low distress and negative feedback on R2 from then on.
     """
 
     name: str
@@ -42,10 +48,10 @@ class Persona:
     country: str = "MA"
     distress: float = 0.15
     likes: tuple[str, ...] = ()
-    gripped_by: tuple[str, ...] = ()
+    vulnerable_to: tuple[str, ...] = ()
     night: float = 0.05
     visits: tuple[int, int] = (2, 4)
-    refuses: float = 0.0
+    negative_feedback: float = 0.0
     risky_past: int = 0
     is_passive: bool = False
     recovers: bool = False
@@ -55,9 +61,9 @@ class Persona:
 PERSONAS: Final = (
     Persona(name="engaged-distress", distress=0.9),
     Persona(name="engaged-help", distress=0.4, likes=("S1", "S2", "S3", "S4")),
-    Persona(name="avoidant", distress=0.0, refuses=0.3),
+    Persona(name="avoidant", distress=0.0, negative_feedback=0.3),
     Persona(name="passive", is_passive=True),
-    Persona(name="ED-prone", gripped_by=("body",), likes=("cooking",)),
+    Persona(name="ED-prone", vulnerable_to=("body",), likes=("cooking",)),
     Persona(name="curious teen", age_band="16-17", distress=0.3, visits=(3, 6)),
     Persona(name="parent", distress=0.1, likes=("S6", "S12")),
     Persona(name="night scroller", distress=0.6, night=0.7),
@@ -76,7 +82,10 @@ PERSONAS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """One person: rows of the crowd's people for who they are and for who they are when gripped or recovered."""
+    """
+    One person. `row`: their traits among the people's rows. `other_row`: their traits after recovery, or towards
+    families that they are vulnerable to.
+    """
 
     user_id: str
     persona: Persona
@@ -88,7 +97,7 @@ class Member:
 
     @property
     def profile(self) -> dict[str, Any]:
-        """What the platform knows of them."""
+        """Their profile, as a platform would send it."""
         return {
             "country": self.persona.country,
             "region": self.region,
@@ -99,66 +108,66 @@ class Member:
         }
 
 
-def crowd(
+def make_members(
     world: World, personas: Sequence[Persona], n_each: int, rng: np.random.Generator, *, kinds: Sequence[bool]
 ) -> tuple[Truth, tuple[Member, ...]]:
     """
-    `n_each` people per persona and kind (`kinds`: is_blind), with the truth behind them. Where they live, what they
-    understand and like at random is taken from people of the world; they are new to every model.
+    `n_each` people for each persona and kind (`kinds`: is_blind), with the truth behind them. Place, languages and
+    tastes are copied from random people of the world; they are new to every model.
     """
     country = world.users["country"].to_numpy()
     regions, languages = world.users["region"].to_list(), world.users["languages"].to_list()
     members: list[Member] = []
-    models: list[int] = []
+    templates: list[int] = []  # rows of the world's people
     for persona in personas:
         pool = np.flatnonzero(country == persona.country)
         for is_blind in kinds:
-            for n, model in enumerate(rng.choice(pool, n_each).tolist()):
+            for n, template in enumerate(rng.choice(pool, n_each).tolist()):
                 kind = "blind" if is_blind else "own"
                 members.append(
                     Member(
                         user_id=f"{persona.name}-{kind}-{n}", persona=persona, is_blind=is_blind,
-                        row=2 * len(models), other_row=2 * len(models) + 1,
-                        region=regions[model], languages=tuple(languages[model]),
+                        row=2 * len(templates), other_row=2 * len(templates) + 1,
+                        region=regions[template], languages=tuple(languages[template]),
                     )
                 )  # fmt: skip
-                models.append(model)
-    people = _traits(world.truth.people, np.repeat(models, 2), members)
+                templates.append(template)
+    people = _traits(world.truth.people, np.repeat(templates, 2), members)
     return Truth(people=people, items=world.truth.items), tuple(members)
 
 
-def _traits(everybody: People, models: Whole, members: Sequence[Member]) -> People:
-    """The world's traits of the models' rows, with what each persona says put over them."""
-    names = People.__dataclass_fields__
-    people = replace(everybody, **{name: getattr(everybody, name)[models].copy() for name in names})
+def _traits(everybody: PeopleTruth, templates: Longs, members: Sequence[Member]) -> PeopleTruth:
+    """The traits of the template rows, with those that each persona sets put over them."""
+    names = PeopleTruth.__dataclass_fields__
+    people = replace(everybody, **{name: getattr(everybody, name)[templates].copy() for name in names})
     for member in members:
         persona, rows = member.persona, [member.row, member.other_row]
-        people.distress[rows] = persona.distress, CALM if persona.recovers else GRIPPED
+        people.distress[rows] = persona.distress, LOW_DISTRESS if persona.recovers else HIGH_DISTRESS
         people.is_adult[rows] = persona.age_band == "18+"
-        people.taste[np.ix_(rows, [TRUE_TOPICS.index(topic) for topic in persona.likes])] += LIKING
+        people.topic_taste[np.ix_(rows, [TRUE_TOPICS.index(topic) for topic in persona.likes])] += TOPIC_BONUS
     return people
 
 
 def react(
-    member: Member, truth: Truth, items: Whole, rng: np.random.Generator, *, has_recovered: bool = False
+    member: Member, truth: Truth, items: Longs, rng: np.random.Generator, *, has_recovered: bool = False
 ) -> Reactions:
-    """What the person does with n videos, rows of the items table."""
-    persona, things = member.persona, truth.items
-    is_r2 = things.tier[items] >= 2
+    """How the person reacts to n videos, rows of the items table."""
+    persona = member.persona
+    is_r2 = truth.items.tier[items] >= 2
     is_other = np.full(len(items), has_recovered and persona.recovers)
-    is_other |= np.isin(things.family[items], [FAMILIES.index(family) for family in persona.gripped_by])
+    is_other |= np.isin(truth.items.family[items], [FAMILIES.index(family) for family in persona.vulnerable_to])
     done = behave(truth, np.where(is_other, member.other_row, member.row), items, rng)
     if persona.is_passive:
-        done = _only_watching(done, np.full(len(items), 0.6))
+        done = _only_watching(done, np.full(len(items), PASSIVE_FRACTION))
     if member.is_blind:
-        watched = np.where(rng.random(len(items)) < BLINDLY, 1.0, done.watch_fraction)
+        watched = np.where(rng.random(len(items)) < BLIND_COMPLETION_CHANCE, 1.0, done.watch_fraction)
         done = replace(_only_watching(done, watched), liked=done.liked, followed=done.followed)
-    refuses = 0.5 if has_recovered and persona.recovers else persona.refuses
-    return replace(done, not_interested=done.not_interested | (is_r2 & (rng.random(len(items)) < refuses)))
+    chance = RECOVERED_NEGATIVE_FEEDBACK if has_recovered and persona.recovers else persona.negative_feedback
+    return replace(done, not_interested=done.not_interested | (is_r2 & (rng.random(len(items)) < chance)))
 
 
-def _only_watching(done: Reactions, watched: np.ndarray[Any, np.dtype[np.float64]]) -> Reactions:
-    """The same without anything said: somebody who lets it play."""
+def _only_watching(done: Reactions, watched: Reals) -> Reactions:
+    """The same without any other action: somebody who lets the videos play."""
     no: Mask = np.zeros(len(watched), np.bool_)
     return replace(
         done, watch_fraction=watched, completed=watched >= 1.0, rewatched=no, liked=no, shared=no, commented=no,
@@ -166,7 +175,7 @@ def _only_watching(done: Reactions, watched: np.ndarray[Any, np.dtype[np.float64
     )  # fmt: skip
 
 
-SAID: Final = (
+KIND_BY_REACTION: Final = (
     ("completed", "complete"), ("rewatched", "rewatch"), ("liked", "like"), ("shared", "share"), ("saved", "save"),
     ("helped", "helped"), ("not_interested", "not_interested"), ("too_much", "too_much"), ("reported", "report"),
 )  # fmt: skip
@@ -174,12 +183,12 @@ SAID: Final = (
 
 def events_of(
     member: Member, done: Reactions, item_ids: Sequence[str], creator_ids: Sequence[str], at: Millis
-) -> list[dict[str, Any]]:
-    """The events that the platform reports, all received at `at`: a view for each video, and what was said about it."""
-    said = {kind: getattr(done, name).tolist() for name, kind in SAID}
-    events: list[dict[str, Any]] = []
+) -> list[Event]:
+    """The events that a platform reports, all received at `at`: a view for each video, and the other reactions."""
+    reactions = {kind: getattr(done, name).tolist() for name, kind in KIND_BY_REACTION}
+    events: list[Event] = []
     for n, (item_id, creator_id) in enumerate(zip(item_ids, creator_ids, strict=True)):
-        kinds = ["view", *(kind for kind, happened in said.items() if happened[n])]
+        kinds = ["view", *(kind for kind, did in reactions.items() if did[n])]
         for kind in kinds:
             events.append({"kind": kind, "item_id": item_id})
         events[-len(kinds)]["watch_fraction"] = float(done.watch_fraction[n])
@@ -189,18 +198,18 @@ def events_of(
     return [{**event, **common, "event_id": f"{member.user_id}-{at}-{n}"} for n, event in enumerate(events)]
 
 
-def took(truth: Truth, items: Whole, done: Reactions) -> Millis:
-    """How long the person was busy with n videos: what they watched, and a second to get to the next one."""
+def time_spent(truth: Truth, items: Longs, done: Reactions) -> Millis:
+    """The time that n videos take: what was watched, and a second each to get to the next one."""
     watched = float((truth.items.duration_s[items] * done.watch_fraction).sum())
     return int(watched * SECOND) + len(items) * SECOND
 
 
-def visits(persona: Persona, starts_at: Millis, days: int, rng: np.random.Generator) -> list[Millis]:
-    """When the person opens the app, ascending. `starts_at` is a midnight in UTC."""
-    found = []
+def visit_times(persona: Persona, starts_at: Millis, days: int, rng: np.random.Generator) -> list[Millis]:
+    """The instants at which the person opens the app, ascending. `starts_at` is a midnight in UTC."""
+    times = []
     for day in range(days):
         for _ in range(int(rng.integers(persona.visits[0], persona.visits[1] + 1))):
             hours = NIGHT_HOURS if rng.random() < persona.night else DAY_HOURS
             local = int(rng.choice(hours)) * HOUR + int(rng.integers(60)) * MINUTE
-            found.append(starts_at + day * DAY + (local - LOCAL_OFFSET) % DAY)
-    return sorted(found)
+            times.append(starts_at + day * DAY + (local - UTC_OFFSET_MS) % DAY)
+    return sorted(times)

@@ -1,9 +1,9 @@
 """
-An independent recount of everything one person was ever shown, from the answers alone.
+An independent recount of all deliveries to one person, from the answers alone.
 
-Written from policy-spec 0 and 3, not from the engine: it shares no arithmetic with the ledger, the slot loop or the
-validator, reads no stored state, and counts every window again at every delivery, over the whole history. What it
-believes are the answers' tiers, families, topics, age band and loop level, and the market file's numbers.
+Written from policy-spec 0 and 3, not from the engine. It shares no arithmetic with the ledger, the slot loop or the
+validator and reads no stored state. At every delivery it counts every window again over the whole history. It trusts
+the answers' tiers, families, topics, age band and loop level, and the numbers of the market's file.
 """
 
 from bisect import bisect_left
@@ -11,20 +11,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from eval.simulation.closed_loop import Life
+from eval.simulation.closed_loop import PersonLog
 from recsys.clock import DAY, HOUR, MINUTE, Millis, to_datetime, zone
 from recsys.messages import FeedItem
 from recsys.policy.schema import AgeRules, Market
 
-RUN: Final = 20
+RUN_LENGTH: Final = 20  # deliveries of the window `last_20`
 UNCAPPED: Final = 10**6
+MAX_PER_SESSION: Final = 200  # counted deliveries back to which a session is searched
 WINDOWS: Final = ("last_20", "session", "rolling_24h", "rolling_7d")
-SEEN_AT_MOST: Final = 2_000
+MAX_REMEMBERED: Final = 2_000  # deliveries within which an item must not repeat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """One delivery: when (never behind what came before), in which session, under which band, level and night."""
+class CountedDelivery:
+    """One delivery: instant (never before an earlier one), session, age band, loop level, night and page number."""
 
     at: Millis
     session: int
@@ -36,69 +37,69 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Worst:
-    """The fullest that a window of a counter ever was, and under which cap."""
+class FullestWindow:
+    """The largest count `n` that a window of a counter ever had, and the cap at that time."""
 
-    found: int
+    n: int
     cap: int
 
 
 @dataclass(slots=True, kw_only=True)
 class Recount:
-    """What was found: sentences of violations, and per (band, counter, window) the fullest window."""
+    """Violations as sentences, and by (band, counter, window) the fullest window."""
 
     violations: list[str] = field(default_factory=list)
-    worst: dict[tuple[str, str, str], Worst] = field(default_factory=dict)
+    fullest: dict[tuple[str, str, str], FullestWindow] = field(default_factory=dict)
 
 
-def history(life: Life, market: Market) -> tuple[list[Shown], list[str]]:
+def deliveries_of(log: PersonLog, market: Market) -> tuple[list[CountedDelivery], list[str]]:
     """
-    Every delivery in order, and what is wrong with repeats. Sessions and times are worked out from when the person
-    was active: a session ends after 30 minutes without a request or an event, and only a request begins one.
+    Every delivery in order, and the problems of repeated requests. Sessions and instants follow from the person's
+    activity: a session ends after 30 minutes without a request or an event, and only a request begins one.
     """
     idle = market.session.idle_minutes * MINUTE
-    shown: list[Shown] = []
-    wrong: list[str] = []
-    active, session, received = 0, 0, sorted(life.received)
-    for number, page in enumerate(life.pages):
+    deliveries: list[CountedDelivery] = []
+    problems: list[str] = []
+    active, session, received = 0, 0, sorted(log.received)
+    for number, page in enumerate(log.pages):
         while received and received[0] <= page.at:
             arrived = received.pop(0)
             active = max(active, arrived) if session and arrived - active <= idle else active
         response = page.answer.response
         if response is None or response.degraded:
-            wrong.append(f"{life.member.user_id}: page {number} is degraded")
+            problems.append(f"{log.member.user_id}: page {number} is degraded")
             continue
         if page.is_repeat:
-            wrong += _repeat_problems(life, number)
+            problems += _repeat_problems(log, number)
             if response.replayed:
                 continue
         now = max(page.at, active)
         session += not session or now - active > idle
         active = now
         safety = response.safety
-        shown += [
-            Shown(
+        deliveries += [
+            CountedDelivery(
                 at=now, session=session, item=item, band=safety.age_band, level=safety.loop_level, page=number,
-                is_night=_is_night(now, market, safety.age_band, life),
+                is_night=_is_night(now, market, safety.age_band, log),
             )
             for item in response.items
         ]  # fmt: skip
-    return shown, wrong
+    return deliveries, problems
 
 
-def _repeat_problems(life: Life, number: int) -> Iterator[str]:
-    """A repeated request shows the page before again, or less of it; anew only what a pause had kept back wholly."""
-    page, before = life.pages[number], life.pages[number - 1].answer
-    was_kept_back = before.pause is not None and not before.item_ids
-    if page.answer.response is not None and not page.answer.response.replayed and not was_kept_back:
-        yield f"{life.member.user_id}: page {number} is a repeat and was answered anew"
-    if not set(page.answer.item_ids) <= set(before.item_ids) and not was_kept_back:
-        yield f"{life.member.user_id}: page {number} is a repeat and shows something else"
+def _repeat_problems(log: PersonLog, number: int) -> Iterator[str]:
+    """A repeated request shows the same page or less of it, unless a pause had withheld the whole page."""
+    page, before = log.pages[number], log.pages[number - 1].answer
+    was_withheld = before.pause is not None and not before.item_ids
+    if page.answer.response is not None and not page.answer.response.replayed and not was_withheld:
+        yield f"{log.member.user_id}: page {number} is a repeat and was answered anew"
+    if not set(page.answer.item_ids) <= set(before.item_ids) and not was_withheld:
+        yield f"{log.member.user_id}: page {number} is a repeat and shows something else"
 
 
-def _is_night(at: Millis, market: Market, band: str, life: Life) -> bool:
+def _is_night(at: Millis, market: Market, band: str, log: PersonLog) -> bool:
     local = to_datetime(at).astimezone(zone(market.time_zone))
-    hours = [*market.ages[band].night.hours, *life.member.persona.guardian.get("night", [])]
+    hours = [*market.ages[band].night.hours, *log.member.persona.guardian.get("night", [])]
     return any(_within(60 * local.hour + local.minute, text) for text in hours)
 
 
@@ -110,7 +111,7 @@ def _within(minute: int, hours: str) -> bool:
 def caps(rules: AgeRules, counter: str, level: int, is_night: bool) -> dict[str, int]:
     """A counter's windows: the least of base, level and night; for a family of R2 half of that, rounded up."""
     base, family = ("R2", True) if counter.startswith("R2:") else (counter, False)
-    found = {}
+    caps_by_window = {}
     for window in WINDOWS:
         day = getattr(rules.windows[base], window)
         allowed = [UNCAPPED if day is None else day]
@@ -121,105 +122,113 @@ def caps(rules: AgeRules, counter: str, level: int, is_night: bool) -> dict[str,
             allowed += [allowed[0] // 2] if base in rules.night.half else []
             allowed += [0] if base in zero else []
         least = min(cap for cap in allowed if cap is not None)
-        found[window] = (least + 1) // 2 if family else least
-    return found
+        caps_by_window[window] = (least + 1) // 2 if family else least
+    return caps_by_window
 
 
 def counters(item: FeedItem) -> tuple[str, ...]:
-    """What an item counts as. An unlabelled item is R2 of a family of its own."""
+    """The counters of an item. An unlabelled item is R2 of a family of its own."""
     names = {"R0": (), "R1": ("R1", "R1+R2")}.get(item.tier, ("R2", "R1+R2", f"R2:{item.family}"))
     return (*names, "S4") if "S4" in item.topics else names
 
 
-def recount(shown: Sequence[Shown], market: Market, who: str) -> Recount:
+def recount(deliveries: Sequence[CountedDelivery], market: Market, user_id: str) -> Recount:
     """Every window, gap, spacing and ban, at every delivery."""
     result = Recount()
     by_counter: dict[str, list[int]] = {}
-    for place, one in enumerate(shown):
-        for counter in counters(one.item):
+    for place, delivery in enumerate(deliveries):
+        for counter in counters(delivery.item):
             by_counter.setdefault(counter, []).append(place)
     for counter, places in by_counter.items():
-        _windows(shown, counter, places, market, who, result)
-    result.violations += _bans(shown, who)
-    result.violations += _spacing(shown, market, who)
-    result.violations += _repeats(shown, market, who)
+        _check_windows(deliveries, counter, places, market, user_id, result)
+    result.violations += _bans(deliveries, user_id)
+    result.violations += _spacing(deliveries, market, user_id)
+    result.violations += _repeats(deliveries, market, user_id)
     return result
 
 
-def _windows(
-    shown: Sequence[Shown], counter: str, places: Sequence[int], market: Market, who: str, result: Recount
+def _check_windows(
+    deliveries: Sequence[CountedDelivery],
+    counter: str,
+    places: Sequence[int],
+    market: Market,
+    user_id: str,
+    result: Recount,
 ) -> None:
-    times = [shown[place].at for place in places]
+    """The windows and gaps of one counter; `places` are the deliveries that count for it."""
+    times = [deliveries[place].at for place in places]
     for n, place in enumerate(places):
-        one = shown[place]
-        rules = market.ages[one.band]
-        found = {
-            "last_20": n + 1 - bisect_left(places, place - RUN + 1, 0, n),
-            "session": sum(shown[p].session == one.session for p in places[max(0, n - 200) : n + 1]),
-            "rolling_24h": n + 1 - bisect_left(times, one.at - 24 * HOUR, 0, n),
-            "rolling_7d": n + 1 - bisect_left(times, one.at - 7 * DAY, 0, n),
+        delivery = deliveries[place]
+        rules = market.ages[delivery.band]
+        recent = places[max(0, n - MAX_PER_SESSION) : n + 1]
+        counts = {
+            "last_20": n + 1 - bisect_left(places, place - RUN_LENGTH + 1, 0, n),
+            "session": sum(deliveries[p].session == delivery.session for p in recent),
+            "rolling_24h": n + 1 - bisect_left(times, delivery.at - 24 * HOUR, 0, n),
+            "rolling_7d": n + 1 - bisect_left(times, delivery.at - 7 * DAY, 0, n),
         }
-        for window, cap in caps(rules, counter, one.level, one.is_night).items():
-            if found[window] > cap:
-                result.violations.append(f"{who}: {counter} {window} {found[window]} > {cap} at delivery {place}")
-            _note(result.worst, (one.band, counter, window), Worst(found=found[window], cap=cap))
-        gap = max(_gap(rules, counter, one.level), 0)
+        for window, cap in caps(rules, counter, delivery.level, delivery.is_night).items():
+            if counts[window] > cap:
+                result.violations.append(f"{user_id}: {counter} {window} {counts[window]} > {cap} at delivery {place}")
+            key = (delivery.band, counter, window)
+            result.fullest[key] = _fuller(result.fullest.get(key), FullestWindow(n=counts[window], cap=cap))
+        gap = max(_gap(rules, counter, delivery.level), 0)
         if n and place - places[n - 1] - 1 < gap:
-            result.violations.append(f"{who}: {counter} gap {place - places[n - 1] - 1} < {gap} at delivery {place}")
+            between = place - places[n - 1] - 1
+            result.violations.append(f"{user_id}: {counter} gap {between} < {gap} at delivery {place}")
 
 
 def _gap(rules: AgeRules, counter: str, level: int) -> int:
-    tabled: Mapping[str, int] = rules.levels[level].gaps if level else {}
-    return max(rules.gaps.get(counter, 0), tabled.get(counter, 0))
+    at_level: Mapping[str, int] = rules.levels[level].gaps if level else {}
+    return max(rules.gaps.get(counter, 0), at_level.get(counter, 0))
 
 
-def _note(worst: dict[tuple[str, str, str], Worst], key: tuple[str, str, str], new: Worst) -> None:
-    old = worst.get(key)
-    if old is None or (new.found, -new.cap) > (old.found, -old.cap):
-        worst[key] = new
+def _fuller(old: FullestWindow | None, new: FullestWindow) -> FullestWindow:
+    """The fuller of two windows; of equal ones that with the lower cap, else the older."""
+    return new if old is None or (new.n, -new.cap) > (old.n, -old.cap) else old
 
 
-def _bans(shown: Sequence[Shown], who: str) -> Iterator[str]:
-    for place, one in enumerate(shown):
-        if one.item.tier in ("R3", "R4"):
-            yield f"{who}: {one.item.tier} at delivery {place}"
-        if one.level == 2 and one.item.tier == "R2":
-            yield f"{who}: R2 at level 2 at delivery {place}"
-        if one.band != "18+" and one.item.family == "unlabelled":
-            yield f"{who}: an unlabelled item for a minor at delivery {place}"
+def _bans(deliveries: Sequence[CountedDelivery], user_id: str) -> Iterator[str]:
+    for place, delivery in enumerate(deliveries):
+        if delivery.item.tier in ("R3", "R4"):
+            yield f"{user_id}: {delivery.item.tier} at delivery {place}"
+        if delivery.level == 2 and delivery.item.tier == "R2":
+            yield f"{user_id}: R2 at level 2 at delivery {place}"
+        if delivery.band != "18+" and delivery.item.family == "unlabelled":
+            yield f"{user_id}: an unlabelled item for a minor at delivery {place}"
 
 
-def _spacing(shown: Sequence[Shown], market: Market, who: str) -> Iterator[str]:
-    creators = [one.item.creator_id for one in shown]
+def _spacing(deliveries: Sequence[CountedDelivery], market: Market, user_id: str) -> Iterator[str]:
+    creators = [delivery.item.creator_id for delivery in deliveries]
     for place, creator in enumerate(creators):
-        n = creators[max(0, place - RUN + 1) : place + 1].count(creator)
+        n = creators[max(0, place - RUN_LENGTH + 1) : place + 1].count(creator)
         if n > market.locality.creator_last_20:
-            yield f"{who}: {n} of creator {creator} in 20 at delivery {place}"
+            yield f"{user_id}: {n} of creator {creator} in 20 at delivery {place}"
 
 
-def _repeats(shown: Sequence[Shown], market: Market, who: str) -> Iterator[str]:
+def _repeats(deliveries: Sequence[CountedDelivery], market: Market, user_id: str) -> Iterator[str]:
     last: dict[str, int] = {}
-    for place, one in enumerate(shown):
-        before = last.get(one.item.item_id)
-        is_remembered = before is not None and place - before <= SEEN_AT_MOST
-        if is_remembered and one.at - shown[before or 0].at <= market.session.seen_days * DAY:
-            yield f"{who}: item {one.item.item_id} again after {place - (before or 0)} deliveries"
-        last[one.item.item_id] = place
+    for place, delivery in enumerate(deliveries):
+        before = last.get(delivery.item.item_id)
+        is_remembered = before is not None and place - before <= MAX_REMEMBERED
+        if is_remembered and delivery.at - deliveries[before or 0].at <= market.session.seen_days * DAY:
+            yield f"{user_id}: item {delivery.item.item_id} again after {place - (before or 0)} deliveries"
+        last[delivery.item.item_id] = place
 
 
-def most_in_any(flags: Sequence[bool], run: int) -> int:
+def most_in_any_run(flags: Sequence[bool], run: int) -> int:
     """The largest count in any `run` neighbours."""
-    best = now = 0
+    best = count = 0
     for place, flag in enumerate(flags):
-        now += flag - (flags[place - run] if place >= run else False)
-        best = max(best, now)
+        count += flag - (flags[place - run] if place >= run else False)
+        best = max(best, count)
     return best
 
 
-def longest_run(flags: Sequence[bool]) -> int:
-    """The longest unbroken row."""
-    best = now = 0
+def longest_streak(flags: Sequence[bool]) -> int:
+    """The length of the longest unbroken row."""
+    best = length = 0
     for flag in flags:
-        now = now + 1 if flag else 0
-        best = max(best, now)
+        length = length + 1 if flag else 0
+        best = max(best, length)
     return best

@@ -1,9 +1,9 @@
 """
-How the people of the demo world react to a video: one public function, shared by the log and by simulators.
+How the people of the demo world react to a video: `behave`, shared by the log and the simulation.
 
-The logit of watching is a plain sum, so that each part can be switched off and its effect be known:
-taste for the topic and style, the video's quality, the language, the locality (times the person's affinity), and
-distress, which pulls towards R2 content and away from nothing else. Nothing here is fitted to data.
+The logit of watching is a plain sum, so that each term can be switched off and its effect is known: taste for the topic
+and style, the video's quality, the language, the locality (times the person's affinity), and distress, which pulls
+towards R2 content and nothing else. Nothing here is fitted to data.
 """
 
 from dataclasses import dataclass
@@ -12,13 +12,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.simulation.world.model import N_SUPPORTIVE, Flags, Reals, Truth, Whole
+from eval.simulation.world.truth import N_SUPPORTIVE, Truth
+from recsys.types import Longs, Mask, Reals, Rows
 from recsys.vocabulary import LANGUAGES
 
 BASE: Final = -0.35
-TASTE: Final = 0.55
-STYLE: Final = 0.45
-QUALITY: Final = 0.5
+TASTE_WEIGHT: Final = 0.55
+STYLE_WEIGHT: Final = 0.45
+QUALITY_WEIGHT: Final = 0.5
 NOT_UNDERSTOOD: Final = -2.2
 FIRST_LANGUAGE: Final = 0.35
 R1_PULL: Final = 1.0  # times the person's distress
@@ -27,7 +28,7 @@ R2_PULL: Final = 2.6
 R2_AVERSION: Final = 1.4
 NOISE: Final = 0.6  # standard deviation of what nothing here explains
 STEEPNESS: Final = 1.6
-ENDS_WATCHED: Final = 0.8  # a raw fraction above this is a video watched to the end
+COMPLETION_FRACTION: Final = 0.8  # a raw fraction above this counts as watched to the end
 
 SAME_REGION: Final = 1.0
 SAME_COUNTRY: Final = 0.6
@@ -39,62 +40,65 @@ _STEM: Final = np.unique([code.split("-")[0] for code in LANGUAGES], return_inve
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Reactions:
-    """What n people did with n videos; every array is (n,). `watch_fraction` is in [0, 1], the rest true or false."""
+    """How n people reacted to n videos; every array is (n,). `watch_fraction` is in [0, 1], the rest true or false."""
 
     watch_fraction: Reals
-    completed: Flags
-    rewatched: Flags
-    liked: Flags
-    shared: Flags
-    commented: Flags
-    saved: Flags
-    helped: Flags
-    not_interested: Flags
-    too_much: Flags
-    reported: Flags
-    followed: Flags
+    completed: Mask
+    rewatched: Mask
+    liked: Mask
+    shared: Mask
+    commented: Mask
+    saved: Mask
+    helped: Mask
+    not_interested: Mask
+    too_much: Mask
+    reported: Mask
+    followed: Mask
+
+    def take(self, rows: Rows) -> "Reactions":
+        """The given rows of every array."""
+        return Reactions(**{name: getattr(self, name)[rows] for name in Reactions.__slots__})
 
 
-def locality(truth: Truth, persons: NDArray[np.integer], items: NDArray[np.integer]) -> Reals:
-    """(n,) how near each video is to each person: 1 same region, 0.6 same country, 0.3 the language only, else 0."""
-    things = truth.items
-    is_near = things.is_moroccan[items]
-    same_region = is_near & (things.region[items] == truth.people.home_region[persons])
-    speaks = _HOME_LANGUAGES[things.language[items]]
-    return np.where(same_region, SAME_REGION, np.where(is_near, SAME_COUNTRY, np.where(speaks, SPEAKS_LIKE_HOME, 0.0)))
+def locality_effect(truth: Truth, persons: NDArray[np.integer], items: NDArray[np.integer]) -> Reals:
+    """(n,) the locality of each video for each person: 1 same region, 0.6 same country, 0.3 language only, else 0."""
+    is_near = truth.items.is_moroccan[items]
+    is_same_region = is_near & (truth.items.region[items] == truth.people.home_region[persons])
+    by_language = np.where(_HOME_LANGUAGES[truth.items.language[items]], SPEAKS_LIKE_HOME, 0.0)
+    return np.where(is_same_region, SAME_REGION, np.where(is_near, SAME_COUNTRY, by_language))
 
 
-def _taste(truth: Truth, persons: Whole, items: Whole) -> Reals:
-    people, things = truth.people, truth.items
-    first, second = things.topic[items], things.second_topic[items]
-    main = people.taste[persons, first]
-    both = (main + people.taste[persons, second]) / 2
-    style = np.einsum("ij,ij->i", people.style[persons], things.style[items]) / np.sqrt(people.style.shape[1])
-    return np.asarray(TASTE * np.where(second >= 0, both, main) + STYLE * style)
+def _topic_and_style(truth: Truth, persons: Longs, items: Longs) -> Reals:
+    people = truth.people
+    first, second = truth.items.topic[items], truth.items.second_topic[items]
+    main = people.topic_taste[persons, first]
+    both = (main + people.topic_taste[persons, second]) / 2
+    style = np.einsum("ij,ij->i", people.style[persons], truth.items.style[items]) / np.sqrt(people.style.shape[1])
+    return np.asarray(TASTE_WEIGHT * np.where(second >= 0, both, main) + STYLE_WEIGHT * style)
 
 
-def _language(truth: Truth, persons: Whole, items: Whole) -> Reals:
-    """Not understood costs a lot; the first language, in any script, helps a little."""
+def _language_effect(truth: Truth, persons: Longs, items: Longs) -> Reals:
+    """Large and negative for a language not understood; small and positive for the first language, in any script."""
     spoken = truth.items.language[items]
     is_first = _STEM[spoken] == _STEM[truth.people.first_language[persons]]
-    known = truth.people.understands[persons, spoken]
-    return np.where(known, np.where(is_first, FIRST_LANGUAGE, 0.0), NOT_UNDERSTOOD)
+    is_understood = truth.people.understands[persons, spoken]
+    return np.where(is_understood, np.where(is_first, FIRST_LANGUAGE, 0.0), NOT_UNDERSTOOD)
 
 
-def _distress(truth: Truth, persons: Whole, items: Whole) -> Reals:
+def _distress_effect(truth: Truth, persons: Longs, items: Longs) -> Reals:
     distress, tier = truth.people.distress[persons], truth.items.tier[items]
     heavy = R1_PULL * distress - R1_AVERSION * (1 - distress)
     risky = R2_PULL * distress - R2_AVERSION * (1 - distress)
     return np.where(tier >= 2, risky, np.where(tier == 1, heavy, 0.0))
 
 
-def inclination(truth: Truth, persons: NDArray[np.integer], items: NDArray[np.integer]) -> Reals:
-    """(n,) the logit of watching, without noise: what a perfect predictor of engagement would know."""
-    person: Whole = np.asarray(persons, np.int64)
-    item: Whole = np.asarray(items, np.int64)
-    near = truth.people.local_affinity[person] * locality(truth, person, item)
-    own = BASE + QUALITY * truth.items.quality[item] + _taste(truth, person, item)
-    return np.asarray(own + near + _language(truth, person, item) + _distress(truth, person, item))
+def watch_logit(truth: Truth, persons: NDArray[np.integer], items: NDArray[np.integer]) -> Reals:
+    """(n,) the logit of watching without noise: the best that a predictor of engagement could know."""
+    person: Longs = np.asarray(persons, np.int64)
+    item: Longs = np.asarray(items, np.int64)
+    locality = truth.people.local_affinity[person] * locality_effect(truth, person, item)
+    base = BASE + QUALITY_WEIGHT * truth.items.quality[item] + _topic_and_style(truth, person, item)
+    return np.asarray(base + locality + _language_effect(truth, person, item) + _distress_effect(truth, person, item))
 
 
 def behave(
@@ -108,15 +112,15 @@ def behave(
 
     Shapes: items (n,) rows of the items table; persons (n,) rows of the users table, or one row for all.
     """
-    item: Whole = np.asarray(items, np.int64)
-    person: Whole = np.broadcast_to(np.asarray(persons, np.int64), item.shape)
-    logit = inclination(truth, person, item) + rng.normal(0, NOISE, len(item))
-    watched = np.minimum(1 / (1 + np.exp(-STEEPNESS * logit)) / ENDS_WATCHED, 1.0)
+    item: Longs = np.asarray(items, np.int64)
+    person: Longs = np.broadcast_to(np.asarray(persons, np.int64), item.shape)
+    logit = watch_logit(truth, person, item) + rng.normal(0, NOISE, len(item))
+    watched = np.minimum(1 / (1 + np.exp(-STEEPNESS * logit)) / COMPLETION_FRACTION, 1.0)
     return _reactions(truth, person, item, watched, rng.random((10, len(item))))
 
 
-def _reactions(truth: Truth, persons: Whole, items: Whole, watched: Reals, draws: Reals) -> Reactions:
-    """What follows from having watched so much; `draws` (10, n) uniform."""
+def _reactions(truth: Truth, persons: Longs, items: Longs, watched: Reals, draws: Reals) -> Reactions:
+    """The reactions that follow from the fraction watched; `draws` (10, n) uniform."""
     distress, tier = truth.people.distress[persons], truth.items.tier[items]
     is_risky, is_heavy = tier >= 2, tier >= 1
     is_supportive = (truth.items.topic[items] < N_SUPPORTIVE) & ~is_risky

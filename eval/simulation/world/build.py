@@ -1,13 +1,13 @@
-"""`generate`: parameters in, a whole synthetic market out."""
+"""`generate`: a whole synthetic market from its parameters."""
 
 import numpy as np
 
-from eval.simulation.world.catalogue import make_items
-from eval.simulation.world.log import make_events
-from eval.simulation.world.makers import make_creators
-from eval.simulation.world.model import Truth, World
+from eval.simulation.world.creators import make_creators
+from eval.simulation.world.event_log import make_events
+from eval.simulation.world.items import make_items
 from eval.simulation.world.params import WorldParams
 from eval.simulation.world.people import make_people
+from eval.simulation.world.truth import Truth, World
 from recsys.progress import Progress, quiet
 
 
@@ -20,11 +20,11 @@ def generate(params: WorldParams, on_progress: Progress = quiet) -> World:
     """
     seeds = [np.random.default_rng([params.seed, part]) for part in range(4)]
     on_progress("creators", 0, params.n_creators)
-    creators, makers = make_creators(params, seeds[0])
+    creators, creator_truth = make_creators(params, seeds[0])
     on_progress("videos", 0, params.n_items)
-    items, things = make_items(params, creators, makers, seeds[1])
+    items, item_truth = make_items(params, creators, creator_truth, seeds[1])
     on_progress("people", 0, params.n_users)
     users, people = make_people(params, seeds[2])
-    truth = Truth(people=people, items=things)
+    truth = Truth(people=people, items=item_truth)
     events = make_events(params, (creators, items, users), truth, seeds[3], on_progress)
     return World(params=params, creators=creators, items=items, users=users, events=events, truth=truth)

@@ -13,7 +13,7 @@ from recsys.errors import ConfigError
 LOCAL_AFFINITY: Final = 0.4
 
 ENDS_AT: Final = from_text("2026-11-20T00:00:00Z")
-MOST_ROWS_PER_PERSON_DAY: Final = 25  # one visit a day with a few pages cannot give more
+MAX_EVENTS_PER_PERSON_DAY: Final = 25  # one visit a day with a few pages cannot give more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +56,9 @@ class WorldParams:
 
     def _problems(self) -> list[str]:
         problems = []
-        for name, least in (("n_items", 300), ("n_users", 10), ("n_events", 0), ("days", 1), ("seed", 0)):
-            if getattr(self, name) < least:
-                problems.append(f"{name} is {getattr(self, name)}, expected {least} or more")
+        for name, minimum in (("n_items", 300), ("n_users", 10), ("n_events", 0), ("days", 1), ("seed", 0)):
+            if getattr(self, name) < minimum:
+                problems.append(f"{name} is {getattr(self, name)}, expected {minimum} or more")
         if not 0 <= self.local_affinity <= 5:
             problems.append(f"local_affinity is {self.local_affinity}, expected a number from 0 to 5")
         for name in ("distressed_share", "unlabelled_share", "near_duplicate_share"):
@@ -66,10 +66,10 @@ class WorldParams:
                 problems.append(f"{name} is {getattr(self, name)}, expected a share from 0 to 0.5")
         if self.ends_at % DAY != 0:
             problems.append(f"ends_at is {self.ends_at}, expected midnight UTC in milliseconds")
-        most = self.n_users * max(self.days, 1) * MOST_ROWS_PER_PERSON_DAY
-        if self.n_events > most:
+        maximum = self.n_users * max(self.days, 1) * MAX_EVENTS_PER_PERSON_DAY
+        if self.n_events > maximum:
             problems.append(
-                f"n_events is {self.n_events}, expected at most {most} for {self.n_users} people "
+                f"n_events is {self.n_events}, expected at most {maximum} for {self.n_users} people "
                 f"over {self.days} days; ask for more people or fewer events"
             )
         return problems

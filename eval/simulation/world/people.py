@@ -5,7 +5,6 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from eval.simulation.world.model import TRUE_TOPICS, Flags, People, Reals, Whole, frame
 from eval.simulation.world.morocco import (
     ARABIC_SHARE,
     ARABIZI_SHARE,
@@ -17,40 +16,41 @@ from eval.simulation.world.morocco import (
     TIFINAGH_SHARE,
 )
 from eval.simulation.world.params import DEMO_PEOPLE, WorldParams
+from eval.simulation.world.truth import TRUE_TOPICS, PeopleTruth, table_frame
 from recsys.clock import DAY
 from recsys.columns import USERS
+from recsys.types import Longs, Mask, Reals
 from recsys.vocabulary import LANGUAGES
 
 STYLE_SIZE: Final = 6
 DIASPORA_SHARE: Final = 0.04
-_AGES: Final = (("under_13", 0.01), ("13-15", 0.10), ("unknown", 0.04), ("16-17", 0.09), ("18+", 0.76))
-_LANGUAGE: Final[dict[str, int]] = {code: index for index, code in enumerate(LANGUAGES)}
-_MOST_DISTRESS: Final = 1.0
+_AGE_SHARES: Final = (("under_13", 0.01), ("13-15", 0.10), ("unknown", 0.04), ("16-17", 0.09), ("18+", 0.76))
+_LANGUAGE_INDEX: Final[dict[str, int]] = {code: index for index, code in enumerate(LANGUAGES)}
 
 
-def _understood(home: Whole, is_abroad: Flags, rng: np.random.Generator) -> Flags:
+def _understood_languages(home: Longs, is_abroad: Mask, rng: np.random.Generator) -> Mask:
     """(n, 7) which languages each person understands."""
     draws = rng.random((len(home), len(LANGUAGES)))
     shares = np.array([(r.amazigh, r.french, r.english) for r in REGIONS])[home]
-    known = np.zeros((len(home), len(LANGUAGES)), np.bool_)
-    known[:, _LANGUAGE["ary"]] = draws[:, 0] < DARIJA_SHARE
-    known[:, _LANGUAGE["ary-Latn"]] = known[:, _LANGUAGE["ary"]] & (draws[:, 1] < ARABIZI_SHARE)
-    known[:, _LANGUAGE["ar"]] = draws[:, 2] < np.where(is_abroad, 0.4, ARABIC_SHARE)
-    known[:, _LANGUAGE["zgh-Latn"]] = draws[:, 3] < shares[:, 0]
-    known[:, _LANGUAGE["zgh"]] = known[:, _LANGUAGE["zgh-Latn"]] & (draws[:, 4] < TIFINAGH_SHARE)
-    known[:, _LANGUAGE["fr"]] = is_abroad | (draws[:, 5] < shares[:, 1])
-    known[:, _LANGUAGE["en"]] = draws[:, 6] < shares[:, 2]
-    known[~known.any(axis=1), _LANGUAGE["ary"]] = True
-    return known
+    understood = np.zeros((len(home), len(LANGUAGES)), np.bool_)
+    understood[:, _LANGUAGE_INDEX["ary"]] = draws[:, 0] < DARIJA_SHARE
+    understood[:, _LANGUAGE_INDEX["ary-Latn"]] = understood[:, _LANGUAGE_INDEX["ary"]] & (draws[:, 1] < ARABIZI_SHARE)
+    understood[:, _LANGUAGE_INDEX["ar"]] = draws[:, 2] < np.where(is_abroad, 0.4, ARABIC_SHARE)
+    understood[:, _LANGUAGE_INDEX["zgh-Latn"]] = draws[:, 3] < shares[:, 0]
+    understood[:, _LANGUAGE_INDEX["zgh"]] = understood[:, _LANGUAGE_INDEX["zgh-Latn"]] & (draws[:, 4] < TIFINAGH_SHARE)
+    understood[:, _LANGUAGE_INDEX["fr"]] = is_abroad | (draws[:, 5] < shares[:, 1])
+    understood[:, _LANGUAGE_INDEX["en"]] = draws[:, 6] < shares[:, 2]
+    understood[~understood.any(axis=1), _LANGUAGE_INDEX["ary"]] = True
+    return understood
 
 
-def _first_languages(known: Flags, is_abroad: Flags, rng: np.random.Generator) -> Whole:
-    draw = rng.random(len(known))
-    first = np.where(known[:, _LANGUAGE["ary"]], _LANGUAGE["ary"], known.argmax(axis=1))
-    amazigh = known[:, _LANGUAGE["zgh-Latn"]] & (draw < 0.45)
-    french = known[:, _LANGUAGE["fr"]] & (draw > np.where(is_abroad, 0.5, 0.9))
-    first = np.where(amazigh, _LANGUAGE["zgh-Latn"], first)
-    return np.where(french, _LANGUAGE["fr"], first).astype(np.int64)
+def _first_languages(understood: Mask, is_abroad: Mask, rng: np.random.Generator) -> Longs:
+    draw = rng.random(len(understood))
+    first = np.where(understood[:, _LANGUAGE_INDEX["ary"]], _LANGUAGE_INDEX["ary"], understood.argmax(axis=1))
+    amazigh = understood[:, _LANGUAGE_INDEX["zgh-Latn"]] & (draw < 0.45)
+    french = understood[:, _LANGUAGE_INDEX["fr"]] & (draw > np.where(is_abroad, 0.5, 0.9))
+    first = np.where(amazigh, _LANGUAGE_INDEX["zgh-Latn"], first)
+    return np.where(french, _LANGUAGE_INDEX["fr"], first).astype(np.int64)
 
 
 def _traits(params: WorldParams, ages: list[str], rng: np.random.Generator) -> tuple[Reals, Reals, Reals]:
@@ -58,7 +58,7 @@ def _traits(params: WorldParams, ages: list[str], rng: np.random.Generator) -> t
     n = params.n_users
     chance = params.distressed_share * np.where(np.array(ages) == "18+", 1.0, 1.5)
     is_distressed = rng.random(n) < chance
-    distress = np.where(is_distressed, rng.uniform(0.6, _MOST_DISTRESS, n), rng.uniform(0, 0.3, n))
+    distress = np.where(is_distressed, rng.uniform(0.6, 1.0, n), rng.uniform(0, 0.3, n))
     affinity = params.local_affinity * rng.gamma(4.0, 0.25, n)
     night = np.clip(rng.beta(1.2, 10, n) + 0.25 * is_distressed, 0, 0.8)
     return distress, affinity, night
@@ -71,7 +71,7 @@ def _age_sources(ages: list[str], rng: np.random.Generator) -> list[str]:
     return [fixed.get(age, str(source)) for age, source in zip(ages, sources, strict=True)]
 
 
-def _guardians(ids: list[str], ages: list[str], home: Whole, rng: np.random.Generator) -> list[str | None]:
+def _guardians(ids: list[str], ages: list[str], home: Longs, rng: np.random.Generator) -> list[str | None]:
     """Four minors in ten have a guardian: an adult of the same region, where there is one."""
     adults = np.flatnonzero(np.array(ages) == "18+")
     is_minor = np.isin(np.array(ages), ("under_13", "13-15", "16-17"))
@@ -83,16 +83,16 @@ def _guardians(ids: list[str], ages: list[str], home: Whole, rng: np.random.Gene
     return guardians
 
 
-def _language_lists(known: Flags, first: Whole) -> list[list[str]]:
+def _language_lists(understood: Mask, first: Longs) -> list[list[str]]:
     """The languages of each person, the first language first."""
     return [
         [LANGUAGES[start], *(LANGUAGES[i] for i in np.flatnonzero(row) if i != start)]
-        for row, start in zip(known, first, strict=True)
+        for row, start in zip(understood, first, strict=True)
     ]
 
 
-def _place_demo_people(columns: dict[str, list[object]], people: People) -> None:
-    """Write the fixed people of the demo over the first rows, in place."""
+def _place_demo_people(columns: dict[str, list[object]], people: PeopleTruth) -> None:
+    """Writes the fixed people of the demo over the first rows, in place."""
     for row, person in enumerate(DEMO_PEOPLE):
         fixed = {
             "user_id": person.user_id,
@@ -107,7 +107,7 @@ def _place_demo_people(columns: dict[str, list[object]], people: People) -> None
         for name, value in fixed.items():
             columns[name][row] = value
         people.understands[row] = [code in person.languages for code in LANGUAGES]
-        people.first_language[row] = _LANGUAGE[person.languages[0]]
+        people.first_language[row] = _LANGUAGE_INDEX[person.languages[0]]
         people.distress[row] = person.distress
         people.home_region[row] = list(REGION_BY_CODE).index(person.region)
         people.is_adult[row] = person.age_band == "18+"
@@ -115,22 +115,22 @@ def _place_demo_people(columns: dict[str, list[object]], people: People) -> None
         people.night[row] = 0.1
 
 
-def make_people(params: WorldParams, rng: np.random.Generator) -> tuple[pl.DataFrame, People]:
+def make_people(params: WorldParams, rng: np.random.Generator) -> tuple[pl.DataFrame, PeopleTruth]:
     """The users table and the traits behind it; the first rows are `DEMO_PEOPLE`."""
     n = params.n_users
     population = np.array([r.population for r in REGIONS], np.float64)
     home = rng.choice(len(REGIONS), n, p=population / population.sum())
     is_abroad = rng.random(n) < DIASPORA_SHARE
-    known = _understood(home, is_abroad, rng)
-    first = _first_languages(known, is_abroad, rng)
-    ages = [str(a) for a in rng.choice([a for a, _ in _AGES], size=n, p=[share for _, share in _AGES])]
+    understood = _understood_languages(home, is_abroad, rng)
+    first = _first_languages(understood, is_abroad, rng)
+    ages = [str(a) for a in rng.choice([a for a, _ in _AGE_SHARES], size=n, p=[share for _, share in _AGE_SHARES])]
     ages[: len(DEMO_PEOPLE)] = [person.age_band for person in DEMO_PEOPLE]
     distress, affinity, night = _traits(params, ages, rng)
     lean = np.where(np.isin(TRUE_TOPICS, NEUTRAL_TOPICS), 0.5, 0.0)
-    people = People(
-        taste=rng.normal(size=(n, len(TRUE_TOPICS))) + lean,
+    people = PeopleTruth(
+        topic_taste=rng.normal(size=(n, len(TRUE_TOPICS))) + lean,
         style=rng.normal(size=(n, STYLE_SIZE)),
-        understands=known,
+        understands=understood,
         first_language=first,
         local_affinity=affinity,
         distress=distress,
@@ -146,7 +146,7 @@ def make_people(params: WorldParams, rng: np.random.Generator) -> tuple[pl.DataF
         "user_id": list(ids),
         "country": ["FR" if away else COUNTRY for away in is_abroad],
         "region": [str(abroad[i]) if is_abroad[i] else REGIONS[home[i]].code for i in range(n)],
-        "languages": list(_language_lists(known, first)),
+        "languages": list(_language_lists(understood, first)),
         "age_band": list(ages),
         "age_source": list(_age_sources(ages, rng)),
         "joined_at": (params.starts_at - (rng.uniform(2, 900, n) * DAY).astype(np.int64)).tolist(),
@@ -154,4 +154,4 @@ def make_people(params: WorldParams, rng: np.random.Generator) -> tuple[pl.DataF
         "guardian_id": list(_guardians(ids, ages, home, rng)),
     }
     _place_demo_people(columns, people)
-    return frame(USERS, columns), people
+    return table_frame(USERS, columns), people

@@ -20,7 +20,7 @@ _EDITS: Final = ("{} ✨", "{} (repost)", "🔁 {}", "{} !!", "{}.", "« {} »",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wording:
-    """What a title is about. `family` is set for tier R2; `city` is a town's name in the item's script."""
+    """The subject of a title. `family` is set for tier R2; `city` is a town's name in the item's script."""
 
     language: str
     topic: str
@@ -84,7 +84,7 @@ def city_name(language: str, country: str, region: int) -> str:
     return arabic if language in ("ar", "ary") else latin
 
 
-def _pick(options: tuple[str, ...], draw: float) -> str:
+def _choose(options: tuple[str, ...], draw: float) -> str:
     return options[int(draw * len(options))]
 
 
@@ -93,19 +93,19 @@ def _book(language: str) -> PhraseBook:
     return phrase_book("zgh-Latn" if language == "zgh" else language)
 
 
-def _core(wording: Wording, book: PhraseBook, draw: float) -> str:
+def _main_phrase(wording: Wording, book: PhraseBook, draw: float) -> str:
     if wording.family is not None:
-        return _pick(book.families[wording.family], draw)
-    return _pick(book.heavy if wording.tier == "R1" else book.topics[wording.topic], draw)
+        return _choose(book.families[wording.family], draw)
+    return _choose(book.heavy if wording.tier == "R1" else book.topics[wording.topic], draw)
 
 
-def _framed(core: str, wording: Wording, book: PhraseBook, draws: Draws) -> str:
+def _with_opener_and_tail(core: str, wording: Wording, book: PhraseBook, draws: Draws) -> str:
     if wording.family is not None:
-        return core + _pick(_RISK_TAILS, draws[3])
-    opener = f"{_pick(book.openers, draws[1])} " if draws[2] < _OPENER_CHANCE else ""
+        return core + _choose(_RISK_TAILS, draws[3])
+    opener = f"{_choose(book.openers, draws[1])} " if draws[2] < _OPENER_CHANCE else ""
     if draws[4] >= _TAIL_CHANCE:
         return opener + core
-    tail = _pick(book.tails, draws[3])
+    tail = _choose(book.tails, draws[3])
     return f"{opener}{core}{'' if tail[0] in '،,' else ' '}{tail}"
 
 
@@ -119,7 +119,9 @@ def title_of(wording: Wording, draws: Draws) -> str:
     if wording.tier in ("R3", "R4"):
         return f"[content withheld: tier {wording.tier}]"
     book = _book(wording.language)
-    title = _framed(_core(wording, book, draws[0]), wording, book, draws).replace("{city}", wording.city)
+    title = _with_opener_and_tail(_main_phrase(wording, book, draws[0]), wording, book, draws).replace(
+        "{city}", wording.city
+    )
     return latin_to_tifinagh(title) if wording.language == "zgh" else title
 
 
@@ -128,19 +130,19 @@ def caption_of(wording: Wording, *, is_moroccan: bool, draws: Draws) -> str:
     if wording.tier in ("R3", "R4"):
         return "[placeholder]"
     tags = _HASHTAGS[wording.family or wording.topic] + (" #المغرب #maroc" if is_moroccan else "")
-    sentence = _pick(_book(wording.language).captions, draws[5])
+    sentence = _choose(_book(wording.language).captions, draws[5])
     if wording.language == "zgh":
         sentence = latin_to_tifinagh(sentence)
     return f"{sentence} {tags}"
 
 
-def edited(title: str, draw: float) -> str:
-    """The title as a re-upload would spell it: the same words, a small change."""
-    return _pick(_EDITS, draw).format(title)
+def edit_title(title: str, draw: float) -> str:
+    """The title as a re-upload would spell it: the same words with a small change."""
+    return _choose(_EDITS, draw).format(title)
 
 
-def distinct(title: str, taken: set[str]) -> str:
-    """The title, numbered if another item already has it; adds it to `taken`."""
+def make_distinct(title: str, taken: set[str]) -> str:
+    """The title, numbered if another item has it already; adds it to `taken`."""
     number, unique = 1, title
     while unique in taken:
         number += 1

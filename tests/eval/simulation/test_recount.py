@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from eval.simulation.recount import Shown, caps, longest_run, most_in_any, recount
+from eval.simulation.recount import CountedDelivery, caps, longest_streak, most_in_any_run, recount
 from recsys.clock import DAY, HOUR, MINUTE
 from recsys.messages import FeedItem, Locality
 from recsys.policy.schema import Market
@@ -15,33 +15,33 @@ NEAR = Locality(score=0.8, match="region", source="partner", confidence=0.9)
 
 
 def item(n: int, tier: str = "R0", **fields: Any) -> FeedItem:
-    known: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "item_id": f"v{n}", "creator_id": f"c{n}", "position": 1, "score": 1.0, "sources": [], "tier": tier,
         "family": "despair" if tier == "R2" else None, "topics": [], "language": None, "locality": NEAR, "reasons": [],
         "is_exploration": False, "propensity": 1.0, "tracking_token": "",
     }  # fmt: skip
-    return FeedItem(**known | fields)
+    return FeedItem(**defaults | fields)
 
 
-def shown(*items: FeedItem, every: int = MINUTE, **fields: Any) -> list[Shown]:
-    known = {"session": 1, "band": "18+", "level": 0, "is_night": False, "page": 0} | fields
-    return [Shown(at=START + n * every, item=one, **known) for n, one in enumerate(items)]
+def shown(*items: FeedItem, every: int = MINUTE, **fields: Any) -> list[CountedDelivery]:
+    defaults = {"session": 1, "band": "18+", "level": 0, "is_night": False, "page": 0} | fields
+    return [CountedDelivery(at=START + n * every, item=item_, **defaults) for n, item_ in enumerate(items)]
 
 
 def feed(tiers: str, first: int = 0, **fields: Any) -> list[FeedItem]:
     """A word such as `0020` as items; R2 families take turns, so that no family cap binds first."""
     families = ("despair", "body", "aggression", "self_diagnosis")
-    seen = 0
-    found = []
+    n_r2 = 0
+    items = []
     for n, letter in enumerate(tiers, start=first):
-        family = families[seen % 4] if letter == "2" else None
-        seen += letter == "2"
-        found.append(item(n, f"R{letter}", family=family, **fields))
-    return found
+        family = families[n_r2 % 4] if letter == "2" else None
+        n_r2 += letter == "2"
+        items.append(item(n, f"R{letter}", family=family, **fields))
+    return items
 
 
 @pytest.fixture
-def problems(morocco: Market) -> Callable[[list[Shown]], list[str]]:
+def problems(morocco: Market) -> Callable[[list[CountedDelivery]], list[str]]:
     return lambda history: recount(history, morocco, "x").violations
 
 
@@ -50,7 +50,7 @@ def test_what_the_table_allows_is_no_violation(problems) -> None:
 
 
 @pytest.mark.parametrize(
-    ("history", "found"),
+    ("history", "sentence"),
     [
         (shown(*feed("200000020000002")), "R2 last_20 3 > 2"),
         (shown(*feed("2000002")), "R2 gap 5 < 6"),
@@ -65,20 +65,23 @@ def test_what_the_table_allows_is_no_violation(problems) -> None:
         (shown(*(item(n, "R2") for n in (0,)), *feed("000000", 10), item(9, "R2")), "R2:despair last_20 2 > 1"),
     ],
 )
-def test_each_planted_violation_is_found(problems, history, found) -> None:
-    assert any(found in sentence for sentence in problems(history)), problems(history)
+def test_each_planted_violation_is_found(problems, history, sentence) -> None:
+    assert any(sentence in problem for problem in problems(history)), problems(history)
 
 
 @pytest.mark.parametrize(("step", "counts"), [(DAY, True), (DAY + 6, False)])
 def test_a_delivery_exactly_a_day_old_still_counts(problems, step, counts) -> None:
     """Six R2 in six sessions, and a seventh when the first is a day old."""
-    history: list[Shown] = []
+    history: list[CountedDelivery] = []
     for n in range(7):
         at = START + (step if n == 6 else n * 2 * HOUR)
         items = feed("0" * 20 + "2", first=100 * n)
         items[-1] = item(100 * n + 50, "R2", family=("despair", "body", "aggression", "self_diagnosis")[n % 4])
-        history += [Shown(at=at, session=n, item=one, band="18+", level=0, is_night=False, page=n) for one in items]
-    assert any("R2 rolling_24h 7 > 6" in sentence for sentence in problems(history)) is counts
+        history += [
+            CountedDelivery(at=at, session=n, item=item_, band="18+", level=0, is_night=False, page=n)
+            for item_ in items
+        ]
+    assert any("R2 rolling_24h 7 > 6" in problem for problem in problems(history)) is counts
 
 
 @pytest.mark.parametrize(
@@ -101,7 +104,7 @@ def test_the_caps_are_those_of_the_specifications_table(morocco, band, counter, 
     assert tuple(caps(morocco.ages[band], counter, level, is_night).values()) == expected
 
 
-def test_the_fullest_window_and_the_longest_run_by_hand() -> None:
+def test_the_fullest_run_and_the_longest_streak_by_hand() -> None:
     flags = [c == "x" for c in "x.xx....xxx"]
-    assert (most_in_any(flags, 4), most_in_any(flags, 2), longest_run(flags)) == (3, 2, 3)
-    assert (most_in_any([], 20), longest_run([])) == (0, 0)
+    assert (most_in_any_run(flags, 4), most_in_any_run(flags, 2), longest_streak(flags)) == (3, 2, 3)
+    assert (most_in_any_run([], 20), longest_streak([])) == (0, 0)

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.simulation.world.build import generate
-from eval.simulation.world.model import World
 from eval.simulation.world.params import WorldParams
+from eval.simulation.world.truth import World
 from recsys.text.clusters import cluster_id
 from recsys.text.duplicates import DuplicateParams, Uploads, heads, minhash, with_clusters
 

@@ -3,8 +3,8 @@
 import pytest
 
 from eval.simulation.world.build import generate
-from eval.simulation.world.model import World
 from eval.simulation.world.params import WorldParams
+from eval.simulation.world.truth import World
 
 SMALL = {"n_items": 400, "n_users": 60, "n_events": 6_000, "seed": 7}
 

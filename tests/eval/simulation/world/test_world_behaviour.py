@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from eval.simulation.world.behaviour import behave, inclination, locality
-from eval.simulation.world.loops import engagement_only_share
-from eval.simulation.world.model import Truth, World
+from eval.simulation.world.behaviour import behave, locality_effect, watch_logit
+from eval.simulation.world.engagement_loop import engagement_only_share
+from eval.simulation.world.truth import Truth, World
 from recsys.vocabulary import LANGUAGES
 
 MANY = 4_000
@@ -43,8 +43,8 @@ def test_local_affinity_adds_its_weight_times_the_grade_of_locality(demo_world: 
     persons, items = pairs(demo_world, np.random.default_rng(1))
     truth = demo_world.truth
     indifferent = with_people(truth, local_affinity=np.zeros(1_000))
-    gain = inclination(truth, persons, items) - inclination(indifferent, persons, items)
-    expected = truth.people.local_affinity[persons] * locality(truth, persons, items)
+    gain = watch_logit(truth, persons, items) - watch_logit(indifferent, persons, items)
+    expected = truth.people.local_affinity[persons] * locality_effect(truth, persons, items)
     np.testing.assert_allclose(gain, expected, atol=1e-12)
 
 
@@ -58,14 +58,14 @@ def test_locality_is_graded_region_country_language_none(demo_world: World) -> N
         language=np.array([language["fr"], language["fr"], language["ary"], language["fr"]]),
     )
     assert truth.people.home_region[0] == 5  # casa-adult lives in MA-06
-    assert locality(graded, np.zeros(4, int), np.arange(4)).tolist() == [1.0, 0.6, 0.3, 0.0]
+    assert locality_effect(graded, np.zeros(4, int), np.arange(4)).tolist() == [1.0, 0.6, 0.3, 0.0]
 
 
 def test_a_language_not_understood_is_watched_less(demo_world: World) -> None:
     persons, items = pairs(demo_world, np.random.default_rng(1))
     truth = demo_world.truth
     deaf = with_people(truth, understands=np.zeros_like(truth.people.understands))
-    lost = inclination(truth, persons, items) - inclination(deaf, persons, items)
+    lost = watch_logit(truth, persons, items) - watch_logit(deaf, persons, items)
     understood = truth.people.understands[persons, truth.items.language[items]]
     assert (lost[understood] >= 2.2 - 1e-9).all()
     assert np.allclose(lost[~understood], 0)
@@ -75,7 +75,7 @@ def test_distress_pulls_towards_risk_and_leaves_calm_videos_alone(demo_world: Wo
     persons, items = pairs(demo_world, np.random.default_rng(1))
     truth = demo_world.truth
     calm, distressed = (with_people(truth, distress=np.full(1_000, d)) for d in (0.0, 1.0))
-    gain = inclination(distressed, persons, items) - inclination(calm, persons, items)
+    gain = watch_logit(distressed, persons, items) - watch_logit(calm, persons, items)
     tier = truth.items.tier[items]
     assert np.allclose(gain[tier == 0], 0)
     assert np.allclose(gain[tier == 1], 1.4)

@@ -9,9 +9,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from eval.simulation.world.build import generate
-from eval.simulation.world.model import World
 from eval.simulation.world.morocco import LANGUAGE_SCRIPTS, REGION_BY_CODE, REGIONS
 from eval.simulation.world.params import DEMO_PEOPLE, WorldParams
+from eval.simulation.world.truth import World
 from recsys.clock import DAY
 from recsys.columns import CREATORS, EVENTS, ITEMS, TABLES, USERS, Column, subject_of
 from recsys.errors import ConfigError

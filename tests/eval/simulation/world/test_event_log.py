@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from eval.simulation.world.model import World
+from eval.simulation.world.truth import World
 from recsys.clock import DAY
 
 

@@ -1,54 +1,52 @@
-"""What a generated world holds: four tables in the shape of `recsys.columns`, and the truth behind them."""
+"""The parts of a generated world: four tables in the layout of `recsys.columns`, and the truth behind them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from eval.simulation.world.morocco import NEUTRAL_TOPICS
 from eval.simulation.world.params import WorldParams
 from recsys.columns import Table
 from recsys.data.tables import DTYPES
+from recsys.types import Longs, Mask, Reals
 from recsys.vocabulary import TOPICS
 
 TRUE_TOPICS: Final = (*TOPICS, *NEUTRAL_TOPICS)
-"""What an item is really about, S1 to S12 and then the neutral topics: the columns of `People.taste`."""
+"""What an item is really about, S1 to S12 and then the neutral topics: the columns of `PeopleTruth.topic_taste`."""
 
 N_SUPPORTIVE: Final = len(TOPICS)
 
-Reals = NDArray[np.float64]
-Whole = NDArray[np.int64]
-Flags = NDArray[np.bool_]
+ColumnValues = pl.Series | Sequence[object] | Longs | Reals | Mask
+"""The values of one column of a table; None in a sequence is null."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class People:
+class PeopleTruth:
     """
     The hidden traits of n people, in the order of the users table.
 
-    `taste` (n, 17) over `TRUE_TOPICS` and `style` (n, 6): what they like. `understands` (n, 7) over
+    `topic_taste` (n, 17) over `TRUE_TOPICS` and `style` (n, 6): what they like. `understands` (n, 7) over
     `vocabulary.LANGUAGES`; `first_language` (n,) an index of it. `local_affinity` (n,) >= 0, `distress` (n,) in
     [0, 1]. `home_region` (n,) an index of `morocco.REGIONS`: where they live, or come from if they live abroad.
     `is_adult` (n,). `activity` (n,) > 0 relative frequency of visits; `night` (n,) share of visits at night.
     """
 
-    taste: Reals
+    topic_taste: Reals
     style: Reals
-    understands: Flags
-    first_language: Whole
+    understands: Mask
+    first_language: Longs
     local_affinity: Reals
     distress: Reals
-    home_region: Whole
-    is_adult: Flags
+    home_region: Longs
+    is_adult: Mask
     activity: Reals
     night: Reals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Things:
+class ItemTruth:
     """
     The hidden truth about n items, in the order of the items table.
 
@@ -59,25 +57,25 @@ class Things:
     near-duplicates share it, everything else has its own row.
     """
 
-    topic: Whole
-    second_topic: Whole
-    tier: Whole
-    family: Whole
+    topic: Longs
+    second_topic: Longs
+    tier: Longs
+    family: Longs
     quality: Reals
     style: Reals
-    language: Whole
-    is_moroccan: Flags
-    region: Whole
+    language: Longs
+    is_moroccan: Mask
+    region: Longs
     duration_s: Reals
-    group: Whole
+    group: Longs
 
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What behaviour follows from and no model may read: the traits of people and of items."""
+    """The traits of people and items that decide behaviour. No model may read them."""
 
-    people: People
-    items: Things
+    people: PeopleTruth
+    items: ItemTruth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -92,7 +90,7 @@ class World:
     truth: Truth
 
 
-def frame(table: Table, columns: Mapping[str, Any]) -> pl.DataFrame:
+def table_frame(table: Table, columns: Mapping[str, ColumnValues]) -> pl.DataFrame:
     """The columns as a frame in the order and with the dtypes of `table`; a column not given is all null."""
     n_rows = len(columns[table.key])
     return pl.DataFrame(
