@@ -39,13 +39,23 @@ LATEST: Final[Millis] = from_text("2100-01-01T00:00:00Z")
 MAX_ID_LENGTH: Final = 128  # characters
 MAX_TEXT_LENGTH: Final = 100_000  # characters; longer text is refused, not cut
 
+MAX_QUERY_LENGTH: Final = 200  # characters
+MAX_WATCH_S: Final = 86_400
+"""A day, in seconds: nobody watches a short video for longer, and a clock that failed says more."""
+MAX_POSITION: Final = 10_000
+"""Far down a feed without pages, as other platforms log them; a larger number is a mistake."""
 MAX_FOLLOWERS: Final = 10_000_000_000
 """More than there are people; a larger number is a mistake, and may fit no table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column of a table; `minimum` and `maximum` are inclusive, `one_of` closes the vocabulary."""
+    """
+    One column of a table; `minimum` and `maximum` are inclusive, `one_of` closes the vocabulary.
+
+    `max_length` bounds each text in characters, `max_items` the texts of a list. `unit` names the unit or the standard
+    of a value; `about` is the sentence about the column in the description of the interface.
+    """
 
     name: str
     dtype: Dtype
@@ -55,7 +65,14 @@ class Column:
     minimum: float | None = None
     maximum: float | None = None
     max_length: int = MAX_TEXT_LENGTH
+    max_items: int | None = None
     unit: str = ""
+    about: str = ""
+
+    @property
+    def is_id(self) -> bool:
+        """Whether the texts are external ids: 1 to `MAX_ID_LENGTH` printable characters, not all of them spaces."""
+        return self.dtype == "str" and self.max_length == MAX_ID_LENGTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,31 +88,65 @@ class Table:
         """The names of the columns that must be there."""
         return tuple(c.name for c in self.columns if c.required)
 
+    def __getitem__(self, name: str) -> Column:
+        """The column of that name. Raises KeyError."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)
 
-def _id(name: str, *, required: bool = False) -> Column:
-    return Column(name=name, dtype="str", required=required, max_length=MAX_ID_LENGTH)
+
+COUNTRY: Final = r"^[A-Z]{2}$"
+REGION: Final = r"^[A-Z]{2}-[A-Z0-9]{1,3}$"
+PLACE: Final = r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$"
+LANGUAGE: Final = languages.PATTERN
+MAX_LANGUAGE_LENGTH: Final = 35  # characters
+MAX_LANGUAGES: Final = 20  # of one person or creator
 
 
-_COUNTRY = r"^[A-Z]{2}$"
-_REGION = r"^[A-Z]{2}-[A-Z0-9]{1,3}$"
-_PLACE = r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$"
-_LANGUAGE = languages.PATTERN
+def _id(name: str, *, required: bool = False, about: str = "") -> Column:
+    return Column(name=name, dtype="str", required=required, max_length=MAX_ID_LENGTH, about=about)
+
+
+def _country(name: str, *, required: bool = False, about: str = "") -> Column:
+    return Column(name=name, dtype="str", required=required, pattern=COUNTRY, unit="ISO 3166-1", about=about)
+
+
+def _region(name: str) -> Column:
+    return Column(name=name, dtype="str", pattern=REGION, unit="ISO 3166-2")
+
+
+def _language(name: str) -> Column:
+    return Column(name=name, dtype="str", pattern=LANGUAGE, max_length=MAX_LANGUAGE_LENGTH, unit="BCP 47")
+
+
+def _languages(name: str) -> Column:
+    return Column(
+        name=name, dtype="list", pattern=LANGUAGE, max_length=MAX_LANGUAGE_LENGTH, max_items=MAX_LANGUAGES,
+        unit="BCP 47",
+    )  # fmt: skip
+
 
 CREATORS: Final = Table(
     "creators",
     "creator_id",
     (
         _id("creator_id", required=True),
-        Column(name="country", dtype="str", required=True, pattern=_COUNTRY, unit="ISO 3166-1"),
-        Column(name="region", dtype="str", pattern=_REGION, unit="ISO 3166-2"),
-        Column(name="languages", dtype="list", pattern=_LANGUAGE, unit="BCP 47"),
+        _country("country", required=True, about="ISO 3166-1; ZZ = nobody knows."),
+        _region("region"),
+        _languages("languages"),
         Column(name="kind", dtype="str", one_of=CREATOR_KINDS),
-        Column(name="verified", dtype="bool"),
+        Column(name="verified", dtype="bool", about="Checked by a partner."),
         Column(name="followers", dtype="int", minimum=0, maximum=MAX_FOLLOWERS, unit="people"),
         Column(name="joined_at", dtype="time"),
-        Column(name="place_source", dtype="str", one_of=PLACE_SOURCES),
-        Column(name="audience", dtype="str", pattern=_COUNTRY, unit="ISO 3166-1, where most of the audience lives"),
-        Column(name="is_hidden", dtype="bool"),
+        Column(
+            name="place_source",
+            dtype="str",
+            one_of=PLACE_SOURCES,
+            about="Who says where they live; null = partner for the verified, else declared.",
+        ),
+        _country("audience", about="Where most of the audience lives, by the platform."),
+        Column(name="is_hidden", dtype="bool", about="Takes all of their items down."),
     ),
 )
 
@@ -107,18 +158,34 @@ ITEMS: Final = Table(
         _id("creator_id", required=True),
         Column(name="published_at", dtype="time", required=True),
         Column(name="title", dtype="str", required=True),
-        Column(name="text", dtype="str", unit="caption, hashtags and transcript"),
-        Column(name="language", dtype="str", pattern=_LANGUAGE, unit="BCP 47"),
-        Column(name="dialect", dtype="str", pattern=_LANGUAGE, unit="BCP 47"),
+        Column(name="text", dtype="str", about="Caption, hashtags and transcript."),
+        _language("language"),
+        _language("dialect"),
         Column(name="script", dtype="str", one_of=SCRIPTS, unit="ISO 15924"),
-        Column(name="country", dtype="str", pattern=_COUNTRY, unit="ISO 3166-1"),
-        Column(name="region", dtype="str", pattern=_REGION, unit="ISO 3166-2"),
-        Column(name="place_source", dtype="str", one_of=PLACE_SOURCES),
-        Column(name="reviewed_fit", dtype="str", pattern=_PLACE, unit="country or region that a partner found it fits"),
-        Column(name="topics", dtype="list", one_of=TOPICS),
-        Column(name="risk_tier", dtype="str", one_of=TIERS),
+        _country("country"),
+        _region("region"),
+        Column(
+            name="place_source",
+            dtype="str",
+            one_of=PLACE_SOURCES,
+            about="Who says where it is from; null = declared.",
+        ),
+        Column(
+            name="reviewed_fit",
+            dtype="str",
+            pattern=PLACE,
+            unit="ISO 3166-1 or 3166-2",
+            about="The country or region that a partner found the item fits.",
+        ),
+        Column(name="topics", dtype="list", one_of=TOPICS, max_items=len(TOPICS)),
+        Column(name="risk_tier", dtype="str", one_of=TIERS, about="Null = unlabelled: R2 for adults, not for minors."),
         Column(name="risk_family", dtype="str", one_of=FAMILIES),
-        Column(name="risk_source", dtype="str", one_of=RISK_SOURCES),
+        Column(
+            name="risk_source",
+            dtype="str",
+            one_of=RISK_SOURCES,
+            about="PATCH with `human` and a tier is a review: a predicted label gives way to it.",
+        ),
         Column(name="risk_confidence", dtype="float", minimum=0, maximum=1),
         Column(name="duration_s", dtype="float", minimum=0, unit="seconds"),
         _id("sound_id"),
@@ -133,13 +200,18 @@ USERS: Final = Table(
     "user_id",
     (
         _id("user_id", required=True),
-        Column(name="country", dtype="str", pattern=_COUNTRY, unit="ISO 3166-1"),
-        Column(name="region", dtype="str", pattern=_REGION, unit="ISO 3166-2"),
-        Column(name="languages", dtype="list", pattern=_LANGUAGE, unit="BCP 47"),
+        _country("country"),
+        _region("region"),
+        _languages("languages"),
         Column(name="age_band", dtype="str", one_of=AGE_BANDS),
-        Column(name="age_source", dtype="str", one_of=AGE_SOURCES),
+        Column(
+            name="age_source",
+            dtype="str",
+            one_of=AGE_SOURCES,
+            about="Only a verified band counts as given, unless the market trusts declared ones.",
+        ),
         Column(name="joined_at", dtype="time"),
-        Column(name="consent", dtype="bool", unit="personalised yes or no"),
+        Column(name="consent", dtype="bool", about="Personalised: yes or no."),
         _id("guardian_id"),
     ),
 )
@@ -151,18 +223,18 @@ EVENTS: Final = Table(
         _id("event_id", required=True),
         _id("user_id", required=True),
         Column(name="kind", dtype="str", required=True, one_of=EVENT_KINDS),
-        Column(name="at", dtype="time", required=True),
+        Column(name="at", dtype="time", required=True, about="At most 7 days ago; the server's time when left out."),
         _id("item_id"),
         _id("creator_id"),
-        Column(name="query", dtype="str", max_length=200),
-        Column(name="value", dtype="str", max_length=MAX_ID_LENGTH),
-        Column(name="watch_s", dtype="float", minimum=0, unit="seconds"),
+        Column(name="query", dtype="str", max_length=MAX_QUERY_LENGTH),
+        _id("value", about="For `undo`, the event_id to undo."),
+        Column(name="watch_s", dtype="float", minimum=0, maximum=MAX_WATCH_S, unit="seconds"),
         Column(name="watch_fraction", dtype="float", minimum=0, maximum=1),
         _id("request_id"),
-        Column(name="position", dtype="int", minimum=1, unit="1-based slot in the page"),
+        Column(name="position", dtype="int", minimum=1, maximum=MAX_POSITION, unit="1-based slot in the page"),
         Column(name="surface", dtype="str", one_of=SURFACES),
         Column(name="propensity", dtype="float", minimum=0, maximum=1),
-        Column(name="variant", dtype="str", max_length=MAX_ID_LENGTH),
+        _id("variant"),
     ),
 )
 

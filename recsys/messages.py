@@ -12,11 +12,32 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from recsys.columns import (
+    COUNTRY,
+    LANGUAGE,
+    MAX_ID_LENGTH,
+    MAX_LANGUAGE_LENGTH,
+    MAX_LANGUAGES,
+    MAX_QUERY_LENGTH,
+    PLACE,
+    REGION,
+)
 from recsys.vocabulary import AgeBand, PauseKind, Surface
 
-MAX_SIZE: Final = 50
+MAX_SIZE: Final = 50  # items of a page
+MAX_IDS: Final = 1_000  # in one list of a request
+MAX_TOKEN_LENGTH: Final = 2_048  # characters
 
-
+Id = Annotated[
+    str, Meta(min_length=1, max_length=MAX_ID_LENGTH, description="Printable characters.", extra={"is_id": True})
+]
+Country = Annotated[str, Meta(pattern=COUNTRY, description="ISO 3166-1.", examples=["MA"])]
+Region = Annotated[str, Meta(pattern=REGION, description="ISO 3166-2.", examples=["MA-06"])]
+Place = Annotated[str, Meta(pattern=PLACE, description="ISO 3166-1 or 3166-2.", examples=["MA"])]
+Language = Annotated[str, Meta(max_length=MAX_LANGUAGE_LENGTH, pattern=LANGUAGE, description="BCP 47.")]
+Languages = Annotated[tuple[Language, ...], Meta(max_length=MAX_LANGUAGES, examples=[["ary", "fr"]])]
+Ids = Annotated[tuple[Id, ...], Meta(max_length=MAX_IDS)]
+Size = Annotated[int, Meta(ge=1, le=MAX_SIZE)]
 ScoreParts = Annotated[dict[str, float], Meta(description="With explain full only.")]
 
 
@@ -25,40 +46,55 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Context(Wire, frozen=True):
-    """What the caller knows of the moment. Omitted fields mean what is stored."""
+    """What the caller knows of the moment. What is left out is as stored."""
 
-    country: str | None = None
-    region: str | None = None
-    languages: tuple[str, ...] | None = None
-    age_band: AgeBand | None = None
-    device: str | None = None
+    country: Country | None = None
+    region: Region | None = None
+    languages: Languages | None = None
+    age_band: Annotated[AgeBand | None, Meta(description="The stricter of this and the stored one counts.")] = None
+    device: Annotated[str, Meta(max_length=64)] | None = None
 
 
 class PauseChoice(Wire, frozen=True):
     """The answer to a pause."""
 
-    pause_id: str
+    pause_id: Id
     choice: Literal["continue", "stop"]
 
 
 class FeedRequest(Wire, frozen=True):
-    """A request for one page. Only `user_id` is required."""
+    """
+    A request for one page. Only `user_id` is required.
 
-    user_id: str
-    size: int = 20
-    request_id: str | None = None
-    cursor: str | None = None
+    The bounds hold for requests over the wire; a request that is made in Python is taken as it is.
+    """
+
+    user_id: Id
+    size: Size = 20
+    request_id: Annotated[
+        Id | None,
+        Meta(description="Chosen by the caller. The same id and body within 24 h give the same page again."),
+    ] = None
+    cursor: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=MAX_TOKEN_LENGTH)] | None,
+        Meta(description="From the page before. 410 when it has expired."),
+    ] = None
     surface: Surface = "for_you"
-    session_id: str | None = None
+    session_id: Annotated[Id | None, Meta(description="Information only: sessions end by the server's clock.")] = None
     context: Context = Context()
     mode: Literal["personalised", "non_personalised"] = "personalised"
-    query: str | None = None
-    anchor_item_id: str | None = None
+    query: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=MAX_QUERY_LENGTH)] | None,
+        Meta(description="For surface search. Matched and not stored."),
+    ] = None
+    anchor_item_id: Annotated[Id | None, Meta(description="For surface related.")] = None
     pause_choice: PauseChoice | None = None
-    exclude_ids: tuple[str, ...] = ()
-    candidate_ids: tuple[str, ...] | None = None
+    exclude_ids: Ids = ()
+    candidate_ids: Annotated[
+        Ids | None, Meta(description="The page holds these items only, ranked under all rules.")
+    ] = None
     explain: Literal["none", "reasons", "full"] = "reasons"
-    dry_run: bool = False
+    dry_run: Annotated[bool, Meta(description="Reserves nothing and is marked as such.")] = False
 
     def body_hash(self, key: bytes) -> str:
         """A keyed hash over the parsed fields: the same question, however it was written. It tells no search."""

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator
 
 from recsys.feed.engine import Engine
 from recsys.messages import Wire
-from serving.bodies import Id
+from serving.body_fields import Id
 from serving.clock_guard import SteadyClock
 from serving.problems import SLASH_OF_ID, Problem
 

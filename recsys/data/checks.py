@@ -12,7 +12,7 @@ from typing import Final
 import polars as pl
 
 from recsys.clock import MINUTE, Millis, to_text
-from recsys.columns import EARLIEST, MAX_ID_LENGTH, Column, Table, subject_of
+from recsys.columns import EARLIEST, Column, Table, subject_of
 from recsys.data.tables import UNREADABLE
 from recsys.vocabulary import EVENT_KINDS
 
@@ -21,8 +21,8 @@ CLOCK_SKEW: Final[Millis] = 5 * MINUTE
 
 """Nothing in a feed is older; what is, are zeros, or seconds given as milliseconds (1970)."""
 
-UNSAFE_IN_IDS: Final = r"[\p{Cc}\p{Cf}]"
-"""Control and format characters, among them the marks that turn the reading direction around."""
+UNSAFE_IN_IDS: Final = r"[\p{C}\p{Zl}\p{Zp}[\p{Zs}--\x{20}]]"
+"""Characters that do not print, among them the marks that turn the reading direction; of the spaces all but one."""
 
 BIDI_MARKS: Final = r"[\x{61c}\x{200e}\x{200f}\x{202a}-\x{202e}\x{2066}-\x{2069}]"
 
@@ -88,6 +88,7 @@ def _bounds(column: Column) -> list[tuple[str, str, pl.Expr]]:
 def _texts(column: Column) -> list[tuple[str, str, pl.Expr]]:
     if column.dtype not in ("str", "list"):
         return []
+    value = pl.col(column.name)
     long = f"at most {column.max_length:,} characters"
     rules = [("too_long", long, _any(column, lambda text: text.str.len_chars() > column.max_length))]
     if column.one_of is not None:
@@ -96,9 +97,13 @@ def _texts(column: Column) -> list[tuple[str, str, pl.Expr]]:
     if column.pattern is not None:
         like, found = f"{column.unit or 'text'} matching {column.pattern}", column.pattern
         rules.append(("pattern", like, _any(column, lambda text: ~text.str.contains(found))))
-    if column.max_length == MAX_ID_LENGTH:
-        safe = "an id without control or direction characters"
-        rules.append(("unsafe_id", safe, _any(column, lambda text: text.str.contains(UNSAFE_IN_IDS))))
+    if column.max_items is not None:
+        many = value.list.len() > column.max_items
+        rules.append(("too_many", f"at most {column.max_items} texts", many))
+    if column.is_id:
+        rules.append(("unsafe_id", "an id of printable characters", value.str.contains(UNSAFE_IN_IDS)))
+        if not column.required:  # of a required one that is a missing value
+            rules.append(("empty_id", "an id, or null", value.str.strip_chars(" ") == ""))
     return rules
 
 

@@ -6,20 +6,22 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from recsys.clock import DAY, MINUTE, Millis, from_text, to_text
-from recsys.columns import MAX_ID_LENGTH, subject_of
+from recsys.columns import EVENTS, Column, subject_of
 from recsys.errors import DataError
 from recsys.feed.engine import Engine
-from recsys.messages import MAX_SIZE, RejectedEvent
+from recsys.messages import MAX_TOKEN_LENGTH, RejectedEvent
 from recsys.safety.harm_terms import kept_of
-from recsys.services.fields import optional_id, optional_integer, optional_number, optional_text, required_id, shorten
+from recsys.services.fields import check_column, shorten
 from recsys.tokens import verify
 from recsys.types import Event
 from recsys.vocabulary import EVENT_KINDS
 
 MAX_EVENTS: Final = 1_000
-MAX_TOKEN_LENGTH: Final = 2_048  # characters
 MAX_AGE_MS: Final = 7 * DAY
 MAX_AHEAD_MS: Final = 5 * MINUTE  # clocks differ; an event from further ahead is refused
+TABLE_ONLY: Final = ("surface", "propensity", "variant")
+"""Columns of a logged event that the engine writes: a reported event does not have them."""
+_REPORTED: Final = tuple(c for c in EVENTS.columns if c.name not in (*TABLE_ONLY, "kind", "at"))
 _SUBJECTS: Final = ("item_id", "creator_id", "query")
 
 
@@ -55,23 +57,18 @@ def _event(engine: Engine, fields: Mapping[str, Any], at: Millis) -> Event:
     """One event in the contract's terms. Raises DataError with the first problem."""
     kind = _kind(fields)
     happened_at = _when(fields.get("at"), at)
-    item_id = _known_item(engine, fields)
-    shown = _impression(engine, fields, item_id)
-    return Event(
-        event_id=required_id("event_id", fields),
-        user_id=required_id("user_id", fields),
-        kind=kind,
-        at=happened_at,
-        item_id=item_id,
-        creator_id=optional_id("creator_id", fields),
-        query=kept_of(engine.resources.harm_terms, optional_text("query", fields, 200)),
-        value=optional_text("value", fields, MAX_ID_LENGTH),
-        watch_s=optional_number("watch_s", fields, 0, 86_400),
-        watch_fraction=optional_number("watch_fraction", fields, 0, 1),
-        request_id=shown.request_id if shown else optional_id("request_id", fields),
-        position=shown.position if shown else optional_integer("position", fields, 1, MAX_SIZE),
-        is_attributed=shown is not None,
-    )
+    values = {column.name: _value(column, fields) for column in _REPORTED}
+    _check_item(engine, values)
+    shown = _impression(engine, fields, values["item_id"])
+    values["query"] = kept_of(engine.resources.harm_terms, values["query"])
+    if shown:
+        values |= {"request_id": shown.request_id, "position": shown.position}
+    return Event(kind=kind, at=happened_at, is_attributed=shown is not None, **values)
+
+
+def _value(column: Column, fields: Mapping[str, Any]) -> Any:
+    value = check_column(column, fields.get(column.name))
+    return float(value) if column.dtype == "float" and value is not None else value
 
 
 def _kind(fields: Mapping[str, Any]) -> str:
@@ -91,14 +88,13 @@ def _kind(fields: Mapping[str, Any]) -> str:
     return str(kind)
 
 
-def _known_item(engine: Engine, fields: Mapping[str, Any]) -> str | None:
-    """The item of an event, which the catalogue must know; None for an event about something else."""
-    item_id, cache = optional_id("item_id", fields), engine.resources.catalogue_cache
+def _check_item(engine: Engine, values: Mapping[str, Any]) -> None:
+    """Raises DataError for an event about an item that the catalogue does not know."""
+    item_id, cache = values["item_id"], engine.resources.catalogue_cache
     if item_id is not None and item_id not in cache.items.index:
-        cache.at_least(engine.users.read(required_id("user_id", fields)).revision)  # it may be new
+        cache.at_least(engine.users.read(values["user_id"]).revision)  # it may be new
         if item_id not in cache.items.index:
             raise DataError(f"item_id: found {shorten(item_id)}, expected the id of an item in the catalogue")
-    return item_id
 
 
 class _Impression(NamedTuple):
@@ -114,7 +110,10 @@ def _impression(engine: Engine, fields: Mapping[str, Any], item_id: str | None) 
 
     Raises DataError for a token that this service did not sign for this user and item.
     """
-    token = optional_text("tracking_token", fields, MAX_TOKEN_LENGTH)
+    token = fields.get("tracking_token")
+    if not isinstance(token, str | None) or len(token or "") > MAX_TOKEN_LENGTH:
+        expected = f"text of at most {MAX_TOKEN_LENGTH} characters"
+        raise DataError(f"tracking_token: found {shorten(token)}, expected {expected}")
     if not token:  # the safe feed, which nothing counts, sends an empty one
         return None
     signed = verify(engine.key, token)

@@ -5,7 +5,6 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 
-from recsys.errors import DataError
 from recsys.services import creators as records
 from recsys.stores.protocols import Catalogue
 from serving.bodies import CreatorBody, CreatorPatch
@@ -31,13 +30,14 @@ def creator_routes(service: Service) -> APIRouter:
     @routes.put("/{creator_id}", summary="Add or replace a creator", response_class=Response)
     def put(request: Request, creator_id: PathId, body: CreatorBody) -> Response:
         """Where their items count as local follows from it at once."""
-        _same_id(creator_id, body)
-        return json_answer(request, records.put_creator(catalogue(), creator_id, body.fields(), service.clock()))
+        return json_answer(
+            request,
+            records.put_creator(catalogue(), creator_id, body.stated("creator_id", creator_id), service.clock()),
+        )
 
     @routes.patch("/{creator_id}", summary="Change some fields of a creator", response_class=Response)
     def patch(request: Request, creator_id: PathId, body: CreatorPatch) -> Response:
-        _same_id(creator_id, body)
-        stored = records.patch_creator(catalogue(), creator_id, body.fields(), service.clock())
+        stored = records.patch_creator(catalogue(), creator_id, body.stated("creator_id", creator_id), service.clock())
         return json_answer(request, _found(stored, creator_id))
 
     @routes.delete("/{creator_id}", summary="Take a creator and all their items down", response_class=Response)
@@ -64,8 +64,3 @@ def _found(fields: Mapping[str, Any] | None, creator_id: str) -> Mapping[str, An
     if fields is None:
         raise Problem(404, f"Found no creator {creator_id!a} in the catalogue; add it with PUT, or ask for another.")
     return fields
-
-
-def _same_id(creator_id: str, body: CreatorPatch) -> None:
-    if body.creator_id not in (None, creator_id):
-        raise DataError(f"creator_id: found {body.creator_id!a}, expected the id in the path or none; leave it out")

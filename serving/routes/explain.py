@@ -13,7 +13,7 @@ from recsys.policy.compiled import CompiledPolicy
 from recsys.policy.limits import flatten
 from recsys.services import explain
 from recsys.services.preview import preview
-from serving.bodies import Asked, Id
+from serving.body_fields import ClientBody, Id
 from serving.dependencies import PathId, Service, StrictRoute, json_answer
 from serving.openapi import Description, response
 from serving.problems import Problem
@@ -91,7 +91,7 @@ def policy_routes(service: Service) -> APIRouter:
     return routes
 
 
-class PreviewBody(Asked):
+class PreviewBody(ClientBody):
     """A policy as YAML, and on how many of the newest requests to try it."""
 
     policy: Annotated[str, Field(max_length=50_000, description="A policy file, as text.")]

@@ -5,7 +5,6 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 
-from recsys.errors import DataError
 from recsys.services.items import delete_item, get_item, patch_item, put_item
 from recsys.services.profiles import get_profile, put_profile
 from recsys.stores.protocols import Catalogue
@@ -51,13 +50,12 @@ def item_routes(service: Service) -> APIRouter:
 
     @routes.put("/{item_id}", summary="Add or replace an item", response_class=Response)
     def put(request: Request, item_id: PathId, body: ItemBody) -> Response:
-        _same_id(item_id, body)
-        return json_answer(request, put_item(catalogue(), item_id, body.fields(), service.clock(), clusters()))
+        fields = body.stated("item_id", item_id)
+        return json_answer(request, put_item(catalogue(), item_id, fields, service.clock(), clusters()))
 
     @routes.patch("/{item_id}", summary="Change some fields of an item", response_class=Response)
     def patch(request: Request, item_id: PathId, body: ItemPatch) -> Response:
-        _same_id(item_id, body)
-        stored = patch_item(catalogue(), item_id, body.fields(), service.clock(), clusters())
+        stored = patch_item(catalogue(), item_id, body.stated("item_id", item_id), service.clock(), clusters())
         return json_answer(request, _found(stored, item_id))
 
     @routes.delete("/{item_id}", summary="Take an item down for good", response_class=Response)
@@ -74,8 +72,3 @@ def _found(fields: Mapping[str, Any] | None, item_id: str) -> Mapping[str, Any]:
     if fields is None:
         raise Problem(404, f"Found no item {item_id!a} in the catalogue; add it with PUT, or ask for another.")
     return fields
-
-
-def _same_id(item_id: str, body: ItemPatch) -> None:
-    if body.item_id not in (None, item_id):
-        raise DataError(f"item_id: found {body.item_id!a}, expected the id in the path or none; leave it out")

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from recsys.services import rights
 from recsys.vocabulary import Topic
-from serving.bodies import Asked, Id, Languages
+from serving.body_fields import ClientBody, Id, Languages
 from serving.dependencies import PathId, Service, StrictRoute, json_answer
 from serving.openapi import Description, response
 from serving.responses import Record
@@ -16,7 +16,7 @@ _RESPONSES: Final[dict[int | str, Description]] = {200: response(Record, "As sto
 Minutes = Annotated[int, Field(ge=0, le=1_440, description="Minutes in any 24 hours.")]
 
 
-class ControlsBody(Asked):
+class ControlsBody(ClientBody):
     """What the person sets. A field that is left out returns to its default."""
 
     muted_topics: Annotated[list[Topic], Field(default_factory=list, max_length=12)]
@@ -31,7 +31,7 @@ class ControlsBody(Asked):
     guardian_consent: bool = Field(default=False, description="The person agrees that a guardian sets limits.")
 
 
-class GuardianBody(Asked):
+class GuardianBody(ClientBody):
     """What a guardian sets. No value loosens anything."""
 
     daily_minutes: Minutes | None = Field(default=None, description="0 = no feed.")

@@ -50,7 +50,7 @@ WRONG = [
     ({"watch_fraction": 1.01}, "watch_fraction"),
     ({"watch_fraction": "all"}, "watch_fraction"),
     ({"position": 0}, "position"),
-    ({"position": 51}, "position"),
+    ({"position": 10_001}, "position"),
     ({"position": 3.7}, "position"),
     ({"position": True}, "position"),
     ({"tracking_token": 7}, "tracking_token"),
