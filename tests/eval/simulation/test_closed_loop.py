@@ -139,7 +139,7 @@ def test_a_ranker_of_watch_time_loops_and_the_ledger_under_it_does_not(world, ma
     for keeps_ledger in (None, False, True):
         service = make_service()
         for item_id in world.items.filter(pl.Series(tier <= 2))["item_id"]:
-            service.edit(item_id, risk_tier="R0", risk_family=None, risk_source="human", risk_confidence=1.0)
+            service.edit(item_id, ENDS_AT, risk_tier="R0", risk_family=None, risk_source="human", risk_confidence=1.0)
         caps = None if keeps_ledger is None else CapsOnly(labelled=make_service().engine, keeps_ledger=keeps_ledger)
         member, shared = _shared(world, "engaged-distress")
         feed = BaselineFeed(engine=service.engine, ranker=score_only, labels=labels, caps=caps)
