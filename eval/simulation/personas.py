@@ -98,7 +98,7 @@ class Member:
     @property
     def profile(self) -> dict[str, Any]:
         """Their profile, as a platform would send it."""
-        return {
+        fields = {
             "country": self.persona.country,
             "region": self.region,
             "languages": list(self.languages),
@@ -106,6 +106,7 @@ class Member:
             "age_source": self.persona.age_source,
             "consent": True,
         }
+        return {**fields, "guardian_id": f"{self.user_id}-guardian"} if self.persona.guardian else fields
 
 
 def make_members(
