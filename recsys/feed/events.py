@@ -10,14 +10,15 @@ import msgspec
 from recsys.catalogue.items import Items, is_unlearnable, topic_bits
 from recsys.clock import Millis
 from recsys.policy.schema import Market
-from recsys.safety.ledger import LEDGER_SPAN_MS, deliver, see, server_time, touch
+from recsys.safety.ledger import LEDGER_SPAN_MS, deliver, server_time, touch
 from recsys.safety.loop.levels import observe_event
 from recsys.safety.loop.state import LoopContext
 from recsys.stores.protocols import Logged
 from recsys.types import Event
 from recsys.user.feedback import confidence, learnable
 from recsys.user.history import add_reaction, mark_creator, undo
-from recsys.user.state import Delivery, InteractionHistory, Ledger, UserState
+from recsys.user.seen import add_delivered, add_reported, delivered_at
+from recsys.user.state import Delivery, InteractionHistory, Ledger, Seen, UserState
 
 OPENS = frozenset({"view", "rewatch", "complete"})
 
@@ -55,9 +56,20 @@ def _apply_one(
     opened: list[Delivery] = []
     if event.kind in OPENS and item_no is not None:
         ledger, opened = _open(ledger, state, item_no, entry.received_at, items, loop_context)
-    safety = msgspec.structs.replace(state.safety, ledger=ledger)
-    history = msgspec.structs.replace(history, log_seq=entry.seq)
-    return msgspec.structs.replace(state, safety=safety, interactions=history), opened
+    return msgspec.structs.replace(
+        state,
+        safety=msgspec.structs.replace(state.safety, ledger=ledger),
+        seen=_with_seen(state.seen, entry, item_no, items, loop_context.market),
+        interactions=msgspec.structs.replace(history, log_seq=entry.seq),
+    ), opened
+
+
+def _with_seen(seen: Seen, entry: Logged, item_no: int | None, items: Items, market: Market) -> Seen:
+    """What a person was shown, watched or liked, here or elsewhere in the platform, does not come again soon."""
+    if item_no is None or entry.event.kind not in market.session.seen_events:
+        return seen
+    seen_at = min(entry.event.at, entry.received_at)
+    return add_reported(seen, [int(items.cluster_no[item_no])], seen_at, entry.received_at, market.session.seen_days)
 
 
 def _open(
@@ -67,9 +79,10 @@ def _open(
     What a person opened elsewhere counts as delivered when it is not R0, even above a cap. A view of what was delivered
     here is none; it comes 7 days later at most, so that whatever is opened after that was opened again.
     """
-    cluster, since, seen = int(items.cluster_no[item_no]), at - LEDGER_SPAN_MS, state.seen
-    delivered_at = seen.at[-1 - seen.clusters[::-1].index(cluster)] if cluster in seen.clusters else 0
-    is_known = delivered_at >= since or any(d.cluster_no == cluster and d.at >= since for d in ledger.last)
+    cluster, since = int(items.cluster_no[item_no]), at - LEDGER_SPAN_MS
+    is_known = delivered_at(state.seen, cluster) >= since or any(
+        d.cluster_no == cluster and d.at >= since for d in ledger.last
+    )
     delivery = delivery_of_open(
         items, item_no, loop_context.market, server_time(ledger, at), is_minor=loop_context.is_minor
     )
@@ -99,7 +112,7 @@ def record_page(state: UserState, page: tuple[Delivery, ...], at: Millis, market
     return msgspec.structs.replace(
         state,
         safety=msgspec.structs.replace(state.safety, ledger=ledger),
-        seen=see(state.seen, [d.cluster_no for d in page], at, market.session.seen_days),
+        seen=add_delivered(state.seen, [d.cluster_no for d in page], at, market.session.seen_days),
     )
 
 

@@ -23,6 +23,7 @@ from recsys.policy.schema import Market
 from recsys.policy.weights import LearnedWeights, effective_weights
 from recsys.safety.loop.levels import topic_factors
 from recsys.types import Candidates, Columns, Floats, History, Ids, Mask, Viewer
+from recsys.user.seen import seen_since
 from recsys.user.state import UserState
 
 
@@ -138,7 +139,7 @@ def build_query(
         is_minor=is_minor,
         history=history,
         followed=followed,
-        is_shown=_recently_shown(state, items, market, at),
+        is_shown=_recently_shown(state, items, market, request.surface, at),
         excluded=frozenset(items.index[item_id] for item_id in request.exclude_ids if item_id in items.index),
         only=_listed(request, items),
         text=request.query,
@@ -173,12 +174,12 @@ def _learned_of(state: UserState, viewer: Viewer, model: Model, items: Items) ->
     return history_of(state.interactions, trained, items, model.n_rows), followed
 
 
-def _recently_shown(state: UserState, items: Items, market: Market, at: Millis) -> Mask:
-    """(n_clusters,) what does not come back: delivered in the last `seen_days`, or given negative feedback."""
+def _recently_shown(state: UserState, items: Items, market: Market, surface: str, at: Millis) -> Mask:
+    """(n_clusters,) what does not come back: seen in the last `seen_days`, or given negative feedback."""
     is_shown = np.zeros(int(items.cluster_no.max(initial=0)) + 1, np.bool_)
     since = at - market.session.seen_days * DAY
-    delivered = zip(state.seen.clusters, state.seen.at, strict=True)
-    is_shown[[cluster for cluster, shown_at in delivered if shown_at >= since and cluster < len(is_shown)]] = True
+    if surface != "search":  # a search may show again what the person asks for
+        is_shown[[cluster for cluster in seen_since(state.seen, since) if cluster < len(is_shown)]] = True
     interactions = state.interactions
     pairs = zip(interactions.items, interactions.weights, strict=True)
     is_shown[items.cluster_no[[item_no for item_no, weight in pairs if weight < 0]]] = True

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from recsys.config import Range
 from recsys.policy.limits import Windows
 from recsys.user.state import LAST
-from recsys.vocabulary import COUNTERS, FAMILIES, TIERS, Counter, PauseKind, PlaceSource, Tier, Topic
+from recsys.vocabulary import COUNTERS, FAMILIES, TIERS, Counter, ItemEvent, PauseKind, PlaceSource, Tier, Topic
 
 Share = Annotated[float, Range(0, 1)]
 Count = Annotated[int, Range(0, 10_000)]
@@ -77,12 +77,15 @@ class AgeRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRules:
-    """Sessions and soft stops."""
+    """Sessions, soft stops, and what counts as seen: for `seen_days`, by delivery or by one of `seen_events`."""
 
     idle_minutes: Positive = 30
     gap_minutes: Positive = 5
     break_every: Positive = 20
     seen_days: Positive = 30
+    seen_events: tuple[ItemEvent, ...] = (
+        "impression", "view", "rewatch", "complete", "like", "share", "comment", "save", "helped",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

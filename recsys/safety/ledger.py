@@ -14,7 +14,7 @@ from recsys.clock import DAY, MINUTE, Millis, to_text
 from recsys.errors import StageError
 from recsys.policy.limits import MAX_CAP, Limits, Windows, family_cap
 from recsys.policy.schema import SessionRules
-from recsys.user.state import LAST, MAX_SEEN, Delivery, Ledger, Seen, Span
+from recsys.user.state import LAST, Delivery, Ledger, Span
 from recsys.vocabulary import FAMILIES
 
 RUN: Final = 20  # the length of the run that last_20 and the floors speak of
@@ -261,10 +261,3 @@ def _tally(times: Sequence[Millis]) -> Mapping[Millis, int]:
 
 def _riskier(a: Delivery, b: Delivery) -> Delivery:
     return b if b.tier > a.tier else a
-
-
-def see(seen: Seen, clusters: Sequence[int], at: Millis, days: int) -> Seen:
-    """Clusters delivered now, with those older than `days` dropped, at most 2,000 kept."""
-    pairs = [(c, t) for c, t in zip(seen.clusters, seen.at, strict=True) if t >= at - days * DAY]
-    pairs = [*pairs, *((c, at) for c in clusters)][-MAX_SEEN:]
-    return Seen(clusters=tuple(c for c, _ in pairs), at=tuple(t for _, t in pairs))

@@ -172,11 +172,19 @@ class SafetyState(Packed, frozen=True):
 
 
 class Seen(Packed, frozen=True):
-    """Clusters delivered in the last 30 days, oldest first, at most 2,000. A repeat is allowed after that."""
+    """
+    Clusters seen in the last 30 days, oldest first, at most the newest 2,000. A repeat is allowed after that.
+
+    `clusters` were delivered by Sanad, at `at`. `reported` were seen by the word of an event or of the training log, at
+    `reported_at`. They are kept apart: what the ledger takes for delivered is only what was.
+    """
 
     format: int = FORMAT
     clusters: tuple[int, ...] = ()
     at: tuple[Millis, ...] = ()
+    reported: tuple[int, ...] = ()
+    reported_at: tuple[Millis, ...] = ()
+    log_version: str = ""  # the artifact whose training log is among the reported
 
 
 class InteractionHistory(Packed, frozen=True):

@@ -352,7 +352,7 @@ def test_attack_12_a_ring_that_says_it_is_local_fills_no_slot_of_the_floor(make_
 def test_attack_21_dose_can_be_counted_by_label_and_by_creator(service, by_tier, evening):
     """What R2's neighbours, sounds and creators get is readable from the records; R2 itself has no score of its own."""
     service.is_adult("casa-adult")
-    service.tell(*({"kind": "complete", "item_id": item_id} for item_id in by_tier["R2"]))
+    service.tell(*({"kind": "complete", "item_id": item_id} for item_id in by_tier["R2"][::2]))
     for n in range(4):
         service.ask(size=20, at=evening + n * MINUTE, candidate_ids=(*by_tier["R2"], *by_tier["R0"][:60]))
     ledger = ledger_of(service)

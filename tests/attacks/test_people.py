@@ -119,7 +119,7 @@ def test_attack_05_a_million_likes_of_r2_are_no_taste_and_no_room(service, by_ti
     before = limits_now(service, "casa-adult", evening)
     for n in range(5):
         flood = [
-            {"event_id": f"e{n}-{k}", "kind": "like", "item_id": by_tier["R2"][k % len(by_tier["R2"])]}
+            {"event_id": f"e{n}-{k}", "kind": "like", "item_id": by_tier["R2"][k % (len(by_tier["R2"]) // 2)]}
             for k in range(1_000)
         ]
         send(service, flood, evening + n * SECOND)

@@ -14,8 +14,9 @@ from recsys.policy.compiled import CompiledPolicy
 from recsys.policy.limits import Limits
 from recsys.policy.schema import Market
 from recsys.safety.floors import Supply
-from recsys.safety.ledger import deliver, see, server_time, touch
+from recsys.safety.ledger import deliver, server_time, touch
 from recsys.types import Candidates
+from recsys.user.seen import add_delivered
 from recsys.user.state import Delivery, Ledger, Seen
 from recsys.vocabulary import FAMILIES
 
@@ -159,7 +160,7 @@ class Person:
     def take(self, page: Sequence[Delivery], limits: Limits) -> None:
         """Delivers a page."""
         self.ledger = deliver(self.ledger, page, self.at)
-        self.seen = see(self.seen, [d.cluster_no for d in page], self.at, self.market.session.seen_days)
+        self.seen = add_delivered(self.seen, [d.cluster_no for d in page], self.at, self.market.session.seen_days)
         self.history += [Shown(delivery=d, limits=limits, session=self.session) for d in page]
 
     def scroll(self, candidates: Candidates, limits: Limits, size: int, **kw: object) -> Selection:

@@ -20,12 +20,11 @@ from recsys.safety.ledger import (
     recount,
     remaining,
     room,
-    see,
     server_time,
     times_of,
     touch,
 )
-from recsys.user.state import LAST, MAX_SEEN, Delivery, Ledger, Seen, Span
+from recsys.user.state import LAST, Delivery, Ledger, Span
 from recsys.vocabulary import FAMILIES
 
 RULES = SessionRules()
@@ -258,22 +257,6 @@ def test_a_recount_that_knows_of_fewer_deliveries_forgets_none():
     ledger = deliver(touch(Ledger(), AT, RULES), [item(1, tier=1), item(2, tier=1)], AT)
     after = recount(ledger, [item(2, tier=2, family=1)], AT + HOUR, 1)
     assert after.capped == {"R1": (AT, AT), "R2": (AT,), "R2:body": (AT,)}
-
-
-# Seen
-
-
-def test_what_was_seen_is_forgotten_after_30_days():
-    seen = see(Seen(), [1, 2], AT, 30)
-    assert see(seen, [3], AT + 30 * DAY, 30).clusters == (1, 2, 3)
-    assert see(seen, [3], AT + 30 * DAY + 1, 30).clusters == (3,)
-
-
-def test_at_most_2000_clusters_are_remembered_the_newest_ones():
-    seen = see(see(Seen(), range(1_990), AT, 30), range(5_000, 5_020), AT + 1, 30)
-    assert len(seen.clusters) == len(seen.at) == MAX_SEEN
-    assert seen.clusters[0] == 10
-    assert seen.clusters[-1] == 5_019
 
 
 # Size

@@ -87,7 +87,7 @@ LAYOUT = {
     Profile: ("country", "region", "languages", "age_band", "age_source", "guardian_id", "consent"),
     Controls: (
         "muted_topics", "muted_creators", "muted_words", "calm_mode", "personalised", "daily_minutes", "local_weight",
-        "languages", "night_rules",
+        "languages", "night_rules", "guardian_consent",
     ),
     Guardian: ("daily_minutes", "night", "calm_mode", "max_tier", "labelled_only"),
     PersonState: ("format", "profile", "controls", "guardian", "is_put"),
@@ -106,7 +106,7 @@ LAYOUT = {
         "pause_answered", "stopped",
     ),
     SafetyState: ("format", "ledger", "loop", "is_erased"),
-    Seen: ("format", "clusters", "at"),
+    Seen: ("format", "clusters", "at", "reported", "reported_at", "log_version"),
     InteractionHistory: (
         "format", "items", "weights", "at", "event_ids", "followed", "hidden", "log_seq", "reset_at", "cards_shown",
         "undone",

@@ -1,0 +1,57 @@
+"""What was seen does not come again for 30 days, whoever delivered it; at most the newest 2,000 are remembered."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recsys.clock import DAY
+from recsys.user.seen import add_delivered, add_reported, delivered_at, seen_since
+from recsys.user.state import MAX_SEEN, Seen
+
+AT, DAYS = 1_000 * DAY, 30
+steps = st.lists(st.tuples(st.booleans(), st.lists(st.integers(1, 50), max_size=5), st.integers(0, 20)), max_size=20)
+
+
+@given(steps)
+def test_seen_is_what_was_delivered_or_reported_in_the_last_30_days(steps):
+    seen, at, delivered, reported = Seen(), AT, [], []
+    for is_delivered, clusters, days in steps:
+        at += days * DAY
+        if is_delivered:
+            seen = add_delivered(seen, clusters, at, DAYS)
+            delivered += [(cluster, at) for cluster in clusters]
+        else:
+            seen = add_reported(seen, clusters, at, at, DAYS)
+            reported += [(cluster, at) for cluster in clusters]
+    since = at - DAYS * DAY
+    assert set(seen_since(seen, since)) == {cluster for cluster, when in delivered + reported if when >= since}
+    for cluster in range(1, 51):
+        mine = [when for known, when in delivered if known == cluster and when >= since]
+        assert delivered_at(seen, cluster) == max(mine, default=0)
+
+
+@given(st.integers(0, 3_000), st.integers(0, 3_000))
+def test_at_most_the_newest_2000_are_remembered(n_delivered, n_reported):
+    seen = add_reported(Seen(), range(n_reported), AT - DAY, AT - DAY, DAYS)
+    seen = add_delivered(seen, range(n_delivered), AT, DAYS)
+    n = min(MAX_SEEN, min(n_reported, MAX_SEEN) + n_delivered)
+    assert len(seen.clusters) + len(seen.reported) == n
+    assert len(seen.clusters) == min(MAX_SEEN, n_delivered)  # they are the newest
+
+
+def test_an_old_report_is_not_remembered_and_a_newer_one_lasts_longer():
+    assert add_reported(Seen(), [1], AT - 31 * DAY, AT, DAYS).reported == ()
+    twice = add_reported(add_reported(Seen(), [1], AT - 20 * DAY, AT, DAYS), [1], AT - 5 * DAY, AT, DAYS)
+    assert (twice.reported, twice.reported_at) == ((1,), (AT - 5 * DAY,))
+
+
+def test_what_was_seen_is_forgotten_after_30_days():
+    seen = add_delivered(Seen(), [1, 2], AT, 30)
+    assert add_delivered(seen, [3], AT + 30 * DAY, 30).clusters == (1, 2, 3)
+    assert add_delivered(seen, [3], AT + 30 * DAY + 1, 30).clusters == (3,)
+
+
+def test_at_most_2000_clusters_are_remembered_the_newest_ones():
+    seen = add_delivered(add_delivered(Seen(), range(1_990), AT, 30), range(5_000, 5_020), AT + 1, 30)
+    assert len(seen.clusters) == len(seen.at) == MAX_SEEN
+    assert seen.clusters[0] == 10
+    assert seen.clusters[-1] == 5_019
