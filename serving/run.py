@@ -20,7 +20,7 @@ from recsys.errors import ArtifactError, ConfigError, StoreError
 from recsys.experiments.files import load_experiments
 from recsys.experiments.payload import Experiments
 from recsys.feed.build import build_engine
-from recsys.feed.engine import Engine, feed
+from recsys.feed.engine import Engine
 from recsys.messages import FeedRequest
 from recsys.models.artifact import Artifact, load_artifact
 from recsys.policy.checks import load_market
@@ -117,9 +117,9 @@ def opened(
 
 
 def warm_up(engine: Engine, artifact: Artifact, at: Millis) -> None:
-    """A few pages that reserve nothing, so that the first person does not wait for tables to be made."""
+    """A few plans, which write nothing, so that the first person does not wait for tables to be made."""
     for user_id in (*islice(artifact.histories, _WARM_UP_PEOPLE), "warm-up"):
-        feed(engine, FeedRequest(user_id=user_id, dry_run=True), at)
+        engine.plan(FeedRequest(user_id=user_id), at)
 
 
 def _artifact(settings: Settings, on_progress: Progress) -> Artifact:
