@@ -127,6 +127,8 @@ def _keep_slashes(scope: Scope) -> None:
     An id may hold a slash, which its address has as %2F. Decoded too early it would part the id in two, and the rights
     of `u/export` would be those of `u`.
     """
+    if SLASH_OF_ID in scope["path"]:
+        raise Problem(404, "Found U+E000 in the address, expected an id of printable characters; correct it.")
     parts = (scope.get("raw_path") or b"").split(b"/")
     if any(b"%" in part for part in parts):
         scope["path"] = "/".join(unquote_to_bytes(part).decode().replace("/", SLASH_OF_ID) for part in parts)

@@ -159,7 +159,7 @@ def safety_of(context: RequestContext, ledger: Ledger) -> Safety:
     return Safety(
         loop_level=context.state.safety.loop.level,
         age_band=query.viewer.age_band,
-        is_night=context.is_night,
+        is_night=context.is_bound_by_night,
         remaining={name: dict(remaining(ledger, query.limits, name, context.at)) for name in COUNTERS},
     )
 

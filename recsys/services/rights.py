@@ -148,7 +148,7 @@ def exposure(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
         "user_id": user_id,
         "at": to_text(at),
         "age_band": band,
-        "is_night": effective.is_night,
+        "is_night": effective.is_bound_by_night,
         "counters": {name: _against(ledger, limits, name, at) for name in (*COUNTERS, *FAMILY_COUNTERS)},
         "deliveries": ledger.n_delivered,
         "minutes_24h": round(active_minutes(ledger, at), 1),

@@ -180,3 +180,9 @@ def test_a_signing_key_that_others_can_read_is_refused(settings: Settings) -> No
 )  # fmt: skip
 def test_a_loopback_address_is_one_of_this_machine_only(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
+
+
+def test_a_private_character_in_an_address_is_no_slash(client: TestClient) -> None:
+    answer = client.get("/v1/users/u%EE%80%80export")
+    assert answer.status_code == 404 and "U+E000" in answer.json()["detail"]
+    assert client.get("/v1/items/a%EE%80%80b").status_code == 404

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from recsys.clock import HOUR
 from recsys.errors import SourceError, StoreError
 from recsys.feed.engine import feed
 from recsys.feed.filters import FILTERS
@@ -14,6 +15,7 @@ from recsys.feed.sources import FOR_YOU
 from recsys.messages import FeedRequest
 from recsys.models.blend import Blend
 from recsys.services.items import delete_item
+from recsys.services.rights import put_controls
 
 
 def ids(page):
@@ -133,3 +135,11 @@ def test_a_write_that_always_loses_means_an_empty_page_and_a_time_to_come_back(s
     answer = msgspec.json.decode(page.answer)
     assert answer["items"] == [] and answer["degraded"] == ["busy"]
     assert service.store.users.read("casa-adult").version == 0
+
+
+def test_an_adult_who_switched_the_night_rules_off_is_not_told_of_a_night(service, evening):
+    service.is_adult("casa-adult")
+    midnight = evening + 8 * HOUR
+    assert service.ask(at=midnight, dry_run=True).safety.is_night
+    put_controls(service.engine, "casa-adult", {"night_rules": False}, evening)
+    assert not service.ask(at=midnight, dry_run=True).safety.is_night
