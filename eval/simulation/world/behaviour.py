@@ -68,13 +68,18 @@ def locality_effect(truth: Truth, persons: NDArray[np.integer], items: NDArray[n
     return np.where(is_same_region, SAME_REGION, np.where(is_near, SAME_COUNTRY, by_language))
 
 
+def topic_effect(truth: Truth, persons: Longs, items: Longs) -> Reals:
+    """(n,) how much each person likes what each video is about: the mean over its topics."""
+    first, second = truth.items.topic[items], truth.items.second_topic[items]
+    main = truth.people.topic_taste[persons, first]
+    both = (main + truth.people.topic_taste[persons, second]) / 2
+    return np.where(second >= 0, both, main)
+
+
 def _topic_and_style(truth: Truth, persons: Longs, items: Longs) -> Reals:
     people = truth.people
-    first, second = truth.items.topic[items], truth.items.second_topic[items]
-    main = people.topic_taste[persons, first]
-    both = (main + people.topic_taste[persons, second]) / 2
     style = np.einsum("ij,ij->i", people.style[persons], truth.items.style[items]) / np.sqrt(people.style.shape[1])
-    return np.asarray(TASTE_WEIGHT * np.where(second >= 0, both, main) + STYLE_WEIGHT * style)
+    return np.asarray(TASTE_WEIGHT * topic_effect(truth, persons, items) + STYLE_WEIGHT * style)
 
 
 def _language_effect(truth: Truth, persons: Longs, items: Longs) -> Reals:
@@ -92,13 +97,24 @@ def _distress_effect(truth: Truth, persons: Longs, items: Longs) -> Reals:
     return np.where(tier >= 2, risky, np.where(tier == 1, heavy, 0.0))
 
 
-def watch_logit(truth: Truth, persons: NDArray[np.integer], items: NDArray[np.integer]) -> Reals:
-    """(n,) the logit of watching without noise: the best that a predictor of engagement could know."""
+def undistressed_logit(truth: Truth, persons: NDArray[np.integer], items: NDArray[np.integer]) -> Reals:
+    """(n,) the logit of watching without noise and without the term of distress: what a video is worth to a person."""
     person: Longs = np.asarray(persons, np.int64)
     item: Longs = np.asarray(items, np.int64)
     locality = truth.people.local_affinity[person] * locality_effect(truth, person, item)
     base = BASE + QUALITY_WEIGHT * truth.items.quality[item] + _topic_and_style(truth, person, item)
-    return np.asarray(base + locality + _language_effect(truth, person, item) + _distress_effect(truth, person, item))
+    return np.asarray(base + locality + _language_effect(truth, person, item))
+
+
+def watch_logit(truth: Truth, persons: NDArray[np.integer], items: NDArray[np.integer]) -> Reals:
+    """(n,) the logit of watching without noise: the best that a predictor of engagement could know."""
+    distress = _distress_effect(truth, np.asarray(persons, np.int64), np.asarray(items, np.int64))
+    return np.asarray(undistressed_logit(truth, persons, items) + distress)
+
+
+def watch_fraction(logit: Reals) -> Reals:
+    """(n,) the fraction of a video that is watched at these logits, in [0, 1]."""
+    return np.minimum(1 / (1 + np.exp(-STEEPNESS * logit)) / COMPLETION_FRACTION, 1.0)
 
 
 def behave(
@@ -115,8 +131,7 @@ def behave(
     item: Longs = np.asarray(items, np.int64)
     person: Longs = np.broadcast_to(np.asarray(persons, np.int64), item.shape)
     logit = watch_logit(truth, person, item) + rng.normal(0, NOISE, len(item))
-    watched = np.minimum(1 / (1 + np.exp(-STEEPNESS * logit)) / COMPLETION_FRACTION, 1.0)
-    return _reactions(truth, person, item, watched, rng.random((10, len(item))))
+    return _reactions(truth, person, item, watch_fraction(logit), rng.random((10, len(item))))
 
 
 def _reactions(truth: Truth, persons: Longs, items: Longs, watched: Reals, draws: Reals) -> Reactions:

@@ -1,0 +1,87 @@
+"""
+What a policy would have gained, estimated from the log of another policy that recorded its propensities.
+
+An outcome counts by how much likelier the policy that is judged would have shown it: `target / logged`. A log shows
+what the old policy liked far too often, and these weights take that out. Rows whose propensity is missing, 0 or below,
+or above 1 do not count: nobody knows how likely they were.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from recsys.types import Floats, Reals
+
+NO_CLIP: Final = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedEstimate:
+    """An estimate, and the number of equally weighted rows that would tell as much (Kish 1965); NaN and 0 for none."""
+
+    value: float
+    effective_size: float
+
+
+def importance_weights(logged: Floats | Reals, target: Floats | Reals, clip: float = NO_CLIP) -> Reals:
+    """
+    How much each logged outcome counts for the policy that is judged.
+
+    Shapes:  logged (n,) the probability with which the outcome's item was shown; target (n,) >= 0 the same under the
+             policy that is judged, up to one factor for all; returns (n,) >= 0.
+    Formula: target / logged, at most `clip` times the median of the weights above 0.
+    Empty:   0 for a row that does not count, see the module.
+    Raises:  ValueError for a negative target, or a clip of 0 or less.
+    """
+    if np.any(target < 0) or not clip > 0:
+        raise ValueError(f"found a target of {np.min(target, initial=0)} and clip {clip}, expected >= 0 and > 0")
+    is_usable = np.isfinite(logged) & (logged > 0) & (logged <= 1)
+    weights = np.divide(target, logged, out=np.zeros(len(logged)), where=is_usable)
+    above = weights[weights > 0]
+    return np.asarray(np.minimum(weights, clip * np.median(above)) if len(above) else weights, np.float64)
+
+
+def effective_size(weights: Reals) -> float:
+    """(sum of weights)^2 / sum of squared weights: the number of equal weights that would tell as much; 0 for none."""
+    squares = float((weights**2).sum())
+    return float(weights.sum() ** 2 / squares) if squares > 0 else 0.0
+
+
+def snips(
+    values: Floats | Reals, logged: Floats | Reals, target: Floats | Reals, clip: float = NO_CLIP
+) -> WeightedEstimate:
+    """
+    The self-normalised inverse-propensity estimate of a policy's mean outcome.
+
+    Shapes:  values (n,) outcomes; logged and target (n,) as in `importance_weights`.
+    Formula: sum of weight * value / sum of weights.
+    Empty:   NaN where no row has a weight.
+    Source:  Swaminathan and Joachims 2015.
+    """
+    weights = importance_weights(logged, target, clip)
+    total = float(weights.sum())
+    value = float(weights @ np.asarray(values, np.float64)) / total if total > 0 else float("nan")
+    return WeightedEstimate(value, effective_size(weights))
+
+
+def doubly_robust(
+    direct: float,
+    values: Floats | Reals,
+    predicted: Floats | Reals,
+    logged: Floats | Reals,
+    target: Floats | Reals,
+    clip: float = NO_CLIP,
+) -> WeightedEstimate:
+    """
+    What an outcome model expects of a policy, corrected by how wrong the model was where the log can tell.
+
+    Shapes:  direct: the model's mean prediction over what the policy would show; values and predicted (n,) logged
+             outcomes and their predictions; logged and target (n,) as in `importance_weights`.
+    Formula: direct + sum of weight * (value - predicted) / sum of weights.
+    Empty:   `direct` where no row has a weight.
+    Source:  Dudík, Langford and Li 2011; self-normalised as in Thomas and Brunskill 2016.
+    """
+    correction = snips(np.asarray(values, np.float64) - predicted, logged, target, clip)
+    is_known = correction.effective_size > 0
+    return WeightedEstimate(direct + (correction.value if is_known else 0.0), correction.effective_size)
