@@ -1,5 +1,5 @@
 """
-Clusters of near-duplicates among made-up captions: the time and the memory at a size, and what is found.
+Clusters of near-duplicates among made-up captions: time, memory and recall at a size.
 
     python benchmarks/duplicates.py [--items 100000] [--copies 0.03]
 
@@ -13,7 +13,7 @@ from time import perf_counter
 
 import numpy as np
 
-from recsys.text.duplicates import DuplicateParams, Uploads, heads
+from recsys.text.duplicates import DuplicateParams, Uploads, cluster_heads
 
 _EDITS = ("{} (repost)", "🔁 {}", "{} #fyp", "« {} »", "{} 🔥🔥", "{} part 2")
 _LETTERS = "abdefhiklmnorstuwy3579"
@@ -53,19 +53,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--copies", type=float, default=0.03)
-    said = parser.parse_args()
-    uploads, original = make(said.items, said.copies, 0)
+    options = parser.parse_args()
+    uploads, original = make(options.items, options.copies, 0)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
     started = perf_counter()
-    found = heads(uploads, DuplicateParams())
+    heads = cluster_heads(uploads, DuplicateParams())
     seconds = perf_counter() - started
-    is_copy, is_found = original != np.arange(said.items), found != np.arange(said.items)
-    right = is_copy & (found == original)
-    print(f"{said.items:,} items: {seconds:.1f} s, {said.items / seconds:,.0f} items/s")
+    is_copy, is_detected = original != np.arange(options.items), heads != np.arange(options.items)
+    right = is_copy & (heads == original)
+    print(f"{options.items:,} items: {seconds:.1f} s, {options.items / seconds:,.0f} items/s")
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2:.2f} GiB, data {before:.2f} GiB")
     print(
         f"copies {is_copy.sum():,}: found {right.sum() / is_copy.sum():.3f}; of those named copies, right "
-        f"{right.sum() / max(1, is_found.sum()):.3f}"
+        f"{right.sum() / max(1, is_detected.sum()):.3f}"
     )
 
 

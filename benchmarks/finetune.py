@@ -70,8 +70,8 @@ def tune(model: Any, texts: Sequence[str], target: Floats, *, minutes: float, vo
             one.param_groups[0]["lr"] = rate * min(1, (steps + 1) / 20) * (1 - done)
         features = model.preprocess([texts[row] for row in rows.tolist()], prompt="query: ")
         with torch.autocast("cpu", torch.bfloat16):
-            said = model(features)["sentence_embedding"]
-        likeness = functional.normalize(said.float(), dim=1) @ wanted[rows].T / TEMPERATURE
+            encoded = model(features)["sentence_embedding"]
+        likeness = functional.normalize(encoded.float(), dim=1) @ wanted[rows].T / TEMPERATURE
         loss: Any = functional.cross_entropy(likeness, own) + functional.cross_entropy(likeness.T, own)
         for one in optimisers:
             one.zero_grad()
@@ -110,11 +110,11 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--vocabulary", action="store_true")
     parser.add_argument("--out", type=Path)
-    said = parser.parse_args()
+    options = parser.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     torch.set_num_threads(1)
     model: Any = SentenceTransformer(str(unpacked(cache_folder())), device="cpu", model_kwargs={"dtype": torch.float32})
-    table, words = read_sentences(said.doda), read_words(said.doda)
+    table, words = read_sentences(options.doda), read_words(options.doda)
     learned, held = split(len(table))
     arabizi, english = np.array(table["darija_latin"].to_list()), np.array(table["english"].to_list())
     texts = [*arabizi[learned].tolist(), *(spelling for spelling, _ in words)]
@@ -128,14 +128,14 @@ def main() -> None:
     own = captions("ary-Latn")
     adapted = before | {"ary-Latn": adapter.apply(before["ary-Latn"], own, np.ones(len(own), np.bool_))}
     judge("adapter", adapter.apply(plain, arabizi[held].tolist(), np.ones(len(held), np.bool_)), held_english, adapted)
-    steps = tune(model, texts, target, minutes=said.minutes, vocabulary=said.vocabulary)
+    steps = tune(model, texts, target, minutes=options.minutes, vocabulary=options.vocabulary)
     after = {name: encode(model, captions(name)) for name in BOOKS}
     tuned = encode(model, arabizi[held].tolist())
-    kind = f"tuned{', vocabulary too' if said.vocabulary else ''}, {steps} steps"
+    kind = f"tuned{', vocabulary too' if options.vocabulary else ''}, {steps} steps"
     judge(f"{kind}, Arabizi alone", tuned, held_english, before | {"ary-Latn": after["ary-Latn"]})
     judge(f"{kind}, all", tuned, encode(model, english[held].tolist()), after)
-    if said.out:
-        model.save(str(said.out))
+    if options.out:
+        model.save(str(options.out))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ import polars as pl
 from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.model_selection import GroupKFold, StratifiedKFold
 
-from recsys.text.clusters import words_of
+from recsys.text.clusters import bare_words
 from recsys.types import Floats, Rows
 from training.labels.fit_heads import HeadParams, fit_plain
 from training.labels.heads import answers_of
@@ -75,7 +75,7 @@ def _once(texts: Sequence[str | None], labels: np.ndarray[Any, Any]) -> Labelled
     first: dict[str, int] = {}
     for row, text in enumerate(texts):
         if text and text.strip():
-            first.setdefault(words_of(text), row)
+            first.setdefault(bare_words(text), row)
     rows = sorted(first.values())
     return Labelled([texts[row] or "" for row in rows], labels[rows])
 
@@ -121,31 +121,31 @@ def choose(data: Labelled, vectors: Floats, seed: int) -> HeadParams:
     """The recipe that is best in three folds of these texts."""
     scores: dict[tuple[int, float], list[float]] = {}
     for inside, outside in folds(data, 3, seed):
-        judged = take(data, outside)
+        held_out = take(data, outside)
         for number, (letters_c, kernel_c) in enumerate(STRENGTHS):
             params = HeadParams(seed=seed, letters_c=letters_c, kernel_c=kernel_c)
-            found = told(take(data, inside), judged, (vectors[inside], vectors[outside]), params)
+            predictions = told(take(data, inside), held_out, (vectors[inside], vectors[outside]), params)
             for share in SHARES:
-                mixed = share * found["letters"] + (1 - share) * found["kernel"]
-                scores.setdefault((number, share), []).append(f1(judged, mixed))
+                mixed = share * predictions["letters"] + (1 - share) * predictions["kernel"]
+                scores.setdefault((number, share), []).append(f1(held_out, mixed))
     number, share = max(scores, key=lambda key: np.mean(scores[key]))
     letters_c, kernel_c = STRENGTHS[number]
     return HeadParams(seed=seed, letters_c=letters_c, kernel_c=kernel_c, letters_share=share)
 
 
-def judge(data: Labelled, vectors: Floats, seed: int, *, is_nested: bool) -> dict[str, tuple[float, float]]:
+def cross_validate(data: Labelled, vectors: Floats, seed: int, *, is_nested: bool) -> dict[str, tuple[float, float]]:
     """Reader -> macro-F1 and its standard deviation over the folds."""
-    found: dict[str, list[float]] = {}
+    by_reader: dict[str, list[float]] = {}
     for inside, outside in folds(data, 5, seed):
-        known, judged, parts = take(data, inside), take(data, outside), (vectors[inside], vectors[outside])
-        said = told(known, judged, parts, HeadParams(seed=seed))
-        for name, full in said.items():
-            found.setdefault(name, []).append(f1(judged, full))
+        inside_data, held_out, parts = take(data, inside), take(data, outside), (vectors[inside], vectors[outside])
+        predictions = told(inside_data, held_out, parts, HeadParams(seed=seed))
+        for name, full in predictions.items():
+            by_reader.setdefault(name, []).append(f1(held_out, full))
         if is_nested:
-            params = choose(known, vectors[inside], seed)
-            found.setdefault("nested", []).append(f1(judged, told(known, judged, parts, params)["mean"]))
-        found.setdefault("AUROC", []).append(auroc(judged, said["mean"]))
-    return {name: (float(np.mean(values)), float(np.std(values))) for name, values in found.items()}
+            params = choose(inside_data, vectors[inside], seed)
+            by_reader.setdefault("nested", []).append(f1(held_out, told(inside_data, held_out, parts, params)["mean"]))
+        by_reader.setdefault("AUROC", []).append(auroc(held_out, predictions["mean"]))
+    return {name: (float(np.mean(values)), float(np.std(values))) for name, values in by_reader.items()}
 
 
 def main() -> None:
@@ -155,17 +155,18 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=None)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--nested", action="store_true")
-    said = parser.parse_args()
+    options = parser.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    cache = said.cache or cache_folder()
+    cache = options.cache or cache_folder()
     encoders = [make_encoder(EncoderParams(model=name, max_tokens=192, threads=1), cache) for name in ("e5", "use")]
-    columns = ["set", "n", "seed", "letters", "kernel", "mean", *["nested"] * said.nested, "AUROC", "target", "seconds"]
+    nested = ["nested"] if options.nested else []
+    columns = ["set", "n", "seed", "letters", "kernel", "mean", *nested, "AUROC", "target", "seconds"]
     print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
-    for name, data in read(said.texts).items():
+    for name, data in read(options.texts).items():
         vectors = np.hstack([embed(data.texts, encoder, cache).vectors for encoder in encoders])
-        for seed in said.seeds:
+        for seed in options.seeds:
             started = perf_counter()
-            found = judge(data, vectors, seed, is_nested=said.nested)
+            found = cross_validate(data, vectors, seed, is_nested=options.nested)
             cells = " | ".join(f"{mean:.3f} ({spread:.3f})" for mean, spread in found.values())
             took = perf_counter() - started
             print(f"| {name} | {len(data.texts):,} | {seed} | {cells} | {TARGETS[name]:.3f} | {took:.0f} |", flush=True)

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from recsys.text.detect import Detected, detect_all, words_of
+from recsys.text.detect import Detected, detect_all, split_words
 from recsys.text.normalise import normalise, skeleton
 from recsys.text.term_list import TermList
 from training.text.encoder import EncoderParams, cache_folder, make_encoder
@@ -53,8 +53,8 @@ def languages() -> None:
 
 def coded() -> None:
     """Recall of the list on hidden words, by what hides them, and false alarms on captions that hide nothing."""
-    lexicon = TermList.load(HERE / "lexicon.tsv")
-    terms = [line.split("\t")[0] for line in (HERE / "lexicon.tsv").read_text("utf-8").splitlines()]
+    term_list = TermList.load(HERE / "terms.tsv")
+    terms = [line.split("\t")[0] for line in (HERE / "terms.tsv").read_text("utf-8").splitlines()]
     plain = [term for term in terms if not term.startswith("#")]
     with (HERE / "coded.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -63,12 +63,12 @@ def coded() -> None:
         for kind in (row["kind"], "all"):
             n[kind] += 1
             before[kind] += f" {row['term']} " in f" {row['coded'].lower()} "
-            after[kind] += any(terms[hit.line - 1] == row["term"] for hit in lexicon.find(row["coded"]))
+            after[kind] += any(terms[hit.line - 1] == row["term"] for hit in term_list.find(row["coded"]))
     print(f"\n{'hidden by':11} {'texts':>5} {'before':>7} {'after':>7}")
     for kind in [*sorted(set(n) - {"all"}), "all"]:
         print(f"{kind:11} {n[kind]:5} {before[kind] / n[kind]:7.1%} {after[kind] / n[kind]:7.1%}")
     innocent = [text for name in EXPECTED for text in captions(name) if not any(_says(text, term) for term in plain)]
-    alarms = sum(bool(lexicon.find(text)) for text in innocent)
+    alarms = sum(bool(term_list.find(text)) for text in innocent)
     print(f"false alarms: {alarms} of {len(innocent)} captions that do not hold a term as it is written in the list")
 
 
@@ -79,11 +79,11 @@ def _says(text: str, term: str) -> bool:
 def speed() -> None:
     """Captions a second on one core, the best of three runs."""
     texts = [text for name in EXPECTED for text in captions(name)] * 10
-    lexicon = TermList.load(HERE / "lexicon.tsv")
+    term_list = TermList.load(HERE / "terms.tsv")
     jobs: dict[str, Callable[[], object]] = {
         "normalise": lambda: [normalise(text) for text in texts],
         "skeleton": lambda: [skeleton(text) for text in texts],
-        "find in a list of 20": lambda: [lexicon.find(text) for text in texts],
+        "find in a list of 20": lambda: [term_list.find(text) for text in texts],
         "detect, one call": lambda: detect_all(texts),
         "detect, text by text": lambda: [detect_all([text]) for text in texts[:1000]],
     }
@@ -135,7 +135,7 @@ def public_sets(data: Path) -> None:
 
 def _rows(path: Path) -> list[dict[str, str]]:
     with gzip.open(path, "rt", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if len(words_of(row["text"])) >= 3]
+        return [row for row in csv.DictReader(file) if len(split_words(row["text"])) >= 3]
 
 
 def _show(name: str, found: Sequence[Detected]) -> None:
@@ -149,14 +149,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--encode", action="store_true")
-    said = parser.parse_args()
-    data = said.data
+    options = parser.parse_args()
+    data = options.data
     names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     print(f"{names[0].split(':')[1].strip() if names else platform.machine()}, Python {platform.python_version()}\n")
     languages()
     coded()
     speed()
-    if said.encode:
+    if options.encode:
         encoding()
     if data is not None:
         public_sets(data)

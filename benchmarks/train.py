@@ -27,14 +27,14 @@ def main() -> int:
     parser.add_argument("--encoder", default="e5", help="e5, use, none, or a model for sentence-transformers")
     parser.add_argument("--assume-tier", default=None)
     parser.add_argument("--holdout-days", type=float, default=3.0)
-    said = parser.parse_args()
+    options = parser.parse_args()
     params = TrainParams(
-        encoder=None if said.encoder == "none" else EncoderParams(model=said.encoder),
-        assume_tier=said.assume_tier,
-        holdout_days=said.holdout_days,
+        encoder=None if options.encoder == "none" else EncoderParams(model=options.encoder),
+        assume_tier=options.assume_tier,
+        holdout_days=options.holdout_days,
     )
     try:
-        trained = run(said.data, said.out, params, now())
+        trained = run(options.data, options.out, params, now())
     except SanadError as error:
         print(error, file=sys.stderr)
         return 2

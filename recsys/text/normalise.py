@@ -60,7 +60,7 @@ def normalise(text: str, gloss: Callable[[str], str] | None = None) -> str:
     Undone: tatweel and short vowels, zero-width characters, direction overrides, full-width and mathematical letters,
     Arabic presentation forms, letters of Persian and Urdu keyboards, look-alikes of other scripts, stacked accents,
     halves of characters, letters repeated three times or more (twice stays). Digits, accents, punctuation and emoji
-    stay. `gloss`, when given, sees the result last; see `glossed`.
+    stay. `gloss`, when given, sees the result last; see `emoji_gloss`.
     """
     for _ in range(_PASSES):
         before, text = text, _fold(text)
@@ -69,7 +69,7 @@ def normalise(text: str, gloss: Callable[[str], str] | None = None) -> str:
     return gloss(text) if gloss else text
 
 
-def glossed(words: Mapping[str, str]) -> Callable[[str], str]:
+def emoji_gloss(words: Mapping[str, str]) -> Callable[[str], str]:
     """A `gloss` for `normalise` that writes an emoji's word after it: `glossed({"💀": "mort"})("💀")` is `💀 mort`."""
 
     def gloss(text: str) -> str:
@@ -86,15 +86,15 @@ def skeleton(text: str) -> str:
     them; digits and signs inside a Latin word as the letters they look like (`d3pr1m` is `deprim`); pieces and single
     letters put together again (`m.o.u.t`, `m o u t`, `m🖤o🖤u🖤t`). Emoji stay as words of their own.
     """
-    return _settled(text, _with_letters_for_digits)
+    return _until_stable(text, _with_letters_for_digits)
 
 
 def arabizi_skeleton(text: str) -> str:
     """The same with the digits that are letters of Arabizi left as they are (`7zin`), and only the others read."""
-    return _settled(text, _with_some_letters_for_digits)
+    return _until_stable(text, _with_some_letters_for_digits)
 
 
-def _settled(text: str, read_digits: Callable[[str], str]) -> str:
+def _until_stable(text: str, read_digits: Callable[[str], str]) -> str:
     for _ in range(_PASSES):
         before, text = text, _strip(normalise(text), read_digits)
         if text == before:
@@ -117,9 +117,9 @@ def _fold(text: str) -> str:
 
 def _without_lookalikes(word: re.Match[str]) -> str:
     """A word that mixes scripts, or is made of twins alone, is a Latin word in disguise; others stay."""
-    told: str = word[0].translate(_LOOKALIKES)
+    latin: str = word[0].translate(_LOOKALIKES)
     is_disguise = _LATIN.search(word[0]) or all(letter in TWINS for letter in word[0])
-    return told if is_disguise else word[0]
+    return latin if is_disguise else word[0]
 
 
 def _strip(text: str, read_digits: Callable[[str], str]) -> str:
@@ -130,13 +130,13 @@ def _strip(text: str, read_digits: Callable[[str], str]) -> str:
     if _DIGIT.search(text):
         text = _TOKEN.sub(lambda m: read_digits(m[0]), text)
     if _INNER.search(text):
-        text = _CHUNK.sub(_together, text)
+        text = _CHUNK.sub(_join_pieces, text)
     words = _SPACES.sub(" ", _EMOJI.sub(r" \1 ", _NOT_KEPT.sub(" ", text))).strip()
     joined = _SPELLED.sub(lambda m: m[0].replace(" ", ""), _TWO.sub(r"\1", words))
     return unicodedata.normalize("NFC", _TWO.sub(r"\1", joined))
 
 
-def _together(chunk: re.Match[str]) -> str:
+def _join_pieces(chunk: re.Match[str]) -> str:
     """`m.o.u.t` and `mo-ut` are one word in pieces; `end.Start` are two words, and `l'eau` is left alone."""
     pieces = [piece for piece in _SEPARATORS.split(chunk[0]) if piece]
     is_cut = len(pieces) > 1 and all(len(piece) <= 2 for piece in pieces) and _INNER.search(chunk[0])
@@ -149,19 +149,19 @@ _SQUARES_ONLY: Final = {code: letter for code, letter in IN_SQUARES.items() if c
 
 def _with_letters_for_digits(token: str) -> str:
     """Digits and signs of a Latin word as letters; a number, a sign alone and a mention stay."""
-    return _read(token, LEET)
+    return _replace_digits(token, LEET)
 
 
 def _with_some_letters_for_digits(token: str) -> str:
-    return _read(token, _LEET_BESIDE_ARABIZI)
+    return _replace_digits(token, _LEET_BESIDE_ARABIZI)
 
 
-def _read(token: str, table: Mapping[int, int]) -> str:
+def _replace_digits(token: str, table: Mapping[int, int]) -> str:
     has_letter = any("a" <= sign <= "z" for sign in token)
-    kept = token.rstrip("!|")  # an exclamation at the end is one
+    stem = token.rstrip("!|")  # an exclamation mark at the end is one
     if not has_letter or token.startswith("@"):
         return token
-    return kept.translate(table) + token[len(kept) :]
+    return stem.translate(table) + token[len(stem) :]
 
 
 _LEET_BESIDE_ARABIZI: Final = {code: letter for code, letter in LEET.items() if chr(code) not in "345678"}

@@ -1,6 +1,7 @@
 """
-Private lists of words to look for. A file that the market's team keeps; never printed, logged or answered: a list of
-such words is itself harmful, and known words are soon avoided. A hit says where in the file, never which word.
+Private lists of terms to search for. The market's team maintains the file. Terms are never printed, logged or answered:
+a list of such words is harmful itself, and known words are soon avoided. A hit names the line of the file, not the
+word.
 
 A term and a text are compared in up to three readings: Latin letters with digits as the letters they look like
 (`d3pr1m`), Arabic letters with digits as the letters they stand for (`7zin`, so that one entry serves both scripts),
@@ -20,7 +21,7 @@ from recsys.vocabulary import FAMILIES, TIERS
 
 Words = tuple[str, ...]
 
-_LEAST_CONSONANTS: Final = 4  # of a one-word term; with fewer, too many innocent words share them
+_MIN_CONSONANTS: Final = 4  # of a one-word term; with fewer, too many innocent words share them
 _VOWELS: Final = str.maketrans("", "", "اويه")
 _ARTICLES: Final = ("وال", "بال", "فال", "كال", "ال", "لل", "ل")
 _MASKED: Final = re.compile(r"(?<![^\W_])[^\W\d_]+(?:\*+[^\W\d_]*)+(?![^\W_])")
@@ -32,7 +33,7 @@ _ARABIC: Final = re.compile("[\u0620-\u064a]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """One term found: the line of the private file that holds it, and what the file says about it."""
+    """A term in a text: its line in the private file, and the tier and family that the file gives it."""
 
     line: int
     tier: str | None = None
@@ -44,7 +45,7 @@ class TermList:
     """Terms by reading and first word. Its text form shows none of them."""
 
     n_terms: int
-    _known: Mapping[str, Sequence[tuple[Words, Hit]]] = field(repr=False)
+    _terms: Mapping[str, Sequence[tuple[Words, Hit]]] = field(repr=False)
 
     @staticmethod
     def load(path: Path) -> "TermList":
@@ -68,51 +69,51 @@ class TermList:
         return term_list_of((row[0], Hit(line=n, tier=row[1], family=row[2])) for n, row in rows)
 
     def find(self, text: str) -> tuple[Hit, ...]:
-        """What of the list is in a text, as whole words, each term once, in the order of the list."""
+        """The terms of the list in a text, as whole words, without repeats, in the order of the list."""
         if not self.n_terms:
             return ()
         hits: set[Hit] = set()
         for reading, words in _readings(text):
-            hits.update(self._in_words(reading, words))
+            hits.update(self._find_in_words(reading, words))
             without_emoji = tuple(word for word in words if not _NO_WORD.match(word))
             if without_emoji != words:  # they may stand between the words of a term
-                hits.update(self._in_words(reading, without_emoji))
-        hits |= {hit for word in _masked_words(text) for hit in self._behind_mask(word)}
+                hits.update(self._find_in_words(reading, without_emoji))
+        hits |= {hit for word in _masked_words(text) for hit in self._find_masked(word)}
         return tuple(sorted(hits, key=lambda hit: hit.line))
 
-    def _in_words(self, reading: str, words: Words) -> Iterator[Hit]:
+    def _find_in_words(self, reading: str, words: Words) -> Iterator[Hit]:
         for at, word in enumerate(words):
-            for first in _without_article(reading, word):
-                for term, hit in self._known.get(reading + first, ()):
+            for first in _forms_of_word(reading, word):
+                for term, hit in self._terms.get(reading + first, ()):
                     if words[at + 1 : at + len(term)] == term[1:]:
                         yield hit
 
-    def _behind_mask(self, word: str) -> Iterator[Hit]:
+    def _find_masked(self, word: str) -> Iterator[Hit]:
         """`s**cide`: every star is one letter, or a run of them a few. Terms of one word only."""
         visible = re.compile("".join("." if sign == "*" else re.escape(sign) for sign in word))
-        for key, terms in self._known.items():
+        for key, terms in self._terms.items():
             if key[:2] == f"l{word[0]}" and visible.fullmatch(key, 1):
                 yield from (hit for term, hit in terms if len(term) == 1)
 
 
 def term_list_of(terms: Iterable[tuple[str, Hit]]) -> TermList:
-    """A lexicon of terms; those that say nothing (punctuation alone) are left out."""
-    known: dict[str, dict[tuple[Words, Hit], None]] = {}
+    """A term list; terms without words (punctuation alone) are left out."""
+    by_key: dict[str, dict[tuple[Words, Hit], None]] = {}
     n_terms = 0
     for term, hit in terms:
-        readings = [(reading, words) for reading, words in _readings(term) if words and _is_enough(reading, words)]
+        readings = [(reading, words) for reading, words in _readings(term) if words and _is_specific(reading, words)]
         n_terms += bool(readings)
         for reading, words in readings:
-            for first in _without_article(reading, words[0]):
-                known.setdefault(reading + first, {})[((first, *words[1:]), hit)] = None
-    return TermList(n_terms, {key: tuple(found) for key, found in known.items()})
+            for first in _forms_of_word(reading, words[0]):
+                by_key.setdefault(reading + first, {})[((first, *words[1:]), hit)] = None
+    return TermList(n_terms, {key: tuple(terms) for key, terms in by_key.items()})
 
 
 def _readings(text: str) -> Iterator[tuple[str, Words]]:
     """`l` Latin, `a` Arabic, `c` consonants of the Arabic one."""
-    seen = normalise(text)
-    plain = arabizi_skeleton(seen)
-    yield "l", tuple((skeleton(seen) if _OTHER_SIGNS.search(seen) else plain).split())
+    normalised = normalise(text)
+    plain = arabizi_skeleton(normalised)
+    yield "l", tuple((skeleton(normalised) if _OTHER_SIGNS.search(normalised) else plain).split())
     arabic = arabizi_skeleton(arabizi_to_arabic(plain)).split()
     arabic = [_ENDING.sub("ا", word) for word in arabic]
     yield "a", tuple(arabic)
@@ -124,13 +125,13 @@ def _consonants(word: str) -> str:
     return word[:1] + word[1:].translate(_VOWELS)
 
 
-def _is_enough(reading: str, words: Words) -> bool:
+def _is_specific(reading: str, words: Words) -> bool:
     if reading == "c":
-        return sum(map(len, words)) >= _LEAST_CONSONANTS + len(words) - 1 and bool(_ARABIC.match(words[0]))
+        return sum(map(len, words)) >= _MIN_CONSONANTS + len(words) - 1 and bool(_ARABIC.match(words[0]))
     return True
 
 
-def _without_article(reading: str, word: str) -> Iterator[str]:
+def _forms_of_word(reading: str, word: str) -> Iterator[str]:
     yield word
     if reading != "l":
         short = next((a for a in _ARTICLES if word.startswith(a) and len(word) > len(a) + 1), None)
@@ -142,8 +143,8 @@ def _masked_words(text: str) -> frozenset[str]:
     """Words with stars in them and at least two letters to be seen, repeated letters kept: a star counts."""
     if "*" not in text:
         return frozenset()
-    found = (_with_stars(word) for word in _MASKED.findall(normalise(text)))
-    return frozenset(word for word in found if len(word.replace("*", "")) >= 2)
+    words = (_with_stars(word) for word in _MASKED.findall(normalise(text)))
+    return frozenset(word for word in words if len(word.replace("*", "")) >= 2)
 
 
 def _with_stars(word: str) -> str:

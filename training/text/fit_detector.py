@@ -23,8 +23,8 @@ from typing import Any, Final
 import numpy as np
 
 from recsys.errors import DataError
-from recsys.text.detect import LEAST_WORDS, words_of
-from recsys.text.ngrams import BITS, ORDERS, hashes, join
+from recsys.text.detect import MIN_WORDS, split_words
+from recsys.text.ngrams import BITS, ORDERS, join_texts, ngram_rows
 from recsys.text.phrases import phrase_book
 from recsys.text.transliterate import arabizi_to_arabic, tifinagh_to_latin
 from training.text.detector_words import MADE, phrases
@@ -121,11 +121,11 @@ def fit(texts: Mapping[str, Texts], script: str, rng: np.random.Generator) -> tu
 
 
 def matrix(texts: Sequence[str]) -> Any:
-    """(n, 2 ** BITS) sparse counts over the root of their number, as `recsys.text.ngrams.between` reads them."""
+    """(n, 2 ** BITS) sparse counts over the root of their number, as in `recsys.text.ngrams.stretch_evidence`."""
     from scipy.sparse import csr_array
 
-    joined, starts, ends = join(texts)
-    rows = hashes(joined)
+    joined, starts, ends = join_texts(texts)
+    rows = ngram_rows(joined)
     lengths = ends - starts
     spans = [rows[:, a:b].ravel() for a, b in zip(starts, ends, strict=True)]
     values = np.repeat(1 / np.sqrt(lengths * ORDERS), lengths * ORDERS).astype(np.float32)
@@ -163,7 +163,7 @@ def _split(texts: Texts, script: str, rng: np.random.Generator) -> _Split:
     train: list[list[list[str]]] = []
     test: list[list[list[str]]] = []
     for sentences in (texts.own, texts.sets, texts.made):
-        cut = [[word for found, word in words_of(text) if found == script] for text in sentences]
+        cut = [[word for found, word in split_words(text) if found == script] for text in sentences]
         kept = [words for words in cut if len(words) > 1]
         is_test = rng.random(len(kept)) < HELD_OUT
         train.append([words for words, out in zip(kept, is_test, strict=True) if not out])
@@ -190,7 +190,7 @@ def _draw(pool: Sequence[Sequence[str]], n: int, rng: np.random.Generator) -> li
     out = []
     for row in rng.integers(0, len(pool), n):
         words = pool[row]
-        size = int(rng.integers(LEAST_WORDS, 15))
+        size = int(rng.integers(MIN_WORDS, 15))
         start = int(rng.integers(0, max(1, len(words) - size + 1)))
         out.append(" ".join(words[start : start + size]))
     return out

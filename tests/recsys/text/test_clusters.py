@@ -6,7 +6,7 @@ from recsys.text.clusters import cluster_id
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("text", "variant"),
     [
         ("Respire 🌊 avec moi!", "respire avec moi"),
         ("الصَّبْرُ مفتاح", "الصبر مفتـــاح"),
@@ -14,8 +14,8 @@ from recsys.text.clusters import cluster_id
         ("a  b\nc", "a b c"),
     ],
 )
-def test_the_same_words_are_one_cluster_however_they_are_dressed(one: str, other: str) -> None:
-    assert cluster_id("v1", one, None) == cluster_id("v2", other, "")
+def test_the_same_words_are_one_cluster_however_they_are_written(text: str, variant: str) -> None:
+    assert cluster_id("v1", text, None) == cluster_id("v2", variant, "")
 
 
 def test_other_words_are_another_cluster_and_silence_is_a_cluster_of_its_own() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.text.detect import LEAST_CONFIDENCE, detect, detect_all
+from recsys.text.detect import MIN_CONFIDENCE, detect, detect_all
 from recsys.vocabulary import LANGUAGES, SCRIPTS
 
 CAPTIONS = Path(__file__).parent / "captions"
@@ -27,16 +27,16 @@ def captions(name: str) -> list[str]:
 @pytest.mark.parametrize(("name", "language"), EXPECTED.items())
 def test_at_least_95_of_100_captions_of_a_variety_are_right(name: str, language: str) -> None:
     texts = captions(name)
-    found = detect_all(texts)
+    detected = detect_all(texts)
     assert len(texts) == 60
-    wrong = [(text, row.language) for text, row in zip(texts, found, strict=True) if row.language != language]
+    wrong = [(text, row.language) for text, row in zip(texts, detected, strict=True) if row.language != language]
     assert len(wrong) <= 3, wrong
 
 
 @pytest.mark.parametrize(("name", "dialect"), [("ar", "arb"), ("ar-other", None), ("ary", "ary"), ("ary-Latn", "ary")])
 def test_standard_moroccan_and_other_arabic_are_told_apart(name: str, dialect: str | None) -> None:
-    found = [(row.language, row.dialect) for row in detect_all(captions(name))]
-    assert sum(pair == (EXPECTED[name], dialect) for pair in found) >= 57  # of 60: 95 %
+    detected = [(row.language, row.dialect) for row in detect_all(captions(name))]
+    assert sum(pair == (EXPECTED[name], dialect) for pair in detected) >= 57  # of 60: 95 %
 
 
 def test_no_caption_stands_in_the_training_text() -> None:
@@ -46,10 +46,10 @@ def test_no_caption_stands_in_the_training_text() -> None:
 
 
 def test_a_text_of_two_languages_gets_both_with_their_shares() -> None:
-    found = detect(MIXED)
-    assert found.language == "fr"
-    assert set(found.proportions) == {"fr", "ary"}
-    assert sum(found.proportions.values()) == pytest.approx(1, abs=1e-3)
+    detected = detect(MIXED)
+    assert detected.language == "fr"
+    assert set(detected.proportions) == {"fr", "ary"}
+    assert sum(detected.proportions.values()) == pytest.approx(1, abs=1e-3)
     inside_one_script = detect(
         "wach 3andek chi mochkil m3a lkhedma, parce que la santé est importante pour tout le monde"
     )
@@ -75,9 +75,9 @@ def test_one_loan_word_is_not_a_second_language() -> None:
     ],
 )
 def test_what_says_too_little_takes_the_declared_language(text: str, declared: tuple[str, ...], language: str) -> None:
-    found = detect(text, declared)
-    assert found.language == language
-    assert found.confidence == 0
+    detected = detect(text, declared)
+    assert detected.language == language
+    assert detected.confidence == 0
 
 
 @pytest.mark.parametrize(
@@ -96,8 +96,8 @@ def test_what_says_too_little_takes_the_declared_language(text: str, declared: t
     ],
 )
 def test_what_the_engine_cannot_read_is_not_understood(text: str, script: str | None, is_understood: bool) -> None:
-    found = detect(text)
-    assert (found.script, found.is_understood) == (script, is_understood)
+    detected = detect(text)
+    assert (detected.script, detected.is_understood) == (script, is_understood)
 
 
 def test_disguised_letters_are_of_the_script_they_look_like() -> None:
@@ -111,13 +111,13 @@ def test_disguised_letters_are_of_the_script_they_look_like() -> None:
 def test_any_text_has_an_answer_that_keeps_the_contract(texts: list[str]) -> None:
     together = detect_all(texts)
     assert len(together) == len(texts)
-    for text, found in zip(texts, together, strict=True):
-        assert found.language in (*LANGUAGES, "und")
-        assert found.script in (*SCRIPTS, None)
-        assert found.confidence == 0 or LEAST_CONFIDENCE <= found.confidence <= 1
-        assert len(found.proportions) <= 2
-        assert not found.proportions or sum(found.proportions.values()) == pytest.approx(1, abs=1e-3)
-        assert detect(text) == found  # what stands beside a text says nothing about it
+    for text, detected in zip(texts, together, strict=True):
+        assert detected.language in (*LANGUAGES, "und")
+        assert detected.script in (*SCRIPTS, None)
+        assert detected.confidence == 0 or MIN_CONFIDENCE <= detected.confidence <= 1
+        assert len(detected.proportions) <= 2
+        assert not detected.proportions or sum(detected.proportions.values()) == pytest.approx(1, abs=1e-3)
+        assert detect(text) == detected  # what stands beside a text says nothing about it
 
 
 def test_order_and_company_do_not_matter() -> None:

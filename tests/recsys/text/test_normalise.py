@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.text.normalise import arabizi_skeleton, glossed, normalise, skeleton
+from recsys.text.normalise import arabizi_skeleton, emoji_gloss, normalise, skeleton
 
 TRICKS = "moиrt .-_*'\u2019🖤❤\ufe0f\u200d\u200b\u202e\u0301\u064b\u0640оοⅿ𝓶ｍ0137@$!حـ\ufe8eﷺ🇲🅼ⵔεİǰŉﬁßΣς"
 ANY_TEXT = st.one_of(st.text(st.characters(), max_size=60), st.text(TRICKS, max_size=40))
@@ -88,6 +88,6 @@ def test_a_hundred_kilobytes_of_anything_take_seconds_at_most(piece: str) -> Non
 
 
 def test_an_emoji_can_be_given_words() -> None:
-    gloss = glossed({"💀": "mort", "❤": "love"})
+    gloss = emoji_gloss({"💀": "mort", "❤": "love"})
     assert normalise("rak 💀, ❤️!", gloss) == "rak 💀 mort , ❤️ love !"
     assert normalise("👍", gloss) == "👍"

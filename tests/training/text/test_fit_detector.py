@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from recsys.errors import DataError
-from recsys.text.detect import Model, models, read
-from recsys.text.ngrams import BITS, between, evidence, join
+from recsys.text.detect import ScriptClassifier, classifiers, classify_words
+from recsys.text.ngrams import BITS, cumulative_evidence, join_texts, stretch_evidence
 from training.text import fit_detector
 from training.text.detector_words import MADE, phrases
 from training.text.fit_detector import CLASSES, Texts, collect, fit, glosses, matrix, own_sentences
@@ -70,8 +70,10 @@ def test_what_is_fitted_is_what_is_served() -> None:
     """The sparse matrix of the fit and the cumulative sums of the service give the same evidence."""
     texts = ["a", "bonjour le monde", "ça va", "b"]
     weights = np.random.default_rng(0).standard_normal((2**BITS, 3)).astype(np.float32)
-    joined, starts, ends = join(texts)
-    assert between(evidence(joined, weights), starts, ends) == pytest.approx(matrix(texts) @ weights, abs=1e-4)
+    joined, starts, ends = join_texts(texts)
+    assert stretch_evidence(cumulative_evidence(joined, weights), starts, ends) == pytest.approx(
+        matrix(texts) @ weights, abs=1e-4
+    )
 
 
 def test_a_small_fit_learns_and_repeats_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,8 +86,8 @@ def test_a_small_fit_learns_and_repeats_itself(monkeypatch: pytest.MonkeyPatch) 
     again, _ = fit(texts, "Latn", np.random.default_rng(1))
     assert all(np.array_equal(first[name], again[name]) for name in first)
     assert right > 0.9
-    model = Model(names, first["Latn_weights"].astype(np.float32), first["Latn_bias"])
-    found = read([["nous", "aimons", "le", "chat"], ["we", "love", "the", "cat"]], model)
+    model = ScriptClassifier(names, first["Latn_weights"].astype(np.float32), first["Latn_bias"])
+    found = classify_words([["nous", "aimons", "le", "chat"], ["we", "love", "the", "cat"]], model)
     assert [max(part.whole, key=lambda name: part.whole[name]) for part in found] == ["fr", "en"]
 
 
@@ -108,8 +110,8 @@ def test_no_sentence_of_ours_stands_in_two_classes() -> None:
 def test_the_shipped_weights_are_small_and_finite() -> None:
     path = Path(fit_detector.__file__).parents[2] / "recsys" / "text" / "data" / "detector.npz"
     assert path.stat().st_size < 2_000_000
-    assert {script: model.classes for script, model in models().items()} == CLASSES
-    assert all(np.isfinite(model.weights).all() and len(model.weights) == 2**BITS for model in models().values())
+    assert {script: model.classes for script, model in classifiers().items()} == CLASSES
+    assert all(np.isfinite(model.weights).all() and len(model.weights) == 2**BITS for model in classifiers().values())
 
 
 @pytest.mark.data
@@ -119,4 +121,4 @@ def test_the_shipped_weights_are_those_that_the_script_makes() -> None:
         pytest.skip("the text sets are not there; see docs/text.md for where they come from")
     found, right = fit(collect(DATA), "Latn", np.random.default_rng(0))  # the other script takes minutes
     assert right > 0.98
-    assert np.abs(found["Latn_weights"].astype(np.float32) - models()["Latn"].weights).max() < 0.05
+    assert np.abs(found["Latn_weights"].astype(np.float32) - classifiers()["Latn"].weights).max() < 0.05
