@@ -11,13 +11,14 @@ import msgspec
 import numpy as np
 
 from recsys.catalogue.cache import CatalogueCache
+from recsys.catalogue.items import Items
 from recsys.clock import Millis
 from recsys.experiments.assignment import Assignment, assign
 from recsys.experiments.payload import Experiments
 from recsys.exposure.counts import CreatorExposure
 from recsys.feed.catchup import PendingUpdates, catch_up
 from recsys.feed.pipeline import Pipeline, eligible
-from recsys.feed.query import Query, build_query
+from recsys.feed.query import Query, QueryBasis, build_query
 from recsys.feed.supply import remaining_supply
 from recsys.feed.viewer import experiment_attributes, identify, languages_of, stated_languages, viewer_of
 from recsys.messages import FeedRequest
@@ -106,11 +107,7 @@ def resolve_context(
         request,
         replace(viewer, personalised=not effective.limits.non_personalised),
         state,
-        catalogue_cache=resources.catalogue_cache,
-        items=items,
-        model=resources.model,
-        market=market,
-        exposure=resources.exposure.now,
+        _query_basis(resources, items),
         limits=effective.limits,
         experiment_weights=assignment.weights,
         is_minor=identity.is_minor,
@@ -118,20 +115,21 @@ def resolve_context(
     )
     query, failure = _with_eligible(pipeline, replace(query, size=min(request.size, allowance.most)))
     return RequestContext(
-        state=state,
-        opens=applied.opens,
-        query=query,
-        supply=remaining_supply(query, state.safety.ledger, now),
-        assignment=assignment,
-        loop_context=loop_context,
-        own=own,
-        is_night=effective.is_night,
-        is_bound_by_night=effective.is_bound_by_night,
-        at=now,
-        allowance=allowance,
+        state=state, opens=applied.opens, query=query, supply=remaining_supply(query, state.safety.ledger, now),
+        assignment=assignment, loop_context=loop_context, own=own, is_night=effective.is_night,
+        is_bound_by_night=effective.is_bound_by_night, at=now, allowance=allowance,
         cards=due(state, market, request.surface, now),
-        notes=_notes(stated_languages(request, identity, evaluated), market, items.codes),
-        failure=failure,
+        notes=_notes(stated_languages(request, identity, evaluated), market, items.codes), failure=failure,
+    )  # fmt: skip
+
+
+def _query_basis(resources: EngineResources, items: Items) -> QueryBasis:
+    return QueryBasis(
+        catalogue_cache=resources.catalogue_cache,
+        items=items,
+        model=resources.model,
+        market=resources.policy.market,
+        exposure=resources.exposure.now,
     )
 
 

@@ -95,16 +95,23 @@ class Query:
         return self.rankings.of_row[rows]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class QueryBasis:
+    """What queries are built on: the catalogue at one revision, the models, the market, and creators' exposure."""
+
+    catalogue_cache: CatalogueCache
+    items: Items
+    model: Model
+    market: Market
+    exposure: ExposureCounts
+
+
 def build_query(
     request: FeedRequest,
     viewer: Viewer,
     state: UserState,
+    basis: QueryBasis,
     *,
-    catalogue_cache: CatalogueCache,
-    items: Items,
-    model: Model,
-    market: Market,
-    exposure: ExposureCounts,
     limits: Limits,
     experiment_weights: Mapping[str, float],
     is_minor: bool,
@@ -114,16 +121,9 @@ def build_query(
     The query of a request, without what is eligible. Raises DataError when the request names an item that does not
     exist.
     """
-    nearness, whole = catalogue_cache.for_viewer(items, viewer, exposure, is_minor=is_minor)
+    items, model, market, cache = basis.items, basis.model, basis.market, basis.catalogue_cache
+    nearness, whole = cache.for_viewer(items, viewer, basis.exposure, is_minor=is_minor)
     history, followed = _learned_of(state, viewer, model, items)
-    weights = effective_weights(
-        market,
-        _learned_weights(model),
-        experiment_weights,
-        has_history=bool(np.any(history.weights > 0)),  # negative feedback alone tells no preference
-        controller_factor=exposure.factor,
-        local_weight=state.person.controls.local_weight,
-    )
     return Query(
         request_id=request.request_id or "",
         viewer=viewer,
@@ -144,10 +144,10 @@ def build_query(
         only=_listed(request, items),
         text=request.query,
         anchor=_anchor(request, items),
-        weights=weights,
+        weights=_weights(state, history, basis, experiment_weights),
         reduced=topic_factors(state.safety.loop, market.loop, at),
         whole=whole,
-        rankings=catalogue_cache.rankings(items, model, viewer.country),
+        rankings=cache.rankings(items, model, viewer.country),
         is_eligible=np.zeros(0, np.bool_),
     )
 
@@ -155,6 +155,20 @@ def build_query(
 def seed_of(request_id: str) -> int:
     """The seed of a request: the same request explores the same items."""
     return int.from_bytes(hashlib.blake2b(request_id.encode(), digest_size=8).digest(), "big")
+
+
+def _weights(
+    state: UserState, history: History, basis: QueryBasis, experiment_weights: Mapping[str, float]
+) -> Mapping[str, float]:
+    """The weights of the page; negative feedback alone tells no preference."""
+    return effective_weights(
+        basis.market,
+        _learned_weights(basis.model),
+        experiment_weights,
+        has_history=bool(np.any(history.weights > 0)),
+        controller_factor=basis.exposure.factor,
+        local_weight=state.person.controls.local_weight,
+    )
 
 
 def _learned_weights(model: Model) -> LearnedWeights:
