@@ -39,7 +39,7 @@ def engine_of(folder: Path, market: Market) -> Engine:
     """An engine over memory."""
     store = MemoryStore()
     return build_engine(
-        load_artifact(folder), market, Experiments(), users=store.users, log=store.events, catalogue=store.catalogue,
+        load_artifact(folder), market, Experiments(), stores=store.stores,
         key=b"benchmark", new_id=lambda: "r", at=AT,
     )  # fmt: skip
 

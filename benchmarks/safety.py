@@ -129,7 +129,7 @@ def set_up(folder: Path, world: World, seed: int) -> None:
 def _engine(artifact: Path, market: Market, at: Millis) -> tuple[Engine, MemoryStore]:
     store, ids = MemoryStore(), itertools.count()
     engine = build_engine(
-        load_artifact(artifact), market, Experiments(), users=store.users, log=store.events, catalogue=store.catalogue,
+        load_artifact(artifact), market, Experiments(), stores=store.stores,
         key=b"a benchmark", new_id=lambda: f"r{next(ids)}", at=at, alert=_refuse_alert,
     )  # fmt: skip
     return engine, store

@@ -57,7 +57,7 @@ def create_app(
     the only clock that anything in a request sees, and `elapsed` what it is measured by: see `serving.clock_guard`.
     """
     current: Callable[[], Engine] = engine if callable(engine) else lambda: engine
-    service = Service(engine=current, clock=SteadyClock(clock, lambda: current().users.committed_at(), elapsed))
+    service = Service(engine=current, clock=SteadyClock(clock, lambda: current().stores.users.committed_at(), elapsed))
     app = FastAPI(
         title="Sanad",
         version=sanad_version(),

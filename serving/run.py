@@ -104,7 +104,7 @@ def opened(
     try:
         with threadpool_limits(1):
             engine = build_engine(
-                artifact, market, experiments, users=store.users, log=store.events, catalogue=store.catalogue,
+                artifact, market, experiments, stores=store.stores,
                 key=key, new_id=lambda: uuid.uuid4().hex, at=clock(), alert=log.error,
                 harm_terms=NO_TERMS if settings.harm_terms is None else load_harm_terms(settings.harm_terms),
             )  # fmt: skip
@@ -160,7 +160,7 @@ def _pruned(store: SqliteStore, engine: Engine, clock: Clock, people: Set[str]) 
         while True:
             try:
                 at = steady()
-                compact_events(engine, store.lets_go(at), at)
+                compact_events(engine, store.retention_cutoff(at), at)
                 store.prune(at, people)
             except StoreError as error:
                 log.warning("nothing was pruned: %s", error)

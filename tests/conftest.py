@@ -31,6 +31,7 @@ from recsys.services.events import accept_events
 from recsys.services.items import put_item
 from recsys.services.profiles import put_profile
 from recsys.stores.memory import MemoryStore
+from recsys.stores.protocols import Stores
 from training.models.collaborative import TasteParams
 from training.train import TrainParams, run
 
@@ -118,11 +119,14 @@ class Service:
 
     def decisions(self, user_id: str = "casa-adult") -> list[Decision]:
         """The person's records, oldest first."""
-        return [unpack(stored.decision) for stored in self.store.users.decisions(user_id)]
+        return [unpack(stored.decision) for stored in self.store.decisions.of_user(user_id)]
 
     def broken(self, **parts: Any) -> "Service":
-        """The same engine with other parts: users, log, known ..."""
-        return replace(self, engine=replace(self.engine, **parts))
+        """The same engine with other stores (users, events ...) or other parts (resources ...)."""
+        stores = {name: part for name, part in parts.items() if name in Stores.__slots__}
+        others = {name: part for name, part in parts.items() if name not in stores}
+        changed = replace(self.engine, stores=replace(self.engine.stores, **stores), **others)
+        return replace(self, engine=changed)
 
 
 @pytest.fixture(scope="session")
@@ -141,7 +145,7 @@ def make_service(tiny: Artifact, morocco: Market) -> Callable[..., Service]:
         names = None if ids is None else iter(ids)
         engine = build_engine(
             artifact, market, experiments or Experiments(),
-            users=store.users, log=store.events, catalogue=store.catalogue, key=KEY,
+            stores=store.stores, key=KEY,
             new_id=lambda: next(names) if names else f"r{next(numbers)}", at=EVENING, alert=alerts.append,
         )  # fmt: skip
         return Service(engine=engine, store=store, alerts=alerts)

@@ -172,7 +172,7 @@ def test_a_feed_of_another_year_deletes_nothing_of_the_state_it_is_tried_on(
     first = json.loads(say(*asked, AT)[1])
     assert say(*asked, "2030-01-01T00:00:00Z")[0] == 0
     store = SqliteStore(tmp_path / "state.db")
-    assert store.users.decision(first["request_id"]) is not None
+    assert store.decisions.of_request(first["request_id"]) is not None
     store.close()
 
 

@@ -162,7 +162,7 @@ class BaselineFeed:
         """Stores the page as seen, with an empty ledger: no earlier delivery bounds a later page."""
         state = record_page(context.state, delivered(candidates, rows, context.at), context.at, context.query.market)
         state = msgspec.structs.replace(state, safety=msgspec.structs.replace(state.safety, ledger=Ledger()))
-        self.engine.users.write_if(user_id, state, self.engine.users.read(user_id).version)
+        self.engine.stores.users.write_if(user_id, state, self.engine.stores.users.read(user_id).version)
 
     def _totals(self, user_id: str) -> Reals:
         return self.watched.get(user_id, np.zeros((2, self.labels.n_themes)))

@@ -12,7 +12,7 @@ from threading import Lock
 from recsys.catalogue.creators import Creator, creators_of
 from recsys.catalogue.items import Items, apply, empty, with_creators
 from recsys.catalogue.locality import Nearness, nearness
-from recsys.catalogue.new_creators import ExposureCounts
+from recsys.catalogue.new_creators import ExposureSnapshot
 from recsys.catalogue.rankings import PrecomputedRankings, precompute_rankings
 from recsys.catalogue.rule_columns import rule_columns
 from recsys.models.loaded import Model
@@ -60,7 +60,7 @@ class CatalogueCache:
         return found
 
     def for_viewer(
-        self, items: Items, viewer: Viewer, counts: ExposureCounts, *, is_minor: bool
+        self, items: Items, viewer: Viewer, counts: ExposureSnapshot, *, is_minor: bool
     ) -> tuple[Nearness, Candidates]:
         """The nearness of every item to a kind of viewer, and the columns that the rules read."""
         key = (items.revision, counts.version, viewer.country, viewer.region, viewer.languages, is_minor)

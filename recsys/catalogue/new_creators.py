@@ -11,7 +11,7 @@ from recsys.types import Mask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExposureCounts:
+class ExposureSnapshot:
     """
     Deliveries by creator's number and the controller's factor, as of `read_at`; `version` grows when a creator stops
     being new.

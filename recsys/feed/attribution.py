@@ -1,4 +1,4 @@
-"""What one page adds to the counts of creators' exposure, and how each place was won."""
+"""What one page adds to the counts of creators' exposure, and how each slot was won."""
 
 from collections import Counter
 from typing import Final
@@ -18,20 +18,20 @@ def exposure_of_page(
 ) -> tuple[ExposureCount, ...]:
     """What one page adds to the counts. A region that the market does not know is kept as unknown."""
     region = viewer.region if viewer.region in market.regions else None
-    found: Counter[tuple[str, str, bool]] = Counter()
+    counts: Counter[tuple[str, str, bool]] = Counter()
     for slot, row in enumerate(selection.rows.tolist()):
         creator_id = items.creator_ids[int(candidates.item_nos[row])]
-        found[creator_id, _way(selection, slot), bool(candidates["is_local"][row])] += 1
+        counts[creator_id, _attribution(selection, slot), bool(candidates["is_local"][row])] += 1
     return tuple(
         ExposureCount(
-            creator_id=creator_id, day=at // DAY, country=viewer.country, region=region or "", way=way,
+            creator_id=creator_id, day=at // DAY, country=viewer.country, region=region or "", attribution=attribution,
             is_local=is_local, n=n,
         )
-        for (creator_id, way, is_local), n in found.items()
+        for (creator_id, attribution, is_local), n in counts.items()
     )  # fmt: skip
 
 
-def _way(selection: Selection, slot: int) -> str:
+def _attribution(selection: Selection, slot: int) -> str:
     """How a slot was won: by exploration, because the local floor left nothing else, or by its score."""
     if selection.is_exploration[slot]:
         return "exploration"

@@ -15,7 +15,7 @@ from recsys.models.loaded import build_model
 from recsys.policy.compiled import CompiledPolicy
 from recsys.policy.schema import Market
 from recsys.safety.harm_terms import NO_TERMS, TermList
-from recsys.stores.protocols import Catalogue, CreatorChange, EventLog, ItemChange, UserStore
+from recsys.stores.protocols import CreatorChange, ItemChange, Stores
 
 
 def build_engine(
@@ -23,9 +23,7 @@ def build_engine(
     market: Market,
     experiments: Experiments,
     *,
-    users: UserStore,
-    log: EventLog,
-    catalogue: Catalogue,
+    stores: Stores,
     key: bytes,
     new_id: Callable[[], str],
     at: Millis,
@@ -33,25 +31,25 @@ def build_engine(
     harm_terms: TermList = NO_TERMS,
 ) -> Engine:
     """
-    An engine over an artifact, a policy and stores. The artifact's items are put into the live catalogue first; rows
-    that were edited over the wire stay as they are. `lexicon` holds the private terms that a search for harm uses.
+    An engine over an artifact, a policy and stores. The artifact's items are put into the catalogue first; rows that
+    were edited over the wire stay as they are. `harm_terms` are the private terms that a search for harm uses.
     """
-    catalogue.put_creators(
+    stores.catalogue.put_creators(
         [CreatorChange(fields=_known(row), is_edited=False) for row in artifact.creators.to_dicts()], at
     )
-    catalogue.put(item_changes(artifact), at)
+    stores.catalogue.put(item_changes(artifact), at)
     model = build_model(artifact)
-    cache = CatalogueCache(catalogue=catalogue, market=market, creators={}, rows=model.rows)
-    cache.at_least(catalogue.since(2**62).revision)
+    cache = CatalogueCache(catalogue=stores.catalogue, market=market, creators={}, rows=model.rows)
+    cache.at_least(stores.catalogue.since(2**62).revision)
     resources = EngineResources(
         policy=CompiledPolicy(market),
         model=model,
         experiments=experiments,
         catalogue_cache=cache,
-        exposure=CreatorExposure(users, market),
+        exposure=CreatorExposure(stores.exposure, stores.controllers, market),
         harm_terms=harm_terms,
     )
-    return Engine(resources=resources, users=users, log=log, key=key, new_id=new_id, timer=perf_counter, alert=alert)
+    return Engine(resources=resources, stores=stores, key=key, new_id=new_id, timer=perf_counter, alert=alert)
 
 
 _NOT_FIELDS: Final = ("cluster_id", "said_id")

@@ -10,14 +10,13 @@ import numpy as np
 
 from recsys.catalogue.cache import CatalogueCache
 from recsys.catalogue.items import Items
-from recsys.clock import DAY, Millis
+from recsys.clock import Millis
 from recsys.feed.events import AppliedEvents, apply_events
 from recsys.safety.ledger import recount
 from recsys.safety.loop.state import LoopContext
-from recsys.stores.protocols import EventLog, Logged, Read, UserStore
+from recsys.stores.protocols import Logged, Read, Stores
+from recsys.stores.retention import SAFETY_RETENTION_MS
 from recsys.user.state import Delivery, UserState
-
-RECOUNT: Millis = 8 * DAY
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,16 +31,14 @@ class PendingUpdates:
     past: tuple[Delivery, ...] = ()
 
 
-def read_pending(
-    users: UserStore, log: EventLog, cache: CatalogueCache, user_id: str, read: Read, at: Millis
-) -> PendingUpdates:
+def read_pending(stores: Stores, cache: CatalogueCache, user_id: str, read: Read, at: Millis) -> PendingUpdates:
     """What the stores know beside the state that was read. Raises StoreError."""
     items = cache.at_least(read.revision)
-    logged = log.since(user_id, read.state.interactions.log_seq)
+    logged = stores.events.since(user_id, read.state.interactions.log_seq)
     if not all(entry.event.item_id is None or entry.event.item_id in items.index for entry in logged):
-        items = cache.at_least(users.read(user_id).revision)  # it came, and was opened, since the state was read
+        items = cache.at_least(stores.users.read(user_id).revision)  # it came, and was opened, since the state was read
     is_behind = read.state.safety.ledger.revision < items.newest_raise and read.version > 0
-    past = users.deliveries(user_id, at - RECOUNT) if is_behind else ()
+    past = stores.users.deliveries(user_id, at - SAFETY_RETENTION_MS) if is_behind else ()
     # an unknown number is of a page that was committed since; what is made of this state will not be written
     return PendingUpdates(items, logged, tuple(delivery for delivery in past if delivery.item_no < len(items)))
 

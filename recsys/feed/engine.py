@@ -33,7 +33,7 @@ from recsys.messages import MAX_SIZE, FeedRequest, FeedResponse
 from recsys.safety.cards import note_cards
 from recsys.safety.floors import of_20
 from recsys.safety.loop.levels import note_page
-from recsys.stores.protocols import DecisionRecord, EventLog, Read, StoredAnswer, UserStore
+from recsys.stores.protocols import DecisionRecord, Read, StoredAnswer, Stores
 from recsys.tokens import verify
 from recsys.user.state import UserState
 
@@ -45,8 +45,7 @@ class Engine:
     """Everything a feed needs. `alert` receives sentences for the operator; `timer` gives seconds."""
 
     resources: EngineResources
-    users: UserStore
-    log: EventLog
+    stores: Stores
     key: bytes
     new_id: Callable[[], str]
     timer: Callable[[], float]
@@ -55,17 +54,17 @@ class Engine:
 
     def plan(self, request: FeedRequest, at: Millis) -> Plan:
         """The page that a request would get at `at`. Reserves and writes nothing. Raises DataError and StoreError."""
-        read = self.users.read(request.user_id)
+        read = self.stores.users.read(request.user_id)
         return make_plan(self.resources, request, read.state, self._pending(request, read, at), at)
 
     def context(self, request: FeedRequest, at: Millis) -> RequestContext:
         """What a request resolves to at `at`, without ranking. Writes nothing. Raises DataError and StoreError."""
-        read = self.users.read(request.user_id)
+        read = self.stores.users.read(request.user_id)
         pending = self._pending(request, read, at)
         return resolve_context(self.resources, request, read.state, pending, pipeline_of(request), at)
 
     def _pending(self, request: FeedRequest, read: Read, at: Millis) -> PendingUpdates:
-        return read_pending(self.users, self.log, self.resources.catalogue_cache, request.user_id, read, at)
+        return read_pending(self.stores, self.resources.catalogue_cache, request.user_id, read, at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +122,7 @@ def _serve(engine: Engine, request: FeedRequest, at: Millis, started: float) -> 
     """Plans and reserves, and plans again for as long as another page of this person is committed first."""
     plan = None
     for _ in range(MAX_RESERVE_TRIES):
-        read = engine.users.read(request.user_id, request.request_id)
+        read = engine.stores.users.read(request.user_id, request.request_id)
         _refresh_exposure(engine, at)
         pending = engine._pending(request, read, at)
         if read.answer is not None and not request.dry_run:
@@ -142,7 +141,7 @@ def _serve(engine: Engine, request: FeedRequest, at: Millis, started: float) -> 
         if request.dry_run:
             _note_activity(engine, request.user_id, at)
             return Page(answer)
-        if engine.users.write_if(request.user_id, after, read.version, _record(engine, request, plan, answer)):
+        if engine.stores.users.write_if(request.user_id, after, read.version, _record(engine, request, plan, answer)):
             _report_supply(engine, plan.context)
             return Page(answer)
     return _busy(response)
@@ -154,8 +153,8 @@ def _note_activity(engine: Engine, user_id: str, at: Millis) -> None:
     session, and does not free its caps by waiting. Raises StoreError when others keep winning.
     """
     for _ in range(MAX_RESERVE_TRIES):
-        read = engine.users.read(user_id)
-        if engine.users.write_if(
+        read = engine.stores.users.read(user_id)
+        if engine.stores.users.write_if(
             user_id, register_activity(read.state, engine.resources.policy.market, at), read.version
         ):
             return
@@ -193,7 +192,7 @@ def _record(engine: Engine, request: FeedRequest, plan: Plan, answer: bytes) -> 
         decision=records.pack(records.decision_of(request, plan)),
     )
     counts = exposure_of_page(query.items, plan.candidates, plan.selection, query.viewer, query.market, context.at)
-    return DecisionRecord(answer=stored, deliveries=(*context.opens, *plan.deliveries), tallies=counts)
+    return DecisionRecord(answer=stored, deliveries=(*context.opens, *plan.deliveries), exposure=counts)
 
 
 def _report_supply(engine: Engine, context: RequestContext) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from recsys.catalogue.cache import CatalogueCache
 from recsys.catalogue.items import Items, creator_number
 from recsys.catalogue.locality import Nearness
-from recsys.catalogue.new_creators import ExposureCounts
+from recsys.catalogue.new_creators import ExposureSnapshot
 from recsys.catalogue.rankings import PrecomputedRankings
 from recsys.clock import DAY, Millis
 from recsys.errors import DataError
@@ -103,7 +103,7 @@ class QueryBasis:
     items: Items
     model: Model
     market: Market
-    exposure: ExposureCounts
+    exposure: ExposureSnapshot
 
 
 def build_query(

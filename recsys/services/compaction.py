@@ -27,7 +27,7 @@ def standing(engine: Engine, read: Read, user_id: str, at: Millis, until: Millis
     events only those up to the last one that was received before `until`, where that is given.
     """
     known, state = engine.resources, read.state
-    pending = read_pending(engine.users, engine.log, known.catalogue_cache, user_id, read, at)
+    pending = read_pending(engine.stores, known.catalogue_cache, user_id, read, at)
     loop_context = loop_context_of(
         known.policy, band_of(engine, state, user_id), state.person.guardian, known.harm_terms
     )
@@ -45,15 +45,15 @@ def compact_events(engine: Engine, until: Millis, at: Millis) -> int:
 
     It is older than any delivery that is kept, so nothing but the state is written. Raises StoreError.
     """
-    return sum(_settled(engine, user_id, until, at) for user_id in engine.log.waiting(until))
+    return sum(_settled(engine, user_id, until, at) for user_id in engine.stores.events.waiting(until))
 
 
 def _settled(engine: Engine, user_id: str, until: Millis, at: Millis) -> bool:
     for _ in range(MAX_WRITE_TRIES):
-        read = engine.users.read(user_id)
+        read = engine.stores.users.read(user_id)
         state = standing(engine, read, user_id, at, until)
         if state.interactions.log_seq == read.state.interactions.log_seq:
             return False
-        if engine.users.write_if(user_id, state, read.version):
+        if engine.stores.users.write_if(user_id, state, read.version):
             return True
     raise StoreError(f"found {MAX_WRITE_TRIES} other writes of one person at once, expected fewer; try again")

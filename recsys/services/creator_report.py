@@ -67,7 +67,7 @@ class CreatorReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def report_of(
-    tallies: Sequence[ExposureCount],
+    counts: Sequence[ExposureCount],
     creators: Mapping[str, Creator],
     items: Items,
     market: Market,
@@ -77,7 +77,7 @@ def report_of(
 ) -> CreatorReport:
     """The report over the last `days`, or over everything; only deliveries to people of the market."""
     since = 0 if days is None else at // DAY - days + 1
-    counted = [t for t in tallies if t.country == market.market and t.day >= since]
+    counted = [t for t in counts if t.country == market.market and t.day >= since]
     n_items = Counter(items.creator_ids[n] for n in np.flatnonzero(items.exists & ~items.is_hidden))
     total = sum(t.n for t in counted)
     by_size = _grouped(counted, n_items, lambda name: _size(creators.get(name)), total)
@@ -92,15 +92,15 @@ def report_of(
         by_size=by_size,
         by_kind=by_kind,
         local=concentration(counted, home),
-        new_creators=_new_creators(tallies, counted, home, market),
+        new_creators=_new_creators(counts, counted, home, market),
         top=sorted(top, key=lambda part: (-part.impressions, part.name))[:TOP],
     )
 
 
-def concentration(tallies: Iterable[ExposureCount], creators: Iterable[str]) -> Concentration:
+def concentration(counts: Iterable[ExposureCount], creators: Iterable[str]) -> Concentration:
     """How the impressions of these creators are spread; who got none counts."""
     given: dict[str, int] = dict.fromkeys(creators, 0)
-    for t in tallies:
+    for t in counts:
         if t.creator_id in given:
             given[t.creator_id] += t.n
     amounts = np.array(list(given.values()), np.float64)
@@ -110,24 +110,24 @@ def concentration(tallies: Iterable[ExposureCount], creators: Iterable[str]) -> 
 
 
 def _grouped(
-    tallies: Sequence[ExposureCount], n_items: Mapping[str, int], name_of: Callable[[str], str], total: int
+    counts: Sequence[ExposureCount], n_items: Mapping[str, int], name_of: Callable[[str], str], total: int
 ) -> list[Part]:
     """The creators with items or impressions, by the name of their group."""
-    ways: dict[str, Counter[str]] = defaultdict(Counter)
+    by_attribution: dict[str, Counter[str]] = defaultdict(Counter)
     members: dict[str, set[str]] = defaultdict(set)
     for creator_id in n_items:
         members[name_of(creator_id)].add(creator_id)
-    for t in tallies:
+    for t in counts:
         members[name_of(t.creator_id)].add(t.creator_id)
-        ways[name_of(t.creator_id)][t.way] += t.n
+        by_attribution[name_of(t.creator_id)][t.attribution] += t.n
     return [
         Part(
             name=name,
             n_creators=len(members[name]),
             n_items=sum(n_items.get(creator_id, 0) for creator_id in members[name]),
-            impressions=ways[name].total(),
-            share=ways[name].total() / total if total else 0.0,
-            slots={way: ways[name][way] for way in ATTRIBUTIONS},
+            impressions=by_attribution[name].total(),
+            share=by_attribution[name].total() / total if total else 0.0,
+            slots={attribution: by_attribution[name][attribution] for attribution in ATTRIBUTIONS},
         )
         for name in sorted(members)
     ]
@@ -145,12 +145,12 @@ def _kind(creator: Creator | None) -> str:
 
 
 def _new_creators(
-    tallies: Sequence[ExposureCount], counted: Sequence[ExposureCount], home: set[str], market: Market
+    counts: Sequence[ExposureCount], counted: Sequence[ExposureCount], home: set[str], market: Market
 ) -> NewCreatorExposure:
     """New are local creators below the policy's impressions, counted everywhere and ever."""
     limit = market.locality.new_creator.impressions
     of: dict[str, list[ExposureCount]] = defaultdict(list)
-    for t in tallies:
+    for t in counts:
         of[t.creator_id].append(t)
     new = {creator_id for creator_id in home if sum(t.n for t in of[creator_id]) < limit}
     days = [found for creator_id in home - new if (found := days_to(tuple(of[creator_id]), limit)) is not None]

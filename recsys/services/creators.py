@@ -90,47 +90,49 @@ def exposure(engine: Engine, creator_id: str, at: Millis) -> dict[str, Any] | No
 
     Deliveries are counted when a page is reserved. Days older than 90 are counted, and not told apart.
     """
-    items = engine.resources.catalogue_cache.at_least(engine.users.read("").revision)
-    tallies = engine.users.tallies(check_id("creator_id", creator_id))
+    items = engine.resources.catalogue_cache.at_least(engine.stores.users.read("").revision)
+    counts = engine.stores.exposure.counts(check_id("creator_id", creator_id))
     alike = np.flatnonzero(items.exists & (items.creator_no == creator_number(creator_id)))
     mine = [n for n in alike.tolist() if items.creator_ids[n] == creator_id]
     row = engine.resources.catalogue_cache.catalogue.creator(creator_id)
-    if row is None and not tallies and not len(mine):
+    if row is None and not counts and not len(mine):
         return None
     market = engine.resources.policy.market
     return {
         "creator_id": creator_id,
         "until": to_text(at),
         "items": {"all": len(mine), "shown": sum(not items.is_hidden[n] for n in mine)},
-        **counted_of(tallies, market, at),
+        **exposure_summary(counts, market, at),
         "labels": [_label(items, n, engine.resources.catalogue_cache.catalogue) for n in mine[:MOST_LABELS]],
     }
 
 
-def counted_of(tallies: tuple[ExposureCount, ...], market: Market, at: Millis) -> dict[str, Any]:
+def exposure_summary(counts: tuple[ExposureCount, ...], market: Market, at: Millis) -> dict[str, Any]:
     """The numbers of a report."""
-    total = sum(t.n for t in tallies)
+    total = sum(t.n for t in counts)
     limit = market.locality.new_creator.impressions
     since = at // DAY - 6
     return {
         "impressions": {
             "all": total,
-            "last_7_days": sum(t.n for t in tallies if t.day >= since),
-            "by_market": _by_place(tallies, "country", named=market.market),
-            "by_region": _by_place(tallies, "region"),
-            "as_local": sum(t.n for t in tallies if t.is_local),
+            "last_7_days": sum(t.n for t in counts if t.day >= since),
+            "by_market": _by_place(counts, "country", named=market.market),
+            "by_region": _by_place(counts, "region"),
+            "as_local": sum(t.n for t in counts if t.is_local),
         },
-        "slots": {way: sum(t.n for t in tallies if t.way == way) for way in ATTRIBUTIONS},
+        "slots": {
+            attribution: sum(t.n for t in counts if t.attribution == attribution) for attribution in ATTRIBUTIONS
+        },
         "is_new": total < limit,
         "new_until_impressions": limit,
-        "days_to_new_until": days_to(tallies, limit),
+        "days_to_new_until": days_to(counts, limit),
     }
 
 
-def days_to(tallies: tuple[ExposureCount, ...], limit: int) -> int | None:
+def days_to(counts: tuple[ExposureCount, ...], limit: int) -> int | None:
     """Days from the first delivery to the `limit`th; None when it is not reached, or the days are no longer known."""
     by_day: Counter[int] = Counter()
-    for t in tallies:
+    for t in counts:
         by_day[t.day] += t.n
     if not by_day or 0 in by_day:
         return None
@@ -142,19 +144,19 @@ def days_to(tallies: tuple[ExposureCount, ...], limit: int) -> int | None:
     return None
 
 
-def _by(tallies: tuple[ExposureCount, ...], name: str) -> Counter[str]:
+def _by(counts: tuple[ExposureCount, ...], name: str) -> Counter[str]:
     found: Counter[str] = Counter()
-    for t in tallies:
+    for t in counts:
         found[getattr(t, name)] += t.n
     return found
 
 
-def _by_place(tallies: tuple[ExposureCount, ...], name: str, named: str | None = None) -> dict[str, int]:
+def _by_place(counts: tuple[ExposureCount, ...], name: str, named: str | None = None) -> dict[str, int]:
     """
     Impressions by where the viewers live; `unknown` where nobody said, `few` for places with fewer than five. The
     market itself is always `named`.
     """
-    found = {place or "unknown": n for place, n in sorted(_by(tallies, name).items())}
+    found = {place or "unknown": n for place, n in sorted(_by(counts, name).items())}
     kept = {place: n for place, n in found.items() if n >= FEWEST or place == named}
     few = sum(found.values()) - sum(kept.values())
     return {**kept, "few": few} if few else kept

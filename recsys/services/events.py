@@ -49,7 +49,7 @@ def accept_events(engine: Engine, events: Sequence[Mapping[str, Any]], at: Milli
             good.append(_event(engine, fields, at))
         except DataError as error:
             rejected.append(RejectedEvent(index=index, reason=str(error)))
-    result = engine.log.append(good, at)
+    result = engine.stores.events.append(good, at)
     return EventReceipt(accepted=result.accepted, duplicates=result.duplicates, rejected=tuple(rejected))
 
 
@@ -92,7 +92,7 @@ def _check_item(engine: Engine, values: Mapping[str, Any]) -> None:
     """Raises DataError for an event about an item that the catalogue does not know."""
     item_id, cache = values["item_id"], engine.resources.catalogue_cache
     if item_id is not None and item_id not in cache.items.index:
-        cache.at_least(engine.users.read(values["user_id"]).revision)  # it may be new
+        cache.at_least(engine.stores.users.read(values["user_id"]).revision)  # it may be new
         if item_id not in cache.items.index:
             raise DataError(f"item_id: found {shorten(item_id)}, expected the id of an item in the catalogue")
 

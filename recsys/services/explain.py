@@ -68,8 +68,8 @@ def record_of(engine: Engine, request_id: str, user_id: str | None = None) -> di
 def found(engine: Engine, request_id: str, user_id: str | None) -> StoredAnswer | None:
     """The kept record of a request. Two people may use one id: without `user_id` it is the newest."""
     if user_id is None:
-        return engine.users.decision(request_id)
-    return engine.users.read(user_id, request_id).answer
+        return engine.stores.decisions.of_request(request_id)
+    return engine.stores.users.read(user_id, request_id).answer
 
 
 def _read(engine: Engine, request_id: str, user_id: str | None) -> tuple[StoredAnswer, Decision]:

@@ -33,7 +33,7 @@ DRAWN: Final = 3  # times the size: what the child's own rules may still take fr
 def is_guardian(engine: Engine, guardian_id: str, child_id: str) -> bool:
     """Whether the child's profile names the guardian."""
     check_id("guardian_id", guardian_id)
-    state = engine.users.read(check_id("child_id", child_id)).state
+    state = engine.stores.users.read(check_id("child_id", child_id)).state
     return profile_of(state, engine.resources.model, child_id).guardian_id == guardian_id
 
 
@@ -84,7 +84,7 @@ def _request(user_id: str, request_id: str, size: int) -> FeedRequest:
 
 def _asked_before(engine: Engine, asked: FeedRequest, at: Millis) -> tuple[str, ...] | None:
     """What the same request drew within 24 h: the catalogue may have changed since."""
-    stored = engine.users.read(asked.user_id, asked.request_id).answer
+    stored = engine.stores.users.read(asked.user_id, asked.request_id).answer
     if stored is None or at - stored.at > REPEAT_MS:
         return None
     return msgspec.json.decode(unpack(stored.decision).request, type=FeedRequest).candidate_ids

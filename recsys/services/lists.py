@@ -129,7 +129,7 @@ def _counts(items: Items, at: Millis) -> dict[int, int]:
 
 
 def _items(engine: Engine) -> Items:
-    return engine.resources.catalogue_cache.at_least(engine.users.read("").revision)
+    return engine.resources.catalogue_cache.at_least(engine.stores.users.read("").revision)
 
 
 def _of(column: Floats | Ids | Any, items: Items, name: str | None) -> Mask:

@@ -18,7 +18,7 @@ MAX_WRITE_TRIES: Final = 20
 
 def get_profile(engine: Engine, user_id: str) -> dict[str, Any]:
     """The profile in force; what was never said is null."""
-    state = engine.users.read(check_id("user_id", user_id)).state
+    state = engine.stores.users.read(check_id("user_id", user_id)).state
     return {"user_id": user_id, **msgspec.to_builtins(_named(profile_of(state, engine.resources.model, user_id)))}
 
 
@@ -76,7 +76,7 @@ def _converted(given: Mapping[str, Any]) -> Profile:
 def update_state(engine: Engine, user_id: str, change: Callable[[UserState], UserState]) -> None:
     """Change a person's state by compare-and-swap. Raises StoreError when others keep winning."""
     for _ in range(MAX_WRITE_TRIES):
-        read = engine.users.read(user_id)
-        if engine.users.write_if(user_id, change(read.state), read.version):
+        read = engine.stores.users.read(user_id)
+        if engine.stores.users.write_if(user_id, change(read.state), read.version):
             return
     raise StoreError(f"found {MAX_WRITE_TRIES} other writes of one person at once, expected fewer; try again")

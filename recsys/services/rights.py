@@ -25,7 +25,7 @@ from recsys.safety.loop.state import retain_after_erasure
 from recsys.services.compaction import band_of, standing
 from recsys.services.fields import check_id
 from recsys.services.profiles import MAX_WRITE_TRIES, check_languages, update_state
-from recsys.stores.protocols import RETENTION_MS
+from recsys.stores.retention import SAFETY_RETENTION_MS
 from recsys.types import Event, History
 from recsys.user.state import Controls, Guardian, Ledger, SafetyState, UserState, pack
 from recsys.vocabulary import COUNTERS, TIERS, TOPICS
@@ -36,7 +36,7 @@ MAX_MUTED: Final = {"muted_creators": 500, "muted_words": 100}
 
 def get_controls(engine: Engine, user_id: str) -> dict[str, Any]:
     """The person's controls, defaults filled in."""
-    state = engine.users.read(check_id("user_id", user_id)).state
+    state = engine.stores.users.read(check_id("user_id", user_id)).state
     return {"user_id": user_id, **msgspec.to_builtins(_named(state.person.controls))}
 
 
@@ -60,7 +60,7 @@ def put_controls(engine: Engine, user_id: str, fields: Mapping[str, Any], at: Mi
 
 def get_guardian(engine: Engine, user_id: str) -> dict[str, Any]:
     """The guardian's limits: nothing about what was watched."""
-    state = engine.users.read(check_id("user_id", user_id)).state
+    state = engine.stores.users.read(check_id("user_id", user_id)).state
     guardian = state.person.guardian or Guardian()
     shown = msgspec.to_builtins(_named(guardian)) | {"night": [_hours(*pair) for pair in guardian.night]}
     return {"user_id": user_id, **shown}
@@ -94,7 +94,7 @@ def put_guardian(engine: Engine, user_id: str, fields: Mapping[str, Any], at: Mi
 
 def _check_guarded(engine: Engine, user_id: str) -> None:
     """Raises DataError for a person whom no guardian may limit."""
-    state = engine.users.read(user_id).state
+    state = engine.stores.users.read(user_id).state
     profile, market = profile_of(state, engine.resources.model, user_id), engine.resources.policy.market
     is_minor = market.ages[band_of(engine, state, user_id)].is_minor
     if not (is_minor and profile.guardian_id) and not state.person.controls.guardian_consent:
@@ -107,7 +107,7 @@ def _check_guarded(engine: Engine, user_id: str) -> None:
 
 def _in_force(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     """The limits that hold for a person now, from all layers, as far as a guardian can set them."""
-    state = engine.users.read(user_id).state
+    state = engine.stores.users.read(user_id).state
     profile, band = profile_of(state, engine.resources.model, user_id), band_of(engine, state, user_id)
     personal = personal_limits(state, profile, personalised=True)
     limits = effective_limits(engine.resources.policy, state, personal, band, profile.country, at).limits
@@ -123,7 +123,7 @@ def _in_force(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
 def reset(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     """Forget tastes; the ledger, the loop level, controls and mutes stay. Training leaves out what came before."""
     check_id("user_id", user_id)
-    engine.users.forget(user_id, at)
+    engine.stores.cutoffs.forget(user_id, at)
 
     def change(state: UserState) -> UserState:
         kept = msgspec.structs.replace(state.interactions, items=(), weights=(), at=(), event_ids=(), reset_at=at)
@@ -136,7 +136,7 @@ def reset(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
 def exposure(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     """Every counter against every window now, the loop level with reasons and expiry, minutes used."""
     check_id("user_id", user_id)
-    state = standing(engine, engine.users.read(user_id), user_id, at)
+    state = standing(engine, engine.stores.users.read(user_id), user_id, at)
     ledger, policy = state.safety.ledger, engine.resources.policy
     at = server_time(ledger, at)
     band = band_of(engine, state, user_id)
@@ -166,7 +166,7 @@ def _against(ledger: Ledger, limits: Limits, counter: str, at: Millis) -> dict[s
 
 def export(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     """Everything held about a person, for the person."""
-    state = engine.users.read(check_id("user_id", user_id)).state
+    state = engine.stores.users.read(check_id("user_id", user_id)).state
     trained = None if state.safety.is_erased else engine.resources.model.histories.get(user_id)
     ids = engine.resources.catalogue_cache.items.item_ids
     return {
@@ -181,13 +181,13 @@ def export(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
         "interactions": msgspec.to_builtins(_named(state.interactions)),
         "deliveries": [
             {**msgspec.to_builtins(_named(d)), "item_id": ids[d.item_no] if d.item_no < len(ids) else None}
-            for d in engine.users.deliveries(user_id, 0)
+            for d in engine.stores.users.deliveries(user_id, 0)
         ],
         "events": [
             {"seq": entry.seq, "received_at": to_text(entry.received_at), **_event(entry.event)}
-            for entry in engine.log.since(user_id, 0)
+            for entry in engine.stores.events.since(user_id, 0)
         ],
-        "answers": [msgspec.json.decode(stored.answer) for stored in engine.users.decisions(user_id)],
+        "answers": [msgspec.json.decode(stored.answer) for stored in engine.stores.decisions.of_user(user_id)],
         "trained_on": [] if trained is None else _trained(trained, engine.resources.model),
     }
 
@@ -211,13 +211,13 @@ def erase(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     """
     check_id("user_id", user_id)
     for _ in range(MAX_WRITE_TRIES):
-        read = engine.users.read(user_id)
+        read = engine.stores.users.read(user_id)
         state = standing(engine, read, user_id, at)
         kept = SafetyState(
             ledger=_bare(state.safety.ledger), loop=retain_after_erasure(state.safety.loop), is_erased=True
         )
         tombstone = pack(UserState(safety=kept))[1]
-        rows = engine.users.erase(user_id, at, tombstone, read.version, state.interactions.log_seq)
+        rows = engine.stores.users.erase(user_id, at, tombstone, read.version, state.interactions.log_seq)
         if rows is not None:
             return _receipt(user_id, at, rows)
     raise StoreError(f"found {MAX_WRITE_TRIES} other writes of one person at once, expected fewer; try again")
@@ -236,7 +236,7 @@ def _receipt(user_id: str, at: Millis, rows: Mapping[str, int]) -> dict[str, Any
         "rows": dict(rows),
         "kept": {
             "what": "exposure counters and loop level under a keyed hash of the id",
-            "until": to_text(at + RETENTION_MS),
+            "until": to_text(at + SAFETY_RETENTION_MS),
             "hash": "the bare hash stays as long as a model in service was trained with the person in it",
         },
         "training": f"the next training run leaves out everything before {to_text(at)}",

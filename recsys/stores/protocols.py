@@ -1,14 +1,24 @@
 """
-The three things the engine needs from storage. All rules are pure functions of `UserState`; a store only stores.
+What the engine needs from storage, by concern. Rules are pure functions elsewhere; a store only stores.
 
-Every implementation passes the same contract tests (`tests/contracts`).
+    UserStore        states of people, their deliveries, erasure
+    TrainingCutoffs  what the next model must not learn
+    EventLog         what people did
+    Catalogue        items and creators
+    DecisionLog      the record of every page
+    ExposureCounts   how often creators were delivered; names no person
+    ControllerStore  what the exposure controller of a market remembers
+
+A page writes state, deliveries, decision and counts in one transaction: `UserStore.write_if` takes them together.
+Every implementation passes the same contract tests (`tests/contracts`). In memory: `recsys.stores.memory`; in a file:
+`serving.stores.sqlite`. A further one is one more folder with the same file names.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
-from recsys.clock import DAY, Millis
+from recsys.clock import Millis
 from recsys.types import Event
 from recsys.user.state import Delivery, UserState
 
@@ -17,12 +27,6 @@ Version = int
 Grows with every write of a user; 0 = never written. No version is ever given twice, also not after an erasure, so that
 a page that was being made when its user was erased cannot bring anything back.
 """
-
-EXPOSURE_DAYS_APART: Final = 90
-"""Days that tallies of creators are kept apart."""
-
-RETENTION_MS: Final = 8 * DAY
-"""How long deliveries and tombstones stay, and at least how long events do: the longest window and a day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,28 +54,29 @@ class Read:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExposureCount:
     """
-    How often a creator's items were delivered: to people of a place, on a day (whole days since 1970 UTC; 0 = all the
-    days that are no longer told apart), and won how: `floor`, `exploration` or `merit`. It names nobody.
+    How often a creator's items were delivered to people of a place on a day.
 
-    `is_local` counts apart what a slot of the local floor takes. `region` is "" where it is unknown.
+    `day` counts whole days since 1970 UTC; 0 = all the days that are no longer told apart. `attribution` is how the
+    slots were won: `floor`, `exploration` or `merit`. `is_local`: in a place that a slot of the local floor takes.
+    `region` is "" where it is unknown.
     """
 
     creator_id: str
     day: int
     country: str
     region: str
-    way: str
+    attribution: str
     is_local: bool
     n: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionRecord:
-    """What one page commits with the state: deliveries, the answer under its request_id, and what is counted of it."""
+    """What one page commits with the state: the answer under its request_id, deliveries, and counts of exposure."""
 
     answer: StoredAnswer
     deliveries: tuple[Delivery, ...]
-    tallies: tuple[ExposureCount, ...] = ()
+    exposure: tuple[ExposureCount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,71 +92,31 @@ class Forgotten:
 
 
 class UserStore(Protocol):
-    """State of people; linearizable per user, nothing more."""
+    """States of people; linearizable per user, nothing more."""
 
     def read(self, user_id: str, request_id: str | None = None) -> Read:
         """
         State (a fresh one for an unknown user), and what was answered to this user's `request_id`.
 
-        An answer is found as long as its decision is kept. It counts as a repeat for 24 h: the caller, who knows the
-        time, compares `answer.at`; a later write under the same id replaces it.
+        An answer is there as long as its decision is. It counts as a repeat for 24 h: the caller, who knows the time,
+        compares `answer.at`; a later write under the same id replaces it.
         """
         ...
 
     def write_if(self, user_id: str, state: UserState, version: Version, record: DecisionRecord | None = None) -> bool:
         """
-        Write state, deliveries and answer in one durable transaction if the user's version is still `version`.
+        Write the state and all of `record` in one durable transaction if the user's version is still `version`.
 
         Returns False, and writes nothing, when it is not. Durable before it returns. Raises StoreError.
         """
         ...
 
     def deliveries(self, user_id: str, since: Millis) -> tuple[Delivery, ...]:
-        """Deliveries at or after `since`, in commit order, as they were delivered. Kept 8 days."""
-        ...
-
-    def decision(self, request_id: str) -> StoredAnswer | None:
-        """The record of a request, as long as it is kept."""
-        ...
-
-    def decisions(self, user_id: str) -> tuple[StoredAnswer, ...]:
-        """Every kept record of a person, oldest first."""
+        """Deliveries at or after `since`, in commit order, as they were delivered. They stay 8 days."""
         ...
 
     def committed_at(self) -> Millis:
         """The latest time that anything was written at, in any of the stores; 0 = never."""
-        ...
-
-    def latest(self, n: int) -> tuple[StoredAnswer, ...]:
-        """The newest kept records of everybody, newest first, at most n."""
-        ...
-
-    def tallies(self, creator_id: str | None = None) -> tuple[ExposureCount, ...]:
-        """What was counted of a creator, or of all, ordered. Days older than 90 are one; it names no person."""
-        ...
-
-    def reach(self) -> Mapping[str, int]:
-        """Deliveries of each creator, ever."""
-        ...
-
-    def local_share(self, country: str, since_day: int) -> tuple[int, int]:
-        """Of the deliveries to people of a country from a day on: how many were local, and how many there were."""
-        ...
-
-    def steering(self, market: str) -> bytes | None:
-        """What the controller of a market remembers; see `recsys.exposure.controller`."""
-        ...
-
-    def steer(self, market: str, before: bytes | None, after: bytes) -> bool:
-        """Replace it if it is still `before`; False, and nothing written, when it is not."""
-        ...
-
-    def forget(self, user_id: str, before: Millis) -> None:
-        """Note that the next training run must leave out what the person did before an instant. Kept 8 days."""
-        ...
-
-    def forgotten(self) -> Forgotten:
-        """Whom the next training run must leave out."""
         ...
 
     def erase(
@@ -163,13 +128,70 @@ class UserStore(Protocol):
         log_seq: int | None = None,
     ) -> Mapping[str, int] | None:
         """
-        Delete everything of a user in every table and log; rows deleted per table. None, and nothing deleted, when the
-        user's version is not the given one any more, or the log holds an event of theirs after the given `log_seq`.
+        Delete everything of a user in every store but counts that name nobody; rows deleted per kind. None, and nothing
+        deleted, when the user's version is not the given one any more, or the log holds an event of theirs after the
+        given `log_seq`.
 
-        What `tombstone` holds (a packed `LedgerPart`: expiring counters) is kept 8 days under a keyed hash of the id;
-        until the user is written again, `read` of the same id starts from it. None keeps nothing. Raises
-        `msgspec.DecodeError` when it is not a `LedgerPart`.
+        What `tombstone` holds (a packed `SafetyState`: expiring counters) stays 8 days under a keyed hash of the id;
+        until the user is written again, `read` of the same id starts from it. None leaves nothing. Raises
+        `msgspec.DecodeError` when it is not a `SafetyState`.
         """
+        ...
+
+
+class TrainingCutoffs(Protocol):
+    """Whom the next training run must leave out; an erasure notes it by itself."""
+
+    def forget(self, user_id: str, before: Millis) -> None:
+        """Note that nothing may be learned of what the person did before an instant. Stays 8 days."""
+        ...
+
+    def forgotten(self) -> Forgotten:
+        """Every cut-off that stands."""
+        ...
+
+
+class DecisionLog(Protocol):
+    """The record of every page, written with it by `UserStore.write_if`."""
+
+    def of_request(self, request_id: str) -> StoredAnswer | None:
+        """The record of a request; the newest one when two people used the same id."""
+        ...
+
+    def of_user(self, user_id: str) -> tuple[StoredAnswer, ...]:
+        """Every record of a person, oldest first."""
+        ...
+
+    def newest(self, n: int) -> tuple[StoredAnswer, ...]:
+        """The newest records of everybody, newest first, at most n."""
+        ...
+
+
+class ExposureCounts(Protocol):
+    """How often creators were delivered, written with each page by `UserStore.write_if`. It names no person."""
+
+    def counts(self, creator_id: str | None = None) -> tuple[ExposureCount, ...]:
+        """What was counted of a creator, or of all, ordered by the fields. Days older than 90 are one."""
+        ...
+
+    def totals(self) -> Mapping[str, int]:
+        """Deliveries of each creator, ever."""
+        ...
+
+    def local_deliveries(self, country: str, since_day: int) -> tuple[int, int]:
+        """Of the deliveries to people of a country from a day on: how many were local, and how many there were."""
+        ...
+
+
+class ControllerStore(Protocol):
+    """What the exposure controller of each market remembers; see `recsys.exposure.controller`."""
+
+    def read(self, market: str) -> bytes | None:
+        """The packed state; None for a market without one."""
+        ...
+
+    def replace(self, market: str, before: bytes | None, after: bytes) -> bool:
+        """Write `after` if the state is still `before`; False, and nothing written, when it is not."""
         ...
 
 
@@ -297,3 +319,16 @@ class Catalogue(Protocol):
     def creator(self, creator_id: str) -> CreatorRow | None:
         """One creator, also a hidden one."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Stores:
+    """Every store that an engine needs, over one database."""
+
+    users: UserStore
+    cutoffs: TrainingCutoffs
+    events: EventLog
+    catalogue: Catalogue
+    decisions: DecisionLog
+    exposure: ExposureCounts
+    controllers: ControllerStore

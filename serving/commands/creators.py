@@ -51,7 +51,9 @@ def report(
             print_json(record)
             return
         cache = engine.resources.catalogue_cache
-        whole_market = report_of(engine.users.tallies(), cache.creators, cache.items, cache.market, now, days=days)
+        whole_market = report_of(
+            engine.stores.exposure.counts(), cache.creators, cache.items, cache.market, now, days=days
+        )
     if as_json:
         print_json(whole_market)
     else:
@@ -79,7 +81,7 @@ def audit(
 
     store = SqliteStore(existing_state(state))
     try:
-        found = audit_all(unpack(stored.decision) for stored in store.users.latest(last))
+        found = audit_all(unpack(stored.decision) for stored in store.decisions.newest(last))
     finally:
         store.close()
     if as_json:
@@ -118,9 +120,9 @@ def _table(title: str, parts: "list[Part]") -> object:
     for heading in ("", "creators", "items", "impressions", "share", *ATTRIBUTIONS):
         table.add_column(heading, justify="right" if heading else "left")
     for part in parts:
-        ways = (f"{part.slots[way]:,}" for way in ATTRIBUTIONS)
+        by_attribution = (f"{part.slots[attribution]:,}" for attribution in ATTRIBUTIONS)
         counts = (f"{part.n_creators:,}", f"{part.n_items:,}", f"{part.impressions:,}", f"{part.share:.1%}")
-        table.add_row(isolated(part.name, 40), *counts, *ways)
+        table.add_row(isolated(part.name, 40), *counts, *by_attribution)
     return table
 
 

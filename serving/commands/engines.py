@@ -53,7 +53,7 @@ def in_memory(artifact: Artifact, settings: Settings, at: Millis) -> Iterator[En
     with threadpool_limits(1):
         yield build_engine(
             artifact, market, Experiments() if folder is None else load_experiments(folder, market),
-            users=store.users, log=store.events, catalogue=store.catalogue, key=os.urandom(32),
+            stores=store.stores, key=os.urandom(32),
             new_id=lambda: uuid4().hex, at=at, alert=lambda sentence: say(f"alert: {sentence}"),
         )  # fmt: skip
 

@@ -34,7 +34,7 @@ def forgotten(
 
     store = SqliteStore(existing_state(state))
     try:
-        forgotten_users = store.users.forgotten()
+        forgotten_users = store.cutoffs.forgotten()
     finally:
         store.close()
     write_forgotten(out, forgotten_users)

@@ -142,7 +142,7 @@ def preview(
     compiled = CompiledPolicy(load_market(policy))
     store = SqliteStore(existing_state(on))
     try:
-        changes = preview_pages(compiled, [unpack(stored.decision) for stored in store.users.latest(n)])
+        changes = preview_pages(compiled, [unpack(stored.decision) for stored in store.decisions.newest(n)])
     finally:
         store.close()
     if as_json:

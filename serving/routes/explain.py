@@ -80,7 +80,7 @@ def policy_routes(service: Service) -> APIRouter:
             book = CompiledPolicy(market_of(body.policy))
         except ConfigError as error:
             raise DataError(*error.problems) from error
-        records = [unpack(stored.decision) for stored in engine.users.latest(body.last)]
+        records = [unpack(stored.decision) for stored in engine.stores.decisions.newest(body.last)]
         found, ids = preview(book, records), engine.resources.catalogue_cache.items.item_ids
         changed = [
             {"request_id": c.request_id, "before": [ids[n] for n in c.before], "after": [ids[n] for n in c.after]}

@@ -207,5 +207,5 @@ def test_attack_17_no_surface_runs_without_the_ledger(service, by_tier, evening)
         assert after - before == len(page.items)
     with pytest.raises(KeyError):
         service.ask(surface="push")
-    with pytest.raises(TypeError, match="users"):  # an engine without a ledger cannot be made
+    with pytest.raises(TypeError, match="stores"):  # an engine without a ledger cannot be made
         Engine(resources=service.engine.resources, key=b"k", new_id=str, timer=float, alert=print)

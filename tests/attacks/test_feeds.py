@@ -422,7 +422,7 @@ def test_attack_24_a_damaged_state_is_no_empty_ledger(tmp_path, make_service, ev
     service = make_service(store).is_adult("casa-adult")
     service.ask()
     assert pack(UserState(safety=SafetyState()))  # what a fresh state would be; a damaged one must not turn into it
-    store._database.write(lambda connection: connection.execute("UPDATE users SET counted = x'00ff'").rowcount)
+    store._database.write(lambda connection: connection.execute("UPDATE users SET safety = x'00ff'").rowcount)
     page = service.ask(at=evening + MINUTE)
     assert page.degraded == ["ledger"] and {item.tier for item in page.items} == {"R0"}
     assert feed(service.engine, FeedRequest(user_id="somebody else"), evening).retry_after_s is None

@@ -202,7 +202,7 @@ def test_attack_10_only_what_was_reviewed_is_explored(service, evening, label):
 
 
 def _answer(service, request_id):
-    return msgspec.json.decode(service.store.users.decision(request_id).answer, type=FeedResponse)
+    return msgspec.json.decode(service.store.decisions.of_request(request_id).answer, type=FeedResponse)
 
 
 def test_attack_10_a_new_creators_reviewed_work_is_tried_and_no_more_than_its_share(make_service, tiny, evening):

@@ -86,7 +86,7 @@ def _engine(artifact: Path) -> tuple[Engine, MemoryStore]:
     store = MemoryStore()
     engine = build_engine(
         load_artifact(artifact), load_market(ROOT / "policies" / "morocco.yaml"), Experiments(),
-        users=store.users, log=store.events, catalogue=store.catalogue, key=b"a key for the net",
+        stores=store.stores, key=b"a key for the net",
         new_id=lambda: "unused", at=EVENING,
     )  # fmt: skip
     return replace(engine, timer=float), store  # a timer that stands still: `took_ms` is always 0

@@ -192,7 +192,7 @@ def test_a_jump_lets_nothing_expire_early(clocks: Clocks) -> None:
     store.users.erase("somebody", NOON, None)
     clock = SteadyClock(lambda: clocks.wall, store.committed_at, lambda: clocks.elapsed)
     clocks.wall += 400 * DAY
-    assert not any(store.prune(clock()).values()) and store.users.forgotten().before
+    assert not any(store.prune(clock()).values()) and store.cutoffs.forgotten().before
 
 
 def test_the_real_clocks_agree() -> None:

@@ -28,6 +28,7 @@ USER = "one person"
 N_PROCESSES, N_THREADS, N_REQUESTS = 4, 16, 6
 CLIENT = """
 import itertools, json, os, signal, sys, threading
+from dataclasses import replace
 from pathlib import Path
 import msgspec, numpy as np
 from recsys.models.artifact import load_artifact
@@ -45,8 +46,7 @@ risky = tuple(r["item_id"] for r in artifact.items.iter_rows(named=True) if r["r
 lock, commits, names = threading.Lock(), itertools.count(1), itertools.count()
 
 class Users:
-    read, deliveries, reach = store.users.read, store.users.deliveries, store.users.reach
-    local_share, steering, steer = store.users.local_share, store.users.steering, store.users.steer
+    read, deliveries = store.users.read, store.users.deliveries
 
     @staticmethod
     def write_if(*args):
@@ -57,7 +57,7 @@ class Users:
         return is_written
 
 engine = build_engine(
-    artifact, market, Experiments(), users=Users(), log=store.events, catalogue=store.catalogue, key=b"k",
+    artifact, market, Experiments(), stores=replace(store.stores, users=Users()), key=b"k",
     new_id=lambda: f"{me}-{next(names)}", at=start, alert=lambda sentence: print("alert", sentence, flush=True),
 )
 
@@ -166,7 +166,7 @@ def test_64_clients_of_one_person_with_kills_never_exceed_a_window(tiny_folder, 
     lines = [line for output in outputs for line in output.split("\n")]
     answered = [json.loads(line[5:]) for line in lines if line.startswith("page ") and line.endswith("}")]
     assert not [line for line in lines if line.startswith("alert")]
-    decisions = [unpack(stored.decision) for stored in store.users.decisions(USER)]
+    decisions = [unpack(stored.decision) for stored in store.decisions.of_user(USER)]
     shown = everything_shown(decisions)
     n_risky = sum(one.delivery.tier >= 1 for one in shown)
     n_busy = sum(page["degraded"] == ["busy"] for page in answered)

@@ -159,7 +159,7 @@ def test_every_label_of_a_creators_items_has_its_reason(client: TestClient) -> N
 
 def test_the_days_to_a_number_of_impressions_are_counted_from_the_first() -> None:
     def on(day: int, n: int) -> ExposureCount:
-        return ExposureCount(creator_id="c", day=day, country="MA", region="", way="merit", is_local=True, n=n)
+        return ExposureCount(creator_id="c", day=day, country="MA", region="", attribution="merit", is_local=True, n=n)
 
     assert days_to((on(10, 400), on(12, 599), on(15, 1)), 1_000) == 5
     assert days_to((on(10, 1_000),), 1_000) == 0

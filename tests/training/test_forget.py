@@ -30,10 +30,10 @@ def asked(*resets: tuple[str, int], erased: tuple[tuple[str, int], ...] = ()) ->
     """The list of a service in which these people reset or erased."""
     store = MemoryStore()
     for user_id, at in resets:
-        store.users.forget(user_id, at)
+        store.cutoffs.forget(user_id, at)
     for user_id, at in erased:
         store.users.erase(user_id, at, b"\x91\x01")
-    return store.users.forgotten()
+    return store.cutoffs.forgotten()
 
 
 def ids(frame: Any) -> list[str]:
@@ -76,10 +76,10 @@ def test_of_several_lists_the_latest_cutoff_counts(write: Callable[..., Path]) -
 def test_somebody_who_was_erased_and_came_back_has_a_profile_again() -> None:
     store = MemoryStore()
     store.users.erase("u", LATER, b"\x91\x01")
-    assert store.users.forgotten().erased
+    assert store.cutoffs.forgotten().erased
     read = store.users.read("u")
     store.users.write_if("u", read.state, read.version)
-    assert not store.users.forgotten().erased and list(store.users.forgotten().before.values()) == [LATER]
+    assert not store.cutoffs.forgotten().erased and list(store.cutoffs.forgotten().before.values()) == [LATER]
 
 
 # The file

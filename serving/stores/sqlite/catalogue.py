@@ -1,5 +1,5 @@
 """
-The live catalogue in the state file. `recsys.stores.catalogue_write` decides what a write does; here it is carried out.
+The catalogue in the state file. `recsys.stores.catalogue_write` decides what a write does; here it is carried out.
 """
 
 import sqlite3
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from recsys.clock import Millis
-from recsys.stores import catalogue_write as live
+from recsys.stores import catalogue_write
 from recsys.stores.protocols import CatalogueDelta, CreatorChange, CreatorRow, ItemChange, ItemRow
 from serving.stores.sqlite.file import Database
 
@@ -17,9 +17,9 @@ _CLUSTER = "c.cluster_no, c.peak_tier"
 _Columns = tuple[int, str, int, int, int, bytes]
 
 
-def _item(columns: _Columns) -> live.StoredItem:
+def _item(columns: _Columns) -> catalogue_write.StoredItem:
     item_no, cluster_id, revision, peak_tier, is_edited, packed = columns
-    return live.StoredItem(
+    return catalogue_write.StoredItem(
         item_no=item_no,
         cluster_id=cluster_id,
         revision=revision,
@@ -48,16 +48,18 @@ class SqliteCatalogue:
             newer = connection.execute(
                 "SELECT revision, is_edited, packed FROM creators WHERE revision > ? ORDER BY creator_id", (revision,)
             ).fetchall()
-        rows = tuple(live.row(_item(r[4:]), live.Cluster(*r[2:4])) for r in found if r[4] is not None)
+        rows = tuple(
+            catalogue_write.row(_item(r[4:]), catalogue_write.Cluster(*r[2:4])) for r in found if r[4] is not None
+        )
         creators = tuple(map(_creator, newer))
         return CatalogueDelta(revision=found[0][0], newest_raise=found[0][1], rows=rows, creators=creators)
 
     def put(self, changes: Sequence[ItemChange], at: Millis) -> int:
         """See `Catalogue.put`. Raises DataError on a change that is no item."""
-        prepared = live.prepare(changes)
+        prepared = catalogue_write.prepare(changes)
         with self._database.reading() as connection:
             known = _known(connection, prepared)
-        if not live.write(known, prepared).items:
+        if not catalogue_write.write(known, prepared).items:
             return known.revision  # loading the same artifact again costs no write
         return self._database.write(lambda connection: _put(connection, prepared, at))
 
@@ -68,13 +70,13 @@ class SqliteCatalogue:
                 f"SELECT {_CLUSTER}, {_ITEM} FROM items i JOIN clusters c USING (cluster_id) WHERE i.item_id = ?",
                 (item_id,),
             ).fetchone()
-        return None if found is None else live.row(_item(found[2:]), live.Cluster(*found[:2]))
+        return None if found is None else catalogue_write.row(_item(found[2:]), catalogue_write.Cluster(*found[:2]))
 
     def put_creators(self, changes: Sequence[CreatorChange], at: Millis) -> int:
         """See `Catalogue.put_creators`."""
         with self._database.reading() as connection:
             known, revision = _known_creators(connection, changes)
-        if not live.write_creators(known, revision, changes):
+        if not catalogue_write.write_creators(known, revision, changes):
             return revision
         return self._database.write(lambda connection: _put_creators(connection, changes, at))
 
@@ -109,7 +111,7 @@ def _known_creators(
 
 def _put_creators(connection: sqlite3.Connection, changes: Sequence[CreatorChange], at: Millis) -> int:
     known, revision = _known_creators(connection, changes)
-    written = live.write_creators(known, revision, changes)
+    written = catalogue_write.write_creators(known, revision, changes)
     connection.executemany(
         "INSERT OR REPLACE INTO creators VALUES (?, ?, ?, ?)",
         [(key, c.revision, c.is_edited, msgspec.msgpack.encode(dict(c.fields))) for key, c in written.items()],
@@ -119,10 +121,12 @@ def _put_creators(connection: sqlite3.Connection, changes: Sequence[CreatorChang
     return revision + bool(written)
 
 
-def _known(connection: sqlite3.Connection, changes: Sequence[live.Prepared]) -> live.StoredCatalogue:
+def _known(
+    connection: sqlite3.Connection, changes: Sequence[catalogue_write.Prepared]
+) -> catalogue_write.StoredCatalogue:
     """The items and clusters that the changes touch."""
     revision, newest_raise, last_no = connection.execute("SELECT revision, newest_raise, last_no FROM meta").fetchone()
-    known = live.StoredCatalogue(last_no=last_no, revision=revision, newest_raise=newest_raise)
+    known = catalogue_write.StoredCatalogue(last_no=last_no, revision=revision, newest_raise=newest_raise)
     for change in changes:
         found = connection.execute(f"SELECT {_ITEM} FROM items i WHERE item_id = ?", (change.item_id,)).fetchone()
         if found is not None:
@@ -132,13 +136,13 @@ def _known(connection: sqlite3.Connection, changes: Sequence[live.Prepared]) -> 
             "SELECT cluster_no, peak_tier FROM clusters WHERE cluster_id = ?", (cluster_id,)
         ).fetchone()
         if found is not None:
-            known.clusters[cluster_id] = live.Cluster(*found)
+            known.clusters[cluster_id] = catalogue_write.Cluster(*found)
     return known
 
 
-def _put(connection: sqlite3.Connection, changes: Sequence[live.Prepared], at: Millis) -> int:
+def _put(connection: sqlite3.Connection, changes: Sequence[catalogue_write.Prepared], at: Millis) -> int:
     known = _known(connection, changes)
-    touched = live.write(known, changes)
+    touched = catalogue_write.write(known, changes)
     connection.executemany(
         "INSERT INTO clusters VALUES (?, ?, ?) ON CONFLICT (cluster_id) DO UPDATE SET peak_tier = excluded.peak_tier",
         [(key, known.clusters[key].cluster_no, known.clusters[key].peak_tier) for key in touched.clusters],

@@ -1,4 +1,7 @@
-"""What was delivered of each creator, in the state file: counted in the transaction of the page, read without names."""
+"""
+Counts of creators' exposure in the state file, and what the exposure controllers remember. A page is counted in its own
+transaction; nothing here names a person.
+"""
 
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -7,86 +10,99 @@ from typing import Final
 from recsys.stores.protocols import ExposureCount
 from serving.stores.sqlite.file import Database
 
-_COUNT: Final = """
-    INSERT INTO tallies VALUES (?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (creator_id, day, country, region, way, is_local) DO UPDATE SET n = n + excluded.n
+_KEY: Final = "creator_id, day, country, region, attribution, is_local"
+_ADD: Final = f"""
+    INSERT INTO exposure_counts VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT ({_KEY}) DO UPDATE SET n = n + excluded.n
 """
-_JOIN: Final = """
-    INSERT INTO tallies
-    SELECT creator_id, 0, country, region, way, is_local, sum(n) FROM tallies WHERE day > 0 AND day < ?
-    GROUP BY creator_id, country, region, way, is_local
-    ON CONFLICT (creator_id, day, country, region, way, is_local) DO UPDATE SET n = n + excluded.n
+_ADD_TOTAL: Final = """
+    INSERT INTO creator_totals VALUES (?, ?) ON CONFLICT (creator_id) DO UPDATE SET n = n + excluded.n
+"""
+_JOIN: Final = f"""
+    INSERT INTO exposure_counts
+    SELECT creator_id, 0, country, region, attribution, is_local, sum(n) FROM exposure_counts
+    WHERE day > 0 AND day < ? GROUP BY creator_id, country, region, attribution, is_local
+    ON CONFLICT ({_KEY}) DO UPDATE SET n = n + excluded.n
 """
 
 
-def count(connection: sqlite3.Connection, tallies: Sequence[ExposureCount]) -> None:
-    """Add one page's tallies."""
+class SqliteExposure:
+    """`ExposureCounts` in SQLite."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def counts(self, creator_id: str | None = None) -> tuple[ExposureCount, ...]:
+        """See `ExposureCounts.counts`."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                f"SELECT {_KEY}, n FROM exposure_counts WHERE ?1 IS NULL OR creator_id = ?1 ORDER BY {_KEY}",
+                (creator_id,),
+            ).fetchall()
+        return tuple(
+            ExposureCount(
+                creator_id=creator, day=day, country=country, region=region, attribution=attribution,
+                is_local=bool(is_local), n=n,
+            )
+            for creator, day, country, region, attribution, is_local, n in rows
+        )  # fmt: skip
+
+    def totals(self) -> Mapping[str, int]:
+        """See `ExposureCounts.totals`."""
+        with self._database.reading() as connection:
+            return dict(connection.execute("SELECT creator_id, n FROM creator_totals").fetchall())
+
+    def local_deliveries(self, country: str, since_day: int) -> tuple[int, int]:
+        """See `ExposureCounts.local_deliveries`."""
+        with self._database.reading() as connection:
+            n_local, n = connection.execute(
+                "SELECT coalesce(sum(n * is_local), 0), coalesce(sum(n), 0) FROM exposure_counts "
+                "WHERE country = ? AND day >= ?",
+                (country, since_day),
+            ).fetchone()
+        return int(n_local), int(n)
+
+
+class SqliteControllers:
+    """`ControllerStore` in SQLite."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def read(self, market: str) -> bytes | None:
+        """See `ControllerStore.read`."""
+        with self._database.reading() as connection:
+            return _packed(connection, market)
+
+    def replace(self, market: str, before: bytes | None, after: bytes) -> bool:
+        """See `ControllerStore.replace`."""
+
+        def work(connection: sqlite3.Connection) -> bool:
+            if _packed(connection, market) != before:
+                return False
+            connection.execute("INSERT OR REPLACE INTO controllers VALUES (?, ?)", (market, after))
+            return True
+
+        return self._database.write(work)
+
+
+def _packed(connection: sqlite3.Connection, market: str) -> bytes | None:
+    row = connection.execute("SELECT packed FROM controllers WHERE market = ?", (market,)).fetchone()
+    return None if row is None else bytes(row[0])
+
+
+def add_counts(connection: sqlite3.Connection, counts: Sequence[ExposureCount]) -> None:
+    """Add what one page counts."""
     connection.executemany(
-        _COUNT, [(t.creator_id, t.day, t.country, t.region, t.way, t.is_local, t.n) for t in tallies]
+        _ADD, [(c.creator_id, c.day, c.country, c.region, c.attribution, c.is_local, c.n) for c in counts]
     )
-    connection.executemany(
-        "INSERT INTO reach VALUES (?, ?) ON CONFLICT (creator_id) DO UPDATE SET n = n + excluded.n",
-        [(t.creator_id, t.n) for t in tallies],
-    )
+    connection.executemany(_ADD_TOTAL, [(c.creator_id, c.n) for c in counts])
 
 
-def tallies(database: Database, creator_id: str | None) -> tuple[ExposureCount, ...]:
-    """See `UserStore.tallies`."""
-    with database.reading() as connection:
-        rows = connection.execute(
-            "SELECT creator_id, day, country, region, way, is_local, n FROM tallies "
-            "WHERE ?1 IS NULL OR creator_id = ?1 ORDER BY creator_id, day, country, region, way, is_local",
-            (creator_id,),
-        ).fetchall()
-    return tuple(
-        ExposureCount(
-            creator_id=creator, day=day, country=country, region=region, way=way, is_local=bool(is_local), n=n
-        )
-        for creator, day, country, region, way, is_local, n in rows
-    )
-
-
-def reach(database: Database) -> Mapping[str, int]:
-    """See `UserStore.reach`."""
-    with database.reading() as connection:
-        return dict(connection.execute("SELECT creator_id, n FROM reach").fetchall())
-
-
-def local_share(database: Database, country: str, since_day: int) -> tuple[int, int]:
-    """See `UserStore.local_share`."""
-    with database.reading() as connection:
-        n_local, n = connection.execute(
-            "SELECT coalesce(sum(n * is_local), 0), coalesce(sum(n), 0) FROM tallies WHERE country = ? AND day >= ?",
-            (country, since_day),
-        ).fetchone()
-    return int(n_local), int(n)
-
-
-def steering(database: Database, market: str) -> bytes | None:
-    """See `UserStore.steering`."""
-    with database.reading() as connection:
-        found = connection.execute("SELECT packed FROM steering WHERE market = ?", (market,)).fetchone()
-    return None if found is None else bytes(found[0])
-
-
-def steer(database: Database, market: str, before: bytes | None, after: bytes) -> bool:
-    """See `UserStore.steer`."""
-
-    def work(connection: sqlite3.Connection) -> bool:
-        found = connection.execute("SELECT packed FROM steering WHERE market = ?", (market,)).fetchone()
-        if (None if found is None else bytes(found[0])) != before:
-            return False
-        connection.execute("INSERT OR REPLACE INTO steering VALUES (?, ?)", (market, after))
-        return True
-
-    return database.write(work)
-
-
-def join_old_days(database: Database, oldest: int) -> int:
-    """Days before `oldest` become day 0; rows joined."""
+def join_old_days(database: Database, first_day: int) -> int:
+    """Days before `first_day` become day 0; rows joined."""
 
     def work(connection: sqlite3.Connection) -> int:
-        connection.execute(_JOIN, (oldest,))
-        return connection.execute("DELETE FROM tallies WHERE day > 0 AND day < ?", (oldest,)).rowcount
+        connection.execute(_JOIN, (first_day,))
+        return connection.execute("DELETE FROM exposure_counts WHERE day > 0 AND day < ?", (first_day,)).rowcount
 
     return database.write(work)

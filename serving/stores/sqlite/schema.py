@@ -1,28 +1,31 @@
-"""The tables of the state file, and the check that a file is one."""
+"""The tables of the state file, the check that a file is one, and the way from the format before."""
 
 import secrets
 import sqlite3
-from typing import Final
+from typing import Any, Final
 
+import msgspec
+
+from recsys.columns import FORMER_NAMES
 from recsys.errors import StoreError
 
-SCHEMA: Final = 2  # in `user_version`
+FORMAT: Final = 3  # in `user_version`
 APPLICATION: Final = 0x5341_4E44  # "SAND", in `application_id`
 
 TABLES: Final = (
     # One row. `writes` numbers the writes of users, so that no version is ever given twice.
     """CREATE TABLE meta (
-        one INTEGER PRIMARY KEY CHECK (one = 1), hash_key BLOB NOT NULL, writes INTEGER NOT NULL,
+        id INTEGER PRIMARY KEY CHECK (id = 1), hash_key BLOB NOT NULL, writes INTEGER NOT NULL,
         committed_at INTEGER NOT NULL,
         revision INTEGER NOT NULL, newest_raise INTEGER NOT NULL, last_no INTEGER NOT NULL
     )""",
     """CREATE TABLE users (
         user_id TEXT PRIMARY KEY, version INTEGER NOT NULL,
-        person BLOB NOT NULL, counted BLOB NOT NULL, seen BLOB NOT NULL, taste BLOB NOT NULL
+        person BLOB NOT NULL, safety BLOB NOT NULL, seen BLOB NOT NULL, interactions BLOB NOT NULL
     )""",
     # `key` is a keyed hash of the id of somebody who was erased.
     """CREATE TABLE tombstones (
-        key BLOB PRIMARY KEY, version INTEGER NOT NULL, at INTEGER NOT NULL, counted BLOB NOT NULL
+        key BLOB PRIMARY KEY, version INTEGER NOT NULL, at INTEGER NOT NULL, safety BLOB NOT NULL
     )""",
     # Training cut-offs of people who were erased or reset, by the same keyed hash.
     "CREATE TABLE forgotten (key BLOB PRIMARY KEY, before INTEGER NOT NULL)",
@@ -57,31 +60,84 @@ TABLES: Final = (
         creator_id TEXT PRIMARY KEY, revision INTEGER NOT NULL, is_edited INTEGER NOT NULL, packed BLOB NOT NULL
     )""",
     "CREATE INDEX creators_by_revision ON creators (revision)",
-    # What was delivered of each creator, without anybody's name; `reach` is the sum, so that it need not be added up.
-    """CREATE TABLE tallies (
-        creator_id TEXT NOT NULL, day INTEGER NOT NULL, country TEXT NOT NULL, region TEXT NOT NULL, way TEXT NOT NULL,
-        is_local INTEGER NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (creator_id, day, country, region, way, is_local)
+    # What was delivered of each creator, without anybody's name; the totals stand apart, so that none are added up.
+    """CREATE TABLE exposure_counts (
+        creator_id TEXT NOT NULL, day INTEGER NOT NULL, country TEXT NOT NULL, region TEXT NOT NULL,
+        attribution TEXT NOT NULL, is_local INTEGER NOT NULL, n INTEGER NOT NULL,
+        PRIMARY KEY (creator_id, day, country, region, attribution, is_local)
     ) WITHOUT ROWID""",
-    "CREATE TABLE reach (creator_id TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE steering (market TEXT PRIMARY KEY, packed BLOB NOT NULL)",
+    "CREATE TABLE creator_totals (creator_id TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID",
+    # What the exposure controller of a market remembers.
+    "CREATE TABLE controllers (market TEXT PRIMARY KEY, packed BLOB NOT NULL)",
 )
 
 
-def create(connection: sqlite3.Connection) -> None:
-    """Make the tables in an empty file; check that a file with tables is ours. Raises StoreError."""
+FROM_FORMAT_2: Final = (
+    "ALTER TABLE meta RENAME COLUMN one TO id",
+    "ALTER TABLE users RENAME COLUMN counted TO safety",
+    "ALTER TABLE users RENAME COLUMN taste TO interactions",
+    "ALTER TABLE tombstones RENAME COLUMN counted TO safety",
+    "ALTER TABLE tallies RENAME TO exposure_counts",
+    "ALTER TABLE exposure_counts RENAME COLUMN way TO attribution",
+    "ALTER TABLE reach RENAME TO creator_totals",
+    "ALTER TABLE steering RENAME TO controllers",
+)
+"""The names of format 3 for the tables of format 2, whose rows hold the same."""
+
+
+def open_schema(connection: sqlite3.Connection) -> None:
+    """
+    Make the tables in an empty file, or bring those of the format before to the names of now. Runs in one transaction.
+
+    Raises StoreError when the file is not of this program, or of a format that it cannot read.
+    """
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     n_tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if n_tables == 0 and version == 0:
-        for statement in TABLES:
-            connection.execute(statement)
-        connection.execute("INSERT INTO meta VALUES (1, ?, 0, 0, 0, 0, 0)", (secrets.token_bytes(32),))
-        connection.execute(f"PRAGMA application_id={APPLICATION}")
-        connection.execute(f"PRAGMA user_version={SCHEMA}")
+        _create(connection)
     elif application != APPLICATION:
         raise StoreError("found tables of another program, expected a state file of Sanad; name another file.")
-    elif version != SCHEMA:
+    elif version == 2:
+        _upgrade_from_2(connection)
+    elif version > FORMAT:
         raise StoreError(
-            f"found a state file of format {version}, expected {SCHEMA}: another version of Sanad wrote it; "
+            f"found a state file of format {version}, expected {FORMAT} or 2: a newer version of Sanad wrote it; "
             "use that version, or start with a new file."
         )
+    elif version != FORMAT:
+        raise StoreError(
+            f"found a state file of format {version}, expected {FORMAT} or 2: an older version of Sanad wrote it; "
+            "use that version, or start with a new file."
+        )
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    for statement in TABLES:
+        connection.execute(statement)
+    connection.execute("INSERT INTO meta VALUES (1, ?, 0, 0, 0, 0, 0)", (secrets.token_bytes(32),))
+    connection.execute(f"PRAGMA application_id={APPLICATION}")
+    connection.execute(f"PRAGMA user_version={FORMAT}")
+
+
+def _upgrade_from_2(connection: sqlite3.Connection) -> None:
+    for statement in FROM_FORMAT_2:
+        connection.execute(statement)
+    rows = connection.execute("SELECT item_no, packed FROM items WHERE instr(packed, CAST('fits' AS BLOB))").fetchall()
+    connection.executemany(
+        "UPDATE items SET packed = ? WHERE item_no = ?", [(_with_new_names(no, packed), no) for no, packed in rows]
+    )
+    connection.execute(f"PRAGMA user_version={FORMAT}")
+
+
+def _with_new_names(item_no: int, packed: bytes) -> bytes:
+    """An item's fields under the column names of format 3."""
+    try:
+        fields = msgspec.msgpack.decode(packed, type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise StoreError(
+            f"item number {item_no} cannot be read ({error}); restore the last copy of the file."
+        ) from error
+    former = FORMER_NAMES["items"]
+    renamed = {former.get(name, name): value for name, value in fields.items()}
+    return msgspec.msgpack.encode(renamed, order="deterministic")

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from recsys.catalogue.new_creators import ExposureCounts
+from recsys.catalogue.new_creators import ExposureSnapshot
 from recsys.services.items import delete_item
 from recsys.types import Viewer
 
@@ -24,12 +24,12 @@ def test_a_newer_revision_is_fetched_and_an_older_table_stays_as_it_was(service,
 
 def test_what_is_worked_out_for_a_kind_of_viewer_is_kept_until_the_catalogue_changes(service, tiny, evening):
     view = service.engine.resources.catalogue_cache
-    first = view.for_viewer(view.items, VIEWER, ExposureCounts(), is_minor=False)
-    assert view.for_viewer(view.items, replace(VIEWER, user_id="other"), ExposureCounts(), is_minor=False) is first
-    assert view.for_viewer(view.items, VIEWER, ExposureCounts(), is_minor=True) is not first
+    first = view.for_viewer(view.items, VIEWER, ExposureSnapshot(), is_minor=False)
+    assert view.for_viewer(view.items, replace(VIEWER, user_id="other"), ExposureSnapshot(), is_minor=False) is first
+    assert view.for_viewer(view.items, VIEWER, ExposureSnapshot(), is_minor=True) is not first
     delete_item(service.store.catalogue, tiny.items["item_id"][0], evening)
     newer = view.at_least(view.items.revision + 1)
-    assert view.for_viewer(newer, VIEWER, ExposureCounts(), is_minor=False) is not first
+    assert view.for_viewer(newer, VIEWER, ExposureSnapshot(), is_minor=False) is not first
 
 
 def test_minors_count_a_doubtful_label_one_tier_higher(service, tiny, evening):
@@ -38,7 +38,7 @@ def test_minors_count_a_doubtful_label_one_tier_higher(service, tiny, evening):
     cache = service.engine.resources.catalogue_cache
     items = cache.at_least(service.store.catalogue.since(0).revision)
     adult, minor = (
-        cache.for_viewer(items, VIEWER, ExposureCounts(), is_minor=is_minor)[1] for is_minor in (False, True)
+        cache.for_viewer(items, VIEWER, ExposureSnapshot(), is_minor=is_minor)[1] for is_minor in (False, True)
     )
     number = items.index[item_id]
     assert (adult["tier"][number], minor["tier"][number]) == (0, 1)

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from recsys.clock import DAY, HOUR
 from recsys.errors import ConfigError
-from recsys.exposure.controller import ControllerState, factor, is_due, pack, step, unpack
+from recsys.exposure.controller import (
+    ControllerState,
+    is_due,
+    locality_factor,
+    pack_controller,
+    step_controller,
+    unpack_controller,
+)
 from recsys.policy.checks import market_of
 
 
@@ -25,10 +32,10 @@ def life(rules, respond, days=90, daily=4_000, share=0.25):
     state, history, outputs = ControllerState(), [], []
     per_step = rules.controller.every_hours / 24
     for n in range(int(days / per_step)):
-        share = respond(factor(state, rules.controller), share)
+        share = respond(locality_factor(state, rules.controller), share)
         history.append(share * daily * per_step)
         week = history[-int(7 / per_step) :]
-        state = step(state, round(sum(week)), round(daily * per_step * len(week)), rules, (n + 1) * 6 * HOUR)
+        state = step_controller(state, round(sum(week)), round(daily * per_step * len(week)), rules, (n + 1) * 6 * HOUR)
         outputs.append(state.output)
     return np.array(history) / (daily * per_step), np.array(outputs)
 
@@ -65,23 +72,23 @@ def test_a_target_out_of_reach_leaves_the_output_at_its_bound_and_comes_back_at_
 def test_whatever_the_counts_say_the_weight_stays_within_its_bounds(market, shares, start, gaps):
     rules, state = market.locality, ControllerState(integral=start, output=start)
     for n, (a, b) in enumerate(shares):
-        state = step(state, min(a, b), max(a, b), rules, n * gaps)
+        state = step_controller(state, min(a, b), max(a, b), rules, n * gaps)
         assert -1.0 <= state.output <= 1.0 and -1.0 <= state.integral <= 1.0
-        assert 1 / rules.controller.most <= factor(state, rules.controller) <= rules.controller.most
+        assert 1 / rules.controller.most <= locality_factor(state, rules.controller) <= rules.controller.most
 
 
 def test_equal_counts_give_equal_steps_and_few_give_none(rules):
     before = ControllerState(at=1, integral=0.2, output=0.3)
-    assert step(before, 300, 1_000, rules, DAY) == step(before, 300, 1_000, rules, DAY)
-    quiet = step(before, 3, rules.controller.least - 1, rules, DAY)
+    assert step_controller(before, 300, 1_000, rules, DAY) == step_controller(before, 300, 1_000, rules, DAY)
+    quiet = step_controller(before, 3, rules.controller.least - 1, rules, DAY)
     assert (quiet.integral, quiet.output, quiet.at) == (0.2, 0.3, DAY)
-    assert step(before, 0, 0, rules, DAY).share is None
+    assert step_controller(before, 0, 0, rules, DAY).share is None
 
 
 def test_a_market_at_its_target_is_left_alone(rules):
     n = 10_000
-    at_target = step(ControllerState(), round(rules.target * n), n, rules, DAY)
-    assert at_target.output == pytest.approx(0.0) and factor(at_target, rules.controller) == pytest.approx(1.0)
+    at_target = step_controller(ControllerState(), round(rules.target * n), n, rules, DAY)
+    assert at_target.output == pytest.approx(0.0) and locality_factor(at_target, rules.controller) == pytest.approx(1.0)
 
 
 def test_a_step_is_due_once_in_so_many_hours(rules):
@@ -93,8 +100,8 @@ def test_a_step_is_due_once_in_so_many_hours(rules):
 
 def test_what_is_remembered_survives_the_store():
     state = ControllerState(at=5, integral=-0.25, output=0.5, share=0.4)
-    assert unpack(pack(state)) == state and unpack(None) == ControllerState()
-    assert len(pack(state)) < 64
+    assert unpack_controller(pack_controller(state)) == state and unpack_controller(None) == ControllerState()
+    assert len(pack_controller(state)) < 64
 
 
 def test_the_engine_steers_the_weight_of_locality_and_nothing_else(make_service, morocco, evening):
@@ -110,7 +117,7 @@ def test_the_engine_steers_the_weight_of_locality_and_nothing_else(make_service,
     assert before["local"] < after["local"] <= controller.most * before["local"]
     assert {k: v for k, v in before.items() if k != "local"} == {k: v for k, v in after.items() if k != "local"}
     assert records[0].limits == records[-1].limits and len(first[0].items) == 20
-    stored = unpack(service.store.users.steering("MA"))
+    stored = unpack_controller(service.store.controllers.read("MA"))
     assert stored.output > 0 and stored.share is not None and stored.share < 1.0
 
 

@@ -63,7 +63,7 @@ def test_an_open_of_an_item_that_came_while_a_page_was_made_counts(service, even
         view = {"event_id": "v", "user_id": "casa-adult", "kind": "view", "item_id": "new"}
         assert accept_events(other_process(service).engine, [view], evening).accepted == 1
 
-    service.broken(log=Beside(service.store.events, "since", comes_and_is_opened)).ask(size=1, at=evening + SECOND)
+    service.broken(events=Beside(service.store.events, "since", comes_and_is_opened)).ask(size=1, at=evening + SECOND)
     assert len(ledger_of(service).capped["R2"]) == 1
 
 
@@ -107,5 +107,6 @@ def test_the_past_is_read_after_a_raise_only(service, evening, calm, is_raised):
     if is_raised:
         service.edit(calm[0], risk_tier="R2")
     engine, read = service.engine, service.store.users.read("casa-adult")
-    found = read_pending(engine.users, engine.log, engine.resources.catalogue_cache, "casa-adult", read, evening + DAY)
+    cache = engine.resources.catalogue_cache
+    found = read_pending(engine.stores, cache, "casa-adult", read, evening + DAY)
     assert isinstance(found, PendingUpdates) and len(found.past) == is_raised

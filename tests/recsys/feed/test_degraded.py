@@ -106,7 +106,7 @@ def test_a_store_that_fails_means_the_safe_feed(service, evening, call):
     hidden = service.engine.resources.model.safe_feed[0]
     delete_item(service.store.catalogue, hidden, evening)
     service.ask("u0007")  # this worker has seen the takedown
-    page = service.broken(users=Failing(users, call), log=Failing(log, call)).ask()
+    page = service.broken(users=Failing(users, call), events=Failing(log, call)).ask()
     assert page.degraded == ["ledger"] and len(page.items) > 0
     assert hidden not in ids(page)
     for item in page.items:

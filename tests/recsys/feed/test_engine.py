@@ -228,7 +228,7 @@ def test_positions_count_from_one_and_every_item_says_why(service):
 
 def test_what_was_searched_is_kept_nowhere(service):
     service.ask(surface="search", query="sirri jiddan", request_id="s")
-    stored = service.store.users.decision("s")
+    stored = service.store.decisions.of_request("s")
     assert b"sirri" not in stored.answer
     assert all(b"sirri" not in part for part in (service.decisions()[0].request, stored.body_hash.encode()))
 

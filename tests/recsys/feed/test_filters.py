@@ -118,5 +118,5 @@ def test_a_muted_word_is_searched_anew_when_the_catalogue_changes(service, eveni
     assert not mentions(view.items, "zzsaffron").any()
     item_id = view.items.item_ids[3]
     service.edit(item_id, title="Tea with zzSaffron")
-    items = view.at_least(service.engine.users.read("casa-adult").revision)
+    items = view.at_least(service.engine.stores.users.read("casa-adult").revision)
     assert np.flatnonzero(mentions(items, "zzsaffron")).tolist() == [3]

@@ -47,7 +47,7 @@ def replanned(service, evening):
     """Plans a request again on the state as it is now, with the scores of an earlier plan."""
 
     def again(previous, at=evening):
-        read = service.engine.users.read("casa-adult", "q")
+        read = service.engine.stores.users.read("casa-adult", "q")
         pending = service.engine._pending(REQUEST, read, at)
         return make_plan(service.engine.resources, REQUEST, read.state, pending, at, previous)
 

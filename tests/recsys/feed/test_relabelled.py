@@ -63,7 +63,7 @@ def test_a_copy_that_is_labelled_higher_recounts_the_copy_that_was_delivered(ser
     service.is_adult("casa-adult")
     item = next(item for item in service.ask(size=20).items if item.tier == "R0")
     row = service.store.catalogue.get(item.item_id)
-    key = service.store._tables.known.items[item.item_id].cluster_id
+    key = service.store._tables.catalogue.items[item.item_id].cluster_id
     copy = {**row.fields, "item_id": "copy", "risk_tier": "R2", "risk_family": "despair"}
     service.store.catalogue.put([ItemChange(fields=copy, cluster_id=key)], evening)
     service.ask(at=evening + MINUTE, size=1)

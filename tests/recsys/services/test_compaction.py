@@ -13,7 +13,7 @@ def send(service, at, user_id="casa-adult", **fields):
 
 
 def prune(service, at):
-    settled = compact_events(service.engine, service.store.lets_go(at), at)
+    settled = compact_events(service.engine, service.store.retention_cutoff(at), at)
     service.store.prune(at)
     return settled
 

@@ -12,8 +12,11 @@ from recsys.stores.protocols import CatalogueDelta, ExposureCount, ItemChange, I
 TODAY = 20_000
 
 
-def tally(creator_id: str, n: int, day: int = TODAY, *, way: str = "merit", country: str = "MA", local: bool = True):
-    return ExposureCount(creator_id=creator_id, day=day, country=country, region="", way=way, is_local=local, n=n)
+def count(creator_id: str, n: int, day: int = TODAY, *, country: str = "MA", local: bool = True, **more: str):
+    return ExposureCount(
+        creator_id=creator_id, day=day, country=country, region="", is_local=local, n=n,
+        **{"attribution": "merit", **more},
+    )  # fmt: skip
 
 
 CREATORS = {
@@ -23,9 +26,9 @@ CREATORS = {
     "abroad": Creator(creator_id="abroad", country="FR", followers=1_000),
     "empty": Creator(creator_id="empty", country="MA"),  # without items: no local creator to be found
 }
-TALLIES = (
-    tally("small", 60), tally("small", 40, TODAY - 10, way="floor"), tally("small", 7, country="FR"),
-    tally("large", 900, TODAY - 3), tally("large", 100), tally("abroad", 200, local=False),
+COUNTS = (
+    count("small", 60), count("small", 40, TODAY - 10, attribution="floor"), count("small", 7, country="FR"),
+    count("large", 900, TODAY - 3), count("large", 100), count("abroad", 200, local=False),
 )  # fmt: skip
 
 
@@ -44,7 +47,7 @@ def items(market):
 
 
 def test_a_report_counts_the_markets_people_by_size_and_by_how_slots_were_won(market, items):
-    report = report_of(TALLIES, CREATORS, items, market, TODAY * DAY)
+    report = report_of(COUNTS, CREATORS, items, market, TODAY * DAY)
     assert report.impressions == 1_300 and report.local_share == pytest.approx(1_100 / 1_300)
     sizes = {part.name: (part.n_creators, part.n_items, part.impressions) for part in report.by_size}
     assert sizes == {
@@ -59,18 +62,18 @@ def test_a_report_counts_the_markets_people_by_size_and_by_how_slots_were_won(ma
 
 
 def test_new_are_those_below_the_policys_impressions_wherever_they_were_shown(market, items):
-    new = report_of(TALLIES, CREATORS, items, market, TODAY * DAY).new_creators
+    new = report_of(COUNTS, CREATORS, items, market, TODAY * DAY).new_creators
     assert (new.n_new, new.n_known, new.median_days) == (2, 1, 3.0)  # small (107) and quiet; large after 3 days
     assert new.share_of_local_slots == pytest.approx(100 / 1_100)
 
 
 def test_the_last_days_are_whole_days_up_to_today(market, items):
-    assert report_of(TALLIES, CREATORS, items, market, TODAY * DAY, days=4).impressions == 1_260
-    assert report_of(TALLIES, CREATORS, items, market, TODAY * DAY, days=1).impressions == 360
+    assert report_of(COUNTS, CREATORS, items, market, TODAY * DAY, days=4).impressions == 1_260
+    assert report_of(COUNTS, CREATORS, items, market, TODAY * DAY, days=1).impressions == 360
 
 
 def test_concentration_counts_who_got_nothing():
-    found = concentration([tally("a", 3), tally("b", 1), tally("x", 9)], ["a", "b", "c", "d"])
+    found = concentration([count("a", 3), count("b", 1), count("x", 9)], ["a", "b", "c", "d"])
     assert (found.n_creators, found.hhi, found.top_10_share) == (4, 0.625, 1.0)
     assert found.gini == pytest.approx((2 * (1 * 0 + 2 * 0 + 3 * 1 + 4 * 3) - 5 * 4) / (4 * 4), abs=1e-4)
     nothing = concentration([], ["a"])

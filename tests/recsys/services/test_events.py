@@ -102,13 +102,13 @@ def test_a_log_that_fails_accepts_nothing(service, known_item, evening):
             raise StoreError("no disk")
 
     with pytest.raises(StoreError):
-        accept_events(service.broken(log=Broken()).engine, [event(known_item)], evening)
+        accept_events(service.broken(events=Broken()).engine, [event(known_item)], evening)
     assert service.store.events.since("u", 0) == ()
 
 
 def test_the_words_of_a_search_are_written_nowhere(service) -> None:
     service.tell({"kind": "search", "query": "sirri klma"}, user_id="u")
-    assert [entry.event.query for entry in service.engine.log.since("u", 0)] == [""]
+    assert [entry.event.query for entry in service.engine.stores.events.since("u", 0)] == [""]
 
 
 def test_a_token_joins_an_event_to_its_place_on_its_page(service, evening):

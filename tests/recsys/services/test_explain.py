@@ -50,7 +50,7 @@ def test_a_replay_is_the_page_byte_for_byte(make_service, risky, evening, asked)
     for n in range(len(asked)):
         again = replay(service.engine, f"q{n}")
         assert again["identical"] and again["differences"] == []
-        decision = records.unpack(service.store.users.decision(f"q{n}").decision)
+        decision = records.unpack(service.store.decisions.of_request(f"q{n}").decision)
         selection = records.replay(decision)
         assert selection.rows.tolist() == decision.chosen
         assert selection.propensities.tobytes() == decision.propensities
@@ -208,6 +208,6 @@ def test_a_record_is_small(service):
     """About 20 bytes a candidate packed; docs name the size."""
     for user in ("casa-adult", "agadir-teen"):
         service.ask(user)
-        stored = service.store.users.decisions(user)[0]
+        stored = service.store.decisions.of_user(user)[0]
         n = len(service.decisions(user)[0].item_nos) // 4
         assert len(stored.decision) < 40 * n + 4_000

@@ -25,7 +25,7 @@ def ask(family, evening, request_id="r", **fields):
 
 
 def last(family, user_id):
-    return [d.item_no for d in family.engine.users.read(user_id).state.safety.ledger.last]
+    return [d.item_no for d in family.engine.stores.users.read(user_id).state.safety.ledger.last]
 
 
 def numbers(family, page):
@@ -107,7 +107,7 @@ def test_neither_history_changes_the_draw(family, evening, make_service, by_topi
     watched = by_topic["S6"][:3] + by_topic["S3"][:5]
     other = make_service()
     for user_id in ("parent", "child"):
-        profile = family.engine.users.read(user_id).state.person.profile
+        profile = family.engine.stores.users.read(user_id).state.person.profile
         fields = {name: getattr(profile, name) for name in profile.__struct_fields__}
         put_profile(other.engine, user_id, fields | {"languages": list(profile.languages)}, evening)
     other.tell(*({"kind": "like", "item_id": item_id} for item_id in watched), user_id="parent")

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from recsys.clock import DAY
 from recsys.errors import StoreError
 from recsys.stores.memory import MemoryStore
-from recsys.stores.protocols import DecisionRecord, ItemChange, Read, StoredAnswer
+from recsys.stores.protocols import DecisionRecord, ExposureCount, ItemChange, Read, StoredAnswer
 from recsys.types import Event
 from recsys.user.state import Delivery, Ledger, PersonState, Profile, SafetyState, UserState, pack
 from serving.stores.sqlite.file import Database
@@ -205,16 +206,6 @@ def test_a_database_of_another_program_is_refused_and_left_alone(tmp_path: Path)
     assert path.read_bytes() == before
 
 
-def test_a_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "state.db"
-    SqliteStore(path).close()
-    with sqlite3.connect(path) as newer:
-        newer.execute("PRAGMA user_version=3")
-    newer.close()
-    with pytest.raises(StoreError, match="format 3, expected 2"):
-        SqliteStore(path)
-
-
 def test_a_missing_folder_is_said_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="the folder must exist and be writable"):
         SqliteStore(tmp_path / "nowhere" / "state.db")
@@ -335,11 +326,27 @@ class SameAsMemory(RuleBasedStateMachine):
 
     @rule(user=USERS, n=st.integers(0, 99), is_stale=st.booleans(), request=st.sampled_from([None, "r", "s"]))
     def write(self, user: str, n: int, is_stale: bool, request: str | None) -> None:
-        made = None if request is None else record(user, request, self.at, n, n + 1)
+        counts = (self.count(n, is_local=True), self.count(n, is_local=False))
+        made = None if request is None else replace(record(user, request, self.at, n, n + 1), exposure=counts)
         both = (self.file, self.memory)
         versions = [store.users.read(user).version + is_stale for store in both]
         won = [s.users.write_if(user, counted(n), v, made) for s, v in zip(both, versions, strict=True)]
         assert won == [not is_stale] * 2
+
+    def count(self, n: int, *, is_local: bool) -> ExposureCount:
+        day = self.at // DAY
+        place = {"country": "MA", "region": "", "attribution": "merit"}
+        return ExposureCount(creator_id=f"c{n % 3}", day=day, is_local=is_local, n=n, **place)
+
+    @rule(user=USERS)
+    def forget(self, user: str) -> None:
+        for store in (self.file, self.memory):
+            store.cutoffs.forget(user, self.at)
+
+    @rule(before=st.sampled_from([None, b"a", b"b"]), after=st.sampled_from([b"a", b"b"]))
+    def control(self, before: bytes | None, after: bytes) -> None:
+        both = [store.controllers.replace("MA", before, after) for store in (self.file, self.memory)]
+        assert both[0] == both[1]
 
     @rule(user=USERS, event_ids=st.lists(st.sampled_from(["e1", "e2", "e3"]), max_size=4))
     def append(self, user: str, event_ids: list[str]) -> None:
@@ -374,7 +381,15 @@ class SameAsMemory(RuleBasedStateMachine):
         for revision in range(memory.catalogue.since(0).revision + 1):
             assert file.catalogue.since(revision) == memory.catalogue.since(revision)
         for request in ("r", "s"):
-            assert file.users.decision(request) == memory.users.decision(request)
+            assert file.decisions.of_request(request) == memory.decisions.of_request(request)
+        assert file.decisions.newest(5) == memory.decisions.newest(5)
+        assert file.exposure.counts() == memory.exposure.counts()
+        assert file.exposure.totals() == memory.exposure.totals()
+        since = self.at // DAY - 6
+        assert file.exposure.local_deliveries("MA", since) == memory.exposure.local_deliveries("MA", since)
+        assert file.controllers.read("MA") == memory.controllers.read("MA")
+        cutoffs = [sorted(store.cutoffs.forgotten().before.values()) for store in (file, memory)]
+        assert cutoffs[0] == cutoffs[1]
         for user in ("u", "w"):
             for request in (None, "r", "s"):
                 assert file.users.read(user, request) == memory.users.read(user, request)

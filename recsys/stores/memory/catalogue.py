@@ -1,0 +1,58 @@
+"""Items and creators in memory. `recsys.stores.catalogue_write` decides what a write does."""
+
+from collections.abc import Sequence
+
+from recsys.clock import Millis
+from recsys.stores import catalogue_write
+from recsys.stores.memory.tables import Tables
+from recsys.stores.protocols import CatalogueDelta, CreatorChange, CreatorRow, ItemChange, ItemRow
+
+
+class MemoryCatalogue:
+    """`Catalogue` in memory."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def since(self, revision: int) -> CatalogueDelta:
+        """See `Catalogue.since`."""
+        with self._tables.lock:
+            stored = self._tables.catalogue
+            newer = [i for i in stored.items.values() if i.revision > revision] if stored.revision > revision else []
+            rows = tuple(self._row(item) for item in sorted(newer, key=lambda item: item.item_no))
+            creators = tuple(c for c in self._tables.creators.values() if c.revision > revision)
+            return CatalogueDelta(
+                revision=stored.revision, newest_raise=stored.newest_raise, rows=rows, creators=creators
+            )
+
+    def put(self, changes: Sequence[ItemChange], at: Millis) -> int:
+        """See `Catalogue.put`. Raises DataError on a change that is no item."""
+        prepared = catalogue_write.prepare(changes)
+        with self._tables.lock:
+            if catalogue_write.write(self._tables.catalogue, prepared).items:
+                self._tables.commit(at)
+            return self._tables.catalogue.revision
+
+    def get(self, item_id: str) -> ItemRow | None:
+        """See `Catalogue.get`."""
+        with self._tables.lock:
+            item = self._tables.catalogue.items.get(item_id)
+            return None if item is None else self._row(item)
+
+    def put_creators(self, changes: Sequence[CreatorChange], at: Millis) -> int:
+        """See `Catalogue.put_creators`."""
+        tables = self._tables
+        with tables.lock:
+            written = catalogue_write.write_creators(tables.creators, tables.catalogue.revision, changes)
+            if written:
+                tables.creators |= written
+                tables.catalogue.revision += 1
+                tables.commit(at)
+            return tables.catalogue.revision
+
+    def creator(self, creator_id: str) -> CreatorRow | None:
+        """See `Catalogue.creator`."""
+        return self._tables.creators.get(creator_id)
+
+    def _row(self, item: catalogue_write.StoredItem) -> ItemRow:
+        return catalogue_write.row(item, self._tables.catalogue.clusters[item.cluster_id])

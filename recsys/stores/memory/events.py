@@ -1,0 +1,51 @@
+"""The log of events in memory."""
+
+from collections.abc import Sequence
+
+from recsys.clock import Millis
+from recsys.stores.memory.tables import Tables
+from recsys.stores.protocols import AppendResult, Logged
+from recsys.types import Event
+
+
+class MemoryEvents:
+    """`EventLog` in memory."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def append(self, events: Sequence[Event], at: Millis) -> AppendResult:
+        """See `EventLog.append`."""
+        tables, accepted = self._tables, 0
+        with tables.lock:
+            for event in events:
+                of_user = tables.events.setdefault(event.user_id, {})
+                if event.event_id not in of_user:
+                    tables.last_seq += 1
+                    accepted += 1
+                    of_user[event.event_id] = Logged(tables.last_seq, at, event)
+            if events:
+                tables.commit(at)
+        return AppendResult(accepted=accepted, duplicates=len(events) - accepted)
+
+    def since(self, user_id: str, seq: int) -> tuple[Logged, ...]:
+        """See `EventLog.since`."""
+        with self._tables.lock:
+            return tuple(entry for entry in self._tables.events.get(user_id, {}).values() if entry.seq > seq)
+
+    def waiting(self, until: Millis) -> tuple[str, ...]:
+        """See `EventLog.waiting`."""
+        with self._tables.lock:
+            logs = self._tables.events.items()
+            return tuple(sorted(user for user, log in logs if any(e.received_at < until for e in log.values())))
+
+
+def prune_events(tables: Tables, oldest: Millis) -> int:
+    """Delete events that were received before an instant; rows deleted."""
+    deleted = 0
+    for log in tables.events.values():
+        old = [event_id for event_id, entry in log.items() if entry.received_at < oldest]
+        deleted += len(old)
+        for event_id in old:
+            del log[event_id]
+    return deleted

@@ -1,0 +1,77 @@
+"""Every store on which the contracts are tried, and short ways to make what they hold."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recsys.clock import DAY
+from recsys.stores.memory import MemoryStore
+from recsys.stores.protocols import DecisionRecord, ExposureCount, ItemChange, StoredAnswer
+from recsys.types import Event
+from recsys.user.state import Delivery, Ledger, SafetyState, UserState
+from serving.stores.sqlite.store import SqliteStore
+
+NOW = 1_780_000_000_000
+Store = MemoryStore | SqliteStore
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    made: Store = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "state.db")
+    yield made
+    made.close()
+
+
+class Make:
+    """Values that stores hold, at `NOW` unless told otherwise."""
+
+    @staticmethod
+    def state(n: int) -> UserState:
+        return UserState(safety=SafetyState(ledger=Ledger(n_delivered=n)))
+
+    @staticmethod
+    def delivery(item_no: int, at: int = NOW) -> Delivery:
+        return Delivery(at=at, item_no=item_no, cluster_no=item_no + 100, creator_no=7, tier=2, family=1, topics=5)
+
+    @staticmethod
+    def page(user_id: str, request_id: str, *items: int, at: int = NOW, answer: bytes = b"page") -> DecisionRecord:
+        return DecisionRecord(
+            answer=StoredAnswer(
+                request_id=request_id, user_id=user_id, at=at, body_hash="hash", answer=answer, decision=b"why"
+            ),
+            deliveries=tuple(Make.delivery(item, at) for item in items),
+        )
+
+    @staticmethod
+    def event(event_id: str, user_id: str = "u", kind: str = "like") -> Event:
+        return Event(event_id=event_id, user_id=user_id, kind=kind, at=NOW, item_id="v1", watch_s=1.5, position=3)
+
+    @staticmethod
+    def change(
+        item_id: str, tier: str | None = "R0", cluster: str = "", *, edited: bool = True, **more: Any
+    ) -> ItemChange:
+        fields = {"item_id": item_id, "risk_tier": tier, "topics": ["S3"], **more}
+        return ItemChange(fields=fields, cluster_id=cluster or item_id, is_edited=edited)
+
+    @staticmethod
+    def put(store: Store, *changes: ItemChange) -> int:
+        return store.catalogue.put(changes, NOW)
+
+    @staticmethod
+    def count(creator_id: str, n: int = 1, **more: Any) -> ExposureCount:
+        usual = {"day": NOW // DAY, "country": "MA", "region": "MA-06", "attribution": "merit", "is_local": True}
+        return ExposureCount(creator_id=creator_id, n=n, **(usual | more))
+
+    @staticmethod
+    def commit_counts(store: Store, *counts: ExposureCount, user_id: str = "u") -> bool:
+        version = store.users.read(user_id).version
+        answer = Make.page(user_id, f"r{version}").answer
+        page = DecisionRecord(answer=answer, deliveries=(), exposure=counts)
+        return store.users.write_if(user_id, UserState(), version, page)
+
+
+@pytest.fixture
+def make() -> type[Make]:
+    return Make

@@ -1,0 +1,49 @@
+"""What is deleted, and when; and what the next model must not learn."""
+
+from recsys.clock import DAY, HOUR
+
+NOW = 1_780_000_000_000
+
+
+def test_the_latest_cutoff_of_a_person_stands_under_a_hash(store):
+    store.cutoffs.forget("u", NOW)
+    store.cutoffs.forget("u", NOW - 5)
+    forgotten = store.cutoffs.forgotten()
+    assert list(forgotten.before.values()) == [NOW]
+    assert all(key != b"u" and len(key) == 32 for key in forgotten.before)
+
+
+def test_erasure_is_a_cutoff_and_a_cutoff_leaves_after_8_days(store):
+    store.users.erase("u", NOW, None)
+    assert store.prune(NOW + 8 * DAY)["forgotten"] == 0
+    assert store.prune(NOW + 8 * DAY + 1)["forgotten"] == 1
+
+
+def test_deliveries_stay_8_days_and_decisions_and_events_30(store, make):
+    store.users.write_if("u", make.state(1), 0, make.page("u", "r", 1))
+    store.events.append([make.event("e")], NOW)
+    for at, kept in ((8 * DAY, (1, True, 1)), (8 * DAY + 1, (0, True, 1)), (30 * DAY, (0, True, 1))):
+        store.prune(NOW + at)
+        decision = store.users.read("u", "r").answer is not None
+        assert (len(store.users.deliveries("u", 0)), decision, len(store.events.since("u", 0))) == kept
+    pruned = store.prune(NOW + 30 * DAY + 1)
+    assert pruned == {"deliveries": 0, "decisions": 1, "events": 1, "tombstones": 0, "exposure": 0, "forgotten": 0}
+    assert store.users.read("u", "r").answer is None
+    assert store.events.since("u", 0) == ()
+    assert store.users.read("u").state == make.state(1)
+
+
+def test_pruning_takes_everything_old_however_much(store, make):
+    store.events.append([make.event(f"e{n}") for n in range(1_001)], NOW)
+    assert store.prune(NOW + 31 * DAY)["events"] == 1_001
+
+
+def test_the_latest_time_written_never_runs_back(store, make):
+    assert store.committed_at() == 0
+    store.events.append([make.event("e1")], NOW)
+    store.events.append([make.event("e2")], NOW - HOUR)
+    store.users.write_if("u", make.state(1), 0, make.page("u", "r", at=NOW - 1))
+    assert store.committed_at() == NOW
+    make.put(store, make.change("v1"))
+    store.users.erase("u", NOW + 1, None)
+    assert store.committed_at() == NOW + 1
