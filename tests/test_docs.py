@@ -12,8 +12,10 @@ import typer
 import sanad
 
 ROOT: Final = Path(__file__).parents[1]
-UNFINISHED: Final = {"README", "evaluation", "glossary", "models", "performance", "ranker", "text"}
-PAGES: Final = sorted(page for page in (ROOT / "docs").glob("*.md") if page.stem not in UNFINISHED)
+UNFINISHED: Final = {"evaluation", "glossary", "models", "performance", "ranker", "text"}
+PAGES: Final = sorted(
+    page for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")) if page.stem not in UNFINISHED
+)
 MAX_LINE_CHARACTERS: Final = 120
 MAX_SENTENCE_WORDS: Final = 25
 
