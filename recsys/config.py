@@ -1,7 +1,7 @@
 """
-Configuration files: YAML 1.2 read into frozen dataclasses. The dataclass is the schema, the default and the document.
+Configuration files: YAML 1.2, read into frozen dataclasses. The dataclass is the schema, and holds defaults and docs.
 
-Unknown keys are errors, all problems are reported at once, and each names file, line and key.
+Unknown keys are errors. All problems are reported at once, each with file, line and key.
 """
 
 import math
@@ -12,7 +12,7 @@ from datetime import date, datetime
 from difflib import get_close_matches
 from itertools import accumulate
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -20,20 +20,24 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from recsys.errors import ConfigError
 
 T = TypeVar("T")
-MAX_DEPTH: Final = 50
-MAX_VALUES: Final = 100_000
+MAX_DEPTH: Final = 50  # open brackets
+MAX_VALUES: Final = 100_000  # once aliases are expanded
+Tree: TypeAlias = Any
+"""A parsed value: a scalar, or a list or mapping of the round-trip parser with its line numbers."""
+Annotation: TypeAlias = Any
+"""A type as it stands in a dataclass: a class, a union, a Literal ..."""
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Both ends are allowed. Used as `Annotated[int, Range(0, 20)]`."""
+    """Bounds of a number, both included. Used as `Annotated[int, Range(0, 20)]`."""
 
     low: float
     high: float
 
 
 def load(path: Path, schema: type[T]) -> T:
-    """The file at `path` as a `schema`. Raises ConfigError with every problem found."""
+    """The file at `path` as a `schema`. Raises ConfigError with every problem."""
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -43,7 +47,7 @@ def load(path: Path, schema: type[T]) -> T:
 
 def loads(text: str, schema: type[T], *, name: str = "<text>") -> T:
     """As `load`, from a string; `name` stands for the file in messages."""
-    if _depth(text) > MAX_DEPTH:  # the parser would take seconds to find that it cannot
+    if _depth(text) > MAX_DEPTH:  # the parser would need seconds to fail
         raise ConfigError(f"{name}: found more than {MAX_DEPTH} open brackets, expected a file that people write")
     try:
         tree = YAML(typ="rt").load(text)
@@ -66,82 +70,84 @@ def _depth(text: str) -> int:
     return max(accumulate((char in "[{") - (char in "]}") for char in text), default=0)
 
 
-def _expanded(node: object, known: dict[int, float]) -> float:
+def _expanded(node: object, sizes: dict[int, float]) -> float:
     """
-    How many values a tree holds once its aliases are written out: a few lines can stand for billions, and for a list
-    that holds itself.
+    The number of values in a tree once its aliases are expanded; infinite for a list that contains itself. A few lines
+    can stand for billions of values.
     """
     if not isinstance(node, dict | list | tuple):
         return 1
-    if id(node) not in known:
-        known[id(node)] = math.inf
+    if id(node) not in sizes:
+        sizes[id(node)] = math.inf
         parts = [*node.keys(), *node.values()] if isinstance(node, dict) else node
-        known[id(node)] = 1 + sum(_expanded(part, known) for part in parts)
-    return known[id(node)]
+        sizes[id(node)] = 1 + sum(_expanded(part, sizes) for part in parts)
+    return sizes[id(node)]
 
 
-def _outline(found: object) -> object:
-    """A value to be shown, not deeper than one level."""
-    if isinstance(found, dict):
-        return {str(key)[:80]: "..." for key in list(found)[:8]}
-    if isinstance(found, list):
-        return ["..." if isinstance(part, list | dict) else part for part in found[:8]]
-    return found
+def _outline(value: object) -> object:
+    """A value for a message, not deeper than one level."""
+    if isinstance(value, dict):
+        return {str(key)[:80]: "..." for key in list(value)[:8]}
+    if isinstance(value, list):
+        return ["..." if isinstance(part, list | dict) else part for part in value[:8]]
+    return value
 
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
+    """Reads a tree as a schema. `problems` collects one sentence for each wrong value."""
+
     name: str
     problems: list[str]
 
-    def wrong(self, line: int, key: str, found: object, expected: str) -> None:
-        shown = repr(found) if isinstance(found, str) else str(_outline(found))
+    def add_problem(self, line: int, key: str, value: object, expected: str) -> None:
+        shown = repr(value) if isinstance(value, str) else str(_outline(value))
         self.problems.append(f"{self.name}:{line}: {key or 'file'}: found {shown[:80]}, expected {expected}")
 
-    def read(self, value: Any, kind: Any, key: str, line: int) -> Any:
-        origin = get_origin(kind)
+    def read(self, value: Tree, kind: Annotation, key: str, line: int) -> Tree:
+        origin = _origin(kind)
         if origin is Annotated:
             return self.ranged(value, kind, key, line)
         if origin in (Union, types.UnionType):
             return self.union(value, get_args(kind), key, line)
         if origin is Literal:
             if value not in get_args(kind):
-                self.wrong(line, key, value, "one of " + ", ".join(map(str, get_args(kind))))
+                self.add_problem(line, key, value, "one of " + ", ".join(map(str, get_args(kind))))
             return value
         if origin in (tuple, frozenset):
             return self.sequence(value, kind, key, line)
         if origin is not None and issubclass(origin, Mapping):
             return self.mapping(value, get_args(kind), key, line)
         if is_dataclass(kind):
-            return self.record(value, cast(type[Any], kind), key, line)
+            return self.record(value, cast(type[Annotation], kind), key, line)
         return self.scalar(value, kind, key, line)
 
-    def ranged(self, value: Any, kind: Any, key: str, line: int) -> Any:
+    def ranged(self, value: Tree, kind: Annotation, key: str, line: int) -> Tree:
         inner, bounds = get_args(kind)[:2]
         read = self.read(value, inner, key, line)
         if isinstance(read, int | float) and not bounds.low <= read <= bounds.high:
-            self.wrong(line, key, value, f"a number from {bounds.low:g} to {bounds.high:g}")
+            self.add_problem(line, key, value, f"a number from {bounds.low:g} to {bounds.high:g}")
         return read
 
-    def union(self, value: Any, kinds: tuple[Any, ...], key: str, line: int) -> Any:
+    def union(self, value: Tree, kinds: tuple[Annotation, ...], key: str, line: int) -> Tree:
         if value is None:
             if type(None) not in kinds:
-                self.wrong(line, key, "nothing", "a value")
+                self.add_problem(line, key, "nothing", "a value")
             return None
-        real = [kind for kind in kinds if kind is not type(None)]
-        return self.read(value, real[0], key, line)
+        some = [kind for kind in kinds if kind is not type(None)]
+        return self.read(value, some[0], key, line)
 
-    def sequence(self, value: Any, kind: Any, key: str, line: int) -> Any:
+    def sequence(self, value: Tree, kind: Annotation, key: str, line: int) -> Tree:
         if not isinstance(value, list):
-            self.wrong(line, key, value, "a list")
-            return get_origin(kind)()
+            self.add_problem(line, key, value, "a list")
+            return _origin(kind)()
         inner = get_args(kind)[0]
         lines = _item_lines(value, line)
-        return get_origin(kind)(self.read(v, inner, f"{key}[{n}]", lines[n]) for n, v in enumerate(value))
+        return _origin(kind)(self.read(v, inner, f"{key}[{n}]", lines[n]) for n, v in enumerate(value))
 
-    def mapping(self, value: Any, kinds: tuple[Any, ...], key: str, line: int) -> Any:
+    def mapping(self, value: Tree, kinds: tuple[Annotation, ...], key: str, line: int) -> Tree:
         if not isinstance(value, dict):
-            self.wrong(line, key, value, "a mapping")
+            self.add_problem(line, key, value, "a mapping")
             return {}
         return {
             self.read(k, kinds[0], f"{key}.{k}", _line(value, k, line)): self.read(
@@ -150,9 +156,9 @@ class _Reader:
             for k, v in value.items()
         }
 
-    def record(self, value: Any, kind: type[Any], key: str, line: int) -> Any:
+    def record(self, value: Tree, kind: type[Annotation], key: str, line: int) -> Tree:
         if not isinstance(value, dict):
-            self.wrong(line, key, value, f"a mapping with {', '.join(f.name for f in fields(kind))}")
+            self.add_problem(line, key, value, f"a mapping with {', '.join(f.name for f in fields(kind))}")
             return None
         before = len(self.problems)
         hints = get_type_hints(kind, include_extras=True)
@@ -160,14 +166,14 @@ class _Reader:
         renamed = {f.metadata["before"]: f"its new name, {f.name}" for f in fields(kind) if "before" in f.metadata}
         for unknown in [k for k in value if k not in names]:
             expected = renamed.get(unknown) or f"one of {', '.join(names)}{_hint(str(unknown), names)}"
-            self.wrong(_line(value, unknown, line), key, f"unknown key {unknown}", expected)
+            self.add_problem(_line(value, unknown, line), key, f"unknown key {unknown}", expected)
         read = {}
         for f, name in zip(fields(kind), names, strict=True):
             path = f"{key}.{name}".lstrip(".")
             if name in value:
                 read[f.name] = self.read(value[name], hints[f.name], path, _line(value, name, line))
             elif f.default is MISSING and f.default_factory is MISSING:
-                self.wrong(line, path, "nothing", "a value")
+                self.add_problem(line, path, "nothing", "a value")
         if len(self.problems) > before:
             return None
         try:
@@ -176,7 +182,7 @@ class _Reader:
             self.problems.append(f"{self.name}:{line}: {key or 'file'}: {error}")
             return None
 
-    def scalar(self, value: Any, kind: Any, key: str, line: int) -> Any:
+    def scalar(self, value: Tree, kind: Annotation, key: str, line: int) -> Tree:
         if kind is Any:
             return value
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
@@ -188,11 +194,16 @@ class _Reader:
         )
         if is_right and not (kind is float and not math.isfinite(value)):
             return kind(value) if kind in (str, int, float) else value
-        self.wrong(line, key, value, _NAMES.get(kind, str(kind)))
+        self.add_problem(line, key, value, _TYPE_NAMES.get(kind, str(kind)))
         return value
 
 
-_NAMES: Mapping[Any, str] = {
+def _origin(kind: Annotation) -> Annotation:
+    """`tuple` of `tuple[int, ...]`, `Literal` of `Literal["a"]`; None for a class."""
+    return get_origin(kind)
+
+
+_TYPE_NAMES: Mapping[Annotation, str] = {
     int: "a whole number",
     float: "a finite number",
     str: "text",
@@ -207,15 +218,15 @@ def _hint(unknown: str, names: list[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _line(tree: Any, key: Any, default: int) -> int:
-    """The line of a key, 1-based, where the parser kept it."""
+def _line(tree: Tree, key: object, default: int) -> int:
+    """The line of a key, 1-based, where the parser knows it."""
     try:
         return int(tree.lc.key(key)[0]) + 1
     except (AttributeError, KeyError, TypeError):
         return default
 
 
-def _item_lines(tree: Any, default: int) -> list[int]:
+def _item_lines(tree: Tree, default: int) -> list[int]:
     try:
         return [int(tree.lc.item(n)[0]) + 1 for n in range(len(tree))]
     except (AttributeError, KeyError, TypeError):

@@ -1,14 +1,14 @@
 """
-What the commands of all packages share on a terminal: options, progress, text of mixed direction, JSON.
+The parts that the commands of all packages share: options, progress, text of mixed direction, JSON.
 
-Results go to standard output, everything said on the way to standard error. Used by `commands.py` modules only.
+Results go to standard output, progress and messages to standard error. Only command modules use it.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -19,17 +19,19 @@ from recsys.progress import Progress, quiet
 if TYPE_CHECKING:
     from rich.console import Console
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on the way; errors are still said.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress; errors are still printed.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 At = Annotated[
     str | None,
-    typer.Option("--at", metavar="INSTANT", help="The present, such as 2026-11-20T18:30:00Z. Default: the clock's."),
+    typer.Option(
+        "--at", metavar="INSTANT", help="The present instant, such as 2026-11-20T18:30:00Z. Default: the clock."
+    ),
 ]
 
-_STEPS: Final = 4  # lines per long stage where there is no terminal to draw on
-_LONG: Final = 1_000
-_WIDEST: Final = 132
-_STEERING: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]")
+_LINES_PER_LONG_STAGE: Final = 4  # where there is no terminal to draw on
+_LONG_STAGE: Final = 1_000  # steps
+_MAX_WIDTH: Final = 132  # columns
+_CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]")
 _LTR_MARK: Final = "\u200e"
 _ISOLATE: Final = "\u2068"
 _POP: Final = "\u2069"
@@ -49,17 +51,17 @@ def instant(text: str, option: str) -> Millis:
 
 
 def console(*, is_error: bool = False) -> "Console":
-    """Standard output (or error) for text and tables: as wide as the terminal, within reason."""
+    """Standard output (or error) for text and tables: as wide as the terminal, at most 132 columns."""
     from rich.console import Console
 
-    found = Console(stderr=is_error, highlight=False, markup=False, emoji=False, soft_wrap=False)
-    return found if found.width <= _WIDEST else Console(
-        stderr=is_error, highlight=False, markup=False, emoji=False, width=_WIDEST
+    terminal = Console(stderr=is_error, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    return terminal if terminal.width <= _MAX_WIDTH else Console(
+        stderr=is_error, highlight=False, markup=False, emoji=False, width=_MAX_WIDTH
     )  # fmt: skip
 
 
 def writable(out: Path) -> Path:
-    """The file that a command will write, its folder made. Raises ConfigError before any work is done."""
+    """The file that a command will write; makes its folder. Raises ConfigError before any work is done."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -73,7 +75,7 @@ def say(sentence: str, *, is_quiet: bool = False) -> None:
         typer.echo(sentence, err=True)
 
 
-def print_json(value: Any) -> None:
+def print_json(value: object) -> None:
     """A value of plain types, dataclasses or structs as indented JSON on standard output."""
     import msgspec
 
@@ -84,12 +86,12 @@ def isolated(text: str, width: int | None = None) -> str:
     """
     Text of any direction for a line that runs left to right, cut to `width` cells.
 
-    Isolates keep a right-to-left title from moving what stands beside it, the mark after it does the same on
-    terminals that do not know isolates; neither takes a cell. What steers a terminal or turns directions is left out.
+    Isolates keep a right-to-left title from moving its neighbours. The mark after it does the same on terminals
+    without isolates; neither takes a cell. Characters that control a terminal or the direction are removed.
     """
     from rich.cells import cell_len, set_cell_size
 
-    text = _STEERING.sub("", text)
+    text = _CONTROLS.sub("", text)
     if width is not None and cell_len(text) > width:
         text = set_cell_size(text, width - 1).rstrip() + "…"
     return f"{_ISOLATE}{text}{_POP}{_LTR_MARK}"
@@ -98,9 +100,9 @@ def isolated(text: str, width: int | None = None) -> str:
 @contextmanager
 def progress(*, is_quiet: bool) -> Iterator[Progress]:
     """
-    Draws what a long job reports, on standard error: bars on a terminal, a few plain lines elsewhere.
+    Draws the progress of a long job on standard error: bars on a terminal, a few plain lines elsewhere.
 
-    A bar leaves the terminal when its job ends.
+    A bar is removed when its job ends.
     """
     if is_quiet:
         yield quiet
@@ -130,17 +132,17 @@ def progress(*, is_quiet: bool) -> Iterator[Progress]:
 
 def _lines() -> Progress:
     """A line when a stage begins, and one per quarter of the long ones."""
-    said: dict[str, int] = {}
+    printed: dict[str, int] = {}
 
     def report(stage: str, done: int, total: int | None) -> None:
-        quarter = _STEPS * done // total if total and total >= _LONG else 0
-        if said.get(stage, -1) < quarter:
-            said[stage] = quarter
+        quarter = _LINES_PER_LONG_STAGE * done // total if total and total >= _LONG_STAGE else 0
+        if printed.get(stage, -1) < quarter:
+            printed[stage] = quarter
             typer.echo(f"  {stage}: {done:,} of {total:,}" if quarter else f"  {stage}", err=True)
 
     return report
 
 
-def in_words(counts: Mapping[str, int]) -> str:
+def format_counts(counts: Mapping[str, int]) -> str:
     """Counts as a line: `3,000 items, 1,000 users`."""
     return ", ".join(f"{n:,} {name}" for name, n in counts.items())

@@ -18,7 +18,15 @@ import polars as pl
 
 from recsys.clock import Millis
 from recsys.columns import CREATORS, EVENTS, ITEMS, TABLES, USERS, Column, Table
-from recsys.data.checks import BIDI_MARKS, ROW, Check, column_checks, duplicate_check, reference_check, subject_checks
+from recsys.data.checks import (
+    BIDI_MARKS,
+    ROW,
+    RowCheck,
+    column_checks,
+    duplicate_check,
+    reference_check,
+    subject_checks,
+)
 from recsys.data.tables import UNREADABLE, Dataset, reading, scan
 from recsys.errors import DataError
 from recsys.progress import Progress, quiet
@@ -246,7 +254,7 @@ def _check_table(
     )
 
 
-def _whole_table_checks(table: Table, frame: pl.LazyFrame, before: Mapping[str, _Outcome]) -> Iterator[Check]:
+def _whole_table_checks(table: Table, frame: pl.LazyFrame, before: Mapping[str, _Outcome]) -> Iterator[RowCheck]:
     repeated = _repeated_rows(table, frame)
     if len(repeated):
         yield duplicate_check(table.key, repeated)
@@ -293,7 +301,7 @@ def _soft_expressions(table: Table, frame: pl.LazyFrame, before: Mapping[str, _O
 # ---- unusable rows ----
 
 
-def _set_aside(table: Table, frame: pl.LazyFrame, checks: list[Check], rejected: Path) -> None:
+def _set_aside(table: Table, frame: pl.LazyFrame, checks: list[RowCheck], rejected: Path) -> None:
     """Writes the unusable rows as text beside the reasons, each with its row number."""
     reasons = [
         pl.when(check.is_bad).then(pl.lit(f"{check.column}: {check.kind}, expected {check.expected}"))
@@ -310,11 +318,11 @@ def _set_aside(table: Table, frame: pl.LazyFrame, checks: list[Check], rejected:
     half.replace(rejected / f"{table.name}.parquet")
 
 
-def _unusable(frame: pl.LazyFrame, checks: list[Check]) -> pl.LazyFrame:
+def _unusable(frame: pl.LazyFrame, checks: list[RowCheck]) -> pl.LazyFrame:
     return frame.filter(pl.any_horizontal(check.is_bad for check in checks))
 
 
-def _examples(table: Table, frame: pl.LazyFrame, check: Check) -> Iterator[Problem]:
+def _examples(table: Table, frame: pl.LazyFrame, check: RowCheck) -> Iterator[Problem]:
     column = next(column for column in table.columns if column.name == check.column)
     shown = _readable(column).str.slice(0, _SHOWN + 1).alias("value")
     first = frame.filter(check.is_bad).select(ROW, shown).head(EXAMPLES).collect(engine="streaming")

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
-from recsys.console import Json, Quiet, in_words, print_json, progress
+from recsys.console import Json, Quiet, format_counts, print_json, progress
 
 app = typer.Typer()
 _PANEL: Final = "Data and models"
@@ -45,4 +45,4 @@ def world(
     if as_json:
         print_json({"data": str(data), "seed": params.seed, "counts": counts})
     else:
-        typer.echo(f"{data}: {in_words(counts)} (synthetic, seed {params.seed})")
+        typer.echo(f"{data}: {format_counts(counts)} (synthetic, seed {params.seed})")

@@ -1,8 +1,8 @@
 """
-What makes a row of a table unusable, as Polars expressions: one `Check` per way in which a column can be wrong.
+The checks of the rows of a table, as Polars expressions: one `RowCheck` for each way in which a column can be wrong.
 
-Checks are made from `recsys.columns` alone, so a new column is checked the moment it is spelled there. Those that
-need other rows (duplicate keys, references) take what was found about them before.
+Checks are derived from `recsys.columns` alone, so a new column is checked as soon as it is declared there. Checks that
+need other rows (duplicate keys, references) take the result of an earlier pass.
 """
 
 from collections.abc import Callable
@@ -32,8 +32,8 @@ ROW: Final = "#"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Check:
-    """`is_bad` is true for a row that breaks it, never null; `kind` names the problem in counts."""
+class RowCheck:
+    """`is_bad` is true for a row that fails the check, never null; `kind` names the problem in counts."""
 
     column: str
     kind: str
@@ -41,10 +41,10 @@ class Check:
     is_bad: pl.Expr
 
 
-def column_checks(table: Table, at: Millis) -> list[Check]:
-    """The checks that a row can be judged by alone."""
+def column_checks(table: Table, at: Millis) -> list[RowCheck]:
+    """The checks that need one row alone."""
     return [
-        Check(column.name, kind, expected, is_bad.fill_null(False))
+        RowCheck(column.name, kind, expected, is_bad.fill_null(False))
         for column in table.columns
         for kind, expected, is_bad in _rules(column, at)
     ]
@@ -115,26 +115,28 @@ def _any(column: Column, is_bad: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
     return is_bad(value)
 
 
-def subject_checks() -> list[Check]:
+def subject_checks() -> list[RowCheck]:
     """Every event names exactly what its kind is about: one of `item_id`, `creator_id`, `query`, or `value`."""
     checks = []
     for subject in ("item_id", "creator_id", "query", "value"):
         kinds = [kind for kind in EVENT_KINDS if subject_of(kind) == subject]
         is_about = pl.col("kind").is_in(kinds)
         missing = (is_about & pl.col(subject).is_null()).fill_null(False)
-        checks.append(Check(subject, "subject", f"a {subject} beside the kinds {', '.join(kinds)}", missing))
+        checks.append(RowCheck(subject, "subject", f"a {subject} beside the kinds {', '.join(kinds)}", missing))
         if subject != "value":  # the others may carry a value of their own, such as a rating
             extra = (~is_about & pl.col(subject).is_not_null()).fill_null(False)
-            checks.append(Check(subject, "subject", f"null beside kinds other than {', '.join(kinds)}", extra))
+            checks.append(RowCheck(subject, "subject", f"null beside kinds other than {', '.join(kinds)}", extra))
     return checks
 
 
-def duplicate_check(key: str, repeated_rows: pl.Series) -> Check:
+def duplicate_check(key: str, repeated_rows: pl.Series) -> RowCheck:
     """A key may stand once; `repeated_rows` are the row numbers (column `ROW`) after the first of each key."""
-    return Check(key, "duplicate", "each key once (the first row was kept)", pl.col(ROW).is_in(repeated_rows.implode()))
+    return RowCheck(
+        key, "duplicate", "each key once (the first row was kept)", pl.col(ROW).is_in(repeated_rows.implode())
+    )
 
 
-def reference_check(column: str, table: str, unknown: pl.Series) -> Check:
+def reference_check(column: str, table: str, unknown: pl.Series) -> RowCheck:
     """`unknown` are the ids in `column` that no accepted row of `table` has."""
     is_bad = pl.col(column).is_in(unknown.implode()).fill_null(False)
-    return Check(column, "unknown_id", f"an id of an accepted row of the table {table}", is_bad)
+    return RowCheck(column, "unknown_id", f"an id of an accepted row of the table {table}", is_bad)

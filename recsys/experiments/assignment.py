@@ -1,22 +1,25 @@
 """
-Who is in which variant: in process, without network or storage, a pure function of the files, the person and the time.
+Assignment of people to variants: in process, without network or storage, as a pure function of files, person and time.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from recsys.clock import Millis
-from recsys.experiments.parameters import Drawn, merge
-from recsys.experiments.payload import LAYER, Experiments
+from recsys.experiments.parameters import DrawnVariant, merge_overrides
+from recsys.experiments.payload import LAYER_PREFIX, Experiments, Features
 from recsys.experiments.schema import Registry
 from recsys.policy.limits import Limits
+
+Attributes = Mapping[str, object]
+"""What is known of a request, by the names of `schema.ATTRIBUTES`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
     """
-    What experiments mean for one request.
+    The effect of experiments on one request.
 
     `variants` by experiment key, as named in the answer; `limits` to meet with the policy's other layers; `weights` to
     put in place of the market's, by name; `problems`: an audit line per override that was refused.
@@ -28,64 +31,64 @@ class Assignment:
     problems: tuple[str, ...] = ()
 
 
-NOWHERE: Final = Assignment()  # in no experiment
+NO_ASSIGNMENT: Final = Assignment()
 
 
-def assign(experiments: Experiments, *, user_id: str, attributes: Mapping[str, Any], at: Millis) -> Assignment:
+def assign(experiments: Experiments, *, user_id: str, attributes: Attributes, at: Millis) -> Assignment:
     """
     The variants of one person at one instant.
 
     `attributes` as resolved for the request: country, region, language, effective_age_band, loop_level, surface.
-    Whoever is not an adult at loop level 0, or of whom that is not known, is in no experiment.
+    Only people who are known to be adults at loop level 0 are in an experiment.
     """
     if experiments.registry is None or not is_open_to(experiments.registry, attributes):
-        return NOWHERE
+        return NO_ASSIGNMENT
     features = experiments.features(at)
-    drawn = draw(features, _resolved(experiments.registry, user_id, attributes))
+    drawn = draw_variants(features, _typed_attributes(experiments.registry, user_id, attributes))
     if not drawn:
-        return NOWHERE
-    merged = merge(experiments.parameters, drawn)
+        return NO_ASSIGNMENT
+    merged = merge_overrides(experiments.parameters, drawn)
     return Assignment(
-        variants={one.experiment: one.variant for one in drawn},
+        variants={variant.experiment: variant.variant for variant in drawn},
         limits=merged.limits,
         weights=merged.weights,
         problems=merged.problems,
     )
 
 
-def is_open_to(registry: Registry, attributes: Mapping[str, Any]) -> bool:
-    """Whether the protected audience holds. The payload asks the same again; this does not depend on it."""
+def is_open_to(registry: Registry, attributes: Attributes) -> bool:
+    """Whether a request belongs to the protected audience. The payload repeats the condition."""
     return all(
         type(attributes.get(name)) in (str, int) and attributes[name] == wanted
         for name, wanted in registry.protected.items()
     )
 
 
-def _resolved(registry: Registry, user_id: str, attributes: Mapping[str, Any]) -> dict[str, Any]:
+def _typed_attributes(registry: Registry, user_id: str, attributes: Attributes) -> dict[str, object]:
     """Only registered attributes, of the registered type; the id is always a string (0 would count as missing)."""
-    kinds = {"string": str, "int": int}
+    types = {"string": str, "int": int}
     typed = {
         name: attributes[name]
         for name, attribute in registry.attributes.items()
-        if type(attributes.get(name)) is kinds[attribute.type]
+        if type(attributes.get(name)) is types[attribute.type]
     }
     return {**typed, "id": str(user_id)}
 
 
-def draw(features: Mapping[str, Any], attributes: dict[str, Any]) -> list[Drawn]:
+def draw_variants(features: Features, attributes: Attributes) -> list[DrawnVariant]:
     """The variant in each layer, at most one; `features` as from `Experiments.features`."""
-    layers = [name for name in features if name.startswith(LAYER)]
+    layers = [name for name in features if name.startswith(LAYER_PREFIX)]
     if not layers:
         return []
     from growthbook.common_types import EvaluationContext, GlobalContext, Options, StackContext, UserContext
     from growthbook.core import eval_feature
 
-    user, shared = UserContext(attributes=attributes), GlobalContext(options=Options(), features=dict(features))
+    user, shared = UserContext(attributes=dict(attributes)), GlobalContext(options=Options(), features=dict(features))
     drawn = []
     for layer in layers:
-        # a stack of its own each: a holdout that two layers share would look like a cycle
+        # a new stack for each layer: a holdout that two layers share would look like a cycle
         result = eval_feature(layer, EvaluationContext(user=user, global_ctx=shared, stack=StackContext()))
         if result.experiment is not None and result.experimentResult is not None:
-            name = layer.removeprefix(LAYER)
-            drawn.append(Drawn(result.experiment.key, name, result.experimentResult.key, result.value))
+            name = layer.removeprefix(LAYER_PREFIX)
+            drawn.append(DrawnVariant(result.experiment.key, name, result.experimentResult.key, result.value))
     return drawn

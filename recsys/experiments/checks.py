@@ -1,6 +1,6 @@
 """
-The rules that experiment files must keep beyond their schema. Errors, never warnings: the SDK that assigns people
-accepts broken files silently (weights of 1.2, unknown operators), so nothing broken may reach it.
+The rules for experiment files beyond their schema. They are errors, never warnings: the SDK that assigns people accepts
+wrong files silently (weights of 1.2, unknown operators), so no wrong file may reach it.
 """
 
 import math
@@ -9,16 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, pairwise
 from typing import Any, Final
 
-from recsys.experiments.parameters import Parameter, known, problem_with, resolve
-from recsys.experiments.schema import ANY, ATTRIBUTES, PROTECTED, Experiment, Metric, ParameterRules, Registry
-from recsys.experiments.source import Source, plain
+from recsys.experiments.parameters import Parameter, adjustable_parameters, problem_with, resolve_parameter
+from recsys.experiments.schema import ANY_LAYER, ATTRIBUTES, PROTECTED, Experiment, Metric, ParameterRules, Registry
+from recsys.experiments.source import SourceFile, to_plain
 from recsys.policy.schema import Market
 
 CONTROL: Final = "control"
 LIST_OPERATORS: Final = ("$in", "$nin")
 OPERATORS: Final = (*LIST_OPERATORS, "$ne")
 MIN_DAYS: Final = 7
-_NEEDS: Final = {
+_REQUIRED_FIELDS: Final = {
     "mean": ("column",),
     "ratio": ("numer", "denom"),
     "quantile": ("column", "q"),
@@ -26,17 +26,19 @@ _NEEDS: Final = {
 }
 
 
-def registry_problems(source: Source, registry: Registry, market: Market) -> Iterator[str]:
-    """What is wrong with a registry for this market."""
+def registry_problems(source: SourceFile, registry: Registry, market: Market) -> Iterator[str]:
+    """The problems of a registry for this market."""
     for path, rules in registry.parameters.items():
         sentence = _parameter_problem(path, rules, registry, market)
         if sentence:
             yield source.problem(f"parameters.{path}", sentence)
-    if ANY in registry.layers:
-        yield source.problem(f"layers.{ANY}", f"found a layer called {ANY}, expected another name: it means all layers")
+    if ANY_LAYER in registry.layers:
+        yield source.problem(
+            f"layers.{ANY_LAYER}", f"found a layer called {ANY_LAYER}, expected another name: it means all layers"
+        )
     yield from _attribute_problems(source, registry, market)
     for name, metric in registry.metrics.items():
-        missing = [need for need in _NEEDS[metric.kind] if getattr(metric, need) is None]
+        missing = [need for need in _REQUIRED_FIELDS[metric.kind] if getattr(metric, need) is None]
         if missing:
             sentence = f"found no {' and no '.join(missing)}, expected them for a metric of kind {metric.kind}"
             yield source.problem(f"metrics.{name}", sentence)
@@ -51,40 +53,41 @@ def registry_problems(source: Source, registry: Registry, market: Market) -> Ite
 
 
 def _parameter_problem(path: str, rules: ParameterRules, registry: Registry, market: Market) -> str | None:
-    widest = known(market).get(path)
+    widest = adjustable_parameters(market).get(path)
     if widest is None:
-        return f"found a path that no experiment may change, expected one of {', '.join(known(market))}"
+        return f"found a path that no experiment may change, expected one of {', '.join(adjustable_parameters(market))}"
     if (rules.type, rules.tighten) != (widest.type, widest.tighten):
         return f"found type {rules.type}, tighten {rules.tighten}, expected {widest.type}, {widest.tighten}"
-    layers = (ANY,) if widest.layer == ANY else tuple(registry.layers)
+    layers = (ANY_LAYER,) if widest.layer == ANY_LAYER else tuple(registry.layers)
     if rules.layer not in layers:
         return f"found layer {rules.layer}, expected {' or '.join(layers)}"
     written = {name for name in ("min", "max") if getattr(rules, name) is not None}
     wanted = {"lower": {"min"}, "higher": {"max"}, None: {"min", "max"}}[rules.tighten]
     if written != wanted:
         reason = "; the other end is the market's value" if rules.tighten else ""
-        found = " and ".join(sorted(written)) or "no bound"
-        return f"found {found}, expected {' and '.join(sorted(wanted))}{reason}"
+        bounds = " and ".join(sorted(written)) or "no bound"
+        return f"found {bounds}, expected {' and '.join(sorted(wanted))}{reason}"
     if rules.type == "int" and any(bound is not None and bound % 1 for bound in (rules.min, rules.max)):
         return "found a bound with a fraction, expected a whole number: the parameter counts"
-    return _range_problem(widest, resolve(path, rules, market))
+    return _range_problem(widest, resolve_parameter(path, rules, market))
 
 
-def _range_problem(widest: Parameter, own: Parameter) -> str | None:
-    if own.low > own.high:
-        return f"found a range from {own.low:g} to {own.high:g} with the market's value as its loose end, expected one"
-    if own.low < widest.low or own.high > widest.high:
-        return f"found {own.low:g} to {own.high:g}, expected it within {widest.low:g} to {widest.high:g}"
+def _range_problem(widest: Parameter, parameter: Parameter) -> str | None:
+    low, high = parameter.low, parameter.high
+    if low > high:
+        return f"found a range from {low:g} to {high:g} with the market's value as its loose end, expected one"
+    if low < widest.low or high > widest.high:
+        return f"found {low:g} to {high:g}, expected it within {widest.low:g} to {widest.high:g}"
     return None
 
 
-def _attribute_problems(source: Source, registry: Registry, market: Market) -> Iterator[str]:
+def _attribute_problems(source: SourceFile, registry: Registry, market: Market) -> Iterator[str]:
     vocabularies = {"region": set(market.regions), "language": set(market.languages)}
     for name, attribute in registry.attributes.items():
         key = f"attributes.{name}"
         if name not in ATTRIBUTES:
             yield source.problem(key, f"found {name}, expected one of {', '.join(ATTRIBUTES)}")
-        values = [plain(value) for value in attribute.values]
+        values = [to_plain(value) for value in attribute.values]
         wrong = [v for v in values if type(v) is not {"string": str, "int": int}[attribute.type]]
         if wrong:
             yield source.problem(f"{key}.values", f"found {wrong[0]!r}, expected each value to be {attribute.type}")
@@ -92,23 +95,23 @@ def _attribute_problems(source: Source, registry: Registry, market: Market) -> I
             strangers = ", ".join(sorted(set(values) - vocabularies[name]))
             yield source.problem(f"{key}.values", f"found {strangers}, expected only what the market's policy names")
     for name, wanted in PROTECTED.items():
-        found = plain(registry.protected.get(name))
-        if type(found) is not type(wanted) or found != wanted:
+        value = to_plain(registry.protected.get(name))
+        if type(value) is not type(wanted) or value != wanted:
             sentence = (
-                f"found {found!r}, expected {wanted!r}: experiments reach calm adults only, and no file changes that"
+                f"found {value!r}, expected {wanted!r}: experiments reach calm adults only, and no file changes that"
             )
             yield source.problem(f"protected.{name}", sentence)
     for name, value in registry.protected.items():
-        allowed = [plain(v) for v in registry.attributes[name].values] if name in registry.attributes else []
-        if plain(value) not in allowed:
-            sentence = f"found {plain(value)!r}, expected one value that `attributes` lists for {name}"
+        allowed = [to_plain(v) for v in registry.attributes[name].values] if name in registry.attributes else []
+        if to_plain(value) not in allowed:
+            sentence = f"found {to_plain(value)!r}, expected one value that `attributes` lists for {name}"
             yield source.problem(f"protected.{name}", sentence)
 
 
 def experiment_problems(
-    source: Source, experiment: Experiment, registry: Registry, parameters: Mapping[str, Parameter]
+    source: SourceFile, experiment: Experiment, registry: Registry, parameters: Mapping[str, Parameter]
 ) -> Iterator[str]:
-    """What is wrong with one experiment by itself."""
+    """The problems of one experiment alone."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{2,63}", experiment.key):
         sentence = f"found {experiment.key!r}, expected 3 to 64 lower-case letters, digits and hyphens"
         yield source.problem("key", sentence)
@@ -130,7 +133,7 @@ def experiment_problems(
     yield from _metric_problems(source, experiment, registry.metrics)
 
 
-def _traffic_problems(source: Source, experiment: Experiment) -> Iterator[str]:
+def _traffic_problems(source: SourceFile, experiment: Experiment) -> Iterator[str]:
     if len(experiment.slice) != 2 or not experiment.slice[0] < experiment.slice[1]:
         yield source.problem("slice", f"found {list(experiment.slice)}, expected [from, to] with from below to")
     if not experiment.ramp:
@@ -146,7 +149,7 @@ def _traffic_problems(source: Source, experiment: Experiment) -> Iterator[str]:
             yield source.problem(f"ramp[{n}].coverage", f"{sentence}: shrinking it throws people out half way")
 
 
-def _variant_problems(source: Source, experiment: Experiment, parameters: Mapping[str, Parameter]) -> Iterator[str]:
+def _variant_problems(source: SourceFile, experiment: Experiment, parameters: Mapping[str, Parameter]) -> Iterator[str]:
     variants = experiment.variants
     keys = [variant.key for variant in variants]
     if len(variants) < 2 or len(set(keys)) < len(keys):
@@ -161,22 +164,22 @@ def _variant_problems(source: Source, experiment: Experiment, parameters: Mappin
             parameter = parameters.get(path)
             if parameter is None:
                 sentence: str | None = (
-                    f"found a path that the registry does not list, expected {_near(path, parameters)}"
+                    f"found a path that the registry does not list, expected {_nearest_paths(path, parameters)}"
                 )
-            elif parameter.layer not in (ANY, experiment.layer):
+            elif parameter.layer not in (ANY_LAYER, experiment.layer):
                 sentence = f"found in layer {experiment.layer}, expected in layer {parameter.layer}, which owns it"
             else:
-                sentence = problem_with(parameter, plain(value))
+                sentence = problem_with(parameter, to_plain(value))
             if sentence:
                 yield source.problem(f"variants[{n}].overrides.{path}", sentence)
 
 
-def _near(path: object, parameters: Mapping[str, Parameter]) -> str:
+def _nearest_paths(path: object, parameters: Mapping[str, Parameter]) -> str:
     root = str(path).partition(".")[0]
     return "one of " + ", ".join([p for p in parameters if p.startswith(f"{root}.")] or parameters)
 
 
-def _targeting_problems(source: Source, experiment: Experiment, registry: Registry) -> Iterator[str]:
+def _targeting_problems(source: SourceFile, experiment: Experiment, registry: Registry) -> Iterator[str]:
     targetable = [n for n, a in registry.attributes.items() if a.values and n not in registry.protected]
     for name, wanted in experiment.targeting.items():
         key = f"targeting.{name}"
@@ -187,7 +190,7 @@ def _targeting_problems(source: Source, experiment: Experiment, registry: Regist
         elif name not in targetable:
             yield source.problem(key, f"found {name}, expected one of {', '.join(targetable)}")
         else:
-            sentence = _condition_problem(plain(wanted), [plain(v) for v in registry.attributes[name].values])
+            sentence = _condition_problem(to_plain(wanted), [to_plain(v) for v in registry.attributes[name].values])
             if sentence:
                 yield source.problem(key, sentence)
 
@@ -206,10 +209,10 @@ def _condition_problem(wanted: Any, values: list[Any]) -> str | None:
     return f"found {strangers[0]!r}, expected some of {', '.join(map(str, values))}" if strangers else None
 
 
-def _metric_problems(source: Source, experiment: Experiment, metrics: Mapping[str, Metric]) -> Iterator[str]:
+def _metric_problems(source: SourceFile, experiment: Experiment, metrics: Mapping[str, Metric]) -> Iterator[str]:
     named = [("primary", experiment.primary.metric)]
-    named += [(f"secondary[{n}]", each.metric) for n, each in enumerate(experiment.secondary)]
-    named += [(f"guardrails[{n}]", each.metric) for n, each in enumerate(experiment.guardrails)]
+    named += [(f"secondary[{n}]", metric.metric) for n, metric in enumerate(experiment.secondary)]
+    named += [(f"guardrails[{n}]", guardrail.metric) for n, guardrail in enumerate(experiment.guardrails)]
     for key, metric in named:
         if metric not in metrics:
             yield source.problem(f"{key}.metric", f"found {metric}, expected one of {', '.join(metrics)}")
@@ -226,8 +229,8 @@ def _metric_problems(source: Source, experiment: Experiment, metrics: Mapping[st
         yield source.problem("analysis.max_days", sentence)
 
 
-def clashes(sourced: Sequence[tuple[Source, Experiment]], registry: Registry) -> Iterator[str]:
-    """What is wrong between experiments: two that run on the same part of a layer, or a key that is also a seed."""
+def conflicts_between(sourced: Sequence[tuple[SourceFile, Experiment]], registry: Registry) -> Iterator[str]:
+    """The problems between experiments: two on the same part of a layer, or a key that is also a seed."""
     seeds = {layer.seed for layer in registry.layers.values()} | {h.seed for h in registry.holdouts.values()}
     for source, experiment in sourced:
         if experiment.key in seeds:

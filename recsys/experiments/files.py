@@ -1,4 +1,4 @@
-"""A folder of experiment files, read, checked and ready to assign; or every problem in it, in sentences."""
+"""A folder of experiment files: read, checked and ready for assignment, or all its problems as sentences."""
 
 import hashlib
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ from typing import Final, TypeVar
 from recsys.clock import from_datetime, to_text
 from recsys.config import load
 from recsys.errors import ConfigError
-from recsys.experiments.checks import clashes, experiment_problems, registry_problems
-from recsys.experiments.parameters import resolve
+from recsys.experiments.checks import conflicts_between, experiment_problems, registry_problems
+from recsys.experiments.parameters import resolve_parameter
 from recsys.experiments.payload import Experiments
 from recsys.experiments.schema import Experiment, Registry
-from recsys.experiments.source import Source, plain
+from recsys.experiments.source import SourceFile, to_plain
 from recsys.policy.schema import Market
 
-REGISTRY: Final = "registry.yaml"
+REGISTRY_FILE: Final = "registry.yaml"
 T = TypeVar("T")
 
 
@@ -24,14 +24,14 @@ def load_experiments(folder: Path, market: Market) -> Experiments:
     """
     The experiments of a folder, for a market. An empty folder holds none.
 
-    Raises ConfigError with every problem of every file. Whoever reloads keeps what was loaded last.
+    Raises ConfigError with every problem of every file. A caller that reloads should then keep the last good ones.
     """
     paths = _paths(folder)
     if not paths:
         return Experiments()
-    registry_path = folder / REGISTRY
+    registry_path = folder / REGISTRY_FILE
     if registry_path not in paths:
-        raise ConfigError(f"{folder}: found experiments but no {REGISTRY}, expected it beside them")
+        raise ConfigError(f"{folder}: found experiments but no {REGISTRY_FILE}, expected it beside them")
     problems: list[str] = []
     registry = _read(registry_path, Registry, problems)
     sourced = [
@@ -48,40 +48,42 @@ def load_experiments(folder: Path, market: Market) -> Experiments:
     return Experiments(
         registry=rules,
         experiments=tuple(experiment for _, experiment in sourced),
-        parameters={path: resolve(path, each, market) for path, each in rules.parameters.items()},
+        parameters={path: resolve_parameter(path, parameter, market) for path, parameter in rules.parameters.items()},
         version=_digest(paths),
     )
 
 
 def _paths(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise ConfigError(f"{folder}: found no such folder, expected one with {REGISTRY} and a file per experiment")
-    strange = sorted(path.name for path in folder.glob("*.yml"))
-    if strange:
-        raise ConfigError(f"{folder}: found {', '.join(strange)}, expected names that end in .yaml")
+        raise ConfigError(
+            f"{folder}: found no such folder, expected one with {REGISTRY_FILE} and a file per experiment"
+        )
+    misnamed = sorted(path.name for path in folder.glob("*.yml"))
+    if misnamed:
+        raise ConfigError(f"{folder}: found {', '.join(misnamed)}, expected names that end in .yaml")
     return sorted(folder.glob("*.yaml"))
 
 
-def _read(path: Path, schema: type[T], problems: list[str]) -> tuple[Source, T] | None:
+def _read(path: Path, schema: type[T], problems: list[str]) -> tuple[SourceFile, T] | None:
     try:
-        value = load(path, schema)  # first: it knows how to complain about a file that cannot be read
-        return Source(str(path), path.read_text("utf-8")), value
+        value = load(path, schema)  # first: its sentence names a file that cannot be read
+        return SourceFile(str(path), path.read_text("utf-8")), value
     except ConfigError as error:
         problems += error.problems
         return None
 
 
 def _problems(
-    source: Source, registry: Registry, sourced: list[tuple[Source, Experiment]], market: Market
+    source: SourceFile, registry: Registry, sourced: list[tuple[SourceFile, Experiment]], market: Market
 ) -> Iterator[str]:
-    wrong = list(registry_problems(source, registry, market))
-    yield from wrong
-    if wrong:  # bounds that are wrong themselves would only confuse the experiments' messages
+    in_registry = list(registry_problems(source, registry, market))
+    yield from in_registry
+    if in_registry:  # with wrong bounds, sentences about the experiments would be wrong too
         return
-    parameters = {path: resolve(path, rules, market) for path, rules in registry.parameters.items()}
-    for each, experiment in sourced:
-        yield from experiment_problems(each, experiment, registry, parameters)
-    yield from clashes(sourced, registry)
+    parameters = {path: resolve_parameter(path, rules, market) for path, rules in registry.parameters.items()}
+    for experiment_source, experiment in sourced:
+        yield from experiment_problems(experiment_source, experiment, registry, parameters)
+    yield from conflicts_between(sourced, registry)
 
 
 def _digest(paths: list[Path]) -> str:
@@ -92,8 +94,8 @@ def _digest(paths: list[Path]) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One experiment, as text for a table."""
+class ExperimentSummary:
+    """One experiment as text for a table."""
 
     key: str
     status: str
@@ -105,29 +107,29 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """What `sanad experiment check` shows: a row per experiment, or the problems."""
+class FolderCheck:
+    """The result of `sanad experiment check`: a row for each experiment, or the problems."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[ExperimentSummary, ...]
     problems: tuple[str, ...]
 
 
-def check(folder: Path, market: Market) -> Check:
-    """As `load_experiments`, for showing: never raises ConfigError."""
+def check_folder(folder: Path, market: Market) -> FolderCheck:
+    """As `load_experiments`, for display: never raises ConfigError."""
     try:
         experiments = load_experiments(folder, market)
     except ConfigError as error:
-        return Check((), error.problems)
-    return Check(tuple(_row(experiment) for experiment in experiments.experiments), ())
+        return FolderCheck((), error.problems)
+    return FolderCheck(tuple(_summarise(experiment) for experiment in experiments.experiments), ())
 
 
-def _row(experiment: Experiment) -> Row:
+def _summarise(experiment: Experiment) -> ExperimentSummary:
     changes = [
-        f"{variant.key}: {path} = {plain(value)}"
+        f"{variant.key}: {path} = {to_plain(value)}"
         for variant in experiment.variants
         for path, value in variant.overrides.items()
     ]
-    return Row(
+    return ExperimentSummary(
         key=experiment.key,
         status="killed" if experiment.kill_switch else experiment.status,
         layer=experiment.layer,

@@ -1,9 +1,9 @@
 """
-What an experiment may change, and the one place where an override becomes effect.
+The parameters that an experiment may change, and the one place where an override takes effect.
 
-Two kinds of parameters. Caps, gaps and floors (policy paths) can only be tightened from what the market gives an
-adult, by any layer. Weights of the score move within bounds, and belong to one layer each. Everything else (tiers,
-session length, cards, ages, night hours, ledger, surfaces) has no path here, so no file can spell it.
+There are two kinds. Caps, gaps and floors (policy paths) can only be tightened from the market's values for an adult,
+by any layer. Weights of the score move within bounds, and each belongs to one layer. Everything else (tiers, session
+length, cards, ages, night hours, ledger, surfaces) has no path here, so no file can change it.
 """
 
 import math
@@ -11,21 +11,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from recsys.experiments.schema import ANY, ParameterRules
+from recsys.experiments.schema import ANY_LAYER, ParameterRules
 from recsys.policy.compiled import base_limits, market_limits
 from recsys.policy.limits import PATHS, WINDOWS, Limits, Windows, flatten, meet
 from recsys.policy.schema import Market
 from recsys.user.state import LAST
 from recsys.vocabulary import COUNTERS
 
-BAND: Final = "18+"  # the only band that experiments reach
+REACHED_BAND: Final = "18+"  # experiments reach no other
 WEIGHTS: Final = "weights."
 Number = int | float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """A path with the values it may take for one market, both ends allowed."""
+    """A path with its range for one market, both ends included."""
 
     path: str
     type: Literal["int", "float"]
@@ -35,11 +35,11 @@ class Parameter:
     tighten: Literal["lower", "higher"] | None = None
 
 
-_SHARE: Final = Parameter(path="", type="float", low=0.0, high=1.0, layer=ANY, tighten="higher")
-_CAP: Final = Parameter(path="", type="int", low=0, high=10_000, layer=ANY, tighten="lower")
-_GAP: Final = Parameter(path="", type="int", low=0, high=LAST - 1, layer=ANY, tighten="higher")
+_SHARE: Final = Parameter(path="", type="float", low=0.0, high=1.0, layer=ANY_LAYER, tighten="higher")
+_CAP: Final = Parameter(path="", type="int", low=0, high=10_000, layer=ANY_LAYER, tighten="lower")
+_GAP: Final = Parameter(path="", type="int", low=0, high=LAST - 1, layer=ANY_LAYER, tighten="higher")
 _WEIGHT: Final = Parameter(path="", type="float", low=0.0, high=10.0, layer="")
-KNOWN: Final[Mapping[str, Parameter]] = {
+ADJUSTABLE_LIMITS: Final[Mapping[str, Parameter]] = {
     **{f"windows.{counter}.{window}": _CAP for counter in COUNTERS for window in WINDOWS},
     **{f"gaps.{counter}": _GAP for counter in COUNTERS},
     PATHS["creator_last_20"]: _CAP,
@@ -49,18 +49,18 @@ KNOWN: Final[Mapping[str, Parameter]] = {
 
 
 def baseline(market: Market) -> Mapping[str, Any]:
-    """What the market gives an adult by day at loop level 0, by policy path."""
-    return flatten(meet(market_limits(market), base_limits(market.ages[BAND])))
+    """The market's limits for an adult by day at loop level 0, by policy path."""
+    return flatten(meet(market_limits(market), base_limits(market.ages[REACHED_BAND])))
 
 
-def known(market: Market) -> Mapping[str, Parameter]:
-    """Every path that a registry may list, with the widest bounds it may have."""
-    return {**KNOWN, **{WEIGHTS + name: _WEIGHT for name in market.weights}}
+def adjustable_parameters(market: Market) -> Mapping[str, Parameter]:
+    """Every path that a registry may list, with its widest bounds."""
+    return {**ADJUSTABLE_LIMITS, **{WEIGHTS + name: _WEIGHT for name in market.weights}}
 
 
-def resolve(path: str, rules: ParameterRules, market: Market) -> Parameter:
+def resolve_parameter(path: str, rules: ParameterRules, market: Market) -> Parameter:
     """A registry entry with the market's value as the loose end of its range."""
-    widest, base = known(market)[path], baseline(market).get(path)
+    widest, base = adjustable_parameters(market)[path], baseline(market).get(path)
     low = widest.low if rules.min is None else rules.min
     high = widest.high if rules.max is None else rules.max
     if rules.tighten == "lower" and base is not None:
@@ -73,19 +73,19 @@ def resolve(path: str, rules: ParameterRules, market: Market) -> Parameter:
 
 
 def problem_with(parameter: Parameter, value: object) -> str | None:
-    """Why a value cannot be taken, as a sentence; None when it can. Never raises, whatever the value is."""
+    """Why a value is refused, as a sentence; None when it is valid. Never raises, whatever the value is."""
     kind = "a whole number" if parameter.type == "int" else "a number"
     expected = f"expected {kind} from {parameter.low:g} to {parameter.high:g}"
     allowed = (int,) if parameter.type == "int" else (int, float)
     if type(value) not in allowed or not math.isfinite(_number(value)):
-        return f"found {_shown(value)}, {expected}"
+        return f"found {_describe(value)}, {expected}"
     number = _number(value)
     if parameter.low <= number <= parameter.high:
         return None
     is_looser = number > parameter.high if parameter.tighten == "lower" else number < parameter.low
     if parameter.tighten and is_looser:
-        return f"found {_shown(value)}, {expected}: looser than the market, and an experiment can only tighten"
-    return f"found {_shown(value)}, {expected}"
+        return f"found {_describe(value)}, {expected}: looser than the market, and an experiment can only tighten"
+    return f"found {_describe(value)}, {expected}"
 
 
 def _number(value: Any) -> float:
@@ -95,7 +95,7 @@ def _number(value: Any) -> float:
         return math.inf
 
 
-def _shown(value: object) -> str:
+def _describe(value: object) -> str:
     if value is not None and not isinstance(value, str | int | float):
         return f"a {type(value).__name__}"  # nested values can be too deep to print
     if isinstance(value, int) and abs(value) >= 10**30:  # and integers too long
@@ -105,8 +105,8 @@ def _shown(value: object) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
-    """The variant of one experiment that a person is in, and what its payload says, not yet believed."""
+class DrawnVariant:
+    """A person's variant of one experiment, with the payload's overrides, not yet checked."""
 
     experiment: str
     layer: str
@@ -115,15 +115,15 @@ class Drawn:
 
 
 @dataclass(frozen=True, slots=True)
-class Merged:
-    """What survives of all overrides: limits to meet with the base, weights to replace, an audit line per refusal."""
+class MergedOverrides:
+    """The valid overrides: limits to meet with the base, weights to replace, and an audit line for each refusal."""
 
     limits: Limits
     weights: Mapping[str, float]
     problems: tuple[str, ...]
 
 
-def merge(parameters: Mapping[str, Parameter], drawn: Sequence[Drawn]) -> Merged:
+def merge_overrides(parameters: Mapping[str, Parameter], drawn: Sequence[DrawnVariant]) -> MergedOverrides:
     """
     All overrides together. Order does not matter for limits: caps by min, gaps and floors by max.
 
@@ -132,38 +132,40 @@ def merge(parameters: Mapping[str, Parameter], drawn: Sequence[Drawn]) -> Merged
     problems: list[str] = []
     limits: dict[str, Number] = {}
     weights: dict[str, float] = {}
-    for path, value, parameter in _accepted(parameters, drawn, problems):
+    for path, value, parameter in _valid_overrides(parameters, drawn, problems):
         if parameter.tighten is None:
             weights[path.removeprefix(WEIGHTS)] = float(value)
         else:
             tighter = min if parameter.tighten == "lower" else max
             limits[path] = tighter(value, limits.get(path, value))
-    return Merged(limits_of(limits), weights, tuple(problems))
+    return MergedOverrides(limits_of(limits), weights, tuple(problems))
 
 
-def _accepted(
-    parameters: Mapping[str, Parameter], drawn: Sequence[Drawn], problems: list[str]
+def _valid_overrides(
+    parameters: Mapping[str, Parameter], drawn: Sequence[DrawnVariant], problems: list[str]
 ) -> Iterator[tuple[str, Number, Parameter]]:
-    for one in drawn:
-        if not isinstance(one.overrides, Mapping):
-            problems.append(f"{one.experiment}: found overrides {_shown(one.overrides)}, expected a mapping; left out")
+    for variant in drawn:
+        if not isinstance(variant.overrides, Mapping):
+            problems.append(
+                f"{variant.experiment}: found overrides {_describe(variant.overrides)}, expected a mapping; left out"
+            )
             continue
-        for path, value in one.overrides.items():
+        for path, value in variant.overrides.items():
             parameter = parameters.get(path) if isinstance(path, str) else None
             if parameter is None:
-                wrong: str | None = "found a path that no experiment may change"
-            elif parameter.layer not in (ANY, one.layer):
-                wrong = f"found in layer {one.layer}, expected in layer {parameter.layer}"
+                problem: str | None = "found a path that no experiment may change"
+            elif parameter.layer not in (ANY_LAYER, variant.layer):
+                problem = f"found in layer {variant.layer}, expected in layer {parameter.layer}"
             else:
-                wrong = problem_with(parameter, value)
-            if parameter is None or wrong:
-                problems.append(f"{one.experiment}: {_shown(path)}: {wrong}; the market's value stays")
+                problem = problem_with(parameter, value)
+            if parameter is None or problem:
+                problems.append(f"{variant.experiment}: {_describe(path)}: {problem}; the market's value stays")
             else:
                 yield parameter.path, value, parameter
 
 
 def limits_of(values: Mapping[str, Any]) -> Limits:
-    """Policy paths and values as limits; the other way of `flatten`."""
+    """Policy paths and values as limits; the inverse of `flatten`."""
     windows: dict[str, dict[str, int]] = {}
     gaps: dict[str, int] = {}
     for path, value in values.items():

@@ -1,8 +1,9 @@
 """
 Checked experiments as the payload that the `growthbook` SDK evaluates.
 
-One feature `layer.<name>` per layer, one rule in it per live experiment, one feature `holdout.<name>` per holdout.
-The payload changes only at the instants of the ramps, so there is one per interval between them, each parsed once.
+There is one feature `layer.<name>` for each layer with a rule for each live experiment, and one feature
+`holdout.<name>` for each holdout. The payload changes only at the instants of the ramps, so there is one for each
+interval between them, parsed once.
 """
 
 from bisect import bisect_right
@@ -14,12 +15,15 @@ from typing import Any, Final
 from recsys.clock import Millis, from_datetime
 from recsys.experiments.parameters import Parameter
 from recsys.experiments.schema import Experiment, Registry
-from recsys.experiments.source import plain
+from recsys.experiments.source import to_plain
 
-LAYER: Final = "layer."
-HOLDOUT: Final = "holdout."
+LAYER_PREFIX: Final = "layer."
+HOLDOUT_PREFIX: Final = "holdout."
 OPEN, HELD = "open", "held"
 Payload = dict[str, Any]
+"""JSON as the SDK's documentation spells it."""
+Features = Mapping[str, Any]
+"""The SDK's own feature objects by name."""
 
 
 @dataclass(frozen=True, eq=False)  # no slots: cached_property needs a __dict__
@@ -37,39 +41,39 @@ class Experiments:
         return tuple(e for e in self.experiments if e.is_live)
 
     @cached_property
-    def moments(self) -> tuple[Millis, ...]:
+    def ramp_instants(self) -> tuple[Millis, ...]:
         """The instants at which a ramp moves, in order."""
         return tuple(sorted({from_datetime(step.at) for e in self.live for step in e.ramp}))
 
     @cached_property
-    def _parsed(self) -> tuple[Mapping[str, Any], ...]:
-        starts = (self.moments[0] - 1, *self.moments) if self.moments else ()
-        return tuple(parse(payload(self, at)) for at in starts)
+    def _parsed(self) -> tuple[Features, ...]:
+        starts = (self.ramp_instants[0] - 1, *self.ramp_instants) if self.ramp_instants else ()
+        return tuple(parse_features(make_payload(self, at)) for at in starts)
 
-    def features(self, at: Millis) -> Mapping[str, Any]:
+    def features(self, at: Millis) -> Features:
         """The SDK's features in force at an instant; parsed at the first call, for all instants at once."""
-        return self._parsed[bisect_right(self.moments, at)] if self.moments else {}
+        return self._parsed[bisect_right(self.ramp_instants, at)] if self.ramp_instants else {}
 
 
 def coverage(experiment: Experiment, at: Millis) -> float:
     """The share of the experiment's slice that takes part at an instant; 0 before the first step."""
-    begun = [step.coverage for step in experiment.ramp if from_datetime(step.at) <= at]
-    return begun[-1] if begun else 0.0
+    reached = [step.coverage for step in experiment.ramp if from_datetime(step.at) <= at]
+    return reached[-1] if reached else 0.0
 
 
-def payload(experiments: Experiments, at: Millis) -> Payload:
-    """The payload in force at an instant, as the SDK's documentation spells it; JSON-ready."""
+def make_payload(experiments: Experiments, at: Millis) -> Payload:
+    """The payload in force at an instant."""
     registry = experiments.registry
     if registry is None:
         return {"features": {}}
-    features: dict[str, Any] = {}
+    features: Payload = {}
     for experiment in experiments.live:
         if share := coverage(experiment, at):
-            feature = features.setdefault(LAYER + experiment.layer, {"defaultValue": {}, "rules": []})
+            feature = features.setdefault(LAYER_PREFIX + experiment.layer, {"defaultValue": {}, "rules": []})
             feature["rules"].append(_rule(experiment, share, registry))
     for name, holdout in registry.holdouts.items():
         held = {"force": HELD, "coverage": holdout.share, "seed": holdout.seed, "hashVersion": 2}
-        features[HOLDOUT + name] = {"defaultValue": OPEN, "rules": [held]}
+        features[HOLDOUT_PREFIX + name] = {"defaultValue": OPEN, "rules": [held]}
     return {"features": features}
 
 
@@ -82,26 +86,26 @@ def _rule(experiment: Experiment, share: float, registry: Registry) -> Payload:
         "filters": [
             {"seed": registry.layers[experiment.layer].seed, "hashVersion": 2, "ranges": [list(experiment.slice)]}
         ],
-        "condition": {**_condition(experiment.targeting), **plain(dict(registry.protected))},  # all must hold
+        "condition": {**_condition(experiment.targeting), **to_plain(dict(registry.protected))},  # all must hold
         "coverage": share,
-        "variations": [plain(dict(variant.overrides)) for variant in experiment.variants],
+        "variations": [to_plain(dict(variant.overrides)) for variant in experiment.variants],
         "weights": [variant.weight for variant in experiment.variants],
         "meta": [{"key": variant.key} for variant in experiment.variants],
     }
     if experiment.holdout:
-        rule["parentConditions"] = [{"id": HOLDOUT + experiment.holdout, "condition": {"value": OPEN}}]
+        rule["parentConditions"] = [{"id": HOLDOUT_PREFIX + experiment.holdout, "condition": {"value": OPEN}}]
     return rule
 
 
 def _condition(targeting: Mapping[str, Any]) -> Payload:
-    """A missing attribute never matches, not even `$nin`: nobody takes part because we know too little."""
+    """A missing attribute never matches, not even `$nin`: unknown people take part in no experiment."""
     return {
         name: {**wanted, "$exists": True} if isinstance(wanted, dict) else wanted
-        for name, wanted in plain(dict(targeting)).items()
+        for name, wanted in to_plain(dict(targeting)).items()
     }
 
 
-def parse(payload: Payload) -> Mapping[str, Any]:
+def parse_features(payload: Payload) -> Features:
     """
     A payload as the SDK's own objects.
 

@@ -1,6 +1,7 @@
 """
-The two kinds of experiment file, as frozen dataclasses: `registry.yaml` says what may be tried at all, and one file
-per experiment says what is tried. docs/experiments.md explains the keys; `recsys.experiments.checks` checks the rest.
+The two kinds of experiment file, as frozen dataclasses. `registry.yaml` declares what experiments may change; one file
+for each experiment declares what it changes. docs/experiments.md explains the keys, `recsys.experiments.checks` checks
+the rest.
 """
 
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ Number = Annotated[float, Range(-1e9, 1e9)]
 Version = Literal["sanad.experiments/v1"]
 Direction = Literal["increase", "decrease"]
 
-ANY: Final = "any"  # the owner of parameters that every layer may tighten
+ANY_LAYER: Final = "any"  # owns the parameters that every layer may tighten
 ATTRIBUTES: Final = ("user_id", "country", "region", "language", "effective_age_band", "loop_level", "surface")
 PROTECTED: Final[Mapping[str, str | int]] = {"effective_age_band": "18+", "loop_level": 0}
 
@@ -24,7 +25,7 @@ PROTECTED: Final[Mapping[str, str | int]] = {"effective_age_band": "18+", "loop_
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParameterRules:
     """
-    How far one parameter may be moved, and the layer that owns it.
+    The range of one parameter, and the layer that owns it.
 
     With `tighten`, only the tight end is written (`min` for lower, `max` for higher); the market's value is the other.
     """
@@ -53,7 +54,7 @@ class Holdout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attribute:
-    """Something known about a request. Only attributes with `values` can be targeted."""
+    """An attribute of a request. Only attributes with `values` can be targeted."""
 
     type: Literal["string", "int"]
     values: tuple[Any, ...] = ()
@@ -61,7 +62,7 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """What is measured, by the names of columns in the analysis table."""
+    """A metric, by the names of columns in the analysis table."""
 
     kind: Literal["mean", "ratio", "quantile", "quantile_clustered"]
     column: str | None = None
@@ -96,7 +97,7 @@ class RampStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssignmentRules:
-    """By what people are divided. One way only, so that two experiments can never disagree about it."""
+    """The unit of assignment. There is one option, so that two experiments always agree about it."""
 
     unit: Literal["user_id"] = "user_id"
     hash_version: Literal[2] = 2
@@ -113,7 +114,7 @@ class Variant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Primary:
-    """What the experiment is decided by. `mde_relative`: the smallest effect worth finding, relative to control."""
+    """The metric that decides. `mde_relative`: the smallest effect worth detecting, relative to control."""
 
     metric: str
     direction: Direction
@@ -123,7 +124,7 @@ class Primary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secondary:
-    """What is looked at beside."""
+    """A metric that is reported and does not decide."""
 
     metric: str
     direction: Direction
@@ -131,7 +132,7 @@ class Secondary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guardrail:
-    """What must not get worse by more than `max_harm_relative`, and what happens when it does."""
+    """A metric that must not get worse by more than `max_harm_relative`, and the action when it does."""
 
     metric: str
     direction: Direction
@@ -141,7 +142,7 @@ class Guardrail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analysis:
-    """How long, how many, and with which error rates."""
+    """Duration, sample size and error rates."""
 
     min_days: Count
     max_days: Count

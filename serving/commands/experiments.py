@@ -36,7 +36,7 @@ def check(
 
     An experiment can only tighten a limit of safety. Exit code 0: they may run; 1: they may not.
     """
-    from recsys.experiments.files import check as check_folder
+    from recsys.experiments.files import check_folder
     from recsys.policy.checks import load_market
 
     report = check_folder(folder, load_market(policy))
@@ -58,7 +58,7 @@ def list_(
     """List the experiments of a folder: status, layer, slice, ramp, variants, and what each variant changes."""
     from rich.table import Table
 
-    from recsys.experiments.files import check as check_folder
+    from recsys.experiments.files import check_folder
     from recsys.policy.checks import load_market
 
     report = check_folder(folder, load_market(policy))

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from recsys.clock import MINUTE, from_text
 from recsys.errors import ConfigError
 from recsys.experiments.files import load_experiments
-from recsys.experiments.parameters import KNOWN, WEIGHTS, known
+from recsys.experiments.parameters import ADJUSTABLE_LIMITS, WEIGHTS, adjustable_parameters
 from recsys.experiments.schema import Experiment
 from recsys.feed.engine import Engine
 from recsys.feed.sources import BY_SURFACE
@@ -100,7 +100,9 @@ anything = st.one_of(
     st.integers(), st.floats(), st.text(max_size=5), st.none(), st.booleans(), st.just(10**400),
     st.lists(st.integers(), max_size=2), st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
 )  # fmt: skip
-paths = st.one_of(st.sampled_from(sorted(KNOWN)), st.sampled_from(["weights.local", "blocked.tiers", "night", "x", ""]))
+paths = st.one_of(
+    st.sampled_from(sorted(ADJUSTABLE_LIMITS)), st.sampled_from(["weights.local", "blocked.tiers", "night", "x", ""])
+)
 overrides = st.dictionaries(paths, anything, max_size=6)
 
 
@@ -170,7 +172,7 @@ INDIRECT = {
 @pytest.mark.parametrize("name", INDIRECT)
 def test_attack_17_what_would_loosen_by_another_name_cannot_be_spelled(folder, morocco, name):
     path = next(iter(INDIRECT[name]))
-    assert path not in known(morocco)
+    assert path not in adjustable_parameters(morocco)
     with pytest.raises(ConfigError, match="a path that the registry does not list"):
         load_experiments(folder(INDIRECT[name]), morocco)
     with pytest.raises(ConfigError, match="unknown key"):
@@ -178,7 +180,7 @@ def test_attack_17_what_would_loosen_by_another_name_cannot_be_spelled(folder, m
 
 
 def test_attack_17_every_parameter_tightens_or_is_a_weight(morocco, shipped):
-    for path, parameter in known(morocco).items():
+    for path, parameter in adjustable_parameters(morocco).items():
         assert parameter.tighten or path.startswith(WEIGHTS), path
     assert {p.tighten for p in shipped.parameters.values()} == {"lower", "higher", None}
     assert not {"surface", "ledger", "store", "cards", "night"} & {field.name for field in fields(Experiment)}

@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recsys.console import At, Json, Quiet, console, in_words, instant, present, print_json, progress, say, writable
+from recsys.console import (
+    At,
+    Json,
+    Quiet,
+    console,
+    format_counts,
+    instant,
+    present,
+    print_json,
+    progress,
+    say,
+    writable,
+)
 from recsys.errors import ConfigError, DataError
 from recsys.extras import require_extra
 from training.commands.tune import taste_of
@@ -60,7 +72,7 @@ def import_(
     if as_json:
         print_json({"data": str(data), "counts": done.counts, "notices": done.notices, "cutoffs": _instants(done)})
         return
-    typer.echo(f"{data}: {in_words(done.counts)}")
+    typer.echo(f"{data}: {format_counts(done.counts)}")
     for part, at in _instants(done).items():
         typer.echo(f"The published {part} part begins at {at}; train without it with --holdout-from {at}")
 

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.clock import from_text
-from recsys.experiments.assignment import NOWHERE, _resolved, assign, draw
+from recsys.experiments.assignment import NO_ASSIGNMENT, _typed_attributes, assign, draw_variants
 from recsys.experiments.files import load_experiments
-from recsys.experiments.parameters import BAND, Drawn, limits_of, merge
-from recsys.experiments.payload import Experiments, parse, payload
+from recsys.experiments.parameters import REACHED_BAND, DrawnVariant, limits_of, merge_overrides
+from recsys.experiments.payload import Experiments, make_payload, parse_features
 from recsys.policy.compiled import base_limits, market_limits
 from recsys.policy.limits import Limits, Windows, changed, flatten, is_at_least_as_strict, meet
 
@@ -33,7 +33,7 @@ def variants(experiments, at, adult, people=PEOPLE, **attributes):
 
 
 def base(market) -> Limits:
-    return meet(market_limits(market), base_limits(market.ages[BAND]))
+    return meet(market_limits(market), base_limits(market.ages[REACHED_BAND]))
 
 
 def test_the_same_person_gets_the_same_variant_every_time(experiments, adult, after_ramp, folder, market):
@@ -69,14 +69,14 @@ def test_only_calm_adults_are_ever_assigned(attributes, experiments, adult, afte
 @pytest.mark.parametrize("missing", ["effective_age_band", "loop_level"])
 def test_a_missing_attribute_means_in_no_experiment(missing, experiments, adult, after_ramp):
     known = {name: value for name, value in adult.items() if name != missing}
-    assert all(assign(experiments, user_id=u, attributes=known, at=after_ramp) is NOWHERE for u in PEOPLE[:300])
+    assert all(assign(experiments, user_id=u, attributes=known, at=after_ramp) is NO_ASSIGNMENT for u in PEOPLE[:300])
 
 
 def test_the_payload_protects_by_itself(experiments, adult, after_ramp):
     features = experiments.features(after_ramp)
     for strange in ({"effective_age_band": "16-17"}, {"loop_level": 1}):
-        attributes = [_resolved(experiments.registry, user, {**adult, **strange}) for user in PEOPLE[:300]]
-        assert all(draw(features, each) == [] for each in attributes)
+        attributes = [_typed_attributes(experiments.registry, user, {**adult, **strange}) for user in PEOPLE[:300]]
+        assert all(draw_variants(features, each) == [] for each in attributes)
 
 
 def test_an_id_given_as_an_attribute_is_ignored(experiments, adult, after_ramp):
@@ -161,12 +161,12 @@ def chi_square(pairs):
 
 def test_two_layers_that_tighten_one_cap_take_the_tighter(experiments):
     drawn = [
-        Drawn("a", "scoring", "x", {"windows.R2.rolling_24h": 4, "supportive.floor": 0.5}),
-        Drawn("b", "limits", "x", {"windows.R2.rolling_24h": 2, "supportive.floor": 0.45, "gaps.R2": 9}),
+        DrawnVariant("a", "scoring", "x", {"windows.R2.rolling_24h": 4, "supportive.floor": 0.5}),
+        DrawnVariant("b", "limits", "x", {"windows.R2.rolling_24h": 2, "supportive.floor": 0.45, "gaps.R2": 9}),
     ]
     expected = {"windows.R2.rolling_24h": 2, "supportive.floor": 0.5, "gaps.R2": 9}
     for order in (drawn, drawn[::-1]):
-        assert flatten(merge(experiments.parameters, order).limits) == expected
+        assert flatten(merge_overrides(experiments.parameters, order).limits) == expected
 
 
 def test_a_holdout_is_in_none_of_its_experiments(another, market, adult, after_ramp):
@@ -191,12 +191,12 @@ def test_a_holdout_that_two_layers_share_closes_neither(another, market, adult, 
 @pytest.mark.parametrize("values", [{"kill_switch": True}, {"status": "paused"}, {"status": "stopped"}])
 def test_a_killed_or_paused_experiment_leaves_the_payload(values, edit, market, adult, after_ramp):
     experiments = load_experiments(edit(EXAMPLE, lambda tree: tree.update(values)), market)
-    assert KEY not in json.dumps(payload(experiments, after_ramp))
+    assert KEY not in json.dumps(make_payload(experiments, after_ramp))
     assert not any(variants(experiments, after_ramp, adult, PEOPLE[:300]).values())
 
 
 def test_no_experiments_is_an_assignment_of_nothing(adult, after_ramp):
-    assert assign(Experiments(), user_id="u1", attributes=adult, at=after_ramp) == NOWHERE
+    assert assign(Experiments(), user_id="u1", attributes=adult, at=after_ramp) == NO_ASSIGNMENT
 
 
 ANYTHING = st.recursive(
@@ -222,8 +222,8 @@ OVERRIDES = st.dictionaries(st.sampled_from(PATHS + FOREIGN) | st.text(max_size=
 @given(several=st.lists(OVERRIDES | ANYTHING, max_size=4), layers=st.lists(st.sampled_from(["scoring", "limits", "x"])))
 def test_no_payload_makes_anything_looser(experiments, market, several, layers):
     names = [*layers, *["scoring"] * len(several)]
-    drawn = [Drawn(f"e{n}", names[n], "x", overrides) for n, overrides in enumerate(several)]
-    merged = merge(experiments.parameters, drawn)
+    drawn = [DrawnVariant(f"e{n}", names[n], "x", overrides) for n, overrides in enumerate(several)]
+    merged = merge_overrides(experiments.parameters, drawn)
     effective = meet(base(market), merged.limits)
     assert is_at_least_as_strict(effective, base(market))
     assert set(changed(base(market), effective)) <= set(PATHS)  # what is not in the registry keeps its value
@@ -236,7 +236,7 @@ def test_no_payload_makes_anything_looser(experiments, market, several, layers):
 @settings(max_examples=200)
 @given(path=st.sampled_from(PATHS), value=ANYTHING)
 def test_every_value_is_either_taken_or_named_in_the_audit(experiments, path, value):
-    merged = merge(experiments.parameters, [Drawn("e", "scoring", "x", {path: value})])
+    merged = merge_overrides(experiments.parameters, [DrawnVariant("e", "scoring", "x", {path: value})])
     taken = {**flatten(merged.limits), **{f"weights.{name}": w for name, w in merged.weights.items()}}
     if merged.problems:
         assert not taken and path in merged.problems[0] and merged.problems[0].startswith("e: ")
@@ -247,16 +247,16 @@ def test_every_value_is_either_taken_or_named_in_the_audit(experiments, path, va
 @settings(max_examples=50)
 @given(overrides=OVERRIDES)
 def test_a_payload_changed_behind_our_back_still_cannot_loosen(experiments, market, adult, after_ramp, overrides):
-    tampered = payload(experiments, after_ramp)
+    tampered = make_payload(experiments, after_ramp)
     tampered["features"]["layer.scoring"]["rules"][0]["variations"] = [overrides, overrides]
-    drawn = draw(parse(tampered), _resolved(experiments.registry, "u0", adult))
-    effective = meet(base(market), merge(experiments.parameters, drawn).limits)
+    drawn = draw_variants(parse_features(tampered), _typed_attributes(experiments.registry, "u0", adult))
+    effective = meet(base(market), merge_overrides(experiments.parameters, drawn).limits)
     assert is_at_least_as_strict(effective, base(market))
 
 
 def test_a_refused_value_leaves_the_others_in_force(experiments):
     overrides = {"windows.R2.rolling_24h": math.nan, "gaps.R2": 9, "weights.local": True}
-    merged = merge(experiments.parameters, [Drawn("e", "scoring", "x", overrides)])
+    merged = merge_overrides(experiments.parameters, [DrawnVariant("e", "scoring", "x", overrides)])
     assert flatten(merged.limits) == {"gaps.R2": 9} and merged.weights == {}
     assert merged.problems == (
         "e: 'windows.R2.rolling_24h': found nan, expected a whole number from 0 to 6; the market's value stays",
@@ -266,12 +266,14 @@ def test_a_refused_value_leaves_the_others_in_force(experiments):
 
 @pytest.mark.parametrize("value", [10**5000, -(10**5000), [[[10**5000]]]], ids=["large", "small", "nested"])
 def test_a_value_too_large_to_print_is_refused_all_the_same(value, experiments):
-    merged = merge(experiments.parameters, [Drawn("e", "scoring", "x", {"gaps.R2": value, "weights.cf": value})])
+    merged = merge_overrides(
+        experiments.parameters, [DrawnVariant("e", "scoring", "x", {"gaps.R2": value, "weights.cf": value})]
+    )
     assert merged.limits == Limits() and merged.weights == {} and len(merged.problems) == 2
 
 
 def test_a_weight_from_another_layer_is_refused(experiments):
-    merged = merge(experiments.parameters, [Drawn("e", "limits", "x", {"weights.local": 1.0})])
+    merged = merge_overrides(experiments.parameters, [DrawnVariant("e", "limits", "x", {"weights.local": 1.0})])
     assert merged.weights == {} and "expected in layer scoring" in merged.problems[0]
 
 
@@ -282,7 +284,7 @@ def test_limits_of_is_the_other_way_of_flatten(market):
 
 
 def test_the_payload_is_plain_json(experiments, after_ramp):
-    shown = payload(experiments, after_ramp)
+    shown = make_payload(experiments, after_ramp)
     assert json.loads(json.dumps(shown, allow_nan=False)) == shown
     (rule,) = shown["features"]["layer.scoring"]["rules"]
     assert rule["coverage"] == 1.0

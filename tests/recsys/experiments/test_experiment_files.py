@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from recsys.errors import ConfigError
-from recsys.experiments.files import check, load_experiments
+from recsys.experiments.files import check_folder, load_experiments
 from recsys.experiments.parameters import baseline
 from recsys.policy.limits import flatten
 
@@ -134,7 +134,7 @@ def test_a_broken_registry_is_refused_with_a_sentence(name, edit, market):
 def test_every_problem_of_every_file_is_reported_at_once(edit, another, market):
     another("second-one", layer="nowhere")
     folder = edit(EXAMPLE, lambda t: t["analysis"].update(min_days=1, max_days=50))
-    problems = check(folder, market).problems
+    problems = check_folder(folder, market).problems
     assert ["second-one" in p for p in problems] == [False, True, True]
     assert "min_days" in problems[0] and "layer: found nowhere" in problems[1] and "which owns it" in problems[2]
 
@@ -144,13 +144,13 @@ def test_a_problem_names_the_line(folder, market):
     text = path.read_text("utf-8").replace("rolling_24h: 4", "rolling_24h: 9")
     path.write_text(text, "utf-8")
     line = 1 + text[: text.index("windows.R2.rolling_24h: 9")].count("\n")
-    (problem,) = check(folder, market).problems
+    (problem,) = check_folder(folder, market).problems
     assert problem.startswith(f"{path}:{line}: variants[1].overrides.windows.R2.rolling_24h: found 9")
 
 
 def test_running_experiments_of_a_layer_may_not_overlap(another, market):
     folder = another("second-one", slice=[0.4, 0.9])
-    (problem,) = check(folder, market).problems
+    (problem,) = check_folder(folder, market).problems
     assert "overlaps [0.0, 0.5] of local-boost-ma-2026-11" in problem
 
 
@@ -163,7 +163,7 @@ def test_what_does_not_run_together_may_overlap(values, another, market):
         {"key": "calm", "weight": 0.5, "overrides": {"gaps.R2": 10}},
     ]
     values = {**values, **({"variants": tighten} if "variants" in values else {})}
-    assert check(another("second-one", **{"slice": [0.0, 0.5], **values}), market).problems == ()
+    assert check_folder(another("second-one", **{"slice": [0.0, 0.5], **values}), market).problems == ()
 
 
 def test_an_empty_folder_holds_no_experiments(tmp_path, market):
@@ -190,7 +190,7 @@ def test_a_file_that_would_be_overlooked_is_an_error(folder, market):
 @pytest.mark.parametrize("content", [b"", b"a: [", b"\xff\xfe", b"- 1\n- 2\n", b"key: a\nkey: b\n", b"null"])
 def test_a_file_that_is_no_mapping_is_an_error_in_a_sentence(content, folder, market):
     (folder / "mine.yaml").write_bytes(content)
-    (problem,) = check(folder, market).problems
+    (problem,) = check_folder(folder, market).problems
     assert ("mine.yaml" in problem and "expected" in problem) or "duplicate key" in problem
 
 
@@ -202,12 +202,12 @@ def test_a_tighter_market_makes_an_old_override_too_loose(folder, market, tmp_pa
     tighter = text.replace("rolling_24h: 6, rolling_7d: 21", "rolling_24h: 3, rolling_7d: 21")
     assert tighter != text
     (tmp_path / "tighter.yaml").write_text(tighter, "utf-8")
-    (problem,) = check(folder, load_market(tmp_path / "tighter.yaml")).problems
+    (problem,) = check_folder(folder, load_market(tmp_path / "tighter.yaml")).problems
     assert "found 4, expected a whole number from 0 to 3: looser than the market" in problem
 
 
 def test_the_table_shows_what_each_experiment_changes(folder, market):
-    (row,) = check(folder, market).rows
+    (row,) = check_folder(folder, market).rows
     assert (row.key, row.status, row.layer) == ("local-boost-ma-2026-11", "running", "scoring")
     assert row.slice == "0% to 50%" and row.variants == "control 50%, local-35 50%"
     assert row.changes == "local-35: weights.local = 0.95; local-35: windows.R2.rolling_24h = 4"
