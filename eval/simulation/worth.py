@@ -130,13 +130,17 @@ def strangers(kinds: Sequence[Hashable], rng: np.random.Generator, n: int = N_ST
     return drawn
 
 
-def strangers_worth(offers: Sequence[Offer], pages: Pages, others: Sequence[Longs]) -> Reals:
-    """(q,) the mean worth to each person of the pages of their strangers; NaN for somebody without strangers."""
-    values = [
-        [page_worth(offer, pages[other], pages.shape[1]) for other in of_person]
-        for offer, of_person in zip(offers, others, strict=True)
-    ]
-    return np.array([np.mean(worths) if worths else np.nan for worths in values])
+def strangers_worth(offer: Offer, pages: Pages, others: Longs) -> float:
+    """
+    The mean worth to one person of their strangers' pages, over the videos on each that are open to this person.
+
+    Videos in other languages or seen before would make a stranger's page worth little for no lack of taste. NaN for
+    somebody without strangers, or when nothing on their pages is open.
+    """
+    shown = (pages[other][pages[other] != EMPTY] for other in others)
+    worths = [offer.worth[page[offer.is_open[page]]] for page in shown]
+    means = [worth.mean() for worth in worths if len(worth)]
+    return float(np.mean(means)) if means else float("nan")
 
 
 # --- how alike pages are ---

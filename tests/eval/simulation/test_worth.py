@@ -139,15 +139,14 @@ def test_strangers_are_others_of_the_same_kind_and_the_draw_is_fixed() -> None:
     assert all((a == b).all() for a, b in zip(drawn, again, strict=True))
 
 
-def test_a_strangers_page_is_worth_what_it_is_worth_to_this_person() -> None:
-    offers = [
-        Offer(worth=np.array(row), logit=np.array(row), is_open=EVERYTHING[:3], random_mean=0.5)
-        for row in ([1.0, 0.2, 0.4], [0.0, 0.8, 0.6])
-    ]
-    pages = np.array([[0, 1], [2, EMPTY]], np.int32)
-    found = strangers_worth(offers, pages, [np.array([1]), np.array([0])])
-    np.testing.assert_allclose(found, [(0.4 + 0.5) / 2, (0.0 + 0.8) / 2])
-    assert np.isnan(strangers_worth(offers[:1], pages, [np.empty(0, np.int64)])[0])
+def test_a_strangers_page_is_worth_what_is_open_to_this_person_on_it() -> None:
+    is_open = np.array([True, True, False])
+    offer = Offer(worth=np.array([1.0, 0.2, 0.4]), logit=np.zeros(3), is_open=is_open, random_mean=0.5)
+    pages = np.array([[0, 0], [2, EMPTY], [1, 2], [0, 1]], np.int32)
+    assert strangers_worth(offer, pages, np.array([2, 3])) == pytest.approx((0.2 + 0.6) / 2)
+    assert strangers_worth(offer, pages, np.array([1, 3])) == pytest.approx(0.6)
+    assert np.isnan(strangers_worth(offer, pages, np.array([1])))
+    assert np.isnan(strangers_worth(offer, pages, np.empty(0, np.int64)))
 
 
 def test_overlap_is_the_mean_over_all_pairs() -> None:
