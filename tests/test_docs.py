@@ -12,7 +12,7 @@ import typer
 import sanad
 
 ROOT: Final = Path(__file__).parents[1]
-UNFINISHED: Final = {"evaluation", "glossary", "models", "ranker", "text"}
+UNFINISHED: Final = {"evaluation", "models", "ranker", "text"}
 PAGES: Final = sorted(
     page for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")) if page.stem not in UNFINISHED
 )
