@@ -20,13 +20,13 @@ from recsys.data.tables import Dataset, read_dataset
 from recsys.metrics import ndcg, recall
 from recsys.models import popularity
 from recsys.models.artifact import Artifact, load_artifact
-from recsys.models.loaded import ranked
 from recsys.models.popularity import PopularityParams
+from recsys.models.standardised_space import standardise_space
 from recsys.types import Floats, History, Ids, rank_order
 from recsys.user.feedback import is_r2_plus
 from training.interactions import Interactions, build_interactions
-from training.models.cold_start import Teachers, bridged, fit
-from training.models.collaborative import TasteParams, fit_factors
+from training.models.blend import BlendParams, fit_factors
+from training.models.cold_start import WarmItems, fit, map_cold_vectors
 from training.validate import assume
 
 K = 20
@@ -39,18 +39,18 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--share", type=float, default=0.2, help="the part of videos, and of people, held out")
     parser.add_argument("--least", type=int, default=2, help="the fewest later reactions of a person to judge by")
-    parser.add_argument("--reg", type=float, default=TasteParams().ials.reg)
+    parser.add_argument("--reg", type=float, default=BlendParams().ials.reg)
     chosen = parser.parse_args()
     artifact, data = load_artifact(chosen.artifact), read_dataset(chosen.data)
     if tier := artifact.manifest.config["assume_tier"]:
         data = assume(data, tier)
-    params = TasteParams(ials=replace(TasteParams().ials, reg=chosen.reg))
+    params = BlendParams(ials=replace(BlendParams().ials, reg=chosen.reg))
     print(f"{len(artifact.items):,} videos; text vectors of {artifact.spaces['text'].item_vectors.shape[1]} numbers")
     new_videos(artifact, data, chosen.share, chosen.least, params)
     new_people(artifact, data, chosen.share, chosen.least, params)
 
 
-def new_videos(artifact: Artifact, data: Dataset, share: float, least: int, params: TasteParams) -> None:
+def new_videos(artifact: Artifact, data: Dataset, share: float, least: int, params: BlendParams) -> None:
     """People choose among videos without an event."""
     rng = np.random.default_rng(0)
     whole = build_interactions(data)
@@ -62,14 +62,14 @@ def new_videos(artifact: Artifact, data: Dataset, share: float, least: int, para
     space = fit_factors(seen, params, 0)
     text = artifact.spaces["text"]
     texts = np.asarray(text.item_vectors)
-    may_be_placed = ~pl.Series(map(is_r2_plus, artifact.items["risk_tier"]), dtype=pl.Boolean).to_numpy()
-    makers = artifact.items["creator_id"].rank("dense").to_numpy().astype(np.int32) - 1
-    warm = np.flatnonzero(np.any(space.item_vectors, axis=1) & np.any(texts, axis=1) & may_be_placed)
-    teachers = Teachers(texts=texts[warm], makers=makers[warm], vectors=space.item_vectors[warm])
-    bridge = fit(teachers, int(makers.max()) + 1, np.random.default_rng(1))
-    taught = np.asarray(space.item_vectors)
-    placed, _ = bridged(taught, texts, makers, may_be_placed, np.random.default_rng(1))
-    by_words, _ = bridged(taught, texts, np.zeros_like(makers), may_be_placed, np.random.default_rng(1))
+    is_mappable = ~pl.Series(map(is_r2_plus, artifact.items["risk_tier"]), dtype=pl.Boolean).to_numpy()
+    creator_codes = artifact.items["creator_id"].rank("dense").to_numpy().astype(np.int32) - 1
+    warm = np.flatnonzero(np.any(space.item_vectors, axis=1) & np.any(texts, axis=1) & is_mappable)
+    warm_items = WarmItems(texts=texts[warm], creators=creator_codes[warm], vectors=space.item_vectors[warm])
+    mapping = fit(warm_items, int(creator_codes.max()) + 1, np.random.default_rng(1))
+    vectors = np.asarray(space.item_vectors)
+    mapped, _ = map_cold_vectors(vectors, texts, creator_codes, is_mappable, np.random.default_rng(1))
+    by_text, _ = map_cold_vectors(vectors, texts, np.zeros_like(creator_codes), is_mappable, np.random.default_rng(1))
     cold = np.flatnonzero(is_new).astype(np.int32)
     creators = _creator_popularity(artifact, seen)
     found: dict[str, list[tuple[float, float]]] = {}
@@ -79,30 +79,32 @@ def new_videos(artifact: Artifact, data: Dataset, share: float, least: int, para
         if len(wanted) < least or not np.any(history.weights > 0):
             continue
         scores = {
-            "bridge": placed[cold] @ space.fold_in(history),
-            "bridge, words alone": by_words[cold] @ space.fold_in(history),
+            "mapping": mapped[cold] @ space.fold_in(history),
+            "mapping, text alone": by_text[cold] @ space.fold_in(history),
             "content alone": texts[cold] @ text.fold_in(history),
             "popularity of the creator": creators[cold],
             "random": rng.random(len(cold)).astype(np.float32),
         }
         spread = {name: (s - s.mean()) / max(float(s.std()), 1e-9) for name, s in scores.items()}
-        scores["bridge and content, 1 : 0.6"] = spread["bridge"] + 0.6 * spread["content alone"]
+        scores["mapping and content, 1 : 0.6"] = spread["mapping"] + 0.6 * spread["content alone"]
         for name, values in scores.items():
             found.setdefault(name, []).append(_judged(values, cold, wanted))
-    said = "no bridge" if bridge is None else f"neighbours count {bridge.share:.0%}, {bridge.explained:.1%} explained"
-    print(f"\nnew videos: {len(cold):,} of {is_liked.sum():,} with a like held out; {said}")
+    summary = "no mapping"
+    if mapping is not None:
+        summary = f"neighbours count {mapping.neighbour_share:.0%}, {mapping.explained:.1%} explained"
+    print(f"\nnew videos: {len(cold):,} of {is_liked.sum():,} with a like held out; {summary}")
     _print(found)
 
 
-def new_people(artifact: Artifact, data: Dataset, share: float, least: int, params: TasteParams) -> None:
+def new_people(artifact: Artifact, data: Dataset, share: float, least: int, params: BlendParams) -> None:
     """People without an event, after their first few reactions."""
     rng = np.random.default_rng(0)
     whole = build_interactions(data)
     users = np.array(whole.user_ids)
     is_new = rng.random(len(users)) < share
     seen = build_interactions(_without(data, ~pl.col("user_id").is_in(users[is_new].tolist())))
-    space = ranked(fit_factors(seen, params, 0))
-    text = ranked(artifact.spaces["text"])
+    space = standardise_space(fit_factors(seen, params, 0))
+    text = standardise_space(artifact.spaces["text"])
     popular = popularity.fit(seen.market_positives, list(seen.markets), PopularityParams())
     country = dict(artifact.users.select("user_id", "country").iter_rows())
     everything = np.arange(len(artifact.items), dtype=np.int32)

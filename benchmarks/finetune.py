@@ -26,7 +26,7 @@ from recsys.types import Floats
 from training.text.adapter import load_adapter
 from training.text.encoder import cache_folder
 from training.text.fit_adapter import accuracy, read_sentences, read_words, split
-from training.text.unpack_e5 import unpacked
+from training.text.unpack_e5 import unpack
 
 BATCH, RATE, TEMPERATURE = 64, 1e-4, 0.05
 BOOKS = ("en", "fr", "ar", "ary-Latn")
@@ -113,7 +113,7 @@ def main() -> None:
     options = parser.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     torch.set_num_threads(1)
-    model: Any = SentenceTransformer(str(unpacked(cache_folder())), device="cpu", model_kwargs={"dtype": torch.float32})
+    model: Any = SentenceTransformer(str(unpack(cache_folder())), device="cpu", model_kwargs={"dtype": torch.float32})
     table, words = read_sentences(options.doda), read_words(options.doda)
     learned, held = split(len(table))
     arabizi, english = np.array(table["darija_latin"].to_list()), np.array(table["english"].to_list())

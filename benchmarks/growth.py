@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from recsys.models import neighbours, popularity
-from recsys.models.base import Popular
-from recsys.models.blend import judge, learn
-from recsys.models.interactions import of_histories
+from recsys.models import next_item, popularity
+from recsys.models.base import PopularityModel, PreferenceModel
+from recsys.models.interactions import interactions_from_histories
 from recsys.models.popularity import PopularityParams
-from training.models.collaborative import TasteParams
-from training.models.registry import Observed, families
+from training.models.blend import BlendParams
+from training.models.blend_weights import build_table, fit_weights
+from training.models.registry import MODELS, TrainingMatrix
 
 N_USERS, N_ITEMS, N_EVENTS, N_THEMES = 1_000_000, 100_000, 50_000_000, 200
 KEPT = Path(__file__).with_name("growth.jsonl")
@@ -71,17 +71,17 @@ def measure(share: float) -> None:
     lap("matrix")
     popular = popularity.fit(sparse.csr_matrix(signed.sum(axis=0)).T, [None], PopularityParams())
     lap("popularity")
-    params, parts = TasteParams(), {"popularity": Popular(popular.scores)}
-    known = {family.name: family for family in families()}
-    for name in ("filter", "lowpass", "ials"):
-        parts[name] = known[name].fit(Observed(signed), getattr(params, name), np.random.default_rng(0))
+    params = BlendParams()
+    models: dict[str, PreferenceModel] = {"popularity": PopularityModel(popular.scores)}
+    for name in ("graph_filter", "spectral", "ials"):
+        models[name] = MODELS[name].fit(TrainingMatrix(signed), getattr(params, name), np.random.default_rng(0))
         lap(name)
-    parts["next"] = neighbours.fit_next(indptr, items, ones, n_items, params.next)
-    lap("next")
-    people = np.sort(rng.permutation(len(indptr) - 1)[: params.judges])
-    wanted = sparse.random(len(people), n_items, 3 / n_items, "csr", dtype=np.float32, random_state=rng)
-    tastes = of_histories(indptr, items, ones, n_items)[people]
-    learn(judge(parts, tastes, wanted, params.k), params.k)
+    models["next_item"] = next_item.fit(indptr, items, ones, n_items, params.next_item)
+    lap("next_item")
+    people = np.sort(rng.permutation(len(indptr) - 1)[: params.validation_users])
+    relevant = sparse.random(len(people), n_items, 3 / n_items, "csr", dtype=np.float32, random_state=rng)
+    users = interactions_from_histories(indptr, items, ones, n_items)[people]
+    fit_weights(build_table(models, users, relevant, params.k), params.k)
     lap("weights")
     total = {
         "s": round(sum(each["s"] for each in laps.values()), 1),

@@ -28,11 +28,11 @@ from sklearn.model_selection import GroupKFold, StratifiedKFold
 from recsys.text.clusters import bare_words
 from recsys.types import Floats, Rows
 from training.labels.fit_heads import HeadParams, fit_plain
-from training.labels.heads import answers_of
+from training.labels.heads import predict_by_reader
 from training.text.embeddings import embed
 from training.text.encoder import EncoderParams, cache_folder, make_encoder
 
-STRENGTHS = ((3.0, 5.0), (10.0, 5.0), (3.0, 1.0), (1.0, 5.0))  # letters_c, kernel_c
+STRENGTHS = ((3.0, 5.0), (10.0, 5.0), (3.0, 1.0), (1.0, 5.0))  # ngram_c, kernel_c
 SHARES = (0.0, 1 / 3, 1 / 2, 2 / 3, 0.8, 1.0)
 TARGETS = {"OMCD": 0.806, "Dreaddit": 0.792, "CounselChat": 0.507, "CyberAgression": 0.786}
 
@@ -101,7 +101,7 @@ def told(inside: Labelled, outside: Labelled, vectors: tuple[Floats, Floats], pa
     heads = fit_plain(inside.texts, vectors[0], {"label": given}, params)
     return {
         name: np.column_stack([1 - raw, raw]) if len(classes) == 2 else raw
-        for name, raw in answers_of(heads, outside.texts, vectors[1]).items()
+        for name, raw in predict_by_reader(heads, outside.texts, vectors[1]).items()
     }
 
 
@@ -122,15 +122,15 @@ def choose(data: Labelled, vectors: Floats, seed: int) -> HeadParams:
     scores: dict[tuple[int, float], list[float]] = {}
     for inside, outside in folds(data, 3, seed):
         held_out = take(data, outside)
-        for number, (letters_c, kernel_c) in enumerate(STRENGTHS):
-            params = HeadParams(seed=seed, letters_c=letters_c, kernel_c=kernel_c)
+        for number, (ngram_c, kernel_c) in enumerate(STRENGTHS):
+            params = HeadParams(seed=seed, ngram_c=ngram_c, kernel_c=kernel_c)
             predictions = told(take(data, inside), held_out, (vectors[inside], vectors[outside]), params)
             for share in SHARES:
-                mixed = share * predictions["letters"] + (1 - share) * predictions["kernel"]
+                mixed = share * predictions["ngrams"] + (1 - share) * predictions["kernel"]
                 scores.setdefault((number, share), []).append(f1(held_out, mixed))
     number, share = max(scores, key=lambda key: np.mean(scores[key]))
-    letters_c, kernel_c = STRENGTHS[number]
-    return HeadParams(seed=seed, letters_c=letters_c, kernel_c=kernel_c, letters_share=share)
+    ngram_c, kernel_c = STRENGTHS[number]
+    return HeadParams(seed=seed, ngram_c=ngram_c, kernel_c=kernel_c, ngram_share=share)
 
 
 def cross_validate(data: Labelled, vectors: Floats, seed: int, *, is_nested: bool) -> dict[str, tuple[float, float]]:
@@ -160,7 +160,7 @@ def main() -> None:
     cache = options.cache or cache_folder()
     encoders = [make_encoder(EncoderParams(model=name, max_tokens=192, threads=1), cache) for name in ("e5", "use")]
     nested = ["nested"] if options.nested else []
-    columns = ["set", "n", "seed", "letters", "kernel", "mean", *nested, "AUROC", "target", "seconds"]
+    columns = ["set", "n", "seed", "ngrams", "kernel", "mean", *nested, "AUROC", "target", "seconds"]
     print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     for name, data in read(options.texts).items():
         vectors = np.hstack([embed(data.texts, encoder, cache).vectors for encoder in encoders])

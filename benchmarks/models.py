@@ -22,16 +22,15 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from recsys.metrics import recall
-from recsys.models import ials, neighbours
-from recsys.models import spectral as lowpass
-from recsys.models.base import Part
-from recsys.models.blend import Blend, masked
-from recsys.models.interactions import Tastes, of_matrix
-from recsys.models.reranker import SecondLook, use_of
+from recsys.models import graph_filter, ials, spectral
+from recsys.models.base import PreferenceModel
+from recsys.models.blend import Blend, mask_excluded
+from recsys.models.interactions import UserInteractions, interactions_from_matrix
+from recsys.models.reranker import Reranker, compute_item_use
 from recsys.topk import top_k
 from recsys.types import History
-from training.models.reranker import learn_look, look
-from training.models.search import hits
+from training.models.reranker import build_reranker_table, fit_reranker
+from training.models.search import mark_hits
 from training.models.splits import Split, read_split
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,21 +46,21 @@ def main() -> None:
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     with threadpool_limits(1):
         factors = _factors(split)
-        parts: dict[str, Part] = {
-            "filter": _timed("graph filter, 200 neighbours", lambda: neighbours.fit_filter(split.train, _FILTER)),
-            "lowpass": _timed("low-pass filter, 256 waves", lambda: lowpass.fit(split.train, _WAVES, _rng())),
+        models: dict[str, PreferenceModel] = {
+            "graph_filter": _timed("graph filter, 200 neighbours", lambda: graph_filter.fit(split.train, _FILTER)),
+            "spectral": _timed("spectral, 256 vectors", lambda: spectral.fit(split.train, _SPECTRAL, _rng())),
             "ials": factors,
         }
         _recommend("one space", factors, split)
-        blend = Blend(parts, {"ials": 1.0, "lowpass": 0.4, "filter": 0.4})
-        _recommend("the sum of three", blend, split)
-        _recommend("the sum of three and a second look", replace(blend, second=_second(blend, split)), split)
+        blend = Blend(models, {"ials": 1.0, "spectral": 0.4, "graph_filter": 0.4})
+        _recommend("the weighted sum of three", blend, split)
+        _recommend("the re-ranked sum of three", replace(blend, reranker=_fit_reranker(blend, split)), split)
         _fold_in(factors)
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
 
 
-_FILTER = neighbours.FilterParams()
-_WAVES = lowpass.LowPassParams(embedding_size=SIZE)
+_FILTER = graph_filter.GraphFilterParams()
+_SPECTRAL = spectral.SpectralParams(embedding_size=SIZE)
 
 
 def _rng() -> np.random.Generator:
@@ -75,7 +74,7 @@ def _timed(name: str, fit: Callable[[], Any]) -> Any:
     return made
 
 
-def _factors(split: Split) -> Part:
+def _factors(split: Split) -> PreferenceModel:
     """Ours, after `implicit` itself."""
     from implicit.cpu.als import AlternatingLeastSquares
 
@@ -91,36 +90,36 @@ def _factors(split: Split) -> Part:
     print(f"{f'ours, {SIZE} numbers, 2 exact epochs':50} {own:8.1f} s, {own / direct:.2f} of it")
     people = _rng().permutation(split.train.shape[0])[:PEOPLE]
     print(f"  implicit: Recall@20 {_recall(lambda rows, _: theirs[0][rows] @ theirs[1].T, split, people):.4f}")
-    print(f"  ours: Recall@20 {_recall(lambda _, tastes: ours.scores(tastes), split, people):.4f}")
+    print(f"  ours: Recall@20 {_recall(lambda _, users: ours.scores(users), split, people):.4f}")
     return ours
 
 
-def _recall(scores: Callable[[Any, Tastes], Any], split: Split, people: Any) -> float:
+def _recall(scores: Callable[[Any, UserInteractions], Any], split: Split, people: Any) -> float:
     found = []
     for start in range(0, len(people), BLOCK):
         rows = people[start : start + BLOCK]
-        tastes, wanted = of_matrix(split.train[rows]), split.test[rows]
-        shown = hits(masked(scores(rows, tastes), tastes), wanted, 20)
+        users, wanted = interactions_from_matrix(split.train[rows]), split.test[rows]
+        shown = mark_hits(mask_excluded(scores(rows, users), users), wanted, 20)
         found.append(recall(shown, np.diff(wanted.indptr), 20))
     return float(np.nanmean(np.concatenate(found)))
 
 
-def _recommend(name: str, part: Part | Blend, split: Split) -> None:
-    tastes: Tastes = of_matrix(split.train)[:PEOPLE]
+def _recommend(name: str, part: PreferenceModel | Blend, split: Split) -> None:
+    users: UserInteractions = interactions_from_matrix(split.train)[:PEOPLE]
     before = process_time()
     for start in range(0, PEOPLE, BLOCK):
-        some = tastes[start : start + BLOCK]
-        top_k(masked(part.scores(some), some), 20)
+        some = users[start : start + BLOCK]
+        top_k(mask_excluded(part.scores(some), some), 20)
     print(f"{f'20 of 40,981 items, {name}':50} {PEOPLE / (process_time() - before):8,.0f} people a second")
 
 
-def _second(blend: Blend, split: Split) -> SecondLook:
-    """Learned from the test part: what it costs is measured here, not what it is worth."""
-    use, people = use_of(split.train), np.arange(PEOPLE)
-    seen = look(blend, use, of_matrix(split.train)[people], people, split.test[people])
-    second = learn_look(seen, 20, _rng()).over(tuple(blend.parts), use)
-    assert second is not None
-    return second
+def _fit_reranker(blend: Blend, split: Split) -> Reranker:
+    """Fitted to the test part: what it costs is measured here, not what it is worth."""
+    use, people = compute_item_use(split.train), np.arange(PEOPLE)
+    table = build_reranker_table(blend, use, interactions_from_matrix(split.train)[people], people, split.test[people])
+    reranker = fit_reranker(table, 20, _rng()).build(tuple(blend.base_models), use)
+    assert reranker is not None
+    return reranker
 
 
 def _fold_in(factors: Any) -> None:
@@ -131,7 +130,7 @@ def _fold_in(factors: Any) -> None:
         before = process_time()
         factors.fold_in(history)
         taken.append(process_time() - before)
-    print(f"{'placing a person with 100 reactions':50} {np.median(taken) * 1e3:8.2f} ms at the median")
+    print(f"{'the vector of a user with 100 interactions':50} {np.median(taken) * 1e3:8.2f} ms at the median")
 
 
 if __name__ == "__main__":

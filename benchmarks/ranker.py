@@ -18,8 +18,8 @@ from threadpoolctl import threadpool_limits
 
 from recsys.clock import from_text
 from recsys.models.artifact import load_artifact
-from recsys.models.features import Asked, features
-from recsys.models.loaded import build_model
+from recsys.models.features import RankerQuery, ranker_features
+from recsys.models.loaded import build_models
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=200)
     chosen = parser.parse_args()
     artifact = load_artifact(chosen.artifact)
-    model = build_model(artifact)
+    model = build_models(artifact)
     if model.ranker is None:
         raise SystemExit(f"found no ranker in {chosen.artifact}; its manifest says why")
     sizes = ", ".join(f"{name} {head.booster.num_trees()}" for name, head in model.ranker.heads.heads.items())
@@ -42,10 +42,12 @@ def main() -> None:
             rows = rng.choice(model.n_rows, min(chosen.candidates, model.n_rows), replace=False).astype(np.int32)
             history, started = model.histories[user_id], process_time()
             vectors = {name: space.space.fold_in(history) for name, space in model.spaces.items()}
-            who = Asked(country="MA", region="MA-06", languages=("ary", "fr"), at=at, history=history, vectors=vectors)
+            who = RankerQuery(
+                country="MA", region="MA-06", languages=("ary", "fr"), at=at, history=history, vectors=vectors
+            )
             times["fold in"].append(process_time() - started)
             started = process_time()
-            table = features(who, model.ranker.basis, rows)
+            table = ranker_features(who, model.ranker.inputs, rows)
             times["features"].append(process_time() - started)
             started = process_time()
             model.ranker.heads.predict(table)

@@ -18,7 +18,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.models.index import FLAT_BELOW, build_index, facts_of, search
+from recsys.models.index import FLAT_BELOW, build_index, describe_index, search
 
 Vectors = NDArray[np.float32]
 PEOPLE = 200
@@ -59,7 +59,7 @@ def measure(n: int, d: int) -> None:
     started = process_time()
     index = build_index(items, people[:PEOPLE])
     seconds = process_time() - started
-    print(f"\n{n:,} items of {d}: built in {seconds:.1f} s; {facts_of(index, items, people[:PEOPLE])}")
+    print(f"\n{n:,} items of {d}: built in {seconds:.1f} s; {describe_index(index, items, people[:PEOPLE])}")
     flat = faiss.IndexFlatIP(d)
     flat.add(items)
     masks = {"all": None, **{f"a random {share:.0%}": rng.random(n) < share for share in (0.5, 0.1, 0.01)}}

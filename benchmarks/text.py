@@ -24,7 +24,7 @@ from recsys.text.detect import Detected, detect_all, split_words
 from recsys.text.normalise import normalise, skeleton
 from recsys.text.term_list import TermList
 from training.text.encoder import EncoderParams, cache_folder, make_encoder
-from training.text.unpack_e5 import unpacked
+from training.text.unpack_e5 import unpack
 
 HERE = Path(__file__).parents[1] / "tests" / "recsys" / "text"
 EXPECTED = {
@@ -108,7 +108,7 @@ def encoding() -> None:
 
     texts = [f"{text} {n}" for n in range(2) for name in EXPECTED for text in captions(name)]
     ours = make_encoder(EncoderParams(threads=1))
-    plain = SentenceTransformer(str(unpacked(cache_folder())), device="cpu", model_kwargs={"dtype": torch.float32})
+    plain = SentenceTransformer(str(unpack(cache_folder())), device="cpu", model_kwargs={"dtype": torch.float32})
     torch.set_num_threads(1)
     found: dict[str, Any] = {}
     print()

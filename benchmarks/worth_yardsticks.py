@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 from scipy.stats import kendalltau, t
+from training.models.collaborative import TasteParams, again
 from worth_pages import completion_rate, engine_of, popularity, popularity_of_groups
 from worth_tables import Numbers, line, number
 from worth_worlds import JudgedWorld
@@ -30,7 +31,6 @@ from recsys.models.interactions import of_history
 from recsys.policy.schema import Market
 from recsys.types import Ids, Longs, Reals, rank_order
 from training.interactions import build_interactions
-from training.models.collaborative import TasteParams, again
 from training.validate import clean
 
 CLIP: Final = 5.0

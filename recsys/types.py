@@ -7,7 +7,7 @@ ids live at the edges. A row is a position in some table of candidates or of an 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,17 +23,56 @@ Longs = NDArray[np.int64]
 Integers = NDArray[np.integer[Any]]
 Pages = NDArray[np.int32]
 """(q, n) item numbers of q pages, best first; the end of a short page holds `metrics.EMPTY`."""
+Array = NDArray[Any]
+"""An array whose dtype depends on the data, as what a file holds."""
 Column = NDArray[Any]
 Columns = Mapping[str, Column]
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+    Csr: TypeAlias = csr_matrix[np.float32]
+else:
+    Csr = object
+"""A sparse float32 matrix of SciPy, in rows. SciPy itself is imported only where it is used: it takes a while."""
+
+
+class Booster(Protocol):
+    """Gradient-boosted trees of LightGBM, as far as Sanad uses them."""
+
+    def predict(
+        self,
+        data: Floats,
+        *,
+        start_iteration: int = 0,
+        num_iteration: int | None = None,
+        raw_score: bool = False,
+        num_threads: int = 0,
+        predict_disable_shape_check: bool = False,
+    ) -> Reals:
+        """(n,) for rows (n, n_features): the sum of the trees if `raw_score`, else the probability."""
+        ...
+
+    def model_to_string(self, num_iteration: int | None = None) -> str:
+        """The trees as text."""
+        ...
+
+    def num_trees(self) -> int:
+        """How many trees there are."""
+        ...
+
+    def num_feature(self) -> int:
+        """How many features the trees read."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class History:
     """
-    What one person reacted to, oldest first.
+    What one user reacted to, oldest first.
 
-    Shapes: `items` (n,) rows of the artifact; `weights` (n,) confidence, positive for liked and negative for
-    explicitly refused; `at` (n,) milliseconds.
+    Shapes: `items` (n,) rows of the artifact; `weights` (n,) confidence, above 0 for positive interactions and below 0
+    for explicit negative feedback; `at` (n,) milliseconds.
     """
 
     items: Ids
@@ -51,9 +90,9 @@ class History:
 
 class Space(Protocol):
     """
-    A model of taste: vectors of items, and a way to place a person among them without retraining.
+    Vectors of items, and a way to compute a user's vector from their history without retraining.
 
-    The score of item i for a person is `item_vectors[i] @ fold_in(history)`.
+    The score of item i for a user is `item_vectors[i] @ fold_in(history)`.
     """
 
     @property

@@ -22,7 +22,7 @@ from recsys.feed.engine import Engine, feed
 from recsys.feed.record import Decision, unpack
 from recsys.messages import FeedRequest, FeedResponse
 from recsys.models import text
-from recsys.models.artifact import Artifact, Contents, load_artifact, save_artifact
+from recsys.models.artifact import Artifact, ArtifactContents, load_artifact, save_artifact
 from recsys.models.ials import IALSParams
 from recsys.models.text import TextParams
 from recsys.policy.checks import load_market
@@ -32,7 +32,7 @@ from recsys.services.items import put_item
 from recsys.services.profiles import put_profile
 from recsys.stores.memory import MemoryStore
 from recsys.stores.protocols import Stores
-from training.models.collaborative import TasteParams
+from training.models.blend import BlendParams
 from training.train import TrainParams, run
 
 ROOT = Path(__file__).parents[1]
@@ -47,7 +47,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     world = generate(WorldParams(n_items=300, n_users=100, n_events=5_000))
     tables = {"creators": world.creators, "items": world.items, "users": world.users, "events": world.events}
     write_dataset(folder / "data", **tables)
-    params = TrainParams(encoder=None, holdout_days=0, taste=TasteParams(ials=IALSParams(embedding_size=16)))
+    params = TrainParams(encoder=None, holdout_days=0, blend=BlendParams(ials=IALSParams(embedding_size=16)))
     run(folder / "data", folder / "artifact", params, EVENING)
     return _with_texts(load_artifact(folder / "artifact"), folder / "with-texts")
 
@@ -55,9 +55,9 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _with_texts(made: Artifact, folder: Path) -> Path:
     vectors = np.random.default_rng(0).standard_normal((len(made.items), 16)).astype(np.float32)
     space = text.fit(vectors, made.items["language"].to_list(), TextParams())
-    contents = Contents(
+    contents = ArtifactContents(
         items=made.items, creators=made.creators, users=made.users, spaces={**made.spaces, "text": space},
-        taste=made.taste, popularity=made.popularity, histories=made.histories, safe_feed=made.safe_feed,
+        blend=made.blend, popularity=made.popularity, histories=made.histories, safe_feed=made.safe_feed,
     )  # fmt: skip
     save_artifact(folder, contents, made.manifest)
     return folder

@@ -20,7 +20,7 @@ from recsys.data.tables import write_dataset
 from recsys.errors import ConfigError
 from recsys.models.ials import IALSParams
 from recsys.resources import DEFAULT_EXPERIMENTS, DEFAULT_POLICY, POLICIES, policy_file
-from training.models.collaborative import TasteParams
+from training.models.blend import BlendParams
 from training.train import TrainParams, run
 
 ROOT = Path(__file__).parents[1]
@@ -93,7 +93,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     world = generate(WorldParams(n_items=300, n_users=100, n_events=5_000))
     tables = {"creators": world.creators, "items": world.items, "users": world.users, "events": world.events}
     write_dataset(folder / "data", **tables)
-    params = TrainParams(encoder=None, holdout_days=3, taste=TasteParams(ials=IALSParams(embedding_size=16)))
+    params = TrainParams(encoder=None, holdout_days=3, taste=BlendParams(ials=IALSParams(embedding_size=16)))
     run(folder / "data", folder / "artifact", params, from_text(AT))
     return folder
 

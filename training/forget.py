@@ -14,20 +14,20 @@ from recsys.stores.protocols import Forgotten
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class LeftOutCounts:
     """How much a run left out."""
 
     n_people: int
     n_events: int
 
 
-def leave_out(dataset: Dataset, lists: Sequence[Forgotten]) -> tuple[Dataset, LeftOut]:
+def leave_out(dataset: Dataset, lists: Sequence[Forgotten]) -> tuple[Dataset, LeftOutCounts]:
     """
     The dataset without what the lists name, in the same order. An erased person's id stays nowhere, also not as
     somebody's guardian.
     """
     if not lists:
-        return dataset, LeftOut(0, 0)
+        return dataset, LeftOutCounts(0, 0)
     known = pl.concat([dataset.users.select("user_id"), dataset.events.select("user_id")]).unique()
     with reading("events"):
         user_ids = known.collect(engine="streaming")["user_id"].to_list()
@@ -46,4 +46,4 @@ def leave_out(dataset: Dataset, lists: Sequence[Forgotten]) -> tuple[Dataset, Le
             guardian_id=pl.when(~pl.col("guardian_id").is_in(gone.implode())).then("guardian_id")
         ),
     )
-    return kept, LeftOut(people.height, n_events)
+    return kept, LeftOutCounts(people.height, n_events)

@@ -1,12 +1,12 @@
 """
-Events -> matrices: what people reacted to, as confidence, for the models that learn from it.
+Events -> matrices of confidence, which the models are fitted to.
 
-Rows of users are the users table in order, then people who only occur in events, by id; rows of items are the
-items table in order. Three things never enter: events at or after the cutoff, positive reactions to items of R2
-and above or without a tier (`feedback.learnable`), and reactions that their author took back (`undo`). Someone who
-refused personalisation (`consent` false) leaves no row entries, only counts in the markets' statistics.
+Rows of users are the users table in order, then users who only occur in events, by id; rows of items are the items
+table in order. Three things never enter: events at or after the cutoff, positive interactions with items of R2 and
+above or without a tier (`feedback.learnables`), and interactions that their author took back (`undo`). A user who
+refused personalisation (`consent` false) has no entries; their events count in the markets' statistics alone.
 
-Follows and hidden creators are about creators and stay with the filters and sources that read them.
+Follows and hidden creators are about creators; the filters and sources that read them hold them.
 """
 
 from collections.abc import Sequence
@@ -20,26 +20,26 @@ from scipy import sparse
 
 from recsys.clock import Millis
 from recsys.data.tables import Dataset, reading
-from recsys.models.interactions import Tastes, of_histories
+from recsys.models.interactions import UserInteractions, interactions_from_histories
 from recsys.progress import Progress, quiet
-from recsys.types import Floats, History, Ids, Mask, Rows
+from recsys.types import Csr, Floats, History, Ids, Mask, Rows
 from recsys.user import feedback
 from recsys.vocabulary import EVENT_KINDS
 from training.validate import assume
 
 HISTORY_LENGTH: Final = 200
-"""How many of a person's latest reactions are kept to place them in a space."""
+"""How many of a user's latest interactions are kept to compute their vector in a space."""
 
 UNKNOWN_MARKET: Final = "ZZ"
-"""ISO 3166 leaves ZZ to its users: here, people whose country nobody told."""
+"""ISO 3166 leaves ZZ to its users: here, people of unknown country."""
 
 _IMPRESSION: Final = EVENT_KINDS.index("impression")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Histories:
+class FlatHistories:
     """
-    Each person's latest reactions, oldest first, without decay: of user u the slice `indptr[u]:indptr[u + 1]`.
+    Each user's latest interactions, oldest first, without decay: those of user u are `indptr[u]:indptr[u + 1]`.
 
     Shapes: indptr (n_users + 1,); items (n,) item rows; weights (n,) confidence, never 0; at (n,) milliseconds.
     """
@@ -50,41 +50,41 @@ class Histories:
     at: NDArray[np.int64]
 
     def of(self, user_row: int) -> History:
-        """One person's history."""
-        part = slice(self.indptr[user_row], self.indptr[user_row + 1])
-        return History(self.items[part], self.weights[part], self.at[part])
+        """One user's history."""
+        entries = slice(self.indptr[user_row], self.indptr[user_row + 1])
+        return History(self.items[entries], self.weights[entries], self.at[entries])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Interactions:
     """
-    What was learned from events before `before`.
+    The interactions of the events before an instant.
 
-    Shapes:  positives, negatives (n_users, n_items) float32, entries above 0 in both: the confidence that someone
-             liked or refused an item, decayed to the last event and at most `feedback.PAIR_CAP` per pair.
-             market_impressions, market_positives (n_items, n_markets) float32: times shown, and decayed positive
+    Shapes:  positives, negatives CSR (n_users, n_items), entries above 0 in both: the confidence in positive
+             interactions and in negative feedback, decayed to the last event and at most `feedback.PAIR_CAP` per pair.
+             market_impressions, market_positives CSR (n_items, n_markets): times shown, and decayed positive
              confidence, by the country of the viewer; `markets` names the columns, `UNKNOWN_MARKET` included.
     """
 
     user_ids: tuple[str, ...]
     item_ids: tuple[str, ...]
-    positives: sparse.csr_array
-    negatives: sparse.csr_array
-    histories: Histories
+    positives: Csr
+    negatives: Csr
+    histories: FlatHistories
     markets: tuple[str, ...]
-    market_impressions: sparse.csr_array
-    market_positives: sparse.csr_array
+    market_impressions: Csr
+    market_positives: Csr
     user_markets: Ids  # (n_users,) positions in `markets`
     n_events: int  # about items, before the cutoff, not taken back
     last_at: Millis | None  # of those events; None when there are none
 
-    def signed(self) -> sparse.csr_matrix:
-        """(n_users, n_items) what was liked less what was refused."""
+    def signed(self) -> Csr:
+        """CSR (n_users, n_items) signed confidence: positive interactions less negative feedback."""
         return sparse.csr_matrix(self.positives - self.negatives, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Events:
+class _ItemEvents:
     """Events about items as arrays of n; `users` and `items` are rows."""
 
     users: Ids
@@ -115,12 +115,12 @@ def build_interactions(
     with reading("users"):
         users = _all_users(data)
     with reading("events"):
-        events = _events(data, users, items, before)
+        events = _item_events(data, users, items, before)
     on_progress("interactions", len(events.at), len(events.at))
     return _assemble(users, items, events, half_life)
 
 
-def _assemble(users: pl.DataFrame, items: pl.DataFrame, events: _Events, half_life: Millis) -> Interactions:
+def _assemble(users: pl.DataFrame, items: pl.DataFrame, events: _ItemEvents, half_life: Millis) -> Interactions:
     risky = np.fromiter(map(feedback.is_r2_plus, items["risk_tier"]), np.bool_, items.height)
     weights = feedback.confidences(events.kinds, events.fractions)
     weights = feedback.learnables(weights, risky[events.items])
@@ -136,12 +136,12 @@ def _assemble(users: pl.DataFrame, items: pl.DataFrame, events: _Events, half_li
     return Interactions(
         user_ids=tuple(users["user_id"]),
         item_ids=tuple(items["item_id"]),
-        positives=_summed(events.users, events.items, decayed, (decayed > 0) & consents, shape),
-        negatives=_summed(events.users, events.items, -decayed, (decayed < 0) & consents, shape),
+        positives=_sum_pairs(events.users, events.items, decayed, (decayed > 0) & consents, shape),
+        negatives=_sum_pairs(events.users, events.items, -decayed, (decayed < 0) & consents, shape),
         histories=_histories(events, weights, (weights != 0) & consents, users.height),
         markets=markets,
-        market_impressions=_summed(events.items, codes, np.ones_like(decayed), shown, by_market, cap=None),
-        market_positives=_summed(events.items, codes, decayed, decayed > 0, by_market, cap=None),
+        market_impressions=_sum_pairs(events.items, codes, np.ones_like(decayed), shown, by_market, cap=None),
+        market_positives=_sum_pairs(events.items, codes, decayed, decayed > 0, by_market, cap=None),
         user_markets=user_markets,
         n_events=len(events.at),
         last_at=last_at,
@@ -149,7 +149,9 @@ def _assemble(users: pl.DataFrame, items: pl.DataFrame, events: _Events, half_li
 
 
 def _all_users(data: Dataset) -> pl.DataFrame:
-    """user_id, country and whether they consent to personalisation (null = yes); event-only people come last."""
+    """
+    user_id, country and whether they consent to personalisation (null = yes); users who only occur in events come last.
+    """
     known = data.users.select("user_id", "country", consents=pl.col("consent").fill_null(True))
     others = data.events.select("user_id").unique().join(known, on="user_id", how="anti").sort("user_id")
     return pl.concat(
@@ -157,7 +159,7 @@ def _all_users(data: Dataset) -> pl.DataFrame:
     ).with_columns(pl.col("consents").fill_null(True))
 
 
-def _events(data: Dataset, users: pl.DataFrame, items: pl.DataFrame, before: Millis | None) -> _Events:
+def _item_events(data: Dataset, users: pl.DataFrame, items: pl.DataFrame, before: Millis | None) -> _ItemEvents:
     events = data.events if before is None else data.events.filter(pl.col("at") < before)
     taken_back = events.filter(pl.col("kind") == "undo").select("user_id", event_id="value").collect(engine="streaming")
     if taken_back.height:
@@ -174,10 +176,10 @@ def _events(data: Dataset, users: pl.DataFrame, items: pl.DataFrame, before: Mil
         )
         .collect(engine="streaming")
     )
-    return _Events(*(rows[name].to_numpy() for name in ("user", "item", "kind", "fraction", "at")))
+    return _ItemEvents(*(rows[name].to_numpy() for name in ("user", "item", "kind", "fraction", "at")))
 
 
-def _summed(
+def _sum_pairs(
     rows: Ids,
     columns: Ids,
     values: Floats,
@@ -185,17 +187,17 @@ def _summed(
     shape: tuple[int, int],
     *,
     cap: float | None = feedback.PAIR_CAP,
-) -> sparse.csr_array:
+) -> Csr:
     """The used values added up per (row, column), each sum at most `cap`."""
     entries = (values[is_used], (rows[is_used], columns[is_used]))
-    matrix = sparse.coo_array(entries, shape=shape, dtype=np.float32).tocsr()
+    matrix = sparse.coo_matrix(entries, shape=shape, dtype=np.float32).tocsr()
     matrix.sum_duplicates()
     if cap is not None:
         np.minimum(matrix.data, np.float32(cap), out=matrix.data)
     return matrix
 
 
-def _histories(events: _Events, weights: Floats, is_used: Mask, n_users: int) -> Histories:
+def _histories(events: _ItemEvents, weights: Floats, is_used: Mask, n_users: int) -> FlatHistories:
     used = np.flatnonzero(is_used)
     order = used[np.lexsort((events.kinds[used], events.items[used], events.at[used], events.users[used]))]
     counts = np.bincount(events.users[order], minlength=n_users)
@@ -203,34 +205,34 @@ def _histories(events: _Events, weights: Floats, is_used: Mask, n_users: int) ->
     from_the_end = np.repeat(ends, counts) - np.arange(len(order))  # 1 = the latest of its user
     order = order[from_the_end <= HISTORY_LENGTH]
     indptr = np.concatenate(([0], np.cumsum(np.minimum(counts, HISTORY_LENGTH)))).astype(np.int64)
-    return Histories(indptr, events.items[order], weights[order], events.at[order])
+    return FlatHistories(indptr, events.items[order], weights[order], events.at[order])
 
 
-def of_people(seen: Interactions, rows: Rows) -> Interactions:
-    """What was learned from some people alone; statistics of markets stay those of all."""
-    flat = seen.histories
+def select_users(interactions: Interactions, rows: Rows) -> Interactions:
+    """The interactions of some users alone; statistics of markets stay those of all."""
+    flat = interactions.histories
     counts = np.diff(flat.indptr)
-    is_kept = np.repeat(np.isin(np.arange(len(counts)), rows), counts)
+    is_selected = np.repeat(np.isin(np.arange(len(counts)), rows), counts)
     ends = np.concatenate([[0], np.cumsum(counts[rows])]).astype(np.int64)
     return replace(
-        seen,
-        user_ids=tuple(seen.user_ids[row] for row in rows),
-        positives=seen.positives[rows],
-        negatives=seen.negatives[rows],
-        histories=Histories(ends, flat.items[is_kept], flat.weights[is_kept], flat.at[is_kept]),
-        user_markets=seen.user_markets[rows],
+        interactions,
+        user_ids=tuple(interactions.user_ids[row] for row in rows),
+        positives=interactions.positives[rows],
+        negatives=interactions.negatives[rows],
+        histories=FlatHistories(ends, flat.items[is_selected], flat.weights[is_selected], flat.at[is_selected]),
+        user_markets=interactions.user_markets[rows],
     )
 
 
-def names_of(seen: Interactions) -> list[str | None]:
+def market_names(interactions: Interactions) -> list[str | None]:
     """The markets by position, None for the unknown one."""
-    return [None if name == UNKNOWN_MARKET else name for name in seen.markets]
+    return [None if name == UNKNOWN_MARKET else name for name in interactions.markets]
 
 
-def tastes_of(seen: Interactions, markets: Sequence[str]) -> Tastes:
-    """Everybody's taste, their market as a row of the popularity that has these markets."""
+def user_interactions(interactions: Interactions, markets: Sequence[str]) -> UserInteractions:
+    """The interactions of all users, their market as a row of the popularity with these markets."""
     rows = {name: row for row, name in enumerate(markets)}
-    of_code = np.array([rows.get(name, len(markets)) for name in seen.markets], np.int32)
-    owners: Ids = of_code[seen.user_markets]
-    flat = seen.histories
-    return of_histories(flat.indptr, flat.items, flat.weights, len(seen.item_ids), owners)
+    of_code = np.array([rows.get(name, len(markets)) for name in interactions.markets], np.int32)
+    of_user: Ids = of_code[interactions.user_markets]
+    flat = interactions.histories
+    return interactions_from_histories(flat.indptr, flat.items, flat.weights, len(interactions.item_ids), of_user)

@@ -1,9 +1,9 @@
 """
-Training, one straight line: clean, hold out the last days, count interactions, fit, index, save.
+Training, one straight line: clean the data, hold out the last days, count interactions, fit models, index, save.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -15,8 +15,8 @@ from recsys.clock import DAY, Millis, to_text
 from recsys.data.impressions import is_risky
 from recsys.data.tables import Dataset
 from recsys.errors import ConfigError, DataError
-from recsys.models import popularity, text
-from recsys.models.artifact import FORMAT, Contents, Histories, Manifest, row_numbers, save_artifact
+from recsys.models import popularity
+from recsys.models.artifact import ArtifactContents, Manifest, UserHistories, row_numbers, save_artifact
 from recsys.models.blend import Blend
 from recsys.models.popularity import Popularity, PopularityParams
 from recsys.models.text import TextParams, TextSpace
@@ -25,29 +25,29 @@ from recsys.stores.protocols import Forgotten
 from recsys.text.duplicates import DuplicateParams, with_clusters
 from recsys.types import History, Space
 from training.fingerprint import fingerprint
-from training.forget import leave_out
-from training.interactions import Interactions, build_interactions, names_of
-from training.labels.heads import packed, version_of
-from training.labels.predict import LabelParams, label, n_raised
+from training.forget import LeftOutCounts, leave_out
+from training.interactions import Interactions, build_interactions, market_names
+from training.labels.heads import heads_version, pack_heads
+from training.labels.predict import LabelParams, count_raised, predict_labels
+from training.manifest import describe_run
 from training.models import ranker
-from training.models.cold_start import with_words
-from training.models.collaborative import Taste, TasteParams, again, fit_factors, fit_taste
-from training.models.locality_weight import local_strengths
-from training.models.ranker import FitBefore, Fitted, RankerParams, RankerResult
+from training.models.blend import BlendParams, FittedBlend, fit_blend, fit_factors, refit
+from training.models.cold_start import map_cold_items
+from training.models.locality_weight import fit_locality_weights
+from training.models.ranker import EarlierModels, FitBefore, RankerParams, RankerResult
 from training.safe_feed import safe_feed
-from training.text.encoder import EncoderParams, cache_folder, make_encoder
-from training.text.features import Heard, hear
+from training.text.encoder import EncoderParams, cache_folder
+from training.text.item_texts import EncodedItems, encode_items
 from training.validate import MAX_BAD_SHARE, Report, clean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainParams:
     """
-    `holdout_days`: the last days of events are kept out and judged by `sanad eval`; 0 = learn from everything.
-    `holdout_from`: the instant itself instead, for sets with a published split.
-    `encoder` None = no text space (as when titles are missing or only ids). `labels` None = no labels of our own, and
-    there are none without an encoder. `market` leads the safe feed. `ranker` None = no learned ranker.
-    `assume_tier`: see `training.validate.clean`.
+    `holdout_days`: the last days of events are held out for `sanad eval`; 0 = learn from everything. `holdout_from`:
+    the instant itself instead, for sets with a published split. `encoder` None = no text space (as when titles are
+    missing or only ids). `labels` None = no predicted labels; there are none without an encoder. `market` leads the
+    safe feed. `ranker` None = no learned ranker. `assume_tier`: see `training.validate.clean`.
     """
 
     holdout_days: float = 3.0
@@ -56,7 +56,7 @@ class TrainParams:
     market: str = "MA"
     assume_tier: str | None = None
     max_bad_share: float = MAX_BAD_SHARE
-    taste: TasteParams = field(default_factory=TasteParams)
+    blend: BlendParams = field(default_factory=BlendParams)
     text: TextParams = field(default_factory=TextParams)
     popularity: PopularityParams = field(default_factory=PopularityParams)
     encoder: EncoderParams | None = field(default_factory=EncoderParams)
@@ -66,12 +66,28 @@ class TrainParams:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """What a run did: the manifest, the report on the data, what became of the ranker, the seconds of each step."""
+    """The manifest, the report on the data, the outcome of the ranker in words, and the seconds of each step."""
 
     manifest: Manifest
     report: Report
     ranker: str
     seconds: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Prepared:
+    """The data as models are fitted to them: tables with clusters and predicted labels, encoded texts, the cutoff."""
+
+    dataset: Dataset
+    report: Report
+    left_out: LeftOutCounts
+    items: pl.DataFrame
+    creators: pl.DataFrame
+    users: pl.DataFrame
+    texts: EncodedItems | None
+    heads_file: bytes | None
+    label_counts: dict[str, int]
+    cutoff: Millis | None
 
 
 def run(
@@ -88,93 +104,48 @@ def run(
     """
     Fits an artifact from the dataset folder `data` and writes it to `out`.
 
-    `at` is the present; `cache` keeps encoder and vectors (None = `cache_folder()`); `rejected` receives unusable rows;
+    `at` is the present; `cache` holds encoder and vectors (None = `cache_folder()`); `rejected` receives unusable rows;
     `forget` names people to leave out, see `training.forget`.
     Raises: DataError, ConfigError or ArtifactError; then nothing is written to `out`.
     """
-    _check(params)
+    _check_params(params)
     watch = _Stopwatch()
-    share, tier = params.max_bad_share, params.assume_tier
-    dataset, report = clean(
-        data, at=at, rejected=rejected, max_bad_share=share, assume_tier=tier, on_progress=on_progress
-    )
-    dataset, left_out = leave_out(dataset, forget)
-    items, creators, users = _catalogue(dataset, on_progress)
-    watch.lap("read, validate and cluster")
-    rng = np.random.default_rng(params.seed)
-    cutoff = cutoff_of(dataset, params.holdout_days, params.holdout_from)
-    words = _text(items, params, cache or cache_folder(), on_progress)
-    watch.lap("text")
-    items, labels = _labels(items, words, params, cache or cache_folder(), on_progress)
-    dataset = _as_read(dataset, items)
-    watch.lap("labels")
-    seen = build_interactions(dataset, before=cutoff, on_progress=on_progress)
+    prepared = _prepare(data, params, at, cache or cache_folder(), rejected, forget, watch, on_progress)
+    interactions = build_interactions(prepared.dataset, before=prepared.cutoff, on_progress=on_progress)
     watch.lap("interactions")
-    popular = popularity.fit(seen.market_positives, names_of(seen), params.popularity)
+    popular = popularity.fit(interactions.market_positives, market_names(interactions), params.popularity)
     watch.lap("popularity")
-    taste = fit_taste(dataset, seen, popular, params.popularity, params.taste, cutoff, params.seed, on_progress)
-    watch.lap("taste")
-    of_text = words.space if words else None
-    learned, n_bridged = with_words({"cf": taste.factors}, of_text, items, rng)
-
-    def fit_before(instant: Millis) -> Fitted:
-        earlier = build_interactions(dataset, before=instant)
-        factors = {"cf": fit_factors(earlier, params.taste, params.seed)}
-        popular_then = popularity.fit(earlier.market_positives, names_of(earlier), params.popularity)
-        return Fitted(
-            spaces=with_words(factors, of_text, items, rng)[0],
-            popularity=popular_then,
-            blend=lambda: again(taste.blend, earlier, popular_then, params.taste, params.seed),
-        )
-
-    ranked = _ranker(dataset, items, creators, fit_before, cutoff, params, rng, on_progress)
-    watch.lap("ranker")
-    contents = replace(
-        _contents(items, creators, users, learned, taste.over(learned["cf"]), popular, seen, params.market),
-        labels=labels.file,
-        ranker=ranked.heads,
+    fitted = fit_blend(
+        prepared.dataset,
+        interactions,
+        popular,
+        params.popularity,
+        params.blend,
+        prepared.cutoff,
+        params.seed,
+        on_progress,
     )
-    counts = _counts(contents, seen, report) | (words.counts if words else {}) | labels.counts
-    counts |= {"items_bridged": n_bridged} if words else {}
-    counts |= {"people_left_out": left_out.n_people, "events_left_out": left_out.n_events} if forget else {}
-    manifest = _manifest(params, fingerprint(data), at, cutoff, counts, words, ranked, taste)
-    strengths = _strengths(seen, items, creators, users, params, on_progress)
-    manifest = msgspec.structs.replace(manifest, local_strength=dict(strengths), content_share=ranked.content)
-    watch.lap("local strength")
+    watch.lap("blend")
+    rng = np.random.default_rng(params.seed)
+    text_space = prepared.texts.space if prepared.texts else None
+    spaces, n_mapped = map_cold_items({"cf": fitted.factors}, text_space, prepared.items, rng)
+    fit_before = _earlier_fits(prepared, fitted, text_space, params, rng)
+    ranked = _fit_ranker(prepared, fit_before, params, rng, on_progress)
+    watch.lap("ranker")
+    blend = fitted.with_factors(spaces["cf"])
+    contents = _contents(prepared, spaces, blend, popular, interactions, ranked, params.market)
+    counts = _counts(prepared, contents, interactions, n_mapped, is_forgetting=bool(forget))
+    manifest = describe_run(
+        params, fingerprint(data), at, prepared.cutoff, counts,
+        encoder=prepared.texts.features.fingerprint if prepared.texts else None, ranked=ranked, fitted=fitted,
+    )  # fmt: skip
+    weights = _fit_locality(interactions, prepared, params, on_progress)
+    manifest = msgspec.structs.replace(manifest, locality_weight=weights)
+    watch.lap("locality weight")
     on_progress("save", 0, None)
     saved = save_artifact(out, contents, manifest)
     watch.lap("index and save")
-    return Trained(manifest=saved, report=report, ranker=ranked.said, seconds=watch.seconds)
-
-
-def _strengths(
-    seen: Interactions,
-    items: pl.DataFrame,
-    creators: pl.DataFrame,
-    users: pl.DataFrame,
-    params: TrainParams,
-    on_progress: Progress,
-) -> Mapping[str, float]:
-    """How strongly the people of the market want local items, where the data say it."""
-    living = dict(creators.select("creator_id", "country").iter_rows())
-    said = items["country"].to_list() if "country" in items.columns else [None] * len(items)
-    made = [one or living.get(creator) for one, creator in zip(said, items["creator_id"].to_list(), strict=True)]
-    homes = dict(users.select("user_id", "country").iter_rows()) if "country" in users.columns else {}
-    lives = [homes.get(user_id) for user_id in seen.user_ids]
-    rng = np.random.default_rng([params.seed, 7])
-    return local_strengths(seen.positives, lives, made, (params.market,), rng, on_progress)
-
-
-def _ranker(
-    dataset: Dataset, items: pl.DataFrame, creators: pl.DataFrame, fit_before: FitBefore, cutoff: Millis | None,
-    params: TrainParams, rng: np.random.Generator, on_progress: Progress,
-) -> RankerResult:  # fmt: skip
-    if params.ranker is None:
-        return RankerResult(heads=None, metrics={}, said="none, as asked")
-    found = ranker.fit(
-        dataset, items, creators, fit_before, cutoff, params.ranker, rng, market=params.market, on_progress=on_progress
-    )
-    return found if found.heads and found.heads.portion > 0 else replace(found, heads=None)
+    return Trained(manifest=saved, report=prepared.report, ranker=ranked.summary, seconds=watch.seconds)
 
 
 @dataclass(slots=True)
@@ -190,36 +161,78 @@ class _Stopwatch:
         self.last = now
 
 
-def _check(params: TrainParams) -> None:
-    wrong = {
+def _check_params(params: TrainParams) -> None:
+    """Raises ConfigError with every value that is out of range."""
+    ials, blend = params.blend.ials, params.blend
+    ranges = {
         "holdout days": (params.holdout_days, params.holdout_days >= 0, "0 or more"),
-        "embedding size": (params.taste.ials.embedding_size, params.taste.ials.embedding_size >= 1, "1 or more"),
-        "reg": (params.taste.ials.reg, params.taste.ials.reg > 0, "above 0"),
-        "unobserved": (params.taste.ials.unobserved, params.taste.ials.unobserved > 0, "above 0"),
-        "valid share": (params.taste.valid_share, 0 < params.taste.valid_share < 1, "above 0 and below 1"),
-        "epochs": (params.taste.ials.epochs, params.taste.ials.epochs >= 1, "1 or more"),
+        "embedding size": (ials.embedding_size, ials.embedding_size >= 1, "1 or more"),
+        "reg": (ials.reg, ials.reg > 0, "above 0"),
+        "unobserved": (ials.unobserved, ials.unobserved > 0, "above 0"),
+        "validation share": (blend.validation_share, 0 < blend.validation_share < 1, "above 0 and below 1"),
+        "epochs": (ials.epochs, ials.epochs >= 1, "1 or more"),
     }
     problems = [
         f"found {name} {value}, expected {expected}; correct it"
-        for name, (value, is_fine, expected) in wrong.items()
+        for name, (value, is_fine, expected) in ranges.items()
         if not is_fine
     ]
     if problems:
         raise ConfigError(*problems)
 
 
-def _catalogue(dataset: Dataset, on_progress: Progress) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Items with their near-duplicate cluster, creators, users."""
-    items = dataset.items.collect(engine="streaming")
-    return (
-        with_clusters(items, DuplicateParams(), on_progress),
-        dataset.creators.collect(engine="streaming"),
-        dataset.users.collect(engine="streaming"),
-    )
+# --- the data ---
 
 
-def _as_read(dataset: Dataset, items: pl.DataFrame) -> Dataset:
-    """The dataset to learn from: what counts as R2 by our own label or by a copy's is no lower there."""
+def _prepare(
+    data: Path,
+    params: TrainParams,
+    at: Millis,
+    cache: Path,
+    rejected: Path | None,
+    forget: Sequence[Forgotten],
+    watch: _Stopwatch,
+    on_progress: Progress,
+) -> _Prepared:
+    dataset, report = clean(
+        data, at=at, rejected=rejected, max_bad_share=params.max_bad_share, assume_tier=params.assume_tier,
+        on_progress=on_progress,
+    )  # fmt: skip
+    dataset, left_out = leave_out(dataset, forget)
+    items = with_clusters(dataset.items.collect(engine="streaming"), DuplicateParams(), on_progress)
+    creators, users = (table.collect(engine="streaming") for table in (dataset.creators, dataset.users))
+    watch.lap("read, validate and cluster")
+    cutoff = cutoff_of(dataset, params.holdout_days, params.holdout_from)
+    texts = encode_items(items, params.encoder, params.text, cache, on_progress)
+    watch.lap("text")
+    items, heads_file, label_counts = _predict_labels(items, texts, params.labels, cache, on_progress)
+    watch.lap("labels")
+    return _Prepared(
+        dataset=_with_effective_tiers(dataset, items), report=report, left_out=left_out, items=items, creators=creators,
+        users=users, texts=texts, heads_file=heads_file, label_counts=label_counts, cutoff=cutoff,
+    )  # fmt: skip
+
+
+def _predict_labels(
+    items: pl.DataFrame, texts: EncodedItems | None, params: LabelParams | None, cache: Path, on_progress: Progress
+) -> tuple[pl.DataFrame, bytes | None, dict[str, int]]:
+    """The items with predicted labels, the label heads as a file, and counts; unchanged without enough labels."""
+    if texts is None or params is None:
+        return items, None, {}
+    predicted = predict_labels(items, texts.texts, texts.features, params, cache, on_progress)
+    if predicted is None:
+        return items, None, {}
+    heads_file = pack_heads(predicted.heads)
+    columns = predicted.columns.with_columns(label_version=pl.lit(heads_version(heads_file)))
+    counts = {
+        "items_with_predicted_labels": int(columns["predicted_tier"].is_not_null().sum()),
+        "items_raised_by_predicted_labels": count_raised(items, columns),
+    }
+    return items.hstack(columns), heads_file, counts
+
+
+def _with_effective_tiers(dataset: Dataset, items: pl.DataFrame) -> Dataset:
+    """The dataset to learn from: an item that counts as R2 by a predicted label or by a copy's is no lower there."""
     tier, is_raised = pl.col("risk_tier"), pl.lit(pl.Series(is_risky(items)))
     raised = pl.when(is_raised & tier.is_in(["R0", "R1"])).then(pl.lit("R2")).otherwise(tier)
     return replace(dataset, items=items.with_columns(risk_tier=raised).lazy())
@@ -244,146 +257,113 @@ def cutoff_of(dataset: Dataset, holdout_days: float, holdout_from: Millis | None
     return cutoff
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Words:
-    """What the items say, as it was heard, and the text space."""
-
-    texts: list[str]
-    heard: Heard
-    space: TextSpace
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """How many texts were encoded and reused."""
-        return {"texts_encoded": self.heard.n_encoded, "texts_reused": self.heard.n_reused}
+# --- the models ---
 
 
-@dataclass(frozen=True, slots=True)
-class _Labels:
-    """The heads as a file, and what they said, counted."""
+def _earlier_fits(
+    prepared: _Prepared,
+    fitted: FittedBlend,
+    text_space: TextSpace | None,
+    params: TrainParams,
+    rng: np.random.Generator,
+) -> FitBefore:
+    """A function that fits factors, popularity and blend to the events before an instant."""
 
-    file: bytes | None
-    counts: dict[str, int]
+    def fit_before(instant: Millis) -> EarlierModels:
+        earlier = build_interactions(prepared.dataset, before=instant)
+        factors = {"cf": fit_factors(earlier, params.blend, params.seed)}
+        popular = popularity.fit(earlier.market_positives, market_names(earlier), params.popularity)
+        return EarlierModels(
+            spaces=map_cold_items(factors, text_space, prepared.items, rng)[0],
+            popularity=popular,
+            blend=lambda: refit(fitted.blend, earlier, popular, params.blend, params.seed),
+        )
 
-
-def _text(items: pl.DataFrame, params: TrainParams, cache: Path, on_progress: Progress) -> _Words | None:
-    """The text space; None when no encoder is asked for, or nothing is said."""
-    said = said_by(items)
-    if params.encoder is None or not any(said):
-        return None
-    encoder = make_encoder(params.encoder, cache)
-    declared = items.select(pl.coalesce("dialect", "language")).to_series().to_list()
-    heard = hear(said, declared, encoder, cache, on_progress)
-    return _Words(said, heard, text.fit(heard.vectors, heard.languages, params.text))
-
-
-def _labels(
-    items: pl.DataFrame, words: _Words | None, params: TrainParams, cache: Path, on_progress: Progress
-) -> tuple[pl.DataFrame, _Labels]:
-    """The items with labels of our own, where there is something to learn them from."""
-    if words is None or params.labels is None:
-        return items, _Labels(None, {})
-    found = label(items, words.texts, words.heard, params.labels, cache, on_progress)
-    if found is None:
-        return items, _Labels(None, {})
-    file = packed(found.heads)
-    columns = found.columns.with_columns(label_version=pl.lit(version_of(file)))
-    counts = {
-        "items_labelled_by_us": int(columns["predicted_tier"].is_not_null().sum()),
-        "items_raised_by_us": n_raised(items, columns),
-    }
-    return items.hstack(columns), _Labels(file, counts)
+    return fit_before
 
 
-def said_by(items: pl.DataFrame) -> list[str]:
-    """What every item says, title and text; empty where it says nothing."""
-    return [_said(*row) for row in items.select("item_id", "title", "text").iter_rows()]
+def _fit_ranker(
+    prepared: _Prepared, fit_before: FitBefore, params: TrainParams, rng: np.random.Generator, on_progress: Progress
+) -> RankerResult:
+    """The ranker; without heads where their mixing weight is 0."""
+    if params.ranker is None:
+        return RankerResult(heads=None, metrics={}, summary="none, as asked")
+    result = ranker.fit(
+        prepared.dataset, prepared.items, prepared.creators, fit_before, prepared.cutoff, params.ranker, rng,
+        market=params.market, on_progress=on_progress,
+    )  # fmt: skip
+    return result if result.heads and result.heads.mixing_weight > 0 else replace(result, heads=None)
 
 
-def _said(item_id: str, title: str, more: str | None) -> str:
-    """What an item says, for the encoder; a title that is only the id says nothing."""
-    placeholders = ("", item_id, f"item {item_id}")  # the last is what importers write where no title is published
-    return "\n".join(part for part in (title.strip(), (more or "").strip()) if part not in placeholders)
+def _fit_locality(
+    interactions: Interactions, prepared: _Prepared, params: TrainParams, on_progress: Progress
+) -> dict[str, float]:
+    """The locality weight of the market, where the data are enough for one."""
+    items, users = prepared.items, prepared.users
+    by_creator = dict(prepared.creators.select("creator_id", "country").iter_rows())
+    declared = items["country"].to_list() if "country" in items.columns else [None] * len(items)
+    item_countries = [
+        country or by_creator.get(creator)
+        for country, creator in zip(declared, items["creator_id"].to_list(), strict=True)
+    ]
+    homes = dict(users.select("user_id", "country").iter_rows()) if "country" in users.columns else {}
+    user_countries = [homes.get(user_id) for user_id in interactions.user_ids]
+    rng = np.random.default_rng([params.seed, 7])
+    weights = fit_locality_weights(
+        interactions.positives, user_countries, item_countries, (params.market,), rng, on_progress
+    )
+    return dict(weights)
+
+
+# --- the artifact ---
 
 
 def _contents(
-    items: pl.DataFrame,
-    creators: pl.DataFrame,
-    users: pl.DataFrame,
+    prepared: _Prepared,
     spaces: dict[str, Space],
-    taste: Blend,
+    blend: Blend,
     popular: Popularity,
-    seen: Interactions,
+    interactions: Interactions,
+    ranked: RankerResult,
     market: str,
-) -> Contents:
-    flat = seen.histories
-    return Contents(
-        items=items,
-        creators=creators,
-        users=users,
+) -> ArtifactContents:
+    flat = interactions.histories
+    return ArtifactContents(
+        items=prepared.items,
+        creators=prepared.creators,
+        users=prepared.users,
         spaces=spaces,
-        taste=taste,
+        blend=blend,
         popularity=popular,
-        histories=Histories(
-            rows=row_numbers(seen.user_ids),
+        histories=UserHistories(
+            rows=row_numbers(interactions.user_ids),
             indptr=flat.indptr,
             flat=History(flat.items, flat.weights, flat.at),
         ),
-        safe_feed=safe_feed(items, creators, pl.Series(popular.of(market)), market),
+        safe_feed=safe_feed(prepared.items, prepared.creators, pl.Series(popular.of(market)), market),
+        labels=prepared.heads_file,
+        ranker=ranked.heads,
     )
 
 
-def _manifest(
-    params: TrainParams,
-    data_fingerprint: str,
-    at: Millis,
-    cutoff: Millis | None,
-    counts: dict[str, int],
-    words: _Words | None,
-    ranked: RankerResult,
-    taste: Taste,
-) -> Manifest:
-    """What is known before saving; spaces, settings and checksums are filled in by `save_artifact`."""
-    return Manifest(
-        format=FORMAT,
-        created_at=to_text(at),
-        data_fingerprint=data_fingerprint,
-        config=asdict(params),
-        cutoff=None if cutoff is None else to_text(cutoff),
-        risk_source="assumed" if params.assume_tier else "labelled",
-        counts=counts,
-        features=ranked.heads.features if ranked.heads else (),
-        spaces=(),
-        encoder=words.heard.fingerprint if words else None,
-        metrics=dict(ranked.metrics) | _metrics(taste),
-        settings={},
-    )
-
-
-def _metrics(taste: Taste) -> dict[str, float]:
-    """
-    NDCG on the validation part: of every part alone and of the sum, which is flattered, and honestly; and of the blend
-    with its second look, honestly, where it has one.
-    """
-    learned, look = taste.learned, taste.look
-    found = {f"validation_ndcg.{name}": value for name, value in learned.alone.items()}
-    found |= {"validation_ndcg.blend": learned.ndcg, "validation_ndcg.blend_honest": learned.honest}
-    if look.trees is not None:
-        found |= {"validation_ndcg.without_second_look": look.without, "validation_ndcg.second_look": look.honest}
-        found["second_look_trees"] = look.trees.num_trees()
-    return {name: value for name, value in found.items() if np.isfinite(value)}
-
-
-def _counts(contents: Contents, seen: Interactions, report: Report) -> dict[str, int]:
-    return {
+def _counts(
+    prepared: _Prepared, contents: ArtifactContents, interactions: Interactions, n_mapped: int, *, is_forgetting: bool
+) -> dict[str, int]:
+    counts = {
         "items": len(contents.items),
         "creators": len(contents.creators),
         "users": len(contents.users),
-        "people": len(seen.user_ids),
-        "events": report.tables["events"].n_accepted,
-        "events_learned_from": seen.n_events,
-        "positive_pairs": int(seen.positives.nnz),
-        "negative_pairs": int(seen.negatives.nnz),
-        "unlabelled_items": report.n_unlabelled,
+        "people": len(interactions.user_ids),
+        "events": prepared.report.tables["events"].n_accepted,
+        "events_learned_from": interactions.n_events,
+        "positive_pairs": int(interactions.positives.nnz),
+        "negative_pairs": int(interactions.negatives.nnz),
+        "unlabelled_items": prepared.report.n_unlabelled,
         "safe_feed": len(contents.safe_feed),
     }
+    if prepared.texts is not None:
+        counts |= prepared.texts.counts | prepared.label_counts | {"cold_items_mapped": n_mapped}
+    if is_forgetting:
+        left_out = prepared.left_out
+        counts |= {"people_left_out": left_out.n_people, "events_left_out": left_out.n_events}
+    return counts

@@ -16,7 +16,7 @@ from recsys.data.impressions import impressions, log_of, matrix, past, places
 from recsys.data.tables import read_dataset
 from recsys.metrics import auc
 from recsys.models.artifact import Artifact
-from recsys.models.loaded import build_model
+from recsys.models.loaded import build_models
 from recsys.types import Floats, Mask
 from recsys.vocabulary import HEADS
 
@@ -49,7 +49,7 @@ class Reliability(msgspec.Struct, frozen=True, kw_only=True):
 
 def reliability(artifact: Artifact, data: Path, until: Millis | None) -> list[Reliability]:
     """An entry for each head of the artifact; none without a ranker or without held-out impressions."""
-    ranker = build_model(artifact).ranker
+    ranker = build_models(artifact).ranker
     if ranker is None or artifact.manifest.cutoff is None:
         return []
     log = log_of(read_dataset(data), artifact.items)
@@ -58,7 +58,7 @@ def reliability(artifact: Artifact, data: Path, until: Millis | None) -> list[Re
     if not len(shown):
         return []
     people = places(log, str(artifact.manifest.config.get("market", "")))
-    probabilities = ranker.heads.predict(matrix(shown, past(log, until), people, ranker.basis))
+    probabilities = ranker.heads.predict(matrix(shown, past(log, until), people, ranker.inputs))
     return [
         head_reliability(name, predicted, shown.did[:, HEADS.index(name)]) for name, predicted in probabilities.items()
     ]

@@ -180,7 +180,7 @@ class BaselineFeed:
             return np.empty(0, np.int32)
         best = np.argsort(-effects, kind="stable")[:N_FAVOURITE_THEMES]
         eligible = np.flatnonzero(query.is_eligible & np.isin(self._themes(query), best)).astype(np.int32)
-        popularity = query.model.popular(query.viewer.country, query.items.row[eligible])
+        popularity = query.model.popularity_scores(query.viewer.country, query.items.row[eligible])
         return eligible[rank_order(popularity, eligible)][:MAX_CANDIDATES]
 
     def _themes(self, query: Query) -> Longs:

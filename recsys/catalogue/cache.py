@@ -15,7 +15,7 @@ from recsys.catalogue.locality import Nearness, nearness
 from recsys.catalogue.new_creators import ExposureSnapshot
 from recsys.catalogue.rankings import PrecomputedRankings, precompute_rankings
 from recsys.catalogue.rule_columns import rule_columns
-from recsys.models.loaded import Model
+from recsys.models.loaded import TrainedModels
 from recsys.policy.schema import Market
 from recsys.stores.protocols import Catalogue
 from recsys.types import Candidates, Viewer
@@ -51,7 +51,7 @@ class CatalogueCache:
                 self._rankings.clear()
             return self.items
 
-    def rankings(self, items: Items, model: Model, country: str | None) -> PrecomputedRankings:
+    def rankings(self, items: Items, model: TrainedModels, country: str | None) -> PrecomputedRankings:
         """The catalogue in the orders that sources start from, for people of a country."""
         key = (items.revision, country if country in model.popularity.markets else None)
         found = self._rankings.get(key)

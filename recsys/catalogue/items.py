@@ -35,8 +35,8 @@ class Items:
     `tier` and `minor_tier` are 0 to 4 and already the highest of the item's cluster; `minor_tier` is one higher where
     the label's confidence is below the market's threshold. An unlabelled item is tier 2, family `unlabelled`, and not
     `is_labelled`. `row` is the item's row in the artifact's vectors, -1 for none. `place_source` and `region_source`
-    are positions in `creators.SOURCES`: what says where an item is from. `said_...` is what the item itself says, so
-    that places can be worked out again when its creator's record changes.
+    are positions in `creators.SOURCES`: what says where an item is from. `declared_...` is what the item itself
+    declares, so that places can be worked out again when its creator's record changes.
     """
 
     revision: int
@@ -71,9 +71,9 @@ class Items:
     audience: NDArray[np.int16]  # code of the country that most of the creator's audience lives in
     is_heard: Mask  # the item says its language; else it is its creator's first one
     is_dialect: Mask
-    said_country: NDArray[np.int16]
-    said_region: NDArray[np.int16]
-    said_source: NDArray[np.int8]
+    declared_country: NDArray[np.int16]
+    declared_region: NDArray[np.int16]
+    declared_source: NDArray[np.int8]
     creator_no: NDArray[np.int64]
     creator_row: Ids  # creators of this revision, numbered from 0
     cluster_no: Ids
@@ -114,7 +114,7 @@ _DTYPES: Final[Mapping[str, Any]] = {
         ("exists", "is_hidden", "is_taken_down", "is_labelled", "is_reviewed", "is_heard", "is_dialect"), np.bool_
     ),
     **dict.fromkeys(("own_tier", "own_minor_tier", "peak_tier", "tier", "minor_tier", "family"), np.int8),
-    **dict.fromkeys(("place_source", "region_source", "said_source"), np.int8),
+    **dict.fromkeys(("place_source", "region_source", "declared_source"), np.int8),
     **dict.fromkeys(
         (
             "topics",
@@ -125,8 +125,8 @@ _DTYPES: Final[Mapping[str, Any]] = {
             "region",
             "reviewed_fit",
             "audience",
-            "said_country",
-            "said_region",
+            "declared_country",
+            "declared_region",
         ),
         np.int16,
     ),
@@ -231,9 +231,9 @@ def _values(row: ItemRow, creator: Creator, market: Market, codes: dict[str, int
         "reviewed_fit": _code(codes, item.get("reviewed_fit")),
         "is_heard": heard is not None,
         "is_dialect": not {heard, _spoken(item.get("dialect"), market)}.isdisjoint(market.locality.dialects),
-        "said_country": _code(codes, said.country),
-        "said_region": _code(codes, said.region),
-        "said_source": said.source,
+        "declared_country": _code(codes, said.country),
+        "declared_region": _code(codes, said.region),
+        "declared_source": said.source,
         "creator_no": creator_number(item["creator_id"]),
         "cluster_no": row.cluster_no,
         "published_at": item["published_at"],
@@ -272,9 +272,9 @@ def with_creators(items: Items, changed: Iterable[Creator], revision: int) -> It
         for n in np.flatnonzero(items.exists & (items.creator_no == creator_number(creator.creator_id))):
             if items.creator_ids[n] != creator.creator_id:
                 continue  # two ids of one number
-            source = int(items.said_source[n])
-            region = names.get(int(items.said_region[n]))
-            said = Place(names.get(int(items.said_country[n])), region, source, source if region else 0)
+            source = int(items.declared_source[n])
+            region = names.get(int(items.declared_region[n]))
+            said = Place(names.get(int(items.declared_country[n])), region, source, source if region else 0)
             heard = names.get(int(items.language[n])) if items.is_heard[n] else None
             place, is_down = joined(said, base_of(creator)), bool(items.is_taken_down[n])
             for name, value in _of_creator(place, heard, creator, is_down, codes).items():

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsys.catalogue.items import Items
-from recsys.models.loaded import Model
+from recsys.models.loaded import TrainedModels
 from recsys.types import Ids, rank_order
 
 
@@ -21,12 +21,12 @@ class PrecomputedRankings:
     of_row: Ids
 
 
-def precompute_rankings(items: Items, model: Model, country: str | None) -> PrecomputedRankings:
+def precompute_rankings(items: Items, model: TrainedModels, country: str | None) -> PrecomputedRankings:
     """Worked out once for a market and a revision of the catalogue."""
     numbers = np.arange(len(items), dtype=np.int32)
     of_row = np.zeros(model.n_rows, np.int32)
     known = np.flatnonzero(items.row >= 0)
     of_row[items.row[known]] = known
-    popular = rank_order(model.popular(country, items.row), numbers).astype(np.int32)
+    popular = rank_order(model.popularity_scores(country, items.row), numbers).astype(np.int32)
     newest = rank_order(items.published_at.astype(np.float64), numbers).astype(np.int32)
     return PrecomputedRankings(popular, newest, of_row)

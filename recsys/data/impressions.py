@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from recsys.clock import HOUR, Millis
 from recsys.data.tables import Dataset, reading
-from recsys.models.features import Asked, Basis, features, names_of
+from recsys.models.features import FeatureInputs, RankerQuery, feature_names, ranker_features
 from recsys.types import Floats, History, Ids, Mask
 from recsys.user import feedback
 from recsys.vocabulary import EVENT_KINDS, HEADS, ITEM_EVENTS
@@ -192,11 +192,11 @@ def places(log: Log, market: str) -> Place:
     )
 
 
-def asked(person: int, at: Millis, place: Place, history: History, basis: Basis) -> Asked:
+def asked(person: int, at: Millis, place: Place, history: History, inputs: FeatureInputs) -> RankerQuery:
     """A person as they would have asked."""
-    spaces = basis.spaces if len(history) else {}
+    spaces = inputs.spaces if len(history) else {}
     vectors = {name: ranked.space.fold_in(history) for name, ranked in spaces.items()}
-    return Asked(
+    return RankerQuery(
         country=place.country[person],
         region=place.region[person],
         languages=tuple(place.languages[person] or ()),
@@ -213,11 +213,11 @@ def slates(shown: Impressions) -> Iterator[slice]:
     yield from (slice(int(begin), int(end)) for begin, end in zip(begins, ends, strict=True) if end > begin)
 
 
-def matrix(shown: Impressions, past: Past, place: Place, basis: Basis) -> Floats:
+def matrix(shown: Impressions, past: Past, place: Place, inputs: FeatureInputs) -> Floats:
     """(n, f) features of the impressions, each as of the beginning of its slate, at the place where it stood."""
-    table = np.empty((len(shown), len(names_of(basis.spaces))), np.float32)
+    table = np.empty((len(shown), len(feature_names(inputs.spaces))), np.float32)
     for part in slates(shown):
         person, at = int(shown.people[part.start]), int(shown.at[part].min())
-        who = asked(person, at, place, past.before(person, at), basis)
-        table[part] = features(who, basis, shown.rows[part], shown.position[part])
+        who = asked(person, at, place, past.before(person, at), inputs)
+        table[part] = ranker_features(who, inputs, shown.rows[part], shown.position[part])
     return table

@@ -11,7 +11,7 @@ from recsys.exposure.counts import CreatorExposure
 from recsys.feed.context import EngineResources
 from recsys.feed.engine import Engine
 from recsys.models.artifact import Artifact
-from recsys.models.loaded import build_model
+from recsys.models.loaded import build_models
 from recsys.policy.compiled import CompiledPolicy
 from recsys.policy.schema import Market
 from recsys.safety.harm_terms import NO_TERMS, TermList
@@ -38,7 +38,7 @@ def build_engine(
         [CreatorChange(fields=_known(row), is_edited=False) for row in artifact.creators.to_dicts()], at
     )
     stores.catalogue.put(item_changes(artifact), at)
-    model = build_model(artifact)
+    model = build_models(artifact)
     cache = CatalogueCache(catalogue=stores.catalogue, market=market, creators={}, rows=model.rows)
     cache.at_least(stores.catalogue.since(2**62).revision)
     resources = EngineResources(
@@ -52,7 +52,7 @@ def build_engine(
     return Engine(resources=resources, stores=stores, key=key, new_id=new_id, timer=perf_counter, alert=alert)
 
 
-_NOT_FIELDS: Final = ("cluster_id", "said_id")
+_NOT_FIELDS: Final = ("cluster_id", "text_cluster_id")
 
 
 def item_changes(artifact: Artifact) -> list[ItemChange]:

@@ -22,7 +22,7 @@ from recsys.feed.query import Query, QueryBasis, build_query
 from recsys.feed.supply import remaining_supply
 from recsys.feed.viewer import experiment_attributes, identify, languages_of, stated_languages, viewer_of
 from recsys.messages import FeedRequest
-from recsys.models.loaded import Model
+from recsys.models.loaded import TrainedModels
 from recsys.policy.compiled import CompiledPolicy
 from recsys.policy.effective import EffectiveLimits, effective_limits, personal_limits
 from recsys.policy.limits import Limits, meet
@@ -42,7 +42,7 @@ class EngineResources:
     """What a request is resolved with, beside the request and the person."""
 
     policy: CompiledPolicy
-    model: Model
+    model: TrainedModels
     experiments: Experiments
     catalogue_cache: CatalogueCache
     exposure: CreatorExposure

@@ -17,7 +17,7 @@ from recsys.clock import DAY, Millis
 from recsys.errors import DataError
 from recsys.feed.history import history_of
 from recsys.messages import FeedRequest
-from recsys.models.loaded import Model
+from recsys.models.loaded import TrainedModels
 from recsys.policy.limits import Limits
 from recsys.policy.schema import Market
 from recsys.policy.weights import LearnedWeights, effective_weights
@@ -44,7 +44,7 @@ class Query:
     seed: int
     surface: str
     market: Market
-    model: Model
+    model: TrainedModels
     items: Items
     nearness: Nearness
     limits: Limits
@@ -65,26 +65,26 @@ class Query:
     chances: dict[bytes, Columns] = field(init=False, default_factory=dict)  # by item numbers, likewise
 
     def vector(self, space: str) -> Floats | None:
-        """(d,) the person's place in a space; None for one that the model lacks, or without a history."""
+        """(d,) the person's vector in a space; None for an unknown space, or without a history."""
         if space not in self.model.spaces or not len(self.history):
             return None
         if space not in self._vectors:
             self._vectors[space] = self.model.spaces[space].space.fold_in(self.history)
         return self._vectors[space]
 
-    def taste(self) -> Floats | None:
-        """(n_rows,) what the blend says of every artifact row, NaN = unknown; None without a history."""
+    def blend_scores(self) -> Floats | None:
+        """(n_rows,) the blend's standardised score of every artifact row, NaN = unknown; None without a history."""
         if not len(self.history) or not self.model.n_rows:
             return None
-        if "taste" not in self._vectors:
+        if "blend" not in self._vectors:
             is_open = self.allowed_rows() if len(self.is_eligible) else None
-            said = self.model.wanted(self.history, self.viewer.country, is_open)
-            cf, place = self.model.spaces.get("cf"), self.vector("cf")
-            if cf is not None and place is not None:  # what nobody wanted yet may stand there by its words and maker
-                new = np.flatnonzero(np.isnan(said) & cf.is_known).astype(np.int32)
-                said[new] = cf.scores(place, new)
-            self._vectors["taste"] = said
-        return self._vectors["taste"]
+            scores = self.model.blend_scores(self.history, self.viewer.country, is_open)
+            cf, vector = self.model.spaces.get("cf"), self.vector("cf")
+            if cf is not None and vector is not None:  # items without interactions, by the cold-start mapping
+                cold = np.flatnonzero(np.isnan(scores) & cf.is_known).astype(np.int32)
+                scores[cold] = cf.scores(vector, cold)
+            self._vectors["blend"] = scores
+        return self._vectors["blend"]
 
     def allowed_rows(self) -> Mask:
         """(n_rows,) artifact rows that every filter lets through."""
@@ -101,7 +101,7 @@ class QueryBasis:
 
     catalogue_cache: CatalogueCache
     items: Items
-    model: Model
+    model: TrainedModels
     market: Market
     exposure: ExposureSnapshot
 
@@ -171,15 +171,15 @@ def _weights(
     )
 
 
-def _learned_weights(model: Model) -> LearnedWeights:
+def _learned_weights(model: TrainedModels) -> LearnedWeights:
     return LearnedWeights(
         content_share=model.content_share,
-        locality=model.local_strength,
+        locality=model.locality_weight,
         mix_heads=None if model.ranker is None else model.ranker.heads.weights,
     )
 
 
-def _learned_of(state: UserState, viewer: Viewer, model: Model, items: Items) -> tuple[History, frozenset[int]]:
+def _learned_of(state: UserState, viewer: Viewer, model: TrainedModels, items: Items) -> tuple[History, frozenset[int]]:
     """The history and the creators (by number) that a personalised page reads; nothing for any other page."""
     if not viewer.personalised:
         return History.empty(), frozenset()

@@ -13,7 +13,7 @@ import numpy as np
 from recsys.catalogue.items import topic_bits
 from recsys.clock import DAY
 from recsys.feed.query import Query
-from recsys.models.features import Asked, features
+from recsys.models.features import RankerQuery, ranker_features
 from recsys.models.ranker import Ranker
 from recsys.safety.loop.levels import reduce_scores
 from recsys.types import Candidates, Columns, Floats, Rows
@@ -36,18 +36,18 @@ def of_space(name: str) -> Scorer:
     return score
 
 
-def taste(query: Query, candidates: Candidates) -> Floats:
-    """How much the blend of all models of taste thinks the person wants an item; NaN = unknown."""
-    said = query.taste()
-    if said is None:
+def blend(query: Query, candidates: Candidates) -> Floats:
+    """The blend's standardised scores; NaN = unknown, zeros for a person without a history."""
+    scores = query.blend_scores()
+    if scores is None:
         return np.zeros(len(candidates), np.float32)
     rows = query.items.row[candidates.item_nos]
-    return np.where(rows < 0, np.nan, said[np.maximum(rows, 0)]).astype(np.float32)
+    return np.where(rows < 0, np.nan, scores[np.maximum(rows, 0)]).astype(np.float32)
 
 
 def popular(query: Query, candidates: Candidates) -> Floats:
     """What people of the viewer's market act on."""
-    return query.model.popular(query.viewer.country, query.items.row[candidates.item_nos])
+    return query.model.popularity_scores(query.viewer.country, query.items.row[candidates.item_nos])
 
 
 def fresh(query: Query, candidates: Candidates) -> Floats:
@@ -89,10 +89,10 @@ def of_head(name: str) -> Scorer:
     return score
 
 
-def asked_of(query: Query) -> Asked:
+def asked_of(query: Query) -> RankerQuery:
     """The part of a query that features may read."""
     vectors = {name: query.vector(name) for name in query.model.spaces}
-    return Asked(
+    return RankerQuery(
         country=query.viewer.country,
         region=query.viewer.region,
         languages=query.viewer.languages,
@@ -105,7 +105,7 @@ def asked_of(query: Query) -> Asked:
 def _chances(ranker: Ranker, query: Query, candidates: Candidates) -> Columns:
     rows = query.items.row[candidates.item_nos]
     is_met = (rows >= 0) & (candidates["tier"] < 2)
-    found = ranker.heads.predict(features(asked_of(query), ranker.basis, rows[is_met]))
+    found = ranker.heads.predict(ranker_features(asked_of(query), ranker.inputs, rows[is_met]))
     columns = {name: np.full(len(rows), head.prior, np.float32) for name, head in ranker.heads.heads.items()}
     for name, chances in found.items():
         columns[name][is_met] = chances
@@ -113,7 +113,7 @@ def _chances(ranker: Ranker, query: Query, candidates: Candidates) -> Columns:
 
 
 SCORERS: Final[Mapping[str, Scorer]] = {
-    "cf": taste,
+    "cf": blend,
     "content": of_space("text"),
     "popular": popular,
     "fresh": fresh,

@@ -32,12 +32,12 @@ def space(name: str, k: int = MANY) -> Source:
     return retrieve
 
 
-def taste(query: Query) -> Ids:
-    """What the blend of all models of taste thinks the person wants most; nothing for a person without a history."""
-    said = query.taste()
-    if said is None:
+def blend(query: Query) -> Ids:
+    """The items with the best scores of the blend; nothing for a person without a history."""
+    of_blend = query.blend_scores()
+    if of_blend is None:
         return np.empty(0, np.int32)
-    scores = np.where(query.allowed_rows() & np.isfinite(said), said, -np.inf).astype(np.float32)
+    scores = np.where(query.allowed_rows() & np.isfinite(of_blend), of_blend, -np.inf).astype(np.float32)
     best = top_k(scores[None], MANY)[0]
     return query.item_nos(best[np.isfinite(scores[best])].astype(np.int32))
 
@@ -121,7 +121,7 @@ def matching(query: Query) -> Ids:
 
 
 FOR_YOU: Final[Mapping[str, Source]] = {
-    "cf": taste,
+    "cf": blend,
     "content": space("text"),
     "local": trending_local,
     "trending": trending,

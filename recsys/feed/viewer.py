@@ -8,14 +8,14 @@ from typing import Any
 
 from recsys.languages import lookup_all
 from recsys.messages import FeedRequest
-from recsys.models.loaded import Model
+from recsys.models.loaded import TrainedModels
 from recsys.policy.compiled import effective_band
 from recsys.policy.schema import Market
 from recsys.types import Viewer
 from recsys.user.state import Profile, UserState
 
 
-def profile_of(state: UserState, model: Model, user_id: str) -> Profile:
+def profile_of(state: UserState, model: TrainedModels, user_id: str) -> Profile:
     """The profile that was put over the wire, as a whole; without one, the profile of the artifact's users table."""
     if state.person.is_put:
         return state.person.profile
@@ -40,7 +40,7 @@ class Identity:
     is_minor: bool
 
 
-def identify(request: FeedRequest, state: UserState, model: Model, market: Market) -> Identity:
+def identify(request: FeedRequest, state: UserState, model: TrainedModels, market: Market) -> Identity:
     """Whose page this is. The band is the stricter of the stored one and the request's."""
     profile = profile_of(state, model, request.user_id)
     given = request.context.age_band

@@ -4,13 +4,13 @@ The artifact: what training hands to serving and evaluation, a folder of plain f
     manifest.json                  what it is, how it was made, and the sha256 of every other file
     items, creators, users .parquet the catalogue in the columns of the contract; items also have `cluster_id`
     space.<name>.<array>.npy       the arrays of every space;  index.<name>.faiss  its index
-    taste.<part>.<array>.npy       the parts of the blend that are neither a space nor popularity
-    taste.second.{txt,use.npy}     the trees that put its best items in order, if they help
+    blend.<model>.<array>.npy      the base models of the blend that are neither a space nor popularity
+    blend.reranker.{txt,item_use.npy}  the trees of the re-ranker, if they help
     popularity.npy  histories.*.npy  user_ids.parquet
     labels.npz                     the label heads, if there were labels to learn from; items have `columns.PREDICTED`
 
-Nothing is pickled. The folder is written beside its place and renamed at the end, so it is there whole or not at
-all; loading verifies every byte before it is used, and maps the arrays instead of reading them.
+Nothing is pickled. The folder is written beside its place and renamed at the end, so it exists whole or not at all.
+Loading verifies every byte before it is used, and maps the arrays instead of reading them.
 """
 
 import hashlib
@@ -30,14 +30,14 @@ from numpy.typing import NDArray
 from recsys.errors import ArtifactError
 from recsys.models import ranker
 from recsys.models.blend import Blend
-from recsys.models.index import open_index, places_of, write_index
-from recsys.models.model_io import mapped, read_model, read_taste, save_array, write_model, write_taste
-from recsys.models.model_io import n_items as n_of
+from recsys.models.index import VectorIndex, open_index, sample_user_vectors, write_index
+from recsys.models.model_io import count_items as count_items
+from recsys.models.model_io import map_array, read_blend, read_model, save_array, write_blend, write_model
 from recsys.models.popularity import Popularity
-from recsys.models.ranker import Heads
+from recsys.models.ranker import RankerHeads
 from recsys.types import History, Space
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 MANIFEST: Final = "manifest.json"
 _FILE_NAME: Final = re.compile(r"^[a-z0-9_]+(\.[a-z0-9_]+)+$")
 _TABLES: Final = ("items", "creators", "users")
@@ -47,9 +47,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """
     What an artifact is. Times are RFC 3339 in UTC.
 
-    `cutoff`: events from this instant on were held out (None: nothing was). `risk_source`: `labelled`, or
-    `assumed` when the tiers were made up by a flag. `features`: names in order. `encoder`: fingerprint of the text
-    encoder (None: no text space). `files`: name -> sha256.
+    `cutoff`: events from this instant on were held out (None: nothing was). `risk_source`: `labelled`, or `assumed`
+    when a flag stood in for missing tiers. `features`: names in order. `encoder`: fingerprint of the text encoder
+    (None: no text space). `settings`: what a model holds beside its arrays. `content_share`: how much of the market's
+    weight of content stays. `locality_weight`: by market, in standard deviations of a user's scores. `files`: name ->
+    sha256.
     """
 
     format: int
@@ -63,18 +65,18 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     spaces: tuple[str, ...]
     encoder: str | None
     metrics: dict[str, float]
-    settings: dict[str, dict[str, Any]]  # what a model holds beside its arrays
-    content_share: float = 1.0  # how much of the market's weight of content later days bore out
-    local_strength: dict[str, float] = {}  # by market, in standard deviations of a person's scores
+    settings: dict[str, dict[str, Any]]
+    content_share: float = 1.0
+    locality_weight: dict[str, float] = {}
     files: dict[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Histories(Mapping[str, History]):
+class UserHistories(Mapping[str, History]):
     """
     user_id -> History, as slices of one flat history: of user row u the slice `indptr[u]:indptr[u + 1]`.
 
-    Shapes: `indptr` (n_users + 1,); `flat` n_events, oldest first for each person; `rows` user_id -> row, in order.
+    Shapes: `indptr` (n_users + 1,); `flat` n_events, oldest first for each user; `rows` user_id -> row, in order.
     """
 
     rows: Mapping[str, int]
@@ -83,8 +85,8 @@ class Histories(Mapping[str, History]):
 
     def __getitem__(self, user_id: str) -> History:
         row = self.rows[user_id]
-        part = slice(int(self.indptr[row]), int(self.indptr[row + 1]))
-        return History(self.flat.items[part], self.flat.weights[part], self.flat.at[part])
+        entries = slice(int(self.indptr[row]), int(self.indptr[row + 1]))
+        return History(self.flat.items[entries], self.flat.weights[entries], self.flat.at[entries])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.rows)
@@ -99,19 +101,19 @@ def row_numbers(ids: Iterable[str]) -> dict[str, int]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Contents:
+class ArtifactContents:
     """Everything an artifact holds beside its manifest. Rows of `items` are the rows of every item array."""
 
     items: pl.DataFrame
     creators: pl.DataFrame
     users: pl.DataFrame
     spaces: Mapping[str, Space]
-    taste: Blend
+    blend: Blend
     popularity: Popularity
-    histories: Histories
+    histories: UserHistories
     safe_feed: tuple[str, ...]
-    labels: bytes | None = None  # the label heads, read by training alone
-    ranker: Heads | None = None
+    labels: bytes | None = None  # the label heads; only training reads them
+    ranker: RankerHeads | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -124,15 +126,15 @@ class Artifact:
     creators: pl.DataFrame
     users: pl.DataFrame
     spaces: Mapping[str, Space]
-    taste: Blend
-    indexes: Mapping[str, Any]
+    blend: Blend
+    indexes: Mapping[str, VectorIndex]
     popularity: Popularity
-    histories: Histories
+    histories: UserHistories
     safe_feed: tuple[str, ...]  # item ids, best first
-    ranker: Heads | None = None
+    ranker: RankerHeads | None = None
 
 
-def save_artifact(folder: Path, contents: Contents, manifest: Manifest) -> Manifest:
+def save_artifact(folder: Path, contents: ArtifactContents, manifest: Manifest) -> Manifest:
     """
     Writes the folder, whole or not at all, and returns the manifest with settings and checksums filled in.
 
@@ -155,8 +157,8 @@ def save_artifact(folder: Path, contents: Contents, manifest: Manifest) -> Manif
         written = msgspec.json.format(msgspec.json.encode(whole), indent=1)
         (beside / MANIFEST).write_bytes(written)
         for path in beside.iterdir():
-            _to_disk(path)
-        _to_disk(beside)
+            _flush(path)
+        _flush(beside)
         _rename(beside, folder)
     finally:  # also on Ctrl-C
         shutil.rmtree(beside, ignore_errors=True)
@@ -185,18 +187,18 @@ def load_artifact(folder: Path) -> Artifact:
 # --- writing ---
 
 
-def _write_contents(folder: Path, contents: Contents) -> dict[str, dict[str, Any]]:
+def _write_contents(folder: Path, contents: ArtifactContents) -> dict[str, dict[str, Any]]:
     """Writes every file but the manifest; returns what the models hold beside arrays."""
     for name in _TABLES:
         getattr(contents, name).write_parquet(folder / f"{name}.parquet")
     settings: dict[str, dict[str, Any]] = {}
     for name, space in contents.spaces.items():
         settings[f"space.{name}"] = write_model(folder, f"space.{name}", space)
-        people = places_of(space, contents.histories)
-        settings[f"index.{name}"] = write_index(folder / f"index.{name}.faiss", space.item_vectors, people)
+        queries = sample_user_vectors(space, contents.histories)
+        settings[f"index.{name}"] = write_index(folder / f"index.{name}.faiss", space.item_vectors, queries)
     save_array(folder / "popularity.npy", contents.popularity.scores)
     settings["popularity"] = {"markets": contents.popularity.markets}
-    settings["taste"] = write_taste(folder, contents.taste, contents.spaces)
+    settings["blend"] = write_blend(folder, contents.blend, contents.spaces)
     if contents.labels is not None:
         (folder / "labels.npz").write_bytes(contents.labels)
     if contents.ranker is not None:
@@ -222,7 +224,7 @@ def _rename(beside: Path, folder: Path) -> None:
             old.replace(folder)
         raise
     shutil.rmtree(old, ignore_errors=True)
-    _to_disk(folder.parent)
+    _flush(folder.parent)
 
 
 def _clear_leftovers(folder: Path) -> None:
@@ -247,7 +249,7 @@ def _is_running(process: int) -> bool:
     return process != os.getpid()
 
 
-def _to_disk(path: Path) -> None:
+def _flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -269,10 +271,11 @@ def _read_manifest(folder: Path) -> tuple[Manifest, str]:
         raise ArtifactError(f"found no {MANIFEST} in {folder}, expected an artifact; make one with `sanad train`")
     raw = path.read_bytes()
     try:
-        said = msgspec.json.decode(raw, type=dict[str, Any]).get("format")
-        if said != FORMAT:
+        format_ = msgspec.json.decode(raw, type=dict[str, Any]).get("format")
+        if format_ != FORMAT:
             raise ArtifactError(
-                f"found an artifact of format {said!r} in {folder}, expected format {FORMAT}; train again"
+                f"found an artifact of format {format_!r} in {folder}, expected format {FORMAT}; train it again with "
+                "`sanad train`"
             )
         return msgspec.json.decode(raw, type=Manifest), hashlib.sha256(raw).hexdigest()[:12]
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -291,16 +294,16 @@ def _problems(folder: Path, manifest: Manifest) -> list[str]:
     ]
     if problems:
         return problems  # no path outside the folder is ever opened
-    there = {path.name: path for path in folder.iterdir() if path.name != MANIFEST}
-    for name in sorted(there.keys() - manifest.files.keys()):
+    present = {path.name: path for path in folder.iterdir() if path.name != MANIFEST}
+    for name in sorted(present.keys() - manifest.files.keys()):
         problems.append(f"found unexpected file {name!r} in {folder}, expected only those in {MANIFEST}; remove it")
     for name, expected in manifest.files.items():
-        path = there.get(name)
+        path = present.get(name)
         if path is None or path.is_symlink() or not path.is_file():
             problems.append(f"found no regular file {name!r} in {folder}, expected it; copy the artifact again")
-        elif (found := _sha256(path)) != expected:
+        elif (checksum := _sha256(path)) != expected:
             problems.append(
-                f"found {name!r} with sha256 {found[:12]}, expected {expected[:12]}: it was altered or damaged; "
+                f"found {name!r} with sha256 {checksum[:12]}, expected {expected[:12]}: it was altered or damaged; "
                 "copy the artifact again"
             )
     return problems
@@ -312,15 +315,15 @@ def _read_contents(folder: Path, manifest: Manifest, version: str) -> Artifact:
     spaces = {name: read_model(folder, f"space.{name}", manifest.settings[f"space.{name}"]) for name in manifest.spaces}
     indexes = {name: open_index(folder / f"index.{name}.faiss") for name in manifest.spaces}
     popularity = Popularity(tuple(manifest.settings["popularity"]["markets"]), _array(folder / "popularity.npy", 2))
-    histories = Histories(
+    histories = UserHistories(
         rows=row_numbers(pl.read_parquet(folder / "user_ids.parquet")["user_id"].to_list()),
         indptr=_array(folder / "histories.indptr.npy", 1),
         flat=History(*(_array(folder / f"histories.{name}.npy", 1) for name in ("items", "weights", "at"))),
     )
-    taste = read_taste(folder, manifest.settings["taste"], spaces, popularity)
-    said = manifest.settings.get("ranker")
-    heads = None if said is None else ranker.load(folder, said, manifest.spaces)
-    _fit_together(n_items, spaces, indexes, taste, popularity, histories, heads)
+    blend = read_blend(folder, manifest.settings["blend"], spaces, popularity)
+    ranker_settings = manifest.settings.get("ranker")
+    heads = None if ranker_settings is None else ranker.load(folder, ranker_settings, manifest.spaces)
+    _check_sizes(n_items, spaces, indexes, blend, popularity, histories, heads)
     return Artifact(
         manifest=manifest,
         version=version,
@@ -328,7 +331,7 @@ def _read_contents(folder: Path, manifest: Manifest, version: str) -> Artifact:
         creators=tables["creators"],
         users=tables["users"],
         spaces=spaces,
-        taste=taste,
+        blend=blend,
         indexes=indexes,
         popularity=popularity,
         histories=histories,
@@ -338,27 +341,27 @@ def _read_contents(folder: Path, manifest: Manifest, version: str) -> Artifact:
 
 
 def _array(path: Path, n_dimensions: int) -> NDArray[Any]:
-    array = mapped(path)
+    array = map_array(path)
     if array.ndim != n_dimensions:
         raise ValueError(f"{path.name} has {array.ndim} dimensions, expected {n_dimensions}")
     return array
 
 
-def _fit_together(
+def _check_sizes(
     n_items: int,
     spaces: Mapping[str, Space],
-    indexes: Mapping[str, Any],
-    taste: Blend,
+    indexes: Mapping[str, VectorIndex],
+    blend: Blend,
     popularity: Popularity,
-    histories: Histories,
-    heads: Heads | None,
+    histories: UserHistories,
+    heads: RankerHeads | None,
 ) -> None:
-    """Raises ValueError when an array speaks of another number of items or people than the tables."""
+    """Raises ValueError when an array has another number of items or users than the tables."""
     sizes = {f"space {name}": len(space.item_vectors) for name, space in spaces.items()}
-    sizes |= {f"part {name}": n_of(part) for name, part in taste.parts.items()}
+    sizes |= {f"base model {name}": count_items(model) for name, model in blend.base_models.items()}
     sizes |= {f"index {name}": index.ntotal for name, index in indexes.items()}
     sizes["popularity"] = popularity.scores.shape[1]
-    sizes |= {} if taste.second is None else {"second look": len(taste.second.use)}
+    sizes |= {} if blend.reranker is None else {"re-ranker": len(blend.reranker.item_use)}
     sizes |= {} if heads is None else {"ranker": len(heads.rates)}
     wrong = [f"{name} has {size} items, the table {n_items}" for name, size in sizes.items() if size != n_items]
     if len(popularity.scores) != len(popularity.markets) + 1:

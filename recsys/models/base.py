@@ -1,97 +1,89 @@
 """
-The two kinds of collaborative model, and popularity as a third: each scores the whole catalogue for a block of people.
+The kinds of preference model. Each scores the whole catalogue for a block of users.
 
-A *space* places people among items (`place`) and scores by inner product; an *item-item* model adds up the rows of what
-was reacted to. Both read `Tastes` and nothing else, so that a person who arrived a minute ago is scored like everyone.
+A *space* computes a vector for each user (`embed_users`) and scores by inner product. An *item-item model* adds up the
+rows of the items that a user interacted with. *Popularity* scores alike for all users of a market. All of them read
+`UserInteractions` and nothing else, so a user who arrived a minute ago is scored like everyone.
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
-from recsys.models.interactions import Tastes, of_history, with_refusals
-from recsys.types import Floats, History
+from recsys.models.interactions import UserInteractions, interactions_from_history, scale_negatives
+from recsys.types import Csr, Floats, History
 
 
-class Part(Protocol):
-    """A fitted model of taste. The score of an item depends on one person and the item only."""
+class PreferenceModel(Protocol):
+    """A fitted base model of the blend. The score of an item depends on one user and that item only."""
 
-    def scores(self, tastes: Tastes) -> Floats:
-        """(q, n_items); zeros for a person about whom it knows nothing."""
-        ...
-
-
-class SpacePart(Part, Protocol):
-    """A part that is a space: the scores are `place(tastes) @ item_vectors.T`."""
-
-    @property
-    def item_vectors(self) -> Floats:
-        """(n_items, d)."""
-        ...
-
-    def place(self, tastes: Tastes) -> Floats:
-        """(q, d)."""
+    def scores(self, users: UserInteractions) -> Floats:
+        """(q, n_items); zeros for a user about whom the model knows nothing."""
         ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LinearSpace:
     """
-    A space in which a person is the sum of what they reacted to.
+    A space in which a user's vector is the weighted sum of the vectors of their items.
 
-    Shapes: `item_vectors` (n_items, d); `shares` (n_items,) how much of its vector an item adds to a person. A refusal
-    counts `refusal` times as much as a wish of the same size, against the item.
+    Shapes: `item_vectors` (n_items, d); `fold_in_weights` (n_items,) by which an item's vector is multiplied in the
+            sum. Negative feedback counts `negative_weight` times as much as a positive interaction of the same size.
     """
 
     item_vectors: Floats
-    shares: Floats
-    refusal: float
+    fold_in_weights: Floats
+    negative_weight: float
 
-    def place(self, tastes: Tastes) -> Floats:
-        """(q, d)."""
-        added = with_refusals(tastes.long, self.refusal).copy()
-        added.data = added.data * self.shares[added.indices]
-        return np.asarray(added @ self.item_vectors, np.float32)
+    def embed_users(self, users: UserInteractions) -> Floats:
+        """(q, d) a vector for each user."""
+        weighted = scale_negatives(users.full, self.negative_weight).copy()
+        weighted.data = weighted.data * self.fold_in_weights[weighted.indices]
+        return np.asarray(weighted @ self.item_vectors, np.float32)
 
     def fold_in(self, history: History) -> Floats:
-        """(d,) one person's vector."""
-        return np.asarray(self.place(of_history(history, len(self.item_vectors)))[0])
+        """(d,) the vector of one user."""
+        return np.asarray(self.embed_users(interactions_from_history(history, len(self.item_vectors)))[0])
 
-    def scores(self, tastes: Tastes) -> Floats:
-        """(q, n_items)."""
-        return self.place(tastes) @ np.asarray(self.item_vectors).T
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ItemItem:
-    """
-    Weights from item to item: row i is what a reaction to item i says about every other item.
-
-    Shapes: `weights` (n_items, n_items), scipy CSR or dense. `is_recent`: reads `Tastes.recent`.
-    """
-
-    weights: Any
-    refusal: float
-    is_recent: bool = False
-
-    def scores(self, tastes: Tastes) -> Floats:
-        """(q, n_items)."""
-        read = tastes.recent if self.is_recent else tastes.long
-        if read is None:
-            return np.zeros(tastes.long.shape, np.float32)
-        found: Any = with_refusals(read, self.refusal) @ self.weights
-        return np.asarray(found.toarray() if sparse.issparse(self.weights) else found, np.float32)
+    def scores(self, users: UserInteractions) -> Floats:
+        """(q, n_items) inner products of users and items."""
+        return self.embed_users(users) @ np.asarray(self.item_vectors).T
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Popular:
-    """The same scores for everybody of a market: `by_market` (n_markets + 1, n_items), the last row for the world."""
+class ItemItemModel:
+    """
+    Weights from item to item: row i says what an interaction with item i adds to the score of every other item.
+
+    Shapes: `weights` (n_items, n_items), CSR or dense. `reads_recent`: reads `UserInteractions.recent` instead of
+            `full`. Negative feedback is multiplied by `negative_weight`.
+    """
+
+    weights: Csr | Floats
+    negative_weight: float
+    reads_recent: bool = False
+
+    def scores(self, users: UserInteractions) -> Floats:
+        """(q, n_items) sums over the items of each user; zeros where `recent` is read and unknown."""
+        matrix = users.recent if self.reads_recent else users.full
+        if matrix is None:
+            return np.zeros(users.full.shape, np.float32)
+        scaled = scale_negatives(matrix, self.negative_weight)
+        if sparse.issparse(self.weights):
+            return np.asarray((scaled @ self.weights).toarray(), np.float32)
+        return np.asarray(scaled @ self.weights, np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PopularityModel:
+    """Equal scores for all users of a market: `by_market` (n_markets + 1, n_items), the last row for the world."""
 
     by_market: Floats
 
-    def scores(self, tastes: Tastes) -> Floats:
-        """(q, n_items); the world's where no market is known."""
-        rows = np.full(len(tastes), -1) if tastes.markets is None else tastes.markets
+    def scores(self, users: UserInteractions) -> Floats:
+        """(q, n_items) the row of each user's market; the world's where no market is known."""
+        rows: NDArray[np.integer] = np.full(len(users), -1) if users.markets is None else users.markets
         return np.asarray(self.by_market[rows], np.float32)

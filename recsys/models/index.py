@@ -1,39 +1,59 @@
 """
-Nearest items of a space, by FAISS, with the rules applied inside the search.
+The nearest items of a space, by FAISS, with the rules applied inside the search.
 
 A small index is flat: exact, and as fast as anything. Above `FLAT_BELOW` numbers the vectors are divided into lists
-around centres (IVF) and only the lists nearest to the person are searched, as many as find `RECALL` of the true 100
-nearest for real people; when that takes more than half of the lists, little is gained and the index stays flat.
-A mask is honoured inside the lists. The thinner it is, the more lists are searched; a thin one gets them all, which is
-exact. So a filter can never leave a page short because the nearest neighbours were all forbidden.
+around centres (IVF), and only the lists nearest to the user are searched. Their number is the smallest that finds
+`RECALL` of the true 100 nearest for real users; where this is more than half of the lists, the index stays flat.
+A mask is honoured inside the lists. The fewer items it allows, the more lists are searched, up to all of them, which is
+exact. So a filter never leaves a page short because the nearest items were all forbidden.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol, cast
 
 import faiss as _typed_faiss
 import numpy as np
+from numpy.typing import NDArray
 
 from recsys.errors import StageError
 from recsys.types import Floats, History, Mask, Rows, Space, rank_order
 
 faiss: Any = _typed_faiss  # the types it ships are those of its C++ layer, not of its Python calls
 
-FLAT_BELOW: Final = 2_000_000  # numbers: 31,250 items of 64, 5,208 of 384
+FLAT_BELOW: Final = 2_000_000
+"""Numbers: 31,250 items of 64, or 5,208 of 384."""
+
 RECALL: Final = 0.98
-_AIM: Final = 0.985  # on the people it is measured with, so that others get RECALL
-_K: Final = 100
-_PEOPLE: Final = 200
-_FEWEST: Final = 20  # people; with fewer, recall is a guess and the index stays flat
+_TARGET_RECALL: Final = 0.985
+"""On the users it is measured with, so that others get `RECALL`."""
+
+_RECALL_AT: Final = 100
+_MAX_QUERIES: Final = 200
+"""Users with whose vectors recall is measured."""
+
+_MIN_QUERIES: Final = 20
+"""Users; with fewer, recall is a guess and the index stays flat."""
+
 _SEED: Final = 1_234
 
 
-def build_index(vectors: Floats, queries: Floats | None = None, *, flat_below: int = FLAT_BELOW) -> Any:
+class VectorIndex(Protocol):
+    """A FAISS index, as far as Sanad uses it. `d` numbers in a vector, `ntotal` vectors."""
+
+    d: int
+    ntotal: int
+
+    def search(self, x: Floats, k: int, *, params: object = None) -> tuple[Floats, NDArray[np.int64]]:
+        """Scores and rows (q, k) of the nearest vectors; row -1 where there are fewer."""
+        ...
+
+
+def build_index(vectors: Floats, queries: Floats | None = None, *, flat_below: int = FLAT_BELOW) -> VectorIndex:
     """
     A FAISS index over (n, d) vectors by inner product: the one function that chooses which.
 
-    `queries` (q, d) are vectors of people to measure recall with; none = flat.
+    `queries` (q, d) are vectors of users to measure recall with; without them the index is flat.
     Raises: StageError when a vector is not finite.
     """
     if not np.all(np.isfinite(vectors)):
@@ -41,12 +61,12 @@ def build_index(vectors: Floats, queries: Floats | None = None, *, flat_below: i
     vectors = np.ascontiguousarray(vectors, np.float32)
     flat = faiss.IndexFlatIP(vectors.shape[1])
     flat.add(vectors)
-    if vectors.size < flat_below or queries is None or len(queries) < _FEWEST:
-        return flat
-    return _with_lists(vectors, flat, np.ascontiguousarray(queries, np.float32)) or flat
+    if vectors.size < flat_below or queries is None or len(queries) < _MIN_QUERIES:
+        return cast(VectorIndex, flat)
+    return _build_lists(vectors, flat, np.ascontiguousarray(queries, np.float32)) or cast(VectorIndex, flat)
 
 
-def _with_lists(vectors: Floats, flat: Any, queries: Floats) -> Any | None:
+def _build_lists(vectors: Floats, flat: VectorIndex, queries: Floats) -> VectorIndex | None:
     """The index with as few probes as the recall needs; None when lists do not pay."""
     n, d = vectors.shape
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(d), d, int(2 * n**0.5), faiss.METRIC_INNER_PRODUCT)
@@ -55,58 +75,60 @@ def _with_lists(vectors: Floats, flat: Any, queries: Floats) -> Any | None:
     index.add(vectors)
     index.nprobe = 4
     while index.nprobe <= index.nlist // 2:
-        if recall(index, flat, queries) >= _AIM:
-            return index
+        if measure_recall(index, flat, queries) >= _TARGET_RECALL:
+            return cast(VectorIndex, index)
         index.nprobe *= 2
     return None
 
 
-def recall(index: Any, exact: Any, queries: Floats) -> float:
+def measure_recall(index: VectorIndex, exact: VectorIndex, queries: Floats) -> float:
     """The share of the true 100 nearest that the index finds, over (q, d) queries; 1 for an exact one."""
-    k = min(_K, index.ntotal)
+    k = min(_RECALL_AT, index.ntotal)
     _, expected = exact.search(queries, k)
-    _, found = index.search(queries, k)
-    hits = [len(np.intersect1d(a, b)) for a, b in zip(expected, found, strict=True)]
+    _, retrieved = index.search(queries, k)
+    hits = [len(np.intersect1d(a, b)) for a, b in zip(expected, retrieved, strict=True)]
     return float(np.mean(hits)) / max(k, 1) if len(queries) else 1.0
 
 
-def places_of(space: Space, histories: Mapping[str, History]) -> Floats:
-    """(q, d) places of up to `_PEOPLE` people, evenly drawn, without those that the space does not know."""
+def sample_user_vectors(space: Space, histories: Mapping[str, History]) -> Floats:
+    """(q, d) vectors of up to `_MAX_QUERIES` users, evenly drawn, without those that the space does not know."""
     user_ids = list(histories)
-    some = [space.fold_in(histories[user_id]) for user_id in user_ids[:: max(1, len(user_ids) // _PEOPLE)][:_PEOPLE]]
-    known = [vector for vector in some if np.any(vector)]
+    drawn = user_ids[:: max(1, len(user_ids) // _MAX_QUERIES)][:_MAX_QUERIES]
+    vectors = [space.fold_in(histories[user_id]) for user_id in drawn]
+    known = [vector for vector in vectors if np.any(vector)]
     return np.array(known, np.float32).reshape(-1, space.item_vectors.shape[1])
 
 
-def facts_of(index: Any, vectors: Floats, queries: Floats) -> dict[str, Any]:
-    """What the manifest says of an index: its kind, and recall@100 against exact search, measured for real people."""
+def describe_index(index: VectorIndex, vectors: Floats, queries: Floats) -> dict[str, Any]:
+    """What the manifest says of an index: its kind, and recall@100 against exact search, measured for real users."""
     if not isinstance(index, faiss.IndexIVF):
         return {"kind": "flat", "recall_at_100": 1.0}
+    lists: Any = index
     exact = faiss.IndexFlatIP(index.d)
     exact.add(np.ascontiguousarray(vectors, np.float32))
-    found = recall(index, exact, np.ascontiguousarray(queries, np.float32))
-    return {"kind": "ivf", "lists": index.nlist, "probes": index.nprobe, "recall_at_100": round(found, 4)}
+    recall = measure_recall(index, exact, np.ascontiguousarray(queries, np.float32))
+    return {"kind": "ivf", "lists": lists.nlist, "probes": lists.nprobe, "recall_at_100": round(recall, 4)}
 
 
 def write_index(path: Path, vectors: Floats, queries: Floats | None = None) -> dict[str, Any]:
-    """Builds the index of (n, d) vectors, writes it to `path`, and returns its facts."""
+    """Builds the index of (n, d) vectors, writes it to `path`, and returns its description."""
     index = build_index(vectors, queries)
     faiss.write_index(index, str(path))
-    return facts_of(index, vectors, np.empty((0, vectors.shape[1]), np.float32) if queries is None else queries)
+    return describe_index(index, vectors, np.empty((0, vectors.shape[1]), np.float32) if queries is None else queries)
 
 
-def open_index(path: Path) -> Any:
+def open_index(path: Path) -> VectorIndex:
     """The index in `path`, its vectors mapped rather than read. Raises RuntimeError when it is no index."""
-    return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+    return cast(VectorIndex, faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC))
 
 
-def search(index: Any, vector: Floats, k: int, allowed: Mask | None = None) -> tuple[Rows, Floats]:
+def search(index: VectorIndex, vector: Floats, k: int, allowed: Mask | None = None) -> tuple[Rows, Floats]:
     """
     The k rows with the largest inner product, best first, equal ones by the smaller row; at most k are returned, and
     k whenever so many are allowed.
 
     Shapes: vector (d,); allowed (n,) True = may be returned; returns rows (m,) and scores (m,), m <= k.
-    Empty:  a vector of zeros (a person about whom nothing is known) finds nothing, rather than anything.
+    Empty:  a vector of zeros (a user about whom nothing is known) retrieves nothing, rather than anything.
     Raises: StageError when the vector is not finite or a shape does not fit the index.
     """
     if vector.shape != (index.d,) or not np.all(np.isfinite(vector)):
@@ -117,25 +139,29 @@ def search(index: Any, vector: Floats, k: int, allowed: Mask | None = None) -> t
     k = min(k, n_allowed)
     if k < 1 or not np.any(vector):
         return np.empty(0, np.intp), np.empty(0, np.float32)
-    rows, scores = _found(index, vector, k, allowed, _probes(index, n_allowed))
+    rows, scores = _search_rows(index, vector, k, allowed, _count_probes(index, n_allowed))
     if len(rows) < k:  # the lists that were searched held too few: search all of them
-        rows, scores = _found(index, vector, k, allowed, index.nlist)
+        rows, scores = _search_rows(index, vector, k, allowed, cast(Any, index).nlist)
     order = rank_order(scores, rows.astype(np.int32))
     return rows[order].astype(np.intp), scores[order]
 
 
-def _probes(index: Any, n_allowed: int) -> int:
+def _count_probes(index: VectorIndex, n_allowed: int) -> int:
     """
-    How many lists to search, 0 for an exact index. The fewer rows are allowed, the further apart they are: measured,
-    the square root of how much fewer is enough.
+    How many lists to search, 0 for an exact index. The fewer rows are allowed, the further apart they are: the square
+    root of how much fewer was measured to be enough.
     """
     if not isinstance(index, faiss.IndexIVF):
         return 0
-    wanted = int(np.ceil(index.nprobe * (index.ntotal / n_allowed) ** 0.5))
-    return int(index.nlist) if wanted > index.nlist // 2 else wanted
+    lists: Any = index
+    probes = int(np.ceil(lists.nprobe * (lists.ntotal / n_allowed) ** 0.5))
+    return int(lists.nlist) if probes > lists.nlist // 2 else probes
 
 
-def _found(index: Any, vector: Floats, k: int, allowed: Mask | None, probes: int) -> tuple[Rows, Floats]:
+def _search_rows(
+    index: VectorIndex, vector: Floats, k: int, allowed: Mask | None, probes: int
+) -> tuple[NDArray[np.int64], Floats]:
+    """Rows and scores as FAISS returns them, without its -1 where nothing is left."""
     faiss.omp_set_num_threads(1)  # the setting is per thread; requests run side by side, so one core each
     bits = None if allowed is None else np.packbits(allowed, bitorder="little")  # must outlive the search
     selector = None if bits is None else faiss.IDSelectorBitmap(bits)
@@ -144,5 +170,5 @@ def _found(index: Any, vector: Floats, k: int, allowed: Mask | None, probes: int
     else:
         parameters = None if selector is None else faiss.SearchParameters(sel=selector)
     scores, rows = index.search(np.ascontiguousarray(vector[None], np.float32), k, params=parameters)
-    is_found = rows[0] >= 0
-    return rows[0][is_found], scores[0][is_found]
+    is_row = rows[0] >= 0
+    return rows[0][is_row], scores[0][is_row]

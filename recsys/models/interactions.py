@@ -1,115 +1,149 @@
 """
-What people reacted to, in the one form that every collaborative model reads: sparse rows, one for each person.
+Users' interactions as sparse rows: the one input of every collaborative model.
 
-Entries are signed confidence (`recsys.user.feedback`): above zero wanted, below zero refused. `long` is everything
-that is remembered; `recent` the same with the newest reactions counting most, for what comes next. Sets without times
-have no `recent`: nothing may be read from an order that nobody recorded.
+Entries are signed confidence (`recsys.user.feedback`): above zero for a positive interaction, below zero for negative
+feedback. `full` is everything that is remembered. `recent` weighs the newest interactions most and is read by models of
+the next item. Data without times have no `recent`: an order that nobody recorded must not be read.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from recsys.errors import DataError
-from recsys.types import Floats, History, Ids
+from recsys.types import Csr, Floats, History, Ids, Rows
 
-RECENT_SHARE: Final = 0.7
-"""In `recent` each reaction counts this much of the one that came after it."""
+RECENT_DECAY: Final = 0.7
+"""In `recent` each interaction counts this much of the one that came after it."""
 
-RECENT_LENGTH: Final = 20
-"""Reactions that `recent` looks back on; the twenty-first would count less than a thousandth."""
+RECENT_REACTIONS: Final = 20
+"""How many interactions `recent` holds for a user; the twenty-first would count less than a thousandth."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tastes:
+class UserInteractions:
     """
-    Shapes: `long` and `recent` scipy CSR (q, n_items) float32; `recent` None when no times are known. `markets` (q,)
-            rows of the popularity by market; None when there is only the world. `met` CSR (q, n_items), above zero
-            where somebody is known to have met an item, reaction or not; None when reactions are all that is known.
+    The interactions of q users.
+
+    Shapes: `full` and `recent` CSR (q, n_items) float32; `recent` is None when no times are known. `markets` (q,) rows
+            of the popularity by market; None when there is only the world. `exposed` CSR (q, n_items), above zero where
+            a user is known to have met an item; None when interactions are all that is known.
     """
 
-    long: Any
-    recent: Any = None
+    full: Csr
+    recent: Csr | None = None
     markets: Ids | None = None
-    met: Any = None
+    exposed: Csr | None = None
 
     def __len__(self) -> int:
-        return int(self.long.shape[0])
+        return int(self.full.shape[0])
 
-    def __getitem__(self, rows: Any) -> "Tastes":
-        """The given people (a slice, or row numbers)."""
-        more = (None if each is None else each[rows] for each in (self.recent, self.markets, self.met))
-        return Tastes(self.long[rows], *more)
+    def __getitem__(self, rows: Rows | slice) -> "UserInteractions":
+        """The given users (a slice, or row numbers)."""
+        return UserInteractions(
+            self.full[rows],
+            None if self.recent is None else self.recent[rows],
+            None if self.markets is None else self.markets[rows],
+            None if self.exposed is None else self.exposed[rows],
+        )
 
     @property
-    def known(self) -> Any:
-        """CSR (q, n_items): what nobody needs to be shown."""
-        return self.long if self.met is None else self.met
+    def excluded(self) -> Csr:
+        """CSR (q, n_items): above or below zero where an item must not be recommended again."""
+        return self.full if self.exposed is None else self.exposed
 
 
-def of_matrix(signed: Any) -> Tastes:
-    """Tastes without times, from a sparse (q, n_items) matrix; repeated pairs add up, zeros are dropped."""
-    return Tastes(cleaned(signed))
-
-
-def of_history(history: History, n_items: int, market: int | None = None) -> Tastes:
-    """One person's, from their reactions, oldest first."""
-    markets = None if market is None else np.array([market], np.int32)
-    return of_histories(np.array([0, len(history)]), history.items, history.weights, n_items, markets)
-
-
-def of_histories(indptr: Any, items: Ids, weights: Floats, n_items: int, markets: Ids | None = None) -> Tastes:
+def interactions_from_matrix(signed: Csr) -> UserInteractions:
     """
-    Everybody's, from flat histories: of person u the slice `indptr[u]:indptr[u + 1]`, oldest first.
+    Interactions without times, from a sparse (q, n_items) matrix of signed confidence.
 
-    Shapes: indptr (q + 1,); items and weights (n,).
+    Repeated pairs add up; zeros are dropped. Raises DataError for an entry that is not finite.
+    """
+    return UserInteractions(clean_matrix(signed))
+
+
+def interactions_from_history(history: History, n_items: int, market: int | None = None) -> UserInteractions:
+    """The interactions of one user, from their history. `market` is a row of the popularity by market."""
+    markets = None if market is None else np.array([market], np.int32)
+    return interactions_from_histories(np.array([0, len(history)]), history.items, history.weights, n_items, markets)
+
+
+def interactions_from_histories(
+    indptr: NDArray[np.int64], items: Ids, weights: Floats, n_items: int, markets: Ids | None = None
+) -> UserInteractions:
+    """
+    The interactions of q users, from flat histories: those of user u are `indptr[u]:indptr[u + 1]`, oldest first.
+
+    Shapes: indptr (q + 1,); items and weights (n,); markets (q,).
     """
     shape = (len(indptr) - 1, n_items)
     counts = np.diff(indptr)
-    back = np.repeat(indptr[1:], counts) - 1 - np.arange(len(items))  # 0 = the latest
-    share = np.where(back < RECENT_LENGTH, RECENT_SHARE ** np.minimum(back, RECENT_LENGTH), 0.0)
-    return Tastes(
-        cleaned(sparse.csr_matrix((weights, items, indptr), shape)),
-        cleaned(sparse.csr_matrix(((weights * share).astype(np.float32), items, indptr), shape)),
+    age = np.repeat(indptr[1:], counts) - 1 - np.arange(len(items))  # 0 = the latest
+    share = np.where(age < RECENT_REACTIONS, RECENT_DECAY ** np.minimum(age, RECENT_REACTIONS), 0.0)
+    return UserInteractions(
+        clean_matrix(sparse.csr_matrix((weights, items, indptr), shape)),
+        clean_matrix(sparse.csr_matrix(((weights * share).astype(np.float32), items, indptr), shape)),
         markets,
     )
 
 
-def cleaned(signed: Any) -> Any:
+def clean_matrix(signed: Csr) -> Csr:
     """
-    CSR float32 with sorted, single entries and no zeros. Raises DataError for an entry that is not finite.
+    The matrix as CSR float32 with sorted columns, one entry for each pair and no zeros.
+
+    Raises: DataError for an entry that is not finite.
     """
     matrix = sparse.csr_matrix(signed, dtype=np.float32, copy=True)
     if not np.all(np.isfinite(matrix.data)):
         raise DataError(
-            "found reactions whose confidence is not finite, expected numbers; correct the step that builds the matrix"
+            "found interactions whose confidence is not finite, expected numbers; correct the step that builds the "
+            "matrix"
         )
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
     return matrix
 
 
-def wanted(signed: Any) -> Any:
-    """The entries above zero, as a matrix of its own."""
+def select_positive(signed: Csr) -> Csr:
+    """A copy of the matrix with the entries above zero alone."""
     positive = signed.copy()
     positive.data = np.maximum(positive.data, 0)
     positive.eliminate_zeros()
     return positive
 
 
-def with_refusals(signed: Any, refusal: float) -> Any:
+def scale_negatives(signed: Csr, negative_weight: float) -> Csr:
     """
-    The matrix with every entry below zero multiplied by `refusal`; 0 leaves refusals out. A row of refusals alone is
-    left empty: they say what is not wanted, not what is.
+    The matrix with every entry below zero multiplied by `negative_weight`; 0 leaves them out.
+
+    A row without an entry above zero becomes empty: negative feedback alone does not say what a user likes.
     """
-    is_refused = signed.data < 0
-    if not np.any(is_refused):
+    is_negative = signed.data < 0
+    if not np.any(is_negative):
         return signed
-    owner = np.repeat(np.arange(signed.shape[0]), np.diff(signed.indptr))
-    has_wish = np.bincount(owner[~is_refused], minlength=signed.shape[0]) > 0
+    rows = row_numbers(signed)
+    has_positive = np.bincount(rows[~is_negative], minlength=signed.shape[0]) > 0
     scaled = signed.copy()
-    scaled.data = np.where(is_refused, signed.data * np.float32(refusal) * has_wish[owner], signed.data)
+    scaled.data = np.where(is_negative, signed.data * np.float32(negative_weight) * has_positive[rows], signed.data)
     scaled.eliminate_zeros()
     return scaled
+
+
+def row_numbers(matrix: Csr) -> Rows:
+    """(nnz,) the row of each entry of a CSR matrix, in the order of its data."""
+    return np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+
+
+def entries_at(matrix: Csr, columns: Rows) -> Floats:
+    """(q, m) the entries of a CSR matrix (q, n) at columns (q, m) of each row; 0 where there is none."""
+    picked: Any = matrix[np.arange(len(columns))[:, None], columns]
+    return np.asarray(picked.todense(), np.float32)
+
+
+def empty_matrix(n_items: int) -> Csr:
+    """CSR (n_items, n_items) without entries."""
+    make: Any = sparse.csr_matrix
+    return cast(Csr, make((n_items, n_items), dtype=np.float32))

@@ -1,167 +1,165 @@
-"""Models as files of plain arrays and settings, and back: what an artifact keeps of them."""
+"""Models as files of plain arrays and settings, and back: what an artifact holds of them."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
-from recsys.models.base import ItemItem, LinearSpace, Part, Popular
+from recsys.models.base import ItemItemModel, LinearSpace, PopularityModel, PreferenceModel
 from recsys.models.blend import Blend
 from recsys.models.ials import FactorSpace
+from recsys.models.interactions import empty_matrix
 from recsys.models.popularity import Popularity
-from recsys.models.reranker import SecondLook, n_features
+from recsys.models.reranker import Reranker, count_features
 from recsys.models.text import Centres, TextSpace
 from recsys.models.trees import open_booster
-from recsys.types import Space
+from recsys.types import Array, Csr, Floats, Space
 
-Arrays = Mapping[str, NDArray[Any]]
+Arrays = Mapping[str, Array]
+Settings = Mapping[str, Any]
+"""What a model holds beside its arrays, as JSON can write it."""
+
+_IALS_SETTINGS = ("reg", "power", "unobserved", "negative_weight")
+_CSR_ARRAYS = ("data", "indices", "indptr")
 
 
-def taken_apart(model: Part | Space) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """The arrays of a model by name, and the rest as it stands in the manifest. Raises TypeError for another model."""
+def to_arrays(model: PreferenceModel | Space) -> tuple[dict[str, Array], dict[str, Any]]:
+    """The arrays of a model by name, and the rest, which goes into the manifest. Raises TypeError for another model."""
     if isinstance(model, FactorSpace):
-        rest = {name: getattr(model, name) for name in ("reg", "power", "unobserved", "refusal")}
+        rest = {name: getattr(model, name) for name in _IALS_SETTINGS}
         return {"item_vectors": model.item_vectors, "scales": model.scales}, {"kind": "factors", **rest}
     if isinstance(model, TextSpace):
         return {"item_vectors": model.item_vectors, "means": model.centres.means}, {
             "kind": "text",
             "languages": model.centres.languages,
             "half_life_days": model.half_life_days,
-            "refusal_share": model.refusal_share,
+            "negative_weight": model.negative_weight,
         }
     if isinstance(model, LinearSpace):
-        return {"item_vectors": model.item_vectors, "shares": model.shares}, {
-            "kind": "linear",
-            "refusal": model.refusal,
-        }
-    if isinstance(model, ItemItem):
-        w: Any = model.weights
-        is_sparse = sparse.issparse(model.weights)
-        arrays = {name: getattr(w, name) for name in ("data", "indices", "indptr")} if is_sparse else {"dense": w}
-        return arrays, {"kind": "items", "refusal": model.refusal, "is_recent": model.is_recent}
-    raise TypeError(f"found a model of type {type(model).__name__}, expected a space or a part of a blend")
+        arrays = {"item_vectors": model.item_vectors, "fold_in_weights": model.fold_in_weights}
+        return arrays, {"kind": "linear", "negative_weight": model.negative_weight}
+    if isinstance(model, ItemItemModel):
+        settings = {"kind": "item_item", "negative_weight": model.negative_weight, "reads_recent": model.reads_recent}
+        if sparse.issparse(model.weights):
+            return {name: getattr(model.weights, name) for name in _CSR_ARRAYS}, settings
+        return {"dense": model.weights}, settings
+    raise TypeError(f"found a model of type {type(model).__name__}, expected a space or a base model of a blend")
 
 
-def put_together(arrays: Arrays, settings: Mapping[str, Any]) -> Any:
-    """The inverse of `taken_apart`. Raises ValueError for a kind that is not one, KeyError for a missing array."""
+def from_arrays(arrays: Arrays, settings: Settings) -> Any:
+    """The inverse of `to_arrays`. Raises ValueError for an unknown kind, KeyError for a missing array."""
     kind = settings["kind"]
     if kind == "factors":
-        rest = {name: float(settings[name]) for name in ("reg", "power", "unobserved", "refusal")}
+        rest = {name: float(settings[name]) for name in _IALS_SETTINGS}
         return FactorSpace(item_vectors=arrays["item_vectors"], scales=arrays["scales"], **rest)
     if kind == "text":
         return TextSpace(
             item_vectors=arrays["item_vectors"],
             centres=Centres(tuple(settings["languages"]), arrays["means"]),
             half_life_days=float(settings["half_life_days"]),
-            refusal_share=float(settings["refusal_share"]),
+            negative_weight=float(settings["negative_weight"]),
         )
+    negative_weight = float(settings["negative_weight"])
     if kind == "linear":
-        return LinearSpace(arrays["item_vectors"], arrays["shares"], float(settings["refusal"]))
-    if kind == "items":
-        return ItemItem(_weights(arrays), float(settings["refusal"]), bool(settings["is_recent"]))
-    raise ValueError(f"a model is of kind {kind!r}, expected factors, text, linear or items")
+        return LinearSpace(arrays["item_vectors"], arrays["fold_in_weights"], negative_weight)
+    if kind == "item_item":
+        return ItemItemModel(_item_weights(arrays), negative_weight, bool(settings["reads_recent"]))
+    raise ValueError(f"a model is of kind {kind!r}, expected factors, text, linear or item_item")
 
 
-def n_items(model: Any) -> int:
+def count_items(model: Any) -> int:
     """How many items a model scores."""
-    if isinstance(model, Popular):
+    if isinstance(model, PopularityModel):
         return int(model.by_market.shape[1])
-    return int(model.weights.shape[0] if isinstance(model, ItemItem) else len(model.item_vectors))
+    return int(model.weights.shape[0] if isinstance(model, ItemItemModel) else len(model.item_vectors))
 
 
-def _weights(arrays: Arrays) -> Any:
+def _item_weights(arrays: Arrays) -> Csr | Floats:
     if "dense" in arrays:
         return arrays["dense"]
-    n = len(arrays["indptr"]) - 1
-    made: Any = sparse.csr_matrix(np.zeros((0, 0), np.float32))
-    made.resize(n, n)  # no copy and no check of arrays that are mapped and verified
-    made.data, made.indices, made.indptr = arrays["data"], arrays["indices"], arrays["indptr"]
-    return made
+    matrix = empty_matrix(len(arrays["indptr"]) - 1)  # no copy and no check of arrays that are mapped and verified
+    matrix.data, matrix.indices, matrix.indptr = (arrays[name] for name in _CSR_ARRAYS)
+    return matrix
 
 
-def write_model(folder: Path, prefix: str, model: Any) -> dict[str, Any]:
+def write_model(folder: Path, prefix: str, model: PreferenceModel | Space) -> dict[str, Any]:
     """Writes the arrays as files `<prefix>.<array>.npy`; returns the rest."""
-    arrays, settings = taken_apart(model)
+    arrays, settings = to_arrays(model)
     for name, array in arrays.items():
         save_array(folder / f"{prefix}.{name}.npy", array)
     return settings
 
 
-def read_model(folder: Path, prefix: str, settings: Mapping[str, Any]) -> Any:
+def read_model(folder: Path, prefix: str, settings: Settings) -> Any:
     """A model whose arrays are the files `<prefix>.<array>.npy`."""
     paths = folder.glob(f"{prefix}.*.npy")
-    return put_together({path.name.split(".")[-2]: mapped(path) for path in paths}, settings)
+    return from_arrays({path.name.split(".")[-2]: map_array(path) for path in paths}, settings)
 
 
-def write_taste(folder: Path, taste: Blend, spaces: Mapping[str, Space]) -> dict[str, Any]:
-    """Writes the parts that are not there yet as a space or as popularity; returns the rest of the blend."""
-    parts: dict[str, Any] = {}
+def write_blend(folder: Path, blend: Blend, spaces: Mapping[str, Space]) -> dict[str, Any]:
+    """Writes the base models that are neither one of `spaces` nor popularity; returns the rest of the blend."""
+    base_models: dict[str, Settings] = {}
     names = {id(space): name for name, space in spaces.items()}
-    for name, part in taste.parts.items():
-        if isinstance(part, Popular):
-            parts[name] = {"kind": "popularity"}
-        elif id(part) in names:
-            parts[name] = {"kind": "space", "space": names[id(part)]}
+    for name, model in blend.base_models.items():
+        if isinstance(model, PopularityModel):
+            base_models[name] = {"kind": "popularity"}
+        elif id(model) in names:
+            base_models[name] = {"kind": "space", "space": names[id(model)]}
         else:
-            parts[name] = write_model(folder, f"taste.{name}", part)
+            base_models[name] = write_model(folder, f"blend.{name}", model)
     return {
-        "parts": parts,
-        "weights": taste.weights,
-        "by_market": taste.by_market,
-        "second": _write_second(folder, taste.second),
+        "base_models": base_models,
+        "weights": blend.weights,
+        "by_market": blend.by_market,
+        "reranker": None if blend.reranker is None else _write_reranker(folder, blend.reranker),
     }
 
 
-def _write_second(folder: Path, second: SecondLook | None) -> dict[str, Any] | None:
-    if second is None:
-        return None
-    (folder / "taste.second.txt").write_text(second.trees.model_to_string(), encoding="utf-8")
-    save_array(folder / "taste.second.use.npy", second.use)
-    return {"names": second.names, "offset": second.offset}
-
-
-def read_taste(folder: Path, said: Mapping[str, Any], spaces: Mapping[str, Space], popularity: Popularity) -> Blend:
-    """The blend, over spaces and popularity where these are its parts, so that nothing is kept twice."""
-    parts: dict[str, Part] = {}
-    for name, settings in said["parts"].items():
-        if settings["kind"] == "popularity":
-            parts[name] = Popular(popularity.scores)
-        elif settings["kind"] == "space":
-            parts[name] = _as_part(spaces[settings["space"]])
+def read_blend(folder: Path, settings: Settings, spaces: Mapping[str, Space], popularity: Popularity) -> Blend:
+    """The blend. A base model that is a space or popularity shares its arrays, so nothing is held twice."""
+    base_models: dict[str, PreferenceModel] = {}
+    for name, of_model in settings["base_models"].items():
+        if of_model["kind"] == "popularity":
+            base_models[name] = PopularityModel(popularity.scores)
+        elif of_model["kind"] == "space":
+            base_models[name] = _as_factors(spaces[of_model["space"]])
         else:
-            parts[name] = read_model(folder, f"taste.{name}", settings)
-    second = _read_second(folder, said.get("second"), parts)
-    return Blend(parts, said["weights"], popularity.markets, said["by_market"], second)
+            base_models[name] = read_model(folder, f"blend.{name}", of_model)
+    reranker = None if settings["reranker"] is None else _read_reranker(folder, settings["reranker"], base_models)
+    return Blend(base_models, settings["weights"], popularity.markets, settings["by_market"], reranker)
 
 
-def _read_second(folder: Path, said: Mapping[str, Any] | None, parts: Mapping[str, Part]) -> SecondLook | None:
-    """Raises ValueError for trees that read other features than these parts give."""
-    if said is None:
-        return None
-    score, place, constant = map(float, said["offset"])
-    names = tuple(said["names"])
-    trees = open_booster((folder / "taste.second.txt").read_text(encoding="utf-8"))
-    expected = n_features({name: parts[name] for name in names})
+def _write_reranker(folder: Path, reranker: Reranker) -> dict[str, Any]:
+    (folder / "blend.reranker.txt").write_text(reranker.trees.model_to_string(), encoding="utf-8")
+    save_array(folder / "blend.reranker.item_use.npy", reranker.item_use)
+    return {"model_names": reranker.model_names, "offset": reranker.offset}
+
+
+def _read_reranker(folder: Path, settings: Settings, base_models: Mapping[str, PreferenceModel]) -> Reranker:
+    """Raises ValueError for trees that read other features than these base models give."""
+    score, rank, constant = map(float, settings["offset"])
+    names = tuple(settings["model_names"])
+    trees = open_booster((folder / "blend.reranker.txt").read_text(encoding="utf-8"))
+    expected = count_features({name: base_models[name] for name in names})
     if trees.num_feature() != expected:
-        raise ValueError(f"the second look reads {trees.num_feature()} features, expected {expected} of its parts")
-    return SecondLook(trees, (score, place, constant), names, mapped(folder / "taste.second.use.npy"))
+        raise ValueError(f"the re-ranker reads {trees.num_feature()} features, expected {expected} of its base models")
+    return Reranker(trees, (score, rank, constant), names, map_array(folder / "blend.reranker.item_use.npy"))
 
 
-def _as_part(space: Any) -> Part:
+def _as_factors(space: Space) -> FactorSpace:
     if not isinstance(space, FactorSpace):
         raise ValueError(f"the blend names a space of type {type(space).__name__}, expected factors")
     return space
 
 
-def save_array(path: Path, array: NDArray[Any]) -> None:
+def save_array(path: Path, array: Array) -> None:
     """Writes an array, in the order of C."""
     np.save(path, np.ascontiguousarray(array), allow_pickle=False)
 
 
-def mapped(path: Path) -> NDArray[Any]:
+def map_array(path: Path) -> Array:
     """An array whose file is mapped rather than read."""
-    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
     return array

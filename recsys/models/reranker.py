@@ -1,176 +1,207 @@
 """
-A second look at the blend's best items: trees that put the first few in order.
+The re-ranker: trees that order the best items of the blend for each user.
 
-A weighted sum adds up what everything in a history says, so much weak evidence outdoes one strong reason, and weights
-are the same for somebody with five reactions and with five hundred. The trees see what the sum loses: how near an item
-is to the one thing, and to the three things, in the history that are nearest to it, and to what was refused, in every
-part; where it stands among the few; how much is known of the person and of the item. The few share out the
-scores that the sum gave them, so the scale of the scores, and everything below, stay what they were.
+A weighted sum adds up everything a history says. So much weak evidence outweighs one strong reason, and the weights are
+the same for a user with five interactions and with five hundred. The trees see what the sum loses, for every base
+model: how near an item is to the nearest item of the history, to the three nearest, and to the nearest with negative
+feedback; its rank among the best items; how much is known of the user and of the item. The re-ranked items share out
+the scores that the sum gave them, so the scale of the scores stays the same, and everything below them too.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from recsys.models.base import ItemItem, Part, Popular
-from recsys.models.interactions import Tastes
+from recsys.models.base import ItemItemModel, PopularityModel, PreferenceModel
+from recsys.models.interactions import UserInteractions, row_numbers
 from recsys.topk import top_k
-from recsys.types import Floats, Mask, Rows
+from recsys.types import Booster, Csr, Floats, Mask, Reals, Rows
 
-WIDTH: Final = 64
-"""Items that are looked at again."""
+N_RERANKED: Final = 64
+"""How many of a user's best items are re-ranked."""
 
-SHARE: Final = 0.7
+SHRINKAGE: Final = 0.7
 """
-How much of what the trees add counts: what comes is less like what they saw than one half of their judges is like the
-other. On Gowalla, whose test is later than its train, half of it gives a better order than all of it (LOG.md).
+How much of what the trees add counts. Future users differ from the validation users more than one half of these differs
+from the other. On Gowalla, whose test is later than its train, half of it orders better than all of it (LOG.md).
 """
 
-_CLOSEST: Final = 3
+_N_NEAREST: Final = 3
+"""Nearest items of the history whose mean similarity is a feature."""
 
-Said = Mapping[str, Floats]
-"""(q, n_items) standardised scores of each part of a blend."""
+ModelScores = Mapping[str, Floats]
+"""(q, n_items) standardised scores of each base model."""
+
+Offset = tuple[float, float, float]
+"""What the trees start from: a slope for the weighted sum, one for the rank, and a constant."""
+
+
+class _HasVectors(Protocol):
+    @property
+    def item_vectors(self) -> Floats: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SecondLook:
+class Reranker:
     """
-    `trees` is a LightGBM booster over the `features` of the parts named, with `offset` what it begins from: a slope for
-    the sum, one for the place, and a constant. `use` (n_items,) as `use_of` has it.
+    `trees` read the `reranker_features` of the base models `model_names`, and start from `offset`.
+
+    Shapes: `item_use` (n_items,) as `compute_item_use` returns it.
     """
 
-    trees: Any
-    offset: tuple[float, float, float]
-    names: tuple[str, ...]
-    use: Floats
+    trees: Booster
+    offset: Offset
+    model_names: tuple[str, ...]
+    item_use: Floats
 
-    def reordered(self, total: Floats, said: Said, parts: Mapping[str, Part], tastes: Tastes) -> Floats:
-        """(q, n_items) the sum's scores, with those of each person's best items, of what is new to them, shared out."""
-        rows, is_new = best(total, tastes)
-        read = {name: parts[name] for name in self.names}
-        worth = chances(self.trees, self.offset, features(rows, total, said, read, tastes, self.use))
-        return shared_out(total, rows, np.where(is_new, worth, -np.inf), tastes)
-
-
-def chances(trees: Any, offset: tuple[float, float, float], table: Floats) -> NDArray[Any]:
-    """(q, m) what the trees and their offset say of a table of `features`."""
-    return np.asarray(begun(offset, table) + raw_of(trees, table))
-
-
-def raw_of(trees: Any, table: Floats, first: int = 0, count: int = -1) -> NDArray[Any]:
-    """(q, m) what `count` trees from `first` on add, or all that are left for -1."""
-    flat = table.reshape(-1, table.shape[2])
-    raw = trees.predict(flat, raw_score=True, start_iteration=first, num_iteration=count, num_threads=1)
-    return np.asarray(SHARE * raw.reshape(table.shape[:2]))
+    def rerank(
+        self,
+        total: Floats,
+        by_model: ModelScores,
+        base_models: Mapping[str, PreferenceModel],
+        users: UserInteractions,
+    ) -> Floats:
+        """(q, n_items) the weighted sum `total`, in which each user's best new items share out their scores anew."""
+        rows, is_new = select_candidates(total, users)
+        models = {name: base_models[name] for name in self.model_names}
+        features = reranker_features(rows, total, by_model, models, users, self.item_use)
+        log_odds = offset_log_odds(self.offset, features) + predict_trees(self.trees, features)
+        return reassign_scores(total, rows, np.where(is_new, log_odds, -np.inf), users)
 
 
-def begun(offset: tuple[float, float, float], table: Floats) -> Floats:
-    """(..., ) the offset of rows of `features`: the sum and its place, which stand first and fourth, as a chance."""
-    score, place, constant = offset
-    return np.asarray(score * table[..., 0] + place * table[..., 3] + constant)
+def predict_trees(trees: Booster, features: Floats, first: int = 0, count: int = -1) -> Reals:
+    """(q, m) what `count` trees from `first` on add to the log odds, after shrinkage; all that are left for -1."""
+    rows = features.reshape(-1, features.shape[2])
+    raw = trees.predict(rows, raw_score=True, start_iteration=first, num_iteration=count, num_threads=1)
+    return np.asarray(SHRINKAGE * raw.reshape(features.shape[:2]))
 
 
-def shared_out(total: Floats, rows: Rows, worth: NDArray[Any], tastes: Tastes) -> Floats:
+def offset_log_odds(offset: Offset, features: Floats) -> Floats:
     """
-    `total` (q, n_items) in which the scores of `rows` (q, m), best first, go to the same rows in the order of `worth`
-    (q, m). Whoever has wanted nothing keeps what they had: there is nothing to look at.
+    (...,) the log odds that the trees start from, of `features` (..., n): the first is the sum, the fourth its rank.
     """
-    order = np.argsort(-worth, axis=1, kind="stable")
-    after = np.where(has_wishes(tastes)[:, None], np.take_along_axis(rows, order, axis=1), rows)
-    shared = total.copy()
-    np.put_along_axis(shared, after, np.take_along_axis(total, rows, axis=1), axis=1)
-    return shared
+    score, rank, constant = offset
+    return np.asarray(score * features[..., 0] + rank * features[..., 3] + constant)
 
 
-def has_wishes(tastes: Tastes) -> Mask:
-    """(q,) who has wanted anything."""
-    return np.bincount(_owners(tastes.long)[tastes.long.data > 0], minlength=len(tastes)) > 0
+def reassign_scores(total: Floats, rows: Rows, log_odds: NDArray[np.floating], users: UserInteractions) -> Floats:
+    """
+    A copy of `total` (q, n_items) in which the scores of `rows` (q, m), best first, go to the same rows in the order of
+    `log_odds` (q, m). A user without a positive interaction keeps their scores.
+    """
+    order = np.argsort(-log_odds, axis=1, kind="stable")
+    after = np.where(has_positives(users)[:, None], np.take_along_axis(rows, order, axis=1), rows)
+    reassigned = total.copy()
+    np.put_along_axis(reassigned, after, np.take_along_axis(total, rows, axis=1), axis=1)
+    return reassigned
 
 
-def _owners(matrix: Any) -> Rows:
-    return np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+def has_positives(users: UserInteractions) -> Mask:
+    """(q,) whether a user has a positive interaction."""
+    return np.bincount(row_numbers(users.full)[users.full.data > 0], minlength=len(users)) > 0
 
 
-def best(total: Floats, tastes: Tastes) -> tuple[Rows, Mask]:
-    """(q, m) the best items of each person, those they know already last; and which are new to them."""
+def select_candidates(total: Floats, users: UserInteractions) -> tuple[Rows, Mask]:
+    """(q, m) the best items of each user, those they know already last; and (q, m) which are new to them."""
     fresh = total.copy()
-    fresh[_owners(tastes.known), tastes.known.indices] = -np.inf
-    rows = top_k(fresh, WIDTH)
+    fresh[row_numbers(users.excluded), users.excluded.indices] = -np.inf
+    rows = top_k(fresh, N_RERANKED)
     return rows, np.take_along_axis(fresh, rows, axis=1) > -np.inf
 
 
-def use_of(positive: Any) -> Floats:
-    """(n_items,) by how many people each item is wanted, as log(1 + share of the mean)."""
-    wanted = np.asarray((positive > 0).sum(axis=0), np.float32).ravel()
-    mean = max(float(wanted.mean()) if len(wanted) else 0.0, 1e-9)
-    return np.asarray(np.log1p(wanted / mean), np.float32)
+def compute_item_use(positives: Csr) -> Floats:
+    """(n_items,) how many users have a positive interaction with an item, as log(1 + count / mean count)."""
+    counts = np.bincount(positives.indices[positives.data > 0], minlength=positives.shape[1]).astype(np.float32)
+    mean = max(float(counts.mean()) if len(counts) else 0.0, 1e-9)
+    return np.asarray(np.log1p(counts / mean), np.float32)
 
 
-def features(rows: Rows, total: Floats, said: Said, parts: Mapping[str, Part], tastes: Tastes, use: Floats) -> Floats:
+def reranker_features(
+    rows: Rows,
+    total: Floats,
+    by_model: ModelScores,
+    models: Mapping[str, PreferenceModel],
+    users: UserInteractions,
+    item_use: Floats,
+) -> Floats:
     """
     (q, m, n_features) float32 of the items `rows` (q, m).
 
-    For the sum and each part: the score, its share of the person's best, that best, the place as log(1 + place). For
-    each part that compares items: the nearest of what was wanted, the mean of the three nearest, the nearest of what
-    was refused, and how much the part knows of the item. Then how much the item is wanted by all, the same for what
-    the person wanted, and log(1 + how many that are).
+    For the sum and each model: the score, its share of the user's best, that best, the rank as log(1 + rank). For each
+    model that compares items: the similarity to the nearest positive item, the mean of the three nearest, the
+    similarity to the nearest item with negative feedback, and how much the model knows of the item. Then the item's
+    use, the mean use of the user's positive items, and log(1 + how many these are).
     """
-    q, m = rows.shape
-    columns: list[Any] = []
-    for scores in (total, *(said[name] for name in parts)):
-        mine = np.take_along_axis(scores, rows, axis=1)
-        top = np.maximum(mine.max(axis=1, keepdims=True, initial=0), 1e-6)
-        place = np.argsort(np.argsort(-mine, axis=1, kind="stable"), axis=1)
-        columns += [mine, mine / top, np.broadcast_to(top, (q, m)), np.log1p(place)]
-    compared = [part for part in parts.values() if not isinstance(part, Popular)]
-    near = np.zeros((len(compared), 4, q, m), np.float32)
-    usual = np.zeros((2, q, 1), np.float32)
-    for person, candidates in enumerate(rows):
-        own = slice(tastes.long.indptr[person], tastes.long.indptr[person + 1])
-        items, is_wanted = tastes.long.indices[own], tastes.long.data[own] > 0
-        if not is_wanted.any():
-            continue
-        usual[:, person, 0] = use[items[is_wanted]].mean(), np.log1p(is_wanted.sum())
-        for n, part in enumerate(compared):
-            alike, known = likeness(part, items, candidates)
-            refused = alike[~is_wanted].max(axis=0, initial=0)
-            near[n, :, person] = *_nearest(alike[is_wanted]), refused, known
-    columns += [*near.reshape(-1, q, m), use[rows], *np.broadcast_to(usual, (2, q, m))]
+    columns: list[NDArray[np.floating]] = []
+    for scores in (total, *(by_model[name] for name in models)):
+        columns += _score_columns(np.take_along_axis(scores, rows, axis=1))
+    near, user_columns = _history_columns(rows, models, users, item_use)
+    columns += [*near.reshape(-1, *rows.shape), item_use[rows], *np.broadcast_to(user_columns, (2, *rows.shape))]
     return np.stack(columns, axis=2).astype(np.float32)
 
 
-def n_features(parts: Mapping[str, Part]) -> int:
-    """How many `features` there are of these parts."""
-    n_compared = sum(not isinstance(part, Popular) for part in parts.values())
-    return 4 * (1 + len(parts)) + 4 * n_compared + 3
+def _score_columns(scores: Floats) -> list[NDArray[np.floating]]:
+    """Of (q, m) scores: the score, its share of the best, the best, and the rank as log(1 + rank); (q, m) each."""
+    best = np.maximum(scores.max(axis=1, keepdims=True, initial=0), 1e-6)
+    rank = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1)
+    return [scores, scores / best, np.broadcast_to(best, scores.shape), np.log1p(rank)]
 
 
-def likeness(part: Any, items: NDArray[Any], candidates: NDArray[Any]) -> tuple[Floats, Floats]:
+def _history_columns(
+    rows: Rows, models: Mapping[str, PreferenceModel], users: UserInteractions, item_use: Floats
+) -> tuple[Floats, Floats]:
+    """(n_compared, 4, q, m) the similarities of candidates and history; (2, q, 1) use and number of positive items."""
+    compared = [model for model in models.values() if not isinstance(model, PopularityModel)]
+    near = np.zeros((len(compared), 4, *rows.shape), np.float32)
+    user_columns = np.zeros((2, len(rows), 1), np.float32)
+    full = users.full
+    for user, candidates in enumerate(rows):
+        entries = slice(full.indptr[user], full.indptr[user + 1])
+        items, is_positive = full.indices[entries], full.data[entries] > 0
+        if not is_positive.any():
+            continue
+        user_columns[:, user, 0] = item_use[items[is_positive]].mean(), np.log1p(is_positive.sum())
+        for n, model in enumerate(compared):
+            similarity, known = compute_similarity(model, items, candidates)
+            to_negative = similarity[~is_positive].max(axis=0, initial=0)
+            near[n, :, user] = *_nearest_similarities(similarity[is_positive]), to_negative, known
+    return near, user_columns
+
+
+def count_features(models: Mapping[str, PreferenceModel]) -> int:
+    """How many `reranker_features` there are for these models."""
+    n_compared = sum(not isinstance(model, PopularityModel) for model in models.values())
+    return 4 * (1 + len(models)) + 4 * n_compared + 3
+
+
+def compute_similarity(
+    model: PreferenceModel, items: NDArray[np.integer], candidates: NDArray[np.integer]
+) -> tuple[Floats, Floats]:
     """
-    (h, m) how like the items (h,) of a history the candidates (m,) are: the cosine in a space, the weight from item to
-    item; and (m,) how much the part knows of a candidate: the length of its vector, how many of the items speak for it.
+    (h, m) the similarity of the items (h,) of a history and the candidates (m,): the cosine in a space, the weight in
+    an item-item model; and (m,) how much the model knows of a candidate: the length of its vector, or how many of the
+    items have a weight to it.
     """
-    if isinstance(part, ItemItem):
-        pairs = _pairs(part.weights, items, candidates)
+    if isinstance(model, ItemItemModel):
+        pairs = _pair_weights(model.weights, items, candidates)
         return pairs, (pairs > 0).sum(axis=0).astype(np.float32)
-    vectors = np.asarray(part.item_vectors)
-    ours, theirs = vectors[items], vectors[candidates]
-    lengths = np.linalg.norm(theirs, axis=1)
-    products = ours @ theirs.T
-    products /= np.maximum(np.linalg.norm(ours, axis=1), 1e-12)[:, None]
+    vectors = np.asarray(cast(_HasVectors, model).item_vectors)
+    from_history, to_candidates = vectors[items], vectors[candidates]
+    lengths = np.linalg.norm(to_candidates, axis=1)
+    products = from_history @ to_candidates.T
+    products /= np.maximum(np.linalg.norm(from_history, axis=1), 1e-12)[:, None]
     products /= np.maximum(lengths, 1e-12)
     return products, lengths
 
 
-def _pairs(matrix: Any, items: NDArray[Any], candidates: NDArray[Any]) -> Floats:
-    """(h, m) of a dense matrix, or of a sparse one without the slow choice of its columns."""
-    if not sparse.issparse(matrix):
-        return np.asarray(matrix[np.ix_(items, candidates)], np.float32)
-    weights: Any = matrix
+def _pair_weights(weights: Csr | Floats, items: NDArray[np.integer], candidates: NDArray[np.integer]) -> Floats:
+    """(h, m) entries of a dense matrix, or of a sparse one, whose own choice of columns is slow."""
+    if not sparse.issparse(weights):
+        return np.asarray(weights[np.ix_(items, candidates)], np.float32)
     starts, counts = weights.indptr[items], np.diff(weights.indptr)[items]
     owner = np.repeat(np.arange(len(items)), counts)
     at = np.arange(len(owner)) + np.repeat(starts - np.cumsum(counts) + counts, counts)
@@ -178,14 +209,14 @@ def _pairs(matrix: Any, items: NDArray[Any], candidates: NDArray[Any]) -> Floats
     ordered = candidates[order]
     columns = weights.indices[at]
     place = np.minimum(np.searchsorted(ordered, columns), len(ordered) - 1)
-    is_there = ordered[place] == columns
-    found = np.zeros((len(items), len(candidates)), np.float32)
-    found[owner[is_there], order[place[is_there]]] = weights.data[at[is_there]]
-    return found
+    is_present = ordered[place] == columns
+    pairs = np.zeros((len(items), len(candidates)), np.float32)
+    pairs[owner[is_present], order[place[is_present]]] = weights.data[at[is_present]]
+    return pairs
 
 
-def _nearest(alike: Floats) -> tuple[Floats, Floats]:
-    """Of (h, m), h > 0: (m,) the largest of each column, and the sum of its three largest, by three."""
-    few = min(_CLOSEST, len(alike))
-    largest = np.partition(alike, len(alike) - few, axis=0)[-few:]
-    return largest.max(axis=0), largest.sum(axis=0) / _CLOSEST
+def _nearest_similarities(similarity: Floats) -> tuple[Floats, Floats]:
+    """Of (h, m), h > 0: (m,) the largest of each column, and the sum of its three largest, divided by three."""
+    n = min(_N_NEAREST, len(similarity))
+    largest = np.partition(similarity, len(similarity) - n, axis=0)[-n:]
+    return largest.max(axis=0), largest.sum(axis=0) / _N_NEAREST

@@ -8,7 +8,9 @@ written anew from what was found in order.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Final, cast
+
+from recsys.types import Booster
 
 _NUMBER: Final = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,3})?")
 _OBJECTIVE: Final = re.compile(r"[a-z_]+( [a-z_]+:[-+.\w]+)*")
@@ -27,13 +29,13 @@ _WHOLE: Final = frozenset(
 Fields = Mapping[str, str]
 
 
-def open_booster(text: str) -> Any:
+def open_booster(text: str) -> Booster:
     """Trees from their text. Raises ValueError for a text that is not a whole and harmless set of trees."""
-    from lightgbm import Booster  # half a second and 60 MB: only where there is a ranker
+    from lightgbm import Booster as LightGBM  # half a second and 60 MB: only where there is a ranker
     from lightgbm.basic import LightGBMError
 
     try:
-        return Booster(model_str=_checked(text))
+        return cast(Booster, LightGBM(model_str=_checked(text)))
     except LightGBMError as error:
         raise ValueError(f"found trees that cannot be read ({error}), expected the text that was written") from error
 

@@ -41,7 +41,7 @@ def trending(
     is_spoken = np.logical_or.reduce([_of(items.language, items, name) for name in languages])
     keep = for_anybody(items, at) & (items.row >= 0) & _of(items.region, items, region) & is_spoken
     numbers = np.flatnonzero(keep).astype(np.int32)
-    found = _distinct(items, numbers[rank_order(model.popular(market, items.row[numbers]), numbers)], size)
+    found = _distinct(items, numbers[rank_order(model.popularity_scores(market, items.row[numbers]), numbers)], size)
     return {"country": market, "region": region, "language": language, "items": [_item(items, n) for n in found]}
 
 

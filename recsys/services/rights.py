@@ -15,7 +15,7 @@ from recsys.clock import Millis, to_text
 from recsys.errors import DataError, StoreError
 from recsys.feed.engine import Engine
 from recsys.feed.viewer import profile_of
-from recsys.models.loaded import Model
+from recsys.models.loaded import TrainedModels
 from recsys.policy.effective import effective_limits, personal_limits
 from recsys.policy.limits import WINDOWS, Limits, spans_of
 from recsys.policy.schema import parse_hours
@@ -192,7 +192,7 @@ def export(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     }
 
 
-def _trained(history: History, model: Model) -> list[dict[str, Any]]:
+def _trained(history: History, model: TrainedModels) -> list[dict[str, Any]]:
     """The reactions that the model in service was trained on, oldest first."""
     item_ids = {row: item_id for item_id, row in model.rows.items()}
     rows = zip(history.items.tolist(), history.weights.tolist(), history.at.tolist(), strict=True)

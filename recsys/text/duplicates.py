@@ -286,7 +286,7 @@ def _merge_equal(head: Longs, equal: Pairs) -> Longs:
 
 def with_clusters(items: pl.DataFrame, params: DuplicateParams, on_progress: Progress = quiet) -> pl.DataFrame:
     """
-    The items with `said_id`, the hash of what each says, and `cluster_id`, that of its cluster's head.
+    The items with `text_cluster_id`, the hash of its text, and `cluster_id`, that of its cluster's head.
 
     So the service finds the cluster of a new item that says what a known one says, and a cluster keeps its id as long
     as its head is in the data.
@@ -302,6 +302,6 @@ def with_clusters(items: pl.DataFrame, params: DuplicateParams, on_progress: Pro
     text_ids = [cluster_id(*row) for row in items.select("item_id", "title", "text").iter_rows()]
     head = cluster_heads(uploads, params, on_progress)
     return items.with_columns(
-        pl.Series("said_id", text_ids, pl.String),
+        pl.Series("text_cluster_id", text_ids, pl.String),
         pl.Series("cluster_id", [text_ids[row] for row in head.tolist()], pl.String),
     )

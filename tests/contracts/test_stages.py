@@ -163,10 +163,10 @@ def made(cls, rng, n=30, d=5):
             reg=1.0,
             power=0.0,
             unobserved=1.0,
-            refusal=0.3,
+            negative_weight=0.3,
         ),
         "LinearSpace": lambda: LinearSpace(vectors, np.arange(n, dtype=np.float32), 0.3),
-        "TextSpace": lambda: TextSpace(item_vectors=unit, centres=centres, half_life_days=14.0, refusal_share=0.5),
+        "TextSpace": lambda: TextSpace(item_vectors=unit, centres=centres, half_life_days=14.0, negative_weight=0.5),
     }
     return makers[cls.__name__]()
 

@@ -45,7 +45,7 @@ from recsys.stores.memory import MemoryStore
 from serving.app import create_app
 from serving.demo import show
 from serving.settings import Settings
-from training.models.collaborative import TasteParams
+from training.models.blend import BlendParams
 from training.train import TrainParams, run
 
 ROOT = Path(__file__).parents[2]
@@ -74,7 +74,7 @@ def _train(folder: Path) -> None:
     world = generate(WorldParams(n_items=400, n_users=150, n_events=9_000))
     tables = {"creators": world.creators, "items": world.items, "users": world.users, "events": world.events}
     write_dataset(folder / "data", **tables)
-    params = TrainParams(encoder=None, holdout_days=3, taste=TasteParams(ials=IALSParams(embedding_size=16)))
+    params = TrainParams(encoder=None, holdout_days=3, blend=BlendParams(ials=IALSParams(embedding_size=16)))
     run(folder / "data", folder / "artifact", params, EVENING)
     policy = ROOT / "policies" / "morocco.yaml"
     report, market = evaluate(folder / "artifact", folder / "data", policy, EvalParams(k=10, n_people=100))

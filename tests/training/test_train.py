@@ -16,15 +16,15 @@ from recsys.models.ials import IALSParams
 from recsys.models.text import TextParams
 from training.fingerprint import fingerprint
 from training.interactions import build_interactions
-from training.models.collaborative import TasteParams
+from training.models.blend import BlendParams
 from training.text.encoder import EncoderParams
-from training.train import Trained, TrainParams, _as_read, run
+from training.train import Trained, TrainParams, _with_effective_tiers, run
 
 NOW: Millis = from_text("2026-11-20T00:00:00Z")
 N_ITEMS, N_USERS = 24, 12
 PARAMS = TrainParams(
     holdout_days=2,
-    taste=TasteParams(ials=IALSParams(embedding_size=4)),
+    blend=BlendParams(ials=IALSParams(embedding_size=4)),
     text=TextParams(min_language_items=5),
     encoder=EncoderParams(model="use", threads=1),
 )
@@ -114,7 +114,7 @@ def test_a_published_split_is_held_out_from_its_instant(tmp_path: Path) -> None:
 
 def test_holding_out_nothing_learns_from_everything(tmp_path: Path) -> None:
     write(tmp_path / "data")
-    train(tmp_path, params=TrainParams(holdout_days=0, taste=PARAMS.taste, encoder=None))
+    train(tmp_path, params=TrainParams(holdout_days=0, blend=PARAMS.blend, encoder=None))
     loaded = load_artifact(tmp_path / "model")
     assert loaded.manifest.cutoff is None
     assert loaded.manifest.counts["events_learned_from"] == 120
@@ -147,7 +147,7 @@ def test_assumed_tiers_are_said_in_the_manifest_and_make_no_safe_feed(tmp_path: 
     with pytest.raises(DataError, match="--assume-tier R0"):
         train(tmp_path)
     assert not (tmp_path / "model").exists()
-    manifest = train(tmp_path, params=TrainParams(assume_tier="R0", taste=PARAMS.taste, encoder=None)).manifest
+    manifest = train(tmp_path, params=TrainParams(assume_tier="R0", blend=PARAMS.blend, encoder=None)).manifest
     assert manifest.risk_source == "assumed"
     assert load_artifact(tmp_path / "model").safe_feed == ()
 
@@ -178,7 +178,7 @@ def test_a_copy_of_a_risky_item_and_an_item_that_our_labels_raised_teach_nothing
     assert not any({0, 1} & set(history.items.tolist()) for history in loaded.histories.values())
     raised = loaded.items.with_columns(predicted_tier=pl.when(pl.col("item_id") == "v2").then(pl.lit("R2")))
     assert np.flatnonzero(is_risky(raised)).tolist() == [0, 1, 2]
-    seen = build_interactions(_as_read(read_dataset(tmp_path / "data"), raised))
+    seen = build_interactions(_with_effective_tiers(read_dataset(tmp_path / "data"), raised))
     assert not seen.positives[:, [0, 1, 2]].nnz and seen.positives[:, [3]].nnz
 
 
@@ -192,7 +192,7 @@ def test_data_without_one_event_still_makes_an_artifact(tmp_path: Path) -> None:
 
 def test_bad_parameters_are_all_reported_at_once_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
-        train(tmp_path, params=TrainParams(holdout_days=-1, taste=TasteParams(ials=IALSParams(reg=0))))
+        train(tmp_path, params=TrainParams(holdout_days=-1, blend=BlendParams(ials=IALSParams(reg=0))))
     assert len(error.value.problems) == 2
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from training.models.bench import BenchReport
     from training.models.splits import Split
 
-app = typer.Typer(no_args_is_help=True, help="Measure the models on a fixed split: chosen on validation, tested once.")
+app = typer.Typer(no_args_is_help=True, help="Evaluate the models on a fixed split: chosen on validation, tested once.")
 RESULTS: Final = Path("benchmarks") / "RESULTS.md"  # of the repository: the published splits are run from its root
 _DATA: Final = Path("..") / "shared" / "data"
 
@@ -27,11 +27,12 @@ Folder = Annotated[Path, typer.Option("--data", metavar="DIR", help="Where the p
 
 @app.command(epilog="Example: sanad bench split --train train.npz --test test.npz --format npz")
 def split(
-    train: Annotated[Path, typer.Option(metavar="FILE", help="What may be learned from.")],
-    test: Annotated[Path, typer.Option(metavar="FILE", help="What people went on to want.")],
+    train: Annotated[Path, typer.Option(metavar="FILE", help="The pairs to fit the models to.")],
+    test: Annotated[Path, typer.Option(metavar="FILE", help="The pairs to test with.")],
     form: Annotated[str, typer.Option("--format", help="npz, lightgcn, pairs or signed.")],
     valid: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="What models are chosen by. Default: a tenth of train.")
+        Path | None,
+        typer.Option(metavar="FILE", help="The pairs to choose the models with. Default: a share of train."),
     ] = None,
     k: K = 20,
     seed: Seed = 0,
@@ -39,10 +40,10 @@ def split(
     is_quiet: Quiet = False,
 ) -> None:
     """
-    Choose, fit and test every model and their blend on files of yours.
+    Choose, fit and test every model and their blend on the given files.
 
-    Everything is chosen on validation, fitted again on all of train, and tested once. What a person has in train is
-    left out of their list. Formats: docs/models.md.
+    Settings are chosen on validation; models are fitted again to all of train and tested once. Items that a person has
+    in train are not recommended to them. Formats: docs/models.md.
     """
     from training.models.splits import FORMATS, read_split
 
@@ -61,7 +62,7 @@ def gowalla(data: Folder = _DATA, k: K = 20, seed: Seed = 0, as_json: Json = Fal
 def kuairand_signed(
     data: Folder = _DATA, k: K = 20, seed: Seed = 0, as_json: Json = False, is_quiet: Quiet = False
 ) -> None:
-    """Short videos with refusals: the published validation part is the test, ours is cut from train."""
+    """Short videos with negative feedback: the published validation part is the test; validation is a part of train."""
     _public("kuairand-signed", data, k, seed, as_json=as_json, is_quiet=is_quiet)
 
 
@@ -88,10 +89,10 @@ def _kuairand_signed(folder: Path) -> "Split":
 def _lastfm_countries(folder: Path) -> "Split":
     import numpy as np
 
-    from training.models.splits import Split, cut, read_split
+    from training.models.splits import Split, read_split, split_entries
 
     whole = read_split("pairs", folder / "train.csv.gz", folder / "train.csv.gz").train
-    train, test = cut(whole, 0.2, np.random.default_rng(20260101))
+    train, test = split_entries(whole, 0.2, np.random.default_rng(20260101))
     return Split(train, None, test)
 
 
@@ -132,15 +133,15 @@ def lines(report: "BenchReport") -> list[str]:
         f"{row.name:12} {row.recall:10.4f} {row.ndcg:10.4f} {row.validation:11.4f} {row.weight:7.2f} {row.fit_s:7.1f}"
         for row in report.rows
     ]
-    refused = f" and {report.n_refused:,} refusals" if report.n_refused else ""
+    negative = f" and {report.n_negative:,} negative pairs" if report.n_negative else ""
     return [
-        f"{report.n_users:,} people, {report.n_items:,} items, {report.n_train:,} wishes{refused} to learn from; "
-        f"{report.n_judged:,} people judged",
+        f"{report.n_users:,} people, {report.n_items:,} items, {report.n_train:,} positive pairs{negative} in train; "
+        f"{report.n_evaluated:,} people evaluated",
         head,
         *table,
-        "the blend is the sum, without a second look"
+        "the blend is the weighted sum, without a re-ranker"
         if not report.n_trees
-        else f"the blend is the sum, its best items put in order by {report.n_trees} trees",
+        else f"the blend is the weighted sum, its best items re-ranked by {report.n_trees} trees",
         f"{report.n_fits} fits to choose in {report.choose_s:.0f} s, all lists in {report.recommend_s:.0f} s, "
         f"{report.total_s:.0f} s in all; peak memory {report.peak_gb:.2f} GB",
         *(f"  {row.name}: {', '.join(f'{key} {value}' for key, value in row.params.items())}" for row in report.rows),
@@ -149,10 +150,10 @@ def lines(report: "BenchReport") -> list[str]:
 
 def write_results(name: str, report: "BenchReport", path: Path) -> None:
     """Puts the report in its place among the others, beside the commit and the machine."""
-    said = "\n".join([f"commit {_commit()}, {_machine()}", "", *lines(report)])
+    text = "\n".join([f"commit {_commit()}, {_machine()}", "", *lines(report)])
     sections = dict(_sections(path.read_text("utf-8")) if path.exists() else ())
-    sections[name] = f"```\n{said}\n```"
-    body = "\n\n".join(f"## {each}\n{text}" for each, text in sorted(sections.items()))
+    sections[name] = f"```\n{text}\n```"
+    body = "\n\n".join(f"## {title}\n{body}" for title, body in sorted(sections.items()))
     path.write_text(
         "# Models on public splits\nWritten by `sanad bench NAME`; what the columns mean: docs/models.md.\n\n"
         + body
@@ -167,8 +168,8 @@ def _sections(text: str) -> list[tuple[str, str]]:
 
 
 def _commit() -> str:
-    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"
+    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
 
 
 def _machine() -> str:

@@ -21,7 +21,7 @@ from recsys.console import (
 )
 from recsys.errors import ConfigError, DataError
 from recsys.extras import require_extra
-from training.commands.tune import taste_of
+from training.commands.tune import blend_params
 
 if TYPE_CHECKING:
     from training.train import Trained
@@ -93,13 +93,13 @@ def validate(
     """
     from training.validate import validate as examine
 
-    with progress(is_quiet=is_quiet) as report:
-        found = examine(data, at=present(at), rejected=rejected, max_bad_share=max_bad_share, on_progress=report)
+    with progress(is_quiet=is_quiet) as follow:
+        report = examine(data, at=present(at), rejected=rejected, max_bad_share=max_bad_share, on_progress=follow)
     if as_json:
-        print_json({"ok": found.ok, **_plain_report(found)})
+        print_json({"ok": report.ok, **_plain_report(report)})
     else:
-        _show_report(found)
-    raise typer.Exit(0 if found.ok else 1)
+        _show_report(report)
+    raise typer.Exit(0 if report.ok else 1)
 
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: sanad train var/data --out var/artifact")
@@ -112,21 +112,27 @@ def train(
     encoder: Annotated[
         str, typer.Option(help="Text encoder: e5, use, none, or a folder or name for sentence-transformers.")
     ] = "e5",
-    holdout_days: Annotated[float, typer.Option(min=0, help="Days at the end kept for 'sanad eval'.")] = 3.0,
+    holdout_days: Annotated[
+        float, typer.Option(min=0, help="Days at the end that are held out for 'sanad eval'.")
+    ] = 3.0,
     holdout_from: Annotated[
-        str | None, typer.Option(metavar="INSTANT", help="Keep everything from here on instead.")
+        str | None, typer.Option(metavar="INSTANT", help="Hold out everything from this instant on instead.")
     ] = None,
     assume_tier: Annotated[
-        str | None, typer.Option(metavar="TIER", help="Take R0 for unlabelled data: for trials, not for people.")
+        str | None,
+        typer.Option(
+            metavar="TIER",
+            help="Treat unlabelled items as this tier. For experiments only; 'serve' refuses the artifact.",
+        ),
     ] = None,
     no_labels: Annotated[
-        bool, typer.Option("--no-labels", help="Learn no labels of our own; the given ones stand alone.")
+        bool, typer.Option("--no-labels", help="Predict no labels; use the given ones alone.")
     ] = False,
     no_ranker: Annotated[
-        bool, typer.Option("--no-ranker", help="Learn no ranker; spaces and popularity rank.")
+        bool, typer.Option("--no-ranker", help="Fit no ranker; the blend and popularity rank.")
     ] = False,
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Settings of the models of taste, from 'sanad tune'.")
+        Path | None, typer.Option(metavar="FILE", help="Settings of the base models, from 'sanad tune'.")
     ] = None,
     market: Annotated[str, typer.Option(help="The country that leads the safe feed.")] = "MA",
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same artifact.")] = 0,
@@ -134,9 +140,11 @@ def train(
     max_bad_share: BadShare = 0.01,
     forget: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Leave out whom a list from 'sanad export forgotten' names; repeatable."),
+        typer.Option(metavar="FILE", help="Leave out the people in a list from 'sanad export forgotten'; repeatable."),
     ] = None,
-    cache: Annotated[Path | None, typer.Option(help="Where encoder and vectors are kept.", file_okay=False)] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="The folder of encoder and cached vectors.", file_okay=False)
+    ] = None,
     at: At = None,
     as_json: Json = False,
     is_quiet: Quiet = False,
@@ -156,7 +164,7 @@ def train(
         holdout_days=holdout_days,
         holdout_from=None if holdout_from is None else instant(holdout_from, "--holdout-from"),
         seed=seed,
-        taste=taste_of(config),
+        blend=blend_params(config),
         market=market,
         assume_tier=assume_tier,
         max_bad_share=max_bad_share,
@@ -182,8 +190,8 @@ def _notes(trained: "Trained", assume_tier: str | None) -> list[str]:
     notes = list(trained.report.notices)
     if assume_tier is not None:
         notes.append(
-            f"every unlabelled item is taken for {assume_tier}; 'sanad serve' refuses this artifact unless told "
-            "--allow-assumed on this machine"
+            f"every unlabelled item is treated as {assume_tier}; 'sanad serve' refuses this artifact without "
+            "--allow-assumed on loopback"
         )
     return notes
 
@@ -200,29 +208,29 @@ def _instants(done: Any) -> dict[str, str]:
     return {part: to_text(at) for part, at in done.cutoffs.items()}
 
 
-def _plain_report(found: "Report") -> dict[str, Any]:
+def _plain_report(report: "Report") -> dict[str, Any]:
     return {
-        "tables": {name: {"read": t.n_read, "unusable": t.n_rejected} for name, t in found.tables.items()},
-        "counted": found.counted,
-        "problems": [{"sentence": problem.sentence(), "kind": problem.kind} for problem in found.problems],
-        "notices": found.notices,
-        "failures": found.failures,
-        "unlabelled_items": found.n_unlabelled,
+        "tables": {name: {"read": t.n_read, "unusable": t.n_rejected} for name, t in report.tables.items()},
+        "counted": report.counted,
+        "problems": [{"sentence": problem.sentence(), "kind": problem.kind} for problem in report.problems],
+        "notices": report.notices,
+        "failures": report.failures,
+        "unlabelled_items": report.n_unlabelled,
     }
 
 
-def _show_report(found: "Report") -> None:
+def _show_report(report: "Report") -> None:
     from rich.table import Table
 
     table = Table("table", "rows", "unusable", "share", box=None, pad_edge=False)
-    for name, count in found.tables.items():
+    for name, count in report.tables.items():
         table.add_row(name, f"{count.n_read:,}", f"{count.n_rejected:,}", f"{count.bad_share:.2%}")
     console().print(table)
-    lines = [problem.sentence() for problem in found.problems[:_SHOWN]]
-    if sum(kind.n_rows for kind in found.counted) > len(lines):
-        lines += [f"in all: table {k.table}, column {k.column!r}, {k.kind}: {k.n_rows:,} rows" for k in found.counted]
-    lines += [f"note: {notice}" for notice in found.notices]
-    lines += found.failures or ["It can be trained on."]
+    lines = [problem.sentence() for problem in report.problems[:_SHOWN]]
+    if sum(kind.n_rows for kind in report.counted) > len(lines):
+        lines += [f"in all: table {k.table}, column {k.column!r}, {k.kind}: {k.n_rows:,} rows" for k in report.counted]
+    lines += [f"note: {notice}" for notice in report.notices]
+    lines += report.failures or ["It can be trained on."]
     typer.echo("\n".join(lines))
 
 
@@ -236,13 +244,15 @@ def _show_trained(out: Path, trained: "Trained") -> None:
         typer.echo(f"texts: {counts['texts_encoded']:,} encoded now, {counts['texts_reused']:,} from the cache")
     if "people_left_out" in counts:
         typer.echo(f"left out: {counts['events_left_out']:,} events of {counts['people_left_out']:,} people")
-    if "items_labelled_by_us" in counts:
+    if "items_with_predicted_labels" in counts:
         typer.echo(
-            f"labels: we are sure of {counts['items_labelled_by_us']:,} items; {counts['items_raised_by_us']:,} of "
-            "them count at a higher tier than given"
+            f"predicted labels: {counts['items_with_predicted_labels']:,} items, of which "
+            f"{counts['items_raised_by_predicted_labels']:,} have a higher tier than given"
         )
-    if counts.get("items_bridged"):
-        typer.echo(f"new videos: {counts['items_bridged']:,} without a reaction are placed by their words and makers")
+    if counts.get("cold_items_mapped"):
+        typer.echo(
+            f"cold items: {counts['cold_items_mapped']:,} without interactions have vectors from their text and creator"
+        )
     typer.echo(f"ranker: {trained.ranker}")
     if trained.manifest.cutoff:
         typer.echo(f"events from {trained.manifest.cutoff} on are kept for 'sanad eval {out}'")

@@ -35,7 +35,7 @@ def label(
     state: Annotated[
         Path | None,
         typer.Option(
-            "--state", metavar="FILE", help="Instead of DATA: label what waits in the state file of a service."
+            "--state", metavar="FILE", help="Instead of DATA: label the items that wait in the state file of a service."
         ),
     ] = None,
     artifact: Annotated[
@@ -48,33 +48,36 @@ def label(
     ] = None,
     report_to: Annotated[
         Path | None,
-        typer.Option(
-            "--report", metavar="DIR", help="Write how good they are: report.json and a plot for each language."
-        ),
+        typer.Option("--report", metavar="DIR", help="Write their evaluation: report.json and a plot for each tier."),
     ] = None,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Say why: the letters that spoke for it, the nearest labelled items.")
+        bool,
+        typer.Option(
+            "--explain", help="Show why: the character n-grams and the labelled items that speak for a label."
+        ),
     ] = False,
     threshold: Annotated[
-        float, typer.Option(min=0.5, max=1, help="What a probability must reach; the market's label_threshold.")
+        float, typer.Option(min=0.5, max=1, help="The probability that a label needs; the market's label_threshold.")
     ] = 0.8,
     encoder: Annotated[str, typer.Option(help="Text encoder: e5, use, or a folder or name.")] = "e5",
     max_bad_share: Annotated[
         float, typer.Option(min=0, max=1, help="The share of unusable rows a table may have.")
     ] = 0.01,
-    cache: Annotated[Path | None, typer.Option(help="Where encoder and vectors are kept.", file_okay=False)] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="The folder of encoder and cached vectors.", file_okay=False)
+    ] = None,
     at: At = None,
     as_json: Json = False,
     is_quiet: Quiet = False,
 ) -> None:
     """
-    Label every item by what the labelled ones teach, and say how far such labels can be trusted.
+    Predict labels for every item from the labelled ones, and evaluate them.
 
-    A label of ours may raise an item's tier and never lowers one; an item that nobody labelled stays unlabelled.
+    A predicted label can raise an item's tier and never lowers it; an unlabelled item stays unlabelled.
     Exit code 1: there are too few labels to learn from.
 
-    With --state FILE --artifact DIR the artifact's own heads label what came over HTTP since it was trained: new items
-    and new words. The service may be running, and its next page counts the labels; run it every few minutes.
+    With --state FILE --artifact DIR the artifact's heads label the items that came or changed over HTTP since it was
+    trained. The service may be running, and its next page counts the labels; run the command every few minutes.
     """
     _check_options(data, state, artifact, {"--out": out, "--report": report_to, "--explain": explain})
     require_extra("train", "sanad label")
@@ -106,12 +109,14 @@ def label(
 
 def _check_options(data: Path | None, state: Path | None, artifact: Path | None, others: dict[str, Any]) -> None:
     """Raises ConfigError unless there is a dataset folder, or a state file with its artifact."""
-    taken = [f"{name} {value}" for name, value in others.items() if str(value).startswith("-")]
-    if taken:
-        raise ConfigError(f"found {', '.join(taken)}, expected a place to write; name it after {taken[0].split()[0]}")
+    options = [f"{name} {value}" for name, value in others.items() if str(value).startswith("-")]
+    if options:
+        raise ConfigError(
+            f"found {', '.join(options)}, expected a path to write to; name it after {options[0].split()[0]}"
+        )
     if (data is None) == (state is None):
-        found = "both DATA and --state" if data else "neither DATA nor --state"
-        raise ConfigError(f"found {found}, expected a dataset folder, or --state FILE --artifact DIR")
+        both = "both DATA and --state" if data else "neither DATA nor --state"
+        raise ConfigError(f"found {both}, expected a dataset folder, or --state FILE --artifact DIR")
     if (state is None) != (artifact is None):
         given, missing = ("--state", "--artifact") if artifact is None else ("--artifact", "--state")
         raise ConfigError(f"found {given} without {missing}, expected both: labels in a state file are by an artifact")
@@ -140,8 +145,8 @@ def _label_state(
         return
     left = f"; {done.n_left:,} were edited meanwhile and wait for the next run" if done.n_left else ""
     typer.echo(
-        f"{state}: {done.n_labelled:,} items read, {done.n_unknown:,} of them unknown to us, "
-        f"{len(done.raised):,} count higher now (revision {done.revision:,}){left}"
+        f"{state}: {done.n_labelled:,} items read, {done.n_unknown:,} of them without a predicted label, "
+        f"{len(done.raised):,} have a higher tier now (revision {done.revision:,}){left}"
     )
     for row in done.raised[:_SHOWN]:
         typer.echo(f"{row['item_id']}: {row['before']} -> {row['now']} ({row['label_confidence']:.0%})")
@@ -165,7 +170,7 @@ def _show(done: Any, *, explain: bool) -> None:
 
     typer.echo(", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in done.counts.items()))
     table = Table(
-        "tier", "language", "labelled", "of that tier", "recall", "of those named", "unknown", box=None, pad_edge=False
+        "tier", "language", "labelled", "of that tier", "recall", "precision", "unknown", box=None, pad_edge=False
     )
     for row in done.report["recall"]:
         table.add_row(
@@ -180,6 +185,8 @@ def _show(done: Any, *, explain: bool) -> None:
         why = row["why"] or {}
         typer.echo(
             f"{row['item_id']}: {row['risk_tier'] or 'unlabelled'} -> {row['predicted_tier']} "
-            f"({row['label_confidence']:.0%}); letters {isolated(' '.join(why.get('letters', [])))}; like "
-            + ", ".join(f"{near['item_id']} ({near['tier']}, {near['likeness']:.2f})" for near in why.get("like", []))
+            f"({row['label_confidence']:.0%}); n-grams {isolated(' '.join(why.get('ngrams', [])))}; similar "
+            + ", ".join(
+                f"{item['item_id']} ({item['tier']}, {item['similarity']:.2f})" for item in why.get("similar", [])
+            )
         )

@@ -27,25 +27,26 @@ File = Annotated[
 def detect(
     file: File,
     declared: Annotated[
-        list[str] | None, typer.Option(metavar="LANGUAGE", help="What creators declare, when a text does not say.")
+        list[str] | None,
+        typer.Option(metavar="LANGUAGE", help="The declared language, for texts that do not say; repeatable."),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """
-    Say which language, dialect and script each text is in, and how sure that is.
+    Detect the language, dialect and script of each text, with a confidence.
 
-    With --json one object a line, in the order of the file. Texts that are too short or too doubtful take the declared
+    With --json one object a line, in the order of the file. Texts that are too short or too uncertain take the declared
     language, else und.
     """
     import msgspec
 
-    from training.text.files import detected, read_texts
+    from training.text.files import detect_languages, read_texts
 
     for language in declared or ():
         if language not in LANGUAGES:
             raise ConfigError(f"--declared: found {language!r}, expected one of {', '.join(LANGUAGES)}")
     texts = read_texts(file)
-    rows = detected(texts, declared or ())
+    rows = detect_languages(texts, declared or ())
     if as_json:
         for row in rows:
             typer.echo(msgspec.json.encode(row).decode())
@@ -61,19 +62,21 @@ def embed(
     like: Annotated[
         Path | None, typer.Option(metavar="ARTIFACT", help="Centre by language as this artifact does.", file_okay=False)
     ] = None,
-    cache: Annotated[Path | None, typer.Option(help="Where encoder and vectors are kept.", file_okay=False)] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="The folder of encoder and cached vectors.", file_okay=False)
+    ] = None,
     is_quiet: Quiet = False,
 ) -> None:
     """
     Write the vectors that the engine uses for these texts.
 
-    Texts that were encoded once are taken from the cache, so a run that was stopped goes on where it was. The file
-    holds vectors, the encoder's fingerprint, and which artifact's centring was applied.
+    Texts that were encoded before come from the cache, so a run that was stopped continues where it was. The file holds
+    vectors, the encoder's fingerprint, and the version of the artifact whose centring was applied.
     """
     require_extra("train", "sanad embed")
     from recsys.models.artifact import load_artifact
     from training.text.encoder import EncoderParams, cache_folder, make_encoder
-    from training.text.files import read_texts, save_vectors, vectors_of
+    from training.text.files import encode_file, read_texts, save_vectors
 
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing may ask a hub
     texts = read_texts(file)
@@ -82,11 +85,11 @@ def embed(
     made = make_encoder(EncoderParams(model=encoder), where)
     artifact = None if like is None else load_artifact(like)
     with progress(is_quiet=is_quiet) as report:
-        found = vectors_of(texts, made, where, artifact, report)
-    save_vectors(out, found, made, "" if artifact is None else artifact.version)
+        encoded = encode_file(texts, made, where, artifact, report)
+    save_vectors(out, encoded, made, "" if artifact is None else artifact.version)
     say(
-        f"{out}: {len(found.vectors):,} vectors of {made.dim} numbers, {found.n_encoded:,} encoded now, "
-        f"{found.n_reused:,} from the cache; encoder {made.fingerprint[:12]}",
+        f"{out}: {len(encoded.vectors):,} vectors of {made.dim} numbers, {encoded.n_encoded:,} encoded now, "
+        f"{encoded.n_reused:,} from the cache; encoder {made.fingerprint[:12]}",
         is_quiet=is_quiet,
     )
 

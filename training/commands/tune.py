@@ -9,34 +9,36 @@ from recsys.console import At, Json, Quiet, present, print_json, progress, writa
 from recsys.extras import require_extra
 
 if TYPE_CHECKING:
-    from training.models.collaborative import TasteParams
-    from training.models.tune import Tuned
+    from training.models.blend import BlendParams
+    from training.models.tune import TuneResult
 
 app = typer.Typer()
 _PANEL: Final = "Data and models"
 
 
-@app.command(rich_help_panel=_PANEL, epilog="Example: sanad tune var/data --out var/taste.yaml")
+@app.command(rich_help_panel=_PANEL, epilog="Example: sanad tune var/data --out var/models.yaml")
 def tune(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="A dataset folder: creators, items, users, events.")],
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="The settings, for 'sanad train --config'.", dir_okay=False)
     ],
     study: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="What was measured so far. Default: FILE.study.jsonl.")
+        Path | None, typer.Option(metavar="FILE", help="The measures so far. Default: FILE.study.jsonl.")
     ] = None,
-    config: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings to begin from.")] = None,
-    holdout_days: Annotated[float, typer.Option(min=0, help="Days at the end that are not looked at.")] = 3.0,
-    assume_tier: Annotated[str | None, typer.Option(metavar="TIER", help="Take R0 for unlabelled data.")] = None,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings to start from.")] = None,
+    holdout_days: Annotated[float, typer.Option(min=0, help="Days at the end that are not read.")] = 3.0,
+    assume_tier: Annotated[
+        str | None, typer.Option(metavar="TIER", help="Treat unlabelled items as this tier.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same settings.")] = 0,
     at: At = None,
     as_json: Json = False,
     is_quiet: Quiet = False,
 ) -> None:
     """
-    Choose the settings of the models of taste on the last part of a dataset.
+    Choose the settings of the base models on the last part of a dataset.
 
-    Stop it when you like: run again, it goes on where it stood. What is held out for 'sanad eval' is not looked at.
+    You can stop it at any time; run again, it continues where it was. Events held out for 'sanad eval' are not read.
     """
     require_extra("train", "sanad tune")
     from training.fingerprint import fingerprint
@@ -50,27 +52,27 @@ def tune(
     with progress(is_quiet=is_quiet) as report:
         dataset, _ = clean(data, at=present(at), assume_tier=assume_tier, on_progress=report)
         before = cutoff_of(dataset, holdout_days, None)
-        found = run(dataset, fingerprint(data), place, taste_of(config), before, seed, report)
-    out.write_text(as_yaml(found.params), "utf-8")
+        result = run(dataset, fingerprint(data), place, blend_params(config), before, seed, report)
+    out.write_text(as_yaml(result.params), "utf-8")
     if as_json:
-        print_json(found)
+        print_json(result)
     else:
-        typer.echo("\n".join(_lines(found, out)))
+        typer.echo("\n".join(_lines(result, out)))
 
 
-def taste_of(config: Path | None) -> "TasteParams":
+def blend_params(config: Path | None) -> "BlendParams":
     """The settings in a file, or the shipped ones. Raises ConfigError."""
     from recsys.config import load
-    from training.models.collaborative import TasteParams
+    from training.models.blend import BlendParams
 
-    return TasteParams() if config is None else load(config, TasteParams)
+    return BlendParams() if config is None else load(config, BlendParams)
 
 
-def _lines(found: "Tuned", out: Path) -> list[str]:
-    table = [f"{name:10} {found.default[name]:9.4f} {found.best[name]:9.4f}" for name in found.best]
+def _lines(result: "TuneResult", out: Path) -> list[str]:
+    table = [f"{name:12} {result.default[name]:9.4f} {result.best[name]:9.4f}" for name in result.best]
     return [
-        f"{'part':10} {'shipped':>9} {'chosen':>9}   NDCG on validation, {found.n_judges:,} people",
+        f"{'model':12} {'shipped':>9} {'chosen':>9}   NDCG on validation, {result.n_users:,} people",
         *table,
-        f"{found.n_measured} settings measured, {found.n_known} of them in an earlier run",
+        f"{result.n_measured} settings measured, {result.n_known} of them in an earlier run",
         f"{out}: use it with 'sanad train DATA --config {out}'",
     ]

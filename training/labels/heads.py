@@ -1,10 +1,10 @@
 """
-Questions about texts that are answered with a probability: is this risky, is it about sleep.
+Label heads: questions about texts that are answered with a probability, such as "is this risky" or "is it about sleep".
 
-One recipe for all of them. Two readers answer: a linear model of letter runs, which knows the words of insults, and a
-kernel machine over encoder vectors, which knows topics and carries over between languages. The mean of the two, the
-first counting twice, was at or above the best single reader on four sets of labels (docs/text.md). Then every
-language has its answers put to scale (Platt), on items that were left out when the readers learned.
+All questions use one recipe of two readers. A linear model of character n-grams knows the words of insults. A kernel
+machine over encoder vectors knows topics and carries over between languages. Their mean, in which the first counts
+twice, was as good as or better than either reader on four sets of labels (docs/text.md). Then the probabilities of each
+language are calibrated (Platt) on items that were left out when the readers were fitted.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,167 +20,172 @@ from scipy.special import expit, logit, softmax
 
 from recsys.errors import ArtifactError
 from recsys.text.normalise import normalise
-from recsys.types import Floats
-from training.text.ngrams import weigh
+from recsys.types import Csr, Floats, Reals
+from training.text.ngrams import ngram_weights
 
-ANY: Final = ""
-"""The scale for a language that has none of its own."""
+ANY_LANGUAGE: Final = ""
+"""The calibration for a language that has none of its own."""
 
-CLIP: Final = 1e-6
-"""No answer is surer than this before it is put to scale."""
-_CHUNK: Final = 4_096
+MIN_PROBABILITY: Final = 1e-6
+"""Probabilities are clipped to this and its complement before they are calibrated."""
+
+_CHUNK_TEXTS: Final = 4_096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Reader:
+class TextReader:
     """
-    How texts become numbers. `runs` v letter runs with their `rarity` (v,); encoder vectors of d numbers are
-    standardised with `mean` and `scale` (d,) and compared with `landmarks` (m, d), which are standardised too;
-    `whitening` (m, m) makes the likenesses an approximation of the kernel.
+    How texts become features.
+
+    Shapes: `ngrams` v character n-grams with their `idf` (v,). Encoder vectors of d numbers are standardised with
+            `mean` and `scale` (d,) and compared with `landmarks` (m, d), which are standardised too; `whitening` (m, m)
+            makes the similarities an approximation of the kernel.
     """
 
-    runs: tuple[str, ...]
-    rarity: Floats
+    ngrams: tuple[str, ...]
+    idf: Floats
     mean: Floats
     scale: Floats
     landmarks: Floats
     whitening: Floats
 
-    def letters(self, texts: Sequence[str]) -> Any:
-        """(n, v) sparse."""
-        return weigh([normalise(text).split() for text in texts], self.runs, self.rarity)
+    def ngram_matrix(self, texts: Sequence[str]) -> Csr:
+        """CSR (n, v) weights of n-grams."""
+        return ngram_weights([normalise(text).split() for text in texts], self.ngrams, self.idf)
 
-    def likeness(self, vectors: Floats) -> Floats:
-        """(n, m) Gaussian likeness to the landmarks, of a width that is the root of half the number of dimensions."""
-        placed = (vectors - self.mean) / self.scale
-        distance = (placed**2).sum(axis=1)[:, None] + (self.landmarks**2).sum(axis=1) - 2 * placed @ self.landmarks.T
-        return np.asarray(np.exp(-np.maximum(distance, 0) / placed.shape[1]), np.float32)
+    def kernel_matrix(self, vectors: Floats) -> Floats:
+        """(n, m) Gaussian similarity to the landmarks; its width is the root of half the number of dimensions."""
+        z = (vectors - self.mean) / self.scale
+        distance = (z**2).sum(axis=1)[:, None] + (self.landmarks**2).sum(axis=1) - 2 * z @ self.landmarks.T
+        return np.asarray(np.exp(-np.maximum(distance, 0) / z.shape[1]), np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Heads:
+class LabelHeads:
     """
-    The answers to questions, q columns in all: one for a question of yes or no, one for each choice of another.
+    The answers to questions, in q columns: one for a yes-or-no question, one for each choice of another.
 
-    Shapes: `letter_weights` (v, q), `kernel_weights` (m, q), `biases` (2, q). `choices` says how many columns the
-    questions have, one after the other; answers to one question of several choices add up to 1 before they are put to
-    scale. `scales`: language -> (q, 2), the slope and shift of the log-odds; `ANY` for the rest. `version` is a hash
-    of it all, empty before it was saved.
+    Shapes: `ngram_weights` (v, q), `kernel_weights` (m, q), `biases` (2, q). `choices` says how many columns each
+            question has, one after the other; before calibration the answers to a question of several choices add up to
+            1. `scales`: language -> (q, 2), slope and intercept of the log odds; `ANY_LANGUAGE` for the rest. `version`
+            is a hash of it all, empty before the heads were saved.
     """
 
-    reader: Reader
+    reader: TextReader
     questions: tuple[str, ...]
     choices: tuple[int, ...]
-    letter_weights: Floats
+    ngram_weights: Floats
     kernel_weights: Floats
     biases: Floats
     scales: Mapping[str, Floats]
-    letters_share: float
+    ngram_share: float
     version: str = ""
 
-    def raw(self, texts: Sequence[str], vectors: Floats) -> NDArray[np.float64]:
-        """(n, q) answers before they are put to scale."""
-        parts = [
-            self.mixed(
-                self.reader.letters(texts[start : start + _CHUNK]) @ self.letter_weights,
-                self.reader.likeness(vectors[start : start + _CHUNK]) @ self.kernel_weights,
+    def predict_uncalibrated(self, texts: Sequence[str], vectors: Floats) -> Reals:
+        """(n, q) probabilities before calibration."""
+        chunks = [
+            self.mix_readers(
+                self.reader.ngram_matrix(texts[start : start + _CHUNK_TEXTS]) @ self.ngram_weights,
+                self.reader.kernel_matrix(vectors[start : start + _CHUNK_TEXTS]) @ self.kernel_weights,
             )
-            for start in range(0, len(texts), _CHUNK)
+            for start in range(0, len(texts), _CHUNK_TEXTS)
         ]
-        return np.concatenate([np.empty((0, len(self.questions))), *parts])
+        return np.concatenate([np.empty((0, len(self.questions))), *chunks])
 
-    def mixed(self, letters: Any, kernel: Any) -> NDArray[np.float64]:
-        """(n, q) answers from the two readers' log-odds before their biases."""
-        told = (self._told(letters + self.biases[0]), self._told(kernel + self.biases[1]))
-        return self.letters_share * told[0] + (1 - self.letters_share) * told[1]
+    def mix_readers(self, ngram_odds: Floats, kernel_odds: Floats) -> Reals:
+        """(n, q) probabilities from the two readers' log odds before their biases."""
+        by_ngrams = self._to_probabilities(ngram_odds + self.biases[0])
+        by_kernel = self._to_probabilities(kernel_odds + self.biases[1])
+        return self.ngram_share * by_ngrams + (1 - self.ngram_share) * by_kernel
 
-    def _told(self, odds: NDArray[Any]) -> NDArray[np.float64]:
-        parts = np.split(np.asarray(odds, np.float64), np.cumsum(self.choices)[:-1], axis=1)
-        return np.hstack([expit(part) if part.shape[1] == 1 else softmax(part, axis=1) for part in parts])
+    def _to_probabilities(self, log_odds: Floats) -> Reals:
+        questions = np.split(np.asarray(log_odds, np.float64), np.cumsum(self.choices)[:-1], axis=1)
+        return np.hstack([expit(odds) if odds.shape[1] == 1 else softmax(odds, axis=1) for odds in questions])
 
-    def answer(self, texts: Sequence[str], vectors: Floats, languages: Sequence[str | None]) -> NDArray[np.float64]:
+    def predict(self, texts: Sequence[str], vectors: Floats, languages: Sequence[str | None]) -> Reals:
         """(n, q) probabilities. `vectors` (n, d) of the encoders that the heads were fitted with."""
-        return to_scale(self.raw(texts, vectors), languages, self.scales)
+        return calibrate(self.predict_uncalibrated(texts, vectors), languages, self.scales)
 
 
-def answers_of(heads: Heads, texts: Sequence[str], vectors: Floats) -> dict[str, NDArray[np.float64]]:
-    """(n, q) answers before they are put to scale: of each reader alone (`letters`, `kernel`), and their `mean`."""
-    shares = {"letters": 1.0, "kernel": 0.0, "mean": heads.letters_share}
-    return {name: replace(heads, letters_share=share).raw(texts, vectors) for name, share in shares.items()}
+def predict_by_reader(heads: LabelHeads, texts: Sequence[str], vectors: Floats) -> dict[str, Reals]:
+    """(n, q) probabilities before calibration: of each reader alone (`ngrams`, `kernel`), and of their `mean`."""
+    shares = {"ngrams": 1.0, "kernel": 0.0, "mean": heads.ngram_share}
+    return {
+        name: replace(heads, ngram_share=share).predict_uncalibrated(texts, vectors) for name, share in shares.items()
+    }
 
 
-def to_scale(
-    raw: NDArray[np.float64], languages: Sequence[str | None], scales: Mapping[str, Floats]
-) -> NDArray[np.float64]:
-    """(n, q) probabilities from the scale of each row's language."""
-    known = list(scales)
-    number = {name: n for n, name in enumerate(known)}
-    rows = np.array([number.get(language or ANY, number[ANY]) for language in languages], np.intp)
-    table = np.stack([scales[name] for name in known])[rows]
-    odds = logit(np.clip(raw, CLIP, 1 - CLIP))
+def calibrate(raw: Reals, languages: Sequence[str | None], scales: Mapping[str, Floats]) -> Reals:
+    """(n, q) probabilities by the slope and intercept of each row's language."""
+    names = list(scales)
+    number = {name: n for n, name in enumerate(names)}
+    rows = np.array([number.get(language or ANY_LANGUAGE, number[ANY_LANGUAGE]) for language in languages], np.intp)
+    table = np.stack([scales[name] for name in names])[rows]
+    odds = logit(np.clip(raw, MIN_PROBABILITY, 1 - MIN_PROBABILITY))
     return np.asarray(expit(odds * table[:, :, 0] + table[:, :, 1]))
 
 
 # --- files ---
 
 
-_ARRAYS: Final = ("rarity", "mean", "scale", "landmarks")
+_READER_ARRAYS: Final = ("idf", "mean", "scale", "landmarks")
+_TEXT_LISTS: Final = ("ngrams", "questions", "languages")
 
 
-def packed(heads: Heads) -> bytes:
-    """The heads as one `.npz` file of arrays. The version that they are read with is `version_of` it."""
+def pack_heads(heads: LabelHeads) -> bytes:
+    """The heads as one `.npz` file of arrays. Its `heads_version` is the version they are read with."""
     buffer = io.BytesIO()
-    texts = {
-        "runs": "\n".join(heads.reader.runs),
-        "questions": "\n".join(heads.questions),
-        "languages": "\n".join(heads.scales),
-    }
+    lists = zip(_TEXT_LISTS, (heads.reader.ngrams, heads.questions, tuple(heads.scales)), strict=True)
     np.savez_compressed(
         buffer,
         allow_pickle=False,
-        letter_weights=heads.letter_weights,
+        ngram_weights=heads.ngram_weights,
         kernel_weights=heads.kernel_weights,
         biases=heads.biases,
         scales=np.stack(list(heads.scales.values())),
         choices=np.array(heads.choices, np.int64),
-        letters_share=np.float64(heads.letters_share),
-        **{name: getattr(heads.reader, name) for name in _ARRAYS},
-        **{name: np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8) for name, text in texts.items()},
+        ngram_share=np.float64(heads.ngram_share),
+        **{name: getattr(heads.reader, name) for name in _READER_ARRAYS},
+        **{name: np.frombuffer("\n".join(texts).encode("utf-8", "surrogatepass"), np.uint8) for name, texts in lists},
     )
     return buffer.getvalue()
 
 
-def version_of(content: bytes) -> str:
+def heads_version(content: bytes) -> str:
     """The version of a file of heads."""
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def load_heads(path: Path) -> Heads:
+def load_heads(path: Path) -> LabelHeads:
     """The heads in a file. Raises ArtifactError when it cannot be read."""
     try:
         content = path.read_bytes()
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            held = {name: file[name] for name in file.files}
-        texts = {
-            name: tuple(held[name].tobytes().decode("utf-8", "surrogatepass").split("\n"))
-            for name in ("runs", "questions", "languages")
-        }
-        reader = Reader(
-            runs=texts["runs"], whitening=np.empty((0, 0), np.float32), **{name: held[name] for name in _ARRAYS}
-        )
-        return Heads(
-            reader=reader,
-            questions=texts["questions"],
-            choices=tuple(held["choices"].tolist()),
-            letter_weights=held["letter_weights"],
-            kernel_weights=held["kernel_weights"],
-            biases=held["biases"],
-            scales=dict(zip(texts["languages"], held["scales"], strict=True)),
-            letters_share=float(held["letters_share"]),
-            version=version_of(content),
-        )
+            arrays: dict[str, NDArray[np.generic]] = {name: file[name] for name in file.files}
+        return _from_arrays(arrays, heads_version(content))
     except (OSError, KeyError, ValueError) as error:
         raise ArtifactError(
             f"found no readable label heads at {path} ({type(error).__name__}), expected those that 'sanad train' "
             "writes; train again"
         ) from error
+
+
+def _from_arrays(arrays: Mapping[str, NDArray[np.generic]], version: str) -> LabelHeads:
+    lists = {name: tuple(arrays[name].tobytes().decode("utf-8", "surrogatepass").split("\n")) for name in _TEXT_LISTS}
+    floats = {name: np.asarray(array, np.float32) for name, array in arrays.items() if name not in _TEXT_LISTS}
+    reader = TextReader(
+        ngrams=lists["ngrams"],
+        whitening=np.empty((0, 0), np.float32),
+        **{name: floats[name] for name in _READER_ARRAYS},
+    )
+    return LabelHeads(
+        reader=reader,
+        questions=lists["questions"],
+        choices=tuple(np.asarray(arrays["choices"], np.int64).tolist()),
+        ngram_weights=floats["ngram_weights"],
+        kernel_weights=floats["kernel_weights"],
+        biases=floats["biases"],
+        scales=dict(zip(lists["languages"], floats["scales"], strict=True)),
+        ngram_share=float(np.asarray(arrays["ngram_share"], np.float64)),
+        version=version,
+    )

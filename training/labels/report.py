@@ -1,6 +1,6 @@
 """
-How far labels of our own can be trusted, language by language, on items that people labelled and the heads that
-answered did not know.
+The evaluation of predicted labels, language by language, on items that people labelled and whose predictions are out of
+fold.
 """
 
 from collections.abc import Sequence
@@ -12,99 +12,109 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recsys.types import Reals
 from recsys.vocabulary import TIERS
-from training.labels.predict import Labelled, answers
+from training.labels.predict import PredictedLabels, label_answers
 
-TIERS_JUDGED: Final = ("R2", "R3")
-LEAST_PRECISION: Final = 0.9
-MISSES: Final = (0.05, 0.1, 0.2)
-EVERYTHING: Final = "all"
-_BINS: Final = 10
-_COLUMNS: Final = 3  # of panels
-_LEAST: Final = 50  # labelled items of a language, for a row of its own
+EVALUATED_TIERS: Final = ("R2", "R3")
+MIN_PRECISION: Final = 0.9
+"""At which recall is reported."""
+
+MISSED_SHARES: Final = (0.05, 0.1, 0.2)
+ALL_LANGUAGES: Final = "all"
+_N_BINS: Final = 10
+_PANEL_COLUMNS: Final = 3
+_MIN_ITEMS: Final = 50
+"""Labelled items that a language needs for a row of its own."""
 
 
-def judge(items: pl.DataFrame, languages: Sequence[str | None], found: Labelled, threshold: float) -> dict[str, Any]:
+def evaluate_labels(
+    items: pl.DataFrame, languages: Sequence[str | None], predicted: PredictedLabels, threshold: float
+) -> dict[str, Any]:
     """
-    The report: `recall` of each tier and language at a precision of 0.9 at least, and the share of unknown answers;
-    `reliability`, what was said against what was true in ten steps; `misses`, what missed R2 items do to the promise.
+    The report: `recall` of each tier and language at a precision of at least 0.9, and the share of unknown answers;
+    `reliability`, predicted against observed in ten steps; `missed_r2`, how much R2 is served as R0 when R2 items are
+    missed.
     """
-    rows = np.flatnonzero(found.is_learned_from & ~np.isnan(found.probabilities[:, 0]))
-    truth = answers(items[rows])
+    rows = np.flatnonzero(predicted.is_fitted & ~np.isnan(predicted.probabilities[:, 0]))
+    truth = label_answers(items[rows])
     spoken = np.array([languages[row] or "und" for row in rows.tolist()])
-    unknown = found.columns["predicted_tier"].is_null().to_numpy()[rows]
-    groups = [EVERYTHING, *(name for name in sorted(set(spoken.tolist())) if np.sum(spoken == name) >= _LEAST)]
+    unknown = predicted.columns["predicted_tier"].is_null().to_numpy()[rows]
+    groups = [ALL_LANGUAGES, *(name for name in sorted(set(spoken.tolist())) if np.sum(spoken == name) >= _MIN_ITEMS)]
     recall, reliability = [], []
-    for tier in TIERS_JUDGED:
+    for tier in EVALUATED_TIERS:
         question = f"tier>={tier}"
-        if question not in found.heads.questions:
+        if question not in predicted.heads.questions:
             continue
-        said = found.probabilities[rows, found.heads.questions.index(question)]
+        probability = predicted.probabilities[rows, predicted.heads.questions.index(question)]
         for group in groups:
-            own = np.ones(len(rows), np.bool_) if group == EVERYTHING else spoken == group
-            yes = truth[question][own]
+            is_group = np.ones(len(rows), np.bool_) if group == ALL_LANGUAGES else spoken == group
+            yes = truth[question][is_group]
             recall.append(
-                {"question": question, "language": group, "n": int(own.sum()), "n_yes": int(yes.sum())}
-                | at_precision(said[own], yes, LEAST_PRECISION)
-                | {"unknown": float(unknown[own].mean())}
+                {"question": question, "language": group, "n": int(is_group.sum()), "n_yes": int(yes.sum())}
+                | recall_at_precision(probability[is_group], yes, MIN_PRECISION)
+                | {"unknown": float(unknown[is_group].mean())}
             )
-            reliability.append({"question": question, "language": group, "bins": bins(said[own], yes)})
+            reliability.append(
+                {"question": question, "language": group, "bins": reliability_bins(probability[is_group], yes)}
+            )
     is_r2 = truth["tier>=R2"] & ~truth.get("tier>=R3", np.zeros(len(rows), np.bool_))
     return {
-        "precision": LEAST_PRECISION,
+        "precision": MIN_PRECISION,
         "threshold": threshold,
         "recall": recall,
         "reliability": reliability,
-        "misses": misses(float(is_r2.mean()) if len(rows) else 0.0),
+        "missed_r2": missed_r2(float(is_r2.mean()) if len(rows) else 0.0),
     }
 
 
-def at_precision(said: NDArray[np.float64], yes: NDArray[np.bool_], least: float) -> dict[str, float | None]:
+def recall_at_precision(predicted: Reals, yes: NDArray[np.bool_], min_precision: float) -> dict[str, float | None]:
     """
-    The highest recall among cuts of `said` at which at least that share of what is named is right; None without yes.
+    The highest recall of a threshold on `predicted` whose precision is at least `min_precision`; None without yes.
 
-    Equal values are cut together. Where no cut is that precise, recall is 0 and precision that of the surest.
+    Equal values are on one side. Where no threshold is that precise, recall is 0 and precision that of the highest.
     """
     if not yes.any():
         return {"recall": None, "precision": 0.0, "cut": 1.0}
-    order = np.argsort(-said, kind="stable")
-    right, named = np.cumsum(yes[order]), np.arange(1, len(said) + 1)
-    is_cut = np.concatenate([said[order][1:] != said[order][:-1], [True]])
+    order = np.argsort(-predicted, kind="stable")
+    right, named = np.cumsum(yes[order]), np.arange(1, len(predicted) + 1)
+    is_cut = np.concatenate([predicted[order][1:] != predicted[order][:-1], [True]])
     precision = right / named
-    good = np.flatnonzero(is_cut & (precision >= least))
+    good = np.flatnonzero(is_cut & (precision >= min_precision))
     if not len(good):
         first = int(np.flatnonzero(is_cut)[0])
         return {"recall": 0.0, "precision": float(precision[first]), "cut": 1.0}
-    last = int(good[np.argmax(right[good] == right[good[-1]])])  # the surest cut of those that find as many
+    last = int(good[np.argmax(right[good] == right[good[-1]])])  # the highest threshold of those with this recall
     return {
         "recall": float(right[last] / yes.sum()),
         "precision": float(precision[last]),
-        "cut": float(said[order][last]),
+        "cut": float(predicted[order][last]),
     }
 
 
-def bins(said: NDArray[np.float64], yes: NDArray[np.bool_]) -> list[dict[str, float]]:
-    """Of each tenth of the probabilities that has any: how many, what was said on average, and what was true."""
-    number = np.minimum((said * _BINS).astype(np.int64), _BINS - 1)
+def reliability_bins(predicted: Reals, yes: NDArray[np.bool_]) -> list[dict[str, float]]:
+    """For each tenth of the probabilities that has any item: how many, the mean predicted, and the share observed."""
+    number = np.minimum((predicted * _N_BINS).astype(np.int64), _N_BINS - 1)
     return [
-        {"n": int(here.sum()), "said": float(said[here].mean()), "true": float(yes[here].mean())}
-        for here in (number == n for n in range(_BINS))
+        {"n": int(here.sum()), "predicted": float(predicted[here].mean()), "observed": float(yes[here].mean())}
+        for here in (number == n for n in range(_N_BINS))
         if here.any()
     ]
 
 
-def misses(base: float) -> list[dict[str, float]]:
+def missed_r2(base: float) -> list[dict[str, float]]:
     """
-    When a share of the R2 items is labelled R0 by mistake: how much of what is served as R0 is really R2.
+    The share of R2 among items served as R0, when a share of the R2 items is labelled R0 by mistake.
 
     `base` is the true share of R2 in the catalogue; b m / (1 - b + b m).
     """
     return [
-        {"base": base, "missed": m, "really_r2": base * m / (1 - base + base * m) if base < 1 else 1.0} for m in MISSES
+        {"base": base, "missed": m, "really_r2": base * m / (1 - base + base * m) if base < 1 else 1.0}
+        for m in MISSED_SHARES
     ]
 
 
-def draw(report: dict[str, Any], folder: Path) -> None:
+def write_report(report: dict[str, Any], folder: Path) -> None:
     """Writes `report.json` and reliability plots of every tier (`reliability-R2.svg`), a panel for each language."""
     import matplotlib
 
@@ -117,7 +127,7 @@ def draw(report: dict[str, Any], folder: Path) -> None:
         rows = [row for row in report["reliability"] if row["question"] == f"tier>={tier}"]
         if not rows:
             continue
-        wide = min(_COLUMNS, len(rows))
+        wide = min(_PANEL_COLUMNS, len(rows))
         high = -(-len(rows) // wide)
         figure, panels = pyplot.subplots(
             high, wide, figsize=(2.5 * wide, 2.5 * high + 0.4), sharex=True, sharey=True, squeeze=False,
@@ -126,27 +136,31 @@ def draw(report: dict[str, Any], folder: Path) -> None:
         for panel in panels.flat[len(rows) :]:
             panel.set_axis_off()
         for panel, row in zip(panels.flat, rows, strict=False):
-            _panel(panel, row)
-        figure.supxlabel(f"probability that was said: at least {tier}", fontsize=9)
-        figure.supylabel("share that was so (95 % interval)", fontsize=9)
+            _draw_panel(panel, row)
+        figure.supxlabel(f"predicted probability of at least {tier}", fontsize=9)
+        figure.supylabel("observed share (95 % interval)", fontsize=9)
         figure.savefig(folder / f"reliability-{tier}.svg")
         pyplot.close(figure)
 
 
-def _panel(axes: Any, row: dict[str, Any]) -> None:
-    """One language: a point for each tenth of the probabilities that has any item; on the diagonal is right."""
-    said, true, sizes = (np.array([part[name] for part in row["bins"]]) for name in ("said", "true", "n"))
-    low, high = wilson(true, sizes)
+def _draw_panel(axes: Any, row: dict[str, Any]) -> None:
+    """
+    One language: a point for each tenth of the probabilities that has any item; the diagonal is perfect calibration.
+    """
+    predicted, observed, sizes = (
+        np.array([part[name] for part in row["bins"]]) for name in ("predicted", "observed", "n")
+    )
+    low, high = wilson_interval(observed, sizes)
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, linestyle="--", zorder=1)
-    axes.vlines(said, low, high, color="#7aa6c2", linewidth=2, zorder=2)
-    axes.plot(said, true, "o", color="#12506e", markersize=4, clip_on=False, zorder=3)
+    axes.vlines(predicted, low, high, color="#7aa6c2", linewidth=2, zorder=2)
+    axes.plot(predicted, observed, "o", color="#12506e", markersize=4, clip_on=False, zorder=3)
     axes.set_title(f"{row['language']}, {sizes.sum():,} items", fontsize=9)
     axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1), aspect="equal")
     axes.tick_params(labelsize=8)
 
 
-def wilson(share: NDArray[np.float64], n: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The 95 % interval of shares of n (Wilson 1927): it knows that none of ten is not never."""
+def wilson_interval(share: Reals, n: NDArray[np.int64]) -> tuple[Reals, Reals]:
+    """The 95 % interval of shares of n (Wilson 1927), which does not shrink to a point at shares of 0 and 1."""
     z2 = 1.96**2
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = 1.96 * np.sqrt(share * (1 - share) / n + z2 / (4 * n**2)) / (1 + z2 / n)

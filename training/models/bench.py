@@ -1,8 +1,8 @@
 """
 One code path for every fixed split: choose on validation, fit again on all of train, use the test part once per row.
 
-Rank all items, leave out what the person has in train (refusals too), Recall@k = hits / wanted items in test, NDCG@k
-with binary gain over min(k, wanted items), mean over the people who want something in test.
+Every item is ranked except those that the user has in train (negative feedback too). Recall@k = hits / relevant items
+in test; NDCG@k with binary gain over min(k, relevant items); mean over the users with a relevant item in test.
 """
 
 import resource
@@ -15,26 +15,27 @@ import numpy as np
 from scipy import sparse
 
 from recsys.metrics import mean, ndcg, recall
-from recsys.models.base import Part
-from recsys.models.blend import POPULARITY, Blend, masked
-from recsys.models.interactions import of_matrix
-from recsys.models.reranker import has_wishes, use_of
+from recsys.models.base import PreferenceModel
+from recsys.models.blend import POPULARITY, Blend, mask_excluded
+from recsys.models.interactions import UserInteractions, interactions_from_matrix, select_positive
+from recsys.models.reranker import compute_item_use, has_positives
 from recsys.progress import Progress, quiet
-from recsys.types import Floats
-from training.models.registry import Observed, families
-from training.models.search import Chosen, choose, hits
+from recsys.types import Csr, Floats, Reals
+from training.models.registry import MODELS, TrainingMatrix
+from training.models.search import SearchResult, mark_hits, search_models
 from training.models.splits import Split
 
 BLEND: Final = "blend"
-SUM: Final = "sum"
-_BLOCK: Final = 64  # scores of so many people stay near the processor
+WEIGHTED_SUM: Final = "weighted_sum"
+_BLOCK_USERS: Final = 64
+"""Users whose scores are computed at once, so that they stay near the processor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class BenchRow:
     """
-    One model on the test part. `validation`: its NDCG there, of a mixture that of each half of the people by what the
-    other half chose; `fit_s`: seconds to fit it to all of train.
+    One model on the test part. `validation`: its NDCG there, cross-validated for the weighted sum and the blend;
+    `fit_s`: seconds to fit it to all of train.
     """
 
     name: str
@@ -49,16 +50,17 @@ class Row:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchReport:
     """
-    `n_trees`: of the second look, 0 where there is none. `recommend_s`: seconds for all rows of all who are judged.
+    `n_train` positive and `n_negative` negative pairs in train; `n_evaluated` users with a relevant item in test;
+    `n_trees` of the re-ranker, 0 where there is none; `recommend_s`: seconds for all rows of all evaluated users.
     """
 
     k: int
     n_users: int
     n_items: int
     n_train: int
-    n_refused: int
-    n_judged: int
-    rows: tuple[Row, ...]
+    n_negative: int
+    n_evaluated: int
+    rows: tuple[BenchRow, ...]
     n_trees: int
     n_fits: int
     choose_s: float
@@ -71,31 +73,24 @@ def run_split(split: Split, k: int, seed: int, on_progress: Progress = quiet) ->
     """The whole pipeline on a split."""
     started = perf_counter()
     rng = np.random.default_rng(seed)
-    every = {family.name: family for family in families()}
-    chosen = choose(split.train, split.valid, tuple(every.values()), k, rng, on_progress)
+    found = search_models(split.train, split.valid, tuple(MODELS.values()), k, rng, on_progress)
     chosen_at = perf_counter()
-    parts: dict[str, Part] = {}
-    fit_s: dict[str, float] = {}
-    for name, params in chosen.params.items():
-        on_progress(f"fit {name}", 0, None)
-        before = perf_counter()
-        parts[name] = every[name].fit(Observed(split.train), params, np.random.default_rng(seed))
-        fit_s[name] = perf_counter() - before
+    models, fit_s = _fit_models(split, found, seed, on_progress)
     before = perf_counter()
-    second = chosen.look.over(tuple(parts), use_of(split.train))
-    blend = Blend(parts, chosen.learned.weights, second=second)
-    found, n_judged = _measured(blend, split, k, on_progress)
+    reranker = found.reranker.build(tuple(models), compute_item_use(split.train))
+    blend = Blend(models, found.weights.weights, reranker=reranker)
+    measured, n_evaluated = _evaluate(blend, split, k, on_progress)
     recommended_at = perf_counter()
     return BenchReport(
         k=k,
         n_users=split.train.shape[0],
         n_items=split.train.shape[1],
         n_train=int((split.train.data > 0).sum()),
-        n_refused=int((split.train.data < 0).sum()),
-        n_judged=n_judged,
-        rows=_rows(chosen, found, fit_s),
-        n_trees=second.trees.num_trees() if second else 0,
-        n_fits=chosen.n_fits,
+        n_negative=int((split.train.data < 0).sum()),
+        n_evaluated=n_evaluated,
+        rows=_rows(found, measured, fit_s),
+        n_trees=reranker.trees.num_trees() if reranker else 0,
+        n_fits=found.n_fits,
         choose_s=chosen_at - started,
         recommend_s=recommended_at - before,
         total_s=recommended_at - started,
@@ -103,58 +98,80 @@ def run_split(split: Split, k: int, seed: int, on_progress: Progress = quiet) ->
     )
 
 
-def _rows(chosen: Chosen, found: Mapping[str, tuple[float, float]], fit_s: Mapping[str, float]) -> tuple[Row, ...]:
-    """What was found of each part and mixture, beside what validation said of it."""
-    learned, look = chosen.learned, chosen.look
-    has_look = look.trees is not None
-    honest = {SUM: learned.honest, BLEND: look.honest if has_look else learned.honest}
-    read = {SUM: learned.weights, BLEND: fit_s if has_look else learned.weights}
+def _fit_models(
+    split: Split, found: SearchResult, seed: int, on_progress: Progress
+) -> tuple[dict[str, PreferenceModel], dict[str, float]]:
+    """Every model with its chosen parameters, fitted to all of train, and the seconds of each."""
+    models: dict[str, PreferenceModel] = {}
+    fit_s: dict[str, float] = {}
+    for name, params in found.params.items():
+        on_progress(f"fit {name}", 0, None)
+        before = perf_counter()
+        models[name] = MODELS[name].fit(TrainingMatrix(split.train), params, np.random.default_rng(seed))
+        fit_s[name] = perf_counter() - before
+    return models, fit_s
+
+
+def _rows(
+    found: SearchResult, measured: Mapping[str, tuple[float, float]], fit_s: Mapping[str, float]
+) -> tuple[BenchRow, ...]:
+    """The test metrics of each model, the weighted sum and the blend, beside their validation."""
+    weights, reranker = found.weights, found.reranker
+    is_reranked = reranker.trees is not None
+    blend_ndcg = reranker.ndcg_cross_validated if is_reranked else weights.ndcg_cross_validated
+    validation = {WEIGHTED_SUM: weights.ndcg_cross_validated, BLEND: blend_ndcg}
+    reads = {WEIGHTED_SUM: weights.weights, BLEND: fit_s if is_reranked else weights.weights}
     rows = []
-    for name, (recalls, gains) in found.items():
-        is_part = name not in read
+    for name, (recalls, gains) in measured.items():
+        is_model = name not in reads
         rows.append(
-            Row(
+            BenchRow(
                 name=name,
                 recall=recalls,
                 ndcg=gains,
-                validation=learned.alone.get(name, float("nan")) if is_part else honest[name],
-                fit_s=fit_s[name] if is_part else sum(fit_s[part] for part in read[name]),
-                weight=learned.weights.get(name, 0.0) if is_part else 1.0,
-                params=asdict(chosen.params[name]) if is_part else {},
+                validation=weights.ndcg_by_model.get(name, float("nan")) if is_model else validation[name],
+                fit_s=fit_s[name] if is_model else sum(fit_s[model] for model in reads[name]),
+                weight=weights.weights.get(name, 0.0) if is_model else 1.0,
+                params=asdict(found.params[name]) if is_model else {},
             )
         )
     return tuple(rows)
 
 
-def _measured(blend: Blend, split: Split, k: int, on_progress: Progress) -> tuple[dict[str, tuple[float, float]], int]:
-    """(recall, ndcg) of every part, of their sum and of the blend, and how many people are judged."""
-    wanted = sparse.csr_matrix(split.test.multiply(split.test > 0), dtype=np.float32)
-    wanted.eliminate_zeros()
-    people = np.flatnonzero(np.diff(wanted.indptr))
-    tastes = of_matrix(split.train)
-    values: dict[str, list[Any]] = {name: [] for name in (*blend.parts, SUM, BLEND)}
-    for start in range(0, len(people), _BLOCK):
-        on_progress("recommend", start, len(people))
-        rows = people[start : start + _BLOCK]
-        some, right = tastes[rows], wanted[rows]
-        total, said = blend.said(some)
-        is_new = ~has_wishes(some)  # popularity alone, as in a feed
-        total[is_new] = said[POPULARITY][is_new]
-        if blend.second is None:
-            found = said | {BLEND: total}
-        else:
-            found = said | {SUM: total, BLEND: blend.second.reordered(total, said, blend.parts, some)}
-        for name, scores in found.items():
-            values[name].append(_gains(masked(scores, some), right, k))
-    return {name: _means(blocks) for name, blocks in values.items() if blocks}, len(people)
+def _evaluate(blend: Blend, split: Split, k: int, on_progress: Progress) -> tuple[dict[str, tuple[float, float]], int]:
+    """(recall, NDCG) of every model, of the weighted sum and of the blend, and how many users were evaluated."""
+    relevant = select_positive(sparse.csr_matrix(split.test, dtype=np.float32))
+    evaluated = np.flatnonzero(np.diff(relevant.indptr))
+    users = interactions_from_matrix(split.train)
+    values: dict[str, list[Reals]] = {name: [] for name in (*blend.base_models, WEIGHTED_SUM, BLEND)}
+    for start in range(0, len(evaluated), _BLOCK_USERS):
+        on_progress("recommend", start, len(evaluated))
+        rows = evaluated[start : start + _BLOCK_USERS]
+        batch = users[rows]
+        for name, scores in _scores_by_name(blend, batch).items():
+            values[name].append(_recall_and_ndcg(mask_excluded(scores, batch), relevant[rows], k))
+    return {name: _means(blocks) for name, blocks in values.items() if blocks}, len(evaluated)
 
 
-def _gains(scores: Floats, right: Any, k: int) -> Any:
-    """(2, q) recall and NDCG."""
-    found, n_relevant = hits(scores, right, k), np.diff(right.indptr)
-    return np.stack([recall(found, n_relevant, k), ndcg(found, n_relevant, k)])
+def _scores_by_name(blend: Blend, batch: UserInteractions) -> dict[str, Floats]:
+    """(q, n_items) scores of every model, of the weighted sum where a re-ranker changes it, and of the blend."""
+    total, by_model = blend.weighted_sum(batch)
+    is_new = ~has_positives(batch)  # popularity alone, as in a feed
+    total[is_new] = by_model[POPULARITY][is_new]
+    if blend.reranker is None:
+        return by_model | {BLEND: total}
+    return by_model | {
+        WEIGHTED_SUM: total,
+        BLEND: blend.reranker.rerank(total, by_model, blend.base_models, batch),
+    }
 
 
-def _means(blocks: list[Any]) -> tuple[float, float]:
+def _recall_and_ndcg(scores: Floats, relevant: Csr, k: int) -> Reals:
+    """(2, q)."""
+    hits, n_relevant = mark_hits(scores, relevant, k), np.diff(relevant.indptr)
+    return np.stack([recall(hits, n_relevant, k), ndcg(hits, n_relevant, k)])
+
+
+def _means(blocks: list[Reals]) -> tuple[float, float]:
     recalls, gains = np.concatenate(blocks, axis=1)
     return mean(recalls), mean(gains)

@@ -1,14 +1,14 @@
 """
-Who judges the parts of taste: people who came back in the last windows of time, as `sanad eval` judges later.
+Rolling validation folds: users who came back in the last parts of a dataset, evaluated as `sanad eval` does later.
 
-A window knows what happened before it, and what people went on to want in it: what they reacted well to and had not
-met before, since a feed shows nobody the same again. One window is the last share of the events; a dataset with few
-people has up to four, each before the other, because what a hundred people say is mostly noise.
+A fold knows what happened before an instant, and which items its users then became interested in: those they
+interacted with positively and had not met before, since a feed shows no item twice. One fold is the last share of the
+events. A dataset with few users has up to four, each before the other, because a hundred users give mostly noise.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -17,82 +17,97 @@ from scipy import sparse
 from recsys.clock import Millis
 from recsys.data.tables import Dataset
 from recsys.models import popularity
-from recsys.models.interactions import Tastes
+from recsys.models.interactions import UserInteractions, row_numbers
 from recsys.models.popularity import Popularity, PopularityParams
-from recsys.types import Rows
+from recsys.types import Csr, Rows
 from recsys.user.feedback import WANTED
-from training.interactions import Interactions, build_interactions, names_of, of_people, tastes_of
+from training.interactions import Interactions, build_interactions, market_names, select_users, user_interactions
 
-MOST_WINDOWS: Final = 4
+MAX_FOLDS: Final = 4
 
-MOST_JUDGED: Final = 10_000_000
-"""Wishes that the parts are fitted to when they are judged: beyond it people are drawn, so that time is bounded."""
+MAX_POSITIVES: Final = 10_000_000
+"""Positive interactions that base models are fitted to for a fold. Beyond it users are drawn, to limit the time."""
 
-
-MANY: Final = 1_000_000
-"""Wishes of a dataset that has one window, however few its judges: fits would cost more than they tell."""
+SINGLE_FOLD_POSITIVES: Final = 1_000_000
+"""Positive interactions above which a dataset has one fold, however few its users: more fits would not pay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Window:
+class RollingFold:
     """
-    What was known before (`early`, `popular`), and what q people wanted after: `wanted` CSR (q, n_items).
+    What was known before an instant (`earlier`, `popularity`), and what q users interacted with after it.
 
-    `tastes` (q) with what they had met; `people` (q,) rows of the whole dataset, `rows` (q,) those of `early`.
+    Shapes: `users` of q people, with the items they had met; `relevant` CSR (q, n_items); `numbers` (q,) rows of the
+            users in the whole dataset; `rows` (q,) their rows in `earlier`.
     """
 
-    early: Interactions
-    popular: Popularity
-    tastes: Tastes
-    wanted: Any
-    people: Rows
+    earlier: Interactions
+    popularity: Popularity
+    users: UserInteractions
+    relevant: Csr
+    numbers: Rows
     rows: Rows
 
     @property
     def markets(self) -> list[str | None]:
-        """(q,) the market of each person."""
-        names = names_of(self.early)
-        return [names[code] for code in self.early.user_markets[self.rows]]
+        """(q,) the market of each user."""
+        names = market_names(self.earlier)
+        return [names[code] for code in self.earlier.user_markets[self.rows]]
 
 
-def windows(
+def rolling_folds(
     dataset: Dataset,
-    seen: Interactions,
-    by_market: PopularityParams,
+    interactions: Interactions,
+    popularity_params: PopularityParams,
     before: Millis | None,
     *,
     share: float,
-    judges: int,
+    n_users: int,
     seed: int,
-) -> Iterator[Window]:
+) -> Iterator[RollingFold]:
     """
-    The latest first, until so many people judge or each has had its turn; none where nobody can judge. `seen` are the
-    events before `before`.
+    Folds, the latest first, until they have `n_users` users in all. Each holds `share` of the events.
+
+    `interactions` are those of the events before `before`. Empty: no fold where no user came back for something new.
     """
-    end, later, n_judges = before, seen, 0
-    for number in range(1, MOST_WINDOWS + 1):
-        is_enough = n_judges >= judges or (number > 1 and later.positives.nnz > MANY)
-        since = None if number * share >= 1 or is_enough else split_at(dataset, number * share, before)
+    end, later, n_drawn = before, interactions, 0
+    for number in range(1, MAX_FOLDS + 1):
+        is_enough = n_drawn >= n_users or (number > 1 and later.positives.nnz > SINGLE_FOLD_POSITIVES)
+        since = None if number * share >= 1 or is_enough else find_split(dataset, number * share, before)
         if since is None or (end is not None and since >= end):
             return
         whole = build_interactions(dataset, before=since)
-        some = people_within(whole.positives, MOST_JUDGED, seed)
-        early, wanted = of_people(whole, some), wanted_since(later, since)[some]
-        rows = np.flatnonzero((np.diff(wanted.indptr) > 0) & (np.diff(early.histories.indptr) > 0))
-        rows = np.sort(np.random.default_rng(seed).permutation(rows)[: judges - n_judges])
-        met = met_before(dataset, early, rows, since)
-        fresh = unmet(wanted[rows], met)
-        has_some = np.diff(fresh.indptr) > 0
-        rows, met, fresh = rows[has_some], met[has_some], fresh[has_some]
-        if len(rows):
-            popular = popularity.fit(early.market_positives, names_of(early), by_market)
-            tastes = replace(tastes_of(early, popular.markets)[rows], met=met)
-            yield Window(early=early, popular=popular, tastes=tastes, wanted=fresh, people=some[rows], rows=rows)
-        end, later, n_judges = since, whole, n_judges + len(rows)
+        fold = _build_fold(dataset, whole, later, since, popularity_params, n_users - n_drawn, seed)
+        if len(fold.rows):
+            yield fold
+        end, later, n_drawn = since, whole, n_drawn + len(fold.rows)
 
 
-def split_at(dataset: Dataset, share: float, before: Millis | None) -> Millis | None:
-    """Where the last share of the events about items begins; None without events of two instants."""
+def _build_fold(
+    dataset: Dataset,
+    whole: Interactions,
+    later: Interactions,
+    since: Millis,
+    popularity_params: PopularityParams,
+    n_users: int,
+    seed: int,
+) -> RollingFold:
+    """The fold of up to `n_users` users who are known before `since` (`whole`) and came back after it (`later`)."""
+    drawn = sample_users(whole.positives, MAX_POSITIVES, seed)
+    earlier, relevant = select_users(whole, drawn), relevant_since(later, since)[drawn]
+    rows = np.flatnonzero((np.diff(relevant.indptr) > 0) & (np.diff(earlier.histories.indptr) > 0))
+    rows = np.sort(np.random.default_rng(seed).permutation(rows)[:n_users])
+    exposed = exposed_before(dataset, earlier, rows, since)
+    fresh = drop_exposed(relevant[rows], exposed)
+    has_relevant = np.diff(fresh.indptr) > 0
+    rows, exposed, fresh = rows[has_relevant], exposed[has_relevant], fresh[has_relevant]
+    fitted = popularity.fit(earlier.market_positives, market_names(earlier), popularity_params)
+    users = replace(user_interactions(earlier, fitted.markets)[rows], exposed=exposed)
+    return RollingFold(earlier=earlier, popularity=fitted, users=users, relevant=fresh, numbers=drawn[rows], rows=rows)
+
+
+def find_split(dataset: Dataset, share: float, before: Millis | None) -> Millis | None:
+    """The instant where the last share of the events about items begins; None without events of two instants."""
     events = dataset.events if before is None else dataset.events.filter(pl.col("at") < before)
     about = events.filter(pl.col("item_id").is_not_null() & (pl.col("kind") != "impression")).select("at")
     first, since = about.select(
@@ -101,25 +116,25 @@ def split_at(dataset: Dataset, share: float, before: Millis | None) -> Millis | 
     return None if since is None or since <= first else int(since)
 
 
-def wanted_since(seen: Interactions, since: Millis) -> Any:
+def relevant_since(interactions: Interactions, since: Millis) -> Csr:
     """
-    CSR (n_users, n_items): ones where a person's reactions from an instant on add up to `feedback.WANTED`, as
-    `sanad eval` has it, among the latest that histories keep; anything above zero where no reaction goes so far.
+    CSR (n_users, n_items): ones where a user's interactions from an instant on add up to `feedback.WANTED`, as in
+    `sanad eval`, among the latest that histories keep. Where none goes so far, ones for anything above zero.
     """
-    flat, shape = seen.histories, seen.positives.shape
+    flat, shape = interactions.histories, interactions.positives.shape
     is_late = flat.at >= since
     owner = np.repeat(np.arange(shape[0]), np.diff(flat.indptr))[is_late]
     total = sparse.csr_matrix((flat.weights[is_late], (owner, flat.items[is_late])), shape, dtype=np.float32)
-    least = WANTED if np.any(total.data >= WANTED) else np.finfo(np.float32).tiny
-    total.data = (total.data >= least).astype(np.float32)
+    threshold = WANTED if np.any(total.data >= WANTED) else np.finfo(np.float32).tiny
+    total.data = (total.data >= threshold).astype(np.float32)
     total.eliminate_zeros()
     return total
 
 
-def met_before(dataset: Dataset, seen: Interactions, people: Rows, before: Millis) -> Any:
-    """CSR (len(people), n_items): ones where a person met an item in any event before an instant, shown or acted on."""
-    rows = pl.LazyFrame({"user_id": [seen.user_ids[row] for row in people]}, {"user_id": pl.String})
-    columns = pl.LazyFrame({"item_id": seen.item_ids}, {"item_id": pl.String})
+def exposed_before(dataset: Dataset, interactions: Interactions, users: Rows, before: Millis) -> Csr:
+    """CSR (q, n_items): ones where a user of `users` (q,) met an item before an instant, in an event of any kind."""
+    rows = pl.LazyFrame({"user_id": [interactions.user_ids[row] for row in users]}, {"user_id": pl.String})
+    columns = pl.LazyFrame({"item_id": interactions.item_ids}, {"item_id": pl.String})
     events = dataset.events.filter(pl.col("at") < before, pl.col("item_id").is_not_null())
     pairs = (
         events.join(rows.with_row_index("row"), on="user_id")
@@ -129,20 +144,23 @@ def met_before(dataset: Dataset, seen: Interactions, people: Rows, before: Milli
         .collect(engine="streaming")
     )
     at = (pairs["row"].to_numpy(), pairs["column"].to_numpy())
-    return sparse.csr_matrix((np.ones(len(pairs), np.float32), at), (len(people), len(seen.item_ids)))
+    return sparse.csr_matrix((np.ones(len(pairs), np.float32), at), (len(users), len(interactions.item_ids)))
 
 
-def unmet(wanted: Any, met: Any) -> Any:
-    """CSR: the entries of `wanted` that nobody had met."""
-    fresh = sparse.csr_matrix(wanted - wanted.multiply(met > 0), dtype=np.float32)
+def drop_exposed(relevant: Csr, exposed: Csr) -> Csr:
+    """CSR: the entries of `relevant` that are not entries of `exposed`."""
+    columns = exposed.shape[1]
+    known = row_numbers(exposed) * columns + exposed.indices
+    fresh = relevant.copy()
+    fresh.data[np.isin(row_numbers(relevant) * columns + relevant.indices, known)] = 0
     fresh.eliminate_zeros()
     return fresh
 
 
-def people_within(positives: Any, most: int, seed: int) -> Rows:
-    """Everybody, or as many people at random as have `most` wishes together: more would not change the weights."""
+def sample_users(positives: Csr, max_positives: int, seed: int) -> Rows:
+    """Every user, or as many at random as have `max_positives` positive interactions together, in order."""
     counts = np.diff(positives.indptr)
-    if counts.sum() <= most:
+    if counts.sum() <= max_positives:
         return np.arange(len(counts))
     order = np.random.default_rng([seed, 1]).permutation(len(counts))
-    return np.sort(order[np.cumsum(counts[order]) <= most])
+    return np.sort(order[np.cumsum(counts[order]) <= max_positives])

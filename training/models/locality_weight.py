@@ -1,9 +1,8 @@
 """
-How strongly a market's people want local items: the strength, in standard deviations of a person's scores, at which
-their pages are most local for at most half a per cent of recall, on choices that were held back from a ranker made for
-this alone.
+The locality weight of a market, in standard deviations of a user's scores: the one at which its users' pages are most
+local for at most half a per cent of recall, on choices that were held out.
 
-It goes into the manifest, and serving uses it where the market's file names no weight for `local`.
+It goes into the manifest. Serving uses it where the market's policy file names no weight for `local`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,14 +15,21 @@ from recsys.data.places import UNKNOWN, PlacedSplit, cut, ones
 from recsys.progress import Progress, quiet
 
 K: Final = 20
-FEWEST: Final = 50  # people of a market with something to judge by
-MOST_PEOPLE: Final = 4_000
-MOST_ITEMS: Final = 5_000  # those that people acted on most
-HIGHEST: Final = 1.0  # beyond it the score would say more about places than about people
-PRICE: Final = 0.005  # of recall that may be paid
+MIN_USERS: Final = 50
+"""Users of a market with held-out choices."""
+
+MAX_USERS: Final = 4_000
+MAX_ITEMS: Final = 5_000
+"""The items that users acted on most."""
+
+MAX_WEIGHT: Final = 1.0
+"""With a larger weight the score would depend on the place more than on the user."""
+
+MAX_LOSS: Final = 0.005
+"""Of recall."""
 
 
-def local_strengths(
+def fit_locality_weights(
     positives: Any,
     user_countries: Sequence[str | None],
     item_countries: Sequence[str | None],
@@ -32,27 +38,27 @@ def local_strengths(
     on_progress: Progress = quiet,
 ) -> Mapping[str, float]:
     """
-    Market -> strength, for the markets that have people and local items enough to say.
+    Market -> locality weight, for the markets with enough users and local items.
 
-    Shapes: positives scipy sparse (n_users, n_items), > 0 where a person chose an item; the others by row and column.
+    Shapes: positives scipy sparse (n_users, n_items), > 0 where a user chose an item; the countries by row and column.
     """
     split = _split(positives, user_countries, item_countries)
-    found: dict[str, float] = {}
+    weights: dict[str, float] = {}
     for market in markets:
         members = _members(split, market, rng)
-        if len(members) < FEWEST:
+        if len(members) < MIN_USERS:
             continue
-        on_progress(f"strength {market}", 0, None)
+        on_progress(f"locality weight {market}", 0, None)
         cuts = [cut(split, VALIDATION, rng) for _ in range(CUTS)]
-        found[market] = min(tuned(cuts, members, K, lift_weights=(0.0,), margin=-PRICE)[0], HIGHEST)
-    return found
+        weights[market] = min(tuned(cuts, members, K, lift_weights=(0.0,), margin=-MAX_LOSS)[0], MAX_WEIGHT)
+    return weights
 
 
 def _split(positives: Any, user_countries: Sequence[str | None], item_countries: Sequence[str | None]) -> PlacedSplit:
     """The choices of the most popular items, by country; nothing is held out yet."""
     columns = positives.tocsr()
     popular = np.asarray((columns > 0).sum(axis=0)).ravel()
-    kept = np.sort(np.argsort(-popular, kind="stable")[:MOST_ITEMS])
+    kept = np.sort(np.argsort(-popular, kind="stable")[:MAX_ITEMS])
     pairs = (columns[:, kept] > 0).tocoo()
     places = tuple(sorted({place for place in (*user_countries, *item_countries) if place}))
     numbers = {place: n for n, place in enumerate(places)}
@@ -73,4 +79,4 @@ def _members(split: PlacedSplit, market: str, rng: np.random.Generator) -> Any:
         return np.empty(0, np.intp)
     has_enough = np.diff(split.train.indptr) >= 5
     members = np.flatnonzero((split.user_place == split.places.index(market)) & has_enough)
-    return np.sort(rng.permutation(members)[:MOST_PEOPLE])
+    return np.sort(rng.permutation(members)[:MAX_USERS])

@@ -1,8 +1,8 @@
 """
-The families of collaborative models: how each is fitted, and the values its parameters are tried with.
+The registry of base models: how each is fitted, and the search space of its parameters.
 
-A grid lists the values of a field in order, with the default among them: the search walks up and down from it. Fields
-about refusals are only tried where there are any.
+A search space lists the values of a field in order, with the default among them: coordinate ascent walks up and down
+from it. Weights of negative feedback are only searched where there is any.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,40 +11,43 @@ from typing import Any, Final
 
 import numpy as np
 
-from recsys.models import bpr, ials, neighbours
-from recsys.models import spectral as lowpass
-from recsys.models.base import Part, Popular
-from recsys.models.interactions import cleaned, wanted
+from recsys.models import bpr, ease, graph_filter, ials, item_knn, spectral
+from recsys.models.base import LinearSpace, PopularityModel, PreferenceModel
+from recsys.models.interactions import clean_matrix, select_positive
+from recsys.types import Csr, Floats
 
-Params = Any  # a frozen dataclass of the family's own
-Grid = Mapping[str, tuple[Any, ...]]
-REFUSALS: Final = (0.0, 0.1, 0.3, 1.0)
-SIZES: Final = (16, 32, 64, 128, 256, 512)
+Params = Any  # a frozen dataclass; each model has its own
+SearchSpace = Mapping[str, tuple[Any, ...]]
+NEGATIVE_WEIGHTS: Final = (0.0, 0.1, 0.3, 1.0)
+EMBEDDING_SIZES: Final = (16, 32, 64, 128, 256, 512)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Observed:
+class TrainingMatrix:
     """
-    What a model is fitted from: `signed` CSR (n_users, n_items), and `memo`, for steps that several settings of one
-    family share (the same singular vectors serve every shape of the filter); only the latest is kept.
+    What a model is fitted to: `signed` CSR (n_users, n_items) of signed confidence, and singular vectors that several
+    settings of the spectral model share. Only the latest are kept in `decompositions`.
     """
 
-    signed: Any
-    memo: dict[Any, Any] = field(default_factory=dict)
+    signed: Csr
+    decompositions: dict[tuple[float, float], tuple[Floats, Floats]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
-    """`max_items`, `max_pairs`: the largest matrix it is fitted to; None = any."""
+class ModelSpec:
+    """
+    A base model: its default `params`, their `search_space` and `fit`. `max_items` and `max_pairs` limit the matrix
+    that it is fitted to; None = any.
+    """
 
     name: str
     params: Params
-    grid: Grid
-    fit: Callable[[Observed, Params, np.random.Generator], Part]
+    search_space: SearchSpace
+    fit: Callable[[TrainingMatrix, Params, np.random.Generator], PreferenceModel]
     max_items: int | None = None
     max_pairs: int | None = None
 
-    def suits(self, signed: Any) -> bool:
+    def fits_size(self, signed: Csr) -> bool:
         """Whether it can be fitted to a matrix of this size."""
         n_items, n_pairs = int(signed.shape[1]), int(signed.nnz)
         return n_items <= (self.max_items or n_items) and n_pairs <= (self.max_pairs or n_pairs)
@@ -52,92 +55,94 @@ class Family:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountParams:
-    """`refusal`: what a refusal takes from an item's count of wishes."""
+    """`negative_weight`: how much an item's negative feedback takes from its count of positive interactions."""
 
-    refusal: float = 0.0
-
-
-def _popularity(seen: Observed, params: CountParams, rng: np.random.Generator) -> Popular:
-    positive = lowpass.occurrence(wanted(cleaned(seen.signed)))
-    negative = lowpass.occurrence(wanted(cleaned(-seen.signed)))
-    return Popular((np.log1p(positive) - np.float32(params.refusal) * np.log1p(negative))[None])
+    negative_weight: float = 0.0
 
 
-def _lowpass(seen: Observed, params: lowpass.LowPassParams, rng: np.random.Generator) -> Part:
-    positive = wanted(seen.signed)
-    key = ("waves", params.user_power, params.item_power)
-    if key not in seen.memo or len(seen.memo[key][0]) < min(params.embedding_size, *positive.shape):
-        matrix = lowpass.normalised(positive, params.user_power, params.item_power)
-        d = max(1, min(params.embedding_size, *positive.shape))
-        seen.memo.clear()
-        seen.memo[key] = lowpass.singular_vectors(matrix, d, np.random.default_rng(rng.integers(2**31)))
-    return lowpass.shaped(seen.memo[key], lowpass.occurrence(positive), params)
+def _fit_counts(train: TrainingMatrix, params: CountParams, rng: np.random.Generator) -> PopularityModel:
+    positive = spectral.sum_confidence(select_positive(clean_matrix(train.signed)))
+    negative = spectral.sum_confidence(select_positive(clean_matrix(-train.signed)))
+    return PopularityModel((np.log1p(positive) - np.float32(params.negative_weight) * np.log1p(negative))[None])
 
 
-def families() -> tuple[Family, ...]:
-    """Every family, popularity first."""
-    return (
-        Family("popularity", CountParams(), {"refusal": REFUSALS}, _popularity),
-        Family(
-            "filter",
-            neighbours.FilterParams(),
-            {
-                "in_power": (0.0, 0.3, 0.5, 0.7, 0.9),
-                "out_power": (0.0, 0.15, 0.3, 0.4, 0.5, 0.6),
-                "user_power": (0.0, 0.2, 0.3, 0.4, 0.5, 0.7),
-                "refusal": REFUSALS,
-            },
-            lambda seen, params, rng: neighbours.fit_filter(seen.signed, params),
-        ),
-        Family(
-            "lowpass",
-            lowpass.LowPassParams(),
-            {
-                "in_power": (0.0, 0.25, 0.5, 0.75),
-                "out_power": (0.0, 0.15, 0.25, 0.4, 0.5),
-                "tilt": (0.0, 0.5, 1.0, 2.0),
-                "user_power": (0.3, 0.4, 0.5),
-                "item_power": (0.2, 0.3, 0.4, 0.5),
-                "refusal": REFUSALS,
-                "embedding_size": SIZES,
-            },
-            _lowpass,
-        ),
-        Family(
-            "ials",
-            ials.IALSParams(),
-            {
-                "unobserved": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3),
-                "reg": (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1),
-                "power": (0.5, 0.75, 1.0),
-                "epochs": (1, 2, 3, 6, 10),
-                "refusal": REFUSALS,
-                "embedding_size": SIZES,
-            },
-            lambda seen, params, rng: ials.fit(seen.signed, params, rng),
-        ),
-        Family(
-            "ease",
-            neighbours.EASEParams(),
-            {
-                "reg": (10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0),
-                "user_power": (0.0, 0.25, 0.5),
-                "refusal": (0.0, 0.1, 0.3, 1.0),
-            },
-            lambda seen, params, rng: neighbours.fit_ease(seen.signed, params),
-            max_items=neighbours.EASE_LIMIT,
-        ),
-        Family(
-            "bm25",
-            neighbours.BM25Params(),
-            {"b": (0.0, 0.2, 0.4, 0.75), "k1": (0.4, 1.2, 10.0), "refusal": REFUSALS},
-            lambda seen, params, rng: neighbours.fit_bm25(seen.signed, params),
-        ),
-        Family(
-            "bpr",
-            bpr.BPRParams(),
-            {"reg": (0.001, 0.01, 0.1)},
-            lambda seen, params, rng: bpr.fit(seen.signed, params, rng),
-            max_pairs=300_000,
-        ),
-    )
+def _fit_spectral(train: TrainingMatrix, params: spectral.SpectralParams, rng: np.random.Generator) -> LinearSpace:
+    positive = select_positive(train.signed)
+    key = (params.user_power, params.item_power)
+    d = max(1, min(params.embedding_size, *positive.shape))
+    shared = train.decompositions
+    if key not in shared or len(shared[key][0]) < min(params.embedding_size, *positive.shape):
+        matrix = spectral.normalise(positive, params.user_power, params.item_power)
+        shared.clear()
+        shared[key] = spectral.singular_vectors(matrix, d, np.random.default_rng(rng.integers(2**31)))
+    return spectral.build_space(shared[key], spectral.sum_confidence(positive), params)
+
+
+_SPECS: Final = (
+    ModelSpec("popularity", CountParams(), {"negative_weight": NEGATIVE_WEIGHTS}, _fit_counts),
+    ModelSpec(
+        "graph_filter",
+        graph_filter.GraphFilterParams(),
+        {
+            "in_power": (0.0, 0.3, 0.5, 0.7, 0.9),
+            "out_power": (0.0, 0.15, 0.3, 0.4, 0.5, 0.6),
+            "user_power": (0.0, 0.2, 0.3, 0.4, 0.5, 0.7),
+            "negative_weight": NEGATIVE_WEIGHTS,
+        },
+        lambda train, params, rng: graph_filter.fit(train.signed, params),
+    ),
+    ModelSpec(
+        "spectral",
+        spectral.SpectralParams(),
+        {
+            "in_power": (0.0, 0.25, 0.5, 0.75),
+            "out_power": (0.0, 0.15, 0.25, 0.4, 0.5),
+            "tilt": (0.0, 0.5, 1.0, 2.0),
+            "user_power": (0.3, 0.4, 0.5),
+            "item_power": (0.2, 0.3, 0.4, 0.5),
+            "negative_weight": NEGATIVE_WEIGHTS,
+            "embedding_size": EMBEDDING_SIZES,
+        },
+        _fit_spectral,
+    ),
+    ModelSpec(
+        "ials",
+        ials.IALSParams(),
+        {
+            "unobserved": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3),
+            "reg": (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1),
+            "power": (0.5, 0.75, 1.0),
+            "epochs": (1, 2, 3, 6, 10),
+            "negative_weight": NEGATIVE_WEIGHTS,
+            "embedding_size": EMBEDDING_SIZES,
+        },
+        lambda train, params, rng: ials.fit(train.signed, params, rng),
+    ),
+    ModelSpec(
+        "ease",
+        ease.EASEParams(),
+        {
+            "reg": (10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0),
+            "user_power": (0.0, 0.25, 0.5),
+            "negative_weight": NEGATIVE_WEIGHTS,
+        },
+        lambda train, params, rng: ease.fit(train.signed, params),
+        max_items=ease.MAX_ITEMS,
+    ),
+    ModelSpec(
+        "bm25",
+        item_knn.BM25Params(),
+        {"b": (0.0, 0.2, 0.4, 0.75), "k1": (0.4, 1.2, 10.0), "negative_weight": NEGATIVE_WEIGHTS},
+        lambda train, params, rng: item_knn.fit(train.signed, params),
+    ),
+    ModelSpec(
+        "bpr",
+        bpr.BPRParams(),
+        {"reg": (0.001, 0.01, 0.1)},
+        lambda train, params, rng: bpr.fit(train.signed, params, rng),
+        max_pairs=300_000,
+    ),
+)
+
+MODELS: Final[Mapping[str, ModelSpec]] = {spec.name: spec for spec in _SPECS}
+"""Every base model that is fitted to a matrix, by name, popularity first."""

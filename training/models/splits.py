@@ -1,14 +1,13 @@
 """
-Fixed splits that a user brings: files of pairs -> matrices of train and test over the same people and items.
+Fixed splits from files of pairs: matrices of train and test over the same users and items.
 
-    npz       scipy CSR, people x items, entries above 0 are wanted
-    lightgcn  a line for each person: their number, then the numbers of their items
-    pairs     a line for each pair: person, item (ids of any kind; comma, tab, semicolon or blanks; a header is found by
-              its name; further columns are not read)
-    signed    a line for each pair: person, item, label; above 0 wanted, otherwise refused
+    npz       scipy CSR, users x items, entries above 0 are positive
+    lightgcn  a line for each user: their number, then the numbers of their items
+    pairs     a line for each pair: user, item (ids of any kind; comma, tab, semicolon or blanks; a header is recognised
+              by its first name; further columns are not read)
+    signed    a line for each pair: user, item, label; above 0 is positive, otherwise negative
 
-Text may be compressed with gzip. Repeated pairs count once (signed: by the sign of their sum, as often wanted
-as not is refused).
+Text may be compressed with gzip. Repeated pairs count once (signed: by the sign of their sum; a sum of 0 is negative).
 """
 
 import csv
@@ -17,14 +16,14 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from scipy import sparse
 
 from recsys.errors import DataError
+from recsys.types import Csr, Mask, Rows
 
 FORMATS: Final = ("npz", "lightgcn", "pairs", "signed")
 _HEADERS: Final = frozenset({"user", "user_id", "userid", "uid", "users", "person", "u"})
@@ -34,17 +33,17 @@ _SEPARATORS: Final = ("\t", ",", ";", " ")  # an id may well hold a comma, hardl
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
     """
-    Shapes: `train` and `test` CSR (n_users, n_items) float32: 1 wanted, -1 refused; `valid` the same, or None.
+    Shapes: `train` and `test` CSR (n_users, n_items): 1 positive, -1 negative; `valid` the same, or None.
     """
 
-    train: Any
-    valid: Any
-    test: Any
+    train: Csr
+    valid: Csr | None
+    test: Csr
 
 
 def read_split(form: str, train: Path, test: Path, valid: Path | None = None) -> Split:
     """
-    The matrices of the files. People and items are those of any of them.
+    The matrices of the files. Users and items are those of any of them.
 
     Raises: DataError for a file that is missing, empty or not of the form.
     """
@@ -53,46 +52,46 @@ def read_split(form: str, train: Path, test: Path, valid: Path | None = None) ->
         matrices = [_read_npz(path) for path in paths]
         shape = tuple(max(sizes) for sizes in zip(*(matrix.shape for matrix in matrices), strict=True))
         for matrix in matrices:
-            matrix.resize(shape)
+            cast(Any, matrix).resize(shape)  # its stub knows no new shape
     else:
         matrices = _matrices([_read_text(form, path) for path in paths], numbered=form == "lightgcn")
     if not np.any(matrices[0].data > 0):
-        raise DataError(f"{train}: found nobody who wants anything, expected at least one pair; give another --train")
+        raise DataError(f"{train}: found no positive pair, expected at least one; give another --train")
     if not np.any(matrices[1].data > 0):
-        raise DataError(f"{test}: found nobody who wants anything, expected at least one pair; give another --test")
+        raise DataError(f"{test}: found no positive pair, expected at least one; give another --test")
     return Split(matrices[0], matrices[2] if valid else None, matrices[1])
 
 
-def cut(signed: Any, share: float, rng: np.random.Generator) -> tuple[Any, Any]:
+def split_entries(signed: Csr, share: float, rng: np.random.Generator) -> tuple[Csr, Csr]:
     """
-    (kept, taken): a random share of every person's entries, refusals too, rounded at random; at least one thing that
-    a person wants is kept.
+    (train, held_out): a random share of every user's entries is held out, negative ones too, rounded at random. At
+    least one positive entry of a user stays in train.
     """
     counts = np.diff(signed.indptr)
     rows = np.repeat(np.arange(signed.shape[0]), counts)
     order = np.lexsort((rng.random(signed.nnz), rows))
     rank = np.empty(signed.nnz, np.int64)
     rank[order] = np.arange(signed.nnz) - np.repeat(signed.indptr[:-1], counts)
-    is_taken = rank < np.floor(counts * share + rng.random(signed.shape[0]))[rows]
-    is_wanted = signed.data > 0
-    left = np.bincount(rows[is_wanted & ~is_taken], minlength=signed.shape[0])
-    is_taken &= (left > 0)[rows] | ~is_wanted
-    return _part(signed, rows, ~is_taken), _part(signed, rows, is_taken)
+    is_held_out = rank < np.floor(counts * share + rng.random(signed.shape[0]))[rows]
+    is_positive = signed.data > 0
+    left = np.bincount(rows[is_positive & ~is_held_out], minlength=signed.shape[0])
+    is_held_out &= (left > 0)[rows] | ~is_positive
+    return _select_entries(signed, rows, ~is_held_out), _select_entries(signed, rows, is_held_out)
 
 
-def _part(matrix: Any, rows: NDArray[Any], is_used: NDArray[np.bool_]) -> Any:
+def _select_entries(matrix: Csr, rows: Rows, is_used: Mask) -> Csr:
     entries = (matrix.data[is_used], (rows[is_used], matrix.indices[is_used]))
     return sparse.csr_matrix(entries, matrix.shape, dtype=np.float32)
 
 
-def _read_npz(path: Path) -> Any:
+def _read_npz(path: Path) -> Csr:
     try:
         with path.open("rb") as file:  # NumPy leaves a broken file open
             loaded = sparse.load_npz(file)
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         why = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
         raise DataError(
-            f"{path}: found no sparse matrix{why}, expected one written by scipy's save_npz, people x items; give "
+            f"{path}: found no sparse matrix{why}, expected one written by scipy's save_npz, users x items; give "
             "another file or --format"
         ) from error
     matrix = sparse.csr_matrix(loaded, dtype=np.float32)
@@ -105,7 +104,7 @@ def _read_npz(path: Path) -> Any:
 
 
 def _read_text(form: str, path: Path) -> pl.DataFrame:
-    """person, item, label as text, text and number."""
+    """user, item, label as text, text and number."""
     try:
         raw = path.read_bytes()
         text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8-sig")
@@ -118,35 +117,35 @@ def _read_text(form: str, path: Path) -> pl.DataFrame:
 
 
 def _adjacency(path: Path, lines: list[tuple[int, str]]) -> pl.DataFrame:
-    people: list[str] = []
+    users: list[str] = []
     items: list[str] = []
     for number, line in lines:
         first, *rest = line.split()
         for word in (first, *rest):
             if not word.isdecimal() or len(word) > 18:
                 raise DataError(f"{path} line {number}: found {word[:40]!r}, expected numbers only; see --format")
-        people.extend([str(int(first))] * len(rest))
+        users.extend([str(int(first))] * len(rest))
         items.extend(str(int(word)) for word in rest)
-    return pl.DataFrame({"person": people, "item": items}, {"person": pl.String, "item": pl.String}).with_columns(
+    return pl.DataFrame({"user": users, "item": items}, {"user": pl.String, "item": pl.String}).with_columns(
         label=pl.lit(1.0)
     )
 
 
 def _pairs(path: Path, lines: list[tuple[int, str]], *, is_signed: bool) -> pl.DataFrame:
-    separator = next((each for each in _SEPARATORS if each in lines[0][1]), None)
-    wanted = 3 if is_signed else 2
+    separator = next((mark for mark in _SEPARATORS if mark in lines[0][1]), None)
+    n_expected = 3 if is_signed else 2
     split = [(number, _fields(line, separator)) for number, line in lines]
     if split[0][1][0].casefold() in _HEADERS:
         split = split[1:]
     for number, fields in split:
-        if len(fields) < wanted or not all(fields[:wanted]):
+        if len(fields) < n_expected or not all(fields[:n_expected]):
             raise DataError(
-                f"{path} line {number}: found {len([f for f in fields if f])} values, expected {wanted} "
-                f"({'person, item, label' if is_signed else 'person, item'}); see --format"
+                f"{path} line {number}: found {len([f for f in fields if f])} values, expected {n_expected} "
+                f"({'user, item, label' if is_signed else 'user, item'}); see --format"
             )
     labels = [_number(path, number, fields[2]) for number, fields in split] if is_signed else [1.0] * len(split)
-    columns = {"person": [fields[0] for _, fields in split], "item": [fields[1] for _, fields in split]}
-    return pl.DataFrame(columns, {"person": pl.String, "item": pl.String}).with_columns(
+    columns = {"user": [fields[0] for _, fields in split], "item": [fields[1] for _, fields in split]}
+    return pl.DataFrame(columns, {"user": pl.String, "item": pl.String}).with_columns(
         label=pl.Series(labels, dtype=pl.Float64)
     )
 
@@ -169,15 +168,13 @@ def _number(path: Path, line: int, word: str) -> float:
     return 1.0 if label > 0 else -1.0
 
 
-def _matrices(tables: list[pl.DataFrame], *, numbered: bool) -> list[Any]:
-    """Matrices over the people and items of all tables; numbers in their order, ids in that of text."""
-    codes = {
-        name: _codes(pl.concat([table[name] for table in tables]), numbered=numbered) for name in ("person", "item")
-    }
-    shape = (codes["person"].height, codes["item"].height)
+def _matrices(tables: list[pl.DataFrame], *, numbered: bool) -> list[Csr]:
+    """Matrices over the users and items of all tables; numbers in their order, ids in that of text."""
+    codes = {name: _codes(pl.concat([table[name] for table in tables]), numbered=numbered) for name in ("user", "item")}
+    shape = (codes["user"].height, codes["item"].height)
     matrices = []
     for table in tables:
-        rows = table.join(codes["person"], left_on="person", right_on="id", maintain_order="left")["code"].to_numpy()
+        rows = table.join(codes["user"], left_on="user", right_on="id", maintain_order="left")["code"].to_numpy()
         columns = table.join(codes["item"], left_on="item", right_on="id", maintain_order="left")["code"].to_numpy()
         matrix = sparse.csr_matrix((table["label"].to_numpy(), (rows, columns)), shape, dtype=np.float32)
         matrix.sum_duplicates()

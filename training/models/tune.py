@@ -1,8 +1,8 @@
 """
-Tuning: the settings of the parts of taste, chosen on the last part of a dataset, as a file that `sanad train` reads.
+Tuning: the settings of the base models, chosen on the last part of a dataset, as a file that `sanad train` reads.
 
-Each setting that was measured is a line of the study, written before the next begins: a run that was stopped goes on
-where it stood. The lines carry the fingerprint of the data, so that a study of other data is refused, not mixed in.
+Each setting that was measured is a line of the study, written before the next begins, so a run that was stopped goes on
+where it was. The lines carry the fingerprint of the data, so that a study of other data is refused.
 """
 
 import json
@@ -22,77 +22,77 @@ from recsys.errors import ConfigError, DataError
 from recsys.models.popularity import PopularityParams
 from recsys.progress import Progress, quiet
 from training.interactions import build_interactions
-from training.models.collaborative import TasteParams
-from training.models.folds import windows
-from training.models.registry import Observed, families
-from training.models.search import Climb, Fold
+from training.models.blend import BlendParams
+from training.models.folds import rolling_folds
+from training.models.registry import MODELS, Params, SearchSpace, TrainingMatrix
+from training.models.search import CoordinateAscent, ValidationFold
 
 _LINE: Final = '{"key": '
 """How a line of a study begins."""
 
 
-_JUDGING: Final = 2
-"""Changes with who judges and by what: measures of other judges are not comparable."""
+_STUDY_FORMAT: Final = 3
+"""Changes with the words of a study, and with its validation: measures of another validation are not comparable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tuned:
+class TuneResult:
     """
-    `params`: the settings chosen. `default` and `best`: NDCG at k of each part with the shipped settings and with
-    those, on validation, which flatters the best. `n_known`: measures taken from an earlier run of the study.
+    `params`: the settings chosen. `default` and `best`: NDCG at k of each model on validation, with the settings that
+    the search started from and with the chosen ones; the latter is in-sample, so it is too high. `n_measured` settings,
+    of which `n_known` were measured in an earlier run of the study. `n_users` validated.
     """
 
-    params: TasteParams
+    params: BlendParams
     default: Mapping[str, float]
     best: Mapping[str, float]
     n_measured: int
     n_known: int
-    n_judges: int
+    n_users: int
 
 
 def tune(
     dataset: Dataset,
     fingerprint: str,
     study: Path,
-    start: TasteParams,
+    start: BlendParams,
     before: Millis | None,
     seed: int,
     on_progress: Progress = quiet,
-) -> Tuned:
+) -> TuneResult:
     """
-    Climbs from `start`, part by part; `before` leaves out later events. The study is a file of JSON lines.
+    Coordinate ascent from `start`, model by model; `before` leaves out later events. The study is a file of JSON lines.
 
-    Raises: DataError when there is nothing to judge by; ConfigError for a study of other data or another seed.
+    Raises: DataError without a user to validate by; ConfigError for a study of other data or another seed.
     """
-    key = f"{fingerprint} {before} {seed} {_JUDGING} {start.valid_share} {start.judges} {start.k}"
+    key = f"{fingerprint} {before} {seed} {_STUDY_FORMAT} {start.validation_share} {start.validation_users} {start.k}"
     known = _read(study, key)
     folds = _folds(dataset, start, before, seed)
-    params, measured, best, default = start, 0, {}, {}
-    for family in families():
-        if family.name not in start.parts or not family.suits(folds[0].seen.signed):
+    params, n_measured, best, default = start, 0, {}, {}
+    has_negatives = any(np.any(fold.train.signed.data < 0) for fold in folds)
+    for name in (name for name in MODELS if name in start.models):
+        if not MODELS[name].fits_size(folds[0].train.signed):
             continue
-        family = replace(
-            family, params=getattr(start, family.name), grid=_with(family.grid, getattr(start, family.name))
-        )
-        kind = type(family.params)
-        earlier = {kind(**each): value for name, each, value in known if name == family.name}
-        climb = Climb(family, folds, start.k, seed, earlier, partial(_append, study, key, family.name))
-        on_progress(f"tune {family.name}", 0, None)
-        chosen = climb.best(any(np.any(fold.seen.signed.data < 0) for fold in folds))
-        params = replace(params, **{family.name: chosen})
-        best[family.name], default[family.name] = climb.tried[chosen], climb.tried[family.params]
-        measured += len(climb.tried)
-    return Tuned(
+        begin = getattr(start, name)
+        spec = replace(MODELS[name], params=begin, search_space=_include(MODELS[name].search_space, begin))
+        earlier = {type(begin)(**fields): value for model, fields, value in known if model == name}
+        ascent = CoordinateAscent(spec, folds, start.k, seed, earlier, partial(_append, study, key, name))
+        on_progress(f"tune {name}", 0, None)
+        chosen = ascent.search(has_negatives)
+        params = replace(params, **{name: chosen})
+        best[name], default[name] = ascent.measured[chosen], ascent.measured[begin]
+        n_measured += len(ascent.measured)
+    return TuneResult(
         params=params,
         default=default,
         best=best,
-        n_measured=measured,
+        n_measured=n_measured,
         n_known=len(known),
-        n_judges=sum(len(fold.people) for fold in folds),
+        n_users=sum(len(fold.rows) for fold in folds),
     )
 
 
-def as_yaml(params: TasteParams) -> str:
+def as_yaml(params: BlendParams) -> str:
     """The settings as a file for `sanad train --config`."""
     plain = json.loads(json.dumps(asdict(params)))
     out = StringIO()
@@ -100,40 +100,46 @@ def as_yaml(params: TasteParams) -> str:
     return out.getvalue()
 
 
-def _folds(dataset: Dataset, params: TasteParams, before: Millis | None, seed: int) -> tuple[Fold, ...]:
-    """Those who judge in `sanad train` too."""
-    seen = build_interactions(dataset, before=before)
-    share, judges = params.valid_share, params.judges
-    found = tuple(windows(dataset, seen, PopularityParams(), before, share=share, judges=judges, seed=seed))
-    if not found:
+def _folds(dataset: Dataset, params: BlendParams, before: Millis | None, seed: int) -> tuple[ValidationFold, ...]:
+    """The rolling folds of `sanad train`."""
+    folds = tuple(
+        rolling_folds(
+            dataset, build_interactions(dataset, before=before), PopularityParams(), before,
+            share=params.validation_share, n_users=params.validation_users, seed=seed,
+        )
+    )  # fmt: skip
+    if not folds:
         raise DataError(
-            "found nobody who came back for something new, expected people to judge by; give more events, of more than "
-            "one instant"
+            "found no user who came back for something new, expected some to validate by; give more events, of more "
+            "than one instant"
         )
     rng = np.random.default_rng(seed)
     return tuple(
-        Fold(Observed(each.early.signed()), each.tastes, each.wanted, rng.permutation(len(each.rows))) for each in found
+        ValidationFold(
+            TrainingMatrix(fold.earlier.signed()), fold.users, fold.relevant, rng.permutation(len(fold.rows))
+        )
+        for fold in folds
     )
 
 
-def _with(grid: Mapping[str, tuple[Any, ...]], params: Any) -> dict[str, tuple[Any, ...]]:
-    """The grid with the values that the search starts from among its own."""
-    return {name: tuple(sorted({*values, getattr(params, name)})) for name, values in grid.items()}
+def _include(space: SearchSpace, params: Params) -> SearchSpace:
+    """The search space with the values of `params` among its own."""
+    return {name: tuple(sorted({*values, getattr(params, name)})) for name, values in space.items()}
 
 
-def _append(study: Path, key: str, name: str, params: Any, value: float) -> None:
-    line = json.dumps({"key": key, "part": name, "params": asdict(params), "ndcg": value})
+def _append(study: Path, key: str, name: str, params: Params, value: float) -> None:
+    line = json.dumps({"key": key, "model": name, "params": asdict(params), "ndcg": value})
     with study.open("a", encoding="utf-8") as file:
         file.write(line + "\n")
 
 
 def _read(study: Path, key: str) -> list[tuple[str, dict[str, Any], float]]:
     """
-    What was measured. A last line that a kill tore is taken out of the file, so that the next is not glued to it.
+    The measures of a study. A last line that a kill cut short is removed from the file, so that the next starts anew.
 
-    Raises: ConfigError for a study of something else, and for a file that is none.
+    Raises: ConfigError for a study of something else, and for a file that is no study.
     """
-    found = []
+    measures = []
     text = study.read_text("utf-8", "replace") if study.exists() else ""
     whole = text[: text.rfind("\n") + 1]
     torn = text[len(whole) :]
@@ -141,17 +147,17 @@ def _read(study: Path, key: str) -> list[tuple[str, dict[str, Any], float]]:
         raise ConfigError(f"{study}: found {torn[:60]!r} at its end, expected lines of a study; choose another --study")
     for number, line in enumerate(whole.splitlines(), 1):
         try:
-            said = json.loads(line)
-            if said["key"] != key:
+            entry = json.loads(line)
+            if entry["key"] != key:
                 raise ConfigError(
-                    f"{study}:{number}: found a study of other data, another holdout, seed or judges, expected one of "
-                    "this; choose another --study or remove it"
+                    f"{study}:{number}: found a study of other data, of another holdout, seed or validation, or of an "
+                    "earlier version, expected one of this run; choose another --study or remove it"
                 )
-            found.append((str(said["part"]), dict(said["params"]), float(said["ndcg"])))
+            measures.append((str(entry["model"]), dict(entry["params"]), float(entry["ndcg"])))
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"{study}:{number}: found {line[:60]!r}, expected a line of a study; choose another --study"
             ) from error
     if torn:
         study.write_text(whole, "utf-8")
-    return found
+    return measures

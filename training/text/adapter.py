@@ -1,11 +1,11 @@
 """
 The adapter for Darija in Latin letters (Arabizi), which no encoder at hand understands.
 
-It puts a text where its English translation would lie, from two views of it: the frequent letter runs, each with a
-small vector of its own, and the encoder's vector of the text as written. Its weights are a file of 1.5 MB beside
-this module, trained by `training.text.fit_adapter` on the Darija Open Dataset; it fits one encoder and refuses others.
+It maps a text to the vector of its English translation, from two inputs: the frequent character n-grams, each with a
+small vector of its own, and the encoder's vector of the text as written. Its weights are a file of 1.5 MB beside this
+module, trained by `training.text.fit_adapter` on the Darija Open Dataset. It fits one encoder and refuses others.
 
-It may only be used on texts that are known to be Arabizi: to any other language its letter runs are noise.
+Use it only on texts that are known to be Arabizi: for any other language its n-grams are noise.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from recsys.errors import ArtifactError
 from recsys.text.normalise import normalise
 from recsys.types import Floats, Mask
 from training.text import unpack_e5
-from training.text.ngrams import weigh
+from training.text.ngrams import ngram_weights
 
 LANGUAGE: Final = "ary-Latn"
 SHIPPED: Final = Path(__file__).parent / "data" / "adapter-ary-latn.npz"
@@ -36,16 +36,16 @@ _NOT_WORDS: Final = re.compile(r"[\W_]+")
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Adapter:
     """
-    v letter runs, d numbers each, into a space of e numbers.
+    v character n-grams with d numbers each, mapped into a space of e numbers.
 
-    Shapes: `runs` v texts, sorted; `rarity` (v,) inverse document frequencies; `table` (v, d) whole numbers times
+    Shapes: `ngrams` v texts, sorted; `idf` (v,) inverse document frequencies; `table` (v, d) whole numbers times
     `scale` (v,); `spread` (d, e); `mix` (e, e) for the encoder's own vector less its mean `source_mean` (e,);
     `target_mean` (e,) of English vectors and `radius`, how far a text lies from it. `encoder` names whose vectors
     these are; `hash` is that of the weights.
     """
 
-    runs: tuple[str, ...]
-    rarity: Floats
+    ngrams: tuple[str, ...]
+    idf: Floats
     table: NDArray[np.int8]
     scale: Floats
     spread: Floats
@@ -57,39 +57,39 @@ class Adapter:
     hash: str
 
     def fingerprint(self, encoder: str) -> str:
-        """The name of vectors that this adapter was applied to; `encoder` is the fingerprint of the plain ones."""
+        """The fingerprint of vectors that this adapter was applied to; `encoder` is that of the plain ones."""
         return hashlib.sha256(f"{encoder}+{self.hash}".encode()).hexdigest()[:32]
 
     def apply(self, vectors: Floats, texts: Sequence[str], is_arabizi: Mask) -> Floats:
         """
-        (n, e) vectors of length 1 in which the rows of Arabizi texts lie beside their translations.
+        (n, e) vectors of length 1 in which the rows of Arabizi texts lie near their translations.
 
-        Rows of other texts, and of texts that say nothing (zeros), are the given ones.
+        Rows of other texts, and of empty texts (zeros), are the given ones.
         """
         rows = np.flatnonzero(is_arabizi & np.any(vectors, axis=1))
         adapted = np.array(vectors, np.float32)
         if len(rows):
-            seen = weigh([words_in(texts[row]) for row in rows.tolist()], self.runs, self.rarity)
-            known = _unit(vectors[rows] - self.source_mean)
+            weights = ngram_weights([words_in(texts[row]) for row in rows.tolist()], self.ngrams, self.idf)
+            centred = _unit(vectors[rows] - self.source_mean)
             table = self.table.astype(np.float32) * self.scale[:, None]
-            aimed = _unit(seen @ table @ self.spread + known @ self.mix)
-            adapted[rows] = _unit(self.target_mean + self.radius * aimed)
+            direction = _unit(weights @ table @ self.spread + centred @ self.mix)
+            adapted[rows] = _unit(self.target_mean + self.radius * direction)
         return adapted
 
 
 def words_in(text: str) -> list[str]:
-    """The words of a text as their letter runs are counted: folded, without punctuation."""
+    """The words of a text whose n-grams are counted: folded, without punctuation."""
     return _NOT_WORDS.sub(" ", normalise(text)).split()
 
 
 def save_adapter(adapter: Adapter, path: Path) -> None:
     """Writes the weights; `hash` follows from the rest when they are read."""
-    whole = {name: getattr(adapter, name) for name in ("table", "rarity", "scale", "spread", "mix")}
+    whole = {name: getattr(adapter, name) for name in ("table", "scale", "spread", "mix")} | {"rarity": adapter.idf}
     halves = {name: array if array.dtype == np.int8 else array.astype(np.float16) for name, array in whole.items()}
     np.savez_compressed(
         path,
         allow_pickle=False,
-        runs=np.frombuffer("\n".join(adapter.runs).encode(), np.uint8),
+        runs=np.frombuffer("\n".join(adapter.ngrams).encode(), np.uint8),
         source_mean=adapter.source_mean,
         target_mean=adapter.target_mean,
         radius=np.float32(adapter.radius),
@@ -110,10 +110,11 @@ def load_adapter(path: Path = SHIPPED, *, encoder: str = ENCODER) -> Adapter:
             held = {name: file[name] for name in file.files}
         belongs_to = held["encoder"].tobytes().decode()
         adapter = Adapter(
-            runs=tuple(held["runs"].tobytes().decode().split("\n")),
+            ngrams=tuple(held["runs"].tobytes().decode().split("\n")),
             table=held["table"],
             radius=float(held["radius"]),
             encoder=belongs_to,
+            idf=held["rarity"].astype(np.float32),
             hash=hashlib.sha256(content).hexdigest()[:16],
             **{name: held[name].astype(np.float32) for name in _NUMBERS},
         )
@@ -130,7 +131,7 @@ def load_adapter(path: Path = SHIPPED, *, encoder: str = ENCODER) -> Adapter:
     return adapter
 
 
-_NUMBERS: Final = ("rarity", "scale", "spread", "mix", "source_mean", "target_mean")
+_NUMBERS: Final = ("scale", "spread", "mix", "source_mean", "target_mean")
 
 
 def _unit(vectors: Floats) -> Floats:

@@ -14,11 +14,11 @@ WORDS: Final = Path(__file__).parent / "detector_text" / "words.ini"
 _VARIETIES: Final = {"ary": ("ary",), "ar": ("ar",), "other": ("arz", "apc", "afb", "aeb"), "fr": ("fr",)}
 _VERBS: Final = 0.35  # of the words
 _FILLERS: Final = 0.3
-MADE: Final = tuple(_VARIETIES)
+MADE_CLASSES: Final = tuple(_VARIETIES)
 """The classes that phrases can be made for. `other` is Egyptian, Levantine, Gulf and Tunisian in equal parts."""
 
 
-def phrases(name: str, rng: np.random.Generator, n: int, fillers: Sequence[str] = ()) -> list[str]:
+def make_phrases(name: str, rng: np.random.Generator, n: int, fillers: Sequence[str] = ()) -> list[str]:
     """
     `n` strings of 4 to 9 words: small words of the variety, and verbs as it conjugates them.
 

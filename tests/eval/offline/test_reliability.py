@@ -13,7 +13,7 @@ from recsys.clock import DAY, HOUR
 from recsys.data.tables import write_dataset
 from recsys.models.artifact import load_artifact
 from recsys.models.ials import IALSParams
-from training.models.collaborative import TasteParams
+from training.models.blend import BlendParams
 from training.models.ranker import RankerParams
 from training.train import TrainParams, run
 
@@ -74,8 +74,8 @@ def test_a_ranker_is_evaluated_on_impressions_after_its_cutoff(tmp_path) -> None
     )  # fmt: skip
     params = TrainParams(
         encoder=None,
-        taste=TasteParams(ials=IALSParams(embedding_size=1)),
-        ranker=RankerParams(least=5, first=0.5),
+        blend=BlendParams(ials=IALSParams(embedding_size=1)),
+        ranker=RankerParams(min_actions=5, space_share=0.5),
         holdout_days=3,
     )
     run(tmp_path / "data", tmp_path / "model", params, T0 + 30 * DAY)

@@ -41,7 +41,7 @@ def test_fresh_is_the_newest_first(turn):
 
 def test_trending_is_the_most_popular_of_the_market_first(turn):
     query = turn()
-    scores = query.model.popular("MA", query.items.row)
+    scores = query.model.popularity_scores("MA", query.items.row)
     assert (np.diff(scores[trending(query)]) <= 0).all()
     assert scores[trending(query)].min() >= np.sort(scores[query.is_eligible])[-SOME]
 

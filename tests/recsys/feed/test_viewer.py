@@ -9,9 +9,9 @@ from recsys.user.state import Controls, PersonState, Profile, SafetyState, UserS
 
 @pytest.fixture(scope="module")
 def model(tiny):
-    from recsys.models.loaded import build_model
+    from recsys.models.loaded import build_models
 
-    return build_model(tiny)
+    return build_models(tiny)
 
 
 def state_of(profile, **controls):

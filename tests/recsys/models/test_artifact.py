@@ -18,13 +18,21 @@ from scipy import sparse
 
 from recsys.errors import ArtifactError
 from recsys.models import artifact
-from recsys.models.artifact import FORMAT, Contents, Histories, Manifest, load_artifact, row_numbers, save_artifact
-from recsys.models.base import ItemItem, LinearSpace, Popular
+from recsys.models.artifact import (
+    FORMAT,
+    ArtifactContents,
+    Manifest,
+    UserHistories,
+    load_artifact,
+    row_numbers,
+    save_artifact,
+)
+from recsys.models.base import ItemItemModel, LinearSpace, PopularityModel
 from recsys.models.blend import Blend
 from recsys.models.ials import FactorSpace
-from recsys.models.interactions import of_history
+from recsys.models.interactions import interactions_from_history
 from recsys.models.popularity import Popularity
-from recsys.models.reranker import SecondLook, n_features
+from recsys.models.reranker import Reranker, count_features
 from recsys.models.text import Centres, TextSpace
 from recsys.models.trees import open_booster
 from recsys.types import History
@@ -32,31 +40,35 @@ from recsys.types import History
 ROOT = Path(__file__).parents[3]
 
 
-def contents(n_items: int = 3) -> Contents:
+def contents(n_items: int = 3) -> ArtifactContents:
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(n_items, 4)).astype(np.float32)
     cf = FactorSpace(
-        item_vectors=vectors, scales=np.ones(4, np.float32), reg=0.1, power=1.0, unobserved=0.1, refusal=0.3
+        item_vectors=vectors, scales=np.ones(4, np.float32), reg=0.1, power=1.0, unobserved=0.1, negative_weight=0.3
     )
     popularity = Popularity(("MA",), np.ones((2, n_items), np.float32))
     near = sparse.csr_matrix(np.eye(n_items, k=1, dtype=np.float32))
-    parts = {
-        "ials": cf, "lowpass": LinearSpace(vectors, vectors[:, 0], 0.1), "popularity": Popular(popularity.scores),
-        "filter": ItemItem(near, 0.5), "ease": ItemItem(near.toarray() * 2, 0.0), "next": ItemItem(near, 0.0, True),
-    }  # fmt: skip
-    weights = {name: 1 / (at + 1) for at, name in enumerate(parts)}
+    base_models = {
+        "ials": cf,
+        "spectral": LinearSpace(vectors, vectors[:, 0], 0.1),
+        "popularity": PopularityModel(popularity.scores),
+        "graph_filter": ItemItemModel(near, 0.5),
+        "ease": ItemItemModel(near.toarray() * 2, 0.0),
+        "next_item": ItemItemModel(near, 0.0, True),
+    }
+    weights = {name: 1 / (at + 1) for at, name in enumerate(base_models)}
     centres = Centres(("ary", "fr"), np.ones((3, 4), np.float32))
-    text = TextSpace(item_vectors=vectors * 2, centres=centres, half_life_days=14.0, refusal_share=0.5)
+    text = TextSpace(item_vectors=vectors * 2, centres=centres, half_life_days=14.0, negative_weight=0.5)
     flat = History(np.array([0, 2, 1], np.int32), np.array([1, -1, 2], np.float32), np.array([5, 6, 7], np.int64))
     ids = [f"v{i}" for i in range(n_items)]
-    return Contents(
+    return ArtifactContents(
         items=pl.DataFrame({"item_id": ids, "title": ["سند", "b", "c"][:n_items], "cluster_id": ids}),
         creators=pl.DataFrame({"creator_id": ["c1"], "country": ["MA"]}),
         users=pl.DataFrame({"user_id": ["u1"], "country": ["MA"]}),
         spaces={"cf": cf, "text": text},
-        taste=Blend(parts, weights, ("MA",), {"MA": {"ials": 1.0, "next": 0.5}}),
+        blend=Blend(base_models, weights, ("MA",), {"MA": {"ials": 1.0, "next_item": 0.5}}),
         popularity=popularity,
-        histories=Histories(rows=row_numbers(["u1", "u2"]), indptr=np.array([0, 2, 3]), flat=flat),
+        histories=UserHistories(rows=row_numbers(["u1", "u2"]), indptr=np.array([0, 2, 3]), flat=flat),
         safe_feed=("v2", "v0"),
     )
 
@@ -99,42 +111,44 @@ def test_what_is_loaded_is_what_was_saved(saved: Path) -> None:
         for name, space in was.spaces.items():
             assert np.array_equal(loaded.spaces[name].fold_in(expected), space.fold_in(expected))
         for market in (0, 1):  # Morocco, and the world
-            tastes = of_history(expected, 3, market)
-            assert np.array_equal(loaded.taste.scores(tastes), was.taste.scores(tastes))
+            users = interactions_from_history(expected, 3, market)
+            assert np.array_equal(loaded.blend.scores(users), was.blend.scores(users))
     assert {name: index.ntotal for name, index in loaded.indexes.items()} == {"cf": 3, "text": 3}
     assert "u3" not in loaded.histories
 
 
-def with_second(names: tuple[str, ...]) -> Contents:
-    """The same, its blend with a second look over these parts, which turns the order around."""
+def with_reranker(names: tuple[str, ...]) -> ArtifactContents:
+    """The same, its blend with a re-ranker over these models, which reverses the order."""
     import lightgbm
 
     was = contents()
-    read = {name: was.taste.parts[name] for name in names}
-    table = np.random.default_rng(0).random((200, n_features(read)))
+    read = {name: was.blend.base_models[name] for name in names}
+    table = np.random.default_rng(0).random((200, count_features(read)))
     settings = {"objective": "binary", "verbosity": -1, "num_threads": 1, "min_data_in_leaf": 5, "seed": 0}
     trees = lightgbm.train(settings, lightgbm.Dataset(table, table[:, 0] < 0.5), 3)
-    second = SecondLook(open_booster(trees.model_to_string()), (-5.0, 0.0, 0.1), names, np.ones(3, np.float32))
-    return replace(was, taste=replace(was.taste, second=second))
+    reranker = Reranker(open_booster(trees.model_to_string()), (-5.0, 0.0, 0.1), names, np.ones(3, np.float32))
+    return replace(was, blend=replace(was.blend, reranker=reranker))
 
 
-def test_a_second_look_is_loaded_as_it_was_saved(tmp_path: Path) -> None:
-    was = with_second(("next", "ials", "popularity"))  # an order of its own
+def test_a_reranker_is_loaded_as_it_was_saved(tmp_path: Path) -> None:
+    was = with_reranker(("next_item", "ials", "popularity"))  # an order of its own
     save_artifact(tmp_path / "model", was, manifest())
-    loaded = load_artifact(tmp_path / "model").taste
-    assert loaded.second is not None and loaded.second.names == ("next", "ials", "popularity")
-    tastes = of_history(History(np.array([0], np.int32), np.ones(1, np.float32), np.zeros(1, np.int64)), 3, 0)
-    found = loaded.scores(tastes)
-    assert np.array_equal(found, was.taste.scores(tastes))
-    plain = replace(was.taste, second=None).scores(tastes)
+    loaded = load_artifact(tmp_path / "model").blend
+    assert loaded.reranker is not None and loaded.reranker.model_names == ("next_item", "ials", "popularity")
+    users = interactions_from_history(
+        History(np.array([0], np.int32), np.ones(1, np.float32), np.zeros(1, np.int64)), 3, 0
+    )
+    found = loaded.scores(users)
+    assert np.array_equal(found, was.blend.scores(users))
+    plain = replace(was.blend, reranker=None).scores(users)
     assert not np.array_equal(found, plain) and np.array_equal(np.sort(found), np.sort(plain))
 
 
-def test_a_second_look_over_other_parts_is_refused(tmp_path: Path) -> None:
-    was = with_second(("ials", "popularity"))
-    second = replace(was.taste.second, names=("ials",))
-    save_artifact(tmp_path / "model", replace(was, taste=replace(was.taste, second=second)), manifest())
-    with pytest.raises(ArtifactError, match="the second look reads 19 features, expected 15"):
+def test_a_reranker_over_other_models_is_refused(tmp_path: Path) -> None:
+    was = with_reranker(("ials", "popularity"))
+    reranker = replace(was.blend.reranker, model_names=("ials",))
+    save_artifact(tmp_path / "model", replace(was, blend=replace(was.blend, reranker=reranker)), manifest())
+    with pytest.raises(ArtifactError, match="the re-ranker reads 19 features, expected 15"):
         load_artifact(tmp_path / "model")
 
 
@@ -186,7 +200,7 @@ def rewrite(folder: Path, change: Callable[[dict[str, object]], None]) -> None:
 
 @pytest.mark.parametrize("name", ["../outside.npy", "/etc/passwd", "a/b.npy", "..", "UPPER.NPY", ""])
 def test_a_file_name_that_leads_elsewhere_is_refused_before_it_is_opened(saved: Path, name: str) -> None:
-    rewrite(saved, lambda said: said["files"].update({name: "0" * 64}))  # type: ignore[attr-defined]  # plain JSON
+    rewrite(saved, lambda said: said["files"].update({name: "0" * 64}))  # type: ignore[attr-defined]
     with pytest.raises(ArtifactError, match="expected a plain name inside the folder"):
         load_artifact(saved)
 
@@ -194,10 +208,11 @@ def test_a_file_name_that_leads_elsewhere_is_refused_before_it_is_opened(saved: 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
+        (lambda said: said.update(format=2), "found an artifact of format 2 .*expected format 3; train it again"),
         (lambda said: said.update(format=99), "found an artifact of format 99"),
         (lambda said: said.update(surprise=1), "cannot be read .*surprise"),
         (lambda said: said.pop("counts"), "cannot be read .*counts"),
-        (lambda said: said["settings"]["space.cf"].update(kind="other"), "expected factors, text, linear or items"),
+        (lambda said: said["settings"]["space.cf"].update(kind="other"), "expected factors, text, linear or item_item"),
         (lambda said: said.update(spaces=["cf", "text", "third"]), "do not fit together"),
     ],
 )
@@ -225,7 +240,7 @@ def test_no_folder_an_empty_one_and_a_torn_manifest_are_sentences(tmp_path: Path
 def test_pickled_arrays_are_refused_even_with_the_right_checksum(saved: Path) -> None:
     np.save(saved / "popularity.npy", np.array([[{}]], dtype=object), allow_pickle=True)
     digest = artifact._sha256(saved / "popularity.npy")
-    rewrite(saved, lambda said: said["files"].update({"popularity.npy": digest}))  # type: ignore[attr-defined]  # plain JSON
+    rewrite(saved, lambda said: said["files"].update({"popularity.npy": digest}))  # type: ignore[attr-defined]
     with pytest.raises(ArtifactError, match="do not fit together"):
         load_artifact(saved)
 
@@ -234,7 +249,7 @@ def test_tables_and_arrays_of_different_lengths_are_refused(tmp_path: Path) -> N
     wrong = contents()
     save_artifact(
         tmp_path / "model",
-        Contents(**{**{n: getattr(wrong, n) for n in wrong.__slots__}, "items": wrong.items.head(2)}),
+        ArtifactContents(**{**{n: getattr(wrong, n) for n in wrong.__slots__}, "items": wrong.items.head(2)}),
         manifest(),
     )
     with pytest.raises(ArtifactError, match="space cf has 3 items, the table 2"):
@@ -244,14 +259,14 @@ def test_tables_and_arrays_of_different_lengths_are_refused(tmp_path: Path) -> N
 def test_an_empty_catalogue_can_be_saved_and_loaded(tmp_path: Path) -> None:
     save_artifact(
         tmp_path / "model",
-        Contents(
+        ArtifactContents(
             items=contents().items.clear(),
             creators=contents().creators.clear(),
             users=contents().users.clear(),
             spaces={"cf": replace(contents().spaces["cf"], item_vectors=np.zeros((0, 4), np.float32))},
-            taste=Blend({}, {}),
+            blend=Blend({}, {}),
             popularity=Popularity((), np.zeros((1, 0), np.float32)),
-            histories=Histories(rows={}, indptr=np.zeros(1, np.int64), flat=History.empty()),
+            histories=UserHistories(rows={}, indptr=np.zeros(1, np.int64), flat=History.empty()),
             safe_feed=(),
         ),
         manifest(),
@@ -277,7 +292,9 @@ def test_a_failure_while_saving_leaves_the_old_artifact_and_no_litter(saved: Pat
     wrong_space = {"cf": broken.spaces["cf"], "third": object()}
     with pytest.raises(TypeError, match="found a model of type object"):
         save_artifact(
-            saved, Contents(**{**{n: getattr(broken, n) for n in broken.__slots__}, "spaces": wrong_space}), manifest()
+            saved,
+            ArtifactContents(**{**{n: getattr(broken, n) for n in broken.__slots__}, "spaces": wrong_space}),
+            manifest(),
         )
     assert load_artifact(saved).version == before
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
@@ -289,7 +306,7 @@ sys.path[:0] = [{root!r}, {here!r}]
 from pathlib import Path
 from recsys.models import artifact
 import test_artifact
-artifact._to_disk = lambda path: (print("writing", flush=True), time.sleep(60))
+artifact._flush = lambda path: (print("writing", flush=True), time.sleep(60))
 artifact.save_artifact(Path({folder!r}), test_artifact.contents(), test_artifact.manifest())
 """
 

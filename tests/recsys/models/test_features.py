@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.clock import DAY
-from recsys.models.features import Asked, Basis, facts_of, features, names_of
-from recsys.models.loaded import ranked
+from recsys.models.features import FeatureInputs, RankerQuery, build_item_facts, feature_names, ranker_features
 from recsys.models.popularity import Popularity
+from recsys.models.standardised_space import standardise_space
 from recsys.models.text import Centres, TextSpace
 from recsys.types import History
 
@@ -46,23 +46,26 @@ def tables() -> tuple[pl.DataFrame, pl.DataFrame]:
     return items, creators
 
 
-def basis() -> Basis:
+def basis() -> FeatureInputs:
     vectors = np.random.default_rng(0).standard_normal((N, 4)).astype(np.float32)
     space = TextSpace(
-        item_vectors=vectors, centres=Centres((), np.zeros((1, 4), np.float32)), half_life_days=14.0, refusal_share=0.5
+        item_vectors=vectors,
+        centres=Centres((), np.zeros((1, 4), np.float32)),
+        half_life_days=14.0,
+        negative_weight=0.5,
     )
-    return Basis(
-        spaces={"text": ranked(space)},
+    return FeatureInputs(
+        spaces={"text": standardise_space(space)},
         popularity=Popularity(("MA",), np.arange(2 * N, dtype=np.float32).reshape(2, N)),
-        facts=facts_of(*tables()),
+        facts=build_item_facts(*tables()),
         rates=np.arange(6 * N, dtype=np.float32).reshape(N, 6) / 100,
     )
 
 
-def asked(items: tuple[int, ...] = (0, 3), weights: tuple[float, ...] = (2.0, -1.0)) -> Asked:
+def asked(items: tuple[int, ...] = (0, 3), weights: tuple[float, ...] = (2.0, -1.0)) -> RankerQuery:
     history = History(np.array(items, np.int32), np.array(weights, np.float32), np.full(len(items), NOW, np.int64))
     vectors = {name: space.space.fold_in(history) for name, space in basis().spaces.items()} if items else {}
-    return Asked(
+    return RankerQuery(
         country="MA", region="MA-07", languages=("fr", "ary"), at=NOW, history=history, vectors=vectors
     )  # fmt: skip
 
@@ -70,8 +73,8 @@ def asked(items: tuple[int, ...] = (0, 3), weights: tuple[float, ...] = (2.0, -1
 ALL = np.arange(N, dtype=np.int32)
 
 
-def column(name: str, who: Asked | None = None) -> list[float]:
-    return features(who or asked(), basis(), ALL)[:, names_of(["text"]).index(name)].tolist()
+def column(name: str, who: RankerQuery | None = None) -> list[float]:
+    return ranker_features(who or asked(), basis(), ALL)[:, feature_names(["text"]).index(name)].tolist()
 
 
 def test_features_by_hand():
@@ -91,31 +94,31 @@ def test_features_by_hand():
 
 def test_who_is_unknown_is_asked_for_without_an_error():
     nobody = replace(asked((), ()), country=None, region=None, languages=())
-    found = features(nobody, basis(), ALL)
-    assert found.shape == (N, len(names_of(["text"]))) and found.dtype == np.float32
+    found = ranker_features(nobody, basis(), ALL)
+    assert found.shape == (N, len(feature_names(["text"]))) and found.dtype == np.float32
     assert np.isnan(found[:, 0]).all()  # no space knows them
-    assert features(nobody, basis(), ALL[:0]).shape == (0, found.shape[1])
+    assert ranker_features(nobody, basis(), ALL[:0]).shape == (0, found.shape[1])
 
 
 @settings(max_examples=50)
 @given(st.lists(st.integers(0, N - 1), max_size=12))
 def test_a_row_depends_on_the_person_and_its_item_only(rows):
-    whole = features(asked(), basis(), ALL)
-    found = features(asked(), basis(), np.array(rows, np.int32))
+    whole = ranker_features(asked(), basis(), ALL)
+    found = ranker_features(asked(), basis(), np.array(rows, np.int32))
     np.testing.assert_allclose(found, whole[rows], rtol=1e-5, atol=1e-6)  # products of matrices round by their shape
 
 
 def test_what_is_asked_has_no_place_for_risk_loop_night_or_exposure():
     allowed = {"country", "region", "languages", "at", "history", "vectors"}
-    assert {field.name for field in fields(Asked)} == allowed
+    assert {field.name for field in fields(RankerQuery)} == allowed
     words = ("tier", "risk", "level", "loop", "night", "session", "exposure", "shown", "ledger", "age_band")
-    assert not [name for name in names_of(["cf", "text"]) if any(word in name for word in words)]
+    assert not [name for name in feature_names(["cf", "text"]) if any(word in name for word in words)]
 
 
 def test_the_labels_of_items_change_no_fact():
     items, creators = tables()
     risky = items.with_columns(risk_tier=pl.lit("R2"), risk_family=pl.lit("despair"), predicted_tier=pl.lit("R3"))
-    calm, other = facts_of(items, creators), facts_of(risky, creators)
+    calm, other = build_item_facts(items, creators), build_item_facts(risky, creators)
     for field in fields(calm):
         before, after = getattr(calm, field.name), getattr(other, field.name)
         assert before == after if field.name == "codes" else np.array_equal(before, after, equal_nan=True)

@@ -10,7 +10,7 @@ from recsys.errors import DataError
 from recsys.models.ials import FactorSpace, IALSParams, fit
 from recsys.types import Floats, History
 
-PARAMS = IALSParams(embedding_size=8, reg=0.5, power=0.0, unobserved=0.2, refusal=0.5, epochs=20)
+PARAMS = IALSParams(embedding_size=8, reg=0.5, power=0.0, unobserved=0.2, negative_weight=0.5, epochs=20)
 
 
 def two_camps(n_users: int = 40, n_items: int = 30) -> sparse.csr_matrix:
@@ -84,5 +84,5 @@ def test_one_event_is_enough() -> None:
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_bad_confidences_are_refused_in_a_sentence(bad: float) -> None:
     matrix = sparse.csr_matrix(np.array([[bad, 1.0]], np.float32))
-    with pytest.raises(DataError, match="found reactions whose confidence is not finite"):
+    with pytest.raises(DataError, match="found interactions whose confidence is not finite"):
         fit(matrix, PARAMS, np.random.default_rng(0))

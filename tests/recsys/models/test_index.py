@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.errors import StageError
-from recsys.models.index import RECALL, build_index, facts_of, faiss, open_index, recall, search, write_index
+from recsys.models.index import (
+    RECALL,
+    build_index,
+    describe_index,
+    faiss,
+    measure_recall,
+    open_index,
+    search,
+    write_index,
+)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(1, 12), st.floats(0, 1))
@@ -64,7 +73,7 @@ def lists() -> tuple[Any, np.ndarray, np.ndarray]:
     """An index that was divided into lists, its 20,000 vectors and its people."""
     items, people = clustered(20_000)
     index = build_index(items, people, flat_below=1)
-    assert facts_of(index, items, people)["kind"] == "ivf"
+    assert describe_index(index, items, people)["kind"] == "ivf"
     return index, items, people
 
 
@@ -93,18 +102,18 @@ def test_a_thin_mask_is_searched_exactly(lists: Any) -> None:
 
 def test_an_index_with_lists_finds_what_was_promised_for_people_it_was_not_measured_with(lists: Any) -> None:
     index, items, people = lists
-    found = facts_of(index, items, people)
+    found = describe_index(index, items, people)
     assert found["recall_at_100"] >= RECALL and found["probes"] < found["lists"]
     others = clustered(20_000)[1][::-1] + np.float32(0.05)
-    assert recall(index, build_index(items), others) >= RECALL
+    assert measure_recall(index, build_index(items), others) >= RECALL
 
 
 def test_a_small_catalogue_too_few_people_or_vectors_without_order_stay_exact() -> None:
     items, people = clustered(20_000)
-    assert facts_of(build_index(items, people), items, people) == {"kind": "flat", "recall_at_100": 1.0}
-    assert facts_of(build_index(items, people[:5], flat_below=1), items, people)["kind"] == "flat"
+    assert describe_index(build_index(items, people), items, people) == {"kind": "flat", "recall_at_100": 1.0}
+    assert describe_index(build_index(items, people[:5], flat_below=1), items, people)["kind"] == "flat"
     noise = np.random.default_rng(0).standard_normal((4_000, 64)).astype(np.float32)
-    assert facts_of(build_index(noise, noise[:60], flat_below=1), noise, noise[:60])["kind"] == "flat"
+    assert describe_index(build_index(noise, noise[:60], flat_below=1), noise, noise[:60])["kind"] == "flat"
 
 
 def test_an_index_with_lists_on_disk_answers_as_the_one_in_memory(lists: Any, tmp_path: Path) -> None:

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from recsys.models.loaded import build_model, wanted
-from recsys.models.reranker import SecondLook, n_features
+from recsys.models.loaded import blend_scores, build_models
+from recsys.models.reranker import Reranker, count_features
 
 
 @pytest.fixture(scope="module")
 def model(tiny):
-    return build_model(tiny)
+    return build_models(tiny)
 
 
 def test_the_statistics_are_those_of_the_scores_themselves(model):
@@ -32,7 +32,7 @@ def test_a_row_that_is_not_in_the_artifact_is_unknown(model):
     for ranked in model.spaces.values():
         vector = np.asarray(ranked.space.item_vectors)[ranked.is_known][0]
         assert np.isnan(ranked.scores(vector, rows)[0])
-    assert np.isnan(model.popular("MA", rows)).tolist() == [True, False]
+    assert np.isnan(model.popularity_scores("MA", rows)).tolist() == [True, False]
 
 
 def test_nobody_scores_zero(model):
@@ -43,8 +43,8 @@ def test_nobody_scores_zero(model):
 
 def test_an_unknown_market_is_the_world(model):
     rows = np.arange(model.n_rows, dtype=np.int32)
-    assert (model.popular("XX", rows) == model.popular(None, rows)).all()
-    assert model.popular(None, rows).mean() == pytest.approx(0, abs=1e-3)
+    assert (model.popularity_scores("XX", rows) == model.popularity_scores(None, rows)).all()
+    assert model.popularity_scores(None, rows).mean() == pytest.approx(0, abs=1e-3)
 
 
 def test_nearest_are_allowed_and_at_most_k(model):
@@ -56,23 +56,23 @@ def test_nearest_are_allowed_and_at_most_k(model):
         assert len(ranked.nearest(vector, 50, allowed)) == 5
 
 
-def test_the_second_look_is_at_what_may_be_shown(model):
+def test_the_reranker_orders_what_may_be_shown(model):
     """Trees that turn the order around: of the open items alone, and of no more than may be shown."""
     import lightgbm
 
-    names = tuple(model.taste.parts)
-    table = np.random.default_rng(0).random((200, n_features(model.taste.parts)))
+    names = tuple(model.blend.base_models)
+    table = np.random.default_rng(0).random((200, count_features(model.blend.base_models)))
     settings = {"objective": "binary", "verbosity": -1, "num_threads": 1, "min_data_in_leaf": 5, "seed": 0}
     trees = lightgbm.train(settings, lightgbm.Dataset(table, table[:, 0] < 0.5), 1)
     use = np.ones(model.n_rows, np.float32)
-    turned = replace(model.taste, second=SecondLook(trees, (-1e3, 0.0, 0.0), names, use))
-    history = next(each for each in model.histories.values() if (each.weights > 0).any())
-    plain = model.wanted(history, "MA")
+    turned = replace(model.blend, reranker=Reranker(trees, (-1e3, 0.0, 0.0), names, use))
+    history = next(history for history in model.histories.values() if (history.weights > 0).any())
+    plain = model.blend_scores(history, "MA")
     known = np.setdiff1d(np.flatnonzero(np.isfinite(plain)), history.items)
     few = np.zeros(model.n_rows, np.bool_)
     few[known[::7][:20]] = True
-    found = wanted(turned, model.popularity, history, "MA", few)
+    found = blend_scores(turned, model.popularity, history, "MA", few)
     assert np.array_equal(found[~few], plain[~few], equal_nan=True)
     best = np.argsort(-plain[few], kind="stable")
     assert np.allclose(found[few][best], plain[few][best][::-1])
-    assert np.array_equal(wanted(model.taste, model.popularity, history, "MA", few), plain, equal_nan=True)
+    assert np.array_equal(blend_scores(model.blend, model.popularity, history, "MA", few), plain, equal_nan=True)

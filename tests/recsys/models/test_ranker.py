@@ -10,8 +10,8 @@ import pytest
 from recsys.errors import ArtifactError
 from recsys.feed import scorers as score
 from recsys.messages import FeedRequest
-from recsys.models.artifact import Artifact, Contents, load_artifact, save_artifact
-from recsys.models.ranker import Head, Heads
+from recsys.models.artifact import Artifact, ArtifactContents, load_artifact, save_artifact
+from recsys.models.ranker import RankerHead, RankerHeads
 from recsys.services.explain import replay, why
 from recsys.vocabulary import HEADS
 
@@ -21,28 +21,28 @@ def with_heads(tiny: Artifact, tmp_path_factory) -> Path:
     """The tiny artifact with heads that were fitted on noise: what they say is not judged here, only how it is used."""
     import lightgbm
 
-    from recsys.models.features import names_of
+    from recsys.models.features import feature_names
 
-    names = names_of(tiny.spaces)
+    names = feature_names(tiny.spaces)
     rng = np.random.default_rng(0)
     table = rng.standard_normal((400, len(names))).astype(np.float32)
     heads = {}
     for n, name in enumerate(HEADS):
         data = lightgbm.Dataset(table, (table[:, n] + rng.standard_normal(400) > 0).astype(int))
         trees = lightgbm.train({"objective": "binary", "num_leaves": 4, "verbosity": -1, "num_threads": 1}, data, 5)
-        heads[name] = Head(booster=trees, slope=1.5, intercept=-1.0, prior=0.1 + n / 100)
-    ranker = Heads(
-        features=names, heads=heads, rates=rng.random((len(tiny.items), 6)).astype(np.float32), portion=0.5,
-        kept=0.6, taken=4.0,
+        heads[name] = RankerHead(booster=trees, slope=1.5, intercept=-1.0, prior=0.1 + n / 100)
+    ranker = RankerHeads(
+        features=names, heads=heads, rates=rng.random((len(tiny.items), 6)).astype(np.float32), mixing_weight=0.5,
+        base_scale=0.6, head_scale=4.0,
     )  # fmt: skip
     folder = tmp_path_factory.mktemp("ranked") / "artifact"
     save_artifact(folder, _contents(tiny, ranker), msgspec.structs.replace(tiny.manifest, features=names))
     return folder
 
 
-def _contents(tiny: Artifact, ranker: Heads) -> Contents:
-    return Contents(
-        items=tiny.items, creators=tiny.creators, users=tiny.users, spaces=tiny.spaces, taste=tiny.taste,
+def _contents(tiny: Artifact, ranker: RankerHeads) -> ArtifactContents:
+    return ArtifactContents(
+        items=tiny.items, creators=tiny.creators, users=tiny.users, spaces=tiny.spaces, blend=tiny.blend,
         popularity=tiny.popularity, histories=tiny.histories, safe_feed=tiny.safe_feed, ranker=ranker,
     )  # fmt: skip
 
@@ -60,7 +60,9 @@ def query(service, evening):
 def test_heads_are_read_back_as_they_were_written(with_heads, query):
     again = load_artifact(with_heads).ranker
     assert (
-        again is not None and tuple(again.heads) == HEADS and (again.portion, again.kept, again.taken) == (0.5, 0.6, 4)
+        again is not None
+        and tuple(again.heads) == HEADS
+        and (again.mixing_weight, again.base_scale, again.head_scale) == (0.5, 0.6, 4)
     )
     table = np.random.default_rng(1).standard_normal((50, len(again.features))).astype(np.float32)
     for name, chances in query.model.ranker.heads.predict(table).items():

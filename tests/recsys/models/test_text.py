@@ -8,7 +8,7 @@ from recsys.errors import DataError
 from recsys.models.text import TextParams, fit
 from recsys.types import History
 
-PARAMS = TextParams(min_language_items=2, half_life_days=10, refusal_share=0.5)
+PARAMS = TextParams(min_language_items=2, half_life_days=10, negative_weight=0.5)
 
 
 def history(items: list[int], weights: list[float], days: list[float]) -> History:
@@ -38,7 +38,7 @@ def test_a_person_is_the_weighted_recent_mean_of_what_they_liked() -> None:
 
 
 def test_a_refusal_pushes_away_by_its_share() -> None:
-    space = fit(np.eye(2, dtype=np.float32), [None] * 2, TextParams(min_language_items=50, refusal_share=0.5))
+    space = fit(np.eye(2, dtype=np.float32), [None] * 2, TextParams(min_language_items=50, negative_weight=0.5))
     found = space.fold_in(history([0, 1], [1.0, -3.0], [1, 1]))
     assert found == pytest.approx(np.array([1, -0.5]) / 1.25**0.5, abs=1e-6)
 

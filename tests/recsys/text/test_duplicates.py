@@ -137,9 +137,9 @@ def test_halves_of_characters_and_huge_texts_are_texts_too() -> None:
 def test_a_table_gets_the_clusters_of_its_heads(demo_world: World) -> None:
     clusters = with_clusters(demo_world.items, DEFAULTS)
     first = demo_world.items.row(0, named=True)
-    assert clusters["said_id"][0] == cluster_id(first["item_id"], first["title"], first["text"])
-    assert set(clusters["cluster_id"]) <= set(clusters["said_id"])
-    same = clusters.group_by("said_id").agg(pl.col("cluster_id").n_unique())
+    assert clusters["text_cluster_id"][0] == cluster_id(first["item_id"], first["title"], first["text"])
+    assert set(clusters["cluster_id"]) <= set(clusters["text_cluster_id"])
+    same = clusters.group_by("text_cluster_id").agg(pl.col("cluster_id").n_unique())
     assert same["cluster_id"].max() == 1
 
 

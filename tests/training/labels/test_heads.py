@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.errors import ArtifactError, DataError
-from training.labels.fit_heads import Fitted, HeadParams, fit, fit_scales
-from training.labels.heads import ANY, answers_of, load_heads, packed, to_scale, version_of
+from training.labels.fit_heads import FittedHeads, HeadParams, fit, fit_scales
+from training.labels.heads import ANY_LANGUAGE, calibrate, heads_version, load_heads, pack_heads, predict_by_reader
 
 PARAMS = HeadParams(n_landmarks=50)
 N = 240
@@ -26,63 +26,63 @@ def made(seed: int = 0) -> tuple[list[str], np.ndarray, list[str], dict[str, np.
 
 
 @pytest.fixture(scope="module")
-def fitted() -> Fitted:
+def fitted() -> FittedHeads:
     texts, vectors, languages, answers = made()
     found = fit(texts, vectors, languages, answers, PARAMS)
     assert found is not None
     return found
 
 
-def test_words_and_vectors_are_both_learned_from(fitted: Fitted) -> None:
+def test_words_and_vectors_are_both_learned_from(fitted: FittedHeads) -> None:
     texts, vectors, languages, answers = made(1)
-    told = fitted.heads.answer(texts, vectors, languages)
+    told = fitted.heads.predict(texts, vectors, languages)
     assert fitted.heads.questions == ("yes", "kind=0", "kind=1", "kind=2")
     assert np.mean((told[:, 0] > 0.5) == answers["yes"]) > 0.95
     assert np.mean(told[:, 1:].argmax(axis=1) == answers["kind"]) > 0.85
 
 
-def test_what_is_said_of_the_learned_items_was_said_without_knowing_them(fitted: Fitted) -> None:
-    assert fitted.left_out.shape == (N, 4)
-    assert np.all((fitted.left_out > 0) & (fitted.left_out < 1))
+def test_what_is_said_of_the_learned_items_was_said_without_knowing_them(fitted: FittedHeads) -> None:
+    assert fitted.out_of_fold.shape == (N, 4)
+    assert np.all((fitted.out_of_fold > 0) & (fitted.out_of_fold < 1))
     texts, vectors, languages, _ = made()
-    assert not np.allclose(fitted.left_out, fitted.heads.answer(texts, vectors, languages))
+    assert not np.allclose(fitted.out_of_fold, fitted.heads.predict(texts, vectors, languages))
 
 
-def test_the_same_items_teach_the_same(fitted: Fitted) -> None:
+def test_the_same_items_teach_the_same(fitted: FittedHeads) -> None:
     texts, vectors, languages, answers = made()
     again = fit(texts, vectors, languages, answers, PARAMS)
     assert again is not None
-    assert packed(again.heads) == packed(fitted.heads)
+    assert pack_heads(again.heads) == pack_heads(fitted.heads)
 
 
-def test_heads_are_read_back_as_they_were_written(fitted: Fitted, tmp_path: Path) -> None:
+def test_heads_are_read_back_as_they_were_written(fitted: FittedHeads, tmp_path: Path) -> None:
     path = tmp_path / "labels.npz"
-    path.write_bytes(packed(fitted.heads))
+    path.write_bytes(pack_heads(fitted.heads))
     found = load_heads(path)
     texts, vectors, languages, _ = made(1)
-    assert found.answer(texts, vectors, languages) == pytest.approx(fitted.heads.answer(texts, vectors, languages))
-    assert found.version == version_of(path.read_bytes())
+    assert found.predict(texts, vectors, languages) == pytest.approx(fitted.heads.predict(texts, vectors, languages))
+    assert found.version == heads_version(path.read_bytes())
     path.write_bytes(b"PK")
     with pytest.raises(ArtifactError, match="no readable label heads"):
         load_heads(path)
 
 
-def test_an_answer_is_about_its_text_alone(fitted: Fitted) -> None:
+def test_an_answer_is_about_its_text_alone(fitted: FittedHeads) -> None:
     texts, vectors, languages, _ = made(1)
-    one = fitted.heads.answer(texts[:1], vectors[:1], languages[:1])
-    assert one == pytest.approx(fitted.heads.answer(texts, vectors, languages)[:1], abs=1e-5)
+    one = fitted.heads.predict(texts[:1], vectors[:1], languages[:1])
+    assert one == pytest.approx(fitted.heads.predict(texts, vectors, languages)[:1], abs=1e-5)
 
 
-def test_the_mean_lies_between_the_two_readers(fitted: Fitted) -> None:
+def test_the_mean_lies_between_the_two_readers(fitted: FittedHeads) -> None:
     texts, vectors, _, _ = made(1)
-    told = answers_of(fitted.heads, texts, vectors)
-    assert told["mean"] == pytest.approx((2 * told["letters"] + told["kernel"]) / 3)
+    told = predict_by_reader(fitted.heads, texts, vectors)
+    assert told["mean"] == pytest.approx((2 * told["ngrams"] + told["kernel"]) / 3)
 
 
 def test_a_question_with_too_few_answers_is_not_learned() -> None:
     texts, vectors, languages, answers = made()
     few = np.zeros(N, np.bool_)
-    few[: PARAMS.least_answers - 1] = True
+    few[: PARAMS.min_answers - 1] = True
     assert fit(texts, vectors, languages, {"few": few}, PARAMS) is None
     found = fit(texts, vectors, languages, {"few": few, "yes": answers["yes"]}, PARAMS)
     assert found is not None
@@ -93,11 +93,11 @@ def test_of_many_items_a_sample_keeps_the_rare_answers() -> None:
     texts, vectors, languages, _ = made()
     rare = np.zeros(N, np.bool_)
     rare[::10] = True
-    found = fit(texts, vectors, languages, {"rare": rare}, HeadParams(most_items=100, n_landmarks=20))
+    found = fit(texts, vectors, languages, {"rare": rare}, HeadParams(max_items=100, n_landmarks=20))
     assert found is not None
     assert found.n_items == 100
-    assert not np.isnan(found.left_out[rare]).any()
-    assert np.isnan(found.left_out).any()
+    assert not np.isnan(found.out_of_fold[rare]).any()
+    assert np.isnan(found.out_of_fold).any()
 
 
 def test_lengths_that_differ_are_refused() -> None:
@@ -112,15 +112,15 @@ def test_every_language_gets_a_scale_of_its_own_when_it_has_enough() -> None:
     chance = np.where(np.arange(400) < 195, raw[:, 0], raw[:, 0] ** 3)  # the same answer means less in the second
     yes = (rng.random(400) < chance)[:, None]
     scales = fit_scales(raw, yes, languages, 20)
-    assert set(scales) == {ANY, "fr", "ary", "en"}
-    assert np.array_equal(scales["en"], scales[ANY])
-    told = to_scale(np.full((3, 1), 0.5), ["fr", "ary", None], scales)[:, 0]
+    assert set(scales) == {ANY_LANGUAGE, "fr", "ary", "en"}
+    assert np.array_equal(scales["en"], scales[ANY_LANGUAGE])
+    told = calibrate(np.full((3, 1), 0.5), ["fr", "ary", None], scales)[:, 0]
     assert told[1] < told[2] < told[0]
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.floats(0.05, 20), st.floats(-20, 20))
 def test_no_scale_turns_the_order_of_answers_around(raw: list[float], slope: float, shift: float) -> None:
     ordered = np.sort(np.array(raw))[:, None]
-    told = to_scale(ordered, [None] * len(raw), {ANY: np.array([[slope, shift]], np.float32)})
+    told = calibrate(ordered, [None] * len(raw), {ANY_LANGUAGE: np.array([[slope, shift]], np.float32)})
     assert np.all(np.diff(told[:, 0]) >= 0)
     assert np.all((told >= 0) & (told <= 1))

@@ -19,7 +19,7 @@ from recsys.stores.memory import MemoryStore
 from recsys.stores.protocols import Catalogue, CatalogueDelta, ItemChange, ItemRow
 from recsys.vocabulary import TIERS
 from training.labels.heads import load_heads
-from training.labels.live import label_live, merged
+from training.labels.live import label_live, merge_label
 from training.text.encoder import EncoderParams
 from training.train import TrainParams, run
 
@@ -162,7 +162,7 @@ labels = st.fixed_dictionaries(
 @given(labels, labels)
 def test_the_same_heads_never_lower_a_tier_and_no_other_column_changes(old: Any, new: Any) -> None:
     platform = {"item_id": "v", "risk_tier": "R1", "risk_source": "partner"}
-    found = merged(platform | old, new, "one", 0.8)
+    found = merge_label(platform | old, new, "one", 0.8)
     assert {name: value for name, value in found.items() if name not in PREDICTED} == platform
     assert found["label_version"] == "one"
 

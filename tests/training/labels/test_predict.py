@@ -13,9 +13,9 @@ from recsys.clock import Millis, from_text
 from recsys.data.tables import write_dataset
 from recsys.models.artifact import load_artifact
 from training.labels.heads import load_heads
-from training.labels.predict import answers, columns, learnable, n_raised
-from training.labels.report import at_precision, bins, misses, wilson
-from training.labels.run import Run, run_labels
+from training.labels.predict import count_raised, is_human_label, label_answers, label_columns
+from training.labels.report import missed_r2, recall_at_precision, reliability_bins, wilson_interval
+from training.labels.run import LabelRun, run_labels
 from training.text.encoder import EncoderParams
 from training.train import TrainParams, run
 
@@ -25,7 +25,7 @@ NOW: Millis = from_text("2026-11-20T18:00:00Z")
 def said(**chances: float) -> pl.DataFrame:
     """The columns of one item that the heads said this about."""
     names = [name.replace("_", ">=").replace("topic>=", "topic:").replace("family>=", "family=") for name in chances]
-    return columns(names, np.array([list(chances.values())]), np.array([True]), 0.8)
+    return label_columns(names, np.array([list(chances.values())]), np.array([True]), 0.8)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_family_is_named_for_risky_items_alone_and_topics_when_they_are_sure()
 
 
 def test_nothing_is_said_about_what_was_not_understood() -> None:
-    found = columns(["tier>=R1", "tier>=R2"], np.array([[0.99, 0.99]]), np.array([False]), 0.8).row(0)
+    found = label_columns(["tier>=R1", "tier>=R2"], np.array([[0.99, 0.99]]), np.array([False]), 0.8).row(0)
     assert found == (None,) * 5
 
 
@@ -65,7 +65,7 @@ def test_heads_learn_from_people_and_not_from_models_or_assumptions() -> None:
             "risk_source": ["platform", "partner", "human", "model", "assumed", None, "human"],
         }
     )
-    assert learnable(items).tolist() == [True, True, True, False, False, True, False]
+    assert is_human_label(items).tolist() == [True, True, True, False, False, True, False]
 
 
 def test_what_people_said_becomes_questions() -> None:
@@ -76,7 +76,7 @@ def test_what_people_said_becomes_questions() -> None:
             "topics": [["S1", "S3"], None, []],
         }
     )
-    found = answers(items)
+    found = label_answers(items)
     assert found["tier>=R2"].tolist() == [False, True, True]
     assert found["tier>=R3"].tolist() == [False, True, False]
     assert found["family"].tolist() == [0, 0, 3]  # an R0 item has none, whatever its column says
@@ -86,40 +86,42 @@ def test_what_people_said_becomes_questions() -> None:
 def test_an_item_is_raised_against_its_label_or_against_r2_without_one() -> None:
     items = pl.DataFrame({"risk_tier": ["R0", "R2", None, None, "R3"]})
     ours = pl.DataFrame({"predicted_tier": ["R1", "R0", "R2", "R3", None]})
-    assert n_raised(items, ours) == 2
+    assert count_raised(items, ours) == 2
 
 
 def test_recall_is_the_best_that_the_precision_allows() -> None:
     told = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
     yes = np.array([True, True, False, True, False])
-    assert at_precision(told, yes, 0.9) == {"recall": pytest.approx(2 / 3), "precision": 1.0, "cut": 0.8}
-    assert at_precision(told, yes, 0.75) == {"recall": 1.0, "precision": 0.75, "cut": 0.6}
-    assert at_precision(told, ~np.ones(5, np.bool_), 0.9)["recall"] is None
-    tied = at_precision(np.array([0.9, 0.9]), np.array([True, False]), 0.9)
+    assert recall_at_precision(told, yes, 0.9) == {"recall": pytest.approx(2 / 3), "precision": 1.0, "cut": 0.8}
+    assert recall_at_precision(told, yes, 0.75) == {"recall": 1.0, "precision": 0.75, "cut": 0.6}
+    assert recall_at_precision(told, ~np.ones(5, np.bool_), 0.9)["recall"] is None
+    tied = recall_at_precision(np.array([0.9, 0.9]), np.array([True, False]), 0.9)
     assert tied["recall"] == 0.0  # equal answers cannot be told apart
 
 
-def test_reliability_sets_what_was_said_beside_what_was_true() -> None:
-    found = bins(np.array([0.05, 0.15, 0.11, 1.0]), np.array([False, True, False, True]))
-    assert [(part["n"], part["true"]) for part in found] == [(1, 0.0), (2, 0.5), (1, 1.0)]
-    assert found[1]["said"] == pytest.approx(0.13)
+def test_reliability_sets_predicted_beside_observed() -> None:
+    found = reliability_bins(np.array([0.05, 0.15, 0.11, 1.0]), np.array([False, True, False, True]))
+    assert [(part["n"], part["observed"]) for part in found] == [(1, 0.0), (2, 0.5), (1, 1.0)]
+    assert found[1]["predicted"] == pytest.approx(0.13)
 
 
 def test_among_cuts_that_find_as_many_the_surest_is_taken() -> None:
-    found = at_precision(np.array([0.9, 0.8, *[0.1] * 2]), np.array([True, True, False, False]), 0.5)
+    found = recall_at_precision(np.array([0.9, 0.8, *[0.1] * 2]), np.array([True, True, False, False]), 0.5)
     assert found == {"recall": 1.0, "precision": 1.0, "cut": 0.8}
 
 
 def test_none_of_ten_is_not_never() -> None:
     """Wilson: 0 of 10 is at most 3.8416 / 13.8416, 5 of 10 lies around a half."""
-    low, high = wilson(np.array([0.0, 0.5]), np.array([10, 10]))
+    low, high = wilson_interval(np.array([0.0, 0.5]), np.array([10, 10]))
     assert (low[0], high[0]) == (0, pytest.approx(0.2775, abs=1e-4))
     assert low[1] + high[1] == pytest.approx(1)
 
 
 def test_missed_items_hide_among_the_calm_ones() -> None:
     """b = 0.11, m = 0.1: 0.011 of 0.901."""
-    assert [row["really_r2"] for row in misses(0.11)] == pytest.approx([0.0055 / 0.8955, 0.011 / 0.901, 0.022 / 0.912])
+    assert [row["really_r2"] for row in missed_r2(0.11)] == pytest.approx(
+        [0.0055 / 0.8955, 0.011 / 0.901, 0.022 / 0.912]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +140,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def labelled(data: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
+def labelled(data: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[LabelRun, Path]:
     """The demo's labels, and where the report is."""
     where = tmp_path_factory.mktemp("report")
     done = run_labels(data, NOW, encoder="use", explain=True, report_to=where, cache=cache)
@@ -146,7 +148,7 @@ def labelled(data: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) 
     return done, where
 
 
-def test_every_item_gets_a_row_and_the_phrases_of_the_demo_are_learned(labelled: tuple[Run, Path]) -> None:
+def test_every_item_gets_a_row_and_the_phrases_of_the_demo_are_learned(labelled: tuple[LabelRun, Path]) -> None:
     done, _ = labelled
     assert len(done.table) == 600
     sure = done.table.filter(pl.col("predicted_tier").is_not_null() & pl.col("risk_tier").is_not_null())
@@ -156,7 +158,7 @@ def test_every_item_gets_a_row_and_the_phrases_of_the_demo_are_learned(labelled:
     assert done.table.filter(pl.col("predicted_tier").is_not_null())["label_version"].is_not_null().all()
 
 
-def test_tifinagh_is_not_understood_and_gets_no_label(labelled: tuple[Run, Path], data: Path) -> None:
+def test_tifinagh_is_not_understood_and_gets_no_label(labelled: tuple[LabelRun, Path], data: Path) -> None:
     done, _ = labelled
     script = pl.read_parquet(data / "items.parquet").select("item_id", "script")
     zgh = done.table.join(script, on="item_id").filter(pl.col("script") == "Tfng")
@@ -164,19 +166,19 @@ def test_tifinagh_is_not_understood_and_gets_no_label(labelled: tuple[Run, Path]
     assert zgh["predicted_tier"].is_null().all()
 
 
-def test_why_names_letters_and_the_labelled_items_most_like_it(labelled: tuple[Run, Path]) -> None:
+def test_the_explanation_names_ngrams_and_the_most_similar_labelled_items(labelled: tuple[LabelRun, Path]) -> None:
     done, _ = labelled
     row = done.table.filter(pl.col("predicted_tier") == "R2").row(0, named=True)
-    assert row["why"]["letters"]
-    assert len(row["why"]["like"]) == 3
-    assert row["item_id"] not in [near["item_id"] for near in row["why"]["like"]]
+    assert row["why"]["ngrams"]
+    assert len(row["why"]["similar"]) == 3
+    assert row["item_id"] not in [near["item_id"] for near in row["why"]["similar"]]
 
 
-def test_the_report_has_a_line_for_every_language_with_enough_items_and_plots(labelled: tuple[Run, Path]) -> None:
+def test_the_report_has_a_line_for_every_language_with_enough_items_and_plots(labelled: tuple[LabelRun, Path]) -> None:
     done, where = labelled
     assert {row["language"] for row in done.report["recall"]} >= {"all", "fr", "en"}
     assert (where / "reliability-R2.svg").read_text("utf-8").startswith("<?xml")
-    assert msgspec.json.decode((where / "report.json").read_bytes())["misses"][0]["missed"] == 0.05
+    assert msgspec.json.decode((where / "report.json").read_bytes())["missed_r2"][0]["missed"] == 0.05
 
 
 def test_an_artifact_carries_the_labels_and_the_heads_that_made_them(data: Path, cache: Path, tmp_path: Path) -> None:
@@ -185,7 +187,7 @@ def test_an_artifact_carries_the_labels_and_the_heads_that_made_them(data: Path,
     found = load_artifact(tmp_path / "artifact")
     version = load_heads(tmp_path / "artifact" / "labels.npz").version
     assert set(found.items["label_version"]) == {version}
-    assert done.manifest.counts["items_labelled_by_us"] == found.items["predicted_tier"].is_not_null().sum()
+    assert done.manifest.counts["items_with_predicted_labels"] == found.items["predicted_tier"].is_not_null().sum()
 
 
 def test_the_flag_leaves_labels_out(data: Path, cache: Path, tmp_path: Path) -> None:

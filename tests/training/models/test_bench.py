@@ -13,7 +13,7 @@ import sanad
 from recsys.errors import DataError
 from training.commands.bench import write_results
 from training.models.bench import BLEND, run_split
-from training.models.splits import Split, cut, read_split
+from training.models.splits import Split, read_split, split_entries
 
 
 def camps(n_users: int, n_items: int, share: float = 0.25, seed: int = 0) -> sparse.csr_matrix:
@@ -25,14 +25,14 @@ def camps(n_users: int, n_items: int, share: float = 0.25, seed: int = 0) -> spa
 
 
 def split_of(matrix: sparse.csr_matrix) -> Split:
-    train, test = cut(matrix, 0.3, np.random.default_rng(1))
+    train, test = split_entries(matrix, 0.3, np.random.default_rng(1))
     return Split(train, None, test)
 
 
 def test_a_cut_shares_out_every_entry_and_leaves_everyone_something_wanted() -> None:
     matrix = camps(60, 40)
     matrix.data[::3] = -1
-    kept, taken = cut(matrix, 0.5, np.random.default_rng(0))
+    kept, taken = split_entries(matrix, 0.5, np.random.default_rng(0))
     assert_array_equal((kept + taken).toarray(), matrix.toarray())
     assert kept.multiply(taken).nnz == 0
     had, has = (matrix.toarray() > 0).any(1), (kept.toarray() > 0).any(1)
@@ -42,7 +42,7 @@ def test_a_cut_shares_out_every_entry_and_leaves_everyone_something_wanted() -> 
 @pytest.mark.parametrize("n_users", [3, 40, 300])
 def test_the_blend_is_above_popularity_where_there_are_tastes(n_users: int) -> None:
     found = {row.name: row for row in run_split(split_of(camps(n_users, 60)), 10, 0).rows}
-    assert set(found) >= {"popularity", "filter", "lowpass", "ials", "ease", "bm25", "bpr", BLEND}
+    assert set(found) >= {"popularity", "graph_filter", "spectral", "ials", "ease", "bm25", "bpr", BLEND}
     assert all(0 <= row.ndcg <= 1 for row in found.values())
     if n_users == 300:
         assert found[BLEND].ndcg > 1.5 * found["popularity"].ndcg
@@ -69,7 +69,7 @@ def test_degenerate_splits_give_finite_numbers(train: np.ndarray, test: np.ndarr
     given = Split(sparse.csr_matrix(train, dtype=np.float32), None, sparse.csr_matrix(test, dtype=np.float32))
     report = run_split(given, 20, 0)
     assert all(0 <= row.recall <= 1 and 0 <= row.ndcg <= 1 for row in report.rows)
-    assert report.n_judged == np.count_nonzero(test.any(axis=1))
+    assert report.n_evaluated == np.count_nonzero(test.any(axis=1))
 
 
 def test_what_a_person_has_in_train_is_no_hit_where_the_list_is_longer_than_the_rest() -> None:
@@ -148,7 +148,7 @@ def test_refusals_are_below_zero_and_a_pair_that_is_both_is_one(tmp_path: Path) 
         ("pairs", "only-one\n", r"line 1: found 1 values, expected 2"),
         ("signed", "a b\n", r"line 1: found 2 values, expected 3"),
         ("signed", "a b yes\n", r"line 1: found label 'yes', expected a number"),
-        ("signed", "a b 0\n", "found nobody who wants anything"),
+        ("signed", "a b 0\n", "found no positive pair"),
         ("lightgcn", "0 1 x\n", r"line 1: found 'x', expected numbers only"),
         ("lightgcn", f"0 {'9' * 30}\n", r"line 1: found '9{30}', expected numbers only"),
     ],
@@ -171,7 +171,7 @@ def test_a_broken_or_empty_file_is_said_in_a_sentence_of_ours(tmp_path: Path, fo
 def test_the_command_prints_json_and_refuses_bad_files_with_exit_code_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train, test = cut(camps(80, 30), 0.3, np.random.default_rng(0))
+    train, test = split_entries(camps(80, 30), 0.3, np.random.default_rng(0))
     sparse.save_npz(tmp_path / "train.npz", train)
     sparse.save_npz(tmp_path / "test.npz", test)
     said = ["bench", "split", "--train", str(tmp_path / "train.npz"), "--test", str(tmp_path / "test.npz")]

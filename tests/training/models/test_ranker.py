@@ -1,4 +1,4 @@
-"""Laws of fitting the ranker: no look ahead, nothing from risk, no credit for the place, honest chances."""
+"""Laws of fitting the ranker: no look ahead, nothing from risk, no credit for position, calibrated probabilities."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,21 +13,21 @@ from recsys.data.tables import Dataset, read_dataset, write_dataset
 from recsys.feed.scorers import asked_of
 from recsys.models.artifact import load_artifact
 from recsys.models.blend import Blend
-from recsys.models.features import Asked, Basis, facts_of, features, names_of
+from recsys.models.features import FeatureInputs, RankerQuery, build_item_facts, feature_names, ranker_features
 from recsys.models.ials import IALSParams
-from recsys.models.loaded import build_model
+from recsys.models.loaded import build_models
 from recsys.models.popularity import Popularity
 from recsys.types import History
 from recsys.vocabulary import HEADS
-from training.models.collaborative import TasteParams
-from training.models.ranker import Fitted, RankerParams, RankerResult, fit, platt, propensity_weights, rates
-from training.models.ranker_weight import PORTIONS, SHARES, best_portion, best_share
+from training.models.blend import BlendParams
+from training.models.mixing_weight import CONTENT_SHARES, MIXING_WEIGHTS, best_content_share, best_mixing_weight
+from training.models.ranker import EarlierModels, RankerParams, RankerResult, fit, fit_platt, propensity_weights, rates
 from training.train import TrainParams, run
 
 T0: Millis = 1_790_000_000_000
 N_ITEMS, N_USERS, PER_DAY, N_DAYS = 120, 40, 10, 12
 RISKY = 100  # items from here on are R2
-PARAMS = RankerParams(least=5, trees=30, clip=1.0)
+PARAMS = RankerParams(min_actions=5, trees=30, max_weight_ratio=1.0)
 
 
 def world(folder: Path, *, by_place: bool = False, risky: str | None = None) -> Dataset:
@@ -70,10 +70,10 @@ def world(folder: Path, *, by_place: bool = False, risky: str | None = None) -> 
     return read_dataset(folder)
 
 
-def nothing_learned(_: Millis) -> Fitted:
+def nothing_learned(_: Millis) -> EarlierModels:
     """No space, and a popularity that says nothing: what is left are rates, facts and the place."""
     popularity = Popularity((), np.zeros((1, N_ITEMS), np.float32))
-    return Fitted(spaces={}, popularity=popularity, blend=lambda: Blend({}, {}))
+    return EarlierModels(spaces={}, popularity=popularity, blend=lambda: Blend({}, {}))
 
 
 def fitted(data: Dataset, params: RankerParams = PARAMS, until: Millis | None = None) -> RankerResult:
@@ -91,21 +91,21 @@ def chances(result: RankerResult, data: Dataset, name: str) -> np.ndarray:
     heads = result.heads
     assert heads is not None
     popularity = nothing_learned(0).popularity
-    facts = facts_of(data.items.collect(), data.creators.collect())
-    basis = Basis(spaces={}, popularity=popularity, facts=facts, rates=heads.rates)
-    who = Asked(country="MA", region=None, languages=(), at=T0 + 12 * DAY, history=History.empty(), vectors={})
-    return heads.heads[name].predict(features(who, basis, np.arange(N_ITEMS, dtype=np.int32)))
+    facts = build_item_facts(data.items.collect(), data.creators.collect())
+    basis = FeatureInputs(spaces={}, popularity=popularity, facts=facts, rates=heads.rates)
+    who = RankerQuery(country="MA", region=None, languages=(), at=T0 + 12 * DAY, history=History.empty(), vectors={})
+    return heads.heads[name].predict(ranker_features(who, basis, np.arange(N_ITEMS, dtype=np.int32)))
 
 
-def test_what_people_like_is_found_and_its_chance_is_honest(tmp_path: Path) -> None:
+def test_what_people_like_is_learned_and_its_probability_is_calibrated(tmp_path: Path) -> None:
     data = world(tmp_path)
     result = fitted(data)
     found = chances(result, data, "like")
     good = np.arange(RISKY) % 2 == 0
     assert found[:RISKY][good].mean() == pytest.approx(0.75, abs=0.15)
     assert found[:RISKY][~good].mean() == pytest.approx(0.10, abs=0.05)
-    assert result.heads is not None and result.heads.portion > 0
-    assert result.metrics["ranker_order_with"] > result.metrics["ranker_order_without"] + 0.2
+    assert result.heads is not None and result.heads.mixing_weight > 0
+    assert result.metrics["ranker_impression_auc_with"] > result.metrics["ranker_impression_auc_without"] + 0.2
 
 
 def test_equal_inputs_give_equal_heads(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_equal_inputs_give_equal_heads(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["like", "complete", "helped", "share"])
-def test_no_reaction_to_a_risky_item_moves_a_head(tmp_path: Path, kind: str) -> None:
+def test_no_action_on_a_risky_item_moves_a_head(tmp_path: Path, kind: str) -> None:
     calm, risky = world(tmp_path / "calm"), world(tmp_path / "risky", risky=kind)
     assert risky.events.collect().height > calm.events.collect().height + 500
     first, second = fitted(calm), fitted(risky)
@@ -124,7 +124,7 @@ def test_no_reaction_to_a_risky_item_moves_a_head(tmp_path: Path, kind: str) -> 
     np.testing.assert_array_equal(first.heads.rates, second.heads.rates)
 
 
-def test_what_the_place_decided_is_not_held_against_an_item(tmp_path: Path) -> None:
+def test_what_the_position_decided_does_not_count_against_an_item(tmp_path: Path) -> None:
     data = world(tmp_path, by_place=True)
     found = chances(fitted(data), data, "like")[:RISKY]
     assert found.min() > 0.5 and found.mean() == pytest.approx(0.75, abs=0.1)  # over all places it was 0.3
@@ -138,12 +138,12 @@ def test_events_after_the_cutoff_are_never_read(tmp_path: Path) -> None:
     assert text_of(first) == text_of(second) and first.metrics == second.metrics
 
 
-def test_a_log_without_impressions_or_with_few_reactions_gives_no_ranker_and_says_so(tmp_path: Path) -> None:
+def test_a_log_without_impressions_or_with_few_actions_gives_no_ranker_and_says_so(tmp_path: Path) -> None:
     data = world(tmp_path)
     likes = replace(data, events=data.events.filter(pl.col("kind") == "like"))
-    assert fitted(likes).heads is None and "no impression" in fitted(likes).said
-    few = fitted(data, replace(PARAMS, least=100_000))
-    assert few.heads is None and "too few reactions" in few.said
+    assert fitted(likes).heads is None and "no impression" in fitted(likes).summary
+    few = fitted(data, replace(PARAMS, min_actions=100_000))
+    assert few.heads is None and "too few actions" in few.summary
 
 
 def test_rates_by_hand(tmp_path: Path) -> None:
@@ -167,9 +167,9 @@ def test_training_and_serving_compute_the_same_features(tiny, make_service, tmp_
 
     write_dataset(tmp_path, **{name: _empty_but(tiny, name) for name in ("creators", "items", "users", "events")})
     log = log_of(read_dataset(tmp_path), tiny.items)
-    model = build_model(tiny)
-    basis = Basis(
-        spaces=model.spaces, popularity=tiny.popularity, facts=facts_of(tiny.items, tiny.creators),
+    model = build_models(tiny)
+    basis = FeatureInputs(
+        spaces=model.spaces, popularity=tiny.popularity, facts=build_item_facts(tiny.items, tiny.creators),
         rates=np.zeros((len(tiny.items), 6), np.float32),
     )  # fmt: skip
     user = max(tiny.histories, key=lambda user_id: len(tiny.histories[user_id]))
@@ -179,7 +179,7 @@ def test_training_and_serving_compute_the_same_features(tiny, make_service, tmp_
     logged = asked(person, query.at, places(log, "MA"), tiny.histories[user], basis)
     rows = np.arange(len(tiny.items), dtype=np.int32)
     assert len(query.history) > 10
-    np.testing.assert_array_equal(features(logged, basis, rows), features(asked_of(query), basis, rows))
+    np.testing.assert_array_equal(ranker_features(logged, basis, rows), ranker_features(asked_of(query), basis, rows))
 
 
 def _empty_but(tiny, name: str) -> pl.DataFrame:
@@ -195,13 +195,13 @@ def test_features_of_a_slate_are_as_of_its_beginning(tmp_path: Path) -> None:
     data = world(tmp_path)
     items = data.items.collect()
     log = log_of(data, items)
-    basis = Basis(
-        spaces={}, popularity=nothing_learned(0).popularity, facts=facts_of(items, data.creators.collect()),
+    basis = FeatureInputs(
+        spaces={}, popularity=nothing_learned(0).popularity, facts=build_item_facts(items, data.creators.collect()),
         rates=rates(log, items, None),
     )  # fmt: skip
     shown = impressions(log, T0, T0 + DAY)
     table = matrix(shown, past(log), places(log, "MA"), basis)
-    assert (table[:, names_of([]).index("events")] == 0).all()  # the first slate of everybody
+    assert (table[:, feature_names([]).index("events")] == 0).all()  # the first slate of everybody
     assert table[:, -1].tolist() == shown.position.tolist()
 
 
@@ -211,49 +211,56 @@ def test_propensity_weights_by_hand() -> None:
     assert propensity_weights(logged[4:], 3.0).tolist() == [1.0, 1.0]
 
 
-def test_platt_finds_the_line_and_never_turns_the_order_round() -> None:
+def test_platt_scaling_fits_the_line_and_never_reverses_the_order() -> None:
     rng = np.random.default_rng(0)
     raw = rng.standard_normal(50_000)
     did = rng.random(50_000) < 1 / (1 + np.exp(-(0.5 * raw - 1.0)))
-    assert platt(raw, did) == pytest.approx((0.5, -1.0), abs=0.05)
-    assert platt(raw, ~did)[0] > 0
+    assert fit_platt(raw, did) == pytest.approx((0.5, -1.0), abs=0.05)
+    assert fit_platt(raw, ~did)[0] > 0
 
 
-def test_the_portion_is_the_best_order_that_ndcg_allows() -> None:
-    n, people = len(PORTIONS), 100
+def test_the_mixing_weight_has_the_best_impression_auc_that_ndcg_allows() -> None:
+    n, people = len(MIXING_WEIGHTS), 100
     noise = np.random.default_rng(0).normal(0, 0.001, (people, 1))
     steps = np.arange(n, dtype=np.float64)
     rising, flat, falling = 0.5 + 0.01 * steps + noise, 0.5 + noise + 0 * steps, 0.5 - 0.01 * steps * (1 + noise)
-    assert best_portion(flat, rising) == n - 1
-    assert best_portion(flat, flat) == 0 and best_portion(rising, falling) == 0
-    assert best_portion(falling, rising) == 0  # the order gains what the whole list loses
+    assert best_mixing_weight(flat, rising) == n - 1
+    assert best_mixing_weight(flat, flat) == 0 and best_mixing_weight(rising, falling) == 0
+    assert best_mixing_weight(falling, rising) == 0  # the order gains what the whole list loses
     until_half = np.where(steps <= n // 2, flat, falling)
-    assert best_portion(until_half, rising) == n // 2
-    assert best_portion(flat[:5], rising[:5]) == 0  # five people prove nothing
+    assert best_mixing_weight(until_half, rising) == n // 2
+    assert best_mixing_weight(flat[:5], rising[:5]) == 0  # five people prove nothing
 
 
-def test_content_has_a_weight_only_where_it_is_surely_better_or_nobody_can_tell() -> None:
+def test_content_has_a_weight_only_where_it_is_surely_better_or_too_few_users_can_tell() -> None:
     noise = np.random.default_rng(0).normal(0, 0.001, (100, 1))
-    steps = np.arange(len(SHARES), dtype=np.float64)
+    steps = np.arange(len(CONTENT_SHARES), dtype=np.float64)
     better, worse = 0.5 + 0.01 * steps * (1 + noise), 0.5 - 0.01 * steps * (1 + noise)
     wavering = 0.5 + np.random.default_rng(1).normal(0, 0.1, (100, 1)) * steps  # as likely better as worse
-    assert [SHARES[best_share(found)] for found in (better, worse, wavering, worse[:5])] == [1.0, 0.0, 0.0, 1.0]
+    assert [CONTENT_SHARES[best_content_share(found)] for found in (better, worse, wavering, worse[:5])] == [
+        1.0,
+        0.0,
+        0.0,
+        1.0,
+    ]
     in_the_middle = np.where(steps == 1, better, worse)
-    assert SHARES[best_share(in_the_middle)] == 0.5
+    assert CONTENT_SHARES[best_content_share(in_the_middle)] == 0.5
 
 
 def test_serving_takes_the_share_of_content_that_training_found(make_service, morocco, evening) -> None:
     def content_of(share: float) -> float:
         service = make_service()
-        model = replace(service.engine.known.model, content_share=share, ranker=None)
-        service = service.broken(known=replace(service.engine.known, model=model))
+        model = replace(service.engine.resources.model, content_share=share, ranker=None)
+        service = service.broken(resources=replace(service.engine.resources, model=model))
         service.ask("nobody", at=evening)
         return float(service.decisions("nobody")[0].weights["content"])
 
-    assert [content_of(share) for share in SHARES] == [morocco.weights["content"] * share for share in SHARES]
+    assert [content_of(share) for share in CONTENT_SHARES] == [
+        morocco.weights["content"] * share for share in CONTENT_SHARES
+    ]
 
 
-def test_the_weights_under_which_a_portion_is_chosen_are_those_of_the_shipped_policies(morocco, strict) -> None:
+def test_the_weights_under_which_the_mixing_weight_is_chosen_are_those_of_the_shipped_policies(morocco, strict) -> None:
     assert {name: morocco.weights[name] for name in PARAMS.weights} == PARAMS.weights
     for name in ("cf", "content", "popular", *HEADS):
         assert strict.weights[name] == PARAMS.weights[name]
@@ -264,13 +271,16 @@ def test_an_artifact_keeps_the_heads_that_help_and_leaves_out_those_that_do_not(
     """Where cf and popularity weigh nothing, heads have something to add; where heads weigh nothing, they have not."""
     world(tmp_path / "data")
     alone = replace(PARAMS, weights={**PARAMS.weights, "cf": 0.0, "content": 0.0, "popular": 0.0})
-    params = TrainParams(encoder=None, taste=TasteParams(ials=IALSParams(embedding_size=8)), ranker=alone)
+    params = TrainParams(encoder=None, blend=BlendParams(ials=IALSParams(embedding_size=8)), ranker=alone)
     trained = run(tmp_path / "data", tmp_path / "model", params, T0 + 30 * DAY)
     loaded = load_artifact(tmp_path / "model")
-    assert loaded.ranker is not None and loaded.ranker.portion == trained.manifest.metrics["ranker_portion"] > 0
-    assert tuple(loaded.manifest.features) == names_of(["cf"]) and build_model(loaded).ranker is not None
+    assert (
+        loaded.ranker is not None
+        and loaded.ranker.mixing_weight == trained.manifest.metrics["ranker_mixing_weight"] > 0
+    )
+    assert tuple(loaded.manifest.features) == feature_names(["cf"]) and build_models(loaded).ranker is not None
     useless = replace(PARAMS, weights={**PARAMS.weights, **dict.fromkeys(HEADS, 0.0)})
     for name, ranker in (("useless", useless), ("none", None)):
         trained = run(tmp_path / "data", tmp_path / name, replace(params, ranker=ranker), T0 + 30 * DAY)
         assert load_artifact(tmp_path / name).ranker is None
-        assert trained.ranker.startswith("0% of the taste" if ranker else "none, as asked")
+        assert trained.ranker.startswith("mixing weight 0%" if ranker else "none, as asked")

@@ -11,10 +11,10 @@ from eval.simulation.world.params import WorldParams
 from recsys.config import loads
 from recsys.data.tables import read_dataset, write_dataset
 from recsys.errors import ConfigError
-from training.models.collaborative import TasteParams
+from training.models.blend import BlendParams
 from training.models.tune import as_yaml, tune
 
-SMALL = TasteParams(parts=("filter", "ease"))
+SMALL = BlendParams(models=("graph_filter", "ease"))
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_a_study_that_was_stopped_goes_on_and_ends_the_same(data: Path, tmp_path
     again = tune(read_dataset(data), "f", tmp_path / "b", SMALL, None, 0)
     assert (again.params, again.best) == (whole.params, whole.best)
     assert (whole.n_known, again.n_known) == (0, 5)
-    assert all(again.best[name] >= again.default[name] for name in SMALL.parts)
+    assert all(again.best[name] >= again.default[name] for name in SMALL.models)
     assert tune(read_dataset(data), "f", tmp_path / "b", SMALL, None, 0).n_known == whole.n_measured  # nothing is glued
 
 
@@ -46,28 +46,28 @@ def test_a_file_that_is_no_study_is_refused_and_left_as_it_is(data: Path, tmp_pa
 
 def test_a_place_that_cannot_be_written_is_said_before_any_work(data: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    for out in (tmp_path / "file" / "taste.yaml", tmp_path):
+    for out in (tmp_path / "file" / "models.yaml", tmp_path):
         assert sanad.run(["tune", str(data), "--out", str(out), "--quiet"]) == 2
-    out = ["--out", str(tmp_path / "taste.yaml"), "--study", str(tmp_path / "file" / "study"), "--quiet"]
+    out = ["--out", str(tmp_path / "models.yaml"), "--study", str(tmp_path / "file" / "study"), "--quiet"]
     assert sanad.run(["tune", str(data), *out]) == 2
 
 
 def test_a_study_of_other_data_is_refused_in_a_sentence(data: Path, tmp_path: Path) -> None:
-    line = {"key": "other None 0", "part": "filter", "params": {}, "ndcg": 0.1}
+    line = {"key": "other None 0", "model": "graph_filter", "params": {}, "ndcg": 0.1}
     (tmp_path / "a").write_text(json.dumps(line) + "\n")
     with pytest.raises(ConfigError, match="found a study of other data"):
         tune(read_dataset(data), "f", tmp_path / "a", SMALL, None, 0)
 
 
 def test_the_file_says_what_was_chosen() -> None:
-    assert loads(as_yaml(TasteParams()), TasteParams) == TasteParams()
+    assert loads(as_yaml(BlendParams()), BlendParams) == BlendParams()
 
 
 def test_the_command_writes_a_file_that_training_uses(data: Path, tmp_path: Path) -> None:
     (tmp_path / "start.yaml").write_text(as_yaml(SMALL))
-    out, said = tmp_path / "taste.yaml", ["--quiet", "--at", "2026-11-20T18:30:00Z"]
+    out, said = tmp_path / "models.yaml", ["--quiet", "--at", "2026-11-20T18:30:00Z"]
     assert sanad.run(["tune", str(data), "--out", str(out), "--config", str(tmp_path / "start.yaml"), *said]) == 0
-    assert loads(out.read_text(), TasteParams).parts == SMALL.parts
+    assert loads(out.read_text(), BlendParams).models == SMALL.models
     model = str(tmp_path / "model")
     assert sanad.run(["train", str(data), "--out", model, "--config", str(out), "--encoder", "none", *said]) == 0
     manifest = json.loads((tmp_path / "model" / "manifest.json").read_text())

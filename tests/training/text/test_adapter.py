@@ -12,7 +12,7 @@ from recsys.text.phrases import phrase_book
 from recsys.types import Floats
 from training.text.adapter import LANGUAGE, SHIPPED, Adapter, load_adapter, save_adapter
 from training.text.encoder import Encoder, EncoderParams, cache_folder, make_encoder
-from training.text.features import hear, name_of_vectors
+from training.text.features import encode_texts, vectors_fingerprint
 from training.text.fit_adapter import FitParams, Pairs, accuracy, fit, read_sentences, split
 
 BOOKS = ("en", "fr", "ar", "ary", LANGUAGE)
@@ -29,8 +29,8 @@ def captions(language: str) -> list[str]:
 def tiny() -> Adapter:
     """An adapter that knows one run and turns it into the second direction."""
     return Adapter(
-        runs=(" a",),
-        rarity=np.ones(1, np.float32),
+        ngrams=(" a",),
+        idf=np.ones(1, np.float32),
         table=np.array([[127]], np.int8),
         scale=np.array([1 / 127], np.float32),
         spread=np.array([[0, 1]], np.float32),
@@ -54,7 +54,7 @@ def test_weights_are_read_back_under_a_hash_of_their_bytes(tmp_path: Path) -> No
     save_adapter(tiny(), paths[0])
     save_adapter(replace(tiny(), radius=2.0), paths[1])
     one, other = (load_adapter(path, encoder="e") for path in paths)
-    assert one.runs == (" a",)
+    assert one.ngrams == (" a",)
     assert one.hash != other.hash
     assert len({one.fingerprint("x"), one.fingerprint("y"), other.fingerprint("x"), "x"}) == 4
 
@@ -71,8 +71,8 @@ def test_weights_of_another_encoder_are_refused_and_damaged_ones_too(tmp_path: P
 def test_the_shipped_weights_are_small_and_named_in_every_vector() -> None:
     assert SHIPPED.stat().st_size < 2_000_000
     encoder = Encoder(name="e5", fingerprint="f", dim=2, batch_size=1, load=lambda: lambda texts: np.ones((1, 2)))
-    assert name_of_vectors(encoder) == load_adapter().fingerprint("f")
-    assert name_of_vectors(replace(encoder, name="use")) == "f"
+    assert vectors_fingerprint(encoder) == load_adapter().fingerprint("f")
+    assert vectors_fingerprint(replace(encoder, name="use")) == "f"
 
 
 def test_learning_finds_what_a_run_means() -> None:
@@ -87,7 +87,7 @@ def test_learning_finds_what_a_run_means() -> None:
         english=english,
     )
     alone = Pairs(texts=words, vectors=np.empty((0, 0), np.float32), english=meaning)
-    params = FitParams(size=16, epochs=30, batch=50, least_texts=1, learning_rate=1e-2)
+    params = FitParams(size=16, epochs=30, batch=50, min_texts=1, learning_rate=1e-2)
     adapter = fit(pairs.take(np.arange(300)), alone, params)
     held = pairs.take(np.arange(300, 400))
     found = adapter.apply(held.vectors, held.texts, np.ones(100, np.bool_))
@@ -111,7 +111,7 @@ def encoder() -> Encoder:
 def heard(encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Floats]:
     """Vectors of the captions in every language, by detection alone."""
     cache = tmp_path_factory.mktemp("cache")
-    return {name: hear(captions(name), [None] * 112, encoder, cache).vectors for name in BOOKS}
+    return {name: encode_texts(captions(name), [None] * 112, encoder, cache).vectors for name in BOOKS}
 
 
 @pytest.mark.slow
@@ -152,7 +152,7 @@ def test_held_out_sentences_are_found_without_being_told_that_they_are_arabizi(
         pytest.skip("needs the Darija Open Dataset beside the repository")
     pairs = read_sentences(DODA)[split(8_335)[1]]
     arabizi, english = (
-        hear(pairs[name].to_list(), [None] * 1_000, encoder, tmp_path) for name in ("darija_latin", "english")
+        encode_texts(pairs[name].to_list(), [None] * 1_000, encoder, tmp_path) for name in ("darija_latin", "english")
     )
     assert accuracy(arabizi.vectors, english.vectors, is_centred=False) >= 0.75
     assert sum(name == LANGUAGE for name in english.languages) <= 10

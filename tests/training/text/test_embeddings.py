@@ -72,7 +72,7 @@ def test_two_encoders_never_share_a_vector(tmp_path: Path) -> None:
 
 
 def test_a_killed_run_is_taken_up_where_its_last_chunk_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embeddings, "CHUNK", 20)
+    monkeypatch.setattr(embeddings, "CHUNK_TEXTS", 20)
     with pytest.raises(KeyboardInterrupt):
         embed(TEXTS, Counting(fail_after=50).encoder(), tmp_path)
     rest = Counting()

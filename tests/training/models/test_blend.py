@@ -1,4 +1,4 @@
-"""The taste of a dataset: judged by what came later, kept only where it helps, and the same as an artifact serves."""
+"""The blend of a dataset: validated by later events, kept only where it helps, and the same as an artifact serves."""
 
 from pathlib import Path
 
@@ -11,12 +11,20 @@ from recsys.clock import DAY, Millis, from_text
 from recsys.data.tables import Dataset, read_dataset, write_dataset
 from recsys.models import popularity
 from recsys.models.artifact import load_artifact
-from recsys.models.loaded import build_model
+from recsys.models.loaded import build_models
 from recsys.models.popularity import PopularityParams
 from recsys.progress import quiet
-from training.interactions import build_interactions, names_of, of_people, tastes_of
-from training.models.collaborative import FACTORS, Taste, TasteParams, fit_taste
-from training.models.folds import MOST_WINDOWS, met_before, people_within, split_at, unmet, wanted_since, windows
+from training.interactions import build_interactions, market_names, select_users, user_interactions
+from training.models.blend import FACTORS, BlendParams, FittedBlend, fit_blend
+from training.models.folds import (
+    MAX_FOLDS,
+    drop_exposed,
+    exposed_before,
+    find_split,
+    relevant_since,
+    rolling_folds,
+    sample_users,
+)
 from training.train import TrainParams, run
 
 NOW: Millis = from_text("2026-11-20T00:00:00Z")
@@ -50,58 +58,64 @@ def write(folder: Path, *, camps: int, seed: int = 0) -> Dataset:
     return read_dataset(folder)
 
 
-def fitted(data: Dataset) -> Taste:
+def fitted(data: Dataset) -> FittedBlend:
     seen = build_interactions(data)
-    popular = popularity.fit(seen.market_positives, names_of(seen), PopularityParams())
-    return fit_taste(data, seen, popular, PopularityParams(), TasteParams(), None, 0, quiet)
+    popular = popularity.fit(seen.market_positives, market_names(seen), PopularityParams())
+    return fit_blend(data, seen, popular, PopularityParams(), BlendParams(), None, 0, quiet)
 
 
-def test_where_people_differ_their_taste_is_above_popularity(tmp_path: Path) -> None:
-    taste = fitted(write(tmp_path, camps=3))
-    assert taste.learned.honest > 1.5 * taste.learned.alone["popularity"]
-    assert set(taste.blend.parts) == {*taste.blend.weights}
-    assert all(weight > 0 for weight in taste.blend.weights.values())
+def test_where_users_differ_the_blend_is_above_popularity(tmp_path: Path) -> None:
+    made = fitted(write(tmp_path, camps=3))
+    assert made.weights.ndcg_cross_validated > 1.5 * made.weights.ndcg_by_model["popularity"]
+    assert set(made.blend.base_models) == {*made.blend.weights}
+    assert all(weight > 0 for weight in made.blend.weights.values())
 
 
 def test_where_all_are_alike_the_blend_is_not_below_popularity(tmp_path: Path) -> None:
-    taste = fitted(write(tmp_path, camps=1))
-    assert taste.learned.ndcg >= max(taste.learned.alone.values()) >= taste.learned.alone["popularity"]
+    made = fitted(write(tmp_path, camps=1))
+    assert (
+        made.weights.ndcg_in_sample
+        >= max(made.weights.ndcg_by_model.values())
+        >= made.weights.ndcg_by_model["popularity"]
+    )
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5])
-def test_the_judged_part_is_the_last_share_of_the_events(tmp_path: Path, share: float) -> None:
+def test_a_fold_is_the_last_share_of_the_events(tmp_path: Path, share: float) -> None:
     data = write(tmp_path, camps=3)
-    since = split_at(data, share, None)
+    since = find_split(data, share, None)
     assert since is not None
     at = data.events.select("at").collect()["at"]
     assert (at >= since).mean() == pytest.approx(share, abs=0.01)
     before = NOW - 5 * DAY
-    assert split_at(data, share, before) < before  # what is held out is not looked at
+    assert find_split(data, share, before) < before  # what is held out is not looked at
 
 
-def test_judges_want_what_they_reacted_well_to_and_had_not_met(tmp_path: Path) -> None:
+def test_relevant_is_what_users_interacted_with_and_had_not_met(tmp_path: Path) -> None:
     data = write(tmp_path, camps=3)
     seen = build_interactions(data)
-    found = list(windows(data, seen, PopularityParams(), None, share=0.1, judges=10_000, seed=0))
-    assert len(found) == MOST_WINDOWS  # 150 people are few
-    for window in found:
-        met = window.tastes.met
-        assert window.wanted.nnz and window.wanted.multiply(met).nnz == 0
-        assert np.array_equal(met.toarray() > 0, window.early.positives[window.rows].toarray() > 0)  # likes are all
-        later = seen.positives[window.people].toarray() > 0
-        assert np.all(later[window.wanted.toarray() > 0])
-    few = list(windows(data, seen, PopularityParams(), None, share=0.1, judges=10, seed=0))
-    assert sum(len(window.rows) for window in few) <= 10
+    found = list(rolling_folds(data, seen, PopularityParams(), None, share=0.1, n_users=10_000, seed=0))
+    assert len(found) == MAX_FOLDS  # 150 people are few
+    for fold in found:
+        met = fold.users.exposed
+        assert fold.relevant.nnz and fold.relevant.multiply(met).nnz == 0
+        assert np.array_equal(met.toarray() > 0, fold.earlier.positives[fold.rows].toarray() > 0)  # likes are all
+        later = seen.positives[fold.numbers].toarray() > 0
+        assert np.all(later[fold.relevant.toarray() > 0])
+    few = list(rolling_folds(data, seen, PopularityParams(), None, share=0.1, n_users=10, seed=0))
+    assert sum(len(fold.rows) for fold in few) <= 10
 
 
 @pytest.mark.parametrize("share", [0.3, 0.9])
-def test_windows_end_where_the_events_begin(tmp_path: Path, share: float) -> None:
+def test_folds_end_where_the_events_begin(tmp_path: Path, share: float) -> None:
     data = write(tmp_path, camps=3)
-    found = list(windows(data, build_interactions(data), PopularityParams(), None, share=share, judges=10_000, seed=0))
-    assert 1 <= len(found) < MOST_WINDOWS
+    found = list(
+        rolling_folds(data, build_interactions(data), PopularityParams(), None, share=share, n_users=10_000, seed=0)
+    )
+    assert 1 <= len(found) < MAX_FOLDS
 
 
-def test_what_was_only_shown_is_met_and_half_a_watch_is_no_wish(tmp_path: Path) -> None:
+def test_an_impression_is_exposure_and_half_a_watch_is_not_relevant(tmp_path: Path) -> None:
     data = write(tmp_path, camps=3)
     events = data.events.collect()
     last = NOW - DAY
@@ -115,37 +129,37 @@ def test_what_was_only_shown_is_met_and_half_a_watch_is_no_wish(tmp_path: Path) 
     write_dataset(tmp_path, events=both)
     data = read_dataset(tmp_path)
     seen = build_interactions(data)
-    wanted = wanted_since(seen, last - DAY)[0].toarray()[0]
+    relevant = relevant_since(seen, last - DAY)[0].toarray()[0]
     row = {item_id: row for row, item_id in enumerate(seen.item_ids)}
-    assert wanted[row["v58"]] == 1 and wanted[row["v57"]] == 0
-    met = met_before(data, seen, np.array([0]), last - DAY)
+    assert relevant[row["v58"]] == 1 and relevant[row["v57"]] == 0
+    met = exposed_before(data, seen, np.array([0]), last - DAY)
     assert met[0, row["v58"]] == 1 and met[0, row["v57"]] == 0
-    assert unmet(wanted_since(seen, last - DAY)[[0]], met)[0, row["v58"]] == 0
+    assert drop_exposed(relevant_since(seen, last - DAY)[[0]], met)[0, row["v58"]] == 0
 
 
-def test_some_people_are_what_they_were_among_all(tmp_path: Path) -> None:
+def test_sampled_users_are_what_they_were_among_all(tmp_path: Path) -> None:
     seen = build_interactions(write(tmp_path, camps=3))
-    rows = people_within(seen.positives, seen.positives.nnz // 2, 0)
+    rows = sample_users(seen.positives, seen.positives.nnz // 2, 0)
     assert 0 < len(rows) < N_USERS and seen.positives[rows].nnz <= seen.positives.nnz // 2
-    assert len(people_within(seen.positives, seen.positives.nnz, 0)) == N_USERS
-    some = of_people(seen, rows)
+    assert len(sample_users(seen.positives, seen.positives.nnz, 0)) == N_USERS
+    some = select_users(seen, rows)
     for at, row in enumerate(rows):
         assert some.user_ids[at] == seen.user_ids[row] and some.user_markets[at] == seen.user_markets[row]
         assert np.array_equal(some.histories.of(at).items, seen.histories.of(row).items)
         assert np.array_equal(some.positives[[at]].toarray(), seen.positives[[row]].toarray())
 
 
-def test_an_artifact_serves_the_blend_that_was_learned_by_market(tmp_path: Path) -> None:
+def test_an_artifact_serves_the_blend_that_was_fitted_by_market(tmp_path: Path) -> None:
     data = write(tmp_path / "data", camps=3)
     run(tmp_path / "data", tmp_path / "model", TrainParams(encoder=None, ranker=None, holdout_days=0), NOW)
-    model = build_model(load_artifact(tmp_path / "model"))
-    taste, seen = fitted(data), build_interactions(data)
-    assert model.taste.weights == taste.blend.weights
-    assert np.array_equal(model.spaces["cf"].space.item_vectors, taste.factors.item_vectors)
-    everybody = taste.blend.scores(tastes_of(seen, model.popularity.markets))
+    model = build_models(load_artifact(tmp_path / "model"))
+    made, seen = fitted(data), build_interactions(data)
+    assert model.blend.weights == made.blend.weights
+    assert np.array_equal(model.spaces["cf"].space.item_vectors, made.factors.item_vectors)
+    everybody = made.blend.scores(user_interactions(seen, model.popularity.markets))
     for row in (0, 1):  # one of each market
         country = ("MA", "FR")[row]
-        found = model.wanted(seen.histories.of(row), country)
+        found = model.blend_scores(seen.histories.of(row), country)
         known = np.isfinite(found)
         expected = everybody[row, known]
         assert_allclose(found[known], (expected - expected.mean()) / expected.std(), rtol=1e-3, atol=1e-3)
@@ -154,6 +168,6 @@ def test_an_artifact_serves_the_blend_that_was_learned_by_market(tmp_path: Path)
 def test_without_events_there_is_popularity_and_the_factors_know_nothing(tmp_path: Path) -> None:
     write(tmp_path, camps=1)
     write_dataset(tmp_path, events=pl.read_parquet(tmp_path / "events.parquet").clear())
-    taste = fitted(read_dataset(tmp_path))
-    assert taste.blend.weights == {"popularity": 1.0}
-    assert FACTORS not in taste.blend.parts and not np.any(taste.factors.item_vectors)
+    made = fitted(read_dataset(tmp_path))
+    assert made.blend.weights == {"popularity": 1.0}
+    assert FACTORS not in made.blend.base_models and not np.any(made.factors.item_vectors)

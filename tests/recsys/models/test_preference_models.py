@@ -10,14 +10,21 @@ from numpy.testing import assert_allclose
 from scipy import sparse
 
 from recsys.errors import ConfigError, DataError
-from recsys.models import bpr, ials, neighbours
-from recsys.models import spectral as lowpass
-from recsys.models.base import Part
-from recsys.models.interactions import RECENT_SHARE, Tastes, cleaned, of_histories, of_history, of_matrix, with_refusals
+from recsys.models import bpr, ease, graph_filter, ials, item_knn, next_item, spectral
+from recsys.models.base import PreferenceModel
+from recsys.models.interactions import (
+    RECENT_DECAY,
+    UserInteractions,
+    clean_matrix,
+    interactions_from_histories,
+    interactions_from_history,
+    interactions_from_matrix,
+    scale_negatives,
+)
 from recsys.models.solver import solve_rows
 from recsys.types import History
 
-Fit = Callable[[sparse.csr_matrix], Part]
+Fit = Callable[[sparse.csr_matrix], PreferenceModel]
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -25,14 +32,14 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 FITS: dict[str, Fit] = {
-    "filter": lambda m: neighbours.fit_filter(m, neighbours.FilterParams()),
-    "bm25": lambda m: neighbours.fit_bm25(m, neighbours.BM25Params()),
-    "ease": lambda m: neighbours.fit_ease(m, neighbours.EASEParams(reg=1.0)),
-    "lowpass": lambda m: lowpass.fit(m, lowpass.LowPassParams(embedding_size=4), rng()),
+    "graph_filter": lambda m: graph_filter.fit(m, graph_filter.GraphFilterParams()),
+    "bm25": lambda m: item_knn.fit(m, item_knn.BM25Params()),
+    "ease": lambda m: ease.fit(m, ease.EASEParams(reg=1.0)),
+    "spectral": lambda m: spectral.fit(m, spectral.SpectralParams(embedding_size=4), rng()),
     "ials": lambda m: ials.fit(m, ials.IALSParams(embedding_size=4), rng()),
     "bpr": lambda m: bpr.fit(m, bpr.BPRParams(embedding_size=4, epochs=3), rng()),
 }
-every_part = pytest.mark.parametrize("fit", FITS.values(), ids=FITS.keys())
+every_model = pytest.mark.parametrize("fit", FITS.values(), ids=FITS.keys())
 
 
 def some(n_users: int = 30, n_items: int = 12, seed: int = 1) -> sparse.csr_matrix:
@@ -44,51 +51,55 @@ def some(n_users: int = 30, n_items: int = 12, seed: int = 1) -> sparse.csr_matr
     return sparse.csr_matrix(likes.astype(np.float32))
 
 
-@every_part
+@every_model
 def test_the_score_of_a_person_does_not_depend_on_who_is_scored_beside_them(fit: Fit) -> None:
     matrix = some()
-    part, tastes = fit(matrix), of_matrix(matrix)
-    together = part.scores(tastes)
-    apart = np.concatenate([part.scores(tastes[row : row + 1]) for row in range(len(tastes))])
+    part, users = fit(matrix), interactions_from_matrix(matrix)
+    together = part.scores(users)
+    apart = np.concatenate([part.scores(users[row : row + 1]) for row in range(len(users))])
     assert_allclose(together, apart, rtol=2e-4, atol=1e-5)
 
 
-@every_part
+@every_model
 def test_a_person_of_one_camp_is_shown_more_of_it(fit: Fit) -> None:
     part = fit(some(200))
     taste = sparse.csr_matrix(([1.0, 1.0], ([0, 0], [0, 2])), shape=(1, 12), dtype=np.float32)
-    scores = part.scores(of_matrix(taste))[0]
+    scores = part.scores(interactions_from_matrix(taste))[0]
     assert scores[[4, 6, 8, 10]].mean() > scores[[1, 3, 5, 7, 9, 11]].mean()
 
 
-@every_part
+@every_model
 def test_somebody_without_reactions_gets_zeros(fit: Fit) -> None:
     part = fit(some())
-    assert_allclose(part.scores(of_matrix(sparse.csr_matrix((1, 12), dtype=np.float32))), 0)
+    assert_allclose(part.scores(interactions_from_matrix(sparse.csr_matrix((1, 12), dtype=np.float32))), 0)
 
 
-@every_part
+@every_model
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5), (5, 1), (3, 4)])
 def test_an_empty_matrix_and_a_matrix_of_one_row_are_fitted(fit: Fit, shape: tuple[int, int]) -> None:
     for matrix in (sparse.csr_matrix(shape, dtype=np.float32), sparse.csr_matrix(np.ones(shape, np.float32))):
-        scores = fit(matrix).scores(of_matrix(matrix))
+        scores = fit(matrix).scores(interactions_from_matrix(matrix))
         assert scores.shape == shape
         assert np.all(np.isfinite(scores))
 
 
-@every_part
+@every_model
 def test_items_nobody_wanted_and_people_who_wanted_nothing_do_no_harm(fit: Fit) -> None:
     matrix = some().tolil()
     matrix[:, 3] = 0
     matrix[7] = 0
     made = sparse.csr_matrix(matrix)
-    assert np.all(np.isfinite(fit(made).scores(of_matrix(made))))
+    assert np.all(np.isfinite(fit(made).scores(interactions_from_matrix(made))))
 
 
-@every_part
+@every_model
 def test_equal_inputs_give_equal_scores(fit: Fit) -> None:
     matrix = some()
-    assert_allclose(fit(matrix).scores(of_matrix(matrix)), fit(matrix).scores(of_matrix(matrix)), atol=0)
+    assert_allclose(
+        fit(matrix).scores(interactions_from_matrix(matrix)),
+        fit(matrix).scores(interactions_from_matrix(matrix)),
+        atol=0,
+    )
 
 
 def test_the_linear_filter_is_the_product_of_normalised_matrices() -> None:
@@ -99,7 +110,7 @@ def test_the_linear_filter_is_the_product_of_normalised_matrices() -> None:
         du = np.where(people > 0, people**-0.8, 0)
     expected = np.diag(items**-0.5) @ dense.T @ np.diag(du) @ dense @ np.diag(items**-0.3)
     np.fill_diagonal(expected, 0)
-    found = neighbours.fit_filter(r, neighbours.FilterParams(user_power=0.4, in_power=0.5, out_power=0.3))
+    found = graph_filter.fit(r, graph_filter.GraphFilterParams(user_power=0.4, in_power=0.5, out_power=0.3))
     assert_allclose(found.weights.toarray(), expected, rtol=1e-5, atol=1e-6)
 
 
@@ -109,18 +120,18 @@ def test_ease_solves_its_ridge_regression_with_a_diagonal_of_zeros() -> None:
     inverse = np.linalg.inv(dense.T @ dense + 2 * np.eye(6))
     expected = -inverse / np.diag(inverse)
     np.fill_diagonal(expected, 0)
-    assert_allclose(neighbours.fit_ease(r, neighbours.EASEParams(reg=2.0)).weights, expected, rtol=2e-4, atol=1e-5)
+    assert_allclose(ease.fit(r, ease.EASEParams(reg=2.0)).weights, expected, rtol=2e-4, atol=1e-5)
 
 
 def test_ease_says_when_a_catalogue_is_too_large_for_it() -> None:
-    wide = sparse.csr_matrix((1, neighbours.EASE_LIMIT + 1), dtype=np.float32)
+    wide = sparse.csr_matrix((1, ease.MAX_ITEMS + 1), dtype=np.float32)
     with pytest.raises(ConfigError, match=r"found 5,001 items, expected at most 5,000 for EASE"):
-        neighbours.fit_ease(wide, neighbours.EASEParams())
+        ease.fit(wide, ease.EASEParams())
 
 
 def test_singular_vectors_are_those_of_a_dense_decomposition() -> None:
     matrix = sparse.random(60, 40, 0.3, random_state=rng(3), dtype=np.float32).tocsr()
-    values, vectors = lowpass.singular_vectors(matrix, 5, rng())
+    values, vectors = spectral.singular_vectors(matrix, 5, rng())
     _, right_values, right = np.linalg.svd(matrix.toarray())
     assert_allclose(values, right_values[:5], rtol=1e-3)
     assert_allclose(np.abs(np.sum(vectors * right[:5].T, axis=0)), 1, atol=1e-2)
@@ -128,8 +139,8 @@ def test_singular_vectors_are_those_of_a_dense_decomposition() -> None:
 
 def test_a_low_pass_of_all_waves_returns_what_was_put_in() -> None:
     matrix = some(50, 6)
-    params = lowpass.LowPassParams(embedding_size=6, in_power=0.0, out_power=0.0)
-    scores = lowpass.fit(matrix, params, rng()).scores(of_matrix(matrix))
+    params = spectral.SpectralParams(embedding_size=6, in_power=0.0, out_power=0.0)
+    scores = spectral.fit(matrix, params, rng()).scores(interactions_from_matrix(matrix))
     assert_allclose(scores, matrix.toarray(), atol=1e-3)
 
 
@@ -156,7 +167,7 @@ def test_factors_lower_the_loss_that_they_are_defined_by() -> None:
     params = ials.IALSParams(embedding_size=4, reg=0.01, power=0.0, unobserved=0.1)
 
     def loss(space: ials.FactorSpace) -> float:
-        vectors, people = space.item_vectors, space.place(of_matrix(matrix))
+        vectors, people = space.item_vectors, space.embed_users(interactions_from_matrix(matrix))
         error = (matrix.toarray() - people @ vectors.T) ** 2 * (0.1 + matrix.toarray())
         use = np.concatenate([people, vectors])
         return float(error.sum() + 0.01 * (use**2).sum())
@@ -167,22 +178,22 @@ def test_factors_lower_the_loss_that_they_are_defined_by() -> None:
 
 
 def vars_of(params: ials.IALSParams) -> dict[str, float]:
-    return {name: getattr(params, name) for name in ("embedding_size", "reg", "power", "unobserved", "refusal")}
+    return {name: getattr(params, name) for name in ("embedding_size", "reg", "power", "unobserved", "negative_weight")}
 
 
-@pytest.mark.parametrize("name", ["filter", "ease", "lowpass", "ials"])
+@pytest.mark.parametrize("name", ["graph_filter", "ease", "spectral", "ials"])
 def test_a_refusal_lowers_what_was_refused(name: str) -> None:
     fits: dict[str, Fit] = {
-        "filter": lambda m: neighbours.fit_filter(m, neighbours.FilterParams(refusal=1.0)),
-        "ease": lambda m: neighbours.fit_ease(m, neighbours.EASEParams(reg=1.0, refusal=1.0)),
-        "lowpass": lambda m: lowpass.fit(m, lowpass.LowPassParams(embedding_size=4, refusal=1.0), rng()),
-        "ials": lambda m: ials.fit(m, ials.IALSParams(embedding_size=4, refusal=1.0), rng()),
+        "graph_filter": lambda m: graph_filter.fit(m, graph_filter.GraphFilterParams(negative_weight=1.0)),
+        "ease": lambda m: ease.fit(m, ease.EASEParams(reg=1.0, negative_weight=1.0)),
+        "spectral": lambda m: spectral.fit(m, spectral.SpectralParams(embedding_size=4, negative_weight=1.0), rng()),
+        "ials": lambda m: ials.fit(m, ials.IALSParams(embedding_size=4, negative_weight=1.0), rng()),
     }
     part = fits[name](some(200))
     wish = sparse.csr_matrix(([1.0, 1.0], ([0, 0], [0, 1])), shape=(1, 12), dtype=np.float32)
     refusal = sparse.csr_matrix(([-1.0], ([0], [3])), shape=(1, 12), dtype=np.float32)
     meant = slice(3, 4) if name == "ials" else slice(3, None, 2)  # the item for factors, its whole camp for sums
-    before, after = (part.scores(of_matrix(taste))[0, meant].mean() for taste in (wish, wish + refusal))
+    before, after = (part.scores(interactions_from_matrix(taste))[0, meant].mean() for taste in (wish, wish + refusal))
     assert after < before
 
 
@@ -191,31 +202,35 @@ def test_what_followed_often_comes_next_and_only_the_recent_past_is_asked() -> N
     indptr = np.array([0, 3, 6, 9, 11])
     items = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 2, 0], np.int32)
     weights = np.ones(11, np.float32)
-    part = neighbours.fit_next(indptr, items, weights, 3, neighbours.NextParams(out_power=0.0, reach=1))
+    part = next_item.fit(indptr, items, weights, 3, next_item.NextItemParams(out_power=0.0, max_steps=1))
     assert_allclose(part.weights.toarray(), [[0, 1, 0], [0, 0, 1], [1, 0, 0]])
-    after_one = of_history(History(np.array([0, 1], np.int32), np.ones(2, np.float32), np.array([1, 2])), 3)
-    assert_allclose(part.scores(after_one), [[0, RECENT_SHARE, 1]])
-    assert_allclose(part.scores(Tastes(after_one.long)), 0)  # nobody recorded an order
+    after_one = interactions_from_history(
+        History(np.array([0, 1], np.int32), np.ones(2, np.float32), np.array([1, 2])), 3
+    )
+    assert_allclose(part.scores(after_one), [[0, RECENT_DECAY, 1]])
+    assert_allclose(part.scores(UserInteractions(after_one.full)), 0)  # nobody recorded an order
 
 
 def test_recent_tastes_count_the_last_reaction_whole_and_earlier_ones_less() -> None:
-    made = of_histories(np.array([0, 3, 3]), np.array([2, 0, 1], np.int32), np.array([1, 2, 1], np.float32), 3)
-    assert_allclose(made.long.toarray(), [[2, 1, 1], [0, 0, 0]])
-    assert_allclose(made.recent.toarray()[0], [2 * RECENT_SHARE, 1, RECENT_SHARE**2], rtol=1e-6)
+    made = interactions_from_histories(
+        np.array([0, 3, 3]), np.array([2, 0, 1], np.int32), np.array([1, 2, 1], np.float32), 3
+    )
+    assert_allclose(made.full.toarray(), [[2, 1, 1], [0, 0, 0]])
+    assert_allclose(made.recent.toarray()[0], [2 * RECENT_DECAY, 1, RECENT_DECAY**2], rtol=1e-6)
 
 
 def test_repeated_reactions_add_up_and_opposite_ones_cancel() -> None:
-    made = cleaned(sparse.coo_matrix(([1.0, 2.0, 1.0, -1.0], ([0, 0, 0, 0], [1, 1, 2, 2])), shape=(1, 3)))
+    made = clean_matrix(sparse.coo_matrix(([1.0, 2.0, 1.0, -1.0], ([0, 0, 0, 0], [1, 1, 2, 2])), shape=(1, 3)))
     assert_allclose(made.toarray(), [[0, 3, 0]])
     assert made.nnz == 1
 
 
 def test_refusals_are_weighed_and_wishes_are_not() -> None:
     signed = sparse.csr_matrix(np.array([[2.0, -2.0, 0.0]], np.float32))
-    assert_allclose(with_refusals(signed, 0.5).toarray(), [[2, -1, 0]])
-    assert with_refusals(signed, 0).nnz == 1
+    assert_allclose(scale_negatives(signed, 0.5).toarray(), [[2, -1, 0]])
+    assert scale_negatives(signed, 0).nnz == 1
 
 
 def test_a_reaction_that_is_no_number_is_refused() -> None:
     with pytest.raises(DataError, match="not finite"):
-        of_matrix(sparse.csr_matrix(np.array([[np.nan, 1.0]], np.float32)))
+        interactions_from_matrix(sparse.csr_matrix(np.array([[np.nan, 1.0]], np.float32)))

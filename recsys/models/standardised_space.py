@@ -1,0 +1,65 @@
+"""
+A space whose scores can be compared between users: they are in standard deviations over the whole catalogue.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsys.models.index import VectorIndex, search
+from recsys.types import Floats, Ids, Mask, Space
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StandardisedSpace:
+    """
+    A space, its index, and the mean and covariance of its item vectors.
+
+    With them the mean and spread of any user's scores over the whole catalogue are known without computing the scores,
+    so a standardised score depends on the user and the item only, not on the other candidates.
+
+    Shapes: `is_known` (n_rows,) whether the space knows something about an item; `mean` (d,); `covariance` (d, d).
+    """
+
+    space: Space
+    index: VectorIndex | None
+    is_known: Mask
+    mean: Floats
+    covariance: Floats
+
+    def scores(self, vector: Floats, rows: Ids) -> Floats:
+        """
+        (n,) standardised scores of artifact rows; NaN for rows below 0 (not in the artifact) and for items about which
+        the space knows nothing. Zeros for a user about whom it knows nothing.
+        """
+        if not np.any(vector):
+            return np.zeros(len(rows), np.float32)
+        centre = float(self.mean @ vector)
+        spread = max(float(vector @ self.covariance @ vector), 1e-12) ** 0.5
+        at = np.maximum(rows, 0)
+        scores = (np.asarray(self.space.item_vectors)[at] @ vector - centre) / spread
+        scores[(rows < 0) | ~self.is_known[at]] = np.nan
+        return np.asarray(scores, np.float32)
+
+    def nearest(self, vector: Floats, k: int, allowed: Mask) -> Ids:
+        """
+        Up to k artifact rows, best first, among the allowed (n_rows,). A space without an index retrieves nothing.
+        """
+        if self.index is None:
+            return np.empty(0, np.int32)
+        rows, _ = search(self.index, vector, k, allowed)
+        return rows.astype(np.int32)
+
+
+def standardise_space(space: Space, index: VectorIndex | None = None) -> StandardisedSpace:
+    """A space with its statistics; without an index it scores but retrieves nothing."""
+    vectors = np.asarray(space.item_vectors)
+    is_known = np.any(vectors, axis=1)
+    known = vectors[is_known]
+    if len(known) < 2:
+        d = vectors.shape[1]
+        return StandardisedSpace(space, index, is_known, np.zeros(d, np.float32), np.zeros((d, d), np.float32))
+    mean = known.mean(axis=0, dtype=np.float64)
+    second_moment = known.T @ known / np.float32(len(known))
+    covariance = (second_moment - np.outer(mean, mean)).astype(np.float32)
+    return StandardisedSpace(space, index, is_known, mean.astype(np.float32), covariance)
