@@ -12,7 +12,7 @@ import typer
 import sanad
 
 ROOT: Final = Path(__file__).parents[1]
-UNFINISHED: Final = {"evaluation", "models", "ranker", "text"}
+UNFINISHED: Final = {"evaluation", "models", "ranker"}
 PAGES: Final = sorted(
     page for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")) if page.stem not in UNFINISHED
 )
@@ -43,13 +43,15 @@ def prose(text: str) -> str:
 
 
 def sentences(text: str) -> Iterator[tuple[int, str]]:
-    """Each sentence with the number of its first line. Headings, bullets and blank lines end a sentence."""
+    """Each sentence with the number of its first line. Bullets and blank lines end a sentence; headings are none."""
     start, words = 1, ""
     for number, line in enumerate([*prose(text).split("\n"), ""], 1):
         if not line.strip() or re.match(r"\s*([-*]|\d+\.|#+|>|!\[)\s", line):
             yield from ((start, part) for part in split_sentences(words))
             start, words = number, ""
         words += f" {line}"
+        if line.startswith("#"):
+            start, words = number + 1, ""
     yield from ((start, part) for part in split_sentences(words))
 
 
