@@ -195,8 +195,8 @@ def fit_weights(table: ValidationTable, k: int) -> BlendWeights:
 
 def reduce_popularity(table: ValidationTable, fitted: BlendWeights, k: int) -> BlendWeights:
     """
-    The blend with the least weight of popularity whose NDCG is not below its best base model, nor below that of
-    `fitted` by more than a standard error.
+    The blend with the least share of popularity, never a larger one than `fitted` has, whose NDCG is not below its best
+    base model, nor below that of `fitted` by more than a standard error.
 
     A feed of what everybody likes is the same for all users, and hides most creators.
     """
@@ -211,7 +211,8 @@ def reduce_popularity(table: ValidationTable, fitted: BlendWeights, k: int) -> B
         best = max(names, key=lambda name: fitted.ndcg_by_model[name])
         personal[table.model_names.index(best)] = 1
     before = table.ndcg(weights, k)
-    for share in _PERSONAL_SHARES:
+    share_before = _personal_share(weights, common)
+    for share in (share for share in _PERSONAL_SHARES if share > share_before):
         mixed = (share * personal / personal.max()).astype(np.float32)
         mixed[common] = 1 - share
         after = table.ndcg(mixed, k)
@@ -225,6 +226,12 @@ def reduce_popularity(table: ValidationTable, fitted: BlendWeights, k: int) -> B
                 ndcg_cross_validated=min(fitted.ndcg_cross_validated, value),
             )
     return fitted
+
+
+def _personal_share(weights: Floats, common: int) -> float:
+    """The largest weight that is not popularity's, over the sum of both: a share as `reduce_popularity` tries them."""
+    largest = np.delete(weights, common).max(initial=0)
+    return float(largest / (largest + weights[common]))
 
 
 def fit_market_weights(
