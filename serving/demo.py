@@ -23,7 +23,7 @@ from recsys.errors import StageError
 from recsys.extras import require_extra
 from recsys.messages import FeedResponse
 from recsys.policy.checks import load_market
-from recsys.policy.compiled import local_time
+from recsys.policy.nights import local_time
 from recsys.policy.schema import Market
 from recsys.resources import DEFAULT_POLICY
 from serving.commands.page_table import Fields, page_table, remaining_line, shortfall_lines, summary_line

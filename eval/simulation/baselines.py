@@ -26,8 +26,8 @@ from recsys.feed.pipeline import for_surface, recommend
 from recsys.feed.query import Query
 from recsys.feed.slate import Supply, delivered, select
 from recsys.messages import FeedRequest
-from recsys.policy.compiled import is_night
 from recsys.policy.limits import Limits
+from recsys.policy.nights import is_night
 from recsys.safety.ledger import deliver, touch
 from recsys.services.events import accept_events
 from recsys.services.profiles import put_profile

@@ -27,7 +27,7 @@ from recsys.policy.compiled import CompiledPolicy
 from recsys.policy.effective import EffectiveLimits, effective_limits, personal_limits
 from recsys.policy.limits import Limits, meet
 from recsys.policy.schema import Market
-from recsys.safety.cards import due
+from recsys.safety.cards import cards_due
 from recsys.safety.floors import Supply
 from recsys.safety.harm_terms import NO_TERMS, TermList
 from recsys.safety.ledger import server_time, touch
@@ -118,7 +118,7 @@ def resolve_context(
         state=state, opens=applied.opens, query=query, supply=remaining_supply(query, state.safety.ledger, now),
         assignment=assignment, loop_context=loop_context, own=own, is_night=effective.is_night,
         is_bound_by_night=effective.is_bound_by_night, at=now, allowance=allowance,
-        cards=due(state, market, request.surface, now),
+        cards=cards_due(state, market, request.surface, now),
         notes=_notes(stated_languages(request, identity, evaluated), market, items.codes), failure=failure,
     )  # fmt: skip
 

@@ -17,7 +17,7 @@ from recsys.feed.context import EngineResources, RequestContext, resolve_context
 from recsys.feed.pipeline import Pipeline, Ranked, fallback, for_surface, recommend, refilter, removals, reranking
 from recsys.feed.slate import Selection, delivered, select
 from recsys.messages import FeedRequest
-from recsys.safety.cards import follow_up, promote
+from recsys.safety.cards import follow_ups, promote
 from recsys.safety.validator import violations
 from recsys.types import Candidates
 from recsys.user.state import Delivery, UserState
@@ -79,7 +79,7 @@ def make_plan(
 def select_page(pipeline: Pipeline, context: RequestContext, ranking: _Ranking) -> Plan:
     """The page on the context's ledger, checked by the independent validator, which may only take items out."""
     query = context.query
-    candidates = promote(ranking.ranked.candidates, follow_up(context.cards, query.market, query.surface))
+    candidates = promote(ranking.ranked.candidates, follow_ups(context.cards, query.market, query.surface))
     selection, corrections = _validated(candidates, _selected(candidates, context), context)
     is_short = len(selection.rows) < query.size
     return Plan(

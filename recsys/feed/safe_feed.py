@@ -14,7 +14,7 @@ from recsys.feed.reasons import sentences
 from recsys.feed.response import shortfall_of
 from recsys.feed.viewer import languages_of, profile_of
 from recsys.messages import Card, FeedItem, FeedRequest, FeedResponse, Locality, Safety
-from recsys.policy.compiled import effective_band
+from recsys.policy.effective import effective_band
 from recsys.safety.cards import cards_for
 from recsys.safety.loop.signals import is_harm_seeking_request
 from recsys.user.state import UserState

@@ -9,7 +9,7 @@ from typing import Any
 from recsys.languages import lookup_all
 from recsys.messages import FeedRequest
 from recsys.models.loaded import TrainedModels
-from recsys.policy.compiled import effective_band
+from recsys.policy.effective import effective_band
 from recsys.policy.schema import Market
 from recsys.types import Viewer
 from recsys.user.state import Profile, UserState

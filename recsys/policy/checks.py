@@ -1,5 +1,5 @@
 """
-Reading a policy file: the schema's fields first, then what must fit together across fields.
+Reading a policy file: the schema checks each field, then the checks here compare fields with each other.
 """
 
 from itertools import pairwise
@@ -26,7 +26,7 @@ def market_of(text: str) -> Market:
 
 
 def _checked(market: Market, path: str) -> Market:
-    """The market, whose fields fit together and whose weights are those that the scorer knows."""
+    """The market itself. Raises ConfigError when fields contradict each other, or the scorer has no such weight."""
     if problems := problems_of(market):
         raise ConfigError(f"{path}: {'; '.join(problems)}")
     known = ("cf", "content", "popular", "fresh", "followed", "local", "supportive", *HEADS)
@@ -37,15 +37,15 @@ def _checked(market: Market, path: str) -> Market:
 
 
 def problems_of(market: Market) -> list[str]:
-    """What does not fit together in a market file, as sentences."""
+    """What contradicts another field of a policy file, as sentences."""
     problems = []
     try:
         zone(market.time_zone)
     except (ZoneInfoNotFoundError, ValueError):
         problems.append(f"time_zone: found {market.time_zone}, expected a zone such as Africa/Casablanca")
     if market.locality.target < market.locality.floor:
-        found, floor = market.locality.target, market.locality.floor
-        problems.append(f"locality.target: found {found:g}, expected the floor, {floor:g}, or more")
+        target, floor = market.locality.target, market.locality.floor
+        problems.append(f"locality.target: found {target:g}, expected the floor, {floor:g}, or more")
     bands = set(EFFECTIVE_BANDS)
     if set(market.ages) != bands:
         problems.append(f"ages: found {sorted(market.ages)}, expected {sorted(bands)}")
@@ -80,6 +80,6 @@ def _order_problems(market: Market) -> list[str]:
 
 
 def _looser(older: Limits, younger: Limits) -> list[str]:
-    """Paths in which the younger band may do more; a gap beside a cap of 0 says nothing."""
+    """Paths in which the younger band may do more; a gap beside a cap of 0 limits nothing."""
     closed = [counter for counter, windows in younger.windows.items() if windows.last_20 == 0]
     return [path for path in changed(younger, meet(older, younger)) if path not in {f"gaps.{c}" for c in closed}]

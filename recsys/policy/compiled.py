@@ -1,24 +1,21 @@
 """
-The layers of a person's effective policy, and who set which number.
+The layers that a policy file sets, worked out once: the market, an age band, the night and a loop level.
 
-market and age band, guardian, the person, night, loop level, experiment: each is a `Limits`; the effective policy
-is their meet. Night and level are absolute numbers, computed once from the age band's base (policy-spec 0).
+Each is a `Limits`; what holds is their meet. Night and level are absolute numbers, computed from the age band's base
+(policy-spec 0). The layers of one person are in `recsys.policy.effective`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import Final
 from zoneinfo import ZoneInfo
 
-from recsys.clock import MINUTE, Millis, to_datetime, zone, zones_of
-from recsys.policy.limits import Limits, Windows, flatten, meet, minutes
+from recsys.clock import zone, zones_of
+from recsys.policy.limits import Limits, LimitValue, Windows, flatten, meet, minutes
 from recsys.policy.schema import AgeRules, Market, Night, parse_hours, tier_number
-from recsys.user.state import Controls, Guardian
-from recsys.vocabulary import EFFECTIVE_BANDS
 
-LEVELS = (0, 1, 2)
+LEVELS: Final = (0, 1, 2)  # of the loop breaker
 
 
 def base_limits(rules: AgeRules) -> Limits:
@@ -59,62 +56,6 @@ def level_limits(rules: AgeRules, level: int) -> Limits:
     return Limits(windows=dict(tabled.windows), gaps=dict(tabled.gaps), supportive_floor=tabled.supportive_floor)
 
 
-def guardian_limits(guardian: Guardian | None) -> Limits:
-    """What a guardian set."""
-    if guardian is None:
-        return Limits()
-    allowed = 5 if guardian.max_tier is None else tier_number(guardian.max_tier) + 1
-    return Limits(
-        daily_minutes=guardian.daily_minutes,
-        night=minutes(guardian.night),
-        blocked_tiers=frozenset(range(allowed, 5)),
-        labelled_only=guardian.labelled_only,
-    )
-
-
-def person_limits(controls: Controls, *, personalised: bool) -> Limits:
-    """What the person set, and every other "no" to personalisation."""
-    return Limits(
-        daily_minutes=controls.daily_minutes,
-        blocked_topics=frozenset(controls.muted_topics),
-        blocked_creators=frozenset(controls.muted_creators),
-        blocked_words=frozenset(controls.muted_words),
-        non_personalised=not (controls.personalised and personalised),
-    )
-
-
-def is_night(at: Millis, zones: Sequence[ZoneInfo], night: frozenset[int]) -> bool:
-    """Whether the local minute at `at` is one of `night` in any of the zones."""
-    instant = to_datetime(at)
-    return any(60 * local.hour + local.minute in night for local in map(instant.astimezone, zones))
-
-
-def next_day(at: Millis, zones: Sequence[ZoneInfo], night: frozenset[int]) -> Millis:
-    """The first instant at or after `at` that is night in none of the zones (at most 48 h on)."""
-    start = at - at % MINUTE
-    for step in range(48 * 60):
-        moment = start + step * MINUTE
-        if not is_night(moment, zones, night):
-            return max(at, moment)
-    return at
-
-
-def effective_band(market: Market, *, stored: str | None, source: str, given: str | None) -> str:
-    """
-    The band that counts: the stricter of what is stored and what a request says; doubtful is 13-15.
-
-    A verified band counts as stored; a declared 18+ counts only where the market trusts declarations.
-    """
-    if stored == "under_13" or (source == "verified" and stored in EFFECTIVE_BANDS):
-        own = stored
-    elif source == "declared" and stored == "18+" and market.trust_declared_age:
-        own = "18+"
-    else:
-        own = "13-15"
-    said = own if given is None else {"unknown": "13-15"}.get(given, given)
-    return min(own, said, key=EFFECTIVE_BANDS.index)
-
-
 @dataclass(frozen=True)
 class CompiledPolicy:
     """
@@ -141,7 +82,7 @@ class CompiledPolicy:
         keys = [(band, level, night) for band in self.market.ages for level in LEVELS for night in (False, True)]
         return {key: meet(*(layer for _, layer in self.layers(*key))) for key in keys}
 
-    def layers(self, band: Any, level: int, night: bool) -> list[tuple[str, Limits]]:
+    def layers(self, band: str, level: int, night: bool) -> list[tuple[str, Limits]]:
         """The market's own layers by name, in order."""
         rules = self.market.ages[band]
         named = [("market", market_limits(self.market)), (f"age {band}", base_limits(rules))]
@@ -154,7 +95,7 @@ class CompiledPolicy:
         return named
 
 
-def explain(named: list[tuple[str, Limits]]) -> list[tuple[str, Any, str]]:
+def explain_limits(named: list[tuple[str, Limits]]) -> list[tuple[str, LimitValue, str]]:
     """Per policy path: the effective value, and the first layer that set it so."""
     effective = flatten(meet(*(layer for _, layer in named)))
     rows = []
@@ -166,8 +107,3 @@ def explain(named: list[tuple[str, Limits]]) -> list[tuple[str, Any, str]]:
                 rows.append((path, value, name))
                 break
     return rows
-
-
-def local_time(at: Millis, zone: ZoneInfo) -> datetime:
-    """The wall clock of the market at `at`."""
-    return datetime.fromtimestamp(at / 1000, UTC).astimezone(zone)

@@ -1,14 +1,17 @@
 """
-The limits that hold for one person at one instant: the market's layers met with those of the guardian, the person and
-the experiments. Pure; whatever a layer says, it can only tighten.
+The age band and the limits that hold for one person at one instant: the market's layers met with those of the guardian,
+the person and the experiments. Pure; whatever a layer says, it can only tighten.
 """
 
 from dataclasses import dataclass
 
 from recsys.clock import Millis
-from recsys.policy.compiled import CompiledPolicy, guardian_limits, is_night, person_limits
-from recsys.policy.limits import Limits, meet
-from recsys.user.state import PersonState, Profile, UserState
+from recsys.policy.compiled import CompiledPolicy
+from recsys.policy.limits import Limits, meet, minutes
+from recsys.policy.nights import is_night
+from recsys.policy.schema import Market, tier_number
+from recsys.user.state import Controls, Guardian, PersonState, Profile, UserState
+from recsys.vocabulary import EFFECTIVE_BANDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +26,46 @@ class EffectiveLimits:
     limits: Limits
     is_night: bool
     is_bound_by_night: bool
+
+
+def effective_band(market: Market, *, stored: str | None, source: str, given: str | None) -> str:
+    """
+    The band that counts: the stricter of what is stored and what a request says; doubtful is 13-15.
+
+    A verified band counts as stored; a declared 18+ counts only where the market trusts declarations.
+    """
+    if stored == "under_13" or (source == "verified" and stored in EFFECTIVE_BANDS):
+        known = stored
+    elif source == "declared" and stored == "18+" and market.trust_declared_age:
+        known = "18+"
+    else:
+        known = "13-15"
+    asked = known if given is None else {"unknown": "13-15"}.get(given, given)
+    return min(known, asked, key=EFFECTIVE_BANDS.index)
+
+
+def guardian_limits(guardian: Guardian | None) -> Limits:
+    """What a guardian set."""
+    if guardian is None:
+        return Limits()
+    allowed = 5 if guardian.max_tier is None else tier_number(guardian.max_tier) + 1
+    return Limits(
+        daily_minutes=guardian.daily_minutes,
+        night=minutes(guardian.night),
+        blocked_tiers=frozenset(range(allowed, 5)),
+        labelled_only=guardian.labelled_only,
+    )
+
+
+def person_limits(controls: Controls, *, personalised: bool) -> Limits:
+    """What the person set, and every other "no" to personalisation."""
+    return Limits(
+        daily_minutes=controls.daily_minutes,
+        blocked_topics=frozenset(controls.muted_topics),
+        blocked_creators=frozenset(controls.muted_creators),
+        blocked_words=frozenset(controls.muted_words),
+        non_personalised=not (controls.personalised and personalised),
+    )
 
 
 def personal_limits(state: UserState, profile: Profile, *, personalised: bool) -> Limits:

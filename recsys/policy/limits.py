@@ -11,12 +11,18 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import reduce
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from recsys.user.state import LAST
 
-MAX_CAP: Final = 100  # the ledger keeps the newest 100 times of a counter
+MAX_CAP: Final = 100  # deliveries; the ledger holds the newest 100 times of a counter
 WINDOWS: Final = ("last_20", "session", "rolling_24h", "rolling_7d")
+LimitValue = int | float | frozenset[int] | frozenset[str]
+"""What may stand at a policy path: a cap, gap, share or switch, or a set of what is blocked."""
+Rule = Callable[[Any, Any], Any]
+"""The meet of one field's two values, which have the field's type."""
+T = TypeVar("T", "Windows", "Limits")
+E = TypeVar("E")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +62,7 @@ def _higher_each(a: Mapping[str, int], b: Mapping[str, int]) -> Mapping[str, int
     return {key: gap for key in sorted({*a, *b}) if (gap := max(a.get(key, 0), b.get(key, 0))) > 0}
 
 
-def _union(a: frozenset[Any], b: frozenset[Any]) -> frozenset[Any]:
+def _union(a: frozenset[E], b: frozenset[E]) -> frozenset[E]:
     return a | b
 
 
@@ -64,11 +70,11 @@ def _either(a: bool, b: bool) -> bool:
     return a or b
 
 
-def _all_lower(_name: str) -> Callable[[Any, Any], Any]:
+def _all_lower(_name: str) -> Rule:
     return lower
 
 
-def _meet_fields(a: Any, b: Any, rule: Callable[[str], Callable[[Any, Any], Any]]) -> Any:
+def _meet_fields(a: T, b: T, rule: Callable[[str], Rule]) -> T:
     return type(a)(**{f.name: rule(f.name)(getattr(a, f.name), getattr(b, f.name)) for f in fields(a)})
 
 
@@ -123,7 +129,7 @@ DIRECTIONS: Final[Mapping[str, str]] = {
     "labelled_only": "true_is_safe",
     "non_personalised": "true_is_safe",
 }
-_RULES: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
+_RULES: Final[Mapping[str, Rule]] = {
     "windows": _lower_windows,  # these two fields are mappings
     "gaps": _higher_each,
     "lower": lower,
@@ -134,15 +140,15 @@ _RULES: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
 }
 
 
-def _rule(name: str) -> Callable[[Any, Any], Any]:
+def _rule(name: str) -> Rule:
     return _RULES.get(name) or _RULES[DIRECTIONS[name]]
 
 
 def meet(*layers: Limits) -> Limits:
     """The strictest combination of all layers; `Limits()` for none."""
     nothing = Limits()
-    said = (layer for layer in layers if layer != nothing)  # most layers of most people say nothing
-    return reduce(lambda a, b: _meet_fields(a, b, _rule), said, nothing)
+    limiting = (layer for layer in layers if layer != nothing)  # most layers of most people limit nothing
+    return reduce(lambda a, b: _meet_fields(a, b, _rule), limiting, nothing)
 
 
 def is_at_least_as_strict(a: Limits, b: Limits) -> bool:
@@ -169,15 +175,15 @@ def spans_of(minutes_of_day: frozenset[int]) -> list[tuple[int, int]]:
     return [(start, next((end for end in ends if end > start), ends[0])) for start in starts]
 
 
-def changed(before: Limits, after: Limits) -> Mapping[str, tuple[Any, Any]]:
+def changed(before: Limits, after: Limits) -> Mapping[str, tuple[LimitValue | None, LimitValue | None]]:
     """Policy paths whose value differs, with both values. Paths as experiments spell them."""
     a, b = flatten(before), flatten(after)
     return {path: (a.get(path), b.get(path)) for path in sorted({*a, *b}) if a.get(path) != b.get(path)}
 
 
-def flatten(limits: Limits) -> Mapping[str, Any]:
+def flatten(limits: Limits) -> Mapping[str, LimitValue]:
     """Every set value under its policy path, e.g. `windows.R2.rolling_24h`, `gaps.R2`, `locality.floor`."""
-    flat: dict[str, Any] = {}
+    flat: dict[str, LimitValue] = {}
     for counter, windows in limits.windows.items():
         caps = dataclasses.asdict(windows)
         flat |= {f"windows.{counter}.{name}": cap for name, cap in caps.items() if cap is not None}

@@ -66,13 +66,13 @@ class AgeRules:
     def __post_init__(self) -> None:
         if sorted(self.levels) != [1, 2]:
             raise ValueError(f"levels: found {sorted(self.levels)}, expected 1 and 2")
-        found = [
+        counters = [
             *self.windows,
             *self.gaps,
             *(c for level in self.levels.values() for c in [*level.windows, *level.gaps]),
         ]
-        if set(self.windows) != set(COUNTERS) or not set(found) <= set(COUNTERS):
-            raise ValueError(f"windows and gaps: found {sorted(set(found))}, expected {', '.join(COUNTERS)}")
+        if set(self.windows) != set(COUNTERS) or not set(counters) <= set(COUNTERS):
+            raise ValueError(f"windows and gaps: found {sorted(set(counters))}, expected {', '.join(COUNTERS)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

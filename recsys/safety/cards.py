@@ -1,7 +1,7 @@
 """
-Recovery and helpline cards (policy-spec 5). They stand outside the ranking: what is here reads the loop level, what a
-person asked for and the policy's texts. It reads no score, no limit, no experiment and nothing a guardian set, so none
-of them can remove, delay, shrink or order a card.
+Recovery and helpline cards (policy-spec 5). They stand outside the ranking: this module reads the loop level, what a
+person asked for and the policy's texts. It reads no score, no limit, no experiment and nothing that a guardian set, so
+none of them can remove, delay, shrink or order a card.
 
 | card | comes |
 |------|-------|
@@ -23,19 +23,19 @@ import numpy as np
 from recsys.catalogue.items import topic_bits
 from recsys.clock import DAY, Millis
 from recsys.messages import MAX_SIZE, Card
-from recsys.policy.compiled import local_time
+from recsys.policy.nights import local_time
 from recsys.policy.schema import Card as CardText
 from recsys.policy.schema import FollowUp, Helpline, Market
 from recsys.types import Candidates
 from recsys.user.state import Delivery, UserState
 
-ASKED: Final = ("crisis", "support")
+ASKED: Final = ("crisis", "support")  # most urgent first
 LEVELS: Final = {1: "level-1", 2: "level-2"}
 FAMILY_SURFACE: Final = "together"
 STARTERS: Final = FollowUp(slots=MAX_SIZE, topics=("S6",))
 
 
-def due(state: UserState, market: Market, surface: str, at: Millis) -> tuple[str, ...]:
+def cards_due(state: UserState, market: Market, surface: str, at: Millis) -> tuple[str, ...]:
     """
     The helpline cards of the next page, most urgent first: those asked for, else the one of the loop level.
 
@@ -58,7 +58,7 @@ def _may_come(state: UserState, market: Market, at: Millis) -> bool:
     return in_session < per_session and len(shown) < per_day
 
 
-def follow_up(names: Sequence[str], market: Market, surface: str) -> tuple[FollowUp, ...]:
+def follow_ups(names: Sequence[str], market: Market, surface: str) -> tuple[FollowUp, ...]:
     """
     What should come first on a page, where the rules admit it: what follows a helpline card, and on a page for a
     guardian and a child whatever starts a conversation.
@@ -74,10 +74,10 @@ def promote(candidates: Candidates, wanted: Sequence[FollowUp]) -> Candidates:
     """
     front: list[int] = []
     for follow in wanted:
-        fits = candidates["is_supportive"] & ((candidates["topics"] & topic_bits(follow.topics)) != 0)
+        is_match = candidates["is_supportive"] & ((candidates["topics"] & topic_bits(follow.topics)) != 0)
         if follow.is_local:
-            fits = fits & candidates["is_local"]
-        front += [row for row in np.flatnonzero(fits).tolist() if row not in front][: follow.slots]
+            is_match = is_match & candidates["is_local"]
+        front += [row for row in np.flatnonzero(is_match).tolist() if row not in front][: follow.slots]
     rest = np.setdiff1d(np.arange(len(candidates)), front)
     return candidates.take(np.array([*front, *rest], np.intp)) if front else candidates
 
@@ -135,16 +135,16 @@ def _entry(line: Helpline) -> dict[str, Any]:
 def note_cards(state: UserState, names: Sequence[str], at: Millis) -> UserState:
     """
     The state after a page with these cards: nothing that was asked for is due any more, and a card counts where the
-    level's cards are limited. Kept: which card and when, for a day.
+    level's cards are limited. Which card came and when is remembered for a day.
     """
     if not names:
         return state
-    loop, taste = state.safety.loop, state.interactions
+    loop, history = state.safety.loop, state.interactions
     loop = msgspec.structs.replace(loop, cards_due=tuple(name for name in loop.cards_due if name not in names))
-    recent = tuple(pair for pair in taste.cards_shown if pair[1] >= at - DAY)
-    own = tuple((name, at) for name in names if name in LEVELS.values())
+    recent = tuple(pair for pair in history.cards_shown if pair[1] >= at - DAY)
+    new = tuple((name, at) for name in names if name in LEVELS.values())
     return msgspec.structs.replace(
         state,
         safety=msgspec.structs.replace(state.safety, loop=loop),
-        interactions=msgspec.structs.replace(taste, cards_shown=(*recent, *own)),
+        interactions=msgspec.structs.replace(history, cards_shown=(*recent, *new)),
     )

@@ -1,6 +1,6 @@
 """
-The exposure ledger: pure functions from one `Ledger` to the next. What is delivered counts as shown; nothing is ever
-released, entries leave only by age. Windows are closed: an entry exactly 24 h old still counts.
+The exposure ledger: pure functions from one `Ledger` to the next. What is delivered counts as shown. Nothing is ever
+released; entries leave only by age. Windows are closed: an entry exactly 24 h old still counts.
 """
 
 from bisect import bisect_left
@@ -17,11 +17,12 @@ from recsys.policy.schema import SessionRules
 from recsys.user.state import LAST, Delivery, Ledger, Span
 from recsys.vocabulary import FAMILIES
 
-RUN: Final = 20  # the length of the run that last_20 and the floors speak of
-LEDGER_SPAN_MS: Final = 7 * DAY
-MOST: Final = MAX_CAP
-MAX_SPANS: Final = 32
-MAX_OPENS: Final = 20
+RUN: Final = 20  # deliveries: the length of the run that last_20 and the floors speak of
+LEDGER_SPAN_MS: Final[Millis] = 7 * DAY  # how far back the longest window of a cap looks
+MAX_COUNTED: Final = MAX_CAP  # times held per counter; no cap may be higher
+MAX_SPANS: Final = 32  # stretches of activity
+MAX_OPENS: Final = 20  # opens elsewhere of each kind among the last deliveries
+UNCAPPED: Final = 10_000  # deliveries: the room that is left where no window is capped
 FAMILY_COUNTERS: Final = tuple(f"R2:{family}" for family in FAMILIES)
 
 
@@ -79,7 +80,7 @@ def room(ledger: Ledger, limits: Limits, counter: str, at: Millis) -> int:
         (windows.rolling_24h, now.rolling_24h),
         (windows.rolling_7d, now.rolling_7d),
     ]
-    return max(0, min([10_000, *(cap - used for cap, used in pairs if cap is not None)]))
+    return max(0, min([UNCAPPED, *(cap - used for cap, used in pairs if cap is not None)]))
 
 
 def remaining(ledger: Ledger, limits: Limits, counter: str, at: Millis) -> Mapping[str, int]:
@@ -132,17 +133,17 @@ def touch(ledger: Ledger, at: Millis, rules: SessionRules, *, starts: bool = Tru
 
 
 def _active(spans: tuple[Span, ...], at: Millis, rules: SessionRules) -> tuple[Span, ...]:
-    """24 h of activity: a gap counts for at most `gap_minutes`."""
+    """24 h of activity; a pause between two activities counts for at most `gap_minutes`."""
     longest = rules.gap_minutes * MINUTE
-    kept = [span for span in spans if span.end + longest >= at - DAY]
-    if kept and at - kept[-1].end <= longest:
-        return (*kept[:-1], Span(start=kept[-1].start, end=at))
-    if kept:
-        kept[-1] = Span(start=kept[-1].start, end=kept[-1].end + longest)
-    return _few([*kept, Span(start=at, end=at)])
+    recent = [span for span in spans if span.end + longest >= at - DAY]
+    if recent and at - recent[-1].end <= longest:
+        return (*recent[:-1], Span(start=recent[-1].start, end=at))
+    if recent:
+        recent[-1] = Span(start=recent[-1].start, end=recent[-1].end + longest)
+    return _join_spans([*recent, Span(start=at, end=at)])
 
 
-def _few(spans: list[Span]) -> tuple[Span, ...]:
+def _join_spans(spans: list[Span]) -> tuple[Span, ...]:
     """At most 32 spans, so that the ledger stays small: the two with the least rest between them become one."""
     if len(spans) > MAX_SPANS:
         n = min(range(len(spans) - 1), key=lambda n: spans[n + 1].start - spans[n].end)
@@ -199,14 +200,14 @@ def deliver(ledger: Ledger, deliveries: Sequence[Delivery], at: Millis) -> Ledge
     n_served = sum(not d.is_open for d in deliveries)
     return msgspec.structs.replace(
         ledger,
-        last=_newest((*ledger.last, *deliveries)),
-        capped=_young(capped, at),
+        last=_newest_deliveries((*ledger.last, *deliveries)),
+        capped=_drop_old(capped, at),
         n_delivered=ledger.n_delivered + n_served,
         session_n=ledger.session_n + n_served,
     )
 
 
-def _newest(last: tuple[Delivery, ...]) -> tuple[Delivery, ...]:
+def _newest_deliveries(last: tuple[Delivery, ...]) -> tuple[Delivery, ...]:
     """
     The last 50 that were served, and of the opens since the first of them the newest 20 of each kind: opens of one kind
     must not push out those of another.
@@ -217,14 +218,15 @@ def _newest(last: tuple[Delivery, ...]) -> tuple[Delivery, ...]:
     for n, delivery in enumerate(last):
         if delivery.is_open:
             kinds.setdefault(counters_of(delivery.tier, delivery.family, delivery.is_s4), []).append(n)
-    too_old = {n for found in kinds.values() for n in found[:-MAX_OPENS]}
+    too_old = {n for places in kinds.values() for n in places[:-MAX_OPENS]}
     return tuple(delivery for n, delivery in enumerate(last) if n not in too_old)
 
 
-def _young(capped: Mapping[str, Sequence[Millis]], at: Millis) -> dict[str, tuple[Millis, ...]]:
+def _drop_old(capped: Mapping[str, Sequence[Millis]], at: Millis) -> dict[str, tuple[Millis, ...]]:
     """What still counts. The newest 100 of a counter decide as all would: no cap may be above 100."""
-    kept = {name: tuple(t for t in times[-MOST:] if t >= at - LEDGER_SPAN_MS) for name, times in sorted(capped.items())}
-    return {name: times for name, times in kept.items() if times}
+    since = at - LEDGER_SPAN_MS
+    recent = {name: tuple(t for t in times[-MAX_COUNTED:] if t >= since) for name, times in sorted(capped.items())}
+    return {name: times for name, times in recent.items() if times}
 
 
 def recount(ledger: Ledger, deliveries: Iterable[Delivery], at: Millis, revision: int) -> Ledger:
@@ -240,23 +242,25 @@ def recount(ledger: Ledger, deliveries: Iterable[Delivery], at: Millis, revision
         for counter in counters_of(d.tier, d.family, d.is_s4):
             if counter != "R1+R2":
                 counted.setdefault(counter, []).append(d.at)
-    capped = {name: _merged(ledger.capped.get(name, ()), counted.get(name, ())) for name in {*ledger.capped, *counted}}
+    capped = {
+        name: _merge_times(ledger.capped.get(name, ()), counted.get(name, ())) for name in {*ledger.capped, *counted}
+    }
     last = tuple(_riskier(d, latest.get((d.at, d.item_no), d)) for d in ledger.last)
-    return msgspec.structs.replace(ledger, last=last, capped=_young(capped, at), revision=revision)
+    return msgspec.structs.replace(ledger, last=last, capped=_drop_old(capped, at), revision=revision)
 
 
-def _merged(a: Sequence[Millis], b: Sequence[Millis]) -> list[Millis]:
+def _merge_times(a: Sequence[Millis], b: Sequence[Millis]) -> list[Millis]:
     """Both lists as one: each time as often as in the list that has it more often."""
     times = {*a, *b}
-    in_a, in_b = _tally(a), _tally(b)
+    in_a, in_b = _count_times(a), _count_times(b)
     return sorted(t for t in times for _ in range(max(in_a.get(t, 0), in_b.get(t, 0))))
 
 
-def _tally(times: Sequence[Millis]) -> Mapping[Millis, int]:
-    tally: dict[Millis, int] = {}
+def _count_times(times: Sequence[Millis]) -> Mapping[Millis, int]:
+    counts: dict[Millis, int] = {}
     for t in times:
-        tally[t] = tally.get(t, 0) + 1
-    return tally
+        counts[t] = counts.get(t, 0) + 1
+    return counts
 
 
 def _riskier(a: Delivery, b: Delivery) -> Delivery:

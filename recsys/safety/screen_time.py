@@ -21,8 +21,8 @@ import msgspec
 
 from recsys.clock import MINUTE, Millis, to_text
 from recsys.messages import MAX_SIZE, Pause, PauseChoice
-from recsys.policy.compiled import next_day
 from recsys.policy.limits import Limits
+from recsys.policy.nights import next_day
 from recsys.policy.schema import Market
 from recsys.safety.ledger import active_minutes, under_budget_at
 from recsys.user.state import Guardian, Ledger, UserState
@@ -68,7 +68,7 @@ def pause_for(
 
     The strictest pause is shown: guardian, then a stop, then budget, then night.
     """
-    state = answered(state, choice, pause_context)
+    state = apply_choice(state, choice, pause_context)
     ledger = state.safety.ledger
     reasons = _reasons(state, pause_context)
     dismissed = {pause_id for pause_id, answer in ledger.pause_answered if answer == "continue"}
@@ -82,22 +82,22 @@ def pause_for(
     return state, PageAllowance(pause=None, most=_until_break(ledger, pause_context))
 
 
-def answered(state: UserState, choice: PauseChoice | None, pause_context: PauseContext) -> UserState:
+def apply_choice(state: UserState, choice: PauseChoice | None, pause_context: PauseContext) -> UserState:
     """The state with an answer to a pause that holds now; any other answer, and one to a guardian, changes nothing."""
     ledger = state.safety.ledger
     stopped = _stopped(ledger, pause_context.at)
     if choice is None:
         return state
     open_to_choice = [*_reasons(state, pause_context), *_past_break(ledger, choice), *([stopped] if stopped else [])]
-    found = [reason for reason in open_to_choice if reason.pause_id == choice.pause_id]
-    if not found or found[0].kind == "guardian":
+    pause = next((reason for reason in open_to_choice if reason.pause_id == choice.pause_id), None)
+    if pause is None or pause.kind == "guardian":
         return state
     answers = [pair for pair in ledger.pause_answered if pair[0] != choice.pause_id]
-    answers += [(choice.pause_id, choice.choice)] if found[0].kind != "break" else []
+    answers += [(choice.pause_id, choice.choice)] if pause.kind != "break" else []
     stop = ("", 0) if ledger.stopped[0] == choice.pause_id else ledger.stopped
     if choice.choice == "stop":
         idle = pause_context.at + pause_context.market.session.idle_minutes * MINUTE
-        stop = (choice.pause_id, found[0].until or idle)
+        stop = (choice.pause_id, pause.until or idle)
     ledger = msgspec.structs.replace(ledger, pause_answered=tuple(answers[-MAX_ANSWERS:]), stopped=stop)
     return msgspec.structs.replace(state, safety=msgspec.structs.replace(state.safety, ledger=ledger))
 
@@ -105,18 +105,18 @@ def answered(state: UserState, choice: PauseChoice | None, pause_context: PauseC
 def _reasons(state: UserState, pause_context: PauseContext) -> Sequence[_Reason]:
     """Every pause that holds at `at`, strictest first, answered or not."""
     ledger, at, session = state.safety.ledger, pause_context.at, state.safety.ledger.session_started_at
-    minutes, found = active_minutes(ledger, at), []
+    minutes, reasons = active_minutes(ledger, at), []
     guardian = (state.person.guardian or Guardian()).daily_minutes
     budget = pause_context.limits.daily_minutes
     if guardian is not None and minutes >= guardian:
-        found.append(_Reason("guardian", f"guardian-{session}", under_budget_at(ledger, guardian, at)))
+        reasons.append(_Reason("guardian", f"guardian-{session}", under_budget_at(ledger, guardian, at)))
     if budget is not None and minutes >= budget:
-        found.append(_Reason("budget", f"budget-{session}", under_budget_at(ledger, budget, at)))
+        reasons.append(_Reason("budget", f"budget-{session}", under_budget_at(ledger, budget, at)))
     if pause_context.is_night and pause_context.market.ages[pause_context.band].night.needs_choice:
-        found.append(
+        reasons.append(
             _Reason("night", f"night-{session}", next_day(at, pause_context.zones, pause_context.limits.night))
         )
-    return found
+    return reasons
 
 
 def _stopped(ledger: Ledger, at: Millis) -> _Reason | None:

@@ -5,7 +5,7 @@ It shares only the values with the rest of the engine (`Ledger`, `Delivery`, `Li
 that one mistake cannot hide in both. It runs on every page, after every pass and before anything is reserved.
 
 A history that is already over a cap, because a label was raised afterwards, is no violation; adding to it is. What a
-delivery does not carry (muted words, creators by name, hidden items) cannot be judged here.
+delivery does not carry (muted words, creators by name, hidden items) cannot be validated here.
 """
 
 from bisect import bisect_left
@@ -19,7 +19,7 @@ from recsys.policy.limits import Limits, Windows
 from recsys.user.state import Delivery, Ledger
 from recsys.vocabulary import FAMILIES, TIERS, TOPICS
 
-RUN: Final = 20  # deliveries that "last 20" speaks of, the judged one included
+RUN: Final = 20  # deliveries that "last 20" speaks of, the one in question included
 UNLABELLED: Final = FAMILIES.index("unlabelled")
 
 
@@ -53,13 +53,13 @@ def violations(
     Every rule that the page breaks, by position; empty when the page may be served.
 
     `before` is the ledger that the page is added to, its session already begun; `seen` the clusters delivered in the
-    last 30 days. Taking an item out moves the others closer together: judge what is left again.
+    last 30 days. Taking an item out moves the others closer together: validate what is left again.
     """
     run, n_before = (*before.last, *page), len(before.last)
     counters, places = [_counters(delivery) for delivery in run], _places(run)
     served = [delivery for delivery in run if not delivery.is_open]
     first = len(served) - len(page)
-    found = [
+    broken = [
         *_forbidden(page, limits, is_minor),
         *_repeated(page, seen),
         *_crowded(served, first, limits.creator_last_20),
@@ -67,9 +67,9 @@ def violations(
     for counter in sorted({name for names in counters[n_before:] for name in names}):
         entries = [n for n, names in enumerate(counters) if counter in names]
         times = [run[n].at for n in entries if n < n_before]
-        found += _over_time(before, counter, limits, times, [n - n_before for n in entries if n >= n_before], at)
-        found += _over_run(counter, limits, [places[n] for n in entries], first)
-    return tuple(sorted(found, key=lambda violation: (violation.position, violation.rule, violation.window)))
+        broken += _over_time(before, counter, limits, times, [n - n_before for n in entries if n >= n_before], at)
+        broken += _over_run(counter, limits, [places[n] for n in entries], first)
+    return tuple(sorted(broken, key=lambda violation: (violation.position, violation.rule, violation.window)))
 
 
 def _places(run: Sequence[Delivery]) -> list[int]:
@@ -94,8 +94,8 @@ def _caps(limits: Limits, counter: str) -> Windows:
     return limits.windows.get("R2", Windows()).map(lambda cap: (cap + 1) // 2)
 
 
-def _kept(before: Ledger, counter: str) -> list[Millis]:
-    """The times that the ledger keeps of a counter, ascending."""
+def _times_of(before: Ledger, counter: str) -> list[Millis]:
+    """The times that the ledger holds of a counter, ascending."""
     parts = ("R1", "R2") if counter == "R1+R2" else (counter,)
     return sorted(time for part in parts for time in before.capped.get(part, ()))
 
@@ -110,7 +110,7 @@ def _over_time(
     more.
     """
     caps, now = _caps(limits, counter), max(at, before.active_at)
-    records = (_kept(before, counter), sorted(of_last))
+    records = (_times_of(before, counter), sorted(of_last))
     windows = (
         ("session", caps.session, before.session_started_at),
         ("rolling_24h", caps.rolling_24h, now - 24 * HOUR),
@@ -180,9 +180,9 @@ def _repeated(page: Sequence[Delivery], seen: Set[int]) -> Iterator[Violation]:
     clusters: set[int] = set()
     for position, delivery in enumerate(page, start=1):
         if delivery.item_no in items or delivery.cluster_no in clusters:
-            yield _refused(position, "duplicate", f"item {delivery.item_no} or its cluster is on the page already")
+            yield _violation(position, "duplicate", f"item {delivery.item_no} or its cluster is on the page already")
         if delivery.cluster_no in seen:
-            yield _refused(position, "seen", f"cluster {delivery.cluster_no} was delivered in the last 30 days")
+            yield _violation(position, "seen", f"cluster {delivery.cluster_no} was delivered in the last 30 days")
         items.add(delivery.item_no)
         clusters.add(delivery.cluster_no)
 
@@ -193,19 +193,19 @@ def _forbidden(page: Sequence[Delivery], limits: Limits, is_minor: bool) -> Iter
     families = {FAMILIES.index(family) for family in limits.blocked_families if family in FAMILIES}
     for position, delivery in enumerate(page, start=1):
         if delivery.tier > 2 or delivery.tier in limits.blocked_tiers:
-            yield _refused(position, "blocked_tier", f"tier {TIERS[min(delivery.tier, 4)]} is blocked")
+            yield _violation(position, "blocked_tier", f"tier {TIERS[min(delivery.tier, 4)]} is blocked")
         if delivery.topics & topics:
-            yield _refused(position, "blocked_topic", f"topics {_names(delivery.topics & topics)} are blocked")
+            yield _violation(position, "blocked_topic", f"topics {_names(delivery.topics & topics)} are blocked")
         if delivery.family in families:
-            yield _refused(position, "blocked_family", f"family {FAMILIES[delivery.family]} is blocked")
+            yield _violation(position, "blocked_family", f"family {FAMILIES[delivery.family]} is blocked")
         if delivery.family == UNLABELLED and (limits.labelled_only or is_minor):
-            yield _refused(position, "unlabelled", "the item has no label, and this viewer sees labelled items only")
+            yield _violation(position, "unlabelled", "the item has no label, and this viewer sees labelled items only")
 
 
 def _names(topics: int) -> str:
     return ", ".join(topic for n, topic in enumerate(TOPICS) if topics >> n & 1)
 
 
-def _refused(position: int, rule: str, why: str) -> Violation:
+def _violation(position: int, rule: str, why: str) -> Violation:
     sentence = f"position {position} may not be served: {why}"
     return Violation(position=position, rule=rule, window="", found=1, allowed=0, sentence=sentence)

@@ -8,7 +8,7 @@ from recsys.errors import StoreError
 from recsys.feed.catchup import PendingUpdates, catch_up, read_pending
 from recsys.feed.engine import Engine
 from recsys.feed.viewer import profile_of
-from recsys.policy.compiled import effective_band
+from recsys.policy.effective import effective_band
 from recsys.safety.loop.state import loop_context_of
 from recsys.services.profiles import MAX_WRITE_TRIES
 from recsys.stores.protocols import Read

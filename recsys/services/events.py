@@ -10,7 +10,7 @@ from recsys.columns import EVENTS, Column, subject_of
 from recsys.errors import DataError
 from recsys.feed.engine import Engine
 from recsys.messages import MAX_TOKEN_LENGTH, RejectedEvent
-from recsys.safety.harm_terms import kept_of
+from recsys.safety.harm_terms import redact_query
 from recsys.services.fields import check_column, shorten
 from recsys.tokens import verify
 from recsys.types import Event
@@ -60,7 +60,7 @@ def _event(engine: Engine, fields: Mapping[str, Any], at: Millis) -> Event:
     values = {column.name: _value(column, fields) for column in _REPORTED}
     _check_item(engine, values)
     shown = _impression(engine, fields, values["item_id"])
-    values["query"] = kept_of(engine.resources.harm_terms, values["query"])
+    values["query"] = redact_query(engine.resources.harm_terms, values["query"])
     if shown:
         values |= {"request_id": shown.request_id, "position": shown.position}
     return Event(kind=kind, at=happened_at, is_attributed=shown is not None, **values)

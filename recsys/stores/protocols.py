@@ -22,6 +22,9 @@ from recsys.clock import Millis
 from recsys.types import Event
 from recsys.user.state import Delivery, UserState
 
+Fields = Mapping[str, Any]
+"""Columns of the data contract by name; null or missing = unknown."""
+
 Version = int
 """
 Grows with every write of a user; 0 = never written. No version is ever given twice, also not after an erasure, so that
@@ -243,7 +246,7 @@ class ItemRow:
     revision: int
     peak_tier: int
     is_edited: bool
-    fields: Mapping[str, Any]
+    fields: Fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,7 +256,7 @@ class ItemChange:
     write holds only if the item is still at that revision.
     """
 
-    fields: Mapping[str, Any]
+    fields: Fields
     cluster_id: str
     is_edited: bool = True
     expects: int | None = None
@@ -265,14 +268,14 @@ class CreatorRow:
 
     revision: int
     is_edited: bool
-    fields: Mapping[str, Any]
+    fields: Fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreatorChange:
     """What to write about a creator. With `expects` the write holds only if the record is still at that revision."""
 
-    fields: Mapping[str, Any]
+    fields: Fields
     is_edited: bool = True
     expects: int | None = None
 

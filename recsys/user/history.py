@@ -38,15 +38,15 @@ def undo(history: InteractionHistory, event_id: str) -> InteractionHistory:
     """
     The history without what an event did to it, or will do when it comes late. What the event did to safety stays.
     """
-    kept = [n for n, known in enumerate(history.event_ids) if known != event_id]
+    rows = [n for n, known in enumerate(history.event_ids) if known != event_id]
     marks = history.followed + history.hidden
-    is_known = len(kept) < len(history.event_ids) or any(pair[1] == event_id for pair in marks)
+    is_known = len(rows) < len(history.event_ids) or any(pair[1] == event_id for pair in marks)
     return msgspec.structs.replace(
         history,
-        items=tuple(history.items[n] for n in kept),
-        weights=tuple(history.weights[n] for n in kept),
-        at=tuple(history.at[n] for n in kept),
-        event_ids=tuple(history.event_ids[n] for n in kept),
+        items=tuple(history.items[n] for n in rows),
+        weights=tuple(history.weights[n] for n in rows),
+        at=tuple(history.at[n] for n in rows),
+        event_ids=tuple(history.event_ids[n] for n in rows),
         followed=tuple(pair for pair in history.followed if pair[1] != event_id),
         hidden=tuple(pair for pair in history.hidden if pair[1] != event_id),
         undone=history.undone if is_known else (*history.undone, event_id)[-MAX_INTERACTIONS:],

@@ -83,7 +83,7 @@ def explain(
     """Show every limit for an age band, a loop level and a time of day, and which layer of the policy sets it."""
     from recsys.policy.checks import load_market
     from recsys.policy.compiled import CompiledPolicy
-    from recsys.policy.compiled import explain as rows_of
+    from recsys.policy.compiled import explain_limits as rows_of
 
     compiled = CompiledPolicy(load_market(policy))
     rows = rows_of(compiled.layers(age, level, night or (at is not None and _is_night(compiled, age, level, at))))
@@ -163,7 +163,7 @@ def preview(
 
 def _is_night(compiled: "CompiledPolicy", age: str, level: int, instant: str) -> bool:
     from recsys.clock import from_text
-    from recsys.policy.compiled import is_night
+    from recsys.policy.nights import is_night
 
     try:
         return is_night(from_text(instant), (compiled.zone,), compiled.limits[age, level, False].night)

@@ -17,7 +17,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from recsys.clock import DAY, MINUTE, Millis
-from recsys.policy.compiled import CompiledPolicy, guardian_limits, is_night, local_time
+from recsys.policy.compiled import CompiledPolicy
+from recsys.policy.effective import guardian_limits
+from recsys.policy.nights import is_night, local_time
 from recsys.policy.schema import LoopRules, Market, tier_number
 from recsys.safety.harm_terms import NO_TERMS, TermList
 from recsys.types import Event

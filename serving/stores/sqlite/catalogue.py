@@ -38,7 +38,7 @@ class SqliteCatalogue:
     def since(self, revision: int) -> CatalogueDelta:
         """See `Catalogue.since`. Items in one statement, so one snapshot; no items are one row without one."""
         with self._database.reading() as connection:
-            found = connection.execute(
+            joined = connection.execute(
                 f"SELECT m.revision, m.newest_raise, {_CLUSTER}, {_ITEM} FROM meta m "
                 "LEFT JOIN items i ON i.revision > ? LEFT JOIN clusters c ON c.cluster_id = i.cluster_id "
                 "ORDER BY i.item_no",
@@ -49,10 +49,10 @@ class SqliteCatalogue:
                 "SELECT revision, is_edited, packed FROM creators WHERE revision > ? ORDER BY creator_id", (revision,)
             ).fetchall()
         rows = tuple(
-            catalogue_write.row(_item(r[4:]), catalogue_write.Cluster(*r[2:4])) for r in found if r[4] is not None
+            catalogue_write.row(_item(r[4:]), catalogue_write.Cluster(*r[2:4])) for r in joined if r[4] is not None
         )
         creators = tuple(map(_creator, newer))
-        return CatalogueDelta(revision=found[0][0], newest_raise=found[0][1], rows=rows, creators=creators)
+        return CatalogueDelta(revision=joined[0][0], newest_raise=joined[0][1], rows=rows, creators=creators)
 
     def put(self, changes: Sequence[ItemChange], at: Millis) -> int:
         """See `Catalogue.put`. Raises DataError on a change that is no item."""
@@ -66,11 +66,11 @@ class SqliteCatalogue:
     def get(self, item_id: str) -> ItemRow | None:
         """See `Catalogue.get`."""
         with self._database.reading() as connection:
-            found = connection.execute(
+            row = connection.execute(
                 f"SELECT {_CLUSTER}, {_ITEM} FROM items i JOIN clusters c USING (cluster_id) WHERE i.item_id = ?",
                 (item_id,),
             ).fetchone()
-        return None if found is None else catalogue_write.row(_item(found[2:]), catalogue_write.Cluster(*found[:2]))
+        return None if row is None else catalogue_write.row(_item(row[2:]), catalogue_write.Cluster(*row[:2]))
 
     def put_creators(self, changes: Sequence[CreatorChange], at: Millis) -> int:
         """See `Catalogue.put_creators`."""
@@ -83,10 +83,10 @@ class SqliteCatalogue:
     def creator(self, creator_id: str) -> CreatorRow | None:
         """See `Catalogue.creator`."""
         with self._database.reading() as connection:
-            found = connection.execute(
+            row = connection.execute(
                 "SELECT revision, is_edited, packed FROM creators WHERE creator_id = ?", (creator_id,)
             ).fetchone()
-        return None if found is None else _creator(found)
+        return None if row is None else _creator(row)
 
 
 def _creator(columns: tuple[int, int, bytes]) -> CreatorRow:
@@ -100,11 +100,11 @@ def _known_creators(
     """The creators that the changes touch, and the revision."""
     known = {}
     for creator_id in {str(change.fields.get("creator_id")) for change in changes}:
-        found = connection.execute(
+        row = connection.execute(
             "SELECT revision, is_edited, packed FROM creators WHERE creator_id = ?", (creator_id,)
         ).fetchone()
-        if found is not None:
-            known[creator_id] = _creator(found)
+        if row is not None:
+            known[creator_id] = _creator(row)
     revision: int = connection.execute("SELECT revision FROM meta").fetchone()[0]
     return known, revision
 
@@ -128,15 +128,15 @@ def _known(
     revision, newest_raise, last_no = connection.execute("SELECT revision, newest_raise, last_no FROM meta").fetchone()
     known = catalogue_write.StoredCatalogue(last_no=last_no, revision=revision, newest_raise=newest_raise)
     for change in changes:
-        found = connection.execute(f"SELECT {_ITEM} FROM items i WHERE item_id = ?", (change.item_id,)).fetchone()
-        if found is not None:
-            known.items[change.item_id] = _item(found)
+        row = connection.execute(f"SELECT {_ITEM} FROM items i WHERE item_id = ?", (change.item_id,)).fetchone()
+        if row is not None:
+            known.items[change.item_id] = _item(row)
     for cluster_id in {c.cluster_id for c in changes} | {i.cluster_id for i in known.items.values()}:
-        found = connection.execute(
+        row = connection.execute(
             "SELECT cluster_no, peak_tier FROM clusters WHERE cluster_id = ?", (cluster_id,)
         ).fetchone()
-        if found is not None:
-            known.clusters[cluster_id] = catalogue_write.Cluster(*found)
+        if row is not None:
+            known.clusters[cluster_id] = catalogue_write.Cluster(*row)
     return known
 
 

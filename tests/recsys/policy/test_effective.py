@@ -1,4 +1,4 @@
-"""The limits of one person at one instant: never looser than any layer; the night binds unless an adult opted out."""
+"""The age band and the limits of one person: never looser than any layer; the night binds unless an adult opted out."""
 
 import itertools
 from dataclasses import replace
@@ -8,7 +8,14 @@ import pytest
 
 from recsys.clock import from_text
 from recsys.policy.compiled import CompiledPolicy
-from recsys.policy.effective import effective_limits, must_keep_nights, personal_limits
+from recsys.policy.effective import (
+    effective_band,
+    effective_limits,
+    guardian_limits,
+    must_keep_nights,
+    person_limits,
+    personal_limits,
+)
 from recsys.policy.limits import Limits, is_at_least_as_strict, meet
 from recsys.user.state import (
     Controls,
@@ -107,3 +114,55 @@ def test_the_state_is_only_read(policy):
     packed = msgspec.msgpack.encode(state)
     effective_limits(policy, state, personal_limits(state, Profile(), personalised=True), "18+", "FR", MIDNIGHT)
     assert msgspec.msgpack.encode(state) == packed
+
+
+@pytest.mark.parametrize(
+    ("stored", "source", "given", "band"),
+    [
+        (None, "none", None, "13-15"),
+        (None, "none", "18+", "13-15"),
+        ("18+", "none", None, "13-15"),
+        ("18+", "declared", None, "13-15"),
+        ("18+", "declared", "18+", "13-15"),
+        ("18+", "verified", None, "18+"),
+        ("18+", "verified", "18+", "18+"),
+        ("18+", "verified", "16-17", "16-17"),
+        ("18+", "verified", "unknown", "13-15"),
+        ("18+", "verified", "under_13", "under_13"),
+        ("16-17", "verified", "18+", "16-17"),
+        ("16-17", "declared", None, "13-15"),
+        ("13-15", "verified", "18+", "13-15"),
+        ("unknown", "verified", None, "13-15"),
+        ("under_13", "none", "18+", "under_13"),
+        ("under_13", "declared", None, "under_13"),
+        ("under_13", "verified", "unknown", "under_13"),
+    ],
+)
+def test_the_band_that_counts_is_the_stricter_one(market, stored, source, given, band):
+    assert effective_band(market, stored=stored, source=source, given=given) == band
+
+
+@pytest.mark.parametrize(("stored", "band"), [("18+", "18+"), ("16-17", "13-15"), (None, "13-15")])
+def test_where_a_market_trusts_declarations_a_declared_adult_is_one(market, stored, band):
+    trusting = replace(market, trust_declared_age=True)
+    assert effective_band(trusting, stored=stored, source="declared", given=None) == band
+
+
+def test_a_guardian_only_blocks_and_lowers():
+    limits = guardian_limits(Guardian(daily_minutes=30, night=((20 * 60, 8 * 60),), max_tier="R1", labelled_only=True))
+    assert (limits.daily_minutes, limits.blocked_tiers, limits.labelled_only) == (30, {2, 3, 4}, True)
+    assert len(limits.night) == 12 * 60
+    assert guardian_limits(None) == guardian_limits(Guardian()) == Limits()
+
+
+def test_any_no_to_personalisation_wins():
+    asked = [(c, p) for c in (True, False) for p in (True, False)]
+    answers = [person_limits(Controls(personalised=c), personalised=p).non_personalised for c, p in asked]
+    assert answers == [False, True, True, True]
+
+
+def test_what_a_person_mutes_is_blocked():
+    controls = Controls(muted_topics=("S8",), muted_creators=("c1",), muted_words=("exam",), daily_minutes=45)
+    limits = person_limits(controls, personalised=True)
+    assert (limits.blocked_topics, limits.blocked_creators, limits.blocked_words) == ({"S8"}, {"c1"}, {"exam"})
+    assert limits.daily_minutes == 45

@@ -12,7 +12,7 @@ from recsys.clock import DAY, HOUR, MINUTE, from_text, to_text
 from recsys.errors import ConfigError, StoreError
 from recsys.policy.schema import Helpline
 from recsys.safety import cards
-from recsys.safety.cards import cards_for, due, follow_up, helplines, note_cards
+from recsys.safety.cards import cards_due, cards_for, follow_ups, helplines, note_cards
 from recsys.safety.harm_terms import NO_TERMS, harm_terms_of, load_harm_terms, mentions_harm
 from recsys.user.state import Controls, Delivery, Guardian, Ledger, LoopState, PersonState, SafetyState, UserState
 
@@ -43,7 +43,7 @@ def shown_over(state: UserState, market, times: list[tuple[int, int]]) -> list[i
     counts = []
     for session, at in times:
         state = later(state, session)
-        names = due(state, market, "for_you", at)
+        names = cards_due(state, market, "for_you", at)
         counts.append(len(names))
         state = note_cards(state, names, at)
     return counts
@@ -56,14 +56,14 @@ def test_what_was_asked_for_always_comes_and_then_is_no_longer_due(market):
     state = person(0, "support", "crisis")
     for _ in range(5):  # uncapped
         state = msgspec.structs.replace(state, safety=person(0, "support", "crisis").safety)
-        names = due(state, market, "for_you", AT)
+        names = cards_due(state, market, "for_you", AT)
         assert names == ("crisis", "support")
         state = note_cards(state, names, AT)
-        assert due(state, market, "for_you", AT) == ()
+        assert cards_due(state, market, "for_you", AT) == ()
 
 
 def test_level_0_has_no_card_of_its_own(market):
-    assert due(person(0), market, "for_you", AT) == ()
+    assert cards_due(person(0), market, "for_you", AT) == ()
 
 
 def test_level_1_has_one_card_a_session_and_two_in_24_hours(market):
@@ -83,7 +83,7 @@ def test_level_2_is_not_silenced_by_the_card_of_level_1(market):
     state = msgspec.structs.replace(
         state, safety=msgspec.structs.replace(state.safety, loop=LoopState(level=2))
     )  # fmt: skip
-    assert due(state, market, "for_you", AT) == ("level-2",)
+    assert cards_due(state, market, "for_you", AT) == ("level-2",)
 
 
 def test_a_link_follows_every_hope_and_grief_item(market, policy):
@@ -117,15 +117,19 @@ def test_the_text_comes_in_the_order_of_the_market(market, policy):
 def test_a_guardian_sees_no_card_and_hides_none(market, policy):
     strict = Guardian(daily_minutes=0, calm_mode=True, max_tier="R0", labelled_only=True, night=((0, 1440),))
     state = person(2, "support", guardian=strict, controls=Controls(muted_topics=("S1", "S3")))
-    assert due(state, market, "for_you", AT) == due(person(2, "support"), market, "for_you", AT) == ("support",)
-    assert due(state, market, "together", AT) == ()
+    assert (
+        cards_due(state, market, "for_you", AT)
+        == cards_due(person(2, "support"), market, "for_you", AT)
+        == ("support",)
+    )
+    assert cards_due(state, market, "together", AT) == ()
     assert cards_for((), page("S4"), market, policy.zone, "together", AT) == []
-    assert note_cards(state, due(state, market, "together", AT), AT).safety.loop.cards_due == ("support",)
+    assert note_cards(state, cards_due(state, market, "together", AT), AT).safety.loop.cards_due == ("support",)
 
 
 def test_experiments_limits_and_scores_have_no_way_in():
     """The functions that decide about cards take none of them, and the module imports none."""
-    taken = {name for f in (due, cards_for, note_cards, follow_up) for name in inspect.signature(f).parameters}
+    taken = {name for f in (cards_due, cards_for, note_cards, follow_ups) for name in inspect.signature(f).parameters}
     assert taken == {"state", "market", "surface", "at", "names", "page", "zone"}
     source = inspect.getsource(cards)
     assert not any(f"import {word}" in source or f".{word} " in source for word in ("Limits", "assign", "score"))
@@ -141,9 +145,9 @@ def test_only_times_and_names_of_cards_are_kept(market):
 
 
 def test_after_a_helpline_card_come_coping_and_help_then_something_local(market):
-    wishes = [(wish.slots, wish.topics, wish.is_local) for wish in follow_up(("support",), market, "for_you")]
+    wishes = [(wish.slots, wish.topics, wish.is_local) for wish in follow_ups(("support",), market, "for_you")]
     assert wishes == [(2, ("S3", "S1"), False), (1, ("S5", "S6"), True)]
-    assert follow_up((), market, "for_you") == ()
+    assert follow_ups((), market, "for_you") == ()
 
 
 # Helplines

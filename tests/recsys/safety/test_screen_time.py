@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from recsys.clock import DAY, HOUR, MINUTE, from_text, to_text
 from recsys.messages import MAX_SIZE, PauseChoice
-from recsys.policy.compiled import guardian_limits, is_night, person_limits
+from recsys.policy.effective import guardian_limits, person_limits
 from recsys.policy.limits import meet
+from recsys.policy.nights import is_night
 from recsys.policy.schema import SessionRules
 from recsys.safety.ledger import active_minutes, touch, under_budget_at
-from recsys.safety.screen_time import PauseContext, answered, break_after, pause_for
+from recsys.safety.screen_time import PauseContext, apply_choice, break_after, pause_for
 from recsys.user.state import Controls, Guardian, Ledger, PersonState, SafetyState, Span, UserState
 
 DAYTIME = from_text("2026-06-21T14:00:00Z")
@@ -203,7 +204,7 @@ def test_at_night_a_minor_needs_an_active_choice(moment, instant, until):
     if pause:
         choice = PauseChoice(pause_id=pause.pause_id, choice="continue")
         assert kind(state, moment("16-17", state, at), choice) is None
-        stopped = answered(state, PauseChoice(pause_id=pause.pause_id, choice="stop"), moment("16-17", state, at))
+        stopped = apply_choice(state, PauseChoice(pause_id=pause.pause_id, choice="stop"), moment("16-17", state, at))
         assert stopped.safety.ledger.stopped == (pause.pause_id, from_text(until))
 
 
@@ -234,7 +235,7 @@ def test_an_answer_to_a_pause_that_does_not_hold_changes_nothing(policy, pause, 
     )
     start = state.safety.ledger.session_started_at
     for pause_id in (f"{pause}-{start}", f"{pause}-{start}-20", f"{pause}-{start + n}", pause, ""):
-        assert answered(state, PauseChoice(pause_id=pause_id, choice=choice), now) == state
+        assert apply_choice(state, PauseChoice(pause_id=pause_id, choice=choice), now) == state
 
 
 def test_pauses_are_the_same_when_asked_twice(moment):

@@ -9,7 +9,7 @@ import pytest
 from recsys.catalogue.items import Items, apply, empty
 from recsys.clock import from_text
 from recsys.feed.events import apply_events, record_page
-from recsys.safety.harm_terms import harm_terms_of, kept_of
+from recsys.safety.harm_terms import harm_terms_of, redact_query
 from recsys.safety.ledger import server_time, touch
 from recsys.safety.loop.levels import (
     note_page,
@@ -98,7 +98,7 @@ class Someone:
 
     def tell(self, kind: str, item: int | None = None, *, event_id: str | None = None, **fields: object) -> "Someone":
         self.n_events += 1
-        fields["query"] = kept_of(self.loop_context.harm_terms, fields.get("query"))  # as the intake keeps it
+        fields["query"] = redact_query(self.loop_context.harm_terms, fields.get("query"))  # as the intake keeps it
         event = Event(
             event_id=event_id or f"e{self.n_events}", user_id="u", kind=kind, at=0,
             item_id=None if item is None else f"v{item}", **fields,
