@@ -1,0 +1,29 @@
+"""
+Texts of the engine's languages: one spelling, languages and scripts, private term lists, and copies of one text.
+
+The modules `detect` and `normalise` hold the functions of these names. `duplicates` clusters a whole catalogue during
+training, and `phrases` holds our own sentences; the engine needs neither, so they are imported by name.
+"""
+
+from recsys.text.clusters import cluster_id
+from recsys.text.detect import UNDETERMINED, Detected, detect_all
+from recsys.text.normalise import arabizi_skeleton, emoji_gloss, skeleton
+from recsys.text.term_list import Hit, TermList, term_list_of
+from recsys.text.transliterate import arabizi_to_arabic, gloss_amazigh, latin_to_tifinagh, tifinagh_to_latin
+
+__all__ = [
+    "UNDETERMINED",
+    "Detected",
+    "Hit",
+    "TermList",
+    "arabizi_skeleton",
+    "arabizi_to_arabic",
+    "cluster_id",
+    "detect_all",
+    "emoji_gloss",
+    "gloss_amazigh",
+    "latin_to_tifinagh",
+    "skeleton",
+    "term_list_of",
+    "tifinagh_to_latin",
+]
