@@ -1,6 +1,7 @@
 """The documents: plain words, short sentences, and nothing that is not there."""
 
 import re
+import runpy
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,9 @@ import pytest
 import typer
 
 import sanad
+from eval.simulation.world.build import generate
+from eval.simulation.world.params import WorldParams
+from recsys.data.tables import write_dataset
 
 ROOT: Final = Path(__file__).parents[1]
 PAGES: Final = sorted((ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
@@ -29,7 +33,7 @@ PRIVATE_WORDS: Final = re.compile(
 """Words that only those who wrote the code would know, or that were renamed. docs/glossary.md has the field's words."""
 
 PATH: Final = re.compile(r"(?<![\w/.<-])((?:[\w-]+/)+[\w-]+\.(?:py|md|svg|yaml|toml|txt|tsv|csv|jsonl))\b")
-MADE_LATER: Final = ("docs/python.md", "var/", "private/", "benchmarks/RESULTS.md")
+MADE_LATER: Final = ("var/", "private/", "benchmarks/RESULTS.md")
 COMMAND: Final = re.compile(r"\bsanad ((?:[a-z]+[ |]?)+)")
 
 
@@ -124,3 +128,19 @@ def is_command(words: list[str]) -> bool:
             return False
         command = command.commands[names[0]]
     return True
+
+
+@pytest.mark.slow
+def test_the_blocks_of_the_page_about_python_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a tiny world in place of the demo world. Each block uses the names of those before it."""
+    blocks = re.findall(
+        r"^```python\n(.*?)^```$", (ROOT / "docs" / "python.md").read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+    world = generate(WorldParams(n_items=300, n_users=100, n_events=5_000))
+    tables = {"creators": world.creators, "items": world.items, "users": world.users, "events": world.events}
+    write_dataset(tmp_path / "var" / "data", **tables)
+    (tmp_path / "session.py").write_text("\n".join(blocks), "utf-8")
+    monkeypatch.chdir(tmp_path)
+    session = runpy.run_path("session.py")
+    assert session["best"].shape == (3, 10)
+    assert len(session["response"].items) == 5
