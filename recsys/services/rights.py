@@ -25,6 +25,7 @@ from recsys.safety.loop.state import retain_after_erasure
 from recsys.services.compaction import band_of, standing
 from recsys.services.fields import check_id
 from recsys.services.profiles import MAX_WRITE_TRIES, check_languages, update_state
+from recsys.stores.protocols import Read
 from recsys.stores.retention import SAFETY_RETENTION_MS
 from recsys.types import Event, History
 from recsys.user.state import Controls, Guardian, Ledger, SafetyState, UserState, pack
@@ -212,6 +213,8 @@ def erase(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     check_id("user_id", user_id)
     for _ in range(MAX_WRITE_TRIES):
         read = engine.stores.users.read(user_id)
+        if not _is_known(engine, read, user_id):
+            return _receipt(user_id, at, dict.fromkeys(("users", "deliveries", "decisions", "events"), 0))
         state = standing(engine, read, user_id, at)
         kept = SafetyState(
             ledger=_bare(state.safety.ledger), loop=retain_after_erasure(state.safety.loop), is_erased=True
@@ -221,6 +224,13 @@ def erase(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
         if rows is not None:
             return _receipt(user_id, at, rows)
     raise StoreError(f"found {MAX_WRITE_TRIES} other writes of one person at once, expected fewer; try again")
+
+
+def _is_known(engine: Engine, read: Read, user_id: str) -> bool:
+    """Whether anything is held about a person, here or in the model in service."""
+    model, log_seq = engine.resources.model, read.state.interactions.log_seq
+    is_trained = user_id in model.histories or user_id in model.profiles
+    return read.version > 0 or is_trained or bool(engine.stores.events.since(user_id, log_seq))
 
 
 def _bare(ledger: Ledger) -> Ledger:

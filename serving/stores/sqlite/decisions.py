@@ -1,49 +1,69 @@
-"""Records of pages in the state file."""
+"""Records of pages in the state file, sealed."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any, Final
 
-from recsys.stores.protocols import StoredAnswer
-from serving.stores.sqlite.file import Database
+import msgspec
 
-ANSWER_COLUMNS: Final = ("request_id", "user_id", "at", "body_hash", "answer", "decision")
-_COLUMNS: Final = ", ".join(ANSWER_COLUMNS)
+from recsys.stores.protocols import StoredAnswer
+from serving.stores.sqlite.sealed import SealedRows
+from serving.stores.sqlite.vault import Key
+
+TABLE: Final = b"decisions"
+_RECORD: Final = msgspec.msgpack.Decoder(StoredAnswer)
+_AT_ONCE: Final = 100  # rows read at once
 
 
 class SqliteDecisions:
     """`DecisionLog` in SQLite."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, rows: SealedRows) -> None:
+        self._rows = rows
 
     def of_request(self, request_id: str) -> StoredAnswer | None:
         """See `DecisionLog.of_request`."""
-        answers = self._select("WHERE request_id = ? ORDER BY seq DESC LIMIT 1", request_id)
-        return answers[0] if answers else None
+        hidden = self._rows.vault.hide(request_id)
+        return next(self._select("WHERE request = ? ORDER BY seq DESC", hidden), None)
 
     def of_user(self, user_id: str) -> tuple[StoredAnswer, ...]:
         """See `DecisionLog.of_user`."""
-        return self._select("WHERE user_id = ? ORDER BY seq", user_id)
+        return tuple(self._select("WHERE owner = ? ORDER BY seq", self._rows.vault.hide(user_id)))
 
     def newest(self, n: int) -> tuple[StoredAnswer, ...]:
         """See `DecisionLog.newest`."""
-        return self._select("ORDER BY seq DESC LIMIT ?", n)
+        found = self._select("ORDER BY seq DESC")
+        return tuple(record for _, record in zip(range(n), found, strict=False))
 
-    def _select(self, which: str, value: str | int) -> tuple[StoredAnswer, ...]:
-        with self._database.reading() as connection:
-            rows = connection.execute(f"SELECT {_COLUMNS} FROM decisions {which}", (value,)).fetchall()
-        return tuple(map(answer_of, rows))
+    def _select(self, which: str, *values: bytes) -> Iterator[StoredAnswer]:
+        """The readable records, a few rows at a time."""
+        offset = 0
+        while True:
+            statement = f"SELECT owner, sealed FROM decisions {which} LIMIT {_AT_ONCE} OFFSET {offset}"
+            with self._rows.database.reading() as connection:
+                rows = connection.execute(statement, values).fetchall()
+            for owner, sealed in rows:
+                if (record := open_answer(self._rows, owner, sealed)) is not None:
+                    yield record
+            if len(rows) < _AT_ONCE:
+                return
+            offset += _AT_ONCE
 
 
-def answer_of(columns: Sequence[Any]) -> StoredAnswer:
-    """A record from the values of `ANSWER_COLUMNS`."""
-    return StoredAnswer(**dict(zip(ANSWER_COLUMNS, columns, strict=True)))
+def open_answer(rows: SealedRows, owner: bytes, sealed: bytes) -> StoredAnswer | None:
+    """A record; None when the key of its person is gone."""
+    [packed] = rows.open(owner, (sealed, TABLE))
+    return None if packed is None else _RECORD.decode(packed)
 
 
-def add_decision(connection: sqlite3.Connection, user_id: str, answer: StoredAnswer) -> None:
+def seal_answer(answer: StoredAnswer, key: Key, owner: bytes) -> bytes:
+    """A record, sealed for its person."""
+    return key.seal(msgspec.msgpack.encode(answer), TABLE + owner)
+
+
+def add_decision(connection: sqlite3.Connection, owner: bytes, request: bytes, at: int, sealed: Any) -> None:
     """The record of a page, in place of an earlier one under the same request id."""
     connection.execute(
-        f"INSERT OR REPLACE INTO decisions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",
-        (answer.request_id, user_id, answer.at, answer.body_hash, answer.answer, answer.decision),
+        "INSERT OR REPLACE INTO decisions (owner, request, at, sealed) VALUES (?, ?, ?, ?)",
+        (owner, request, at, sealed),
     )

@@ -1,7 +1,7 @@
-"""The log of events in the state file."""
+"""The log of events in the state file, sealed."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -9,44 +9,59 @@ import msgspec
 from recsys.clock import Millis
 from recsys.stores.protocols import AppendResult, Logged
 from recsys.types import Event
-from serving.stores.sqlite.file import Database
+from serving.stores.sqlite.sealed import SealedRows
+from serving.stores.sqlite.vault import Key, Vault
 
+TABLE: Final = b"events"
 _EVENT: Final = msgspec.msgpack.Decoder(Event)
 
 
 class SqliteEvents:
     """`EventLog` in SQLite."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, rows: SealedRows) -> None:
+        self._rows = rows
 
     def append(self, events: Sequence[Event], at: Millis) -> AppendResult:
         """See `EventLog.append`."""
-        rows = [(e.user_id, e.event_id, at, msgspec.msgpack.encode(e)) for e in events]
+        vault = self._rows.vault
 
-        def work(connection: sqlite3.Connection) -> int:
+        def work(connection: sqlite3.Connection, keys: Mapping[str, Key]) -> int:
             connection.execute("UPDATE meta SET committed_at = max(committed_at, ?)", (at,))
             return connection.executemany(
-                "INSERT INTO events (user_id, event_id, received_at, packed) VALUES (?, ?, ?, ?) "
-                "ON CONFLICT (user_id, event_id) DO NOTHING",
-                rows,
+                "INSERT INTO events (owner, event, received_at, sealed) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (owner, event) DO NOTHING",
+                [event_row(vault, event, at, keys[event.user_id]) for event in events],
             ).rowcount
 
-        accepted = self._database.write(work) if rows else 0
-        return AppendResult(accepted=accepted, duplicates=len(rows) - accepted)
+        accepted = self._rows.write((event.user_id for event in events), work) if events else 0
+        return AppendResult(accepted=accepted, duplicates=len(events) - accepted)
 
     def since(self, user_id: str, seq: int) -> tuple[Logged, ...]:
         """See `EventLog.since`."""
-        with self._database.reading() as connection:
+        owner = self._rows.vault.hide(user_id)
+        with self._rows.database.reading() as connection:
             rows = connection.execute(
-                "SELECT seq, received_at, packed FROM events WHERE user_id = ? AND seq > ? ORDER BY seq", (user_id, seq)
+                "SELECT seq, received_at, sealed FROM events WHERE owner = ? AND seq > ? ORDER BY seq", (owner, seq)
             ).fetchall()
-        return tuple(Logged(number, at, _EVENT.decode(packed)) for number, at, packed in rows)
+        packed = self._rows.open(owner, *((sealed, TABLE) for _, _, sealed in rows)) if rows else []
+        return tuple(
+            Logged(number, received_at, _EVENT.decode(event))
+            for (number, received_at, _), event in zip(rows, packed, strict=True)
+            if event is not None
+        )
 
     def waiting(self, until: Millis) -> tuple[str, ...]:
         """See `EventLog.waiting`."""
-        with self._database.reading() as connection:
+        with self._rows.database.reading() as connection:
             rows = connection.execute(
-                "SELECT DISTINCT user_id FROM events WHERE received_at < ? ORDER BY user_id", (until,)
+                "SELECT owner, sealed, max(seq) FROM events WHERE received_at < ? GROUP BY owner", (until,)
             ).fetchall()
-        return tuple(user_id for (user_id,) in rows)
+        events = (self._rows.open(owner, (sealed, TABLE))[0] for owner, sealed, _ in rows)
+        return tuple(sorted(_EVENT.decode(event).user_id for event in events if event is not None))
+
+
+def event_row(vault: Vault, event: Event, at: Millis, key: Key) -> tuple[bytes, bytes, Millis, bytes]:
+    """One event as it stands in the file: owner, hidden id, when it came, and itself, sealed."""
+    owner = vault.hide(event.user_id)
+    return owner, vault.hide(event.event_id), at, key.seal(msgspec.msgpack.encode(event), TABLE + owner)

@@ -29,7 +29,6 @@ _PAUSE_S: Final = 0.0002  # SQLite's own busy handler sleeps up to 100 ms, which
 _TEND_S: Final = 0.2
 _ATTEMPT_S: Final = 0.5
 _LONG_LOG: Final = 32 * 2**20  # bytes
-_SMALL_FILE: Final = 64 * 2**20  # bytes; rewritten in about a second
 _TRUNCATE: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
 _REWRITE: Final = ("VACUUM", _TRUNCATE)
 _BUSY: Final = ("SQLITE_BUSY", "SQLITE_LOCKED")
@@ -106,19 +105,11 @@ class Database:
                 if self._closed.is_set():
                     self._close_idle()
 
-    def wipe(self) -> bool:
-        """
-        Make deleted content unreadable in the files; False when that must wait for somebody, and is tried again soon.
-
-        `secure_delete` overwrites what is deleted, but a page that SQLite split earlier may hold a stale copy: only
-        rewriting the file removes those. A file above 64 MB is left to `compact`, because rewriting it takes long.
-        """
-        with self._wiping, suppress(sqlite3.Error, OSError):  # what was deleted stays deleted all the same
-            self._pending = _REWRITE
-            if self.path.stat().st_size > _SMALL_FILE:
-                self._pending = _REWRITE[1:]
-            return self._catch_up()
-        return False
+    def forget_log(self) -> None:
+        """Begin the write-ahead log anew, so that nothing deleted stands in it; soon again when somebody reads it."""
+        with self._wiping, suppress(sqlite3.Error, OSError):
+            self._pending = self._pending or (_TRUNCATE,)
+            self._catch_up()
 
     def compact(self) -> None:
         """Rewrite the file whole, without deleted content. Writers wait meanwhile. Raises StoreError."""
@@ -154,7 +145,13 @@ class Database:
             self.path, timeout=self._patience_s, isolation_level=None, check_same_thread=False, cached_statements=256
         )
         try:
-            for setting in ("synchronous=FULL", "secure_delete=ON", "wal_autocheckpoint=0", "temp_store=MEMORY"):
+            for setting in (
+                "auto_vacuum=INCREMENTAL",
+                "synchronous=FULL",
+                "secure_delete=ON",
+                "wal_autocheckpoint=0",
+                "temp_store=MEMORY",
+            ):
                 connection.execute(f"PRAGMA {setting}")
         except sqlite3.Error:
             connection.close()

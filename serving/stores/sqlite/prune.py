@@ -8,10 +8,10 @@ from serving.stores.sqlite.file import Database
 _ROWS_AT_ONCE: Final = 500
 
 
-def prune_table(database: Database, table: str, column: str, oldest: Millis) -> int:
+def prune_table(database: Database, table: str, column: str, oldest: Millis, key: str = "rowid") -> int:
     """Delete the rows of a table whose time in `column` is before `oldest`; how many there were."""
-    rows = f"SELECT rowid FROM {table} WHERE {column} < ? LIMIT {_ROWS_AT_ONCE}"
-    statement = f"DELETE FROM {table} WHERE rowid IN ({rows})"
+    rows = f"SELECT {key} FROM {table} WHERE {column} < ? LIMIT {_ROWS_AT_ONCE}"
+    statement = f"DELETE FROM {table} WHERE {key} IN ({rows})"
     deleted = 0
     while True:
         n = database.write(lambda connection: connection.execute(statement, (oldest,)).rowcount)

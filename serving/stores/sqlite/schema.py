@@ -1,29 +1,31 @@
-"""The tables of the state file, the check that a file is one, and the way from the format before."""
+"""The tables of the state file, and the check that a file is one."""
 
-import secrets
 import sqlite3
-from typing import Any, Final
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
-import msgspec
-
-from recsys.columns import FORMER_NAMES
 from recsys.errors import StoreError
+from serving.stores.sqlite.upgrade import upgrade_from_2, upgrade_from_3
+from serving.stores.sqlite.vault import Vault
 
-FORMAT: Final = 3  # in `user_version`
+FORMAT: Final = 4  # in `user_version`
 APPLICATION: Final = 0x5341_4E44  # "SAND", in `application_id`
 
 TABLES: Final = (
     # One row. `writes` numbers the writes of users, so that no version is ever given twice.
     """CREATE TABLE meta (
-        id INTEGER PRIMARY KEY CHECK (id = 1), hash_key BLOB NOT NULL, writes INTEGER NOT NULL,
-        committed_at INTEGER NOT NULL,
+        id INTEGER PRIMARY KEY CHECK (id = 1), installation BLOB NOT NULL, is_clean INTEGER NOT NULL,
+        writes INTEGER NOT NULL, committed_at INTEGER NOT NULL,
         revision INTEGER NOT NULL, newest_raise INTEGER NOT NULL, last_no INTEGER NOT NULL
     )""",
+    # `owner` is the keyed hash of a user id; what it holds is sealed with the person's key (see `vault`).
     """CREATE TABLE users (
-        user_id TEXT PRIMARY KEY, version INTEGER NOT NULL,
+        owner BLOB PRIMARY KEY, version INTEGER NOT NULL,
         person BLOB NOT NULL, safety BLOB NOT NULL, seen BLOB NOT NULL, interactions BLOB NOT NULL
     )""",
-    # `key` is a keyed hash of the id of somebody who was erased.
+    # `key` is the keyed hash of the id of somebody who was erased; `safety` is sealed with the installation's key.
     """CREATE TABLE tombstones (
         key BLOB PRIMARY KEY, version INTEGER NOT NULL, at INTEGER NOT NULL, safety BLOB NOT NULL
     )""",
@@ -31,22 +33,22 @@ TABLES: Final = (
     "CREATE TABLE forgotten (key BLOB PRIMARY KEY, before INTEGER NOT NULL)",
     # One row per page, since a page is written and read whole; `at` is its newest delivery.
     """CREATE TABLE deliveries (
-        seq INTEGER PRIMARY KEY, user_id TEXT NOT NULL, at INTEGER NOT NULL, packed BLOB NOT NULL
+        seq INTEGER PRIMARY KEY, owner BLOB NOT NULL, at INTEGER NOT NULL, n INTEGER NOT NULL, sealed BLOB NOT NULL
     )""",
-    "CREATE INDEX deliveries_of_user ON deliveries (user_id)",
+    "CREATE INDEX deliveries_of_owner ON deliveries (owner)",
     "CREATE INDEX deliveries_by_age ON deliveries (at)",
     """CREATE TABLE decisions (
-        seq INTEGER PRIMARY KEY, user_id TEXT NOT NULL, request_id TEXT NOT NULL, at INTEGER NOT NULL,
-        body_hash TEXT NOT NULL, answer BLOB NOT NULL, decision BLOB NOT NULL, UNIQUE (user_id, request_id)
+        seq INTEGER PRIMARY KEY, owner BLOB NOT NULL, request BLOB NOT NULL, at INTEGER NOT NULL,
+        sealed BLOB NOT NULL, UNIQUE (owner, request)
     )""",
-    "CREATE INDEX decisions_of_request ON decisions (request_id)",
+    "CREATE INDEX decisions_of_request ON decisions (request)",
     "CREATE INDEX decisions_by_age ON decisions (at)",
     # AUTOINCREMENT: states remember the last `seq` they took in, so none may come again.
     """CREATE TABLE events (
-        seq INTEGER PRIMARY KEY AUTOINCREMENT, user_id TEXT NOT NULL, event_id TEXT NOT NULL,
-        received_at INTEGER NOT NULL, packed BLOB NOT NULL, UNIQUE (user_id, event_id)
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, owner BLOB NOT NULL, event BLOB NOT NULL,
+        received_at INTEGER NOT NULL, sealed BLOB NOT NULL, UNIQUE (owner, event)
     )""",
-    "CREATE INDEX events_of_user ON events (user_id)",
+    "CREATE INDEX events_of_owner ON events (owner)",
     "CREATE INDEX events_by_age ON events (received_at)",
     """CREATE TABLE clusters (
         cluster_id TEXT PRIMARY KEY, cluster_no INTEGER NOT NULL UNIQUE, peak_tier INTEGER NOT NULL
@@ -69,75 +71,71 @@ TABLES: Final = (
     "CREATE TABLE creator_totals (creator_id TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID",
     # What the exposure controller of a market remembers.
     "CREATE TABLE controllers (market TEXT PRIMARY KEY, packed BLOB NOT NULL)",
+    # Keys that an erasure ended: from its commit on nothing is sealed with them. `is_done`: destroyed in the vault too.
+    "CREATE TABLE shreds (number BLOB PRIMARY KEY, at INTEGER NOT NULL, is_done INTEGER NOT NULL) WITHOUT ROWID",
 )
 
 
-FROM_FORMAT_2: Final = (
-    "ALTER TABLE meta RENAME COLUMN one TO id",
-    "ALTER TABLE users RENAME COLUMN counted TO safety",
-    "ALTER TABLE users RENAME COLUMN taste TO interactions",
-    "ALTER TABLE tombstones RENAME COLUMN counted TO safety",
-    "ALTER TABLE tallies RENAME TO exposure_counts",
-    "ALTER TABLE exposure_counts RENAME COLUMN way TO attribution",
-    "ALTER TABLE reach RENAME TO creator_totals",
-    "ALTER TABLE steering RENAME TO controllers",
-)
-"""The names of format 3 for the tables of format 2, whose rows hold the same."""
+@dataclass(frozen=True, slots=True)
+class FormerState:
+    """A file before it is opened: `is_new` when it has no keys yet; `index_key` of a file of an older format."""
+
+    is_new: bool
+    index_key: bytes | None = None
 
 
-def open_schema(connection: sqlite3.Connection) -> None:
+def former_state(path: Path) -> FormerState:
+    """A look at a state file, by which its keys are opened. A file that cannot be read is refused when it is opened."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return FormerState(is_new=True)
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            is_old = version in (2, 3) and "meta" in names
+            key = connection.execute("SELECT hash_key FROM meta").fetchone()[0] if is_old else None
+    except sqlite3.Error:
+        return FormerState(is_new=True)
+    return FormerState(is_new=version != FORMAT, index_key=key)
+
+
+def open_schema(connection: sqlite3.Connection, vault: Vault) -> None:
     """
-    Make the tables in an empty file, or bring those of the format before to the names of now. Runs in one transaction.
+    Make the tables in an empty file, or bring those of an older format to the one of now. Runs in one transaction.
 
-    Raises StoreError when the file is not of this program, or of a format that it cannot read.
+    Raises StoreError when the file is not of this program, of a format that it cannot read, or of other keys.
     """
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    application, version = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
+    )
     n_tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if n_tables == 0 and version == 0:
-        _create(connection)
+        _create(connection, vault)
     elif application != APPLICATION:
         raise StoreError("found tables of another program, expected a state file of Sanad; name another file.")
-    elif version == 2:
-        _upgrade_from_2(connection)
-    elif version > FORMAT:
-        raise StoreError(
-            f"found a state file of format {version}, expected {FORMAT} or 2: a newer version of Sanad wrote it; "
-            "use that version, or start with a new file."
-        )
+    elif version in (2, 3):
+        _upgrade(connection, vault, version)
     elif version != FORMAT:
+        which = "newer" if version > FORMAT else "older"
         raise StoreError(
-            f"found a state file of format {version}, expected {FORMAT} or 2: an older version of Sanad wrote it; "
-            "use that version, or start with a new file."
+            f"found a state file of format {version}, expected {FORMAT}, 3 or 2: {which} software wrote it; "
+            f"use that version of Sanad, or start with a new file."
         )
+    elif connection.execute("SELECT installation FROM meta").fetchone()[0] != vault.installation:
+        raise StoreError("found the keys of another state file beside it; restore the keys that belong to it.")
 
 
-def _create(connection: sqlite3.Connection) -> None:
+def _create(connection: sqlite3.Connection, vault: Vault) -> None:
     for statement in TABLES:
         connection.execute(statement)
-    connection.execute("INSERT INTO meta VALUES (1, ?, 0, 0, 0, 0, 0)", (secrets.token_bytes(32),))
+    connection.execute("INSERT INTO meta VALUES (1, ?, 1, 0, 0, 0, 0, 0)", (vault.installation,))
     connection.execute(f"PRAGMA application_id={APPLICATION}")
     connection.execute(f"PRAGMA user_version={FORMAT}")
 
 
-def _upgrade_from_2(connection: sqlite3.Connection) -> None:
-    for statement in FROM_FORMAT_2:
-        connection.execute(statement)
-    rows = connection.execute("SELECT item_no, packed FROM items WHERE instr(packed, CAST('fits' AS BLOB))").fetchall()
-    connection.executemany(
-        "UPDATE items SET packed = ? WHERE item_no = ?", [(_with_new_names(no, packed), no) for no, packed in rows]
-    )
+def _upgrade(connection: sqlite3.Connection, vault: Vault, version: int) -> None:
+    """The file of an older format under the tables of now; what stood open in it is sealed."""
+    if version == 2:
+        upgrade_from_2(connection)
+    upgrade_from_3(connection, vault, TABLES)
     connection.execute(f"PRAGMA user_version={FORMAT}")
-
-
-def _with_new_names(item_no: int, packed: bytes) -> bytes:
-    """An item's fields under the column names of format 3."""
-    try:
-        fields = msgspec.msgpack.decode(packed, type=dict[str, Any])
-    except msgspec.MsgspecError as error:
-        raise StoreError(
-            f"item number {item_no} cannot be read ({error}); restore the last copy of the file."
-        ) from error
-    former = FORMER_NAMES["items"]
-    renamed = {former.get(name, name): value for name, value in fields.items()}
-    return msgspec.msgpack.encode(renamed, order="deterministic")

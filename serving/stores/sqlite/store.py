@@ -19,8 +19,10 @@ from serving.stores.sqlite.events import SqliteEvents
 from serving.stores.sqlite.exposure import SqliteControllers, SqliteExposure, join_old_days
 from serving.stores.sqlite.file import PATIENCE_S, Database
 from serving.stores.sqlite.prune import prune_table
-from serving.stores.sqlite.schema import open_schema
+from serving.stores.sqlite.schema import former_state, open_schema
+from serving.stores.sqlite.sealed import SealedRows
 from serving.stores.sqlite.users import SqliteCutoffs, SqliteUsers, prune_users
+from serving.stores.sqlite.vault import Vault, vault_path
 
 
 class SqliteStore:
@@ -31,21 +33,39 @@ class SqliteStore:
     """
 
     def __init__(self, path: Path, log_retention_ms: Millis = LOG_RETENTION_MS, patience_s: float = PATIENCE_S) -> None:
-        self._database: Final = Database(path, open_schema, patience_s)
+        former, had_keys = former_state(path), vault_path(path).exists()
         self._log_retention_ms: Final = log_retention_ms
-        with self._database.reading() as connection:
-            self._hash_key: Final[bytes] = connection.execute("SELECT hash_key FROM meta").fetchone()[0]
-        self.users: Final = SqliteUsers(self._database, self._hash_key)
-        self.cutoffs: Final = SqliteCutoffs(self._database, self._hash_key)
-        self.events: Final = SqliteEvents(self._database)
+        self._vault: Final = Vault(vault_path(path), patience_s, is_new=former.is_new, index_key=former.index_key)
+        try:
+            self._database: Final = Database(path, lambda connection: open_schema(connection, self._vault), patience_s)
+        except BaseException:
+            self._vault.close()
+            if former.is_new and not had_keys:  # the file beside it is somebody else's: it gets no keys
+                vault_path(path).unlink(missing_ok=True)
+            raise
+        rows = SealedRows(self._database, self._vault)
+        rows.finish_shreds()
+        self._finish_upgrade()
+        self.users: Final = SqliteUsers(rows)
+        self.cutoffs: Final = SqliteCutoffs(rows)
+        self.events: Final = SqliteEvents(rows)
         self.catalogue: Final = SqliteCatalogue(self._database)
-        self.decisions: Final = SqliteDecisions(self._database)
+        self.decisions: Final = SqliteDecisions(rows)
         self.exposure: Final = SqliteExposure(self._database)
         self.controllers: Final = SqliteControllers(self._database)
+        self._rows: Final = rows
         self.stores: Final = Stores(
             users=self.users, cutoffs=self.cutoffs, events=self.events, catalogue=self.catalogue,
             decisions=self.decisions, exposure=self.exposure, controllers=self.controllers,
         )  # fmt: skip
+
+    def _finish_upgrade(self) -> None:
+        """Rewrite a file that was sealed just now, so that nothing stands open in its free pages."""
+        with self._database.reading() as connection:
+            is_clean = connection.execute("SELECT is_clean FROM meta").fetchone()[0]
+        if not is_clean:
+            self._database.compact()
+            self._database.write(lambda connection: connection.execute("UPDATE meta SET is_clean = 1"))
 
     def committed_at(self) -> Millis:
         """The latest time that something was written at; 0 = never."""
@@ -62,17 +82,15 @@ class SqliteStore:
         `people` are those whom the model in service knows: of an erased one among them the hash alone stays.
         """
         database, expired = self._database, expiry(at, self._log_retention_ms)
+        database.write(lambda connection: connection.execute("PRAGMA incremental_vacuum(500)").fetchall())
         return {
-            **prune_users(database, self._hash_key, expired, people),
+            **prune_users(self._rows, expired, people),
             "decisions": prune_table(database, "decisions", "at", expired.decisions),
             "events": prune_table(database, "events", "received_at", expired.events),
             "exposure": join_old_days(database, expired.first_day_apart),
         }
 
-    def compact(self) -> None:
-        """Rewrite the file without deleted content; writers wait. For a quiet hour. Raises StoreError."""
-        self._database.compact()
-
     def close(self) -> None:
         """Write what is queued, then close the file. Later calls raise StoreError."""
         self._database.close()
+        self._vault.close()

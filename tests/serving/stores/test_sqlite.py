@@ -3,7 +3,6 @@
 import multiprocessing
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,7 +18,7 @@ from recsys.errors import StoreError
 from recsys.stores.memory import MemoryStore
 from recsys.stores.protocols import DecisionRecord, ExposureCount, ItemChange, Read, StoredAnswer
 from recsys.types import Event
-from recsys.user.state import Delivery, Ledger, PersonState, Profile, SafetyState, UserState, pack
+from recsys.user.state import Delivery, Ledger, SafetyState, UserState, pack
 from serving.stores.sqlite.file import Database
 from serving.stores.sqlite.store import SqliteStore
 
@@ -242,61 +241,6 @@ def test_a_damaged_file_is_said_in_a_sentence(tmp_path: Path) -> None:
             store.users.read("u1")
         finally:
             store.close()
-
-
-# Erasure
-
-
-def everything(path: Path) -> bytes:
-    return b"".join(p.read_bytes() for p in path.parent.iterdir())
-
-
-def test_after_an_erasure_no_byte_of_the_person_is_in_the_files(tmp_path: Path) -> None:
-    """Among many people whose rows grew and moved: SQLite leaves stale copies in pages that it splits."""
-    path = tmp_path / "state.db"
-    store = SqliteStore(path)
-    users = [f"person-{n * 7919 % 1_000:03d}-of-the-test" for n in range(150)]
-    for round_ in range(6):
-        for n, user in enumerate(users):
-            country = f"secret of {user} " * (1 + (n * round_) % 40)
-            state = UserState(person=PersonState(profile=Profile(country=country)))
-            version = store.users.read(user).version
-            assert store.users.write_if(user, state, version, record(user, f"r{round_}-{user}", NOW, n))
-        events = [Event(event_id=f"e{round_}", user_id=u, kind="search", at=NOW, query=f"secret of {u}") for u in users]
-        store.events.append(events, NOW)
-    assert users[0].encode() in everything(path)
-    for user in users[::3]:
-        assert store.users.erase(user, NOW, pack(counted(1))[1])["events"] == 6
-        assert user.encode() not in everything(path)
-    assert all(user.encode() not in everything(path) for user in users[::3])
-    assert all(len(store.events.since(user, 0)) == 6 for user in users[1::3])
-    store.close()
-
-
-def test_an_erasure_waits_for_no_reader_and_its_bytes_go_when_the_reader_does(tmp_path: Path) -> None:
-    path = tmp_path / "state.db"
-    store = SqliteStore(path, patience_s=0.2)
-    store.users.write_if("somebody", counted(1), 0, record("somebody", "r", NOW, 1))
-    reader = sqlite3.connect(path, isolation_level=None)
-    reader.execute("BEGIN")
-    reader.execute("SELECT * FROM users").fetchall()
-    assert store.users.erase("somebody", NOW, None)["users"] == 1
-    assert b"somebody" in everything(path)
-    with pytest.raises(StoreError, match="in use"):
-        store.compact()
-    reader.close()
-    until = time.monotonic() + 10
-    while b"somebody" in everything(path):
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    store.close()
-
-
-def test_compacting_keeps_everything(store: SqliteStore) -> None:
-    store.users.write_if("u", counted(3), 0, record("u", "r", NOW, 1))
-    before = store.users.read("u", "r")
-    store.compact()
-    assert store.users.read("u", "r") == before
 
 
 # The file and the memory are one thing

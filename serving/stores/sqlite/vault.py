@@ -1,0 +1,152 @@
+"""
+People's keys, in a file of their own beside the state file: what seals their values, and what hides their ids.
+
+Every value about a person in the state file is sealed with that person's own key (AES-256-GCM), and found by a keyed
+hash of the id. To erase somebody is to destroy one key of 32 bytes: what copies of the values there are, in free pages,
+in logs or in a backup, say nothing any more. So the two files must never be in the same backup.
+
+A key is on disk before the first value that it seals. A sealed value begins with the number of its key, so that a value
+whose key is gone is told from a damaged one.
+"""
+
+import hashlib
+import hmac
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from recsys.errors import StoreError
+from serving.stores.sqlite.file import Database
+
+APPLICATION: Final = 0x5341_4E4B  # "SANK", in `application_id`
+FORMAT: Final = 1
+_NUMBER: Final = 8  # bytes of a key's number
+_NONCE: Final = 12  # bytes
+
+TABLES: Final = (
+    """CREATE TABLE meta (
+        id INTEGER PRIMARY KEY CHECK (id = 1), installation BLOB NOT NULL, index_key BLOB NOT NULL,
+        seal_key BLOB NOT NULL
+    )""",
+    "CREATE TABLE keys (owner BLOB PRIMARY KEY, number BLOB NOT NULL UNIQUE, key BLOB NOT NULL) WITHOUT ROWID",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key and its number, which stands before everything that it seals."""
+
+    number: bytes
+    key: bytes
+
+    def seal(self, value: bytes, place: bytes) -> bytes:
+        """The value sealed for one place (table and owner): elsewhere it does not open."""
+        nonce = os.urandom(_NONCE)
+        return self.number + nonce + AESGCM(self.key).encrypt(nonce, value, place)
+
+    def open(self, sealed: bytes, place: bytes) -> bytes:
+        """The inverse of `seal`. Raises StoreError when the value is damaged."""
+        nonce, text = sealed[_NUMBER : _NUMBER + _NONCE], sealed[_NUMBER + _NONCE :]
+        try:
+            return AESGCM(self.key).decrypt(nonce, text, place)
+        except (InvalidTag, ValueError) as error:
+            raise StoreError("a sealed value cannot be read; restore the last copy of the file") from error
+
+
+def number_of(sealed: bytes) -> bytes:
+    """The number of the key that sealed a value."""
+    return sealed[:_NUMBER]
+
+
+def vault_path(state: Path) -> Path:
+    """The file of keys that belongs to a state file."""
+    return state.with_name(state.name + ".keys")
+
+
+class Vault:
+    """
+    The file of keys. `index_key` is given where a state file of the format before has one already.
+
+    Raises StoreError, with what to do, whenever the file cannot be used.
+    """
+
+    def __init__(self, path: Path, patience_s: float, *, is_new: bool, index_key: bytes | None = None) -> None:
+        if not is_new and not path.is_file():
+            raise StoreError(
+                f"{path}: found no file of keys, expected the one that belongs to the state file: without it nothing "
+                "about people can be read; restore it, or start with a new state file"
+            )
+        if is_new:
+            _make_private(path)
+        self._database: Final = Database(path, lambda connection: _open_schema(connection, index_key), patience_s)
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT installation, index_key, seal_key FROM meta").fetchone()
+        self.installation: Final[bytes] = row[0]
+        self.index_key: Final[bytes] = row[1]
+        self.own_key: Final = Key(b"\0" * _NUMBER, row[2])
+        """The installation's key: what outlives an erasure is sealed with it."""
+
+    def hide(self, text: str) -> bytes:
+        """The keyed hash under which an id stands in the state file."""
+        return hmac.digest(self.index_key, text.encode(), hashlib.sha256)
+
+    def find(self, owner: bytes) -> Key | None:
+        """The key of a person, by the hash of the id."""
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT number, key FROM keys WHERE owner = ?", (owner,)).fetchone()
+        return None if row is None else Key(*row)
+
+    def ensure(self, owners: Iterable[bytes]) -> Mapping[bytes, Key]:
+        """The keys of people; those who have none get one, on disk before this returns."""
+        wanted = dict.fromkeys(owners)
+        keys = {owner: self.find(owner) for owner in wanted}
+        missing = [owner for owner, key in keys.items() if key is None]
+        if missing:
+            rows = [(owner, secrets.token_bytes(_NUMBER), secrets.token_bytes(32)) for owner in missing]
+            insert = "INSERT INTO keys VALUES (?, ?, ?) ON CONFLICT (owner) DO NOTHING"
+            self._database.write(lambda connection: connection.executemany(insert, rows))
+            keys |= {owner: self.find(owner) for owner in missing}
+        found = {owner: key for owner, key in keys.items() if key is not None}
+        if len(found) < len(wanted):
+            raise StoreError("the key of a person was destroyed while it was used; ask again")
+        return found
+
+    def destroy(self, number: bytes) -> None:
+        """Destroy a key for good; nothing where it is gone already."""
+        delete = "DELETE FROM keys WHERE number = ?"
+        if self._database.write(lambda connection: connection.execute(delete, (number,)).rowcount):
+            self._database.forget_log()
+
+    def close(self) -> None:
+        """Write what is queued, then close the file."""
+        self._database.close()
+
+
+def _make_private(path: Path) -> None:
+    """A new file of keys is its owner's alone."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be made ({error.strerror}); the folder must exist and be writable") from error
+
+
+def _open_schema(connection: sqlite3.Connection, index_key: bytes | None) -> None:
+    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+        for statement in TABLES:
+            connection.execute(statement)
+        connection.execute(
+            "INSERT INTO meta VALUES (1, ?, ?, ?)",
+            (secrets.token_bytes(16), index_key or secrets.token_bytes(32), secrets.token_bytes(32)),
+        )
+        connection.execute(f"PRAGMA application_id={APPLICATION}")
+        connection.execute(f"PRAGMA user_version={FORMAT}")
+    found = tuple(connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
+    if found != (APPLICATION, FORMAT):
+        raise StoreError("found another file than the keys of a state file; restore the keys, or name another state.")
