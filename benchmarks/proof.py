@@ -37,7 +37,7 @@ from recsys.data.tables import read_dataset, write_dataset
 from recsys.models.artifact import load_artifact
 from recsys.policy.checks import load_market
 from recsys.resources import DEFAULT_POLICY
-from serving.run import running
+from serving.run import run_in_thread
 from serving.settings import Settings
 from training.importers import FORMATS
 from training.importers.common import CUTOFFS, DAY_ZERO
@@ -121,7 +121,7 @@ def prove(proof: Proof, source: Path, folder: Path, n_people: int) -> None:
         _print_table(f"of them outside US and GB: {abroad.sum():,}", replayed, market, abroad, shown)
         listened = metrics.mean(replayed.local_share_history[abroad])
         print(f"    local share of what they had listened to: {listened:.3f}")
-    with running(
+    with run_in_thread(
         Settings(artifact=artifact, experiments=None, state=folder / "state.db", port=0, allow_assumed=True),
         clock=lambda: proof.cutoff,
     ) as url:

@@ -1,4 +1,4 @@
-"""The HTTP service over one engine, by the wire contract."""
+"""The HTTP service over an engine."""
 
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -17,9 +17,9 @@ from recsys.errors import SanadError
 from recsys.feed.engine import Engine
 from recsys.resources import sanad_version
 from serving import problems
-from serving.clock_guard import SteadyClock
-from serving.dependencies import Service
-from serving.middleware import Guard
+from serving.clock_guard import GuardedClock
+from serving.dependencies import Dependencies
+from serving.middleware import RequestGuard
 from serving.openapi import describe, refusals
 from serving.problems import Problem
 from serving.routes.creators import creator_routes
@@ -34,15 +34,15 @@ from serving.settings import Settings
 
 log = logging.getLogger("sanad.serving")
 
-THREADS: Final = 4
-"""Feeds made at once. Python makes one at a time; the others wait for the disk, and share a flush."""
+MAX_THREADS: Final = 4
+"""Pages made at once. Python computes one at a time; the others wait for the disk, and share a flush."""
 
 _DESCRIPTION: Final = """\
 Feeds of short videos on mental health: local creators favoured at a known price, harmful loops capped.
 
-Send the service key in `X-API-Key`. Errors are problem details (RFC 9457). Unknown request fields are refused;
-unknown response fields must be ignored. Times are RFC 3339 in UTC. Pages, events and catalogue changes that were
-answered are on disk."""
+Send the service key in `X-API-Key`. Errors are problem details (RFC 9457). Unknown request fields are refused; ignore
+unknown response fields. Times are RFC 3339 in UTC. A page, an event or a change of the catalogue is on disk when its
+response arrives."""
 
 
 def create_app(
@@ -53,20 +53,23 @@ def create_app(
     elapsed: Callable[[], Millis] | None = None,
 ) -> FastAPI:
     """
-    The service. `engine` may be a function that gives the engine of the moment, so that it can be swapped; `clock` is
-    the only clock that anything in a request sees, and `elapsed` what it is measured by: see `serving.clock_guard`.
+    The service. `engine` may be a function that returns the engine in service, so that it can be swapped.
+
+    `clock` is the only clock that a request sees; `elapsed` is what it is compared with, see `serving.clock_guard`.
     """
     current: Callable[[], Engine] = engine if callable(engine) else lambda: engine
-    service = Service(engine=current, clock=SteadyClock(clock, lambda: current().stores.users.committed_at(), elapsed))
+    deps = Dependencies(
+        engine=current, clock=GuardedClock(clock, lambda: current().stores.users.committed_at(), elapsed)
+    )
     app = FastAPI(
         title="Sanad",
         version=sanad_version(),
         description=_DESCRIPTION,
-        docs_url=None,  # these pages load scripts from elsewhere; any viewer can open /openapi.json
+        docs_url=None,  # these pages load scripts from other hosts; any viewer can open /openapi.json
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_lifespan,
-        middleware=[Middleware(Guard, settings=settings)],
+        middleware=[Middleware(RequestGuard, settings=settings)],
         responses=refusals(),
     )
     for routes in (
@@ -82,43 +85,43 @@ def create_app(
         operator_routes,
         health_routes,
     ):
-        app.include_router(routes(service))
-    app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # the documented way to add to the description
+        app.include_router(routes(deps))
+    app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # the documented way to extend the description
     _handle_errors(app)
     if settings.harm_terms is None:
-        log.warning("no list of terms is set (SANAD_LEXICON): no search for harm is recognised as one")
+        log.warning("found no list of harm terms (SANAD_LEXICON): no search is recognised as one for harm")
     if not settings.keys:
-        log.warning("no service keys are set (SANAD_API_KEYS): only programs on this machine may call")
+        log.warning("found no service keys (SANAD_API_KEYS): only programs on this machine may call")
     return app
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    to_thread.current_default_thread_limiter().total_tokens = THREADS
+    to_thread.current_default_thread_limiter().total_tokens = MAX_THREADS
     yield
 
 
 def _handle_errors(app: FastAPI) -> None:
-    """Every error that a route raises becomes a problem detail; what is left over is the guard's."""
+    """Every error that a route raises becomes a problem detail. The middleware handles all others."""
 
     @app.exception_handler(SanadError)
-    async def of_engine(request: Request, error: SanadError) -> Response:
-        status, detail, errors, headers = problems.of_error(error)
+    async def engine_error(request: Request, error: SanadError) -> Response:
+        status, detail, errors, headers = problems.describe_error(error)
         if status >= 500:
             log.error("request_id %s: %s: %s", request.state.request_id, type(error).__name__, error)
         return _problem(request, status, detail, errors=errors, headers=headers)
 
     @app.exception_handler(RequestValidationError)
-    async def of_fields(request: Request, error: RequestValidationError) -> Response:
+    async def validation_error(request: Request, error: RequestValidationError) -> Response:
         errors = problems.field_errors(error.errors())
-        return _problem(request, 422, problems.sentence(errors), errors=errors)
+        return _problem(request, 422, problems.summarise(errors), errors=errors)
 
     @app.exception_handler(Problem)
-    async def of_route(request: Request, error: Problem) -> Response:
+    async def route_problem(request: Request, error: Problem) -> Response:
         return _problem(request, error.status_code, error.detail, headers=error.headers)
 
     @app.exception_handler(HTTPException)
-    async def of_framework(request: Request, error: HTTPException) -> Response:
+    async def framework_error(request: Request, error: HTTPException) -> Response:
         if error.status_code == 405:
             allowed = ", ".join(allowed_methods(app, request.url.path))
             detail = f"Found {request.method}, expected one of {allowed}."
@@ -129,13 +132,13 @@ def _handle_errors(app: FastAPI) -> None:
 
 
 def _problem(request: Request, status: int, detail: str, **more: Any) -> Response:
-    return problems.answer(status, detail, path=request.url.path, request_id=request.state.request_id, **more)
+    return problems.problem_response(status, detail, path=request.url.path, request_id=request.state.request_id, **more)
 
 
 def allowed_methods(app: FastAPI, path: str) -> list[str]:
-    """The methods of a path over all its routes; the framework names those of the first route only."""
-    found = {"GET"} if path == app.openapi_url else set()
+    """The methods of a path over all its routes. The framework names those of the first route only."""
+    methods = {"GET"} if path == app.openapi_url else set()
     for template, operations in app.openapi()["paths"].items():
         if compile_path(template)[0].match(path):
-            found |= {method.upper() for method in operations}
-    return sorted(found)
+            methods |= {method.upper() for method in operations}
+    return sorted(methods)

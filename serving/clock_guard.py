@@ -1,11 +1,13 @@
 """
-A clock that does not believe a jump.
+A clock that guards the windows of the ledger against a jump of the wall clock.
 
-Windows are freed by time alone, so a clock that is suddenly set forward would free them all. The wall clock is
-compared with one that only counts on (the time since the machine started). Is it more than an hour ahead of where it
-should be, and as far past the last time that anything was committed, then it is not believed: pages come from the safe
-list until an operator confirms it, puts it right, or starts the service again. A start after any downtime is no jump,
-for nothing was counting then. A clock that goes back needs none of this: the ledger never follows it.
+Time alone frees the windows, so a wall clock that is suddenly set forward would free them all. It is compared with the
+time since the machine started, which only counts on. A jump is a wall clock that is more than an hour ahead of that,
+and more than an hour past the last commit.
+
+After a jump, pages come from the safe list until an operator confirms the clock, corrects it, or restarts the service.
+A start after downtime is no jump, because nothing was counting. A clock that goes back does no harm: the ledger never
+follows it.
 """
 
 import logging
@@ -21,32 +23,31 @@ from recsys.errors import StoreError
 log = logging.getLogger("sanad.serving")
 
 Clock = Callable[[], Millis]
-MAX_JUMP: Final = HOUR
-DRIFT: Final = MINUTE  # two good clocks may part by this much between two looks
+MAX_JUMP_MS: Final = HOUR
+MAX_DRIFT_MS: Final = MINUTE  # two good clocks may differ by this much between two readings
 
 
 @dataclass(frozen=True, slots=True)
-class Time:
-    """`at` is the time to work by; `ahead` how far the wall clock stands past it, 0 when it is believed."""
+class ClockReading:
+    """`at` is the time to work by; `ahead_ms` is how far the wall clock is ahead of it, 0 without a jump."""
 
     at: Millis
-    ahead: Millis
+    ahead_ms: Millis
 
 
 def since_boot() -> Millis:
-    """Milliseconds since the machine started; where the system can tell, also those it slept through."""
+    """Milliseconds since the machine started, with the time it was suspended where the system counts that."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
     return time.monotonic_ns() // 1_000_000
 
 
-class SteadyClock:
+class GuardedClock:
     """
-    The clock of a service. Calling it gives the time to work by: while the wall clock is not believed, that is the
-    time at which it would stand without the jump.
+    The clock of a service. A call gives the time to work by: after a jump, the time without the jump.
 
-    A `wall` clock other than the real one (a test's, the demo's) is its own measure and never jumps, unless `elapsed`
-    says otherwise.
+    A `wall` clock other than the real one (of a test, of the demo) is its own measure, so it never jumps, unless
+    `elapsed` is given.
     """
 
     def __init__(self, wall: Clock, committed_at: Clock, elapsed: Clock | None = None) -> None:
@@ -55,47 +56,47 @@ class SteadyClock:
         self._committed_at: Final = committed_at
         self._lock: Final = Lock()
         self._start = (self._wall(), self._elapsed())
-        self._is_said = False
+        self._is_reported = False
 
     def __call__(self) -> Millis:
         return self.read().at
 
-    def read(self) -> Time:
-        """The time now, and whether to believe it."""
+    def read(self) -> ClockReading:
+        """The time now, and how far the wall clock is ahead of it."""
         with self._lock:
             at, elapsed = self._wall(), self._elapsed()
             expected = self._start[0] + elapsed - self._start[1]
             ahead = at - expected
-            if ahead > MAX_JUMP and not self._is_shared(at):
-                self._say(at, ahead)
-                return Time(expected, ahead)
-            if abs(ahead) <= DRIFT or ahead > MAX_JUMP:
+            if ahead > MAX_JUMP_MS and not self._is_shared(at):
+                self._report(at, ahead)
+                return ClockReading(expected, ahead)
+            if abs(ahead) <= MAX_DRIFT_MS or ahead > MAX_JUMP_MS:
                 self._start = (at, elapsed)
-            self._is_said = False
-            return Time(at, 0)
+            self._is_reported = False
+            return ClockReading(at, 0)
 
-    def confirm(self) -> Time:
-        """Believe the wall clock from here on; what it was ahead until now."""
+    def confirm(self) -> ClockReading:
+        """Accept the wall clock from now on. Returns it, and how far it was ahead."""
         with self._lock:
             at, elapsed = self._wall(), self._elapsed()
             ahead = at - (self._start[0] + elapsed - self._start[1])
-            self._start, self._is_said = (at, elapsed), False
+            self._start, self._is_reported = (at, elapsed), False
         log.warning("the clock was confirmed at %s, %.0f s ahead", to_text(at), ahead / 1_000)
-        return Time(at, max(0, ahead))
+        return ClockReading(at, max(0, ahead))
 
     def _is_shared(self, at: Millis) -> bool:
-        """Whether something was committed by this clock already: then another process, started since, works by it."""
+        """Whether another process, started after the jump, already committed by this clock."""
         try:
-            return at - self._committed_at() <= MAX_JUMP
+            return at - self._committed_at() <= MAX_JUMP_MS
         except StoreError:
             return False
 
-    def _say(self, at: Millis, ahead: Millis) -> None:
-        if not self._is_said:
+    def _report(self, at: Millis, ahead: Millis) -> None:
+        if not self._is_reported:
             log.error(
-                "the clock jumped to %s, %.0f s ahead: serving the safe feed. Put it right, confirm it with POST "
-                "/v1/operator/confirm-clock, or start the service again",
+                "the clock jumped to %s, %.0f s ahead; serving the safe feed. Correct the clock, confirm it with POST "
+                "/v1/operator/confirm-clock, or restart the service",
                 to_text(at),
                 ahead / 1_000,
             )
-        self._is_said = True
+        self._is_reported = True

@@ -1,5 +1,5 @@
 """
-The demo: the real service on a free port, asked over HTTP, with a clock of its own, so that every run says the same.
+The demo: the real service on a free port, called over HTTP. Its clock is fixed, so every run prints the same.
 """
 
 import shutil
@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 from urllib.request import Request, urlopen
+from zoneinfo import ZoneInfo
 
 import msgspec
 import polars as pl
@@ -23,20 +24,21 @@ from recsys.errors import StageError
 from recsys.extras import require_extra
 from recsys.messages import FeedResponse
 from recsys.policy.checks import load_market
+from recsys.policy.compiled import CompiledPolicy
 from recsys.policy.nights import local_time
 from recsys.policy.schema import Market
 from recsys.resources import DEFAULT_POLICY
 from serving.commands.page_table import Fields, page_table, remaining_line, shortfall_lines, summary_line
-from serving.run import running
+from serving.run import run_in_thread
 from serving.settings import Settings
 
 NOW: Final = "2026-11-20T18:30:00Z"
-"""When the demo plays: an evening in Morocco, just after the demo world's log ends."""
+"""The time of the demo: an evening in Morocco, just after the log of the demo world ends."""
 
-_SIZE: Final = 10
-_RISKY: Final = 30
-_CALM: Final = 22
-_TITLE: Final = 34
+_PAGE_SIZE: Final = 10
+_N_RISKY: Final = 30
+_N_CALM: Final = 22
+_TITLE_CELLS: Final = 34
 _VISITOR: Final = {
     "age_band": "18+", "age_source": "verified", "country": "MA", "region": "MA-06", "languages": ["ary", "ar", "fr"],
 }  # fmt: skip
@@ -44,7 +46,7 @@ _VISITOR: Final = {
 
 @dataclass(slots=True)
 class Clock:
-    """The service's clock. It moves only when the demo says so."""
+    """The clock of the service. Only `wait` moves it."""
 
     at: Millis = field(default_factory=lambda: from_text(NOW))
 
@@ -52,12 +54,12 @@ class Clock:
         return self.at
 
     def wait(self, minutes: int) -> None:
-        """Lets time pass."""
+        """Move the clock on."""
         self.at += minutes * MINUTE
 
 
 class Person(Protocol):
-    """Somebody of the demo market. `who` introduces them."""
+    """A user of the demo market. `who` introduces them."""
 
     @property
     def user_id(self) -> str: ...
@@ -71,14 +73,14 @@ class Person(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """What every scene of the demo needs."""
+    """What every scene of the demo uses."""
 
     url: str
     clock: Clock
     market: Market
     out: Console
     items: pl.DataFrame
-    people: Sequence[Person]  # an adult, a minor and a parent
+    people: Sequence[Person]  # in this order: an adult, a minor, a parent
 
     def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> bytes:
         """One call over HTTP. Raises `urllib.error.HTTPError`, which is an OSError, for a refusal."""
@@ -90,17 +92,17 @@ class Stage:
 
     def feed(self, user_id: str, request_id: str, **more: Any) -> FeedResponse:
         """One page."""
-        body = {"user_id": user_id, "request_id": request_id, "size": _SIZE, **more}
+        body = {"user_id": user_id, "request_id": request_id, "size": _PAGE_SIZE, **more}
         return msgspec.json.decode(self.ask("POST", "/v1/feed", body), type=FeedResponse)
 
     def item(self, item_id: str) -> Fields:
-        """What the live catalogue says of an item."""
+        """The fields of an item in the live catalogue."""
         fields: Fields = msgspec.json.decode(self.ask("GET", f"/v1/items/{quote(item_id, safe='')}"))
         return fields
 
     def title(self, item_id: str) -> str:
         """An item's title for a line of text."""
-        return isolated(str(self.item(item_id)["title"]), _TITLE)
+        return isolated(str(self.item(item_id)["title"]), _TITLE_CELLS)
 
     def say(self, text: str = "") -> None:
         """A line."""
@@ -114,9 +116,9 @@ class Stage:
 
 def prepare(folder: Path, command: Callable[..., Sequence[str]]) -> None:
     """
-    Makes the demo data and the artifact in `folder` unless they are there. `command` completes a `sanad` command line.
+    Make the demo data and the artifact in `folder` unless they exist. `command` completes a `sanad` command line.
 
-    In processes of their own: training needs torch, and what serves must never import it.
+    Each runs in a process of its own, because training imports torch and the service must not.
     """
     data, artifact = folder / "data", folder / "artifact"
     if not (artifact / "manifest.json").is_file():
@@ -133,25 +135,25 @@ def prepare(folder: Path, command: Callable[..., Sequence[str]]) -> None:
 
 @contextmanager
 def _beside(folder: Path) -> Iterator[Path]:
-    """A folder that takes its name only when it is complete."""
+    """A folder that gets its name when it is complete."""
     half = folder.with_name(f".{folder.name}.half")
-    shutil.rmtree(half, ignore_errors=True)  # what a run that was stopped left behind
+    shutil.rmtree(half, ignore_errors=True)  # left by a run that was stopped
     yield half
     half.replace(folder)
 
 
 def _run(command: Sequence[str]) -> None:
-    done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
-    if done.returncode:
-        raise StageError(f"'{' '.join(command[2:])}' ended with code {done.returncode}; what it said stands above")
+    process = subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
+    if process.returncode:
+        raise StageError(f"'{' '.join(command[2:])}' ended with code {process.returncode}; see its error above")
 
 
 def show(folder: Path, people: Sequence[Person], out: Console | None = None) -> None:
-    """Plays all scenes over the artifact and the data in `folder`; `people` get a page each."""
+    """Play all scenes over the artifact and the data in `folder`. Each of `people` gets a page."""
     clock, screen = Clock(), out or console()
     with TemporaryDirectory(prefix="sanad-demo-") as state:
         settings = Settings(artifact=folder / "artifact", state=Path(state) / "state.db", port=0)
-        with running(settings, clock=clock) as url:
+        with run_in_thread(settings, clock=clock) as url:
             stage = Stage(
                 url=url,
                 clock=clock,
@@ -196,10 +198,10 @@ def _explain(stage: Stage, page: FeedResponse) -> None:
 
 
 def _caps(stage: Stage) -> None:
-    """Somebody new, and a ranker that would give them thirty risky videos."""
+    """A new user, and candidates with thirty risky videos among them."""
     stage.ask("PUT", "/v1/users/visitor", _VISITOR)
-    risky = _ids(stage, pl.col("risk_tier") == "R2", _RISKY)
-    calm = _ids(stage, (pl.col("risk_tier") == "R0") & pl.col("topics").list.contains("S3"), _CALM)
+    risky = _ids(stage, pl.col("risk_tier") == "R2", _N_RISKY)
+    calm = _ids(stage, (pl.col("risk_tier") == "R0") & pl.col("topics").list.contains("S3"), _N_CALM)
     stage.head(f"A cap at work: somebody new, an adult, offered {len(risky)} R2 and {len(calm)} calm videos")
     page = stage.feed("visitor", "demo cap 1", size=20, candidate_ids=risky + calm)
     places = [str(item.position) for item in page.items if item.tier == "R2"]
@@ -215,11 +217,11 @@ def _caps(stage: Stage) -> None:
     stage.say(f"{remaining_line(page, 'R2')}.")
 
 
-def _ids(stage: Stage, wanted: pl.Expr, number: int) -> list[str]:
-    """The first items of a kind in the languages of the visitor, one per creator and text."""
+def _ids(stage: Stage, kind: pl.Expr, number: int) -> list[str]:
+    """The first items of a kind in the languages of the visitor, each title once."""
     speech = pl.coalesce("dialect", "language").is_in(_VISITOR["languages"])
-    found = stage.items.filter(wanted & speech & ~pl.col("is_hidden")).sort("item_id").unique("title", keep="first")
-    return found.sort("item_id")["item_id"].head(number).to_list()
+    items = stage.items.filter(kind & speech & ~pl.col("is_hidden")).sort("item_id").unique("title", keep="first")
+    return items.sort("item_id")["item_id"].head(number).to_list()
 
 
 def _takedown(stage: Stage) -> None:
@@ -237,24 +239,22 @@ def _takedown(stage: Stage) -> None:
 
 
 def _event(stage: Stage) -> None:
-    """The same question before and after; it reserves nothing, so the event is all that differs."""
+    """The same request before and after an event. It reserves nothing, so only the event makes a difference."""
     stage.clock.wait(1)
     user = stage.people[0].user_id
     before = stage.feed(user, "demo taste", size=20, dry_run=True)
-    refused = next(item for item in before.items if "cf" in item.sources or "content" in item.sources)
-    event = {"event_id": "demo-1", "user_id": user, "item_id": refused.item_id, "kind": "not_interested"}
+    item = next(item for item in before.items if "cf" in item.sources or "content" in item.sources)
+    event = {"event_id": "demo-1", "user_id": user, "item_id": item.item_id, "kind": "not_interested"}
     stage.head(f"An event acts on the next feed ({user})")
-    stage.say(f"Not interested: {refused.item_id}  {stage.title(refused.item_id)}")
+    stage.say(f"Not interested: {item.item_id}  {stage.title(item.item_id)}")
     stage.ask("POST", "/v1/events", {"events": [event]})
     after = stage.feed(user, "demo taste", size=20, dry_run=True)
     old_ids, new_ids = ([item.item_id for item in page.items] for page in (before, after))
-    left, come = [i for i in old_ids if i not in new_ids], [i for i in new_ids if i not in old_ids]
-    stage.say(f"{len(left)} of {len(before.items)} videos made way for others:")
-    for old, new in zip(left[:4], come[:4], strict=False):
+    removed, added = [i for i in old_ids if i not in new_ids], [i for i in new_ids if i not in old_ids]
+    stage.say(f"{len(removed)} of {len(before.items)} videos made way for others:")
+    for old, new in zip(removed[:4], added[:4], strict=False):
         stage.say(f"  {stage.title(old)}  ->  {stage.title(new)}")
 
 
-def _zone(market: Market) -> Any:
-    from recsys.policy.compiled import CompiledPolicy
-
+def _zone(market: Market) -> ZoneInfo:
     return CompiledPolicy(market).zone

@@ -1,4 +1,4 @@
-"""What every route works with, and how routes read and answer."""
+"""What routes depend on: the engine, the clock, how a request is read and how a response is made."""
 
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from pydantic import BeforeValidator
 from recsys.feed.engine import Engine
 from recsys.messages import Wire
 from serving.body_fields import Id
-from serving.clock_guard import SteadyClock
+from serving.clock_guard import GuardedClock
 from serving.problems import SLASH_OF_ID, Problem
 
 PathId = Annotated[Id, BeforeValidator(lambda text: text.replace(SLASH_OF_ID, "/")), Path()]
@@ -21,37 +21,37 @@ MAX_FIELDS: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
-    """`engine` gives the engine of the moment; a request keeps the one it started with."""
+class Dependencies:
+    """`engine` returns the engine in service. A request keeps the engine that it started with."""
 
     engine: Callable[[], Engine]
-    clock: SteadyClock
+    clock: GuardedClock
 
 
 class StrictRequest(Request):
-    """A request whose JSON is JSON: no NaN, no second encoding, no half characters."""
+    """A request with strict JSON: no NaN, only UTF-8, no half characters."""
 
     async def json(self) -> Any:
         """The parsed body. Raises Problem."""
         try:
-            return _with_few_fields(msgspec.json.decode(await self.body()))
+            return _check_field_count(msgspec.json.decode(await self.body()))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Problem(400, f"Found a body that is not JSON in UTF-8 ({error}); correct it.") from error
         except RecursionError as error:
             raise Problem(400, "Found a body nested too deep; no request needs that.") from error
 
 
-def _with_few_fields(body: Any) -> Any:
-    """The body, when no object in it has more fields than any request has: to name a million typos takes long."""
+def _check_field_count(body: Any) -> Any:
+    """The body, if each object in it has few fields: to name a million unknown ones would take long. Raises Problem."""
     objects = [body, *body.values()] if isinstance(body, dict) else []
-    most = max((len(found) for found in objects if isinstance(found, dict)), default=0)
-    if most > MAX_FIELDS:
-        raise Problem(422, f"Found an object of {most:,} fields, expected at most {MAX_FIELDS}; see /openapi.json.")
+    n_fields = max((len(part) for part in objects if isinstance(part, dict)), default=0)
+    if n_fields > MAX_FIELDS:
+        raise Problem(422, f"Found an object of {n_fields:,} fields, expected at most {MAX_FIELDS}; see /openapi.json.")
     return body
 
 
 class StrictRoute(APIRoute):
-    """A route that reads `StrictRequest`s, and asks for the media type before it reads."""
+    """A route that reads `StrictRequest`s, after it has checked the media type."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """See APIRoute."""
@@ -68,17 +68,17 @@ class StrictRoute(APIRoute):
         return strict
 
 
-def json_answer(request: Request, fields: Mapping[str, Any]) -> Response:
-    """An answer with the id of its request first."""
+def record_response(request: Request, fields: Mapping[str, Any]) -> Response:
+    """Fields as JSON, after the id of the request."""
     body = {"request_id": request.state.request_id, **fields}
     return Response(msgspec.json.encode(body), media_type=_JSON)
 
 
-def struct_answer(struct: Wire, status: int = 200) -> Response:
+def struct_response(struct: Wire, status: int = 200) -> Response:
     """A struct as JSON."""
     return Response(msgspec.json.encode(struct), status, media_type=_JSON)
 
 
-def bytes_answer(body: bytes, headers: Mapping[str, str] | None = None) -> Response:
-    """JSON that is encoded already."""
+def encoded_response(body: bytes, headers: Mapping[str, str] | None = None) -> Response:
+    """A response whose JSON is encoded already."""
     return Response(body, headers=headers, media_type=_JSON)

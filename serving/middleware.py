@@ -1,7 +1,7 @@
 """
-What happens around every request: who may ask, how much, how many at once, and that every answer is one.
+The checks around every request: who may call, how large a request may be, how many at once; and errors as problems.
 
-Pure ASGI, because it sees the request before anything of it is parsed.
+Pure ASGI, because it sees a request before any part of it is parsed.
 """
 
 import asyncio
@@ -22,17 +22,18 @@ from serving.settings import Settings, is_known_key, is_loopback
 
 log = logging.getLogger("sanad.serving")
 
-MAX_BODY: Final = 10 * 2**20  # bytes
-_DRAINED: Final = 4 * MAX_BODY  # bytes of a body that is too large, read so that its sender sees the answer
-_BODY_S: Final = 20.0
-_OPEN: Final = ("/health/live", "/health/ready")
+MAX_BODY_BYTES: Final = 10 * 2**20
+_MAX_DRAINED_BYTES: Final = 4 * MAX_BODY_BYTES
+"""Of a body that is too large so much is read, so that its sender sees the answer."""
+_BODY_TIMEOUT_S: Final = 20.0
+_OPEN_PATHS: Final = ("/health/live", "/health/ready")
 _REQUEST_ID: Final = re.compile(rf"[\x21-\x7e]{{1,{MAX_ID_LENGTH}}}")
-_FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-real-ip")
+_PROXY_HEADERS: Final = ("forwarded", "x-forwarded-for", "x-real-ip")
 
 
 @dataclass(slots=True)
-class Guard:
-    """The outermost layer of the service."""
+class RequestGuard:
+    """The outermost layer of the service. `_in_flight` counts the requests that are being answered."""
 
     app: ASGIApp
     settings: Settings
@@ -46,7 +47,7 @@ class Guard:
         scope.setdefault("state", {})["request_id"] = request_id
         is_started = False
 
-        async def marked(message: Message) -> None:
+        async def send_marked(message: Message) -> None:
             nonlocal is_started
             if message["type"] == "http.response.start":
                 is_started = True
@@ -57,47 +58,49 @@ class Guard:
             await send(message)
 
         try:
-            await self._admitted(scope, receive, marked)
+            await self._admit(scope, receive, send_marked)
         except Problem as problem:
-            answer = problems.answer(
+            answer = problems.problem_response(
                 problem.status_code, problem.detail, path=scope["path"], request_id=request_id, headers=problem.headers
             )
-            await answer(scope, receive, marked)
+            await answer(scope, receive, send_marked)
         except Exception:
-            kind = "/".join(scope["path"].split("/")[:3])  # what follows may be somebody's id
-            log.exception("request %s %s failed, request_id %s", scope["method"], kind, request_id)
+            route = "/".join(scope["path"].split("/")[:3])  # what follows may be somebody's id
+            log.exception("request %s %s failed, request_id %s", scope["method"], route, request_id)
             if is_started:
                 raise  # the connection is closed: half an answer must not look like a whole one
-            await problems.internal(scope["path"], request_id)(scope, receive, marked)
+            await problems.internal_error_response(scope["path"], request_id)(scope, receive, send_marked)
 
-    async def _admitted(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The request, when it may come in; otherwise a Problem."""
-        if scope["path"] in _OPEN:
+    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass an allowed request on. Raises Problem for the others."""
+        if scope["path"] in _OPEN_PATHS:
             await self.app(scope, receive, send)
             return
-        _may_ask(scope, self.settings)
-        _is_utf8(scope)
-        _keep_slashes(scope)
+        _check_caller(scope, self.settings)
+        _check_encoding(scope)
+        _protect_slashes(scope)
         if self._in_flight >= self.settings.max_in_flight:
             detail = f"{self._in_flight} requests are being answered already; ask again in {RETRY_AFTER_S} s."
             raise Problem(503, detail, {"Retry-After": str(RETRY_AFTER_S)})
         self._in_flight += 1
         try:
-            await self.app(scope, await _read(scope, receive), send)
+            await self.app(scope, await _read_whole(scope, receive), send)
         finally:
             self._in_flight -= 1
 
 
 def _request_id(headers: Headers) -> str:
-    """The caller's `X-Request-ID` when it is a plain one, else a new one. It marks a call, not a page."""
+    """The caller's `X-Request-ID` when it is plain ASCII, else a new id. It names a call, not a page."""
     given = headers.get("x-request-id", "")
     return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
 
-def _may_ask(scope: Scope, settings: Settings) -> None:
+def _check_caller(scope: Scope, settings: Settings) -> None:
     """
-    With service keys, whoever has one. Without, programs on this machine that call it by a local name: a page in a
-    browser that was sent here by a stranger's name, or somebody behind a proxy, is not local.
+    With service keys, a caller needs one. Without, only programs on this machine may call, by a local name.
+
+    A web page that reaches this machine by another host name is not local, nor is a caller behind a proxy.
+    Raises Problem.
     """
     headers = Headers(scope=scope)
     if settings.keys:
@@ -108,13 +111,13 @@ def _may_ask(scope: Scope, settings: Settings) -> None:
     client = scope.get("client")
     name = headers.get("host", "").rpartition("@")[2]
     name = name[1 : name.find("]")] if name.startswith("[") else name.partition(":")[0]
-    is_direct = not any(forwarded in headers for forwarded in _FORWARDED)
+    is_direct = not any(forwarded in headers for forwarded in _PROXY_HEADERS)
     if client is None or not (is_loopback(client[0]) and is_loopback(name) and is_direct):
         detail = "No service keys are set, so only programs on this machine may call; set SANAD_API_KEYS for others."
         raise Problem(403, detail)
 
 
-def _is_utf8(scope: Scope) -> None:
+def _check_encoding(scope: Scope) -> None:
     try:
         unquote_to_bytes(scope.get("raw_path") or b"").decode()
         unquote_to_bytes(scope["query_string"]).decode()
@@ -122,10 +125,10 @@ def _is_utf8(scope: Scope) -> None:
         raise Problem(400, "Found bytes in the address that are not UTF-8; encode it as UTF-8, then percent.") from None
 
 
-def _keep_slashes(scope: Scope) -> None:
+def _protect_slashes(scope: Scope) -> None:
     """
-    An id may hold a slash, which its address has as %2F. Decoded too early it would part the id in two, and the rights
-    of `u/export` would be those of `u`.
+    An id may hold a slash, which is %2F in the path. If it were decoded here, it would split the id: a request about
+    the user `u/export` would be one about the user `u`.
     """
     if SLASH_OF_ID in scope["path"]:
         raise Problem(404, "Found U+E000 in the address, expected an id of printable characters; correct it.")
@@ -134,21 +137,21 @@ def _keep_slashes(scope: Scope) -> None:
         scope["path"] = "/".join(unquote_to_bytes(part).decode().replace("/", SLASH_OF_ID) for part in parts)
 
 
-async def _read(scope: Scope, receive: Receive) -> Receive:
-    """The whole body, within bounds of size and time, given on in one piece."""
+async def _read_whole(scope: Scope, receive: Receive) -> Receive:
+    """Read the whole body, within bounds of size and time, and pass it on in one piece."""
     try:
-        async with asyncio.timeout(_BODY_S):
+        async with asyncio.timeout(_BODY_TIMEOUT_S):
             body = await _body(scope, receive)
     except TimeoutError:
-        detail = f"Found a body that took more than {_BODY_S:g} s to arrive; send it again."
+        detail = f"Found a body that took more than {_BODY_TIMEOUT_S:g} s to arrive; send it again."
         raise Problem(408, detail, {"Connection": "close"}) from None
-    is_given = False
+    is_replayed = False
 
     async def replay() -> Message:
-        nonlocal is_given
-        if is_given:
+        nonlocal is_replayed
+        if is_replayed:
             return await receive()
-        is_given = True
+        is_replayed = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replay
@@ -161,10 +164,10 @@ async def _body(scope: Scope, receive: Receive) -> bytes:
         if message["type"] == "http.disconnect":
             raise Problem(400, "The connection ended before the request did.")
         n_bytes += len(message.get("body", b""))
-        if n_bytes <= MAX_BODY:
+        if n_bytes <= MAX_BODY_BYTES:
             chunks.append(message.get("body", b""))
-        is_whole = not message.get("more_body", False) or n_bytes > _DRAINED
-    if n_bytes > MAX_BODY:
-        detail = f"Found a body of more than {MAX_BODY // 2**20} MB; send less at a time."
+        is_whole = not message.get("more_body", False) or n_bytes > _MAX_DRAINED_BYTES
+    if n_bytes > MAX_BODY_BYTES:
+        detail = f"Found a body of more than {MAX_BODY_BYTES // 2**20} MB; send less at a time."
         raise Problem(413, detail, {"Connection": "close"})
     return b"".join(chunks)

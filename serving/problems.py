@@ -1,7 +1,7 @@
 """
-Every error over HTTP is a problem detail (RFC 9457): what was found, what was expected, what to do.
+Errors over HTTP as problem details (RFC 9457): what was found, what was expected, what to do.
 
-A client sees sentences and nothing of the inside: no stack trace, no path, no name of a class.
+A client sees sentences only: no stack trace, no file, no name of a class.
 """
 
 import re
@@ -18,11 +18,11 @@ from serving.responses import FieldError, ProblemDetail
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 1
 SLASH_OF_ID: Final = "\ue000"
-"""A slash inside an id, on its way from an address to a route. Not printable, so no id holds this letter itself."""
-_SHOWN: Final = 80  # characters of a wrong value
+"""Stands for a slash inside an id, between the path and the route. No id holds it, because it does not print."""
+_MAX_SHOWN: Final = 80  # characters of a wrong value
 MAX_ERRORS: Final = 100  # errors in one answer
 _SENTENCE: Final = re.compile(r"(?P<name>\w+): found (?P<found>.+?), expected (?P<expected>.+)", re.DOTALL)
-_REWORDED: Final = (
+_REWORDINGS: Final = (
     ("Input should be ", ""),
     ("Value error, expected ", ""),
     ("String should have ", "text of "),
@@ -47,10 +47,10 @@ _KINDS: Final[Mapping[int, tuple[str, str]]] = {
 
 
 class Problem(HTTPException):
-    """An error with its HTTP status, raised where no error of the engine fits."""
+    """An error with an HTTP status, for cases that no error of the engine covers."""
 
 
-def answer(
+def problem_response(
     status: int,
     detail: str,
     *,
@@ -59,7 +59,7 @@ def answer(
     errors: Sequence[FieldError] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """The problem as a response. `type` is a name to compare with, `instance` the path that was asked."""
+    """A problem as a response. `type` is a name to compare with, `instance` is the path of the request."""
     kind, title = _KINDS.get(status, ("other", "The request was refused"))
     body = ProblemDetail(
         type=f"urn:sanad:problem:{kind}",
@@ -73,17 +73,17 @@ def answer(
     return Response(msgspec.json.encode(body), status, headers, MEDIA_TYPE)
 
 
-def of_error(error: SanadError) -> tuple[int, str, tuple[FieldError, ...], Mapping[str, str]]:
-    """Status, detail, errors and headers for an error of the engine."""
+def describe_error(error: SanadError) -> tuple[int, str, tuple[FieldError, ...], Mapping[str, str]]:
+    """Status, detail, field errors and headers for an error of the engine."""
     if isinstance(error, DataError):
-        problems = tuple(_of_sentence(text) for text in error.problems[:MAX_ERRORS])
-        return 422, sentence(problems), problems, {}
+        problems = tuple(_parse_sentence(text) for text in error.problems[:MAX_ERRORS])
+        return 422, summarise(problems), problems, {}
     if isinstance(error, Conflict):
         return 409, str(error), (), {}
     if isinstance(error, Gone):
         return 410, str(error), (), {}
     if isinstance(error, StoreError):
-        detail = "The state cannot be written or read now; nothing of this request was kept. Ask again later."
+        detail = "The state cannot be written or read now; nothing of this request was stored. Try again later."
         return 503, detail, (), {"Retry-After": str(RETRY_AFTER_S)}
     return 500, _INTERNAL, (), {}
 
@@ -91,30 +91,30 @@ def of_error(error: SanadError) -> tuple[int, str, tuple[FieldError, ...], Mappi
 _INTERNAL: Final = "The service failed while it worked on this request; its log has the details under this request_id."
 
 
-def _of_sentence(text: str) -> FieldError:
-    """The engine says `size: found 0, expected 1 or more`; its other sentences stay whole."""
+def _parse_sentence(text: str) -> FieldError:
+    """The parts of a sentence such as `size: found 0, expected 1 or more`; other sentences stay whole."""
     parts = _SENTENCE.fullmatch(text)
     if parts is None:
         return FieldError(loc=("body",), msg=text, found=None, expected=None)
     return FieldError(loc=("body", parts["name"]), msg=text, found=parts["found"], expected=parts["expected"])
 
 
-def internal(path: str, request_id: str) -> Response:
-    """The answer to an error that nobody expected. What happened stands in the log only."""
-    return answer(500, _INTERNAL, path=path, request_id=request_id)
+def internal_error_response(path: str, request_id: str) -> Response:
+    """The response to an unexpected error. Only the log says what happened."""
+    return problem_response(500, _INTERNAL, path=path, request_id=request_id)
 
 
-def field_errors(found: Iterable[Mapping[str, Any]]) -> tuple[FieldError, ...]:
-    """The errors of pydantic in our four fields."""
-    return tuple(_field_error(error) for error in list(found)[:MAX_ERRORS])
+def field_errors(errors: Iterable[Mapping[str, Any]]) -> tuple[FieldError, ...]:
+    """Errors of pydantic as field errors, at most `MAX_ERRORS`."""
+    return tuple(_field_error(error) for error in list(errors)[:MAX_ERRORS])
 
 
 def _field_error(error: Mapping[str, Any]) -> FieldError:
     kind, loc = str(error["type"]), tuple(error["loc"])
     name = ".".join(str(part) for part in loc[1:]) or "the request"
-    found = "nothing" if kind == "missing" else _short(error.get("input"))
+    value = "nothing" if kind == "missing" else _shorten(error.get("input"))
     expected = _expected(kind, str(error["msg"]), name)
-    return FieldError(loc=loc, msg=f"{name}: found {found}, expected {expected}", found=found, expected=expected)
+    return FieldError(loc=loc, msg=f"{name}: found {value}, expected {expected}", found=value, expected=expected)
 
 
 def _expected(kind: str, message: str, name: str) -> str:
@@ -124,28 +124,28 @@ def _expected(kind: str, message: str, name: str) -> str:
         return f"no field {name}; the fields are listed in /openapi.json"
     if kind in ("model_attributes_type", "model_type", "dict_type"):
         return "a JSON object"
-    for opening, ours in _REWORDED:
+    for opening, replacement in _REWORDINGS:
         if message.startswith(opening):
-            return ours + message.removeprefix(opening).partition(" after validation")[0]
+            return replacement + message.removeprefix(opening).partition(" after validation")[0]
     return message[:1].lower() + message[1:]
 
 
-def _short(value: object) -> str:
+def _shorten(value: object) -> str:
     """A wrong value, shortened, with control and direction characters escaped."""
-    text = ascii(value[: _SHOWN + 1]) if isinstance(value, str) else ascii(_outline(value))
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+    text = ascii(value[: _MAX_SHOWN + 1]) if isinstance(value, str) else ascii(_outline(value))
+    return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "..."
 
 
 def _outline(value: object) -> object:
-    """Large containers are not printed whole to be cut afterwards."""
+    """A large container by its outline, because only its beginning is shown."""
     if isinstance(value, Mapping):
-        return {str(key)[:_SHOWN]: "..." for key in list(value)[:8]}
+        return {str(key)[:_MAX_SHOWN]: "..." for key in list(value)[:8]}
     if isinstance(value, list | tuple):
         return [f"{len(value)} values"]
     return value
 
 
-def sentence(problems: Sequence[FieldError]) -> str:
-    """The detail of a 422: what is wrong, in one line."""
+def summarise(problems: Sequence[FieldError]) -> str:
+    """The first problem as one line, and how many more there are: the detail of a 422."""
     more = f"; and {len(problems) - 1} more, see errors" if len(problems) > 1 else ""
     return f"{problems[0].msg}{more}" if problems else "The request breaks the contract."

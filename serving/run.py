@@ -1,4 +1,4 @@
-"""The serving process: load everything, warm up, answer until told to stop, close the state file."""
+"""The process of the service: load everything, warm up, serve until it is told to stop, close the state file."""
 
 import logging
 import os
@@ -28,7 +28,7 @@ from recsys.progress import Progress, quiet
 from recsys.safety.harm_terms import NO_TERMS, load_harm_terms
 from recsys.services.compaction import compact_events
 from serving.app import create_app
-from serving.clock_guard import SteadyClock
+from serving.clock_guard import GuardedClock
 from serving.settings import Settings, signing_key
 from serving.stores.sqlite.store import SqliteStore
 
@@ -36,10 +36,10 @@ log = logging.getLogger("sanad.serving")
 
 Clock = Callable[[], Millis]
 _BACKLOG: Final = 2_048
-_GRACE_S: Final = 20  # for requests that are being answered when the service is told to stop
-_START_S: Final = 60.0
-_PRUNE_S: Final = HOUR / SECOND
-_WARM_UP_PEOPLE: Final = 8
+_SHUTDOWN_TIMEOUT_S: Final = 20  # for requests that are being answered when the service is told to stop
+_START_TIMEOUT_S: Final = 60.0
+_PRUNE_INTERVAL_S: Final = HOUR / SECOND
+_N_WARM_UP_USERS: Final = 8
 
 
 def serve(
@@ -50,32 +50,32 @@ def serve(
     on_progress: Progress = quiet,
 ) -> None:
     """
-    Serve until Ctrl-C or SIGTERM; then finish what is being answered and close the state file.
+    Serve until Ctrl-C or SIGTERM. Then finish the open requests and close the state file.
 
-    Calls `on_ready` with the base URL once requests are accepted. Prints nothing. Raises ConfigError, ArtifactError or
-    StoreError, with what to do, before anything is served.
+    Calls `on_ready` with the base URL as soon as requests are accepted. Prints nothing. Raises ConfigError,
+    ArtifactError or StoreError before the first request.
     """
-    with _listening(settings) as listener, opened(settings, clock=clock, on_progress=on_progress) as engine:
+    with _listen(settings) as listener, open_engine(settings, clock=clock, on_progress=on_progress) as engine:
         server = _Server(_config(settings, engine, clock), lambda: on_ready(_url(listener)))
         with _signals_only_stop():
             server.run(sockets=[listener])
 
 
 @contextmanager
-def running(settings: Settings, *, clock: Clock = now, on_progress: Progress = quiet) -> Iterator[str]:
+def run_in_thread(settings: Settings, *, clock: Clock = now, on_progress: Progress = quiet) -> Iterator[str]:
     """
-    The service in a thread of this process; with port 0, on a free one.
+    Run the service in a thread of this process, for the demo and for tests. Port 0 takes any free port.
 
-    Gives the base URL. For the demo and for tests: real sockets, real store, the clock that is passed.
+    Yields the base URL. Sockets and store are the real ones, the clock is the given one.
     """
-    with _listening(settings) as listener, opened(settings, clock=clock, on_progress=on_progress) as engine:
+    with _listen(settings) as listener, open_engine(settings, clock=clock, on_progress=on_progress) as engine:
         is_up = Event()
         server = _Server(_config(settings, engine, clock), is_up.set)
         thread = Thread(target=server.run, kwargs={"sockets": [listener]}, name="sanad-service")
         thread.start()
         try:
-            if not is_up.wait(_START_S):
-                raise StoreError(f"the service did not start within {_START_S:g} s; look at its log")
+            if not is_up.wait(_START_TIMEOUT_S):
+                raise StoreError(f"the service did not start within {_START_TIMEOUT_S:g} s; look at its log")
             yield _url(listener)
         finally:
             server.should_exit = True
@@ -83,16 +83,17 @@ def running(settings: Settings, *, clock: Clock = now, on_progress: Progress = q
 
 
 @contextmanager
-def opened(
+def open_engine(
     settings: Settings, *, clock: Clock = now, on_progress: Progress = quiet, prunes: bool = True
 ) -> Iterator[Engine]:
     """
-    The engine of these settings over its state file, warm. Closes the file at the end. What is past its retention is
-    deleted where it `prunes`: a look at one feed of any time must not.
+    The engine of these settings over its state file, warmed up. Closes the file at the end.
 
-    Linear algebra uses one thread meanwhile: a page is small, and threads that wait for each other make it slow.
+    With `prunes`, what is past its retention is deleted; a command that asks for one page of any time must not do that.
+
+    Linear algebra uses one thread meanwhile: a page is small, and several threads would wait for each other.
     """
-    artifact = _artifact(settings, on_progress)
+    artifact = _load_artifact(settings, on_progress)
     on_progress("policy", 0, None)
     market = load_market(settings.policy)
     folder = settings.experiments
@@ -110,36 +111,36 @@ def opened(
             )  # fmt: skip
             on_progress("warm up", 0, None)
             warm_up(engine, artifact, clock())
-            with _pruned(store, engine, clock, _people(artifact)) if prunes else nullcontext():
+            with _prune_hourly(store, engine, clock, _known_users(artifact)) if prunes else nullcontext():
                 yield engine
     finally:
         store.close()
 
 
 def warm_up(engine: Engine, artifact: Artifact, at: Millis) -> None:
-    """A few plans, which write nothing, so that the first person does not wait for tables to be made."""
-    for user_id in (*islice(artifact.histories, _WARM_UP_PEOPLE), "warm-up"):
+    """Plan a few pages, which writes nothing, so that the first user does not wait for tables that are built once."""
+    for user_id in (*islice(artifact.histories, _N_WARM_UP_USERS), "warm-up"):
         engine.plan(FeedRequest(user_id=user_id), at)
 
 
-def _artifact(settings: Settings, on_progress: Progress) -> Artifact:
+def _load_artifact(settings: Settings, on_progress: Progress) -> Artifact:
     on_progress("artifact", 0, None)
     artifact = load_artifact(settings.artifact)
     if artifact.manifest.risk_source == "assumed" and not settings.allow_assumed:
         raise ArtifactError(
-            f"found {settings.artifact} with made-up tiers (trained with --assume-tier), expected labels from people "
-            "or partners; train with labels, or try it on this machine with --allow-assumed"
+            f"found {settings.artifact} with assumed tiers (trained with --assume-tier), expected labels from people "
+            "or partners; train with labels, or serve it to this machine only with --allow-assumed"
         )
     return artifact
 
 
-def _people(artifact: Artifact) -> Set[str]:
-    """Everybody of whom the artifact knows a history or a profile."""
+def _known_users(artifact: Artifact) -> Set[str]:
+    """The users with a history or a profile in the artifact."""
     return {*artifact.histories, *artifact.users["user_id"].to_list()}
 
 
 def _make_private(path: Path) -> None:
-    """The state file says what people watched: a new one is its owner's alone, and so are the logs SQLite adds."""
+    """Make a new state file readable by its owner only, with the logs of SQLite: it says what users watched."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):
@@ -149,22 +150,23 @@ def _make_private(path: Path) -> None:
 
 
 @contextmanager
-def _pruned(store: SqliteStore, engine: Engine, clock: Clock, people: Set[str]) -> Iterator[None]:
+def _prune_hourly(store: SqliteStore, engine: Engine, clock: Clock, people: Set[str]) -> Iterator[None]:
     """
-    What is past its retention is deleted, at the start and every hour: events once they are folded in. A clock that
-    jumps deletes nothing early.
+    Delete what is past its retention, at the start and every hour, once events are folded into the state.
+
+    A clock that jumps deletes nothing early.
     """
-    is_over, steady = Event(), SteadyClock(clock, store.committed_at)
+    is_over, guarded = Event(), GuardedClock(clock, store.committed_at)
 
     def work() -> None:
         while True:
             try:
-                at = steady()
+                at = guarded()
                 compact_events(engine, store.retention_cutoff(at), at)
                 store.prune(at, people)
             except StoreError as error:
                 log.warning("nothing was pruned: %s", error)
-            if is_over.wait(_PRUNE_S):
+            if is_over.wait(_PRUNE_INTERVAL_S):
                 return
 
     thread = Thread(target=work, name="sanad-pruning", daemon=True)
@@ -177,8 +179,8 @@ def _pruned(store: SqliteStore, engine: Engine, clock: Clock, people: Set[str]) 
 
 
 @contextmanager
-def _listening(settings: Settings) -> Iterator[socket.socket]:
-    """The address, taken before anything is loaded, so that a port in use is said at once."""
+def _listen(settings: Settings) -> Iterator[socket.socket]:
+    """Take the address before anything is loaded, so that a port in use is reported at once."""
     where = f"{settings.host}:{settings.port}"
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -215,14 +217,14 @@ def _config(settings: Settings, engine: Engine, clock: Clock) -> uvicorn.Config:
         backlog=_BACKLOG,
         access_log=False,
         log_config=None,
-        proxy_headers=False,  # who calls is who is connected; see `guard`
+        proxy_headers=False,  # the caller is the one that is connected, see `middleware`
         server_header=False,
-        timeout_graceful_shutdown=_GRACE_S,
+        timeout_graceful_shutdown=_SHUTDOWN_TIMEOUT_S,
     )
 
 
 class _Server(uvicorn.Server):
-    """A server that says when it accepts requests."""
+    """A server that calls `on_ready` when it accepts requests."""
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -237,8 +239,8 @@ class _Server(uvicorn.Server):
 @contextmanager
 def _signals_only_stop() -> Iterator[None]:
     """
-    Ctrl-C and SIGTERM stop the server and nothing more: it raises them again when it has stopped, which would end the
-    process before the state file is closed.
+    Ctrl-C and SIGTERM stop the server only. It raises the signal again when it has stopped, which would end the process
+    before the state file is closed.
     """
     stopping = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, lambda *_: None) for number in stopping]

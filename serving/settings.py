@@ -1,7 +1,7 @@
 """
-How the service is deployed: arguments of `sanad serve` over `SANAD_...` variables over defaults.
+Settings of the service. Arguments of `sanad serve` come first, then `SANAD_...` variables, then defaults.
 
-Secrets come from the environment only, are never printed, and are kept nowhere but in the key file beside the state.
+Secrets come from the environment only. They are never printed. Only the key file beside the state stores one.
 """
 
 import hashlib
@@ -20,17 +20,17 @@ from typing import Any, Final
 from recsys.errors import ConfigError
 from recsys.resources import DEFAULT_EXPERIMENTS, DEFAULT_POLICY, policy_file
 
-_LEAST_KEY: Final = 32  # characters of a signing key
+MIN_KEY_LENGTH: Final = 32  # characters of a signing key
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """
-    What `serve` needs. `keys` are SHA-256 digests (hex) of the service keys; with none, only local calls are accepted.
+    What `serve` needs. `keys` are SHA-256 digests (hex) of the service keys; without any, only local calls pass.
 
-    `state` None = `state.db` beside the artifact; `experiments` None = none. `signing_key` None = the one in the key
-    file beside the state, made at the first start. `lexicon` is the market's private list of terms that a search for
+    `state` None = `ARTIFACT.state.db`; `experiments` None = no experiments. `signing_key` None = the key in the file
+    beside the state, made at the first start. `lexicon` is the market's private list of terms that a search for
     harm uses (None = no search is recognised as one). `max_in_flight` requests are worked on or waiting at once; more
     are answered 503. Port 0 = any free port.
     """
@@ -54,7 +54,7 @@ class Settings:
 
     @property
     def state_file(self) -> Path:
-        """Where state, events and the live catalogue are."""
+        """The file of state, events and the live catalogue."""
         return self.state or self.artifact.parent / f"{self.artifact.name}.state.db"
 
 
@@ -67,7 +67,7 @@ def read_settings(environ: Mapping[str, str], **arguments: Any) -> Settings:
     problems = [
         f"found variable {name}, expected one of {', '.join(sorted(VARIABLES))}; correct or unset it"
         for name in sorted(environ)
-        if name.startswith("SANAD_") and name not in VARIABLES and name not in _ELSEWHERE
+        if name.startswith("SANAD_") and name not in VARIABLES and name not in OTHER_VARIABLES
     ]
     values: dict[str, Any] = {}
     for name, (key, convert) in VARIABLES.items():
@@ -95,7 +95,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_known_key(given: str, digests: Sequence[str]) -> bool:
-    """Whether `given` is one of the service keys; as slow for a wrong key as for a right one."""
+    """Whether `given` is one of the service keys. Takes equally long for a wrong key."""
     digest = hashlib.sha256(given.encode("utf-8", "surrogateescape")).hexdigest()
     matches = [hmac.compare_digest(digest, known) for known in digests]
     return any(matches)
@@ -105,7 +105,7 @@ def signing_key(settings: Settings) -> bytes:
     """
     The key of cursors and tracking tokens: the one given, or the one in `<state>.key`, which is made when missing.
 
-    The file is readable by its owner only. Raises ConfigError when it cannot be used.
+    Only its owner can read the file. Raises ConfigError when it cannot be used.
     """
     if settings.signing_key is not None:
         return settings.signing_key
@@ -114,17 +114,17 @@ def signing_key(settings: Settings) -> bytes:
         if not path.exists():
             _make_key(path)
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise ConfigError(f"found {path} open to others, expected it to be its owner's alone; run chmod 600 on it")
+            raise ConfigError(f"found {path} readable by others, expected its owner alone; run chmod 600 on it")
         key = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read or written ({error.strerror}); give this user the right") from error
-    if len(key) < _LEAST_KEY:
+    if len(key) < MIN_KEY_LENGTH:
         raise ConfigError(f"found {path} with {len(key)} bytes, expected a signing key; remove it to get a new one")
     return key
 
 
 def _make_key(path: Path) -> None:
-    """Written beside and linked into place: of two services that start at once, one key wins and both read it."""
+    """Write beside and link into place: when two services start at once, both read the same key."""
     beside = path.with_name(f"{path.name}.{os.getpid()}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
@@ -149,9 +149,9 @@ def _problems(settings: Settings) -> list[str]:
             "found a service key in SANAD_API_KEYS that is no SHA-256 digest, expected 64 small hexadecimal digits; "
             "make one with: printf %s THE_KEY | sha256sum"
         )
-    if settings.signing_key is not None and len(settings.signing_key) < _LEAST_KEY:
+    if settings.signing_key is not None and len(settings.signing_key) < MIN_KEY_LENGTH:
         problems.append(
-            f"found a short SANAD_SIGNING_KEY, expected {_LEAST_KEY} characters or more; choose a longer one"
+            f"found a short SANAD_SIGNING_KEY, expected {MIN_KEY_LENGTH} characters or more; choose a longer one"
         )
     if not settings.keys and not is_loopback(settings.host):
         problems.append(
@@ -160,26 +160,26 @@ def _problems(settings: Settings) -> list[str]:
         )
     if settings.allow_assumed and not is_loopback(settings.host):
         problems.append(
-            f"found --allow-assumed with host {settings.host}, expected a local address: made-up tiers are for trials "
+            f"found --allow-assumed with host {settings.host}, expected a local address: assumed tiers are for trials "
             "on one machine; serve on 127.0.0.1, or train with labels"
         )
     return problems
 
 
-def _whole(text: str) -> int:
+def _parse_integer(text: str) -> int:
     try:
         return int(text)
     except ValueError:
         raise ValueError(f"found {text[:40]!r}, expected a whole number") from None
 
 
-def _yes(text: str) -> bool:
+def _parse_flag(text: str) -> bool:
     if text not in ("0", "1"):
         raise ValueError(f"found {text[:40]!r}, expected 1 for yes or 0 for no")
     return text == "1"
 
 
-def _keys(text: str) -> tuple[str, ...]:
+def _parse_keys(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
@@ -189,11 +189,11 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "SANAD_EXPERIMENTS": ("experiments", Path),
     "SANAD_STATE": ("state", Path),
     "SANAD_HOST": ("host", str),
-    "SANAD_PORT": ("port", _whole),
-    "SANAD_API_KEYS": ("keys", _keys),
+    "SANAD_PORT": ("port", _parse_integer),
+    "SANAD_API_KEYS": ("keys", _parse_keys),
     "SANAD_SIGNING_KEY": ("signing_key", str.encode),
-    "SANAD_ALLOW_ASSUMED": ("allow_assumed", _yes),
-    "SANAD_MAX_IN_FLIGHT": ("max_in_flight", _whole),
+    "SANAD_ALLOW_ASSUMED": ("allow_assumed", _parse_flag),
+    "SANAD_MAX_IN_FLIGHT": ("max_in_flight", _parse_integer),
     "SANAD_LEXICON": ("harm_terms", Path),
 }
-_ELSEWHERE: Final = ("SANAD_CACHE", "SANAD_DEBUG")  # read by training, and by the command line
+OTHER_VARIABLES: Final = ("SANAD_CACHE", "SANAD_DEBUG")  # read by training, and by the command line

@@ -14,7 +14,7 @@ from eval.simulation.world.build import generate
 from eval.simulation.world.params import WorldParams
 from recsys.clock import Millis, from_text, to_text
 from recsys.data.tables import write_dataset
-from serving.run import running
+from serving.run import run_in_thread
 from serving.settings import Settings
 from training.text.encoder import EncoderParams
 from training.train import TrainParams, run
@@ -48,7 +48,7 @@ def state(tmp_path: Path) -> Path:
 @pytest.fixture
 def call(folder: Path, state: Path) -> Iterator[Call]:
     """`call("GET", "/v1/...")`: the answer of a service that runs for the whole test."""
-    with running(Settings(artifact=folder / "artifact", state=state, port=0), clock=lambda: EVENING) as url:
+    with run_in_thread(Settings(artifact=folder / "artifact", state=state, port=0), clock=lambda: EVENING) as url:
 
         def do(method: str, path: str, body: Any = None) -> Any:
             answer = httpx.request(method, url + path, json=body, timeout=30)

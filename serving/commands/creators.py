@@ -81,26 +81,26 @@ def audit(
 
     store = SqliteStore(existing_state(state))
     try:
-        found = audit_all(unpack(stored.decision) for stored in store.decisions.newest(last))
+        result = audit_all(unpack(stored.decision) for stored in store.decisions.newest(last))
     finally:
         store.close()
     if as_json:
-        print_json(found)
+        print_json(result)
     else:
-        typer.echo(as_sentence(found))
-    if found.below_supply:
+        typer.echo(as_sentence(result))
+    if result.below_supply:
         raise typer.Exit(1)
 
 
-def _show(found: "CreatorReport") -> None:
+def _show(report: "CreatorReport") -> None:
     out = console()
     out.print(
-        f"{found.market}: {found.impressions:,} impressions until {found.until}, {_share(found.local_share)} local"
+        f"{report.market}: {report.impressions:,} impressions until {report.until}, {_share(report.local_share)} local"
     )
-    for title, parts in (("By size", found.by_size), ("By kind", found.by_kind), ("Most shown", found.top)):
+    for title, parts in (("By size", report.by_size), ("By kind", report.by_kind), ("Most shown", report.top)):
         out.print()
         out.print(_table(title, parts))
-    local, new = found.local, found.new_creators
+    local, new = report.local, report.new_creators
     out.print()
     out.print(
         f"{local.n_creators:,} local creators with items: Gini {_number(local.gini)}, HHI {_number(local.hhi)}, "

@@ -17,7 +17,7 @@ from recsys.feed.engine import Engine
 from recsys.models.artifact import Artifact, load_artifact
 from recsys.policy.checks import load_market
 from recsys.stores.memory import MemoryStore
-from serving.run import opened
+from serving.run import open_engine
 from serving.settings import Settings, read_settings
 
 
@@ -38,7 +38,7 @@ def command_engine(
         artifact = load_artifact(folder)
     _warn_of_missing_tiers(artifact, is_quiet=is_quiet)
     if state is not None:
-        with opened(settings, clock=lambda: at, prunes=False) as engine:
+        with open_engine(settings, clock=lambda: at, prunes=False) as engine:
             yield engine, artifact
         return
     with in_memory(artifact, settings, at) as engine:

@@ -1,4 +1,4 @@
-"""Whether the service is up, whether it can serve, and what it is."""
+"""Liveness, readiness and versions of the service."""
 
 import platform
 from typing import Final
@@ -9,16 +9,16 @@ from fastapi import APIRouter, Request, Response
 from recsys.errors import StoreError
 from recsys.feed.engine import Engine
 from recsys.resources import sanad_version
-from serving.clock_guard import SteadyClock
-from serving.dependencies import Service, struct_answer
+from serving.clock_guard import GuardedClock
+from serving.dependencies import Dependencies, struct_response
 from serving.openapi import response
 from serving.responses import Liveness, Readiness, Version
 
-_NEWEST: Final = 2**62  # a revision that no catalogue reaches: asks the store for nothing but an answer
+_NO_REVISION: Final = 2**62  # no catalogue reaches it: the store has to answer, and has nothing to read
 
 
-def health_routes(service: Service) -> APIRouter:
-    """`/health` and `/v1/version`. They do not wait for the pool that feeds are made in."""
+def health_routes(deps: Dependencies) -> APIRouter:
+    """`/health` and `/v1/version`. They do not wait for the thread pool of the feeds."""
     routes = APIRouter(tags=["health"])
     limiter = CapacityLimiter(1)
 
@@ -26,23 +26,23 @@ def health_routes(service: Service) -> APIRouter:
         "/health/live",
         summary="The process answers",
         response_class=Response,
-        responses={200: response(Liveness, "It does.")},
+        responses={200: response(Liveness, "The process answers.")},
     )
     async def live() -> Response:
-        return struct_answer(Liveness(status="live"))
+        return struct_response(Liveness(status="live"))
 
     @routes.get(
         "/health/ready",
         summary="The service can serve",
         response_class=Response,
         responses={
-            200: response(Readiness, "Feeds are served, from the safe list if need be."),
+            200: response(Readiness, "Feeds are served; if the store fails, from the safe list."),
             503: response(Readiness, "No feed can be served."),
         },
     )
     async def ready() -> Response:
-        readiness = await to_thread.run_sync(_readiness, service.engine(), service.clock, limiter=limiter)
-        return struct_answer(readiness, 200 if readiness.status == "ready" else 503)
+        readiness = await to_thread.run_sync(_readiness, deps.engine(), deps.clock, limiter=limiter)
+        return struct_response(readiness, 200 if readiness.status == "ready" else 503)
 
     @routes.get(
         "/v1/version",
@@ -50,17 +50,17 @@ def health_routes(service: Service) -> APIRouter:
         response_class=Response,
         responses={200: response(Version, "Versions.")},
     )
-    async def what(request: Request) -> Response:
-        return struct_answer(_version(request.state.request_id, service.engine()))
+    async def version(request: Request) -> Response:
+        return struct_response(_version(request.state.request_id, deps.engine()))
 
     return routes
 
 
-def _readiness(engine: Engine, clock: SteadyClock) -> Readiness:
-    """The engine exists only with a warm model and a valid policy; what can fail later is the store."""
-    safe, ahead = engine.resources.model.safe_feed, clock.read().ahead
+def _readiness(engine: Engine, clock: GuardedClock) -> Readiness:
+    """An engine exists with a warm model and a valid policy only. What can fail later is the store."""
+    safe, ahead = engine.resources.model.safe_feed, clock.read().ahead_ms
     try:
-        engine.resources.catalogue_cache.catalogue.since(_NEWEST)
+        engine.resources.catalogue_cache.catalogue.since(_NO_REVISION)
         store, can_serve = "reachable", True
     except StoreError:
         store, can_serve = ("unreachable, safe feed armed", True) if safe else ("unreachable, no safe feed", False)

@@ -1,4 +1,4 @@
-"""Lists without a person, and the page for a guardian and a child."""
+"""Lists that are for nobody in particular, and the family feed."""
 
 from typing import Annotated, Final
 
@@ -8,7 +8,7 @@ from recsys.errors import StoreError
 from recsys.services import lists
 from recsys.services.family import is_guardian, together
 from serving.bodies import ListQuery, LocalQuery, TogetherQuery, TrendingQuery
-from serving.dependencies import PathId, Service, StrictRoute, json_answer
+from serving.dependencies import Dependencies, PathId, StrictRoute, record_response
 from serving.openapi import Description, response
 from serving.problems import Problem
 from serving.responses import Record
@@ -16,61 +16,65 @@ from serving.responses import Record
 _RESPONSES: Final[dict[int | str, Description]] = {200: response(Record, "A list.")}
 
 
-def list_routes(service: Service) -> APIRouter:
-    """
-    Lists, not feeds: no ledger counts them, so they hold labelled R0 items only. Show nobody a feed made of them.
-    """
+def list_routes(deps: Dependencies) -> APIRouter:
+    """Lists. No ledger counts them, so they hold labelled R0 items only, and no feed may be made of them."""
     routes = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["lists"], responses=dict(_RESPONSES))
 
     @routes.get("/local", summary="Creators near a place", response_class=Response)
     def local(request: Request, query: Annotated[LocalQuery, Query()]) -> Response:
         """
-        A list, not a feed. Professionals, organisations, peers and creators who have something labelled R0 to show:
-        from the region, from one beside it, from the country, the surest places first.
+        A list, not a feed. It holds professionals, organisations, peers and creators with a labelled R0 item.
+
+        The region comes first, then its neighbours, then the country; within each, the best-confirmed places.
         """
-        found = lists.local(
-            service.engine(), country=query.country, region=query.region, language=query.language, kind=query.kind,
-            size=query.size, at=service.clock.read().at,
+        fields = lists.local(
+            deps.engine(), country=query.country, region=query.region, language=query.language, kind=query.kind,
+            size=query.size, at=deps.clock.read().at,
         )  # fmt: skip
-        return json_answer(request, found)
+        return record_response(request, fields)
 
     @routes.get("/similar/{item_id}", summary="Items like an item", response_class=Response)
     def similar(request: Request, item_id: PathId, query: Annotated[ListQuery, Query()]) -> Response:
-        """A list, not a feed: labelled R0 items only. An item that is not labelled R0 has none."""
-        found = lists.similar(service.engine(), item_id, query.size, service.clock.read().at)
-        if found is None:
+        """A list, not a feed: labelled R0 items only. For an item that is not labelled R0 it is empty."""
+        fields = lists.similar(deps.engine(), item_id, query.size, deps.clock.read().at)
+        if fields is None:
             raise Problem(404, f"Found no item {item_id!a} in the catalogue; ask for another.")
-        return json_answer(request, found)
+        return record_response(request, fields)
 
-    @routes.get("/trending", summary="What a market acts on", response_class=Response)
+    @routes.get("/trending", summary="Items that a market acts on most", response_class=Response)
     def trending(request: Request, query: Annotated[TrendingQuery, Query()]) -> Response:
-        """A list, not a feed: labelled R0 items only, one of each group of copies, two of a creator at most."""
-        found = lists.trending(
-            service.engine(), country=query.country, region=query.region, language=query.language, size=query.size,
-            at=service.clock.read().at,
+        """A list, not a feed: labelled R0 items only, one of each group of copies, at most two of a creator."""
+        fields = lists.trending(
+            deps.engine(), country=query.country, region=query.region, language=query.language, size=query.size,
+            at=deps.clock.read().at,
         )  # fmt: skip
-        return json_answer(request, found)
+        return record_response(request, fields)
 
     return routes
 
 
-def family_routes(service: Service) -> APIRouter:
+def family_routes(deps: Dependencies) -> APIRouter:
     """`/v1/families/{guardian_id}/together`."""
     routes = APIRouter(prefix="/v1/families", route_class=StrictRoute, tags=["families"], responses=dict(_RESPONSES))
 
-    @routes.get("/{guardian_id}/together", summary="Something to watch and talk about", response_class=Response)
-    def for_both(request: Request, guardian_id: PathId, query: Annotated[TogetherQuery, Query()]) -> Response:
+    @routes.get(
+        "/{guardian_id}/together",
+        summary="One page for a child and a guardian to watch together",
+        response_class=Response,
+    )
+    def family_feed(request: Request, guardian_id: PathId, query: Annotated[TogetherQuery, Query()]) -> Response:
         """
-        Labelled R0 items on supportive topics, starters for families (S6) first, that the child's and the guardian's
-        policy both accept. Counted for the child, then for the guardian; if that fails, `degraded` says so and the page
+        Labelled R0 items on supportive topics, those for families (S6) first, that the limits of both accept.
+
+        The page counts for the child, then for the guardian. If the second fails, `degraded` says so and the page
         stands. Nothing in it comes from what either of them watched.
         """
-        engine, time = service.engine(), service.clock.read()
-        if time.ahead:
-            raise StoreError("pages for two wait until the clock is put right or confirmed; ask again later")
+        engine, time = deps.engine(), deps.clock.read()
+        if time.ahead_ms:
+            raise StoreError("family feeds wait until the clock is corrected or confirmed; try again later")
         if query.child_id == guardian_id or not is_guardian(engine, guardian_id, query.child_id):
-            raise Problem(404, "Found no such pair; the child's profile has to name the guardian in guardian_id.")
-        found = together(engine, guardian_id, query.child_id, size=query.size, request_id=query.request_id, at=time.at)
-        return json_answer(request, found)
+            raise Problem(404, "Found no such pair; set guardian_id in the profile of the child.")
+        page = together(engine, guardian_id, query.child_id, size=query.size, request_id=query.request_id, at=time.at)
+        return record_response(request, page)
 
     return routes

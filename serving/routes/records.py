@@ -1,4 +1,4 @@
-"""People's profiles and the live catalogue."""
+"""Profiles of users, and items of the live catalogue."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -9,7 +9,7 @@ from recsys.services.items import delete_item, get_item, patch_item, put_item
 from recsys.services.profiles import get_profile, put_profile
 from recsys.stores.protocols import Catalogue
 from serving.bodies import ItemBody, ItemPatch, UserBody
-from serving.dependencies import PathId, Service, StrictRoute, json_answer
+from serving.dependencies import Dependencies, PathId, StrictRoute, record_response
 from serving.openapi import Description, response
 from serving.problems import Problem
 from serving.responses import Record
@@ -17,58 +17,58 @@ from serving.responses import Record
 _RESPONSES: Final[dict[int | str, Description]] = {200: response(Record, "As stored.")}
 
 
-def user_routes(service: Service) -> APIRouter:
+def user_routes(deps: Dependencies) -> APIRouter:
     """`/v1/users/{user_id}`."""
     routes = APIRouter(prefix="/v1/users", route_class=StrictRoute, tags=["users"], responses=dict(_RESPONSES))
 
     @routes.get("/{user_id}", summary="The profile in force", response_class=Response)
     def get_user(request: Request, user_id: PathId) -> Response:
-        """What was never said is null, so somebody unknown is a profile of nulls: they can be served all the same."""
-        return json_answer(request, get_profile(service.engine(), user_id))
+        """What nobody stated is null. An unknown user has a profile of nulls, and is served."""
+        return record_response(request, get_profile(deps.engine(), user_id))
 
     @routes.put("/{user_id}", summary="Replace a profile", response_class=Response)
     def put_user(request: Request, user_id: PathId, body: UserBody) -> Response:
         fields = body.model_dump(exclude_unset=True)
-        return json_answer(request, put_profile(service.engine(), user_id, fields, service.clock()))
+        return record_response(request, put_profile(deps.engine(), user_id, fields, deps.clock()))
 
     return routes
 
 
-def item_routes(service: Service) -> APIRouter:
-    """`/v1/items/{item_id}`. What is written binds the next page."""
+def item_routes(deps: Dependencies) -> APIRouter:
+    """`/v1/items/{item_id}`. A change holds from the next page on."""
     routes = APIRouter(prefix="/v1/items", route_class=StrictRoute, tags=["items"], responses=dict(_RESPONSES))
 
     def catalogue() -> Catalogue:
-        return service.engine().resources.catalogue_cache.catalogue
+        return deps.engine().resources.catalogue_cache.catalogue
 
     def clusters() -> Mapping[str, str]:
-        return service.engine().resources.model.clusters
+        return deps.engine().resources.model.clusters
 
     @routes.get("/{item_id}", summary="One item, also a hidden one", response_class=Response)
     def get(request: Request, item_id: PathId) -> Response:
-        return json_answer(request, _found(get_item(catalogue(), item_id), item_id))
+        return record_response(request, _existing(get_item(catalogue(), item_id), item_id))
 
     @routes.put("/{item_id}", summary="Add or replace an item", response_class=Response)
     def put(request: Request, item_id: PathId, body: ItemBody) -> Response:
         fields = body.stated("item_id", item_id)
-        return json_answer(request, put_item(catalogue(), item_id, fields, service.clock(), clusters()))
+        return record_response(request, put_item(catalogue(), item_id, fields, deps.clock(), clusters()))
 
     @routes.patch("/{item_id}", summary="Change some fields of an item", response_class=Response)
     def patch(request: Request, item_id: PathId, body: ItemPatch) -> Response:
-        stored = patch_item(catalogue(), item_id, body.stated("item_id", item_id), service.clock(), clusters())
-        return json_answer(request, _found(stored, item_id))
+        stored = patch_item(catalogue(), item_id, body.stated("item_id", item_id), deps.clock(), clusters())
+        return record_response(request, _existing(stored, item_id))
 
-    @routes.delete("/{item_id}", summary="Take an item down for good", response_class=Response)
+    @routes.delete("/{item_id}", summary="Take an item down", response_class=Response)
     def delete(request: Request, item_id: PathId) -> Response:
-        """No page holds it from now on, and no repeated page either. Its id stays taken."""
-        if not delete_item(catalogue(), item_id, service.clock(), clusters()):
-            _found(None, item_id)
-        return json_answer(request, {"item_id": item_id, "is_hidden": True})
+        """No page holds it from now on, not even a repeated one. PATCH with `is_hidden` false restores it."""
+        if not delete_item(catalogue(), item_id, deps.clock(), clusters()):
+            _existing(None, item_id)
+        return record_response(request, {"item_id": item_id, "is_hidden": True})
 
     return routes
 
 
-def _found(fields: Mapping[str, Any] | None, item_id: str) -> Mapping[str, Any]:
+def _existing(fields: Mapping[str, Any] | None, item_id: str) -> Mapping[str, Any]:
     if fields is None:
         raise Problem(404, f"Found no item {item_id!a} in the catalogue; add it with PUT, or ask for another.")
     return fields

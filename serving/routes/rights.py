@@ -1,4 +1,4 @@
-"""People's controls and rights, and a guardian's limits."""
+"""Controls and rights of users, and limits set by a guardian."""
 
 from typing import Annotated, Final
 
@@ -8,7 +8,7 @@ from pydantic import Field
 from recsys.services import rights
 from recsys.vocabulary import Topic
 from serving.body_fields import ClientBody, Id, Languages
-from serving.dependencies import PathId, Service, StrictRoute, json_answer
+from serving.dependencies import Dependencies, PathId, StrictRoute, record_response
 from serving.openapi import Description, response
 from serving.responses import Record
 
@@ -17,22 +17,24 @@ Minutes = Annotated[int, Field(ge=0, le=1_440, description="Minutes in any 24 ho
 
 
 class ControlsBody(ClientBody):
-    """What the person sets. A field that is left out returns to its default."""
+    """What a user sets. A field that is left out returns to its default."""
 
     muted_topics: Annotated[list[Topic], Field(default_factory=list, max_length=12)]
     muted_creators: Annotated[list[Id], Field(default_factory=list, max_length=500)]
     muted_words: Annotated[list[Id], Field(default_factory=list, max_length=100)]
-    calm_mode: bool = Field(default=False, description="Tightens at once; loosens only after clean days.")
-    personalised: bool = Field(default=True, description="False: no history is used at all.")
+    calm_mode: bool = Field(default=False, description="Tightens at once. Loosens after clean days only.")
+    personalised: bool = Field(default=True, description="False: no history is used.")
     daily_minutes: Minutes | None = None
     local_weight: Annotated[float, Field(ge=0, le=2)] | None = None
     languages: Annotated[Languages, Field(default_factory=list)]
-    night_rules: bool = Field(default=True, description="Only adults may switch them off, where the market permits it.")
+    night_rules: bool = Field(
+        default=True, description="Only adults may switch them off, and only where the market allows it."
+    )
     guardian_consent: bool = Field(default=False, description="The person agrees that a guardian sets limits.")
 
 
 class GuardianBody(ClientBody):
-    """What a guardian sets. No value loosens anything."""
+    """What a guardian sets. No value loosens a limit."""
 
     daily_minutes: Minutes | None = Field(default=None, description="0 = no feed.")
     night: Annotated[list[str], Field(max_length=10, examples=[["21:00-07:00"]])] | None = None
@@ -41,44 +43,44 @@ class GuardianBody(ClientBody):
     labelled_only: bool = False
 
 
-def rights_routes(service: Service) -> APIRouter:
-    """What a person and a guardian can set, see, take along and have erased."""
+def rights_routes(deps: Dependencies) -> APIRouter:
+    """Controls, limits, exposure, export and erasure of a user."""
     routes = APIRouter(prefix="/v1/users", route_class=StrictRoute, tags=["rights"], responses=dict(_RESPONSES))
 
-    @routes.get("/{user_id}/controls", summary="The person's controls", response_class=Response)
+    @routes.get("/{user_id}/controls", summary="The controls of a user", response_class=Response)
     def get_controls(request: Request, user_id: PathId) -> Response:
-        return json_answer(request, rights.get_controls(service.engine(), user_id))
+        return record_response(request, rights.get_controls(deps.engine(), user_id))
 
-    @routes.put("/{user_id}/controls", summary="Replace the person's controls", response_class=Response)
+    @routes.put("/{user_id}/controls", summary="Replace the controls of a user", response_class=Response)
     def put_controls(request: Request, user_id: PathId, body: ControlsBody) -> Response:
         fields = body.model_dump(exclude_unset=True)
-        return json_answer(request, rights.put_controls(service.engine(), user_id, fields, service.clock()))
+        return record_response(request, rights.put_controls(deps.engine(), user_id, fields, deps.clock()))
 
     @routes.get("/{user_id}/guardian", summary="The guardian's limits", response_class=Response)
     def get_guardian(request: Request, user_id: PathId) -> Response:
-        """Limits only: never topics, tastes, cards or what was watched."""
-        return json_answer(request, rights.get_guardian(service.engine(), user_id))
+        """Limits only: no topics, interactions, cards or history."""
+        return record_response(request, rights.get_guardian(deps.engine(), user_id))
 
     @routes.put("/{user_id}/guardian", summary="Replace the guardian's limits", response_class=Response)
     def put_guardian(request: Request, user_id: PathId, body: GuardianBody) -> Response:
         fields = body.model_dump(exclude_unset=True)
-        return json_answer(request, rights.put_guardian(service.engine(), user_id, fields, service.clock()))
+        return record_response(request, rights.put_guardian(deps.engine(), user_id, fields, deps.clock()))
 
-    @routes.post("/{user_id}/reset", summary="Forget tastes, keep the ledger", response_class=Response)
+    @routes.post("/{user_id}/reset", summary="Forget the interactions, keep the ledger", response_class=Response)
     def reset(request: Request, user_id: PathId) -> Response:
-        return json_answer(request, rights.reset(service.engine(), user_id, service.clock()))
+        return record_response(request, rights.reset(deps.engine(), user_id, deps.clock()))
 
-    @routes.get("/{user_id}/exposure", summary="What was delivered, against every limit", response_class=Response)
+    @routes.get("/{user_id}/exposure", summary="What was delivered, beside each limit", response_class=Response)
     def exposure(request: Request, user_id: PathId) -> Response:
-        return json_answer(request, rights.exposure(service.engine(), user_id, service.clock()))
+        return record_response(request, rights.exposure(deps.engine(), user_id, deps.clock()))
 
-    @routes.get("/{user_id}/export", summary="Everything held about a person, for the person", response_class=Response)
+    @routes.get("/{user_id}/export", summary="Everything that is stored about a user", response_class=Response)
     def export(request: Request, user_id: PathId) -> Response:
-        return json_answer(request, rights.export(service.engine(), user_id, service.clock()))
+        return record_response(request, rights.export(deps.engine(), user_id, deps.clock()))
 
-    @routes.delete("/{user_id}", summary="Erase a person", response_class=Response)
+    @routes.delete("/{user_id}", summary="Erase a user", response_class=Response)
     def erase(request: Request, user_id: PathId) -> Response:
-        """The receipt says what went, and what bounds exposure for 8 days more under a keyed hash."""
-        return json_answer(request, rights.erase(service.engine(), user_id, service.clock()))
+        """The receipt names what was deleted, and the keyed hash that bounds exposure for 8 more days."""
+        return record_response(request, rights.erase(deps.engine(), user_id, deps.clock()))
 
     return routes

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from recsys.clock import DAY, Millis, from_text
 from recsys.data.tables import write_dataset
 from serving.app import create_app
-from serving.run import opened
+from serving.run import open_engine
 from serving.settings import Settings
 from training.train import TrainParams, run
 
@@ -117,7 +117,10 @@ def open_service(settings: Settings, clock: StillClock, local: Local) -> Open:
     @contextmanager
     def do(**changed: object) -> Iterator[TestClient]:
         chosen = replace(settings, **changed)
-        with opened(chosen, clock=clock) as engine, local(create_app(engine, settings=chosen, clock=clock)) as client:
+        with (
+            open_engine(chosen, clock=clock) as engine,
+            local(create_app(engine, settings=chosen, clock=clock)) as client,
+        ):
             yield client
 
     return do
@@ -135,5 +138,5 @@ def shared_client(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     """One service for all tests of a file: for those that read, or are refused."""
     chosen = Settings(artifact=artifact, state=tmp_path_factory.mktemp("shared") / "state.db", port=0)
     clock = StillClock()
-    with opened(chosen, clock=clock) as engine, _local(create_app(engine, settings=chosen, clock=clock)) as client:
+    with open_engine(chosen, clock=clock) as engine, _local(create_app(engine, settings=chosen, clock=clock)) as client:
         yield client

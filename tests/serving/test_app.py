@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from recsys.clock import DAY, HOUR
 from serving.app import create_app
-from serving.run import opened
+from serving.run import open_engine
 from serving.settings import Settings
 
 Open = Callable[..., AbstractContextManager[TestClient]]
@@ -50,7 +50,7 @@ def test_the_short_form_is_the_long_form(settings: Settings, local: Callable[...
     pages = []
     for name in ("short", "long"):
         chosen = replace(settings, state=settings.state_file.with_name(name))
-        with opened(chosen, clock=clock) as engine:
+        with open_engine(chosen, clock=clock) as engine:
             same = replace(engine, new_id=lambda: "same-id")
             with local(create_app(same, settings=chosen, clock=clock)) as client:
                 short = name == "short"
@@ -242,7 +242,7 @@ def test_health_says_what_is_served(client: TestClient) -> None:
 def test_without_its_state_file_the_service_serves_the_safe_feed_and_refuses_events(
     settings: Settings, clock: Any, local: Callable[..., TestClient]
 ) -> None:
-    with opened(settings, clock=clock) as engine:
+    with open_engine(settings, clock=clock) as engine:
         pass  # the file is closed now: every call of the store raises StoreError
     with local(create_app(engine, settings=settings, clock=clock)) as client:
         page = ask(client, size=5)
@@ -273,7 +273,7 @@ def test_the_engine_can_be_swapped_between_requests(
     settings: Settings, clock: Any, local: Callable[..., TestClient], tmp_path: Path
 ) -> None:
     other = replace(settings, state=tmp_path / "other.db")
-    with opened(settings, clock=clock) as first, opened(other, clock=clock) as second:
+    with open_engine(settings, clock=clock) as first, open_engine(other, clock=clock) as second:
         current = [first]
         with local(create_app(lambda: current[0], settings=settings, clock=clock)) as client:
             client.delete("/v1/items/v1")

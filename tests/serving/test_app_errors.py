@@ -12,7 +12,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from serving.app import create_app
-from serving.middleware import MAX_BODY
+from serving.middleware import MAX_BODY_BYTES
 from serving.problems import MEDIA_TYPE
 from serving.settings import Settings
 
@@ -142,10 +142,10 @@ def test_another_media_type_is_refused_before_it_is_read(client: TestClient) -> 
 
 
 def test_a_string_of_10_mb_is_too_large_and_a_shorter_one_is_cut_in_the_answer(client: TestClient) -> None:
-    assert_problem(client.post("/v1/feed", json={"user_id": "u" * MAX_BODY}), 413)
-    problem = assert_problem(client.post("/v1/feed", json={"user_id": "u" * (MAX_BODY - 100)}), 422)
+    assert_problem(client.post("/v1/feed", json={"user_id": "u" * MAX_BODY_BYTES}), 413)
+    problem = assert_problem(client.post("/v1/feed", json={"user_id": "u" * (MAX_BODY_BYTES - 100)}), 422)
     assert len(problem["errors"][0]["found"]) < 100
-    long = {"event_id": "e", "user_id": "u", "kind": "like", "item_id": "v" * (MAX_BODY - 1_000)}
+    long = {"event_id": "e", "user_id": "u", "kind": "like", "item_id": "v" * (MAX_BODY_BYTES - 1_000)}
     told = client.post("/v1/events", json={"events": [long]}).json()
     assert told["accepted"] == 0
     assert len(told["rejected"][0]["reason"]) < 200

@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 
 from recsys.errors import ConfigError
 from serving.app import create_app
-from serving.run import opened, running
+from serving.run import open_engine, run_in_thread
 from serving.settings import VARIABLES, Settings, is_loopback, read_settings, signing_key
 
 OLD, NEW = "an old key", "a new key"
@@ -31,7 +31,7 @@ def test_with_keys_only_their_holders_may_call(
     settings: Settings, clock: Any, local: Callable[..., TestClient]
 ) -> None:
     keyed = replace(settings, keys=DIGESTS)
-    with opened(keyed, clock=clock) as engine:
+    with open_engine(keyed, clock=clock) as engine:
         app = create_app(engine, settings=keyed, clock=clock)
         with local(app, "203.0.113.9") as client:
             for key in (OLD, NEW):
@@ -79,7 +79,7 @@ def test_a_service_without_keys_says_so(
 
 def test_more_requests_than_allowed_are_told_to_come_back(settings: Settings, clock: Any) -> None:
     """One request is kept waiting for the rest of its body; it holds the only place."""
-    with running(replace(settings, max_in_flight=1), clock=clock) as url, httpx.Client(base_url=url) as client:
+    with run_in_thread(replace(settings, max_in_flight=1), clock=clock) as url, httpx.Client(base_url=url) as client:
         address = urlsplit(url)
         with socket.create_connection((address.hostname, address.port)) as slow:
             body = b'{"user_id": "u0", "size": 3}'

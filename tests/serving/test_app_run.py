@@ -22,7 +22,7 @@ import pytest
 from recsys.clock import now, to_text
 from recsys.errors import ArtifactError, ConfigError, StoreError
 from recsys.models.artifact import MANIFEST
-from serving.run import opened, running, serve
+from serving.run import open_engine, run_in_thread, serve
 from serving.settings import Settings
 from serving.stores.sqlite.store import SqliteStore
 
@@ -59,7 +59,7 @@ def process(settings: Settings, code: str = PROCESS) -> Iterator[tuple[subproces
 
 
 def test_the_service_runs_beside_and_stops(settings: Settings, clock: Any) -> None:
-    with running(settings, clock=clock) as url:
+    with run_in_thread(settings, clock=clock) as url:
         answer = httpx.post(f"{url}/v1/feed", json={"user_id": "u0", "size": 5})
         assert len(answer.json()["items"]) == 5
         assert answer.json()["served_at"] == "2026-11-20T12:00:00.000Z"
@@ -102,7 +102,7 @@ def test_made_up_tiers_are_served_only_when_asked_for(settings: Settings, clock:
     assumed = replace(settings, artifact=copy)
     with pytest.raises(ArtifactError, match="--allow-assumed"):
         serve(assumed)
-    with opened(replace(assumed, allow_assumed=True), clock=clock) as engine:
+    with open_engine(replace(assumed, allow_assumed=True), clock=clock) as engine:
         assert engine.resources.model.version
 
 
@@ -134,10 +134,10 @@ def test_training_libraries_are_never_loaded_to_serve(settings: Settings) -> Non
     code = """
 import sys, httpx
 from pathlib import Path
-from serving.run import running
+from serving.run import run_in_thread
 from serving.settings import Settings
 
-with running(Settings(artifact=Path(sys.argv[1]), state=Path(sys.argv[2]), port=0)) as url:
+with run_in_thread(Settings(artifact=Path(sys.argv[1]), state=Path(sys.argv[2]), port=0)) as url:
     assert httpx.post(f"{url}/v1/feed", json={"user_id": "u0"}).status_code == 200
     assert httpx.get(f"{url}/openapi.json").status_code == 200
 print(" ".join(sorted({name.partition(".")[0] for name in sys.modules})), flush=True)

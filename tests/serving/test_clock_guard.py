@@ -14,8 +14,8 @@ from recsys.clock import DAY, HOUR, MINUTE, SECOND, Millis, from_text, now
 from recsys.errors import StoreError
 from recsys.stores.memory import MemoryStore
 from serving.app import create_app
-from serving.clock_guard import SteadyClock, since_boot
-from serving.run import opened
+from serving.clock_guard import GuardedClock, since_boot
+from serving.run import open_engine
 from serving.settings import Settings
 
 NOON = from_text("2026-11-20T12:00:00Z")
@@ -48,7 +48,7 @@ def start(settings: Settings, local: Callable[..., TestClient], clocks: Clocks) 
         def wall() -> Millis:
             return clocks.wall
 
-        with opened(chosen, clock=wall) as engine:
+        with open_engine(chosen, clock=wall) as engine:
             app = create_app(engine, settings=chosen, clock=wall, elapsed=lambda: clocks.elapsed)
             with local(app) as client:
                 yield client
@@ -150,58 +150,58 @@ def test_a_restart_confirms(start: Any, clocks: Clocks) -> None:
 
 @pytest.mark.parametrize(("ahead", "is_believed"), [(HOUR, True), (HOUR + 1, False), (-2 * DAY, True), (SECOND, True)])
 def test_more_than_an_hour_ahead_is_a_jump(ahead: Millis, is_believed: bool, clocks: Clocks) -> None:
-    clock = SteadyClock(lambda: clocks.wall, lambda: NOON, lambda: clocks.elapsed)
+    clock = GuardedClock(lambda: clocks.wall, lambda: NOON, lambda: clocks.elapsed)
     clocks.wall += ahead
     found = clock.read()
-    assert (found.ahead == 0) is is_believed
+    assert (found.ahead_ms == 0) is is_believed
     assert found.at == (NOON + ahead if is_believed else NOON) == clock()
 
 
 def test_neither_a_quiet_month_nor_a_slow_drift_is_a_jump(clocks: Clocks) -> None:
-    clock = SteadyClock(lambda: clocks.wall, lambda: NOON, lambda: clocks.elapsed)
+    clock = GuardedClock(lambda: clocks.wall, lambda: NOON, lambda: clocks.elapsed)
     clocks.wait(30 * DAY)
-    assert clock.read().ahead == 0
+    assert clock.read().ahead_ms == 0
     for _ in range(24 * 365):  # a second an hour, for a year: 2.4 hours in all
         clocks.wait(HOUR)
         clocks.wall += SECOND
-        assert clock.read().ahead == 0
+        assert clock.read().ahead_ms == 0
 
 
 def test_another_process_that_works_by_this_time_confirms(clocks: Clocks) -> None:
     store = MemoryStore()
-    clock = SteadyClock(lambda: clocks.wall, store.committed_at, lambda: clocks.elapsed)
+    clock = GuardedClock(lambda: clocks.wall, store.committed_at, lambda: clocks.elapsed)
     clocks.wall += DAY
-    assert clock.read().ahead == DAY
+    assert clock.read().ahead_ms == DAY
     store.users.erase("somebody", clocks.wall - MINUTE, None)  # written by a service that was started since
-    assert clock.read().ahead == 0
+    assert clock.read().ahead_ms == 0
     clocks.wall += DAY
-    assert clock.read().ahead == DAY
+    assert clock.read().ahead_ms == DAY
 
 
 def test_without_a_store_a_jump_is_a_jump(clocks: Clocks) -> None:
     def unreachable() -> Millis:
         raise StoreError("no disk")
 
-    clock = SteadyClock(lambda: clocks.wall, unreachable, lambda: clocks.elapsed)
+    clock = GuardedClock(lambda: clocks.wall, unreachable, lambda: clocks.elapsed)
     clocks.wall += DAY
-    assert clock.read().ahead == DAY
+    assert clock.read().ahead_ms == DAY
 
 
 def test_a_jump_lets_nothing_expire_early(clocks: Clocks) -> None:
     store = MemoryStore()
     store.users.erase("somebody", NOON, None)
-    clock = SteadyClock(lambda: clocks.wall, store.committed_at, lambda: clocks.elapsed)
+    clock = GuardedClock(lambda: clocks.wall, store.committed_at, lambda: clocks.elapsed)
     clocks.wall += 400 * DAY
     assert not any(store.prune(clock()).values()) and store.cutoffs.forgotten().before
 
 
 def test_the_real_clocks_agree() -> None:
-    clock = SteadyClock(now, lambda: 0)
-    assert clock.read().ahead == 0 and abs(clock() - now()) < SECOND
+    clock = GuardedClock(now, lambda: 0)
+    assert clock.read().ahead_ms == 0 and abs(clock() - now()) < SECOND
     assert since_boot() <= since_boot()
 
 
 def test_a_clock_that_is_passed_in_is_its_own_measure(clocks: Clocks) -> None:
-    clock = SteadyClock(lambda: clocks.wall, lambda: 0)
+    clock = GuardedClock(lambda: clocks.wall, lambda: 0)
     clocks.wall += 30 * DAY
-    assert clock.read().ahead == 0
+    assert clock.read().ahead_ms == 0
