@@ -29,10 +29,10 @@ from recsys.policy.schema import FollowUp, Helpline, Market
 from recsys.types import Candidates
 from recsys.user.state import Delivery, UserState
 
-ASKED: Final = ("crisis", "support")  # most urgent first
-LEVELS: Final = {1: "level-1", 2: "level-2"}
+REQUESTED_CARDS: Final = ("crisis", "support")  # most urgent first
+LEVEL_CARDS: Final = {1: "level-1", 2: "level-2"}
 FAMILY_SURFACE: Final = "together"
-STARTERS: Final = FollowUp(slots=MAX_SIZE, topics=("S6",))
+CONVERSATION_STARTERS: Final = FollowUp(slots=MAX_SIZE, topics=("S6",))
 
 
 def cards_due(state: UserState, market: Market, surface: str, at: Millis) -> tuple[str, ...]:
@@ -43,8 +43,8 @@ def cards_due(state: UserState, market: Market, surface: str, at: Millis) -> tup
     """
     if surface == FAMILY_SURFACE:
         return ()
-    asked = tuple(name for name in ASKED if name in state.safety.loop.cards_due)
-    name = LEVELS.get(state.safety.loop.level)
+    asked = tuple(name for name in REQUESTED_CARDS if name in state.safety.loop.cards_due)
+    name = LEVEL_CARDS.get(state.safety.loop.level)
     return asked or ((name,) if name and _may_come(state, market, at) else ())
 
 
@@ -53,7 +53,7 @@ def _may_come(state: UserState, market: Market, at: Millis) -> bool:
     rules, level = market.cards.rules, state.safety.loop.level
     shown = [(name, t) for name, t in state.interactions.cards_shown if t >= at - DAY]
     session = state.safety.ledger.session_started_at
-    in_session = sum(name == LEVELS[level] and t >= session for name, t in shown)
+    in_session = sum(name == LEVEL_CARDS[level] and t >= session for name, t in shown)
     per_session, per_day = (rules.level_1_session, rules.level_1_daily) if level == 1 else (1, rules.level_2_daily)
     return in_session < per_session and len(shown) < per_day
 
@@ -64,7 +64,7 @@ def follow_ups(names: Sequence[str], market: Market, surface: str) -> tuple[Foll
     guardian and a child whatever starts a conversation.
     """
     after_card = market.cards.rules.follow_up if names else ()
-    return (*after_card, STARTERS) if surface == FAMILY_SURFACE else after_card
+    return (*after_card, CONVERSATION_STARTERS) if surface == FAMILY_SURFACE else after_card
 
 
 def promote(candidates: Candidates, wanted: Sequence[FollowUp]) -> Candidates:
@@ -142,7 +142,7 @@ def note_cards(state: UserState, names: Sequence[str], at: Millis) -> UserState:
     loop, history = state.safety.loop, state.interactions
     loop = msgspec.structs.replace(loop, cards_due=tuple(name for name in loop.cards_due if name not in names))
     recent = tuple(pair for pair in history.cards_shown if pair[1] >= at - DAY)
-    new = tuple((name, at) for name in names if name in LEVELS.values())
+    new = tuple((name, at) for name in names if name in LEVEL_CARDS.values())
     return msgspec.structs.replace(
         state,
         safety=msgspec.structs.replace(state.safety, loop=loop),

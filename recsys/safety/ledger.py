@@ -22,7 +22,7 @@ LEDGER_SPAN_MS: Final[Millis] = 7 * DAY  # how far back the longest window of a 
 MAX_COUNTED: Final = MAX_CAP  # times held per counter; no cap may be higher
 MAX_SPANS: Final = 32  # stretches of activity
 MAX_OPENS: Final = 20  # opens elsewhere of each kind among the last deliveries
-UNCAPPED: Final = 10_000  # deliveries: the room that is left where no window is capped
+UNLIMITED_ROOM: Final = 10_000  # deliveries: the room that is left where no window is capped
 FAMILY_COUNTERS: Final = tuple(f"R2:{family}" for family in FAMILIES)
 
 
@@ -80,7 +80,7 @@ def room(ledger: Ledger, limits: Limits, counter: str, at: Millis) -> int:
         (windows.rolling_24h, now.rolling_24h),
         (windows.rolling_7d, now.rolling_7d),
     ]
-    return max(0, min([UNCAPPED, *(cap - used for cap, used in pairs if cap is not None)]))
+    return max(0, min([UNLIMITED_ROOM, *(cap - used for cap, used in pairs if cap is not None)]))
 
 
 def remaining(ledger: Ledger, limits: Limits, counter: str, at: Millis) -> Mapping[str, int]:

@@ -23,7 +23,7 @@ from recsys.feed.record import unpack
 from recsys.feed.repeat import REPEAT_MS
 from recsys.feed.viewer import profile_of
 from recsys.messages import FeedRequest, FeedResponse
-from recsys.safety.cards import STARTERS
+from recsys.safety.cards import CONVERSATION_STARTERS
 from recsys.services.fields import check_id
 from recsys.types import Mask
 
@@ -99,7 +99,7 @@ def _drawn(engine: Engine, guardian_id: str, asked: FeedRequest, at: Millis) -> 
     numbers = np.flatnonzero(accepted)
     rng = np.random.default_rng([seed_of(asked.request_id or ""), 3, at // DAY])  # not the same again tomorrow
     drawn = numbers[rng.permutation(len(numbers))]
-    is_family = (items.topics[drawn] & topic_bits(STARTERS.topics)) != 0
+    is_family = (items.topics[drawn] & topic_bits(CONVERSATION_STARTERS.topics)) != 0
     first = drawn[np.argsort(~is_family, kind="stable")][: DRAWN * asked.size]
     return tuple(items.item_ids[n] for n in first)
 

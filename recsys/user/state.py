@@ -14,7 +14,7 @@ import msgspec
 
 from recsys.clock import Millis
 
-FORMAT: Final = 1
+PACKED_FORMAT: Final = 1
 LAST: Final = 50  # deliveries that the ledger holds one by one; the longest gap and run are shorter
 MAX_SEEN: Final = 2_000  # clusters
 MAX_INTERACTIONS: Final = 200  # reactions, and undone events
@@ -67,7 +67,7 @@ class Guardian(Packed, frozen=True):
 class PersonState(Packed, frozen=True):
     """The first column: the person and their settings."""
 
-    format: int = FORMAT
+    format: int = PACKED_FORMAT
     profile: Profile = Profile()
     controls: Controls = Controls()
     guardian: Guardian | None = None
@@ -149,7 +149,7 @@ class Ledger(Packed, frozen=True):
     R2, S4, R2:<family>), the exact times of 7 days of both, ascending.
     """
 
-    format: int = FORMAT
+    format: int = PACKED_FORMAT
     last: tuple[Delivery, ...] = ()
     capped: dict[str, tuple[Millis, ...]] = {}
     n_delivered: int = 0
@@ -165,7 +165,7 @@ class Ledger(Packed, frozen=True):
 class SafetyState(Packed, frozen=True):
     """The second column. Of somebody who was erased (`is_erased`) nothing that training learned is used."""
 
-    format: int = FORMAT
+    format: int = PACKED_FORMAT
     ledger: Ledger = Ledger()
     loop: LoopState = LoopState()
     is_erased: bool = False
@@ -179,7 +179,7 @@ class Seen(Packed, frozen=True):
     `reported_at`. They are kept apart: what the ledger takes for delivered is only what was.
     """
 
-    format: int = FORMAT
+    format: int = PACKED_FORMAT
     clusters: tuple[int, ...] = ()
     at: tuple[Millis, ...] = ()
     reported: tuple[int, ...] = ()
@@ -196,7 +196,7 @@ class InteractionHistory(Packed, frozen=True):
     `reset_at` is used.
     """
 
-    format: int = FORMAT
+    format: int = PACKED_FORMAT
     items: tuple[int, ...] = ()
     weights: tuple[float, ...] = ()
     at: tuple[Millis, ...] = ()

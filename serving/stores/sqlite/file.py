@@ -23,12 +23,12 @@ T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 _Job = tuple[Work[Any], "Future[Any]"]
 
-GROUP: Final = 64  # writes that share a commit
-PATIENCE_S: Final = 5.0  # how long to wait for another process
-_PAUSE_S: Final = 0.0002  # SQLite's own busy handler sleeps up to 100 ms, which starves a writer among busy ones
-_TEND_S: Final = 0.2
+MAX_GROUP: Final = 64  # writes that share a commit
+BUSY_WAIT_S: Final = 5.0  # how long to wait for another process
+_RETRY_S: Final = 0.0002  # SQLite's own busy handler sleeps up to 100 ms, which starves a writer among busy ones
+_CHECKPOINT_EVERY_S: Final = 0.2
 _ATTEMPT_S: Final = 0.5
-_LONG_LOG: Final = 32 * 2**20  # bytes
+_MAX_LOG_BYTES: Final = 32 * 2**20  # bytes
 _TRUNCATE: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
 _REWRITE: Final = ("VACUUM", _TRUNCATE)
 _BUSY: Final = ("SQLITE_BUSY", "SQLITE_LOCKED")
@@ -56,22 +56,22 @@ class Database:
     Raises StoreError, with what to do, whenever the file cannot be used.
     """
 
-    def __init__(self, path: Path, create: Work[None], patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, path: Path, create: Work[None], busy_wait_s: float = BUSY_WAIT_S) -> None:
         self.path: Final = path
-        self._patience_s: Final = patience_s
+        self._busy_wait_s: Final = busy_wait_s
         self._queue: Final[SimpleQueue[_Job | None]] = SimpleQueue()
         self._idle: Final[list[sqlite3.Connection]] = []
-        self._gate: Final = Lock()
+        self._queue_lock: Final = Lock()
         self._closed: Final = Event()
         self._n_commits = 0
         self._wiping: Final = Lock()
         self._pending: tuple[str, ...] = ()  # statements that deleted content still waits for
-        with self._in_sentences():
-            self._writer: Final = self._prepared(create)
-            self._tender: Final = self._connection()
+        with self._with_advice():
+            self._writer: Final = self._open_writer(create)
+            self._checkpointer: Final = self._connection()
         self._threads: Final = (
             Thread(target=self._write_all, name="sanad-writer", daemon=True),
-            Thread(target=self._tend, name="sanad-checkpoints", daemon=True),
+            Thread(target=self._checkpoint_log, name="sanad-checkpoints", daemon=True),
         )
         for thread in self._threads:
             thread.start()
@@ -83,17 +83,17 @@ class Database:
         `work` may run twice (its first transaction is undone then), so it keeps no notes outside the database.
         """
         future: Future[T] = Future()
-        with self._gate:
+        with self._queue_lock:
             self._refuse_when_closed()
             self._queue.put((work, future))
-        with self._in_sentences():
+        with self._with_advice():
             return future.result()
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection for one statement, or for several that need not see the same moment."""
         self._refuse_when_closed()
-        with self._in_sentences():
+        with self._with_advice():
             try:
                 connection = self._idle.pop()
             except IndexError:
@@ -113,8 +113,8 @@ class Database:
 
     def compact(self) -> None:
         """Rewrite the file whole, without deleted content. Writers wait meanwhile. Raises StoreError."""
-        until = time.monotonic() + self._patience_s
-        with self._wiping, self._in_sentences():
+        until = time.monotonic() + self._busy_wait_s
+        with self._wiping, self._with_advice():
             self._pending = _REWRITE
             while not self._catch_up():
                 if time.monotonic() > until:
@@ -122,14 +122,14 @@ class Database:
 
     def close(self) -> None:
         """Finish what is queued, refuse what comes later, and close the file."""
-        with self._gate:
+        with self._queue_lock:
             if self._closed.is_set():
                 return
             self._closed.set()
             self._queue.put(None)
         for thread in self._threads:
             thread.join()
-        self._tender.close()
+        self._checkpointer.close()
         self._writer.close()
         self._close_idle()
 
@@ -142,7 +142,7 @@ class Database:
     def _connection(self) -> sqlite3.Connection:
         """Autocommit; `check_same_thread` is off because a pool lends it to one thread at a time."""
         connection = sqlite3.connect(
-            self.path, timeout=self._patience_s, isolation_level=None, check_same_thread=False, cached_statements=256
+            self.path, timeout=self._busy_wait_s, isolation_level=None, check_same_thread=False, cached_statements=256
         )
         try:
             for setting in (
@@ -158,15 +158,15 @@ class Database:
             raise
         return connection
 
-    def _prepared(self, create: Work[None]) -> sqlite3.Connection:
+    def _open_writer(self, create: Work[None]) -> sqlite3.Connection:
         connection = self._connection()
         try:
             # A file that is somebody else's is refused before anything in it changes.
-            self._patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
+            self._retry_while_busy(lambda: connection.execute("BEGIN IMMEDIATE"))
             create(connection)
             connection.execute("COMMIT")
-            self._patiently(lambda: _run(connection, "PRAGMA journal_mode=WAL"))
-            connection.execute("PRAGMA busy_timeout=0")  # the writer waits by itself, see `_patiently`
+            self._retry_while_busy(lambda: _run(connection, "PRAGMA journal_mode=WAL"))
+            connection.execute("PRAGMA busy_timeout=0")  # the writer waits by itself, see `_retry_while_busy`
         except StoreError as error:
             connection.close()
             raise StoreError(f"{self.path}: {error}") from error
@@ -180,9 +180,9 @@ class Database:
             while True:
                 self._idle.pop().close()
 
-    def _patiently(self, attempt: Callable[[], object]) -> None:
+    def _retry_while_busy(self, attempt: Callable[[], object]) -> None:
         """Try until the file is free, for a bounded time."""
-        until = time.monotonic() + self._patience_s
+        until = time.monotonic() + self._busy_wait_s
         while True:
             try:
                 attempt()
@@ -190,10 +190,10 @@ class Database:
             except sqlite3.OperationalError as error:
                 if _code(error) not in _BUSY or time.monotonic() > until:
                     raise
-            time.sleep(_PAUSE_S)
+            time.sleep(_RETRY_S)
 
     @contextmanager
-    def _in_sentences(self) -> Iterator[None]:
+    def _with_advice(self) -> Iterator[None]:
         """Turn what SQLite says into what to do."""
         try:
             yield
@@ -207,7 +207,7 @@ class Database:
         is_open = True
         while is_open:
             jobs = [self._queue.get()]
-            while jobs[-1] is not None and len(jobs) < GROUP:
+            while jobs[-1] is not None and len(jobs) < MAX_GROUP:
                 try:
                     jobs.append(self._queue.get_nowait())
                 except Empty:
@@ -220,7 +220,7 @@ class Database:
         if not jobs:
             return
         try:
-            self._patiently(lambda: self._writer.execute("BEGIN IMMEDIATE"))
+            self._retry_while_busy(lambda: self._writer.execute("BEGIN IMMEDIATE"))
             results = self._results(jobs)
             if results is not None:
                 self._writer.execute("COMMIT")
@@ -254,18 +254,18 @@ class Database:
 
     # The log
 
-    def _tend(self) -> None:
+    def _checkpoint_log(self) -> None:
         """Move committed pages into the file, beside the writer; start the log anew when it grew long."""
         log = self.path.with_name(self.path.name + "-wal")
         seen = 0
-        while not self._closed.wait(_TEND_S):
+        while not self._closed.wait(_CHECKPOINT_EVERY_S):
             try:
                 if self._n_commits != seen:
                     seen = self._n_commits
-                    _run(self._tender, "PRAGMA wal_checkpoint(PASSIVE)")
+                    _run(self._checkpointer, "PRAGMA wal_checkpoint(PASSIVE)")
                 with self._wiping:
                     self._catch_up()
-                if log.exists() and log.stat().st_size > _LONG_LOG:
+                if log.exists() and log.stat().st_size > _MAX_LOG_BYTES:
                     self._attempt(_TRUNCATE)
             except (sqlite3.Error, OSError):
                 continue  # the next write or read meets the same trouble, and says it to somebody
@@ -285,7 +285,7 @@ class Database:
             while not _run(connection, statement):  # at once, without waiting, when another checkpoint is running
                 if time.monotonic() > until:
                     return False
-                time.sleep(_PAUSE_S)
+                time.sleep(_RETRY_S)
             return True
         except sqlite3.OperationalError as error:
             if _code(error) not in _BUSY:

@@ -10,10 +10,10 @@ from recsys.errors import StoreError
 from serving.stores.sqlite.upgrade import upgrade_from_2, upgrade_from_3
 from serving.stores.sqlite.vault import Vault
 
-FORMAT: Final = 4  # in `user_version`
+STATE_FORMAT: Final = 4  # in `user_version`
 APPLICATION: Final = 0x5341_4E44  # "SAND", in `application_id`
 
-TABLES: Final = (
+CREATE_STATEMENTS: Final = (
     # One row. `writes` numbers the writes of users, so that no version is ever given twice.
     """CREATE TABLE meta (
         id INTEGER PRIMARY KEY CHECK (id = 1), installation BLOB NOT NULL, is_clean INTEGER NOT NULL,
@@ -96,7 +96,7 @@ def former_state(path: Path) -> FormerState:
             key = connection.execute("SELECT hash_key FROM meta").fetchone()[0] if is_old else None
     except sqlite3.Error:
         return FormerState(is_new=True)
-    return FormerState(is_new=version != FORMAT, index_key=key)
+    return FormerState(is_new=version != STATE_FORMAT, index_key=key)
 
 
 def open_schema(connection: sqlite3.Connection, vault: Vault) -> None:
@@ -115,10 +115,10 @@ def open_schema(connection: sqlite3.Connection, vault: Vault) -> None:
         raise StoreError("found tables of another program, expected a state file of Sanad; name another file.")
     elif version in (2, 3):
         _upgrade(connection, vault, version)
-    elif version != FORMAT:
-        which = "newer" if version > FORMAT else "older"
+    elif version != STATE_FORMAT:
+        which = "newer" if version > STATE_FORMAT else "older"
         raise StoreError(
-            f"found a state file of format {version}, expected {FORMAT}, 3 or 2: {which} software wrote it; "
+            f"found a state file of format {version}, expected {STATE_FORMAT}, 3 or 2: {which} software wrote it; "
             f"use that version of Sanad, or start with a new file."
         )
     elif connection.execute("SELECT installation FROM meta").fetchone()[0] != vault.installation:
@@ -126,16 +126,16 @@ def open_schema(connection: sqlite3.Connection, vault: Vault) -> None:
 
 
 def _create(connection: sqlite3.Connection, vault: Vault) -> None:
-    for statement in TABLES:
+    for statement in CREATE_STATEMENTS:
         connection.execute(statement)
     connection.execute("INSERT INTO meta VALUES (1, ?, 1, 0, 0, 0, 0, 0)", (vault.installation,))
     connection.execute(f"PRAGMA application_id={APPLICATION}")
-    connection.execute(f"PRAGMA user_version={FORMAT}")
+    connection.execute(f"PRAGMA user_version={STATE_FORMAT}")
 
 
 def _upgrade(connection: sqlite3.Connection, vault: Vault, version: int) -> None:
     """The file of an older format under the tables of now; what stood open in it is sealed."""
     if version == 2:
         upgrade_from_2(connection)
-    upgrade_from_3(connection, vault, TABLES)
-    connection.execute(f"PRAGMA user_version={FORMAT}")
+    upgrade_from_3(connection, vault, CREATE_STATEMENTS)
+    connection.execute(f"PRAGMA user_version={STATE_FORMAT}")

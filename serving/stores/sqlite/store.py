@@ -17,7 +17,7 @@ from serving.stores.sqlite.catalogue import SqliteCatalogue
 from serving.stores.sqlite.decisions import SqliteDecisions
 from serving.stores.sqlite.events import SqliteEvents
 from serving.stores.sqlite.exposure import SqliteControllers, SqliteExposure, join_old_days
-from serving.stores.sqlite.file import PATIENCE_S, Database
+from serving.stores.sqlite.file import BUSY_WAIT_S, Database
 from serving.stores.sqlite.prune import prune_table
 from serving.stores.sqlite.schema import former_state, open_schema
 from serving.stores.sqlite.sealed import SealedRows
@@ -32,12 +32,14 @@ class SqliteStore:
     Raises StoreError when the file is locked, damaged, not writable, of another program or of another format.
     """
 
-    def __init__(self, path: Path, log_retention_ms: Millis = LOG_RETENTION_MS, patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self, path: Path, log_retention_ms: Millis = LOG_RETENTION_MS, busy_wait_s: float = BUSY_WAIT_S
+    ) -> None:
         former, had_keys = former_state(path), vault_path(path).exists()
         self._log_retention_ms: Final = log_retention_ms
-        self._vault: Final = Vault(vault_path(path), patience_s, is_new=former.is_new, index_key=former.index_key)
+        self._vault: Final = Vault(vault_path(path), busy_wait_s, is_new=former.is_new, index_key=former.index_key)
         try:
-            self._database: Final = Database(path, lambda connection: open_schema(connection, self._vault), patience_s)
+            self._database: Final = Database(path, lambda connection: open_schema(connection, self._vault), busy_wait_s)
         except BaseException:
             self._vault.close()
             if former.is_new and not had_keys:  # the file beside it is somebody else's: it gets no keys

@@ -77,7 +77,7 @@ class Vault:
     Raises StoreError, with what to do, whenever the file cannot be used.
     """
 
-    def __init__(self, path: Path, patience_s: float, *, is_new: bool, index_key: bytes | None = None) -> None:
+    def __init__(self, path: Path, busy_wait_s: float, *, is_new: bool, index_key: bytes | None = None) -> None:
         if not is_new and not path.is_file():
             raise StoreError(
                 f"{path}: found no file of keys, expected the one that belongs to the state file: without it nothing "
@@ -85,7 +85,7 @@ class Vault:
             )
         if is_new:
             _make_private(path)
-        self._database: Final = Database(path, lambda connection: _open_schema(connection, index_key), patience_s)
+        self._database: Final = Database(path, lambda connection: _open_schema(connection, index_key), busy_wait_s)
         with self._database.reading() as connection:
             row = connection.execute("SELECT installation, index_key, seal_key FROM meta").fetchone()
         self.installation: Final[bytes] = row[0]

@@ -10,7 +10,7 @@ import pytest
 
 from recsys.errors import StoreError
 from recsys.exposure.controller import unpack_controller
-from serving.stores.sqlite.schema import FORMAT
+from serving.stores.sqlite.schema import STATE_FORMAT
 from serving.stores.sqlite.store import SqliteStore
 
 FOLDER = Path(__file__).parents[2] / "fixtures" / "state"
@@ -122,7 +122,7 @@ def test_an_upgrade_that_fails_leaves_the_file_as_it_was(old):
     assert rows_of(old) == before
 
 
-@pytest.mark.parametrize(("version", "words"), [(FORMAT + 1, "newer software"), (1, "older software")])
+@pytest.mark.parametrize(("version", "words"), [(STATE_FORMAT + 1, "newer software"), (1, "older software")])
 def test_a_file_of_another_format_is_refused_and_left_alone(tmp_path, version, words):
     path = tmp_path / "state.db"
     SqliteStore(path).close()
@@ -130,6 +130,8 @@ def test_a_file_of_another_format_is_refused_and_left_alone(tmp_path, version, w
     connection.execute(f"PRAGMA user_version={version}")
     connection.close()
     before = rows_of(path)
-    with pytest.raises(StoreError, match=f"format {version}, expected {FORMAT}, 3 or 2: {words} wrote it; use that"):
+    with pytest.raises(
+        StoreError, match=f"format {version}, expected {STATE_FORMAT}, 3 or 2: {words} wrote it; use that"
+    ):
         SqliteStore(path)
     assert rows_of(path) == before

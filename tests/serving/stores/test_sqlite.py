@@ -212,13 +212,13 @@ def test_a_missing_folder_is_said_in_a_sentence(tmp_path: Path) -> None:
 
 def test_a_file_that_somebody_holds_is_an_error_after_a_bounded_wait_and_fine_after(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
-    store = SqliteStore(path, patience_s=0.2)
+    store = SqliteStore(path, busy_wait_s=0.2)
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreError, match="another process holds it"):
         store.users.write_if("u", counted(1), 0)
     with pytest.raises(StoreError, match="another process holds it"):
-        SqliteStore(path, patience_s=0.2)
+        SqliteStore(path, busy_wait_s=0.2)
     assert store.users.read("u").version == 0, "reading goes on"
     holder.execute("ROLLBACK")
     holder.close()
