@@ -37,6 +37,8 @@ CLIP: Final = 5.0
 """The most that an impression weighs, in medians of the weights."""
 WIDTHS: Final = (20, 100, 300)
 """How many of a ranker's first videos an estimate looks at: wider ones match more of the log."""
+HALVING_RANKS: Final = 100
+"""After so many places a video counts half for the estimate that looks at all of them."""
 EXPOSED: Final = "NDCG as exposed"
 TRUTH: Final = "true worth"
 RANKER: Final = "ranker"
@@ -220,7 +222,8 @@ def _judged(visits: Sequence[Visit], name: str) -> dict[str, float]:
         )
         found |= {f"SNIPS {width}": estimate.value, f"robust {width}": robust.value}
         found |= {f"size {width}": estimate.effective_size}
-    return found | {"weighted order": weighted_order(visits, name)}
+    fading = metrics.snips(outcomes.watched, outcomes.logged, np.exp2(-outcomes.rank / HALVING_RANKS), CLIP)
+    return found | {"SNIPS fading": fading.value, "weighted order": weighted_order(visits, name)}
 
 
 def _page(visit: Visit, name: str) -> Ids:
