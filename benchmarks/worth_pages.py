@@ -89,7 +89,7 @@ def popularity_of_groups(world: JudgedWorld, groups: Sequence[str]) -> list[Real
     people, items = completes_before_cutoff(world)
     names = sorted({*groups})
     columns = np.array([names.index(group) for group in groups])[people]
-    completes = sparse.coo_matrix((np.ones(len(items)), (items, columns)), (len(world.items), len(names)))
+    completes = sparse.csr_matrix((np.ones(len(items), np.float32), (items, columns)), (len(world.items), len(names)))
     by_group = fit(completes, names, PopularityParams(max_markets=len(names)))
     return [by_group.of(group).astype(np.float64) for group in groups]
 

@@ -16,6 +16,7 @@ from eval.simulation.world.truth import Truth
 from eval.simulation.worth import is_counted
 from recsys.clock import HOUR, Millis, from_text
 from recsys.data.tables import read_dataset, write_dataset
+from recsys.errors import ArtifactError
 from recsys.models.artifact import Artifact, load_artifact
 from recsys.policy.schema import Market
 from recsys.types import Longs, Mask
@@ -100,13 +101,22 @@ def world_of(params: WorldParams, folder: Path, encoder: str, *, is_fresh: bool)
         world = generate(params)
         tables = {name: getattr(world, name) for name in ("creators", "items", "users", "events")}
         write_dataset(data, **tables)
-    if is_fresh or not (artifact / "manifest.json").is_file():
+    if is_fresh or not _is_readable(artifact):
         chosen = None if encoder == "none" else EncoderParams()
         run(data, artifact, TrainParams(encoder=chosen), params.ends_at + REQUESTED_AFTER)
         artifact.with_suffix(".commit").write_text(commit(), "utf-8")
     note = artifact.with_suffix(".commit")
     print(f"\n{place.name}, {encoder}: trained by {note.read_text('utf-8') if note.is_file() else 'an unknown commit'}")
     return open_world(params, data, artifact)
+
+
+def _is_readable(artifact: Path) -> bool:
+    """False for an artifact that is not there, or of another format."""
+    try:
+        load_artifact(artifact)
+    except ArtifactError:
+        return False
+    return True
 
 
 def open_world(params: WorldParams, data: Path, artifact: Path) -> JudgedWorld:

@@ -12,7 +12,6 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 from scipy.stats import kendalltau, t
-from training.models.collaborative import TasteParams, again
 from worth_pages import completion_rate, engine_of, popularity, popularity_of_groups
 from worth_tables import Numbers, line, number
 from worth_worlds import JudgedWorld
@@ -23,14 +22,15 @@ from eval.simulation.worth import PAGE_SIZE, Offer, best_page, offer_to, padded,
 from recsys import metrics
 from recsys.feed.engine import Engine
 from recsys.feed.query import Query
-from recsys.feed.scorers import of_head, taste
+from recsys.feed.scorers import blend as blend_scores
+from recsys.feed.scorers import of_head
 from recsys.messages import FeedRequest
-from recsys.models.base import Part
-from recsys.models.blend import Blend
-from recsys.models.interactions import of_history
+from recsys.models.base import PreferenceModel
+from recsys.models.interactions import interactions_from_history
 from recsys.policy.schema import Market
 from recsys.types import Ids, Longs, Reals, rank_order
 from training.interactions import build_interactions
+from training.models.blend import BlendParams, fit_models
 from training.validate import clean
 
 CLIP: Final = 5.0
@@ -69,7 +69,7 @@ class _Rankers:
 
     world: JudgedWorld
     engine: Engine
-    parts: Mapping[str, Part]
+    base_models: Mapping[str, PreferenceModel]
     popular: Reals
     by_language: Sequence[Reals]
     by_region: Sequence[Reals]
@@ -93,7 +93,7 @@ def _visits(world: JudgedWorld, market: Market) -> list[Visit]:
     rankers = _Rankers(
         world=world,
         engine=engine_of(world, market),
-        parts=_fitted_parts(world),
+        base_models=_fit_base_models(world),
         popular=popularity(world),
         by_language=popularity_of_groups(world, [first for first, _ in world.kinds]),
         by_region=popularity_of_groups(world, list(world.users["region"].fill_null(""))),
@@ -108,13 +108,11 @@ def _visits(world: JudgedWorld, market: Market) -> list[Visit]:
     ]
 
 
-def _fitted_parts(world: JudgedWorld) -> Mapping[str, Part]:
+def _fit_base_models(world: JudgedWorld) -> Mapping[str, PreferenceModel]:
     """Every base model, fitted as training fits it, also those that the artifact's blend does without."""
     dataset, _ = clean(world.data, at=world.at)
-    params = TasteParams()
-    every = Blend(parts=dict.fromkeys(params.parts, None), weights={})  # type: ignore[arg-type]  # names alone are read
-    learned = build_interactions(dataset, before=world.cutoff)
-    return again(every, learned, world.artifact.popularity, params, 0).parts
+    params = BlendParams()
+    return fit_models(params.models, build_interactions(dataset, before=world.cutoff), params, 0)
 
 
 def _visit(rankers: _Rankers, person: int, shown: pl.DataFrame, relevant: Mapping[str, Ids]) -> Visit | None:
@@ -149,13 +147,16 @@ def _visit(rankers: _Rankers, person: int, shown: pl.DataFrame, relevant: Mappin
 def _scores(rankers: _Rankers, person: int, query: Query, rows: Ids, numbers: Ids) -> Mapping[str, Reals]:
     world = rankers.world
     candidates = query.whole.take(numbers.astype(np.intp))
-    blend = np.asarray(taste(query, candidates), np.float64)
+    blend = np.asarray(blend_scores(query, candidates), np.float64)
     chance = np.asarray(of_head("complete")(query, candidates), np.float64)
     markets = world.artifact.popularity.markets
     country = query.viewer.country
     market = markets.index(country) if country in markets else len(markets)
-    tastes = of_history(query.history, len(world.artifact.items), market)
-    of_parts = {name: part.scores(tastes)[0][world.artifact_rows[rows]] for name, part in rankers.parts.items()}
+    history = interactions_from_history(query.history, len(world.artifact.items), market)
+    of_models = {
+        name: np.asarray(model.scores(history)[0][world.artifact_rows[rows]], np.float64)
+        for name, model in rankers.base_models.items()
+    }
     topics = topic_effect(world.truth, np.full(len(rows), person), rows.astype(np.int64))
     return {
         "random": np.random.default_rng([world.params.seed, person]).random(len(rows)),
@@ -163,7 +164,7 @@ def _scores(rankers: _Rankers, person: int, query: Query, rows: Ids, numbers: Id
         "popularity by first language": rankers.by_language[person][rows],
         "popularity by region": rankers.by_region[person][rows],
         "completion rate": rankers.rate[rows],
-        **{name: np.asarray(scores, np.float64) for name, scores in of_parts.items()},
+        **of_models,
         "blend": blend,
         **_of_ranker(chance, blend),
         "oracle of topics": topics,
