@@ -239,13 +239,13 @@ EVENTS: Final = Table(
 )
 
 PREDICTED: Final = ("predicted_tier", "predicted_family", "predicted_topics", "label_confidence", "label_version")
-"""What training adds to the items of an artifact: its own label, null where it does not know. It only raises a tier."""
+"""Columns that training adds to an artifact's items: predicted labels, null = unknown. They only raise a tier."""
 
 LABEL_WAITS: Final = "label_waits"
-"""A mark on a live item: its words were edited since our label read them."""
+"""A mark on a live item: its text was edited after its label was predicted."""
 
 REVIEWED: Final = "reviewed"
-"""Instead of a `label_version`: a person looked at the item after us, and no label of ours counts."""
+"""Instead of a `label_version`: a person reviewed the item later, and no predicted label counts."""
 
 TABLES: Final = (CREATORS, ITEMS, USERS, EVENTS)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from recsys.data.forgotten import cutoffs
+from recsys.data.forgotten import training_cutoffs
 from recsys.data.tables import Dataset, reading
 from recsys.stores.protocols import Forgotten
 
@@ -31,7 +31,7 @@ def leave_out(dataset: Dataset, lists: Sequence[Forgotten]) -> tuple[Dataset, Le
     known = pl.concat([dataset.users.select("user_id"), dataset.events.select("user_id")]).unique()
     with reading("events"):
         user_ids = known.collect(engine="streaming")["user_id"].to_list()
-    found = [(user_id, *cut) for each in lists for user_id, cut in cutoffs(each, user_ids).items()]
+    found = [(user_id, *cut) for each in lists for user_id, cut in training_cutoffs(each, user_ids).items()]
     named = pl.LazyFrame(found, {"user_id": pl.String, "before": pl.Int64, "is_erased": pl.Boolean}, orient="row")
     people = named.group_by("user_id").agg(pl.max("before"), pl.any("is_erased")).collect()
     gone = people.filter("is_erased")["user_id"]

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from recsys.clock import Millis, from_text
-from recsys.data.impressions import impressions, log_of, matrix, past, places
+from recsys.data.impressions import feature_matrix, past_interactions, people_places, read_impressions, read_log
 from recsys.data.tables import read_dataset
 from recsys.metrics import auc
 from recsys.models.artifact import Artifact
@@ -52,13 +52,13 @@ def reliability(artifact: Artifact, data: Path, until: Millis | None) -> list[Re
     ranker = build_models(artifact).ranker
     if ranker is None or artifact.manifest.cutoff is None:
         return []
-    log = log_of(read_dataset(data), artifact.items)
-    shown = impressions(log, from_text(artifact.manifest.cutoff), until)
+    log = read_log(read_dataset(data), artifact.items)
+    shown = read_impressions(log, from_text(artifact.manifest.cutoff), until)
     shown = shown.take(np.arange(min(len(shown), MAX_IMPRESSIONS)))
     if not len(shown):
         return []
-    people = places(log, str(artifact.manifest.config.get("market", "")))
-    probabilities = ranker.heads.predict(matrix(shown, past(log, until), people, ranker.inputs))
+    people = people_places(log, str(artifact.manifest.config.get("market", "")))
+    probabilities = ranker.heads.predict(feature_matrix(shown, past_interactions(log, until), people, ranker.inputs))
     return [
         head_reliability(name, predicted, shown.did[:, HEADS.index(name)]) for name, predicted in probabilities.items()
     ]

@@ -1,9 +1,9 @@
 """
-Creators, and where what they make is from: evidence with a source, and what to believe when it contradicts itself.
+Creators, and the places of their items: evidence with a source, and the rule for evidence that contradicts itself.
 
-Sources, strongest first: `partner` (somebody checked), `platform`, `declared` (the creator says so), `inferred`. Of two
-places the one with the stronger source holds. Two of equal strength that name different countries say nothing: the
-place is unknown, neither local nor foreign to anybody.
+Sources, strongest first: `partner` (a partner checked), `platform`, `declared` (by the creator), `inferred`. Of two
+places the one with the stronger source holds. If two sources are equally strong and name different countries, the place
+is unknown: neither local nor foreign to anybody.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,15 +13,15 @@ from typing import Any, Final
 from recsys.clock import Millis
 from recsys.languages import lookup_all
 
-SOURCES: Final = ("none", "inferred", "declared", "platform", "partner")
-"""Weakest first; tables hold the position."""
-NOWHERE: Final = "ZZ"
+EVIDENCE_SOURCES: Final = ("none", "inferred", "declared", "platform", "partner")
+"""Weakest first; tables hold the position. `vocabulary.PLACE_SOURCES` has the same words, strongest first."""
+UNKNOWN_COUNTRY: Final = "ZZ"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Creator:
     """
-    What locality, spacing and the lists need to know of a creator. None = unknown.
+    The fields of a creator that locality, spacing and lists read. None = unknown.
 
     `audience` is the country that most of the audience lives in, by the platform's count.
     """
@@ -40,10 +40,10 @@ class Creator:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class EvidencedPlace:
     """
-    A country and a region with the source of each (a position in `SOURCES`). A region may be known less surely than
-    its country: a creator whom a partner checked may say that a video is from another region.
+    A country and a region with the source of each (a position in `EVIDENCE_SOURCES`). The region may have a weaker
+    source: a creator whom a partner checked may declare that a video is from another region.
     """
 
     country: str | None = None
@@ -52,57 +52,61 @@ class Place:
     region_source: int = 0
 
 
-UNKNOWN: Final = Place()
+UNKNOWN_PLACE: Final = EvidencedPlace()
 
 
-def base_of(creator: Creator) -> Place:
-    """Where a creator lives. `is_verified` is a partner's word, where no source is given."""
+def creator_place(creator: Creator) -> EvidencedPlace:
+    """Where a creator lives. Without a source, `is_verified` counts as a partner's check."""
     source = creator.place_source or ("partner" if creator.is_verified else "declared")
-    return _place(creator.country, creator.region, SOURCES.index(source))
+    return _place_from(creator.country, creator.region, EVIDENCE_SOURCES.index(source))
 
 
-def declared_place(item: Mapping[str, Any]) -> Place:
-    """Where an item says it is from; somebody's word, unless its source is given."""
-    return _place(item.get("country"), item.get("region"), SOURCES.index(item.get("place_source") or "declared"))
+def declared_place(item: Mapping[str, Any]) -> EvidencedPlace:
+    """The place that an item declares; without a source it counts as declared."""
+    return _place_from(
+        item.get("country"), item.get("region"), EVIDENCE_SOURCES.index(item.get("place_source") or "declared")
+    )
 
 
-def _place(country: str | None, region: str | None, source: int) -> Place:
-    """A place as one source says it. A region of another country than the one it names says nothing."""
+def _place_from(country: str | None, region: str | None, source: int) -> EvidencedPlace:
+    """A place from one source. A region of another country is ignored."""
     country = country or _country_of(region)
-    if country in (None, NOWHERE):
-        return UNKNOWN
-    known = region if _country_of(region) == country else None
-    return Place(country, known, source, source if known else 0)
+    if country in (None, UNKNOWN_COUNTRY):
+        return UNKNOWN_PLACE
+    own_region = region if _country_of(region) == country else None
+    return EvidencedPlace(country, own_region, source, source if own_region else 0)
 
 
-def joined(said: Place, base: Place) -> Place:
-    """What to believe of an item: its own place and its creator's base."""
-    if said.country is None or base.country is None:
-        return base if said.country is None else said
-    if said.country != base.country:
-        if said.source == base.source:
-            return UNKNOWN
-        return max(said, base, key=lambda place: place.source)
-    source = max(said.source, base.source)
-    if said.region is None or said.region == base.region:
-        return Place(said.country, base.region, source, max(said.region_source, base.region_source))
-    return Place(said.country, said.region, source, said.region_source)  # a video may be from elsewhere in the country
+def resolve_place(declared: EvidencedPlace, home: EvidencedPlace) -> EvidencedPlace:
+    """The place of an item, from what it declares and from its creator's home."""
+    if declared.country is None or home.country is None:
+        return home if declared.country is None else declared
+    if declared.country != home.country:
+        if declared.source == home.source:
+            return UNKNOWN_PLACE
+        return max(declared, home, key=lambda place: place.source)
+    source = max(declared.source, home.source)
+    if declared.region is None or declared.region == home.region:
+        return EvidencedPlace(declared.country, home.region, source, max(declared.region_source, home.region_source))
+    return EvidencedPlace(
+        declared.country, declared.region, source, declared.region_source
+    )  # a video may be from elsewhere in the country
 
 
 def _country_of(region: str | None) -> str | None:
     return region.partition("-")[0] if region else None
 
 
-def creators_of(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Creator]:
+def index_creators(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Creator]:
     """Rows of the creators table by creator_id."""
-    return {row["creator_id"]: creator_of(row) for row in rows}
+    return {row["creator_id"]: creator_from_row(row) for row in rows}
 
 
-def creator_of(row: Mapping[str, Any]) -> Creator:
+def creator_from_row(row: Mapping[str, Any]) -> Creator:
     """One row of the creators table, in the contract's columns."""
     return Creator(
         creator_id=row["creator_id"],
-        country=None if row.get("country") == NOWHERE else row.get("country"),
+        country=None if row.get("country") == UNKNOWN_COUNTRY else row.get("country"),
         region=row.get("region"),
         languages=lookup_all(row.get("languages") or ()),
         kind=row.get("kind"),

@@ -1,8 +1,8 @@
 """
 The catalogue as the engine sees it: one frozen table of arrays at one revision, indexed by `item_no`.
 
-A store owns the rows; `apply` makes the next revision's table from a delta, copying arrays, so that a page which is
-being made keeps the table it started with.
+A store owns the rows. `apply_delta` makes the next revision's table from a delta and copies arrays, so that a page in
+progress keeps the table it started with.
 """
 
 from bisect import bisect_right
@@ -15,16 +15,15 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.catalogue.creators import Creator, Place, base_of, declared_place, joined
+from recsys.catalogue.creators import Creator, EvidencedPlace, creator_place, declared_place, resolve_place
 from recsys.languages import lookup
 from recsys.policy.schema import Market, family_number, tier_number
 from recsys.stores.protocols import CatalogueDelta, ItemRow
-from recsys.types import Floats, Ids, Mask
+from recsys.types import Array, Floats, Ids, Mask
 from recsys.vocabulary import FAMILIES, TOPICS
 
-UNLABELLED: Final = FAMILIES.index("unlabelled")
-_TRUSTED: Final = frozenset({"platform", "partner", "human"})
-_REVIEWED: Final = frozenset({"partner", "human", "platform"})
+UNLABELLED_FAMILY: Final = FAMILIES.index("unlabelled")
+_TRUSTED_SOURCES: Final = frozenset({"platform", "partner", "human"})  # of a label
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -35,17 +34,17 @@ class Items:
     `tier` and `minor_tier` are 0 to 4 and already the highest of the item's cluster; `minor_tier` is one higher where
     the label's confidence is below the market's threshold. An unlabelled item is tier 2, family `unlabelled`, and not
     `is_labelled`. `row` is the item's row in the artifact's vectors, -1 for none. `place_source` and `region_source`
-    are positions in `creators.SOURCES`: what says where an item is from. `declared_...` is what the item itself
-    declares, so that places can be worked out again when its creator's record changes.
+    are positions in `creators.EVIDENCE_SOURCES`: the evidence of the item's place. `declared_...` is what the item
+    itself declares, so that its place can be resolved again after a change of its creator.
     """
 
     revision: int
     newest_raise: int
     item_ids: tuple[str, ...]
     creator_ids: tuple[str, ...]
-    texts: tuple[str, ...]  # title and text, case-folded, a line each
-    lines: str  # all of `texts`, for muted words
-    starts: tuple[int, ...]  # where each of them begins in `lines`
+    texts: tuple[str, ...]  # title and text in one line, case-folded
+    search_lines: str  # all of `texts`, one line for each item, for the search of words
+    line_starts: tuple[int, ...]  # where each of `texts` begins in `search_lines`
     index: Mapping[str, int]
     exists: Mask
     is_hidden: Mask
@@ -69,7 +68,7 @@ class Items:
     region_source: NDArray[np.int8]
     reviewed_fit: NDArray[np.int16]  # code of the country or region that a partner found the item fits
     audience: NDArray[np.int16]  # code of the country that most of the creator's audience lives in
-    is_heard: Mask  # the item says its language; else it is its creator's first one
+    has_own_language: Mask  # the item names its language; else `language` is its creator's first one
     is_dialect: Mask
     declared_country: NDArray[np.int16]
     declared_region: NDArray[np.int16]
@@ -80,7 +79,7 @@ class Items:
     published_at: NDArray[np.int64]
     row: Ids
     codes: Mapping[str, int]  # languages, countries and regions as small numbers; 0 = unknown
-    searched: dict[str, Ids] = field(init=False, default_factory=dict)  # what `mentions` found on this revision
+    search_cache: dict[str, Ids] = field(init=False, default_factory=dict)  # results of `mentions` on this revision
 
     def __len__(self) -> int:
         return len(self.exists)
@@ -94,49 +93,41 @@ class Items:
         return next((name for name, number in self.codes.items() if number == code), None) if code > 0 else None
 
 
-MAX_SEARCHED: Final = 1_000  # words whose rows are kept
+MAX_CACHED_SEARCHES: Final = 1_000  # words
 _BY_CREATOR: Final = ("is_hidden", "language", "country", "region", "place_source", "region_source", "audience")
 _LISTS: Final = ("item_ids", "creator_ids", "texts")
 
 
-def empty() -> Items:
+def empty_items() -> Items:
     """A catalogue without items."""
     arrays: dict[str, Any] = {name: np.zeros(1, dtype) for name, dtype in _DTYPES.items()}
     arrays["row"][:] = -1
     return Items(
-        revision=0, newest_raise=0, item_ids=("",), creator_ids=("",), texts=("",), lines="", starts=(0,), index={},
-        codes={}, **arrays
+        revision=0, newest_raise=0, item_ids=("",), creator_ids=("",), texts=("",), search_lines="", line_starts=(0,),
+        index={}, codes={}, **arrays
     )  # fmt: skip
 
 
-_DTYPES: Final[Mapping[str, Any]] = {
-    **dict.fromkeys(
-        ("exists", "is_hidden", "is_taken_down", "is_labelled", "is_reviewed", "is_heard", "is_dialect"), np.bool_
+_NAMES_BY_DTYPE: Final[Mapping[type[np.generic], tuple[str, ...]]] = {
+    np.bool_: (
+        "exists", "is_hidden", "is_taken_down", "is_labelled", "is_reviewed", "has_own_language", "is_dialect",
     ),
-    **dict.fromkeys(("own_tier", "own_minor_tier", "peak_tier", "tier", "minor_tier", "family"), np.int8),
-    **dict.fromkeys(("place_source", "region_source", "declared_source"), np.int8),
-    **dict.fromkeys(
-        (
-            "topics",
-            "own_min_age",
-            "min_age",
-            "language",
-            "country",
-            "region",
-            "reviewed_fit",
-            "audience",
-            "declared_country",
-            "declared_region",
-        ),
-        np.int16,
+    np.int8: (
+        "own_tier", "own_minor_tier", "peak_tier", "tier", "minor_tier", "family", "place_source", "region_source",
+        "declared_source",
     ),
-    **dict.fromkeys(("confidence",), np.float32),
-    **dict.fromkeys(("creator_no", "published_at"), np.int64),
-    **dict.fromkeys(("cluster_no", "creator_row", "row"), np.int32),
-}
+    np.int16: (
+        "topics", "own_min_age", "min_age", "language", "country", "region", "reviewed_fit", "audience",
+        "declared_country", "declared_region",
+    ),
+    np.int32: ("cluster_no", "creator_row", "row"),
+    np.int64: ("creator_no", "published_at"),
+    np.float32: ("confidence",),
+}  # fmt: skip
+_DTYPES: Final = {name: dtype for dtype, names in _NAMES_BY_DTYPE.items() for name in names}
 
 
-def apply(
+def apply_delta(
     items: Items,
     delta: CatalogueDelta,
     *,
@@ -147,93 +138,93 @@ def apply(
     """
     The table at the delta's revision.
 
-    `creators` by creator_id; `rows` gives the artifact's row of an item_id. Items of unknown creators are kept, with
-    an unknown place.
+    `creators` by creator_id; `rows` gives the artifact's row of an item_id. Items of unknown creators stay, with an
+    unknown place.
     """
     if delta.revision == items.revision and not delta.rows:
         return items
     size = max([len(items), *(row.item_no + 1 for row in delta.rows)])
-    arrays: dict[str, Any] = {name: _grown(getattr(items, name), size) for name in _DTYPES}
-    arrays["row"][len(items) :] = -1  # a number that nobody has is in no artifact
+    arrays: dict[str, Any] = {name: _resized(getattr(items, name), size) for name in _DTYPES}
+    arrays["row"][len(items) :] = -1  # an unused number is in no artifact
     lists = {name: [*getattr(items, name), *[""] * (size - len(items))] for name in _LISTS}
     codes = dict(items.codes)
     index = dict(items.index)
     for row in delta.rows:
         creator = creators.get(row.fields["creator_id"], Creator(creator_id=row.fields["creator_id"]))
-        for name, value in _values(row, creator, market, codes).items():
+        for name, value in _row_values(row, creator, market, codes).items():
             arrays[name][row.item_no] = value
         arrays["row"][row.item_no] = rows.get(row.fields["item_id"], -1)
         lists["item_ids"][row.item_no] = row.fields["item_id"]
         lists["creator_ids"][row.item_no] = row.fields["creator_id"]
-        lists["texts"][row.item_no] = _line(row.fields)
+        lists["texts"][row.item_no] = _search_text(row.fields)
         index[row.fields["item_id"]] = row.item_no
     _raise_clusters(arrays)
     arrays["creator_row"] = np.unique(arrays["creator_no"], return_inverse=True)[1].astype(np.int32)
     changes: dict[str, Any] = {name: tuple(values) for name, values in lists.items()}
-    changes["lines"] = "\n".join(lists["texts"])
-    changes["starts"] = tuple(accumulate((len(text) + 1 for text in lists["texts"][:-1]), initial=0))
+    changes["search_lines"] = "\n".join(lists["texts"])
+    changes["line_starts"] = tuple(accumulate((len(text) + 1 for text in lists["texts"][:-1]), initial=0))
     changes |= {"index": index, "codes": codes, "newest_raise": max(items.newest_raise, delta.newest_raise)}
     return replace(items, revision=delta.revision, **changes, **arrays)
 
 
-def _line(fields: Mapping[str, Any]) -> str:
-    """What an item says as one case-folded line."""
+def _search_text(fields: Mapping[str, Any]) -> str:
+    """Title and text of an item as one case-folded line."""
     return " ".join(f"{fields.get('title') or ''} {fields.get('text') or ''}".casefold().split())
 
 
 def mentions(items: Items, word: str) -> Mask:
     """
-    (n,) items whose words hold `word`, in any case. One search through one long text, about 1 ms for 20,000 items, is
-    kept for the next page on the same revision.
+    (n,) items whose text contains `word`, in any case. The search takes about 1 ms for 20,000 items; its result is
+    cached for the same revision.
     """
-    wanted = " ".join(word.casefold().split())
-    rows = items.searched.get(wanted)
+    folded = " ".join(word.casefold().split())
+    rows = items.search_cache.get(folded)
     if rows is None:
-        rows = np.fromiter(_rows_with(items, wanted), np.int32)
-        if len(items.searched) < MAX_SEARCHED:
-            items.searched[wanted] = rows
-    found = np.zeros(len(items), np.bool_)
-    found[rows] = True
-    return found
+        rows = np.fromiter(_rows_containing(items, folded), np.int32)
+        if len(items.search_cache) < MAX_CACHED_SEARCHES:
+            items.search_cache[folded] = rows
+    has_word = np.zeros(len(items), np.bool_)
+    has_word[rows] = True
+    return has_word
 
 
-def _rows_with(items: Items, wanted: str) -> Iterator[int]:
-    at = items.lines.find(wanted) if wanted else -1
+def _rows_containing(items: Items, folded: str) -> Iterator[int]:
+    at = items.search_lines.find(folded) if folded else -1
     while at >= 0:
-        row = bisect_right(items.starts, at) - 1
+        row = bisect_right(items.line_starts, at) - 1
         yield row
-        at = items.lines.find(wanted, items.starts[row + 1]) if row + 1 < len(items.starts) else -1
+        at = items.search_lines.find(folded, items.line_starts[row + 1]) if row + 1 < len(items.line_starts) else -1
 
 
-def _grown(array: NDArray[Any], size: int) -> NDArray[Any]:
-    grown = np.zeros(size, array.dtype)
-    grown[: len(array)] = array
-    return grown
+def _resized(array: Array, size: int) -> Array:
+    resized = np.zeros(size, array.dtype)
+    resized[: len(array)] = array
+    return resized
 
 
 def _code(codes: dict[str, int], name: str | None) -> int:
     return 0 if name is None else codes.setdefault(name, len(codes) + 1)
 
 
-def _values(row: ItemRow, creator: Creator, market: Market, codes: dict[str, int]) -> Mapping[str, Any]:
+def _row_values(row: ItemRow, creator: Creator, market: Market, codes: dict[str, int]) -> Mapping[str, Any]:
     """One row's values, from the contract's columns and its creator."""
     item = row.fields
-    # people say which languages they understand, not which dialects: Tashelhit is `zgh` to them, Egyptian is `ar`
-    heard = _spoken(item.get("language") or item.get("dialect"), market)
-    said = declared_place(item)
+    # people name languages, not dialects: Tashelhit is `zgh` to them, Egyptian is `ar`
+    language = _spoken(item.get("language") or item.get("dialect"), market)
+    declared = declared_place(item)
     is_down = bool(item.get("is_hidden"))
     return {
-        **_label(row, market),
-        **_of_creator(joined(said, base_of(creator)), heard, creator, is_down, codes),
+        **_label_values(row, market),
+        **_creator_values(resolve_place(declared, creator_place(creator)), language, creator, is_down, codes),
         "exists": True,
         "is_taken_down": is_down,
         "own_min_age": item.get("min_age") or 0,
         "reviewed_fit": _code(codes, item.get("reviewed_fit")),
-        "is_heard": heard is not None,
-        "is_dialect": not {heard, _spoken(item.get("dialect"), market)}.isdisjoint(market.locality.dialects),
-        "declared_country": _code(codes, said.country),
-        "declared_region": _code(codes, said.region),
-        "declared_source": said.source,
+        "has_own_language": language is not None,
+        "is_dialect": not {language, _spoken(item.get("dialect"), market)}.isdisjoint(market.locality.dialects),
+        "declared_country": _code(codes, declared.country),
+        "declared_region": _code(codes, declared.region),
+        "declared_source": declared.source,
         "creator_no": creator_number(item["creator_id"]),
         "cluster_no": row.cluster_no,
         "published_at": item["published_at"],
@@ -248,13 +239,13 @@ def _spoken(tag: str | None, market: Market) -> str | None:
     return next((language for language in possible if language in market.locality.dialects), possible[0])
 
 
-def _of_creator(
-    place: Place, heard: str | None, creator: Creator, is_down: bool, codes: dict[str, int]
+def _creator_values(
+    place: EvidencedPlace, language: str | None, creator: Creator, is_down: bool, codes: dict[str, int]
 ) -> Mapping[str, Any]:
-    """The values of a row that its creator's record has a part in."""
+    """The values of a row that depend on its creator's record."""
     return {
         "is_hidden": is_down or creator.is_hidden,
-        "language": _code(codes, heard or next(iter(creator.languages), None)),
+        "language": _code(codes, language or next(iter(creator.languages), None)),
         "country": _code(codes, place.country),
         "region": _code(codes, place.region),
         "place_source": place.source,
@@ -263,8 +254,8 @@ def _of_creator(
     }
 
 
-def with_creators(items: Items, changed: Iterable[Creator], revision: int) -> Items:
-    """The same items beside newer records of some creators: places, speech, audience, and whether they are hidden."""
+def with_creator_changes(items: Items, changed: Iterable[Creator], revision: int) -> Items:
+    """The same items after changes of some creators: places, languages, audience, and whether they are hidden."""
     arrays = {name: getattr(items, name).copy() for name in _BY_CREATOR}
     codes = dict(items.codes)
     names = {number: name for name, number in codes.items()}
@@ -274,17 +265,19 @@ def with_creators(items: Items, changed: Iterable[Creator], revision: int) -> It
                 continue  # two ids of one number
             source = int(items.declared_source[n])
             region = names.get(int(items.declared_region[n]))
-            said = Place(names.get(int(items.declared_country[n])), region, source, source if region else 0)
-            heard = names.get(int(items.language[n])) if items.is_heard[n] else None
-            place, is_down = joined(said, base_of(creator)), bool(items.is_taken_down[n])
-            for name, value in _of_creator(place, heard, creator, is_down, codes).items():
+            declared = EvidencedPlace(
+                names.get(int(items.declared_country[n])), region, source, source if region else 0
+            )
+            language = names.get(int(items.language[n])) if items.has_own_language[n] else None
+            place, is_down = resolve_place(declared, creator_place(creator)), bool(items.is_taken_down[n])
+            for name, value in _creator_values(place, language, creator, is_down, codes).items():
                 arrays[name][n] = value
     return replace(items, revision=revision, codes=codes, **arrays)
 
 
-def _label(row: ItemRow, market: Market) -> Mapping[str, Any]:
+def _label_values(row: ItemRow, market: Market) -> Mapping[str, Any]:
     """
-    What the label says, read on the safe side.
+    The values that the label decides; in doubt the stricter ones.
 
     A missing confidence is 1 from a trusted source and 0 otherwise (policy-spec 0); grief counts as R1 at least.
     """
@@ -293,12 +286,12 @@ def _label(row: ItemRow, market: Market) -> Mapping[str, Any]:
     topics = topic_bits(item.get("topics") or ())
     confidence = item.get("risk_confidence")
     if confidence is None:
-        confidence = 1.0 if source in _TRUSTED else 0.0
+        confidence = 1.0 if source in _TRUSTED_SOURCES else 0.0
     tier = 2 if tier_name is None else tier_number(tier_name)
     if topics & topic_bits([market.grief_topic]):
         tier = max(tier, 1)
     is_sure = confidence >= market.label_threshold
-    family = UNLABELLED if tier_name is None else family_number(item.get("risk_family"))
+    family = UNLABELLED_FAMILY if tier_name is None else family_number(item.get("risk_family"))
     minor_tier = min(4, tier + (not is_sure))
     predicted = _predicted_tier(item, market)
     is_raised = predicted > tier
@@ -307,7 +300,7 @@ def _label(row: ItemRow, market: Market) -> Mapping[str, Any]:
     tier, minor_tier = max(tier, predicted), max(minor_tier, predicted)
     return {
         "is_labelled": tier_name is not None,
-        "is_reviewed": tier_name is not None and source in _REVIEWED and is_sure and not is_raised,
+        "is_reviewed": tier_name is not None and source in _TRUSTED_SOURCES and is_sure and not is_raised,
         "own_tier": tier,
         "own_minor_tier": minor_tier,
         "peak_tier": max(row.peak_tier, tier) if tier_name is not None else row.peak_tier,
@@ -318,7 +311,7 @@ def _label(row: ItemRow, market: Market) -> Mapping[str, Any]:
 
 
 def _predicted_tier(item: Mapping[str, Any], market: Market) -> int:
-    """What the trained model is sure of, 0 where it is not: it may raise a tier, never lower one, nor label an item."""
+    """The predicted tier if its confidence is enough, else 0. It may raise a tier, but neither lower nor replace it."""
     tier = item.get("predicted_tier")
     is_sure = (item.get("label_confidence") or 0.0) >= market.label_threshold
     return tier_number(tier) if tier is not None and is_sure else 0
@@ -339,22 +332,22 @@ def creator_number(creator_id: str) -> int:
     return crc32(creator_id.encode())
 
 
-def _raise_clusters(arrays: Mapping[str, NDArray[Any]]) -> None:
+def _raise_clusters(arrays: Mapping[str, Array]) -> None:
     """
-    Every copy takes the highest tier that a label gave one of its cluster, and the highest age; the family follows the
-    riskiest copy where it has none. A copy that nobody labelled raises no other: uploading one must not take a video
+    Every copy takes the highest tier of a labelled copy in its cluster, and the highest age limit. Where it has no
+    family, it takes that of the riskiest copy. An unlabelled copy raises no other: to upload one must not take a video
     off the air.
     """
     cluster, is_labelled = arrays["cluster_no"], arrays["exists"] & arrays["is_labelled"]
     size = int(cluster.max(initial=0)) + 1
-    for own, shared in (("own_tier", "tier"), ("own_minor_tier", "minor_tier")):
+    for own_name, shared_name in (("own_tier", "tier"), ("own_minor_tier", "minor_tier")):
         highest = np.zeros(size, np.int8)
-        np.maximum.at(highest, cluster, np.where(is_labelled, arrays[own], 0).astype(np.int8))
-        arrays[shared][:] = np.maximum(highest[cluster], arrays[own])
+        np.maximum.at(highest, cluster, np.where(is_labelled, arrays[own_name], 0).astype(np.int8))
+        arrays[shared_name][:] = np.maximum(highest[cluster], arrays[own_name])
     oldest = np.zeros(size, np.int16)
     np.maximum.at(oldest, cluster, np.where(arrays["exists"], arrays["own_min_age"], 0).astype(np.int16))
     arrays["min_age"][:] = np.maximum(oldest[cluster], arrays["own_min_age"])
-    arrays["family"][arrays["own_tier"] < 2] = -1  # what an earlier revision gave it may hold no more
+    arrays["family"][arrays["own_tier"] < 2] = -1  # that of an earlier revision may be out of date
     families = np.full(size, -1, np.int8)
     np.maximum.at(families, cluster, np.where(is_labelled, arrays["family"], -1).astype(np.int8))
     raised = (arrays["tier"] >= 2) & (arrays["family"] < 0)

@@ -1,8 +1,8 @@
 """
-How near an item is to a viewer: graded, from evidence with a source and a confidence. The one function that training,
-serving and reports use.
+How near an item is to a viewer: a graded match, from evidence with a source and a confidence. Training, serving and
+reports share `nearness`.
 
-Grades, each times the confidence of its evidence; the best one counts:
+The score of a match is its grade times the confidence of its evidence; the best one counts:
 
 | match | holds when |
 |-----------|------------|
@@ -14,20 +14,21 @@ Grades, each times the confidence of its evidence; the best one counts:
 | audience  | made elsewhere in a language the viewer understands, for an audience in the viewer's country |
 | language  | a language that the viewer understands |
 | foreign   | from another country, and none of these |
-| unknown   | nobody said: neither local nor foreign |
+| unknown   | the place is unknown: neither local nor foreign |
 
-Local is one thing, floor-eligible another: a slot of the floor takes a place that a partner or the platform vouches
-for, local speech, or a partner's review. What a creator says alone only weighs in the score, and so does an audience,
-which can be bought.
+Local and floor-eligible differ. A slot of the floor requires a place confirmed by a partner or the platform, local
+speech, or a partner's review. A creator's own word counts for the score only, and so does an audience, which can be
+bought.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.catalogue.creators import SOURCES
+from recsys.catalogue.creators import EVIDENCE_SOURCES
 from recsys.catalogue.items import Items
 from recsys.policy.schema import LocalityRules, Market
 from recsys.types import Floats, Ids, Mask, Viewer
@@ -42,22 +43,23 @@ _NEAREST_FIRST: Final = ("region", "neighbour", "country", "fit", "dialect", "au
 @dataclass(frozen=True, slots=True, eq=False)
 class Nearness:
     """
-    Per item: `score` (n,) in [0, 1], NaN = unknown; `match` (n,) an index into MATCHES; `is_local` (n,) by the score;
-    `is_floor_eligible` (n,) local, and by evidence that a slot of the floor takes; `sure` the confidence of `SOURCES`.
+    Shapes: `score` (n,) in [0, 1], NaN = unknown; `match` (n,) an index into MATCHES; `is_local` (n,) by the score;
+    `is_floor_eligible` (n,) local, with evidence that is enough for a slot of the floor; `confidence` (5,) of each of
+    `EVIDENCE_SOURCES`.
     """
 
     score: Floats
     match: NDArray[np.int8]
     is_local: Mask
     is_floor_eligible: Mask
-    sure: Floats
+    confidence: Floats
 
 
 def nearness(viewer: Viewer, items: Items, market: Market, item_nos: Ids | slice = slice(None)) -> Nearness:
     """The nearness of items to a viewer: the best of place, speech, audience and review."""
     rules = market.locality
-    sure = _confidence(rules)
-    grades = _grades(viewer, items, market, item_nos, sure)
+    confidence = _confidence(rules)
+    grades = _match_confidences(viewer, items, market, item_nos, confidence)
     best = np.full(len(grades["foreign"]), np.nan, np.float32)
     match = np.zeros(len(best), np.int8)
     for name in _NEAREST_FIRST:  # the first of equal scores wins
@@ -66,42 +68,43 @@ def nearness(viewer: Viewer, items: Items, market: Market, item_nos: Ids | slice
         best[is_better] = score[is_better]
         match[is_better] = MATCHES.index(name)
     is_local = np.nan_to_num(best, nan=0.0) >= np.float32(rules.local_from)
-    return Nearness(best, match, is_local, is_local & _is_floor_eligible(items, rules, item_nos, grades), sure)
+    return Nearness(best, match, is_local, is_local & _is_floor_eligible(items, rules, item_nos, grades), confidence)
 
 
-def _grades(
+def _match_confidences(
     viewer: Viewer, items: Items, market: Market, item_nos: Ids | slice, confidence: Floats
 ) -> dict[str, Floats]:
     """Match -> (n,) the confidence with which it holds, 0 where it does not."""
     region, country = items.region[item_nos], items.country[item_nos]
     of_region, of_country = confidence[items.region_source[item_nos]], confidence[items.place_source[item_nos]]
-    heard = np.where(items.is_heard[item_nos], confidence[_PLATFORM], confidence[_INFERRED])
-    understood = heard * _understood(viewer, items, market.locality.other_script, item_nos)
+    confidence_of_language = np.where(items.has_own_language[item_nos], confidence[_PLATFORM], confidence[_INFERRED])
+    understood = confidence_of_language * _understood(viewer, items, market.locality.other_script, item_nos)
     here = [items.code(place) for place in (viewer.country, viewer.region) if place]
     is_for_here = (items.audience[item_nos] == items.code(viewer.country)) & (items.audience[item_nos] > 0)
     return {
         "region": of_region * ((region == items.code(viewer.region)) & (region > 0)),
-        "neighbour": of_region * (np.isin(region, _neighbours(viewer, items, market)) & (region > 0)),
+        "neighbour": of_region * (np.isin(region, _neighbour_codes(viewer, items, market)) & (region > 0)),
         "country": of_country * ((country == items.code(viewer.country)) & (country > 0)),
         "fit": confidence[-1] * (np.isin(items.reviewed_fit[item_nos], here) & (items.reviewed_fit[item_nos] > 0)),
-        "dialect": understood * items.is_dialect[item_nos],  # said of the item: no creator's word
+        "dialect": understood * items.is_dialect[item_nos],  # of the item's own speech: no creator's word
         "audience": confidence[_PLATFORM] * (is_for_here & (understood > 0)),
         "language": understood,
         "foreign": (country > 0).astype(np.float32),
     }
 
 
-_PLATFORM: Final = SOURCES.index("platform")
-_INFERRED: Final = SOURCES.index("inferred")
+_PLATFORM: Final = EVIDENCE_SOURCES.index("platform")
+_INFERRED: Final = EVIDENCE_SOURCES.index("inferred")
 
 
 def _confidence(rules: LocalityRules) -> Floats:
-    """The confidence of each of `SOURCES`; none has none."""
-    return np.array([rules.evidence.get(source, 0.0) if n else 0.0 for n, source in enumerate(SOURCES)], np.float32)  # type: ignore[call-overload]  # the keys are these
+    """The confidence of each of `EVIDENCE_SOURCES`; 0 for `none`."""
+    by_source: Mapping[str, float] = dict(rules.evidence.items())
+    return np.array([by_source.get(source, 0.0) for source in EVIDENCE_SOURCES], np.float32)
 
 
 def _understood(viewer: Viewer, items: Items, other_script: float, item_nos: Ids | slice) -> Floats:
-    """(n,) 1 for a language that the viewer named, less for one that is only written otherwise, 0 for others."""
+    """(n,) 1 for a language that the viewer named, less for the same language in another script, 0 for others."""
     spoken = {name.partition("-")[0] for name in viewer.languages}
     weights = np.zeros(len(items.codes) + 1, np.float32)
     for name, code in items.codes.items():
@@ -111,32 +114,32 @@ def _understood(viewer: Viewer, items: Items, other_script: float, item_nos: Ids
 
 
 def _is_floor_eligible(items: Items, rules: LocalityRules, item_nos: Ids | slice, grades: dict[str, Floats]) -> Mask:
-    """Whether the evidence is enough for a slot of the floor: vouched for, or the same said in two ways."""
-    enough = np.array([source in rules.floor_eligible for source in SOURCES])
+    """Whether the evidence is enough for a slot of the floor: a strong source, or two sources that agree."""
+    enough = np.array([source in rules.floor_eligible for source in EVIDENCE_SOURCES])
     is_here = grades["country"] > 0
     by_speech = grades["dialect"] * np.float32(rules.scores.get("dialect", 0.0)) >= np.float32(rules.local_from)
     is_corroborated = is_here & items.is_dialect[item_nos]
-    is_vouched = is_here & enough[items.place_source[item_nos]]
-    return np.asarray(is_vouched | is_corroborated | by_speech | (grades["fit"] > 0))
+    has_strong_source = is_here & enough[items.place_source[item_nos]]
+    return np.asarray(has_strong_source | is_corroborated | by_speech | (grades["fit"] > 0))
 
 
 def evidence(near: Nearness, items: Items, item_no: int, market: Market) -> tuple[str, float]:
-    """What an item's match rests on and how sure that is: a source, `corroborated`, or `none`."""
+    """The evidence of an item's match and its confidence: a source, `corroborated`, or `none`."""
     match = MATCHES[near.match[item_no]]
     if match == "unknown":
         return "none", 0.0
     if match in ("dialect", "language", "audience", "fit"):
-        by_speech = "platform" if items.is_heard[item_no] else "inferred"
+        by_speech = "platform" if items.has_own_language[item_no] else "inferred"
         source = {"fit": "partner", "audience": "platform"}.get(match, by_speech)
-        return source, float(near.sure[SOURCES.index(source)])
+        return source, float(near.confidence[EVIDENCE_SOURCES.index(source)])
     position = int((items.region_source if match in ("region", "neighbour") else items.place_source)[item_no])
-    source = SOURCES[position]
-    sure = float(near.sure[position])
+    source = EVIDENCE_SOURCES[position]
+    confidence = float(near.confidence[position])
     if near.is_floor_eligible[item_no] and source not in market.locality.floor_eligible:
-        return "corroborated", sure
-    return source, sure
+        return "corroborated", confidence
+    return source, confidence
 
 
-def _neighbours(viewer: Viewer, items: Items, market: Market) -> list[int]:
+def _neighbour_codes(viewer: Viewer, items: Items, market: Market) -> list[int]:
     region = market.regions.get(viewer.region or "")
     return [items.code(code) for code in region.neighbours] if region else []

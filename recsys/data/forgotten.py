@@ -1,8 +1,8 @@
 """
 The list of people whom the next training run must leave out, as a file: the service writes it, training reads it.
 
-It holds no id. Whoever has the ids (the data folder has them) finds the people by the same keyed hash, so the file is
-as private as the state it comes from: it is made readable by its owner alone, and is to be deleted after training.
+It holds no id. With the ids of the data folder, the same keyed hash finds the people. So the file is as private as the
+state it comes from: only its owner may read it, and it must be deleted after training.
 """
 
 import hashlib
@@ -36,11 +36,11 @@ def write_forgotten(path: Path, forgotten: Forgotten) -> None:
     people = [
         _Person(key.hex(), before, key in forgotten.erased) for key, before in sorted(forgotten.before.items())
     ]  # fmt: skip
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(msgspec.json.format(msgspec.json.encode(_File(1, forgotten.key.hex(), people))) + b"\n")
-    beside.replace(path)
+    temporary.replace(path)
 
 
 def read_forgotten(path: Path) -> Forgotten:
@@ -56,11 +56,11 @@ def read_forgotten(path: Path) -> Forgotten:
         ) from error
 
 
-def cutoffs(forgotten: Forgotten, user_ids: Iterable[str]) -> Mapping[str, tuple[Millis, bool]]:
+def training_cutoffs(forgotten: Forgotten, user_ids: Iterable[str]) -> Mapping[str, tuple[Millis, bool]]:
     """Of these people, those who are to be left out: the instant up to which, and whether they were erased."""
-    found = {user_id: hmac.digest(forgotten.key, user_id.encode(), hashlib.sha256) for user_id in user_ids}
+    keys = {user_id: hmac.digest(forgotten.key, user_id.encode(), hashlib.sha256) for user_id in user_ids}
     return {
         user_id: (forgotten.before[key], key in forgotten.erased)
-        for user_id, key in found.items()
+        for user_id, key in keys.items()
         if key in forgotten.before
     }

@@ -1,8 +1,8 @@
 """
-The log as rows that a ranker learns from or is judged by: who was shown what, when and where, and what they did.
+The log as rows for fitting and evaluating a ranker: impressions with their instant, position and actions.
 
-One row for each person and item. Left out: items of R2 and above or without a label, whatever was done with them
-(risk is not a learnable interest), people who refused personalisation, and reactions that were taken back.
+There is one row for each person and item. Left out are items of R2 and above or without a label (risk is not a
+learnable interest), people who refused personalisation, and reactions that were undone.
 """
 
 from collections.abc import Iterator
@@ -11,33 +11,32 @@ from typing import Final
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from recsys.clock import HOUR, Millis
 from recsys.data.tables import Dataset, reading
 from recsys.models.features import FeatureInputs, RankerQuery, feature_names, ranker_features
-from recsys.types import Floats, History, Ids, Mask
+from recsys.types import Floats, History, Ids, Longs, Mask, Rows
 from recsys.user import feedback
 from recsys.vocabulary import EVENT_KINDS, HEADS, ITEM_EVENTS
 
-COMPLETED: Final = 0.9
+COMPLETION_FRACTION: Final = 0.9
 """The fraction watched from which a view counts as watched to the end, as in the policy."""
-REFUSALS: Final = ("not_interested", "too_much", "report")
-HISTORY_LENGTH: Final = 200  # the latest reactions, as many as an artifact keeps
+NEGATIVE_FEEDBACK: Final = ("not_interested", "too_much", "report")
+MAX_HISTORY: Final = 200  # latest reactions, as many as an artifact holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Impressions:
     """
-    n rows ordered by slate. `people` and `rows` number the people and items; `slate` (n,) what was asked for at once,
-    `at` the first instant of the impression, `position` and `propensity` NaN where nobody logged them, `did`
-    (n, len(HEADS)).
+    n rows ordered by slate. `people` and `rows` are numbers of people and items; `slate` (n,) numbers the requests;
+    `at` is the first instant of the impression; `position` and `propensity` are NaN where they were not logged; `did`
+    (n, len(HEADS)) holds the actions.
     """
 
     people: Ids
     rows: Ids
-    slate: NDArray[np.int64]
-    at: NDArray[np.int64]
+    slate: Longs
+    at: Longs
     position: Floats
     propensity: Floats
     did: Mask
@@ -45,56 +44,58 @@ class Impressions:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, which: NDArray[np.intp] | Mask) -> "Impressions":
+    def take(self, selected: Rows | Mask) -> "Impressions":
         """The given rows."""
-        return Impressions(**{name: getattr(self, name)[which] for name in Impressions.__slots__})
+        return Impressions(**{name: getattr(self, name)[selected] for name in Impressions.__slots__})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Past:
+class PastInteractions:
     """Every reaction of every person, oldest first: of person p the slice `indptr[p]:indptr[p + 1]`."""
 
-    indptr: NDArray[np.int64]
+    indptr: Longs
     flat: History
 
     def before(self, person: int, at: Millis) -> History:
-        """What a person's history was at an instant."""
+        """A person's history as of an instant."""
         begin, end = self.indptr[person], self.indptr[person + 1]
         until = begin + int(np.searchsorted(self.flat.at[begin:end], at))
-        part = slice(max(begin, until - HISTORY_LENGTH), until)
+        part = slice(max(begin, until - MAX_HISTORY), until)
         return History(self.flat.items[part], self.flat.weights[part], self.flat.at[part])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Log:
-    """The tables of a dataset, with people and items numbered, ready to be asked for periods."""
+    """The tables of a dataset with numbered people and items."""
 
     people: pl.DataFrame  # person, user_id, country, region, languages; those who consent
     items: pl.DataFrame  # row, item_id, is_learnable
-    events: pl.LazyFrame  # about items, not taken back, with person and row
+    events: pl.LazyFrame  # about items, without undone ones, with person and row
 
 
 def is_risky(items: pl.DataFrame) -> Mask:
     """
-    (n,) items that count as R2 or above by any reading that an artifact has, or have no label: the given tier, what the
-    heads raised it to (`predicted_tier`), or that of a labelled copy (`cluster_id`). The last two may be missing.
+    (n,) items without a label, or of R2 or above by any tier that an artifact has: the given tier, the predicted one
+    (`predicted_tier`), or that of a labelled copy (`cluster_id`). The last two columns may be missing.
     """
     nothing = pl.lit(None, pl.String)
-    predicted, cluster = (name if name in items.columns else nothing for name in ("predicted_tier", "cluster_id"))
-    read = items.select("risk_tier", predicted=predicted, cluster=pl.coalesce(cluster, "item_id"))
+    predicted_column, cluster_column = (
+        name if name in items.columns else nothing for name in ("predicted_tier", "cluster_id")
+    )
+    read = items.select("risk_tier", predicted=predicted_column, cluster=pl.coalesce(cluster_column, "item_id"))
     tiers = read.select("risk_tier", "predicted").rows()
-    own = [feedback.is_r2_plus(given) or feedback.is_r2_plus(ours or "R0") for given, ours in tiers]
-    labelled = pl.col("risk_tier").is_not_null()  # a copy that nobody labelled raises no other
-    table = read.with_columns(own=pl.Series(own, dtype=pl.Boolean))
+    is_r2_plus = [feedback.is_r2_plus(given) or feedback.is_r2_plus(predicted or "R0") for given, predicted in tiers]
+    labelled = pl.col("risk_tier").is_not_null()  # an unlabelled copy raises no other
+    table = read.with_columns(own=pl.Series(is_r2_plus, dtype=pl.Boolean))
     return table.select(pl.col("own") | (pl.col("own") & labelled).any().over("cluster")).to_series().to_numpy()
 
 
-def log_of(data: Dataset, items: pl.DataFrame) -> Log:
+def read_log(data: Dataset, items: pl.DataFrame) -> Log:
     """The log of a validated dataset, for the items of an artifact in their order."""
     with reading("users"):
-        known = data.users.select("user_id", "country", "region", "languages", "consent")
-        others = data.events.select("user_id").unique().join(known, on="user_id", how="anti").sort("user_id")
-        people = pl.concat([known.collect(engine="streaming"), others.collect(engine="streaming")], how="diagonal")
+        profiles = data.users.select("user_id", "country", "region", "languages", "consent")
+        others = data.events.select("user_id").unique().join(profiles, on="user_id", how="anti").sort("user_id")
+        people = pl.concat([profiles.collect(engine="streaming"), others.collect(engine="streaming")], how="diagonal")
     people = people.filter(pl.col("consent").fill_null(True)).drop("consent").with_row_index("person")
     rows = items.select("item_id").with_columns(is_learnable=~pl.Series(is_risky(items))).with_row_index("row")
     undone = data.events.filter(pl.col("kind") == "undo").select("user_id", event_id="value")
@@ -107,16 +108,17 @@ def log_of(data: Dataset, items: pl.DataFrame) -> Log:
     return Log(people=people, items=rows, events=events)
 
 
-def impressions(log: Log, since: Millis, until: Millis | None) -> Impressions:
-    """What was shown from `since` on and before `until` (None = the end), and what was done by then."""
+def read_impressions(log: Log, since: Millis, until: Millis | None) -> Impressions:
+    """The impressions from `since` on and before `until` (None = the end), with the actions by then."""
     kind = pl.col("kind")
     is_shown = kind.is_in(["impression", "view"])
     did = {
-        "complete": kind.is_in(["complete", "rewatch"]) | (pl.col("watch_fraction") >= COMPLETED).fill_null(False),
+        "complete": kind.is_in(["complete", "rewatch"])
+        | (pl.col("watch_fraction") >= COMPLETION_FRACTION).fill_null(False),
         "like": kind == "like",
         "helped": kind == "helped",
         "share": kind == "share",
-        "not_interested": kind.is_in(REFUSALS),
+        "not_interested": kind.is_in(NEGATIVE_FEEDBACK),
     }
     period = log.events.filter("is_learnable", pl.col("at") >= since, True if until is None else pl.col("at") < until)
     slate = pl.coalesce("request_id", pl.concat_str(pl.col("at") // HOUR, "user_id"))
@@ -143,20 +145,20 @@ def impressions(log: Log, since: Millis, until: Millis | None) -> Impressions:
     )
 
 
-def met(log: Log, people: Ids, before: Millis) -> dict[int, Ids]:
+def rows_met(log: Log, people: Ids, before: Millis) -> dict[int, Ids]:
     """The rows of the items that each of these people met before an instant, in any event."""
     pairs = log.events.filter(pl.col("person").is_in(people.tolist()), pl.col("at") < before).select("person", "row")
     with reading("events"):
         table = pairs.unique().group_by("person").agg("row").collect(engine="streaming")
-    found = {person: np.array(rows, np.int32) for person, rows in table.iter_rows()}
-    return {person: found.get(person, np.empty(0, np.int32)) for person in people.tolist()}
+    rows_of = {person: np.array(rows, np.int32) for person, rows in table.iter_rows()}
+    return {person: rows_of.get(person, np.empty(0, np.int32)) for person in people.tolist()}
 
 
 def _floats(column: pl.Series) -> Floats:
     return column.cast(pl.Float32).fill_null(float("nan")).to_numpy()
 
 
-def past(log: Log, until: Millis | None = None) -> Past:
+def past_interactions(log: Log, until: Millis | None = None) -> PastInteractions:
     """Everybody's reactions before `until`, as the spaces fold them in."""
     events = log.events if until is None else log.events.filter(pl.col("at") < until)
     codes = pl.col("kind").cast(pl.Enum(EVENT_KINDS)).to_physical().cast(pl.UInt8)
@@ -171,53 +173,53 @@ def past(log: Log, until: Millis | None = None) -> Past:
     flat = History(
         table["row"].cast(pl.Int32).to_numpy(), table["weight"].to_numpy(), table["at"].cast(pl.Int64).to_numpy()
     )
-    return Past(indptr=np.concatenate(([0], np.cumsum(counts))).astype(np.int64), flat=flat)
+    return PastInteractions(indptr=np.concatenate(([0], np.cumsum(counts))).astype(np.int64), flat=flat)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Place:
-    """Where people are from and what they speak, by number; `market` stands in for an unknown country."""
+class PeoplePlaces:
+    """Country, region and languages of people, by number; the market's country where it is unknown."""
 
     country: list[str]
     region: list[str | None]
     languages: list[list[str] | None]
 
 
-def places(log: Log, market: str) -> Place:
+def people_places(log: Log, market: str) -> PeoplePlaces:
     """The places of the log's people."""
-    return Place(
+    return PeoplePlaces(
         country=log.people["country"].fill_null(market).to_list(),
         region=log.people["region"].to_list(),
         languages=log.people["languages"].to_list(),
     )
 
 
-def asked(person: int, at: Millis, place: Place, history: History, inputs: FeatureInputs) -> RankerQuery:
-    """A person as they would have asked."""
+def ranker_query(person: int, at: Millis, places: PeoplePlaces, history: History, inputs: FeatureInputs) -> RankerQuery:
+    """The features of a person who makes a request at an instant."""
     spaces = inputs.spaces if len(history) else {}
     vectors = {name: ranked.space.fold_in(history) for name, ranked in spaces.items()}
     return RankerQuery(
-        country=place.country[person],
-        region=place.region[person],
-        languages=tuple(place.languages[person] or ()),
+        country=places.country[person],
+        region=places.region[person],
+        languages=tuple(places.languages[person] or ()),
         at=at,
         history=history,
         vectors=vectors,
     )
 
 
-def slates(shown: Impressions) -> Iterator[slice]:
+def iterate_slates(shown: Impressions) -> Iterator[slice]:
     """The rows of each slate, in order."""
     ends = np.flatnonzero(np.diff(shown.slate, append=-1)) + 1
     begins = np.concatenate(([0], ends[:-1]))
     yield from (slice(int(begin), int(end)) for begin, end in zip(begins, ends, strict=True) if end > begin)
 
 
-def matrix(shown: Impressions, past: Past, place: Place, inputs: FeatureInputs) -> Floats:
-    """(n, f) features of the impressions, each as of the beginning of its slate, at the place where it stood."""
+def feature_matrix(shown: Impressions, past: PastInteractions, places: PeoplePlaces, inputs: FeatureInputs) -> Floats:
+    """(n, f) features of the impressions, each as of the beginning of its slate and at its position."""
     table = np.empty((len(shown), len(feature_names(inputs.spaces))), np.float32)
-    for part in slates(shown):
-        person, at = int(shown.people[part.start]), int(shown.at[part].min())
-        who = asked(person, at, place, past.before(person, at), inputs)
-        table[part] = ranker_features(who, inputs, shown.rows[part], shown.position[part])
+    for slate in iterate_slates(shown):
+        person, at = int(shown.people[slate.start]), int(shown.at[slate].min())
+        query = ranker_query(person, at, places, past.before(person, at), inputs)
+        table[slate] = ranker_features(query, inputs, shown.rows[slate], shown.position[slate])
     return table

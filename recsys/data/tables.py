@@ -5,8 +5,7 @@ A table is one file `<table>.parquet`, `.csv` or `.jsonl` (the last two also gzi
 `<table>/*` or `<table>-*`. Whatever the format, a frame has the contract's columns in order with one dtype each:
 text, integers, floats, booleans, lists of text, and instants as integer milliseconds UTC.
 
-Nothing is read before a frame is collected, and frames are meant to be collected by the streaming engine, so
-memory does not grow with the number of rows.
+Frames are lazy. Collect them with the streaming engine, so that memory does not grow with the number of rows.
 """
 
 import codecs
@@ -35,9 +34,9 @@ DTYPES: Final[Mapping[Dtype, pl.DataType]] = {
 """How each dtype of the contract looks in a frame."""
 
 UNREADABLE: Final = "!"
-"""Prefix of a column that keeps what could not be read, shortened: `!watch_s` is null wherever `watch_s` is fine."""
+"""Prefix of a column with unreadable values, shortened: `!watch_s` is null wherever `watch_s` could be read."""
 
-_SHOWN: Final = 81  # one character more than a report shows, so that it knows that it cut
+_MAX_SHOWN: Final = 81  # one character more than a report shows, so that it can mark a cut
 _SUFFIXES: Final = (".parquet", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
 _SNIFFED_LINES: Final = 1_000
 _CHUNK: Final = 1 << 20
@@ -49,10 +48,9 @@ _JSON_TEXTS: Final = r'^\[\s*("[^"]*"(\s*,\s*"[^"]*")*)?\s*\]$'
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
     """
-    The four tables, lazy, with every column of the contract (null = unknown), and what was noticed on the way.
+    The four tables, lazy, with every column of the contract (null = unknown), and notices for the reader.
 
-    A value that cannot be read as its dtype is null here: `validate` is what counts and reports such values,
-    `clean` is what leaves their rows out.
+    A value that cannot be read as its dtype is null here. `sanad validate` counts and reports such values.
     """
 
     creators: pl.LazyFrame
@@ -111,7 +109,7 @@ def reading(table: str) -> Iterator[None]:
 
 
 def check_unused(folder: Path) -> None:
-    """Raises ConfigError when a folder holds anything: a dataset is never written over another one."""
+    """Raises ConfigError when a folder holds anything: a dataset never overwrites another one."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"found {folder} in use, expected a new or empty folder; remove it, or choose another")
 
@@ -120,8 +118,8 @@ def write_dataset(folder: Path, **frames: pl.LazyFrame | pl.DataFrame) -> None:
     """
     Writes tables as Parquet: `write_dataset(folder, creators=..., items=..., users=..., events=...)`.
 
-    Columns are put in the contract's order and dtype; instants may be integers (milliseconds) or datetimes. Every
-    table is written beside its place first and then renamed, so a reader never meets half a table.
+    Columns get the contract's order and dtype; instants may be integers (milliseconds) or datetimes. Every table is
+    written under a temporary name and then renamed, so that a reader never sees a part of a table.
     Raises:  DataError for columns outside the contract, missing required ones, or a table that already stands
              there in another format.
     """
@@ -134,7 +132,7 @@ def write_dataset(folder: Path, **frames: pl.LazyFrame | pl.DataFrame) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, frame in lazy.items():
         typed = frame.select(
-            _written(c, schemas[name][c.name]) for c in tables[name].columns if c.name in schemas[name]
+            _storage_column(c, schemas[name][c.name]) for c in tables[name].columns if c.name in schemas[name]
         )
         with reading(name):
             typed.sink_parquet(folder / f".{name}.parquet.tmp", compression="zstd", row_group_size=_ROW_GROUP)
@@ -142,21 +140,21 @@ def write_dataset(folder: Path, **frames: pl.LazyFrame | pl.DataFrame) -> None:
         (folder / f".{name}.parquet.tmp").replace(folder / f"{name}.parquet")
 
 
-def _written(column: Column, found: pl.DataType) -> pl.Expr:
+def _storage_column(column: Column, dtype: pl.DataType) -> pl.Expr:
     if column.dtype != "time":
         return pl.col(column.name).cast(DTYPES[column.dtype])
-    return _instant(pl.col(column.name), found).cast(pl.Datetime("ms", "UTC")).alias(column.name)
+    return _instant(pl.col(column.name), dtype).cast(pl.Datetime("ms", "UTC")).alias(column.name)
 
 
 def _unwritable(folder: Path, table: Table, schema: pl.Schema) -> list[str]:
     names = [c.name for c in table.columns]
     problems = [f"table {table.name}: found column {c!r}, expected one of {names}" for c in schema if c not in names]
     problems += [f"table {table.name}: column {c!r} is missing and required" for c in table.required if c not in schema]
-    own = folder / f"{table.name}.parquet"
+    target = folder / f"{table.name}.parquet"
     problems += [
         f"table {table.name}: {path} is already there; write into an empty folder"
         for path in _files(folder, table.name)
-        if path != own
+        if path != target
     ]
     return problems
 
@@ -207,36 +205,36 @@ def _scan_table(folder: Path, table: Table, notices: list[str]) -> pl.LazyFrame:
 def _scan_file(path: Path, table: Table, notices: list[str]) -> pl.LazyFrame:
     _refuse_bad_text(path, table)
     with reading(table.name):
-        raw, schema, found = _open(path, table)
-    former = _former_names(table, found)
+        raw, schema, names_in_file = _open(path, table)
+    former = _former_names(table, names_in_file)
     if former:
-        raw, found = raw.rename(former), [former.get(c, c) for c in found]
+        raw, names_in_file = raw.rename(former), [former.get(c, c) for c in names_in_file]
         schema = {former.get(c, c): dtype for c, dtype in schema.items()}
     notices.extend(
         f"table {table.name}: column {old!r} of {path.name} is called {new!r} now and was read as such"
         for old, new in former.items()
     )
     names = {c.name for c in table.columns}
-    missing = [c for c in table.required if c not in found]
+    missing = [c for c in table.required if c not in names_in_file]
     if missing:
         raise DataError(
             *(f"table {table.name}: {path.name} has no column {c!r}, which is required; add it" for c in missing)
         )
     notices.extend(
         f"table {table.name}: column {c!r} of {path.name} is not in the data contract and was left out"
-        for c in found
+        for c in names_in_file
         if c not in names
     )
     problems = [p for c in table.columns if (p := _wrong_dtype(table, c, schema))]
     if problems:
         raise DataError(*problems)
-    notices.extend(n for c in table.columns if (n := _converted(table, c, schema)))
-    typed = [_typed(c, schema.get(c.name)).alias(c.name) for c in table.columns]
+    notices.extend(n for c in table.columns if (n := _conversion_notice(table, c, schema)))
+    typed = [_read_column(c, schema.get(c.name)).alias(c.name) for c in table.columns]
     return raw.select(*typed, *(_unreadable(c, schema.get(c.name)) for c in table.columns))
 
 
 def _open(path: Path, table: Table) -> tuple[pl.LazyFrame, Mapping[str, pl.DataType], list[str]]:
-    """The raw frame, the dtypes of the contract's columns in it, and all the column names found."""
+    """The raw frame, the dtypes of the contract's columns in it, and all column names of the file."""
     if _format(path) == "parquet":
         raw = pl.scan_parquet(path)
         schema = raw.collect_schema()
@@ -246,20 +244,20 @@ def _open(path: Path, table: Table) -> tuple[pl.LazyFrame, Mapping[str, pl.DataT
         with _text(path) as lines:
             has_header = bool(lines.read(1))
         raw = pl.scan_csv(path, infer_schema=False) if has_header else pl.LazyFrame()
-        found = [name.removeprefix("\ufeff") for name in raw.collect_schema()]
-        return raw.rename(dict(zip(raw.collect_schema(), found, strict=True))), dict.fromkeys(found, text), found
-    found = _json_keys(path, table)
-    former = {new: old for old, new in _former_names(table, found).items()}
-    wanted = {former.get(c.name, c.name): text for c in table.columns}
-    if not found:
-        return pl.LazyFrame(schema=wanted), wanted, list(wanted)
-    return pl.scan_ndjson(path, schema=wanted), wanted, found
+        names = [name.removeprefix("\ufeff") for name in raw.collect_schema()]
+        return raw.rename(dict(zip(raw.collect_schema(), names, strict=True))), dict.fromkeys(names, text), names
+    names = _json_keys(path, table)
+    former = {new: old for old, new in _former_names(table, names).items()}
+    dtypes = {former.get(c.name, c.name): text for c in table.columns}
+    if not names:
+        return pl.LazyFrame(schema=dtypes), dtypes, list(dtypes)
+    return pl.scan_ndjson(path, schema=dtypes), dtypes, names
 
 
-def _former_names(table: Table, found: Sequence[str]) -> dict[str, str]:
+def _former_names(table: Table, names: Sequence[str]) -> dict[str, str]:
     """The former names among the columns of a file, with the names of now."""
     pairs = FORMER_NAMES.get(table.name, {}).items()
-    return {old: new for old, new in pairs if old in found and new not in found}
+    return {old: new for old, new in pairs if old in names and new not in names}
 
 
 def _text(path: Path) -> IO[bytes] | gzip.GzipFile:
@@ -283,7 +281,7 @@ def _json_keys(path: Path, table: Table) -> list[str]:
 
 
 def _refuse_bad_text(path: Path, table: Table) -> None:
-    """The reader itself only says that some byte is wrong; this says where."""
+    """Names the line of the first byte that is not UTF-8, which the reader itself does not."""
     if _format(path) == "parquet":
         return
     decoder = codecs.getincrementaldecoder("utf-8")()
@@ -306,67 +304,67 @@ def _refuse_bad_text(path: Path, table: Table) -> None:
 
 def _wrong_dtype(table: Table, column: Column, schema: Mapping[str, pl.DataType]) -> str | None:
     """A sentence when a whole Parquet column has a dtype from which the contract's cannot be read."""
-    found = schema.get(column.name)
-    if found is None or found in (pl.String, pl.Null):
+    dtype = schema.get(column.name)
+    if dtype is None or dtype in (pl.String, pl.Null):
         return None
     fits = {
-        "str": found.is_integer() or found in (pl.Categorical, pl.Enum),
-        "int": found.is_numeric(),
-        "float": found.is_numeric(),
-        "bool": found == pl.Boolean or found.is_integer(),
-        "time": found.is_integer() or found in (pl.Datetime, pl.Date),
-        "list": found == pl.List(pl.String) or found == pl.List(pl.Null),
+        "str": dtype.is_integer() or dtype in (pl.Categorical, pl.Enum),
+        "int": dtype.is_numeric(),
+        "float": dtype.is_numeric(),
+        "bool": dtype == pl.Boolean or dtype.is_integer(),
+        "time": dtype.is_integer() or dtype in (pl.Datetime, pl.Date),
+        "list": dtype == pl.List(pl.String) or dtype == pl.List(pl.Null),
     }[column.dtype]
     if fits:
         return None
-    return f"table {table.name}: column {column.name!r} holds {found}, expected {column.dtype}; convert it"
+    return f"table {table.name}: column {column.name!r} holds {dtype}, expected {column.dtype}; convert it"
 
 
-def _converted(table: Table, column: Column, schema: Mapping[str, pl.DataType]) -> str | None:
-    found = schema.get(column.name)
-    if found is None:
+def _conversion_notice(table: Table, column: Column, schema: Mapping[str, pl.DataType]) -> str | None:
+    dtype = schema.get(column.name)
+    if dtype is None:
         return None
     where = f"table {table.name}: column {column.name!r}"
-    if column.dtype == "str" and found.is_integer():
+    if column.dtype == "str" and dtype.is_integer():
         return f"{where} holds numbers and was read as text"
-    if column.dtype == "time" and (found == pl.Date or (isinstance(found, pl.Datetime) and found.time_zone is None)):
+    if column.dtype == "time" and (dtype == pl.Date or (isinstance(dtype, pl.Datetime) and dtype.time_zone is None)):
         return f"{where} has no time zone and was read as UTC"
     return None
 
 
-def _typed(column: Column, found: pl.DataType | None) -> pl.Expr:
+def _read_column(column: Column, dtype: pl.DataType | None) -> pl.Expr:
     """The column as its contract dtype; null where it cannot be read."""
     raw, target = pl.col(column.name), DTYPES[column.dtype]
-    if found is None or found == pl.Null:
+    if dtype is None or dtype == pl.Null:
         return pl.lit(None, dtype=target)
     if column.dtype == "time":
-        return _instant(raw, found)
-    if column.dtype == "list" and found == pl.String:
+        return _instant(raw, dtype)
+    if column.dtype == "list" and dtype == pl.String:
         return _texts(raw)
-    if column.dtype == "bool" and found != pl.Boolean:
+    if column.dtype == "bool" and dtype != pl.Boolean:
         return _boolean(raw.cast(pl.String))
-    if column.dtype == "int" and found.is_float():
+    if column.dtype == "int" and dtype.is_float():
         whole = raw.cast(pl.Int64, strict=False)
         return pl.when(whole == raw).then(whole)
     return raw.cast(target, strict=False)
 
 
-def _unreadable(column: Column, found: pl.DataType | None) -> pl.Expr:
+def _unreadable(column: Column, dtype: pl.DataType | None) -> pl.Expr:
     name = UNREADABLE + column.name
-    if found is None or found == pl.Null or found == DTYPES[column.dtype]:
+    if dtype is None or dtype == pl.Null or dtype == DTYPES[column.dtype]:
         return pl.lit(None, dtype=pl.String).alias(name)
     raw = pl.col(column.name)
-    lost = raw.is_not_null() & _typed(column, found).is_null()
-    shown = raw.list.join("|") if isinstance(found, pl.List) else raw.cast(pl.String)
-    return pl.when(lost).then(shown.str.slice(0, _SHOWN)).alias(name)
+    lost = raw.is_not_null() & _read_column(column, dtype).is_null()
+    shown = raw.list.join("|") if isinstance(dtype, pl.List) else raw.cast(pl.String)
+    return pl.when(lost).then(shown.str.slice(0, _MAX_SHOWN)).alias(name)
 
 
-def _instant(raw: pl.Expr, found: pl.DataType) -> pl.Expr:
-    if isinstance(found, pl.Datetime):
+def _instant(raw: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    if isinstance(dtype, pl.Datetime):
         return raw.dt.timestamp("ms")
-    if found == pl.Date:
+    if dtype == pl.Date:
         return raw.cast(pl.Datetime("ms")).dt.timestamp("ms")
-    if found != pl.String:
+    if dtype != pl.String:
         return raw.cast(pl.Int64)
     text = pl.when(raw.str.contains(_INSTANT)).then(raw.str.to_uppercase().str.replace(" ", "T", literal=True))
     parsed = text.str.to_datetime("%+", strict=False, time_unit="ms", time_zone="UTC").dt.timestamp("ms")

@@ -21,7 +21,7 @@ from typing import Final
 
 import numpy as np
 
-from recsys.catalogue.items import UNLABELLED, Items, creator_number, mentions, topic_bits
+from recsys.catalogue.items import UNLABELLED_FAMILY, Items, creator_number, mentions, topic_bits
 from recsys.feed.query import Query
 from recsys.types import Candidates, Ids, Mask
 from recsys.vocabulary import FAMILIES
@@ -53,7 +53,7 @@ def unlabelled(query: Query, candidates: Candidates) -> Mask:
     """Labelled items, where the limits ask for labels; R2 of which nobody says what kind it is counts as unlabelled."""
     if not query.limits.labelled_only:
         return np.ones(len(candidates), np.bool_)
-    return np.asarray(query.items.is_labelled[candidates.item_nos] & (candidates["family"] != UNLABELLED))
+    return np.asarray(query.items.is_labelled[candidates.item_nos] & (candidates["family"] != UNLABELLED_FAMILY))
 
 
 def age(query: Query, candidates: Candidates) -> Mask:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from recsys.catalogue.creators import SOURCES, Creator, base_of
+from recsys.catalogue.creators import EVIDENCE_SOURCES, Creator, creator_place
 from recsys.catalogue.items import Items, creator_number, topic_names
 from recsys.clock import Millis, to_text
 from recsys.errors import DataError
@@ -101,7 +101,7 @@ def local(
 
 def _near(creator: Creator, country: str, region: str | None, market: Market) -> tuple[str, float]:
     """How near a creator's base is, by the grades of the feed."""
-    base, rules = base_of(creator), market.locality
+    base, rules = creator_place(creator), market.locality
     if base.country != country:
         return "foreign", 0.0
     known = market.regions.get(region or "")
@@ -114,7 +114,7 @@ def _near(creator: Creator, country: str, region: str | None, market: Market) ->
 
 def _sure(source: int, rules: LocalityRules) -> float:
     evidence: Mapping[str, float] = rules.evidence  # type: ignore[assignment]  # a mapping of fewer keys
-    return evidence.get(SOURCES[source], 0.0)
+    return evidence.get(EVIDENCE_SOURCES[source], 0.0)
 
 
 def _fits(creator: Creator, languages: frozenset[str] | None, kind: str | None) -> bool:
@@ -177,5 +177,9 @@ def _creator(creator: Creator, match: str, score: float, n_items: int) -> dict[s
         "verified": creator.is_verified,
         "followers": creator.followers,
         "n_items": n_items,
-        "locality": {"score": round(score, 4), "match": match, "source": SOURCES[base_of(creator).source]},
+        "locality": {
+            "score": round(score, 4),
+            "match": match,
+            "source": EVIDENCE_SOURCES[creator_place(creator).source],
+        },
     }

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 import sanad
 from recsys.clock import from_text, to_text
-from recsys.data.forgotten import cutoffs, read_forgotten
+from recsys.data.forgotten import read_forgotten, training_cutoffs
 from recsys.models.artifact import load_artifact
 from serving.settings import Settings
 
@@ -30,7 +30,7 @@ def test_whoever_reset_or_erased_is_on_the_list_while_the_service_runs(
         assert "2 users to leave out, 1 of them erased" in capsys.readouterr().out
         assert sanad.run([*arguments, "--json"]) == 0
         assert json.loads(capsys.readouterr().out) == {"out": str(out), "people": 2, "erased": 1}
-    found = cutoffs(read_forgotten(out), ["u0", "u1", "u2"])
+    found = training_cutoffs(read_forgotten(out), ["u0", "u1", "u2"])
     assert found == {"u0": (NOON, False), "u1": (NOON, True)}
 
 

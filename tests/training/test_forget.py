@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.clock import SECOND, from_text
-from recsys.data.forgotten import cutoffs, read_forgotten, write_forgotten
+from recsys.data.forgotten import read_forgotten, training_cutoffs, write_forgotten
 from recsys.data.tables import read_dataset
 from recsys.errors import ConfigError
 from recsys.models.artifact import load_artifact
@@ -119,8 +119,8 @@ def test_a_list_that_cannot_be_read_is_never_an_empty_one(tmp_path: Path, conten
 
 def test_another_services_key_finds_nobody() -> None:
     mine = asked(("u1", LATER))
-    assert cutoffs(mine, ["u1", "u2"]) == {"u1": (LATER, False)}
-    assert cutoffs(replace(mine, key=b"another"), ["u1", "u2"]) == {}
+    assert training_cutoffs(mine, ["u1", "u2"]) == {"u1": (LATER, False)}
+    assert training_cutoffs(replace(mine, key=b"another"), ["u1", "u2"]) == {}
 
 
 # The whole run

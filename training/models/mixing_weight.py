@@ -21,7 +21,7 @@ from typing import Final
 import numpy as np
 
 from recsys.clock import Millis
-from recsys.data.impressions import Impressions, Log, Past, Place, asked, met
+from recsys.data.impressions import Impressions, Log, PastInteractions, PeoplePlaces, ranker_query, rows_met
 from recsys.feed.scorers import FRESH_HALF_LIFE
 from recsys.metrics import auc, ndcg
 from recsys.models.blend import Blend
@@ -61,8 +61,8 @@ class LateImpressions:
     log: Log
     inputs: FeatureInputs
     blend: Blend
-    past: Past
-    where: Place
+    past: PastInteractions
+    where: PeoplePlaces
     shown: Impressions
     is_learnable: Mask
     then: Millis
@@ -122,7 +122,7 @@ def choose_mixing(
 ) -> Mixing:
     """The content share and the mixing weight under a market's `weights`."""
     returned = np.unique(late.shown.people[late.shown.at >= late.then])
-    known = met(late.log, rng.permutation(returned)[:MAX_USERS], late.then)
+    known = rows_met(late.log, rng.permutation(returned)[:MAX_USERS], late.then)
     scored = (_score_user(heads, late, number, known[number], weights) for number in known)
     users = [user for user in scored if user is not None]
     if not users:
@@ -214,7 +214,7 @@ def _score_user(
     """One user as of their first late slate, over items they had not met; None for a user without a relevant item."""
     is_late = (late.shown.people == number) & (late.shown.at >= late.then)
     at = int(late.shown.at[is_late].min())
-    query = asked(number, at, late.where, late.past.before(number, at), late.inputs)
+    query = ranker_query(number, at, late.where, late.past.before(number, at), late.inputs)
     shown, did = late.shown.rows[is_late], late.shown.did[is_late]
     relevant = np.setdiff1d(shown[did[:, :_NEGATIVE_HEAD].any(axis=1) & ~did[:, _NEGATIVE_HEAD]], known)
     is_open = late.is_learnable & (late.inputs.facts.published_at <= at)

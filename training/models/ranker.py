@@ -18,7 +18,18 @@ import numpy as np
 import polars as pl
 
 from recsys.clock import Millis
-from recsys.data.impressions import COMPLETED, Impressions, Log, Past, Place, impressions, log_of, matrix, past, places
+from recsys.data.impressions import (
+    COMPLETION_FRACTION,
+    Impressions,
+    Log,
+    PastInteractions,
+    PeoplePlaces,
+    feature_matrix,
+    past_interactions,
+    people_places,
+    read_impressions,
+    read_log,
+)
 from recsys.data.tables import Dataset
 from recsys.metrics import auc
 from recsys.models.blend import Blend
@@ -105,12 +116,12 @@ def fit(
 
     `until` is the cutoff, None when nothing is held out; `market` stands in for an unknown country.
     """
-    log = log_of(data, items)
+    log = read_log(data, items)
     instants = _find_instants(log, until, params)
     if instants is None:
         return RankerResult(heads=None, metrics={}, summary="none: no impression was logged")
     first, then = instants
-    shown = impressions(log, first, until)
+    shown = read_impressions(log, first, until)
     is_late = shown.at >= then
     names = _trainable_heads(shown.did, is_late, params.min_actions)
     if not names:
@@ -118,7 +129,7 @@ def fit(
     facts = build_item_facts(items, creators)
     models = {at: fit_before(at) for at in (first, then)}
     inputs = {at: _feature_inputs(model, facts, rates(log, items, at)) for at, model in models.items()}
-    history, where = past(log, until), places(log, market)
+    history, where = past_interactions(log, until), people_places(log, market)
     on_progress("ranker", 0, None)
     table = _feature_table(shown, is_late, history, where, inputs[first], inputs[then])
     heads = _fit_heads(names, table, shown, is_late, params, int(rng.integers(2**31)))
@@ -152,14 +163,14 @@ def _feature_inputs(models: EarlierModels, facts: ItemFacts, item_rates: Floats)
 def _feature_table(
     shown: Impressions,
     is_late: Mask,
-    history: Past,
-    where: Place,
+    history: PastInteractions,
+    where: PeoplePlaces,
     early_inputs: FeatureInputs,
     late_inputs: FeatureInputs,
 ) -> Floats:
     """(n, n_features) of all impressions, each with models of what came before its part."""
-    early = matrix(shown.take(~is_late), history, where, early_inputs)
-    late = matrix(shown.take(is_late), history, where, late_inputs)
+    early = feature_matrix(shown.take(~is_late), history, where, early_inputs)
+    late = feature_matrix(shown.take(is_late), history, where, late_inputs)
     table = np.empty((len(shown), early.shape[1]), np.float32)
     table[~is_late], table[is_late] = early, late
     return table
@@ -223,7 +234,7 @@ def rates(log: Log, items: pl.DataFrame, before: Millis | None) -> Floats:
         "shown": kind == "impression",
         "viewed": kind == "view",
         "complete": kind == "complete",
-        "watched": (kind == "view") & (pl.col("watch_fraction") >= COMPLETED).fill_null(False),
+        "watched": (kind == "view") & (pl.col("watch_fraction") >= COMPLETION_FRACTION).fill_null(False),
         "like": kind == "like",
         "helped": kind == "helped",
     }

@@ -1,7 +1,7 @@
 import pytest
 
-from recsys.catalogue.creators import Creator, creators_of
-from recsys.catalogue.items import apply, empty, topic_bits, topic_names
+from recsys.catalogue.creators import Creator, index_creators
+from recsys.catalogue.items import apply_delta, empty_items, topic_bits, topic_names
 from recsys.stores.protocols import CatalogueDelta, ItemRow
 from recsys.vocabulary import FAMILIES
 
@@ -32,7 +32,7 @@ def table(market):
 
     def build(*rows: ItemRow, on=None, revision: int = 1, newest_raise: int = 0):
         delta = CatalogueDelta(revision=revision, newest_raise=newest_raise, rows=rows)
-        return apply(on or empty(), delta, market=market, creators=CREATORS, rows={"v1": 7})
+        return apply_delta(on or empty_items(), delta, market=market, creators=CREATORS, rows={"v1": 7})
 
     return build
 
@@ -152,5 +152,5 @@ def test_topics_are_bits_and_back():
 
 def test_a_creator_of_no_country_is_nowhere():
     rows = [{"creator_id": "a", "country": "ZZ"}, {"creator_id": "b", "country": "MA", "verified": True}]
-    creators = creators_of(rows)
+    creators = index_creators(rows)
     assert (creators["a"].country, creators["b"].country, creators["b"].is_verified) == (None, "MA", True)

@@ -13,8 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.catalogue.creators import SOURCES, UNKNOWN, Creator, Place, base_of, declared_place, joined
-from recsys.catalogue.items import apply, empty, with_creators
+from recsys.catalogue.creators import (
+    EVIDENCE_SOURCES,
+    UNKNOWN_PLACE,
+    Creator,
+    EvidencedPlace,
+    creator_place,
+    declared_place,
+    resolve_place,
+)
+from recsys.catalogue.items import apply_delta, empty_items, with_creator_changes
 from recsys.catalogue.locality import MATCHES, evidence, nearness
 from recsys.feed.viewer import home_of, usual_languages
 from recsys.messages import Context, FeedRequest
@@ -53,7 +61,7 @@ def row(n: int, **fields: object) -> ItemRow:
 def table(market):
     def build(*rows, creators=CREATORS):
         delta = CatalogueDelta(revision=1, newest_raise=0, rows=rows)
-        return apply(empty(), delta, market=market, creators=creators, rows={})
+        return apply_delta(empty_items(), delta, market=market, creators=creators, rows={})
 
     return build
 
@@ -105,27 +113,29 @@ def test_how_near_an_item_is(table, market, fields, score, match, source, is_loc
 
 
 places = st.builds(
-    lambda country, region, source: Place(country, region, source, source if region else 0) if country else UNKNOWN,
+    lambda country, region, source: (
+        EvidencedPlace(country, region, source, source if region else 0) if country else UNKNOWN_PLACE
+    ),
     st.sampled_from([None, "MA", "FR"]), st.sampled_from([None, "MA-06", "MA-07"]), st.integers(1, 4),
 )  # fmt: skip
 
 
 @given(said=places, base=places)
 def test_what_is_believed_was_said_by_somebody_and_nobody_stronger_said_otherwise(said, base):
-    place = joined(said, base)
+    place = resolve_place(said, base)
     assert place.country in (said.country, base.country, None)
     assert place.source <= max(said.source, base.source)
     for one in (said, base):
         if one.country not in (None, place.country):
-            assert one.source < place.source or place is UNKNOWN
-    assert joined(said, UNKNOWN) == said and joined(UNKNOWN, base) == base
+            assert one.source < place.source or place is UNKNOWN_PLACE
+    assert resolve_place(said, UNKNOWN_PLACE) == said and resolve_place(UNKNOWN_PLACE, base) == base
 
 
 @pytest.mark.parametrize("grade", ["region", "neighbour", "country"])
 def test_a_stronger_source_is_never_less_near(table, market, grade):
     region = {"region": "MA-06", "neighbour": "MA-07", "country": "MA-01"}[grade]
     scores = []
-    for source in SOURCES[1:]:
+    for source in EVIDENCE_SOURCES[1:]:
         creator = Creator(creator_id="c", country="MA", region=region, place_source=source)
         items = table(row(1, creator_id="c", language="en"), creators={"c": creator})
         scores.append(float(nearness(VIEWER, items, market).score[1]))
@@ -161,7 +171,7 @@ def test_a_creators_new_record_places_items_as_if_it_had_always_been_there(
 ):
     rows = [row(n, **{**fields, "creator_id": "abroad"}) for n, fields in enumerate(said, start=1)]
     new = replace(CREATORS["abroad"], country=country, is_verified=is_verified, audience="MA", is_hidden=is_hidden)
-    changed = with_creators(table(*rows), [new], 2)
+    changed = with_creator_changes(table(*rows), [new], 2)
     fresh = table(*rows, creators={**CREATORS, "abroad": new})
     for name in ("country", "region", "language", "audience"):
         found, expected = getattr(changed, name), getattr(fresh, name)
@@ -217,14 +227,14 @@ def test_who_says_nothing_is_taken_to_understand_what_the_region_does_most(marke
 
 def test_a_region_of_another_country_is_no_region():
     """A partner's France with a region of Morocco is France, and near to nobody in that region."""
-    partner = SOURCES.index("partner")
+    partner = EVIDENCE_SOURCES.index("partner")
     far = Creator(creator_id="c", country="FR", region="MA-06", is_verified=True)
-    assert base_of(far) == Place("FR", None, partner, 0)
-    assert declared_place({"country": "FR", "region": "MA-06", "place_source": "partner"}) == Place(
+    assert creator_place(far) == EvidencedPlace("FR", None, partner, 0)
+    assert declared_place({"country": "FR", "region": "MA-06", "place_source": "partner"}) == EvidencedPlace(
         "FR", None, partner, 0
     )
 
 
 def test_a_place_of_nowhere_is_no_place():
-    assert declared_place({"country": "ZZ"}) == base_of(Creator(creator_id="c", country=None)) == UNKNOWN
-    assert declared_place({"region": "MA-06"}) == Place("MA", "MA-06", 2, 2)
+    assert declared_place({"country": "ZZ"}) == creator_place(Creator(creator_id="c", country=None)) == UNKNOWN_PLACE
+    assert declared_place({"region": "MA-06"}) == EvidencedPlace("MA", "MA-06", 2, 2)

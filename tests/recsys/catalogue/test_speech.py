@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from recsys.catalogue.items import Items, apply, empty
+from recsys.catalogue.items import Items, apply_delta, empty_items
 from recsys.catalogue.locality import MATCHES, nearness
 from recsys.policy.checks import load_market
 from recsys.stores.protocols import CatalogueDelta, ItemRow
@@ -28,7 +28,7 @@ def _catalogue(*spoken: tuple[str, str | None]) -> Items:
         for n, (language, dialect) in enumerate(spoken, start=1)
     )
     delta = CatalogueDelta(revision=1, newest_raise=0, rows=rows)
-    return apply(empty(), delta, market=MARKET, creators={}, rows={})
+    return apply_delta(empty_items(), delta, market=MARKET, creators={}, rows={})
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recsys.data.impressions import impressions, log_of, met, past, slates
+from recsys.data.impressions import iterate_slates, past_interactions, read_impressions, read_log, rows_met
 from recsys.data.tables import read_dataset, write_dataset
 from recsys.vocabulary import HEADS
 
@@ -54,11 +54,11 @@ def log(tmp_path):
         events=pl.DataFrame(EVENTS, infer_schema_length=None),
     )
     data = read_dataset(tmp_path)
-    return log_of(data, data.items.collect())
+    return read_log(data, data.items.collect())
 
 
 def test_an_impression_is_a_person_an_item_and_all_they_did_with_it(log):
-    found = impressions(log, T, None)
+    found = read_impressions(log, T, None)
     people = log.people["user_id"].to_list()
     assert people == ["u", "stranger"]  # who refused personalisation is nobody here
     assert [(people[p], list(ITEMS)[r]) for p, r in zip(found.people, found.rows, strict=True)] == [
@@ -69,17 +69,17 @@ def test_an_impression_is_a_person_an_item_and_all_they_did_with_it(log):
     assert [[name for name, did in zip(HEADS, row, strict=True) if did] for row in found.did] == [
         ["complete", "like"], ["not_interested"], []
     ]  # fmt: skip
-    assert [(s.start, s.stop) for s in slates(found)] == [(0, 2), (2, 3)]
+    assert [(s.start, s.stop) for s in iterate_slates(found)] == [(0, 2), (2, 3)]
 
 
 def test_a_period_knows_nothing_of_what_came_later(log):
-    found = impressions(log, T, T + 15)
+    found = read_impressions(log, T, T + 15)
     assert len(found) == 1 and not found.did.any()
-    assert len(impressions(log, T + 1_000, None)) == 0
+    assert len(read_impressions(log, T + 1_000, None)) == 0
 
 
 def test_the_past_holds_of_risky_items_refusals_only_and_nothing_of_the_present(log):
-    everything = past(log)
+    everything = past_interactions(log)
     assert everything.before(0, T + 15).items.tolist() == []
     history = everything.before(0, T + 1_000)
     assert [(list(ITEMS)[n], w) for n, w in zip(history.items, history.weights.tolist(), strict=True)] == [
@@ -88,7 +88,7 @@ def test_the_past_holds_of_risky_items_refusals_only_and_nothing_of_the_present(
 
 
 def test_who_met_what_before_an_instant_counts_every_event(log):
-    found = met(log, np.array([0, 1], np.int32), T + 85)
+    found = rows_met(log, np.array([0, 1], np.int32), T + 85)
     assert sorted(list(ITEMS)[n] for n in found[0]) == ["calm", "heavy", "risky", "unlabelled"]
     assert [list(ITEMS)[n] for n in found[1]] == ["calm"]  # the like comes later
-    assert {person: rows.tolist() for person, rows in met(log, np.array([1], np.int32), T).items()} == {1: []}
+    assert {person: rows.tolist() for person, rows in rows_met(log, np.array([1], np.int32), T).items()} == {1: []}

@@ -3,7 +3,7 @@
 import pytest
 
 from recsys.catalogue.creators import Creator
-from recsys.catalogue.items import apply, empty
+from recsys.catalogue.items import apply_delta, empty_items
 from recsys.clock import DAY
 from recsys.services.creator_report import concentration, report_of
 from recsys.services.creators import exposure
@@ -43,7 +43,7 @@ def items(market):
         for n, owner in enumerate(owners, start=1)
     )  # fmt: skip
     delta = CatalogueDelta(revision=1, newest_raise=0, rows=rows)
-    return apply(empty(), delta, market=market, creators=CREATORS, rows={})
+    return apply_delta(empty_items(), delta, market=market, creators=CREATORS, rows={})
 
 
 def test_a_report_counts_the_markets_people_by_size_and_by_how_slots_were_won(market, items):

@@ -8,7 +8,14 @@ import polars as pl
 import pytest
 
 from recsys.clock import DAY, HOUR, Millis
-from recsys.data.impressions import asked, impressions, log_of, matrix, past, places
+from recsys.data.impressions import (
+    feature_matrix,
+    past_interactions,
+    people_places,
+    ranker_query,
+    read_impressions,
+    read_log,
+)
 from recsys.data.tables import Dataset, read_dataset, write_dataset
 from recsys.feed.scorers import asked_of
 from recsys.models.artifact import load_artifact
@@ -149,7 +156,7 @@ def test_a_log_without_impressions_or_with_few_actions_gives_no_ranker_and_says_
 def test_rates_by_hand(tmp_path: Path) -> None:
     data = world(tmp_path, risky="helped")
     items = data.items.collect()
-    log = log_of(data, items)
+    log = read_log(data, items)
     found = rates(log, items, None)
     events = data.events.filter(pl.col("item_id") < f"v{RISKY}").collect()
     shown, likes = ((events["kind"] == kind) for kind in ("impression", "like"))
@@ -166,7 +173,7 @@ def test_training_and_serving_compute_the_same_features(tiny, make_service, tmp_
     from recsys.messages import FeedRequest
 
     write_dataset(tmp_path, **{name: _empty_but(tiny, name) for name in ("creators", "items", "users", "events")})
-    log = log_of(read_dataset(tmp_path), tiny.items)
+    log = read_log(read_dataset(tmp_path), tiny.items)
     model = build_models(tiny)
     basis = FeatureInputs(
         spaces=model.spaces, popularity=tiny.popularity, facts=build_item_facts(tiny.items, tiny.creators),
@@ -176,7 +183,7 @@ def test_training_and_serving_compute_the_same_features(tiny, make_service, tmp_
     person = log.people["user_id"].to_list().index(user)
     service = make_service()
     query = service.engine.context(FeedRequest(user_id=user), evening).query
-    logged = asked(person, query.at, places(log, "MA"), tiny.histories[user], basis)
+    logged = ranker_query(person, query.at, people_places(log, "MA"), tiny.histories[user], basis)
     rows = np.arange(len(tiny.items), dtype=np.int32)
     assert len(query.history) > 10
     np.testing.assert_array_equal(ranker_features(logged, basis, rows), ranker_features(asked_of(query), basis, rows))
@@ -194,13 +201,13 @@ def _empty_but(tiny, name: str) -> pl.DataFrame:
 def test_features_of_a_slate_are_as_of_its_beginning(tmp_path: Path) -> None:
     data = world(tmp_path)
     items = data.items.collect()
-    log = log_of(data, items)
+    log = read_log(data, items)
     basis = FeatureInputs(
         spaces={}, popularity=nothing_learned(0).popularity, facts=build_item_facts(items, data.creators.collect()),
         rates=rates(log, items, None),
     )  # fmt: skip
-    shown = impressions(log, T0, T0 + DAY)
-    table = matrix(shown, past(log), places(log, "MA"), basis)
+    shown = read_impressions(log, T0, T0 + DAY)
+    table = feature_matrix(shown, past_interactions(log), people_places(log, "MA"), basis)
     assert (table[:, feature_names([]).index("events")] == 0).all()  # the first slate of everybody
     assert table[:, -1].tolist() == shown.position.tolist()
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import msgspec
 import pytest
 
-from recsys.catalogue.items import Items, apply, empty
+from recsys.catalogue.items import Items, apply_delta, empty_items
 from recsys.clock import from_text
 from recsys.feed.events import apply_events, record_page
 from recsys.safety.harm_terms import harm_terms_of, redact_query
@@ -56,8 +56,8 @@ def items(market) -> Items:
         )
         for n, fields in enumerate(TABLE, start=1)
     )  # fmt: skip
-    return apply(
-        empty(), CatalogueDelta(revision=1, newest_raise=0, rows=rows), market=market, creators={}, rows={}
+    return apply_delta(
+        empty_items(), CatalogueDelta(revision=1, newest_raise=0, rows=rows), market=market, creators={}, rows={}
     )  # fmt: skip
 
 

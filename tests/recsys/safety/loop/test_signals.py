@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from recsys.catalogue.items import apply, empty
+from recsys.catalogue.items import apply_delta, empty_items
 from recsys.clock import DAY, HOUR, MINUTE, SECOND, from_text
 from recsys.messages import FeedRequest
 from recsys.safety.harm_terms import harm_terms_of
@@ -217,8 +217,8 @@ def test_a_follow_looks_for_harm_when_the_creator_is_known_for_it(
         )
         for n, tier in enumerate([*tiers[:n_harm], *["R0"] * n_calm], start=1)
     )  # fmt: skip
-    someone.items = apply(
-        empty(), CatalogueDelta(revision=1, newest_raise=0, rows=rows), market=market, creators={}, rows={}
+    someone.items = apply_delta(
+        empty_items(), CatalogueDelta(revision=1, newest_raise=0, rows=rows), market=market, creators={}, rows={}
     )
     rules = replace(someone.loop_context.rules, follow_share=share)
     someone.loop_context = replace(someone.loop_context, market=replace(someone.loop_context.market, loop=rules))
