@@ -40,16 +40,20 @@ class SealedRows:
 
     def open(self, owner: bytes, *values: tuple[bytes, bytes]) -> list[bytes | None]:
         """
-        Sealed values of one person, each with its table; None for one whose key is gone.
+        Sealed values of one person, each with its table; None for one whose key was destroyed.
 
-        The key is looked up after the values were read: a key is there before its values, so a key that is not there
-        now was destroyed.
+        The key is looked up after the values were read: a key is there before its values. Raises StoreError for a value
+        that no key of the person sealed: a damaged ledger must not be taken for an empty one.
         """
         key = self.vault.find(owner)
-        return [
-            None if key is None or key.number != number_of(sealed) else key.open(sealed, table + owner)
-            for sealed, table in values
-        ]
+        return [self._open_one(key, sealed, table + owner) for sealed, table in values]
+
+    def _open_one(self, key: Key | None, sealed: bytes, place: bytes) -> bytes | None:
+        if key is not None and key.number == number_of(sealed):
+            return key.open(sealed, place)
+        if self.vault.is_destroyed(number_of(sealed)):
+            return None
+        raise StoreError("a sealed value is damaged, or its key is missing; restore the last copies of both files")
 
     def finish_shreds(self) -> None:
         """Destroy the keys of whoever was erased and whose key a crash left behind."""

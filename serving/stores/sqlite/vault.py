@@ -36,6 +36,7 @@ TABLES: Final = (
         seal_key BLOB NOT NULL
     )""",
     "CREATE TABLE keys (owner BLOB PRIMARY KEY, number BLOB NOT NULL UNIQUE, key BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE destroyed (number BLOB PRIMARY KEY) WITHOUT ROWID",
 )
 
 
@@ -120,9 +121,20 @@ class Vault:
 
     def destroy(self, number: bytes) -> None:
         """Destroy a key for good; nothing where it is gone already."""
-        delete = "DELETE FROM keys WHERE number = ?"
-        if self._database.write(lambda connection: connection.execute(delete, (number,)).rowcount):
+
+        def work(connection: sqlite3.Connection) -> int:
+            n_deleted = connection.execute("DELETE FROM keys WHERE number = ?", (number,)).rowcount
+            if n_deleted:
+                connection.execute("INSERT INTO destroyed VALUES (?) ON CONFLICT (number) DO NOTHING", (number,))
+            return n_deleted
+
+        if self._database.write(work):
             self._database.forget_log()
+
+    def is_destroyed(self, number: bytes) -> bool:
+        """Whether a number was a key's that was destroyed. Numbers stay: they tell a restored copy from damage."""
+        with self._database.reading() as connection:
+            return connection.execute("SELECT 1 FROM destroyed WHERE number = ?", (number,)).fetchone() is not None
 
     def close(self) -> None:
         """Write what is queued, then close the file."""

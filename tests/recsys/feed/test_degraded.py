@@ -69,7 +69,7 @@ def test_a_person_whose_tastes_cannot_be_placed_gets_the_fallback_page(service, 
         scores = staticmethod(boom)
 
     model = service.engine.resources.model
-    known = replace(service.engine.resources, model=replace(model, taste=Blend({"ials": Broken()}, {"ials": 1.0})))
+    known = replace(service.engine.resources, model=replace(model, blend=Blend({"ials": Broken()}, {"ials": 1.0})))
     page = service.broken(resources=known).ask("casa-adult")
     assert page.degraded == ["ranking"] and page.items
 
