@@ -112,7 +112,7 @@ class _Reader:
             return self.union(value, get_args(kind), key, line)
         if origin is Literal:
             if value not in get_args(kind):
-                self.add_problem(line, key, value, "one of " + ", ".join(map(str, get_args(kind))))
+                self.add_problem(line, key, value, _words(key, get_args(kind)))
             return value
         if origin in (tuple, frozenset):
             return self.sequence(value, kind, key, line)
@@ -196,6 +196,14 @@ class _Reader:
             return kind(value) if kind in (str, int, float) else value
         self.add_problem(line, key, value, _TYPE_NAMES.get(kind, str(kind)))
         return value
+
+
+def _words(key: str, words: tuple[object, ...]) -> str:
+    """What a key may hold; of a file's version, also what to do with a file of another one."""
+    names = ", ".join(map(str, words))
+    if key == "apiVersion":
+        return f"{names}; rewrite the file after one that ships with this version of Sanad, then set its apiVersion"
+    return f"one of {names}"
 
 
 def _origin(kind: Annotation) -> Annotation:
