@@ -101,24 +101,24 @@ def _world(asked: argparse.Namespace, seed: int, affinity: float) -> JudgedWorld
 
 
 def judge(world: JudgedWorld, market: Market, asked: argparse.Namespace) -> Numbers:
-    """Every number of one world, printed as it is found."""
+    """Every number of one world, printed as it is measured."""
     everybody = np.arange(len(world.users), dtype=np.int32)
     served = serve(world, engine_of(world, market), everybody)
     compared = compare(world, served)
-    found = measure(world, compared)
-    print_rankings("people with a history", found["rankings"])
+    numbers = measure(world, compared)
+    print_rankings("people with a history", numbers["rankings"])
     as_new = serve(world, engine_of(world, market, has_histories=False), everybody, has_seen=False)
-    found["newcomers"] = newcomers(world, compare(world, as_new))
-    print_rankings("newcomers", found["newcomers"])
-    print_groups("share of languages on pages", found["languages"])
-    print_groups("share of local videos", found["locality"])
-    print_groups("doses, of 20 places", found["safety"])
+    numbers["newcomers"] = newcomers(world, compare(world, as_new))
+    print_rankings("newcomers", numbers["newcomers"])
+    print_groups("share of languages on pages", numbers["languages"])
+    print_groups("share of local videos", numbers["locality"])
+    print_groups("doses, of 20 places", numbers["safety"])
     for alert in sorted({*served.alerts, *as_new.alerts}):
         print(f"alert of the engine: {alert}")
     if asked.rules:
-        found["costs"] = _costs(world, market, compared, everybody[: asked.rules])
-        print_costs(found["costs"])
-    return found
+        numbers["costs"] = _costs(world, market, compared, everybody[: asked.rules])
+        print_costs(numbers["costs"])
+    return numbers
 
 
 def _costs(world: JudgedWorld, market: Market, compared: Compared, people: Ids) -> Numbers:
@@ -141,9 +141,11 @@ def _print_summary(results: dict[str, Numbers]) -> None:
         "their popularity": ("newcomers", "popularity"),
     }
     print("\n" + line("gain", list(columns)))
-    for name, found in results.items():
-        print(line(name[:31], [percent(found[table][row]["gain"]) for table, row in columns.values()]))
-    means = [np.mean([found[table][row]["gain"].mean for found in results.values()]) for table, row in columns.values()]
+    for name, numbers in results.items():
+        print(line(name[:31], [percent(numbers[table][row]["gain"]) for table, row in columns.values()]))
+    means = [
+        np.mean([numbers[table][row]["gain"].mean for numbers in results.values()]) for table, row in columns.values()
+    ]
     print(line("mean", [percent(float(mean)) for mean in means]))
 
 

@@ -95,10 +95,10 @@ def measure(world: JudgedWorld, compared: Compared) -> Numbers:
 def _rankings(world: JudgedWorld, compared: Compared) -> Numbers:
     worth, n_items = compared.worth, len(world.items)
     resamples = resample(len(worth["random"]), np.random.default_rng([world.params.seed, 12]))
-    found: Numbers = {"random": {"worth": metrics.mean(worth["random"]), "gain": 0.0}}
+    numbers: Numbers = {"random": {"worth": metrics.mean(worth["random"]), "gain": 0.0}}
     for name, pages in compared.pages.items():
         counts = np.sort(page_counts(pages, n_items))[::-1] / len(pages)
-        found[name] = {
+        numbers[name] = {
             "worth": metrics.mean(worth[name]),
             "gain": gain_estimate(worth[name], worth["random"], worth["best"], resamples),
             "own_less_stranger": estimate(worth[name] - compared.strangers[name], resamples),
@@ -106,18 +106,18 @@ def _rankings(world: JudgedWorld, compared: Compared) -> Numbers:
             "most_shown": float(counts[0]),
             "five_most_shown": float(counts[:5].mean()),
         }
-    return found
+    return numbers
 
 
 def newcomers(world: JudgedWorld, compared: Compared) -> Numbers:
     """The same people without a history, and how alike they are shown to be across regions."""
-    found = _rankings(world, compared)
+    numbers = _rankings(world, compared)
     people = compared.served.people.tolist()
     alike = [(world.languages[person], world.kinds[person][1]) for person in people]
     regions = [world.users["region"][person] for person in people]
     for name, pages in compared.pages.items():
-        found[name]["overlap_across_regions"] = overlap_across(pages, alike, regions)
-    return found
+        numbers[name]["overlap_across_regions"] = overlap_across(pages, alike, regions)
+    return numbers
 
 
 # --- shares of a page ---
@@ -163,23 +163,23 @@ def _shares(world: JudgedWorld, compared: Compared, has_property: Mask, members:
 
 def _languages(world: JudgedWorld, compared: Compared) -> Numbers:
     spoken = np.array(LANGUAGES)[world.truth.items.language]
-    found: Numbers = {}
+    numbers: Numbers = {}
     for name, languages in READERS.items():
         read = [world.languages[person] for person in compared.served.people]
         if name == "French first":
             members = np.array([bool(known) and known[0] in languages for known in read])
         else:
             members = np.array([any(language in languages for language in known) for known in read])
-        found[name] = _shares(world, compared, np.isin(spoken, languages), members)
-    return found
+        numbers[name] = _shares(world, compared, np.isin(spoken, languages), members)
+    return numbers
 
 
 def _locality(world: JudgedWorld, compared: Compared) -> Numbers:
     people = compared.served.people
     everybody = np.ones(len(people), np.bool_)
-    found = {"everybody": _shares(world, compared, compared.served.is_local, everybody)}
+    numbers = {"everybody": _shares(world, compared, compared.served.is_local, everybody)}
     abroad = world.users["country"].fill_null("").to_numpy()[people] != "MA"
-    return {**found, "live abroad": _shares(world, compared, compared.served.is_local, abroad)}
+    return {**numbers, "live abroad": _shares(world, compared, compared.served.is_local, abroad)}
 
 
 def _safety(world: JudgedWorld, compared: Compared) -> Numbers:
@@ -190,18 +190,18 @@ def _safety(world: JudgedWorld, compared: Compared) -> Numbers:
         "everybody": np.ones(len(people), np.bool_),
         "the most distressed third": distress >= np.quantile(distress, 2 / 3),
     }
-    found: Numbers = {}
+    numbers: Numbers = {}
     for group, members in groups.items():
         for name in ("engine", "popularity"):
             pages = compared.pages[name]
             watched = [distressed_watch(world.truth, int(people[n]), pages[n]) for n in np.flatnonzero(members)]
-            found[f"{group}, {name}"] = {
+            numbers[f"{group}, {name}"] = {
                 "r1_places": _places(world.truth.items.tier == 1, pages, members),
                 "r2_places": _places(world.truth.items.tier == 2, pages, members),
                 "empty_places": float((pages[members] == metrics.EMPTY).sum(axis=1).mean()),
                 "watch_with_pulls": float(np.mean(watched)) / PAGE_SIZE,
             }
-    return found
+    return numbers
 
 
 def _places(has_property: Mask, pages: Pages, members: Mask) -> float:
@@ -224,28 +224,28 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits}f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.{digits}f}"
 
 
-def with_interval(found: Estimate | float | None, digits: int = 3) -> str:
+def with_interval(value: Estimate | float | None, digits: int = 3) -> str:
     """An estimate with its interval."""
-    if not isinstance(found, Estimate):
-        return number(found, digits)
-    return f"{number(found.mean, digits)} {number(found.low, digits)}:{number(found.high, digits)}"
+    if not isinstance(value, Estimate):
+        return number(value, digits)
+    return f"{number(value.mean, digits)} {number(value.low, digits)}:{number(value.high, digits)}"
 
 
-def percent(found: Estimate | float) -> str:
+def percent(value: Estimate | float) -> str:
     """A share of what is attainable, with its interval, in per cent."""
-    if not isinstance(found, Estimate):
-        return f"{100 * found:.0f} %"
-    if found.mean is None or found.low is None or found.high is None:
+    if not isinstance(value, Estimate):
+        return f"{100 * value:.0f} %"
+    if value.mean is None or value.low is None or value.high is None:
         return "-"
-    return f"{100 * found.mean:.0f} % ({100 * found.low:.0f}-{100 * found.high:.0f})"
+    return f"{100 * value.mean:.0f} % ({100 * value.low:.0f}-{100 * value.high:.0f})"
 
 
-def print_rankings(title: str, found: Numbers) -> None:
+def print_rankings(title: str, numbers: Numbers) -> None:
     """One row for each ranking."""
     columns = ["worth", "gain", "own-stranger", "overlap of 20", "most shown", "five most"]
-    is_across = any("overlap_across_regions" in row for row in found.values())
+    is_across = any("overlap_across_regions" in row for row in numbers.values())
     print(line(title, [*columns, *(["other region"] if is_across else [])]))
-    for name, row in found.items():
+    for name, row in numbers.items():
         print(
             line(
                 name,
@@ -262,11 +262,11 @@ def print_rankings(title: str, found: Numbers) -> None:
         )
 
 
-def print_groups(title: str, found: Numbers) -> None:
+def print_groups(title: str, numbers: Numbers) -> None:
     """One row for each group, one column for each number."""
-    columns = list(next(iter(found.values())))
+    columns = list(next(iter(numbers.values())))
     print(line(title, [column.replace("_", " ") for column in columns]))
-    for name, row in found.items():
+    for name, row in numbers.items():
         print(
             line(
                 name, [str(row[column]) if isinstance(row[column], int) else number(row[column]) for column in columns]
@@ -278,15 +278,15 @@ def costs(random: Reals, best: Reals, whole: Reals, without: Mapping[str, Reals]
     """What each rule costs: how much worth and gain its absence adds, over the same people."""
     resamples = resample(len(whole), np.random.default_rng([seed, 13]))
     attainable = metrics.mean(best - random)
-    found: Numbers = {}
+    numbers: Numbers = {}
     for name, worth in without.items():
         added = estimate(worth - whole, resamples)
-        found[name] = {"worth": added, "gain": (added.mean or 0.0) / attainable}
-    return found
+        numbers[name] = {"worth": added, "gain": (added.mean or 0.0) / attainable}
+    return numbers
 
 
-def print_costs(found: Numbers) -> None:
+def print_costs(numbers: Numbers) -> None:
     """One row for each rule."""
     print(line("what a rule costs", ["worth", "points of gain"]))
-    for name, row in found.items():
+    for name, row in numbers.items():
         print(line(name, [with_interval(row["worth"], 4), f"{100 * row['gain']:.1f}"]))

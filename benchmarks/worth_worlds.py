@@ -127,11 +127,11 @@ def open_world(params: WorldParams, data: Path, artifact: Path) -> JudgedWorld:
     items, users = dataset.items.collect(), dataset.users.collect()
     sizes = replace(params, n_items=len(items), n_users=len(users), n_events=0)  # the truth does not need the log
     world = generate(sizes)
-    for made, found, columns in (
+    for made, read, columns in (
         (world.items, items, ("item_id", "title", "creator_id")),
         (world.users, users, ("user_id", "region", "languages")),
     ):
-        if not made.select(columns).equals(found.select(columns)):
+        if not made.select(columns).equals(read.select(columns)):
             raise SystemExit(
                 f"found tables in {data} that the world of seed {params.seed} does not have, expected the seed that "
                 "made them; name it with --seeds"

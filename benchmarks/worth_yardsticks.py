@@ -79,11 +79,11 @@ class _Rankers:
 def yardsticks(world: JudgedWorld, market: Market) -> Numbers:
     """By ranker, its true worth and what each yardstick says of it."""
     visits = _visits(world, market)
-    found: Numbers = {name: _judged(visits, name) for name in visits[0].scores}
-    print(line(f"{len(visits)} people came back", list(found["random"])))
-    for name, row in found.items():
+    measures: Numbers = {name: _judged(visits, name) for name in visits[0].scores}
+    print(line(f"{len(visits)} people came back", list(measures["random"])))
+    for name, row in measures.items():
         print(line(name, [number(value, 3) for value in row.values()]))
-    return found
+    return measures
 
 
 # --- rankers ---
@@ -209,7 +209,7 @@ def _judged(visits: Sequence[Visit], name: str) -> dict[str, float]:
     n_relevant = np.array([len(visit.relevant) for visit in visits])
     outcomes = _outcomes(visits, name)
     is_on_page = outcomes.rank < PAGE_SIZE
-    found = {
+    measures = {
         TRUTH: float(np.mean([page_worth(v.offer, page) for v, page in zip(visits, pages, strict=True)])),
         EXPOSED: metrics.mean(metrics.ndcg(hits, n_relevant, PAGE_SIZE)),
         "recall as exposed": metrics.mean(metrics.recall(hits, n_relevant, PAGE_SIZE)),
@@ -221,10 +221,10 @@ def _judged(visits: Sequence[Visit], name: str) -> dict[str, float]:
         robust = metrics.doubly_robust(
             outcomes.expected[width], outcomes.watched, outcomes.predicted, outcomes.logged, target, CLIP
         )
-        found |= {f"SNIPS {width}": estimate.value, f"robust {width}": robust.value}
-        found |= {f"size {width}": estimate.effective_size}
+        measures |= {f"SNIPS {width}": estimate.value, f"robust {width}": robust.value}
+        measures |= {f"size {width}": estimate.effective_size}
     fading = metrics.snips(outcomes.watched, outcomes.logged, np.exp2(-outcomes.rank / HALVING_RANKS), CLIP)
-    return found | {"SNIPS fading": fading.value, "weighted order": weighted_order(visits, name)}
+    return measures | {"SNIPS fading": fading.value, "weighted order": weighted_order(visits, name)}
 
 
 def _page(visit: Visit, name: str) -> Ids:
@@ -300,7 +300,7 @@ def print_taus(results: Mapping[str, Numbers]) -> None:
     """Kendall's tau of every yardstick with the true worth, and how much it is above NDCG as exposed."""
     first: Mapping[str, Mapping[str, float]] = next(iter(results.values()))
     names = [name for name in first["random"] if name != TRUTH and not name.startswith("size")]
-    taus = {name: np.array([_tau(found, name) for found in results.values()]) for name in names}
+    taus = {name: np.array([_tau(measures, name) for measures in results.values()]) for name in names}
     print("\n" + line("Kendall's tau with true worth", ["mean", "interval", "above exposed", "interval", "worlds"]))
     for name, values in taus.items():
         above = values - taus[EXPOSED]
@@ -310,9 +310,9 @@ def print_taus(results: Mapping[str, Numbers]) -> None:
         )
 
 
-def _tau(found: Mapping[str, Mapping[str, Any]], name: str) -> float:
-    truth, said = ([row[column] for row in found.values()] for column in (TRUTH, name))
-    return float(kendalltau(truth, said, nan_policy="omit").statistic)
+def _tau(measures: Mapping[str, Mapping[str, Any]], name: str) -> float:
+    truth, measured = ([row[column] for row in measures.values()] for column in (TRUTH, name))
+    return float(kendalltau(truth, measured, nan_policy="omit").statistic)
 
 
 def _interval(values: Reals) -> str:
