@@ -90,7 +90,7 @@ def measure(url: str, user_ids: Sequence[str], n_connections: int) -> None:
         results = list(pool.map(lambda part: ask(url, part), parts))
     seconds = time.perf_counter() - started
     took = np.concatenate([np.array(times) for times, _ in results]) * 1_000
-    inside = sum((found for _, found in results), Counter[str]())
+    inside = sum((pages for _, pages in results), Counter[str]())
     p50, p99 = np.percentile(took, [50, 99])
     print(
         f"{n_connections} connection{'s' * (n_connections > 1)}: p50 {p50:.1f} ms, p99 {p99:.1f} ms, "

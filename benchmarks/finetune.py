@@ -58,26 +58,26 @@ def tune(model: Any, texts: Sequence[str], target: Floats, *, minutes: float, vo
     optimisers: list[Any] = [torch.optim.AdamW(rest, lr=RATE, weight_decay=0.01)]
     if vocabulary:
         optimisers.append(torch.optim.SparseAdam([table.weight], lr=10 * RATE))
-    rates = [one.param_groups[0]["lr"] for one in optimisers]
-    wanted, own = torch.from_numpy(target), torch.arange(BATCH)
+    rates = [optimiser.param_groups[0]["lr"] for optimiser in optimisers]
+    targets, labels = torch.from_numpy(target), torch.arange(BATCH)
     start, steps, batches = time.monotonic(), 0, list[Any]()
     model.train()
     while (done := (time.monotonic() - start) / (60 * minutes)) < 1:
         if not batches:
             batches = epoch(texts, rng)
         rows = batches.pop()
-        for one, rate in zip(optimisers, rates, strict=True):
-            one.param_groups[0]["lr"] = rate * min(1, (steps + 1) / 20) * (1 - done)
+        for optimiser, rate in zip(optimisers, rates, strict=True):
+            optimiser.param_groups[0]["lr"] = rate * min(1, (steps + 1) / 20) * (1 - done)
         features = model.preprocess([texts[row] for row in rows.tolist()], prompt="query: ")
         with torch.autocast("cpu", torch.bfloat16):
             encoded = model(features)["sentence_embedding"]
-        likeness = functional.normalize(encoded.float(), dim=1) @ wanted[rows].T / TEMPERATURE
-        loss: Any = functional.cross_entropy(likeness, own) + functional.cross_entropy(likeness.T, own)
-        for one in optimisers:
-            one.zero_grad()
+        likeness = functional.normalize(encoded.float(), dim=1) @ targets[rows].T / TEMPERATURE
+        loss: Any = functional.cross_entropy(likeness, labels) + functional.cross_entropy(likeness.T, labels)
+        for optimiser in optimisers:
+            optimiser.zero_grad()
         loss.backward()
-        for one in optimisers:
-            one.step()
+        for optimiser in optimisers:
+            optimiser.step()
         steps += 1
         if steps % 50 == 0:
             print(f"  step {steps}, {time.monotonic() - start:.0f} s, loss {loss.item():.2f}", flush=True)
@@ -94,12 +94,12 @@ def epoch(texts: Sequence[str], rng: np.random.Generator) -> list[Any]:
     return [whole[n] for n in rng.permutation(len(whole)).tolist()]
 
 
-def judge(name: str, arabizi: Floats, english: Floats, said: dict[str, Floats]) -> None:
+def print_row(name: str, arabizi: Floats, english: Floats, vectors: dict[str, Floats]) -> None:
     """One row: held-out pairs, captions to three languages, and those three among themselves (mean of six)."""
     both = [accuracy(arabizi, english, is_centred=is_centred) for is_centred in (False, True)]
-    to = [accuracy(said["ary-Latn"], said[other], is_centred=True) for other in ("en", "fr", "ar")]
+    to = [accuracy(vectors["ary-Latn"], vectors[other], is_centred=True) for other in ("en", "fr", "ar")]
     three = ("en", "fr", "ar")
-    among = np.mean([accuracy(said[a], said[b], is_centred=True) for a in three for b in three if a != b])
+    among = np.mean([accuracy(vectors[a], vectors[b], is_centred=True) for a in three for b in three if a != b])
     print(f"{name:34} {both[0]:7.1%} {both[1]:7.1%} {to[0]:8.1%} {to[1]:6.1%} {to[2]:6.1%} {among:8.1%}", flush=True)
 
 
@@ -123,17 +123,19 @@ def main() -> None:
     before = {name: encode(model, captions(name)) for name in BOOKS}
     plain = encode(model, arabizi[held].tolist())
     print(f"{'':34} {'pairs':>7} {'centred':>7} {'captions':>8} {'fr':>6} {'ar':>6} {'en fr ar':>8}")
-    judge("as it is", plain, held_english, before)
+    print_row("as it is", plain, held_english, before)
     adapter = load_adapter()
-    own = captions("ary-Latn")
-    adapted = before | {"ary-Latn": adapter.apply(before["ary-Latn"], own, np.ones(len(own), np.bool_))}
-    judge("adapter", adapter.apply(plain, arabizi[held].tolist(), np.ones(len(held), np.bool_)), held_english, adapted)
+    texts_ary = captions("ary-Latn")
+    adapted = before | {"ary-Latn": adapter.apply(before["ary-Latn"], texts_ary, np.ones(len(texts_ary), np.bool_))}
+    print_row(
+        "adapter", adapter.apply(plain, arabizi[held].tolist(), np.ones(len(held), np.bool_)), held_english, adapted
+    )
     steps = tune(model, texts, target, minutes=options.minutes, vocabulary=options.vocabulary)
     after = {name: encode(model, captions(name)) for name in BOOKS}
     tuned = encode(model, arabizi[held].tolist())
     kind = f"tuned{', vocabulary too' if options.vocabulary else ''}, {steps} steps"
-    judge(f"{kind}, Arabizi alone", tuned, held_english, before | {"ary-Latn": after["ary-Latn"]})
-    judge(f"{kind}, all", tuned, encode(model, english[held].tolist()), after)
+    print_row(f"{kind}, Arabizi alone", tuned, held_english, before | {"ary-Latn": after["ary-Latn"]})
+    print_row(f"{kind}, all", tuned, encode(model, english[held].tolist()), after)
     if options.out:
         model.save(str(options.out))
 

@@ -84,8 +84,8 @@ def measure(share: float) -> None:
     fit_weights(build_table(models, users, relevant, params.k), params.k)
     lap("weights")
     total = {
-        "s": round(sum(each["s"] for each in laps.values()), 1),
-        "peak_gb": max(e["peak_gb"] for e in laps.values()),
+        "s": round(sum(lap["s"] for lap in laps.values()), 1),
+        "peak_gb": max(lap["peak_gb"] for lap in laps.values()),
     }
     size = {"share": share, "people": len(indptr) - 1, "items": n_items, "reactions": len(items), "pairs": signed.nnz}
     print(json.dumps({**size, "steps": laps, "total": total}))
@@ -122,12 +122,12 @@ def main() -> None:
         measure(chosen.measure)
         return
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    kept = {json.loads(line)["share"]: line for line in KEPT.read_text().splitlines()} if KEPT.exists() else {}
+    rows = {json.loads(line)["share"]: line for line in KEPT.read_text().splitlines()} if KEPT.exists() else {}
     for share in chosen.shares:
         command = [sys.executable, __file__, "--measure", str(share)]
-        kept[share] = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-        print(kept[share], flush=True)
-        KEPT.write_text("\n".join(kept[each] for each in sorted(kept)) + "\n")
+        rows[share] = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        print(rows[share], flush=True)
+        KEPT.write_text("\n".join(rows[share] for share in sorted(rows)) + "\n")
     if chosen.plot:
         plot(chosen.plot)
 

@@ -166,8 +166,8 @@ def main() -> None:
         vectors = np.hstack([embed(data.texts, encoder, cache).vectors for encoder in encoders])
         for seed in options.seeds:
             started = perf_counter()
-            found = cross_validate(data, vectors, seed, is_nested=options.nested)
-            cells = " | ".join(f"{mean:.3f} ({spread:.3f})" for mean, spread in found.values())
+            scores_by_reader = cross_validate(data, vectors, seed, is_nested=options.nested)
+            cells = " | ".join(f"{mean:.3f} ({spread:.3f})" for mean, spread in scores_by_reader.values())
             took = perf_counter() - started
             print(f"| {name} | {len(data.texts):,} | {seed} | {cells} | {TARGETS[name]:.3f} | {took:.0f} |", flush=True)
 

@@ -69,14 +69,15 @@ def measure(n: int, d: int) -> None:
         times: dict[str, list[float]] = {"index": [], "flat": []}
         hits = []
         for person in people[PEOPLE:]:
-            found = {}
-            for kind, one in (("index", index), ("flat", flat)):
+            rows_by_kind = {}
+            for kind, candidate in (("index", index), ("flat", flat)):
                 started = process_time()
-                found[kind] = search(one, person, 100, allowed)[0]
+                rows_by_kind[kind] = search(candidate, person, 100, allowed)[0]
                 times[kind].append(process_time() - started)
-            hits.append(len(np.intersect1d(found["index"], found["flat"])) / max(len(found["flat"]), 1))
-        mine, exact = (np.median(times[kind]) * 1_000 for kind in ("index", "flat"))
-        print(f"  {name:>22}: {mine:8.3f} ms, {mine / exact:5.2f} times flat; recall@100 {np.mean(hits):.4f}")
+            approximate, flat_rows = rows_by_kind["index"], rows_by_kind["flat"]
+            hits.append(len(np.intersect1d(approximate, flat_rows)) / max(len(flat_rows), 1))
+        indexed, exact = (np.median(times[kind]) * 1_000 for kind in ("index", "flat"))
+        print(f"  {name:>22}: {indexed:8.3f} ms, {indexed / exact:5.2f} times flat; recall@100 {np.mean(hits):.4f}")
 
 
 if __name__ == "__main__":

@@ -78,10 +78,10 @@ def person(
         middle = time.perf_counter()
         deliveries = delivered(table, chosen.rows, at)
         before_check = time.perf_counter()
-        found = violations(ledger, deliveries, limits, at=at)
+        problems = violations(ledger, deliveries, limits, at=at)
         end = time.perf_counter()
-        if found:
-            raise SystemExit(found[0].sentence)
+        if problems:
+            raise SystemExit(problems[0].sentence)
         took.append(((middle - start) * 1e3, (end - before_check) * 1e3))
         ledger = deliver(ledger, deliveries, at)
     return took

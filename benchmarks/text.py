@@ -43,11 +43,11 @@ def languages() -> None:
     """The share of captions whose language, and whose language and dialect, are right."""
     print(f"{'variety':10} {'captions':>8} {'language':>9} {'dialect too':>12} {'unsure':>7}")
     for name, expected in EXPECTED.items():
-        found = detect_all(captions(name))
-        right = sum(row.language == expected[0] for row in found)
-        both = sum((row.language, row.dialect) == expected for row in found)
-        unsure = sum(row.language == "und" for row in found)
-        n = len(found)
+        rows = detect_all(captions(name))
+        right = sum(row.language == expected[0] for row in rows)
+        both = sum((row.language, row.dialect) == expected for row in rows)
+        unsure = sum(row.language == "und" for row in rows)
+        n = len(rows)
         print(f"{name:10} {n:8} {right / n:9.1%} {both / n:12.1%} {unsure / n:7.1%}")
 
 
@@ -110,7 +110,7 @@ def encoding() -> None:
     ours = make_encoder(EncoderParams(threads=1))
     plain = SentenceTransformer(str(unpack(cache_folder())), device="cpu", model_kwargs={"dtype": torch.float32})
     torch.set_num_threads(1)
-    found: dict[str, Any] = {}
+    vectors: dict[str, Any] = {}
     print()
     for name, job in (
         ("sentence-transformers alone", lambda: plain.encode(texts, show_progress_bar=False)),
@@ -118,9 +118,9 @@ def encoding() -> None:
     ):
         job()
         start = time.process_time()
-        found[name] = job()
+        vectors[name] = job()
         print(f"{name:27} {len(texts) / (time.process_time() - start):6.0f} captions a second of processor time")
-    print(f"least cosine between the two: {np.min(np.sum(np.multiply(*found.values()), axis=1)):.5f}")
+    print(f"least cosine between the two: {np.min(np.sum(np.multiply(*vectors.values()), axis=1)):.5f}")
 
 
 def public_sets(data: Path) -> None:
@@ -138,10 +138,10 @@ def _rows(path: Path) -> list[dict[str, str]]:
         return [row for row in csv.DictReader(file) if len(split_words(row["text"])) >= 3]
 
 
-def _show(name: str, found: Sequence[Detected]) -> None:
-    count = Counter(row.language + (f" ({row.dialect or 'other'})" if row.language == "ar" else "") for row in found)
-    shares = ", ".join(f"{language} {n / len(found):.1%}" for language, n in count.most_common(5))
-    print(f"{name}, {len(found):,} texts: {shares}")
+def _show(name: str, rows: Sequence[Detected]) -> None:
+    count = Counter(row.language + (f" ({row.dialect or 'other'})" if row.language == "ar" else "") for row in rows)
+    shares = ", ".join(f"{language} {n / len(rows):.1%}" for language, n in count.most_common(5))
+    print(f"{name}, {len(rows):,} texts: {shares}")
 
 
 def main() -> None:

@@ -74,10 +74,10 @@ def main() -> None:
         took = []
         for _ in range(repeats):
             start = time.perf_counter()
-            found = violations(before, page, ADULT, at=AT, seen=seen)
+            problems = violations(before, page, ADULT, at=AT, seen=seen)
             took.append((time.perf_counter() - start) * 1e6)
         p99 = statistics.quantiles(took, n=100)[98]
-        print(f"{name}: median {statistics.median(took):.0f} µs, p99 {p99:.0f} µs, {len(found)} violations")
+        print(f"{name}: median {statistics.median(took):.0f} µs, p99 {p99:.0f} µs, {len(problems)} violations")
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def test_every_command_explains_itself_with_an_example(names: tuple[str, ...], s
     [
         (["train", "nowhere", "--out", "file", "--encoder", "none"], "is a file"),
         (["train", "nowhere", "--out", "file/model", "--encoder", "none"], "its folder cannot be made"),
-        (["label", "nowhere", "--report", "--json"], "found --report --json, expected a place to write"),
+        (["label", "nowhere", "--report", "--json"], "found --report --json, expected a path to write to"),
     ],
 )
 def test_a_place_that_cannot_be_written_is_said_before_any_work(

@@ -20,25 +20,25 @@ PLACE_COLUMNS: Final = ("region", "country_iso2", "country")
 
 def read_split(train: Path, test: Path, users: Path, items: Path) -> PlacedSplit:
     """The split. Raises DataError for a file that is missing, empty or without a place."""
-    people, things = _table(users), _table(items)
-    column = next((name for name in PLACE_COLUMNS if name in people.columns and name in things.columns), None)
+    people, item_table = _table(users), _table(items)
+    column = next((name for name in PLACE_COLUMNS if name in people.columns and name in item_table.columns), None)
     if column is None:
         raise DataError(
             f"{users} and {items}: found no place that both have, expected a column {' or '.join(PLACE_COLUMNS)}"
         )
-    places = tuple(sorted({place for table in (people, things) for place in table[column].to_list() if place}))
+    places = tuple(sorted({place for table in (people, item_table) for place in table[column].to_list() if place}))
     numbers = {place: n for n, place in enumerate(places)}
     rows = {name: n for n, name in enumerate(people.to_series(0).to_list())}
-    columns = {name: n for n, name in enumerate(things.to_series(0).to_list())}
-    learned, n_lost = _matrix(train, rows, columns)
-    held_out, n_also = _matrix(test, rows, columns)
+    columns = {name: n for n, name in enumerate(item_table.to_series(0).to_list())}
+    learned, n_dropped_train = _matrix(train, rows, columns)
+    held_out, n_dropped_test = _matrix(test, rows, columns)
     return PlacedSplit(
         train=learned,
         test=_without(held_out, learned),
         user_place=np.array([numbers.get(place or "", UNKNOWN) for place in people[column].to_list()], np.int32),
-        item_place=np.array([numbers.get(place or "", UNKNOWN) for place in things[column].to_list()], np.int32),
+        item_place=np.array([numbers.get(place or "", UNKNOWN) for place in item_table[column].to_list()], np.int32),
         places=places,
-        n_dropped=n_lost + n_also,
+        n_dropped=n_dropped_train + n_dropped_test,
     )
 
 
@@ -56,15 +56,15 @@ def _matrix(path: Path, rows: dict[str, int], columns: dict[str, int]) -> tuple[
     table = _table(path)
     user = table.to_series(0).replace_strict(rows, default=None, return_dtype=pl.Int64)
     item = table.to_series(1).replace_strict(columns, default=None, return_dtype=pl.Int64)
-    known = (user.is_not_null() & item.is_not_null()).to_numpy()
-    if not known.any():
+    is_known = (user.is_not_null() & item.is_not_null()).to_numpy()
+    if not is_known.any():
         raise DataError(f"{path}: found nobody and nothing that users and items name; expected a person, then an item")
-    matrix = ones(user.filter(known).to_numpy(), item.filter(known).to_numpy(), (len(rows), len(columns)))
-    return matrix, int((~known).sum())
+    matrix = ones(user.filter(is_known).to_numpy(), item.filter(is_known).to_numpy(), (len(rows), len(columns)))
+    return matrix, int((~is_known).sum())
 
 
 def _without(held_out: Matrix, learned: Matrix) -> Matrix:
-    """What is held out and was not learned from: nobody is shown twice what they know."""
-    left = (held_out - held_out.multiply(learned)).tocsr()
-    left.eliminate_zeros()
-    return left
+    """The held-out pairs that were not learned from."""
+    rest = (held_out - held_out.multiply(learned)).tocsr()
+    rest.eliminate_zeros()
+    return rest

@@ -24,5 +24,5 @@ class ExposureSnapshot:
 
     def is_new(self, items: Items, limit: int) -> Mask:
         """(n_items,) whether an item's creator was delivered less often than `limit`."""
-        known = sorted(number for number, n in self.deliveries.items() if n >= limit)
-        return np.asarray(~np.isin(items.creator_no, known))
+        established = sorted(number for number, n in self.deliveries.items() if n >= limit)
+        return np.asarray(~np.isin(items.creator_no, established))

@@ -1,4 +1,4 @@
-"""The catalogue in the orders that sources start from, worked out once for a market and a revision."""
+"""The catalogue by popularity and by age, computed once for a market and a revision; sources start from it."""
 
 from dataclasses import dataclass
 
@@ -22,11 +22,11 @@ class PrecomputedRankings:
 
 
 def precompute_rankings(items: Items, model: TrainedModels, country: str | None) -> PrecomputedRankings:
-    """Worked out once for a market and a revision of the catalogue."""
+    """The rankings of a market at one revision of the catalogue."""
     numbers = np.arange(len(items), dtype=np.int32)
     of_row = np.zeros(model.n_rows, np.int32)
-    known = np.flatnonzero(items.row >= 0)
-    of_row[items.row[known]] = known
+    with_row = np.flatnonzero(items.row >= 0)
+    of_row[items.row[with_row]] = with_row
     popular = rank_order(model.popularity_scores(country, items.row), numbers).astype(np.int32)
     newest = rank_order(items.published_at.astype(np.float64), numbers).astype(np.int32)
     return PrecomputedRankings(popular, newest, of_row)

@@ -92,11 +92,11 @@ def _texts(column: Column) -> list[tuple[str, str, pl.Expr]]:
     long = f"at most {column.max_length:,} characters"
     rules = [("too_long", long, _any(column, lambda text: text.str.len_chars() > column.max_length))]
     if column.one_of is not None:
-        known = list(column.one_of)
-        rules.append(("vocabulary", f"one of {', '.join(known)}", _any(column, lambda text: ~text.is_in(known))))
+        words = list(column.one_of)
+        rules.append(("vocabulary", f"one of {', '.join(words)}", _any(column, lambda text: ~text.is_in(words))))
     if column.pattern is not None:
-        like, found = f"{column.unit or 'text'} matching {column.pattern}", column.pattern
-        rules.append(("pattern", like, _any(column, lambda text: ~text.str.contains(found))))
+        like, pattern = f"{column.unit or 'text'} matching {column.pattern}", column.pattern
+        rules.append(("pattern", like, _any(column, lambda text: ~text.str.contains(pattern))))
     if column.max_items is not None:
         many = value.list.len() > column.max_items
         rules.append(("too_many", f"at most {column.max_items} texts", many))

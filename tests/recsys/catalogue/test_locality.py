@@ -120,15 +120,15 @@ places = st.builds(
 )  # fmt: skip
 
 
-@given(said=places, base=places)
-def test_what_is_believed_was_said_by_somebody_and_nobody_stronger_said_otherwise(said, base):
-    place = resolve_place(said, base)
-    assert place.country in (said.country, base.country, None)
-    assert place.source <= max(said.source, base.source)
-    for one in (said, base):
-        if one.country not in (None, place.country):
-            assert one.source < place.source or place is UNKNOWN_PLACE
-    assert resolve_place(said, UNKNOWN_PLACE) == said and resolve_place(UNKNOWN_PLACE, base) == base
+@given(declared=places, home=places)
+def test_a_resolved_place_was_declared_and_no_stronger_source_contradicts_it(declared, home):
+    place = resolve_place(declared, home)
+    assert place.country in (declared.country, home.country, None)
+    assert place.source <= max(declared.source, home.source)
+    for place_of_source in (declared, home):
+        if place_of_source.country not in (None, place.country):
+            assert place_of_source.source < place.source or place is UNKNOWN_PLACE
+    assert resolve_place(declared, UNKNOWN_PLACE) == declared and resolve_place(UNKNOWN_PLACE, home) == home
 
 
 @pytest.mark.parametrize("grade", ["region", "neighbour", "country"])
@@ -142,7 +142,7 @@ def test_a_stronger_source_is_never_less_near(table, market, grade):
     assert scores == sorted(scores) and scores[0] < scores[-1]
 
 
-items_said = st.fixed_dictionaries(
+declared_items = st.fixed_dictionaries(
     {},
     optional={
         "creator_id": st.sampled_from([*CREATORS, "never heard of"]),
@@ -154,9 +154,9 @@ items_said = st.fixed_dictionaries(
 )  # fmt: skip
 
 
-@given(st.lists(items_said, min_size=1, max_size=8))
-def test_proven_is_local_local_is_known_and_unknown_is_neither(market, table, said):
-    items = table(*(row(n, **fields) for n, fields in enumerate(said, start=1)))
+@given(st.lists(declared_items, min_size=1, max_size=8))
+def test_floor_eligible_is_local_and_unknown_is_neither(market, table, declared):
+    items = table(*(row(n, **fields) for n, fields in enumerate(declared, start=1)))
     near = nearness(VIEWER, items, market)
     assert not (near.is_floor_eligible & ~near.is_local).any()
     assert not near.is_local[np.isnan(near.score)].any()
@@ -165,11 +165,13 @@ def test_proven_is_local_local_is_known_and_unknown_is_neither(market, table, sa
     assert ((scores >= 0) & (scores <= 1)).all()
 
 
-@given(st.lists(items_said, min_size=1, max_size=6), st.sampled_from(["MA", "FR", None]), st.booleans(), st.booleans())
+@given(
+    st.lists(declared_items, min_size=1, max_size=6), st.sampled_from(["MA", "FR", None]), st.booleans(), st.booleans()
+)
 def test_a_creators_new_record_places_items_as_if_it_had_always_been_there(
-    table, said, country, is_verified, is_hidden
+    table, declared, country, is_verified, is_hidden
 ):
-    rows = [row(n, **{**fields, "creator_id": "abroad"}) for n, fields in enumerate(said, start=1)]
+    rows = [row(n, **{**fields, "creator_id": "abroad"}) for n, fields in enumerate(declared, start=1)]
     new = replace(CREATORS["abroad"], country=country, is_verified=is_verified, audience="MA", is_hidden=is_hidden)
     changed = with_creator_changes(table(*rows), [new], 2)
     fresh = table(*rows, creators={**CREATORS, "abroad": new})

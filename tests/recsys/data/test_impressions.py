@@ -58,23 +58,23 @@ def log(tmp_path):
 
 
 def test_an_impression_is_a_person_an_item_and_all_they_did_with_it(log):
-    found = read_impressions(log, T, None)
+    rows = read_impressions(log, T, None)
     people = log.people["user_id"].to_list()
     assert people == ["u", "stranger"]  # who refused personalisation is nobody here
-    assert [(people[p], list(ITEMS)[r]) for p, r in zip(found.people, found.rows, strict=True)] == [
+    assert [(people[p], list(ITEMS)[r]) for p, r in zip(rows.people, rows.rows, strict=True)] == [
         ("u", "calm"), ("u", "heavy"), ("stranger", "calm")
     ]  # fmt: skip
-    assert (found.at - T).tolist() == [10, 30, 80]
-    assert found.position[:2].tolist() == [3, 4] and found.propensity[0] == 0.25 and np.isnan(found.propensity[1])
-    assert [[name for name, did in zip(HEADS, row, strict=True) if did] for row in found.did] == [
+    assert (rows.at - T).tolist() == [10, 30, 80]
+    assert rows.position[:2].tolist() == [3, 4] and rows.propensity[0] == 0.25 and np.isnan(rows.propensity[1])
+    assert [[name for name, did in zip(HEADS, row, strict=True) if did] for row in rows.did] == [
         ["complete", "like"], ["not_interested"], []
     ]  # fmt: skip
-    assert [(s.start, s.stop) for s in iterate_slates(found)] == [(0, 2), (2, 3)]
+    assert [(s.start, s.stop) for s in iterate_slates(rows)] == [(0, 2), (2, 3)]
 
 
 def test_a_period_knows_nothing_of_what_came_later(log):
-    found = read_impressions(log, T, T + 15)
-    assert len(found) == 1 and not found.did.any()
+    rows = read_impressions(log, T, T + 15)
+    assert len(rows) == 1 and not rows.did.any()
     assert len(read_impressions(log, T + 1_000, None)) == 0
 
 
@@ -88,7 +88,7 @@ def test_the_past_holds_of_risky_items_refusals_only_and_nothing_of_the_present(
 
 
 def test_who_met_what_before_an_instant_counts_every_event(log):
-    found = rows_met(log, np.array([0, 1], np.int32), T + 85)
-    assert sorted(list(ITEMS)[n] for n in found[0]) == ["calm", "heavy", "risky", "unlabelled"]
-    assert [list(ITEMS)[n] for n in found[1]] == ["calm"]  # the like comes later
+    rows = rows_met(log, np.array([0, 1], np.int32), T + 85)
+    assert sorted(list(ITEMS)[n] for n in rows[0]) == ["calm", "heavy", "risky", "unlabelled"]
+    assert [list(ITEMS)[n] for n in rows[1]] == ["calm"]  # the like comes later
     assert {person: rows.tolist() for person, rows in rows_met(log, np.array([1], np.int32), T).items()} == {1: []}

@@ -76,7 +76,7 @@ def test_the_payload_protects_by_itself(experiments, adult, after_ramp):
     features = experiments.features(after_ramp)
     for strange in ({"effective_age_band": "16-17"}, {"loop_level": 1}):
         attributes = [_typed_attributes(experiments.registry, user, {**adult, **strange}) for user in PEOPLE[:300]]
-        assert all(draw_variants(features, each) == [] for each in attributes)
+        assert all(draw_variants(features, of_person) == [] for of_person in attributes)
 
 
 def test_an_id_given_as_an_attribute_is_ignored(experiments, adult, after_ramp):
@@ -90,8 +90,8 @@ def test_a_person_without_a_name_is_in_no_experiment(experiments, adult, after_r
 
 def test_who_is_called_zero_is_a_person_like_any_other(experiments, adult, after_ramp):
     some = [str(n) for n in range(50)]
-    found = variants(experiments, after_ramp, adult, some)
-    assert {"0"} | {u for u, v in found.items() if v} <= set(some) and any(found.values())
+    assigned = variants(experiments, after_ramp, adult, some)
+    assert {"0"} | {u for u, v in assigned.items() if v} <= set(some) and any(assigned.values())
 
 
 def test_targeting_leaves_others_out(experiments, adult, after_ramp):
@@ -104,8 +104,8 @@ def test_an_unknown_region_never_matches_not_in(another, market, adult, after_ra
     experiments = load_experiments(folder, market)
 
     def in_second(region):
-        found = variants(experiments, after_ramp, adult, PEOPLE[:300], region=region)
-        return sum("second-one" in each for each in found.values())
+        assigned = variants(experiments, after_ramp, adult, PEOPLE[:300], region=region)
+        return sum("second-one" in chosen for chosen in assigned.values())
 
     assert in_second("MA-06") > 0
     assert in_second("MA-01") == in_second(None) == 0
@@ -119,19 +119,19 @@ def test_before_the_first_step_nobody_takes_part(experiments, adult):
 
 def test_a_ramp_up_moves_nobody_between_variants(experiments, adult):
     steps = ["2026-11-23T08:00:00Z", "2026-11-25T08:00:00Z", "2026-11-30T08:00:00Z", "2027-11-30T08:00:00Z"]
-    found = [variants(experiments, from_text(step), adult) for step in steps]
-    counts = [sum(map(bool, each.values())) for each in found]
+    assigned = [variants(experiments, from_text(step), adult) for step in steps]
+    counts = [sum(map(bool, chosen.values())) for chosen in assigned]
     assert counts == sorted(counts) and 0 < counts[0] < counts[1] < counts[2] == counts[3]
-    for earlier, later in pairwise(found):
+    for earlier, later in pairwise(assigned):
         assert all(later[user] == drawn for user, drawn in earlier.items() if drawn)
 
 
 def test_the_shares_are_those_of_the_file(experiments, adult, after_ramp):
     """Half of the layer, without a twentieth held out: 0.475 of 4,000 = 1,900; six standard deviations are 190."""
-    found = Counter(drawn.get(KEY) for drawn in variants(experiments, after_ramp, adult).values())
-    taking_part = found["control"] + found["local-35"]
+    assigned = Counter(drawn.get(KEY) for drawn in variants(experiments, after_ramp, adult).values())
+    taking_part = assigned["control"] + assigned["local-35"]
     assert abs(taking_part - 1_900) < 190
-    assert abs(found["control"] - taking_part / 2) < 6 * math.sqrt(taking_part) / 2
+    assert abs(assigned["control"] - taking_part / 2) < 6 * math.sqrt(taking_part) / 2
 
 
 def test_disjoint_slices_exclude_each_other_and_layers_do_not(another, edit, market, adult, after_ramp):
@@ -141,10 +141,12 @@ def test_disjoint_slices_exclude_each_other_and_layers_do_not(another, edit, mar
         {"key": "calm", "weight": 0.5, "overrides": {"gaps.R2": 12}},
     ]
     experiments = load_experiments(another("third-one", slice=[0.0, 1.0], layer="limits", variants=calm), market)
-    found = variants(experiments, after_ramp, adult).values()
-    assert not any(KEY in each and "second-one" in each for each in found)
-    assert all("second-one" in each or KEY in each or "third-one" in each for each in found)
-    pairs = Counter((each[KEY], each["third-one"]) for each in found if KEY in each and "third-one" in each)
+    assigned = variants(experiments, after_ramp, adult).values()
+    assert not any(KEY in chosen and "second-one" in chosen for chosen in assigned)
+    assert all("second-one" in chosen or KEY in chosen or "third-one" in chosen for chosen in assigned)
+    pairs = Counter(
+        (chosen[KEY], chosen["third-one"]) for chosen in assigned if KEY in chosen and "third-one" in chosen
+    )
     assert chi_square(pairs) < 6.63  # 99 % of independent pairs are below this, with one degree of freedom
 
 
@@ -172,8 +174,8 @@ def test_two_layers_that_tighten_one_cap_take_the_tighter(experiments):
 def test_a_holdout_is_in_none_of_its_experiments(another, market, adult, after_ramp):
     second = {"slice": [0.5, 1.0], "holdout": "global-2026h2"}
     experiments = load_experiments(another("second-one", **second), market)
-    found = variants(experiments, after_ramp, adult)
-    held = {user for user, each in found.items() if not each}
+    assigned = variants(experiments, after_ramp, adult)
+    held = {user for user, chosen in assigned.items() if not chosen}
     assert abs(len(held) - 200) < 6 * math.sqrt(4_000 * 0.05 * 0.95)
 
 
@@ -183,9 +185,9 @@ def test_a_holdout_that_two_layers_share_closes_neither(another, market, adult, 
         {"key": "calm", "weight": 0.5, "overrides": {"gaps.R2": 12}},
     ]
     folder = another("calm-one", layer="limits", variants=calm, slice=[0.0, 1.0], holdout="global-2026h2")
-    found = variants(load_experiments(folder, market), after_ramp, adult)
-    assert any(len(each) == 2 for each in found.values())
-    assert 0 < sum(not each for each in found.values()) < 400
+    assigned = variants(load_experiments(folder, market), after_ramp, adult)
+    assert any(len(chosen) == 2 for chosen in assigned.values())
+    assert 0 < sum(not chosen for chosen in assigned.values()) < 400
 
 
 @pytest.mark.parametrize("values", [{"kill_switch": True}, {"status": "paused"}, {"status": "stopped"}])

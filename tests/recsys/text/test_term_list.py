@@ -23,7 +23,7 @@ def lines(text: str, term_list: TermList = SMALL) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "hits"),
     [
         ("ana 7zin", [1]),
         ("الحزين حزيــــن", [1]),
@@ -39,8 +39,8 @@ def lines(text: str, term_list: TermList = SMALL) -> list[int]:
         ("\ud800\u202e", []),
     ],
 )
-def test_a_term_is_found_as_a_whole_word_in_any_disguise(text: str, found: list[int]) -> None:
-    assert lines(text) == found
+def test_a_term_is_found_as_a_whole_word_in_any_disguise(text: str, hits: list[int]) -> None:
+    assert lines(text) == hits
 
 
 @given(st.text(max_size=60))
@@ -77,8 +77,8 @@ def test_captions_that_hide_nothing_raise_few_alarms() -> None:
 def test_tier_and_family_come_from_the_file(tmp_path: Path) -> None:
     path = tmp_path / "list.txt"
     path.write_text("# ours\n\nblorvina\tR3\tdespair\ntaklouft, R2\nqilmo\n", "utf-8")
-    found = TermList.load(path).find("qilmo taklouft blorvina")
-    assert found == (Hit(line=3, tier="R3", family="despair"), Hit(line=4, tier="R2"), Hit(line=5))
+    hits = TermList.load(path).find("qilmo taklouft blorvina")
+    assert hits == (Hit(line=3, tier="R3", family="despair"), Hit(line=4, tier="R2"), Hit(line=5))
 
 
 def test_a_list_never_shows_its_terms(tmp_path: Path) -> None:

@@ -98,9 +98,9 @@ def test_reactions_hang_together(demo_world: World) -> None:
 
 def test_one_person_may_be_given_as_a_number(demo_world: World) -> None:
     items = np.arange(50)
-    one = behave(demo_world.truth, 7, items, np.random.default_rng(3))
+    by_number = behave(demo_world.truth, 7, items, np.random.default_rng(3))
     many = behave(demo_world.truth, np.full(50, 7), items, np.random.default_rng(3))
-    assert (one.watch_fraction == many.watch_fraction).all()
+    assert (by_number.watch_fraction == many.watch_fraction).all()
 
 
 def test_an_engagement_only_ranker_loops_a_distressed_person_and_chance_does_not(demo_world: World) -> None:

@@ -170,11 +170,11 @@ def test_labels_come_whole_or_not_at_all(demo_world: World) -> None:
 def test_near_duplicates_repeat_an_earlier_title_of_another_creator(demo_world: World) -> None:
     items, group = demo_world.items, demo_world.truth.items.group
     for copy in np.flatnonzero(group != np.arange(len(group))):
-        one, other = items.row(int(group[copy]), named=True), items.row(int(copy), named=True)
-        assert one["title"] in other["title"]
-        assert one["creator_id"] != other["creator_id"]
-        assert one["published_at"] < other["published_at"]
-        assert one["language"] == other["language"]
+        original, upload = items.row(int(group[copy]), named=True), items.row(int(copy), named=True)
+        assert original["title"] in upload["title"]
+        assert original["creator_id"] != upload["creator_id"]
+        assert original["published_at"] < upload["published_at"]
+        assert original["language"] == upload["language"]
 
 
 def test_every_language_has_local_supportive_videos_for_the_floors(demo_world: World) -> None:
