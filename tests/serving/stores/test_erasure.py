@@ -178,6 +178,42 @@ def test_pages_beside_erasures_are_never_lost_and_never_unreadable(path):
     other.close()
 
 
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [*(("users", name) for name in ("person", "safety", "seen", "interactions")), ("deliveries", "sealed")],
+)
+@pytest.mark.parametrize(
+    "damage", ["x'00ff'", "zeroblob(80)", "CAST(x'ff' || substr({0}, 2) AS BLOB)", "substr({0}, 1, length({0}) - 1)"]
+)
+def test_a_damaged_value_is_never_taken_for_that_of_an_erased_person(path, table, column, damage):
+    """Also where the damage hits the number of the key: a ledger that cannot be read is no empty ledger."""
+    store = SqliteStore(path)
+    live(store, "somebody")
+    store.close()
+    connection = sqlite3.connect(path)
+    connection.execute(f"UPDATE {table} SET {column} = {damage.format(column)}")
+    connection.commit()
+    connection.close()
+    store = SqliteStore(path)
+    with pytest.raises(StoreError, match=r"restore the last cop(y|ies)"):
+        (store.users.read("somebody"), store.users.deliveries("somebody", 0))
+    store.close()
+
+
+def test_a_key_that_is_lost_and_was_not_destroyed_reads_as_damage(path):
+    store = SqliteStore(path)
+    live(store, "somebody")
+    store.close()
+    connection = sqlite3.connect(vault_path(path))
+    connection.execute("DELETE FROM keys")
+    connection.commit()
+    connection.close()
+    store = SqliteStore(path)
+    with pytest.raises(StoreError, match="its key is missing; restore the last copies of both files"):
+        store.users.read("somebody")
+    store.close()
+
+
 def test_without_its_keys_a_state_file_is_refused_and_a_foreign_one_too(path, tmp_path):
     SqliteStore(path).close()
     keys = vault_path(path)
