@@ -1,9 +1,9 @@
 """The HTTP service over an engine."""
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final
 
 from anyio import to_thread
 from fastapi import FastAPI, Request, Response
@@ -16,23 +16,31 @@ from recsys.clock import Millis, now
 from recsys.errors import SanadError
 from recsys.feed.engine import Engine
 from recsys.resources import sanad_version
-from serving import problems
+from serving import problems, routes
 from serving.clock_guard import GuardedClock
 from serving.dependencies import Dependencies
 from serving.middleware import RequestGuard
 from serving.openapi import describe, refusals
 from serving.problems import Problem
-from serving.routes.creators import creator_routes
-from serving.routes.explain import explain_routes, policy_routes
-from serving.routes.feed import feed_routes
-from serving.routes.health import health_routes
-from serving.routes.lists import family_routes, list_routes
-from serving.routes.operator import operator_routes
-from serving.routes.records import item_routes, user_routes
-from serving.routes.rights import rights_routes
+from serving.responses import FieldError
 from serving.settings import Settings
 
 log = logging.getLogger("sanad.serving")
+
+ROUTERS: Final = (
+    routes.feed_routes,
+    routes.user_routes,
+    routes.rights_routes,
+    routes.item_routes,
+    routes.creator_routes,
+    routes.list_routes,
+    routes.family_routes,
+    routes.explain_routes,
+    routes.policy_routes,
+    routes.operator_routes,
+    routes.health_routes,
+)
+"""In the order of the description."""
 
 MAX_THREADS: Final = 4
 """Pages made at once. Python computes one at a time; the others wait for the disk, and share a flush."""
@@ -72,20 +80,8 @@ def create_app(
         middleware=[Middleware(RequestGuard, settings=settings)],
         responses=refusals(),
     )
-    for routes in (
-        feed_routes,
-        user_routes,
-        rights_routes,
-        item_routes,
-        creator_routes,
-        list_routes,
-        family_routes,
-        explain_routes,
-        policy_routes,
-        operator_routes,
-        health_routes,
-    ):
-        app.include_router(routes(deps))
+    for router in ROUTERS:
+        app.include_router(router(deps))
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # the documented way to extend the description
     _handle_errors(app)
     if settings.harm_terms is None:
@@ -131,8 +127,16 @@ def _handle_errors(app: FastAPI) -> None:
         return _problem(request, error.status_code, str(error.detail), headers=error.headers)
 
 
-def _problem(request: Request, status: int, detail: str, **more: Any) -> Response:
-    return problems.problem_response(status, detail, path=request.url.path, request_id=request.state.request_id, **more)
+def _problem(
+    request: Request,
+    status: int,
+    detail: str,
+    *,
+    errors: Sequence[FieldError] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    path, request_id = request.url.path, request.state.request_id
+    return problems.problem_response(status, detail, path=path, request_id=request_id, errors=errors, headers=headers)
 
 
 def allowed_methods(app: FastAPI, path: str) -> list[str]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 from zoneinfo import ZoneInfo
@@ -28,7 +28,8 @@ from recsys.policy.compiled import CompiledPolicy
 from recsys.policy.nights import local_time
 from recsys.policy.schema import Market
 from recsys.resources import DEFAULT_POLICY
-from serving.commands.page_table import Fields, page_table, remaining_line, shortfall_lines, summary_line
+from recsys.stores.protocols import Fields
+from serving.commands.page_table import page_table, remaining_line, shortfall_lines, summary_line
 from serving.run import run_in_thread
 from serving.settings import Settings
 
@@ -82,7 +83,7 @@ class Stage:
     items: pl.DataFrame
     people: Sequence[Person]  # in this order: an adult, a minor, a parent
 
-    def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> bytes:
+    def ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> bytes:
         """One call over HTTP. Raises `urllib.error.HTTPError`, which is an OSError, for a refusal."""
         data = None if body is None else msgspec.json.encode(body)
         headers = {"Content-Type": "application/json"} if data else {}
@@ -90,7 +91,7 @@ class Stage:
             read: bytes = answer.read()
             return read
 
-    def feed(self, user_id: str, request_id: str, **more: Any) -> FeedResponse:
+    def feed(self, user_id: str, request_id: str, **more: object) -> FeedResponse:
         """One page."""
         body = {"user_id": user_id, "request_id": request_id, "size": _PAGE_SIZE, **more}
         return msgspec.json.decode(self.ask("POST", "/v1/feed", body), type=FeedResponse)

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator
 
 from recsys.feed.engine import Engine
 from recsys.messages import Wire
+from recsys.stores.protocols import Fields
 from serving.body_fields import Id
 from serving.clock_guard import GuardedClock
 from serving.problems import SLASH_OF_ID, Problem
@@ -31,7 +32,7 @@ class Dependencies:
 class StrictRequest(Request):
     """A request with strict JSON: no NaN, only UTF-8, no half characters."""
 
-    async def json(self) -> Any:
+    async def json(self) -> object:
         """The parsed body. Raises Problem."""
         try:
             return _check_field_count(msgspec.json.decode(await self.body()))
@@ -41,7 +42,7 @@ class StrictRequest(Request):
             raise Problem(400, "Found a body nested too deep; no request needs that.") from error
 
 
-def _check_field_count(body: Any) -> Any:
+def _check_field_count(body: object) -> object:
     """The body, if each object in it has few fields: to name a million unknown ones would take long. Raises Problem."""
     objects = [body, *body.values()] if isinstance(body, dict) else []
     n_fields = max((len(part) for part in objects if isinstance(part, dict)), default=0)
@@ -68,10 +69,17 @@ class StrictRoute(APIRoute):
         return strict
 
 
-def record_response(request: Request, fields: Mapping[str, Any]) -> Response:
+def record_response(request: Request, fields: Fields) -> Response:
     """Fields as JSON, after the id of the request."""
     body = {"request_id": request.state.request_id, **fields}
     return Response(msgspec.json.encode(body), media_type=_JSON)
+
+
+def existing(fields: Fields | None, kind: str, row_id: str) -> Fields:
+    """The fields of a row of the catalogue. Raises Problem 404 where there is none."""
+    if fields is None:
+        raise Problem(404, f"Found no {kind} {row_id!a} in the catalogue; add it with PUT, or ask for another.")
+    return fields
 
 
 def struct_response(struct: Wire, status: int = 200) -> Response:

@@ -6,13 +6,14 @@ A client sees sentences only: no stack trace, no file, no name of a class.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from fastapi import Response
 from starlette.exceptions import HTTPException
 
 from recsys.errors import Conflict, DataError, Gone, SanadError, StoreError
+from recsys.stores.protocols import Fields
 from serving.responses import FieldError, ProblemDetail
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -104,12 +105,12 @@ def internal_error_response(path: str, request_id: str) -> Response:
     return problem_response(500, _INTERNAL, path=path, request_id=request_id)
 
 
-def field_errors(errors: Iterable[Mapping[str, Any]]) -> tuple[FieldError, ...]:
+def field_errors(errors: Iterable[Fields]) -> tuple[FieldError, ...]:
     """Errors of pydantic as field errors, at most `MAX_ERRORS`."""
     return tuple(_field_error(error) for error in list(errors)[:MAX_ERRORS])
 
 
-def _field_error(error: Mapping[str, Any]) -> FieldError:
+def _field_error(error: Fields) -> FieldError:
     kind, loc = str(error["type"]), tuple(error["loc"])
     name = ".".join(str(part) for part in loc[1:]) or "the request"
     value = "nothing" if kind == "missing" else _shorten(error.get("input"))

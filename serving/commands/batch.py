@@ -1,11 +1,11 @@
 """One page for each of many users, as rows of a file. Nothing is reserved."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
 import msgspec
 import polars as pl
@@ -22,6 +22,7 @@ _SCHEMA: Final = {
     "user_id": pl.String, "position": pl.Int64, "item_id": pl.String, "score": pl.Float64, "tier": pl.String,
     "propensity": pl.Float64,
 }  # fmt: skip
+Row = Mapping[str, object]
 _ROWS_PER_CHUNK: Final = 100_000
 
 
@@ -45,7 +46,7 @@ def known_ids(artifact: Artifact) -> list[str]:
     return list(dict.fromkeys([*artifact.users["user_id"].to_list(), *artifact.histories]))
 
 
-def rows(engine: Engine, ids: Sequence[str], size: int, at: Millis, on_progress: Progress) -> Iterator[dict[str, Any]]:
+def rows(engine: Engine, ids: Sequence[str], size: int, at: Millis, on_progress: Progress) -> Iterator[Row]:
     """One row per user and position. The user id gives the request id, so a second run gives the same rows."""
     for done, user_id in enumerate(ids):
         on_progress("recommend", done, len(ids))
@@ -59,7 +60,7 @@ def rows(engine: Engine, ids: Sequence[str], size: int, at: Millis, on_progress:
     on_progress("recommend", len(ids), len(ids))
 
 
-def write(table_rows: Iterable[dict[str, Any]], out: Path | None) -> int:
+def write(table_rows: Iterable[Row], out: Path | None) -> int:
     """Write all rows, or no file at all. Returns how many rows."""
     if out is None:
         return _lines(table_rows, None)
@@ -71,7 +72,7 @@ def write(table_rows: Iterable[dict[str, Any]], out: Path | None) -> int:
             return _lines(table_rows, file)
 
 
-def _lines(table_rows: Iterable[dict[str, Any]], file: IO[str] | None) -> int:
+def _lines(table_rows: Iterable[Row], file: IO[str] | None) -> int:
     n_rows = 0
     for row in table_rows:
         typer.echo(msgspec.json.encode(row).decode(), file=file)
@@ -79,7 +80,7 @@ def _lines(table_rows: Iterable[dict[str, Any]], file: IO[str] | None) -> int:
     return n_rows
 
 
-def _parquet(table_rows: Iterable[dict[str, Any]], path: Path) -> int:
+def _parquet(table_rows: Iterable[Row], path: Path) -> int:
     remaining, chunks = iter(table_rows), []
     while chunk := list(islice(remaining, _ROWS_PER_CHUNK)):
         chunks.append(pl.DataFrame(chunk, schema=_SCHEMA))  # columns are a fraction of the rows' size

@@ -5,7 +5,7 @@ import os
 import shlex
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -173,7 +173,7 @@ def _show(engine: "Engine", page: "FeedResponse") -> None:
 
     cache, out = engine.resources.catalogue_cache, console()
     rows = {item.item_id: cache.catalogue.get(item.item_id) for item in page.items}
-    fields: dict[str, Any] = {item_id: row.fields for item_id, row in rows.items() if row is not None}
+    fields = {item_id: row.fields for item_id, row in rows.items() if row is not None}
     out.print(page_table(page, fields, cache.market, out.width))
     night = ", at night" if page.safety.is_night else ""
     who = f"{page.user_id} counts as {page.safety.age_band}{night}, loop level {page.safety.loop_level}."

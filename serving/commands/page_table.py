@@ -1,16 +1,14 @@
 """A page as text for a terminal: a table of its items, its shortfall, and what the windows still admit."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from rich.table import Table
 
 from recsys.console import isolated
 from recsys.messages import FeedItem, FeedResponse
 from recsys.policy.schema import Market
-
-Fields = Mapping[str, Any]
-"""One item of the catalogue, by the columns of the data contract."""
+from recsys.stores.protocols import Fields
 
 _PLACE: Final = 13  # cells of a column, as the three below
 _REASON: Final = 18

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -15,7 +15,7 @@ from serving.commands.options import PolicyFile, existing_state
 
 if TYPE_CHECKING:
     from recsys.policy.compiled import CompiledPolicy
-    from recsys.policy.limits import Limits
+    from recsys.policy.limits import Limits, LimitValue
     from recsys.policy.schema import Market
 
 app = typer.Typer(
@@ -55,12 +55,12 @@ def show(policy: PolicyFile = DEFAULT_POLICY, as_json: Json = False) -> None:
     """Show the limits of each age band: caps per window, gaps, floors and night hours."""
     from recsys.policy.checks import load_market
     from recsys.policy.compiled import CompiledPolicy
-    from recsys.policy.limits import flatten
+    from serving.limit_values import plain_limits
 
     market = load_market(policy)
     compiled = CompiledPolicy(market)
     if as_json:
-        print_json({band: _plain(flatten(compiled.limits[band, 0, False])) for band in _BANDS})
+        print_json({band: plain_limits(compiled.limits[band, 0, False]) for band in _BANDS})
         return
     signed = f"signed off by {market.signed_off.name}" if market.signed_off else "not signed off"
     typer.echo(f"{market.market}, version {market.version}, {signed}; {market.time_zone}\n")
@@ -84,11 +84,12 @@ def explain(
     from recsys.policy.checks import load_market
     from recsys.policy.compiled import CompiledPolicy
     from recsys.policy.compiled import explain_limits as rows_of
+    from serving.limit_values import plain_value
 
     compiled = CompiledPolicy(load_market(policy))
     rows = rows_of(compiled.layers(age, level, night or (at is not None and _is_night(compiled, age, level, at))))
     if as_json:
-        print_json([{"path": path, "value": _plain(value), "set_by": name} for path, value, name in rows])
+        print_json([{"path": path, "value": plain_value(value), "set_by": name} for path, value, name in rows])
         return
     _print_table(("limit", "value", "set by"), ((path, _text(path, value), name) for path, value, name in rows))
 
@@ -224,26 +225,21 @@ def _number(value: int | None) -> str:
     return "no cap" if value is None else str(value)
 
 
-def _plain(value: Any) -> Any:
-    """A value of `flatten` for JSON: a set becomes a sorted list."""
-    if isinstance(value, dict):
-        return {path: _plain(part) for path, part in value.items()}
-    return sorted(value) if isinstance(value, frozenset) else value
-
-
-def _text(path: str, value: Any) -> str:
+def _text(path: str, value: "LimitValue | None") -> str:
     """A value for people: tiers by name, minutes of the night as hours, floors as shares."""
     if value is None:
         return "none"
-    if path == "night":
-        return _hours(value)
-    if path == "blocked.tiers":
-        return ", ".join(f"R{tier}" for tier in sorted(value))
     if isinstance(value, frozenset):
-        return ", ".join(sorted(map(str, value)))
+        return _set_text(path, value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.0%}" if isinstance(value, float) else str(value)
+
+
+def _set_text(path: str, values: frozenset[int] | frozenset[str]) -> str:
+    if path == "night":
+        return _hours(frozenset(map(int, values)))
+    return ", ".join(sorted(f"R{value}" if path == "blocked.tiers" else str(value) for value in values))
 
 
 def _hours(minutes: frozenset[int]) -> str:

@@ -1,0 +1,24 @@
+"""The addresses of the service by subject. Each function makes a router over the dependencies that it is given."""
+
+from serving.routes.creators import creator_routes
+from serving.routes.explain import explain_routes, policy_routes
+from serving.routes.feed import feed_routes
+from serving.routes.health import health_routes
+from serving.routes.lists import family_routes, list_routes
+from serving.routes.operator import operator_routes
+from serving.routes.records import item_routes, user_routes
+from serving.routes.rights import rights_routes
+
+__all__ = [
+    "creator_routes",
+    "explain_routes",
+    "family_routes",
+    "feed_routes",
+    "health_routes",
+    "item_routes",
+    "list_routes",
+    "operator_routes",
+    "policy_routes",
+    "rights_routes",
+    "user_routes",
+]

@@ -1,16 +1,14 @@
 """Creators: their records, and the report of their deliveries."""
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
 from recsys.services import creators as records
 from recsys.stores.protocols import Catalogue
 from serving.bodies import CreatorBody, CreatorPatch
-from serving.dependencies import Dependencies, PathId, StrictRoute, record_response
+from serving.dependencies import Dependencies, PathId, StrictRoute, existing, record_response
 from serving.openapi import Description, response
-from serving.problems import Problem
 from serving.responses import Record
 
 _RESPONSES: Final[dict[int | str, Description]] = {200: response(Record, "As stored.")}
@@ -25,7 +23,7 @@ def creator_routes(deps: Dependencies) -> APIRouter:
 
     @routes.get("/{creator_id}", summary="One creator, also a hidden one", response_class=Response)
     def get(request: Request, creator_id: PathId) -> Response:
-        return record_response(request, _existing(records.get_creator(catalogue(), creator_id), creator_id))
+        return record_response(request, existing(records.get_creator(catalogue(), creator_id), "creator", creator_id))
 
     @routes.put("/{creator_id}", summary="Add or replace a creator", response_class=Response)
     def put(request: Request, creator_id: PathId, body: CreatorBody) -> Response:
@@ -38,13 +36,13 @@ def creator_routes(deps: Dependencies) -> APIRouter:
     @routes.patch("/{creator_id}", summary="Change some fields of a creator", response_class=Response)
     def patch(request: Request, creator_id: PathId, body: CreatorPatch) -> Response:
         stored = records.patch_creator(catalogue(), creator_id, body.stated("creator_id", creator_id), deps.clock())
-        return record_response(request, _existing(stored, creator_id))
+        return record_response(request, existing(stored, "creator", creator_id))
 
     @routes.delete("/{creator_id}", summary="Take a creator and all their items down", response_class=Response)
     def delete(request: Request, creator_id: PathId) -> Response:
         """No page holds an item of theirs from now on. The id stays in use, and their counts stay."""
         if not records.delete_creator(catalogue(), creator_id, deps.clock()):
-            _existing(None, creator_id)
+            existing(None, "creator", creator_id)
         return record_response(request, {"creator_id": creator_id, "is_hidden": True})
 
     @routes.get("/{creator_id}/exposure", summary="What was delivered of a creator", response_class=Response)
@@ -56,12 +54,6 @@ def creator_routes(deps: Dependencies) -> APIRouter:
         It names no viewer. Regions and other countries with fewer than five impressions are added up.
         """
         report = records.exposure(deps.engine(), creator_id, deps.clock())
-        return record_response(request, _existing(report, creator_id))
+        return record_response(request, existing(report, "creator", creator_id))
 
     return routes
-
-
-def _existing(fields: Mapping[str, Any] | None, creator_id: str) -> Mapping[str, Any]:
-    if fields is None:
-        raise Problem(404, f"Found no creator {creator_id!a} in the catalogue; add it with PUT, or ask for another.")
-    return fields

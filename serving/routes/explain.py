@@ -1,7 +1,7 @@
 """Explanations of a page, and previews of another policy."""
 
 from dataclasses import asdict
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
@@ -10,11 +10,11 @@ from recsys.errors import ConfigError, DataError
 from recsys.feed.record import unpack
 from recsys.policy.checks import market_of
 from recsys.policy.compiled import CompiledPolicy
-from recsys.policy.limits import flatten
 from recsys.services import explain
 from recsys.services.preview import preview
 from serving.body_fields import ClientBody, Id
 from serving.dependencies import Dependencies, PathId, StrictRoute, record_response
+from serving.limit_values import plain_limits
 from serving.openapi import Description, response
 from serving.problems import Problem
 from serving.responses import Record
@@ -61,7 +61,7 @@ def policy_routes(deps: Dependencies) -> APIRouter:
         """The effective limits of every age band, loop level, day and night."""
         policy = deps.engine().resources.policy
         limits = [
-            {"age_band": band, "loop_level": level, "is_night": night, "limits": _plain(flatten(values))}
+            {"age_band": band, "loop_level": level, "is_night": night, "limits": plain_limits(values)}
             for (band, level, night), values in policy.limits.items()
         ]
         market = policy.market
@@ -104,7 +104,3 @@ class PreviewBody(ClientBody):
 def _check_record(deps: Dependencies, request_id: str, user_id: str | None) -> None:
     if explain.found(deps.engine(), request_id, user_id) is None:
         raise Problem(404, f"Found no record of request {request_id!a}; records are kept for a limited time.")
-
-
-def _plain(values: Any) -> dict[str, Any]:
-    return {path: sorted(value) if isinstance(value, frozenset) else value for path, value in values.items()}

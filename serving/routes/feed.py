@@ -1,8 +1,8 @@
 """Feeds and events. The routes are no coroutines, so the framework runs them in its thread pool."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import islice
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
@@ -12,6 +12,7 @@ from recsys.errors import StoreError
 from recsys.feed.engine import Page, feed, safe_page
 from recsys.messages import EventsResponse, FeedRequest, FeedResponse
 from recsys.services.events import accept_events
+from recsys.stores.protocols import Fields
 from serving.bodies import EventBody, EventsBody, FeedBody, ShortForm
 from serving.dependencies import Dependencies, PathId, StrictRoute, encoded_response, struct_response
 from serving.openapi import response
@@ -87,7 +88,7 @@ def _page_response(page: Page) -> Response:
     return encoded_response(page.answer, {"Retry-After": str(page.retry_after_s)})
 
 
-def _check_fields(events: Sequence[Mapping[str, Any]]) -> None:
+def _check_fields(events: Sequence[Fields]) -> None:
     """Raise for a field that no event has: it is a typo, and every request with one is refused."""
     unknown = (
         {"type": "extra_forbidden", "loc": ("body", "events", index, name), "msg": "", "input": event[name]}

@@ -1,7 +1,7 @@
 """Profiles of users, and items of the live catalogue."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
@@ -9,9 +9,8 @@ from recsys.services.items import delete_item, get_item, patch_item, put_item
 from recsys.services.profiles import get_profile, put_profile
 from recsys.stores.protocols import Catalogue
 from serving.bodies import ItemBody, ItemPatch, UserBody
-from serving.dependencies import Dependencies, PathId, StrictRoute, record_response
+from serving.dependencies import Dependencies, PathId, StrictRoute, existing, record_response
 from serving.openapi import Description, response
-from serving.problems import Problem
 from serving.responses import Record
 
 _RESPONSES: Final[dict[int | str, Description]] = {200: response(Record, "As stored.")}
@@ -46,7 +45,7 @@ def item_routes(deps: Dependencies) -> APIRouter:
 
     @routes.get("/{item_id}", summary="One item, also a hidden one", response_class=Response)
     def get(request: Request, item_id: PathId) -> Response:
-        return record_response(request, _existing(get_item(catalogue(), item_id), item_id))
+        return record_response(request, existing(get_item(catalogue(), item_id), "item", item_id))
 
     @routes.put("/{item_id}", summary="Add or replace an item", response_class=Response)
     def put(request: Request, item_id: PathId, body: ItemBody) -> Response:
@@ -56,19 +55,13 @@ def item_routes(deps: Dependencies) -> APIRouter:
     @routes.patch("/{item_id}", summary="Change some fields of an item", response_class=Response)
     def patch(request: Request, item_id: PathId, body: ItemPatch) -> Response:
         stored = patch_item(catalogue(), item_id, body.stated("item_id", item_id), deps.clock(), clusters())
-        return record_response(request, _existing(stored, item_id))
+        return record_response(request, existing(stored, "item", item_id))
 
     @routes.delete("/{item_id}", summary="Take an item down", response_class=Response)
     def delete(request: Request, item_id: PathId) -> Response:
         """No page holds it from now on, not even a repeated one. PATCH with `is_hidden` false restores it."""
         if not delete_item(catalogue(), item_id, deps.clock(), clusters()):
-            _existing(None, item_id)
+            existing(None, "item", item_id)
         return record_response(request, {"item_id": item_id, "is_hidden": True})
 
     return routes
-
-
-def _existing(fields: Mapping[str, Any] | None, item_id: str) -> Mapping[str, Any]:
-    if fields is None:
-        raise Problem(404, f"Found no item {item_id!a} in the catalogue; add it with PUT, or ask for another.")
-    return fields
