@@ -36,6 +36,7 @@ from training.models.cold_start import map_cold_items
 from training.models.locality_weight import fit_locality_weights
 from training.models.ranker import EarlierModels, FitBefore, RankerParams, RankerResult
 from training.safe_feed import safe_feed
+from training.seen import seen_in_log
 from training.text.encoder import EncoderParams, cache_folder
 from training.text.item_texts import EncodedItems, encode_items
 from training.validate import MAX_BAD_SHARE, Report, clean
@@ -341,6 +342,7 @@ def _contents(
             flat=History(flat.items, flat.weights, flat.at),
         ),
         safe_feed=safe_feed(prepared.items, prepared.creators, pl.Series(popular.of(market)), market),
+        seen=seen_in_log(prepared.dataset, interactions.user_ids, interactions.item_ids, prepared.cutoff),
         labels=prepared.heads_file,
         ranker=ranked.heads,
     )

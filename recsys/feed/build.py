@@ -4,6 +4,8 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Final
 
+import msgspec
+
 from recsys.catalogue.cache import CatalogueCache
 from recsys.clock import Millis
 from recsys.experiments.payload import Experiments
@@ -15,7 +17,7 @@ from recsys.models.loaded import build_models
 from recsys.policy.compiled import CompiledPolicy
 from recsys.policy.schema import Market
 from recsys.safety.harm_terms import NO_TERMS, TermList
-from recsys.stores.protocols import CreatorChange, ItemChange, Stores
+from recsys.stores.protocols import ControllerStore, CreatorChange, ItemChange, Stores
 
 
 def build_engine(
@@ -42,6 +44,7 @@ def build_engine(
     cache = CatalogueCache(catalogue=stores.catalogue, market=market, creators={}, rows=model.rows)
     cache.at_least(stores.catalogue.since(2**62).revision)
     resources = EngineResources(
+        activated_at=first_activation(stores.controllers, model.version, at),
         policy=CompiledPolicy(market),
         model=model,
         experiments=experiments,
@@ -50,6 +53,15 @@ def build_engine(
         harm_terms=harm_terms,
     )
     return Engine(resources=resources, stores=stores, key=key, new_id=new_id, timer=perf_counter, alert=alert)
+
+
+def first_activation(records: ControllerStore, version: str, at: Millis) -> Millis:
+    """When an artifact was first activated in these stores: `at`, if it never was."""
+    name = f"artifact {version}"
+    known = records.read(name)
+    if known is None and records.replace(name, None, msgspec.msgpack.encode(at)):
+        return at
+    return int(msgspec.msgpack.decode(records.read(name) or msgspec.msgpack.encode(at)))
 
 
 _NOT_FIELDS: Final = ("cluster_id", "text_cluster_id")

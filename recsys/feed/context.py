@@ -34,6 +34,7 @@ from recsys.safety.ledger import server_time, touch
 from recsys.safety.loop.levels import note_harm_seeking, topic_limits, update_level
 from recsys.safety.loop.state import LoopContext, loop_context_of
 from recsys.safety.screen_time import PageAllowance, PauseContext, pause_for
+from recsys.user.seen import add_reported
 from recsys.user.state import Delivery, UserState
 
 
@@ -46,6 +47,7 @@ class EngineResources:
     experiments: Experiments
     catalogue_cache: CatalogueCache
     exposure: CreatorExposure
+    activated_at: Millis = 0  # when the models were first activated in these stores
     harm_terms: TermList = NO_TERMS
 
 
@@ -85,7 +87,8 @@ def resolve_context(
     loop_context = loop_context_of(resources.policy, identity.band, stored.person.guardian, resources.harm_terms)
 
     applied = catch_up(stored, pending, loop_context, at)
-    active = register_activity(applied.state, market, at)
+    caught_up = with_training_log(applied.state, request.user_id, resources, items, at)
+    active = register_activity(caught_up, market, at)
     now = server_time(active.safety.ledger, at)
     evaluated = update_level(note_harm_seeking(active, request, items, loop_context, now), loop_context, now)
 
@@ -131,6 +134,25 @@ def _query_basis(resources: EngineResources, items: Items) -> QueryBasis:
         market=resources.policy.market,
         exposure=resources.exposure.now,
     )
+
+
+def with_training_log(
+    state: UserState, user_id: str, resources: EngineResources, items: Items, at: Millis
+) -> UserState:
+    """
+    The state with what the training log says this person has seen, once for each artifact (policy-spec 0, Seen).
+
+    It counts from the log's last instant or from the artifact's first activation, whichever is later. Of an erased
+    person nothing is taken.
+    """
+    model, days = resources.model, resources.policy.market.session.seen_days
+    if state.safety.is_erased or state.seen.log_version == model.version:
+        return state
+    rows = model.seen.get(user_id, ())
+    numbers = resources.catalogue_cache.rankings(items, model, None).of_row[np.asarray(rows, np.intp)]
+    clusters = items.cluster_no[numbers[numbers > 0]].tolist()
+    seen = add_reported(state.seen, clusters, max(model.seen.until, resources.activated_at), at, days)
+    return msgspec.structs.replace(state, seen=msgspec.structs.replace(seen, log_version=model.version))
 
 
 def register_activity(state: UserState, market: Market, at: Millis) -> UserState:

@@ -6,7 +6,7 @@ The artifact: what training hands to serving and evaluation, a folder of plain f
     space.<name>.<array>.npy       the arrays of every space;  index.<name>.faiss  its index
     blend.<model>.<array>.npy      the base models of the blend that are neither a space nor popularity
     blend.reranker.{txt,item_use.npy}  the trees of the re-ranker, if they help
-    popularity.npy  histories.*.npy  user_ids.parquet
+    popularity.npy  histories.*.npy  seen.*.npy  user_ids.parquet
     labels.npz                     the label heads, if there were labels to learn from; items have `columns.PREDICTED`
 
 Nothing is pickled. The folder is written beside its place and renamed at the end, so it exists whole or not at all.
@@ -18,7 +18,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recsys.clock import Millis
 from recsys.errors import ArtifactError
 from recsys.models import ranker
 from recsys.models.blend import Blend
@@ -35,7 +36,7 @@ from recsys.models.model_io import count_items as count_items
 from recsys.models.model_io import map_array, read_blend, read_model, save_array, write_blend, write_model
 from recsys.models.popularity import Popularity
 from recsys.models.ranker import RankerHeads
-from recsys.types import History, Space
+from recsys.types import History, Ids, Space
 
 FORMAT: Final = 3
 MANIFEST: Final = "manifest.json"
@@ -95,6 +96,32 @@ class UserHistories(Mapping[str, History]):
         return len(self.rows)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SeenInLog(Mapping[str, Ids]):
+    """
+    user_id -> rows of items that the training log says this user has seen, oldest first; `until` is the log's last
+    instant. Shapes: `indptr` (n_users + 1,), `item_rows` (n,); users as in the histories.
+    """
+
+    rows: Mapping[str, int]
+    indptr: NDArray[np.int64]
+    item_rows: Ids
+    until: Millis
+
+    def __getitem__(self, user_id: str) -> Ids:
+        row = self.rows[user_id]
+        return self.item_rows[int(self.indptr[row]) : int(self.indptr[row + 1])]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+NOTHING_SEEN: Final = SeenInLog(rows={}, indptr=np.zeros(1, np.int64), item_rows=np.zeros(0, np.int32), until=0)
+
+
 def row_numbers(ids: Iterable[str]) -> dict[str, int]:
     """id -> its row."""
     return {id_: row for row, id_ in enumerate(ids)}
@@ -112,6 +139,7 @@ class ArtifactContents:
     popularity: Popularity
     histories: UserHistories
     safe_feed: tuple[str, ...]
+    seen: SeenInLog = field(default_factory=lambda: NOTHING_SEEN)
     labels: bytes | None = None  # the label heads; only training reads them
     ranker: RankerHeads | None = None
 
@@ -131,6 +159,7 @@ class Artifact:
     popularity: Popularity
     histories: UserHistories
     safe_feed: tuple[str, ...]  # item ids, best first
+    seen: SeenInLog
     ranker: RankerHeads | None = None
 
 
@@ -209,6 +238,9 @@ def _write_contents(folder: Path, contents: ArtifactContents) -> dict[str, dict[
     save_array(folder / "histories.indptr.npy", histories.indptr)
     for name in ("items", "weights", "at"):
         save_array(folder / f"histories.{name}.npy", getattr(histories.flat, name))
+    save_array(folder / "seen.indptr.npy", contents.seen.indptr)
+    save_array(folder / "seen.items.npy", contents.seen.item_rows)
+    settings["seen"] = {"until": contents.seen.until}
     return settings
 
 
@@ -320,10 +352,17 @@ def _read_contents(folder: Path, manifest: Manifest, version: str) -> Artifact:
         indptr=_array(folder / "histories.indptr.npy", 1),
         flat=History(*(_array(folder / f"histories.{name}.npy", 1) for name in ("items", "weights", "at"))),
     )
+    seen = SeenInLog(
+        rows=histories.rows,
+        indptr=_array(folder / "seen.indptr.npy", 1),
+        item_rows=_array(folder / "seen.items.npy", 1),
+        until=int(manifest.settings["seen"]["until"]),
+    )
     blend = read_blend(folder, manifest.settings["blend"], spaces, popularity)
     ranker_settings = manifest.settings.get("ranker")
     heads = None if ranker_settings is None else ranker.load(folder, ranker_settings, manifest.spaces)
     _check_sizes(n_items, spaces, indexes, blend, popularity, histories, heads)
+    _check_seen(seen, n_items)
     return Artifact(
         manifest=manifest,
         version=version,
@@ -336,6 +375,7 @@ def _read_contents(folder: Path, manifest: Manifest, version: str) -> Artifact:
         popularity=popularity,
         histories=histories,
         safe_feed=tuple(manifest.settings["safe_feed"]["item_ids"]),
+        seen=seen if len(seen.indptr) > 1 else NOTHING_SEEN,
         ranker=heads,
     )
 
@@ -345,6 +385,14 @@ def _array(path: Path, n_dimensions: int) -> NDArray[Any]:
     if array.ndim != n_dimensions:
         raise ValueError(f"{path.name} has {array.ndim} dimensions, expected {n_dimensions}")
     return array
+
+
+def _check_seen(seen: SeenInLog, n_items: int) -> None:
+    """Raises ValueError when the lists of seen items belong to other tables."""
+    rows = seen.item_rows
+    is_whole = len(seen.indptr) in (1, len(seen) + 1) and seen.indptr[-1] == len(rows)
+    if not is_whole or (len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < n_items):
+        raise ValueError("the lists of seen items belong to other users or items")
 
 
 def _check_sizes(

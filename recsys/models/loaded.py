@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from recsys.models.artifact import Artifact
+from recsys.models.artifact import Artifact, SeenInLog
 from recsys.models.blend import Blend
 from recsys.models.features import FeatureInputs, build_item_facts
 from recsys.models.interactions import interactions_from_history
@@ -42,6 +42,7 @@ class TrainedModels:
     histories: Mapping[str, History]
     profiles: Mapping[str, Mapping[str, Any]]
     safe_feed: tuple[str, ...]
+    seen: SeenInLog
     content_share: float
     locality_weight: Mapping[str, float]
     clusters: Mapping[str, str]
@@ -99,6 +100,7 @@ def build_models(artifact: Artifact) -> TrainedModels:
         histories=artifact.histories,
         profiles={row["user_id"]: row for row in artifact.users.iter_rows(named=True)},
         safe_feed=artifact.safe_feed,
+        seen=artifact.seen,
         content_share=artifact.manifest.content_share,
         locality_weight=artifact.manifest.locality_weight,
         clusters=_cluster_aliases(artifact.items),

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from recsys.config import Range
 from recsys.policy.limits import Windows
+from recsys.user.feedback import SEEN_EVENTS
 from recsys.user.state import LAST
 from recsys.vocabulary import COUNTERS, FAMILIES, TIERS, Counter, ItemEvent, PauseKind, PlaceSource, Tier, Topic
 
@@ -83,9 +84,7 @@ class SessionRules:
     gap_minutes: Positive = 5
     break_every: Positive = 20
     seen_days: Positive = 30
-    seen_events: tuple[ItemEvent, ...] = (
-        "impression", "view", "rewatch", "complete", "like", "share", "comment", "save", "helped",
-    )  # fmt: skip
+    seen_events: tuple[ItemEvent, ...] = SEEN_EVENTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

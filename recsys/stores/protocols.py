@@ -187,7 +187,7 @@ class ExposureCounts(Protocol):
 
 
 class ControllerStore(Protocol):
-    """What the exposure controller of each market remembers; see `recsys.exposure.controller`."""
+    """Small records by name: the exposure controller's of each market, and when an artifact was first activated."""
 
     def read(self, market: str) -> bytes | None:
         """The packed state; None for a market without one."""

@@ -54,6 +54,10 @@ _BY_CODE: Final = np.array([FIXED.get(kind, 0.0) for kind in EVENT_KINDS], np.fl
 _VIEW: Final = EVENT_KINDS.index("view")
 
 
+SEEN_EVENTS: Final = ("impression", "view", "rewatch", "complete", "like", "share", "comment", "save", "helped")
+"""Kinds of events after which an item counts as seen, unless a policy file says otherwise."""
+
+
 def confidence(kind: str, watch_fraction: float | None) -> float:
     """
     What one event says about its subject.

@@ -1,10 +1,16 @@
 """What people have seen does not come back, whoever delivered it, and no report of it hides an exposure."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
-from recsys.clock import DAY, MINUTE
-from recsys.services.rights import reset
+from recsys.clock import DAY, MINUTE, from_text
+from recsys.messages import Context
+from recsys.models.artifact import SeenInLog
+from recsys.services.rights import erase, reset
 
+EVENING = from_text("2026-11-20T18:30:00Z")
 KINDS = ("impression", "view", "rewatch", "complete", "like", "share", "comment", "save", "helped")
 
 
@@ -48,3 +54,51 @@ def test_a_reported_impression_never_hides_that_risk_was_opened(service, by_tier
     service.tell(*({"kind": "view", "item_id": item_id} for item_id in risky), at=evening + 2 * MINUTE)
     service.ask(size=1, at=evening + 3 * MINUTE)
     assert len(service.store.users.read("casa-adult").state.safety.ledger.capped["R2"]) == 2
+
+
+@pytest.fixture
+def logged(tiny, make_service):
+    """A service over an artifact whose log says that one person saw every second R0 item."""
+    rows = np.flatnonzero(tiny.items["risk_tier"].eq("R0").fill_null(value=False).to_numpy())[::2].astype(np.int32)
+    users = list(tiny.histories)
+    lengths = np.array([len(rows) if user_id == "casa-adult" else 0 for user_id in users])
+    indptr = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+    seen = SeenInLog(rows=tiny.histories.rows, indptr=indptr, item_rows=rows, until=EVENING - DAY)
+    service = make_service(artifact=replace(tiny, seen=seen)).is_adult("casa-adult")
+    return service, {tiny.items["item_id"][int(row)] for row in rows}
+
+
+def test_what_the_training_log_says_was_seen_is_on_no_page_for_30_days(logged):
+    service, seen = logged
+    for days in (0, 15, 29):
+        page = ids(service.ask(size=50, at=EVENING + days * DAY, dry_run=True))
+        assert page and not seen & set(page)
+    assert seen & set(ids(service.ask(size=50, at=EVENING + 31 * DAY, dry_run=True)))
+
+
+def test_it_counts_from_the_first_activation_and_is_taken_once(logged):
+    service, seen = logged
+    service.ask(size=1)
+    state = service.store.users.read("casa-adult").state
+    assert len(seen) - 9 < len(state.seen.reported) <= len(seen)  # copies count once
+    assert set(state.seen.reported_at) == {EVENING}
+    service.ask(size=1, at=EVENING + MINUTE)
+    assert service.store.users.read("casa-adult").state.seen.reported == state.seen.reported
+
+
+def test_of_an_erased_person_the_artifacts_copy_is_not_used(logged):
+    service, seen = logged
+    service.ask(size=1)
+    erase(service.engine, "casa-adult", EVENING)
+    page = service.ask(
+        size=50, at=EVENING + MINUTE, candidate_ids=tuple(seen), context=Context(languages=("ary", "fr"))
+    )
+    assert service.store.users.read("casa-adult").state.seen.reported == ()
+    assert page.shortfall.because.get("seen", 0) == 0
+
+
+def test_a_reset_keeps_what_the_log_said(logged):
+    service, seen = logged
+    service.ask(size=1)
+    reset(service.engine, "casa-adult", EVENING)
+    assert not seen & set(ids(service.ask(size=50, at=EVENING + MINUTE)))
