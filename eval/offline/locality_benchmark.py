@@ -12,8 +12,16 @@ import numpy as np
 
 from eval.offline.intervals import Estimate, estimate, resample
 from recsys import metrics
-from recsys.data.locality_cost import CUTS, VALIDATION, Boost, additive, favoured, judged, tuned
-from recsys.data.places import UNKNOWN, PlacedSplit, cut
+from recsys.data.locality_cost import (
+    N_SPLITS,
+    VALIDATION_SHARE,
+    Plan,
+    additive_boost,
+    evaluate_plans,
+    scaled_boost,
+    tune_weights,
+)
+from recsys.data.locality_split import UNKNOWN, LocalitySplit, hold_out_share
 from recsys.errors import DataError
 from recsys.progress import Progress, quiet
 from recsys.types import Reals, Rows
@@ -71,17 +79,17 @@ class LocalityBenchmark(msgspec.Struct, frozen=True, kw_only=True):
     groups: list[LocalityCurve]
 
 
-def run_benchmark(split: PlacedSplit, *, k: int, seed: int, on_progress: Progress = quiet) -> LocalityBenchmark:
+def run_benchmark(split: LocalitySplit, *, k: int, seed: int, on_progress: Progress = quiet) -> LocalityBenchmark:
     """The curves over everybody with local supply, and over those outside the large places. Raises DataError."""
     if split.train.shape[1] > MAX_ITEMS:
         raise DataError(f"items: found {split.train.shape[1]:,}, expected at most {MAX_ITEMS:,} (memory grows with n²)")
-    large = split.large()
+    large = split.large_places()
     groups = []
     for name, rows in _groups(split, large).items():
         on_progress(f"tune {name}", 0, None)
-        cuts = [cut(split, VALIDATION, np.random.default_rng([seed, 1, n])) for n in range(CUTS)]
+        splits = [hold_out_share(split, VALIDATION_SHARE, np.random.default_rng([seed, 1, n])) for n in range(N_SPLITS)]
         target = TARGET_LIFT * metrics.mean(history_share(split, rows))
-        locality_weight, lift_weight = tuned(cuts, rows, k, goal=target)
+        locality_weight, lift_weight = tune_weights(splits, rows, k, target=target)
         on_progress(f"evaluate {name}", 0, None)
         groups.append(_curve(split, name, rows, locality_weight, lift_weight, k, np.random.default_rng([seed, 2])))
     return LocalityBenchmark(
@@ -90,7 +98,7 @@ def run_benchmark(split: PlacedSplit, *, k: int, seed: int, on_progress: Progres
     )  # fmt: skip
 
 
-def _groups(split: PlacedSplit, large: tuple[str, ...]) -> Mapping[str, Rows]:
+def _groups(split: LocalitySplit, large: tuple[str, ...]) -> Mapping[str, Rows]:
     """People with something held out whose place has local items."""
     n_local = np.bincount(split.item_place[split.item_place != UNKNOWN], minlength=len(split.places))
     has_supply = (split.user_place != UNKNOWN) & (n_local[np.maximum(split.user_place, 0)] >= MIN_LOCAL_ITEMS)
@@ -104,21 +112,21 @@ def _groups(split: PlacedSplit, large: tuple[str, ...]) -> Mapping[str, Rows]:
     return groups
 
 
-def history_share(split: PlacedSplit, rows: Rows) -> Reals:
+def history_share(split: LocalitySplit, rows: Rows) -> Reals:
     """(len(rows),) the local share of what each person chose in train."""
     n_local = np.asarray(split.train[rows].multiply(split.is_local(rows)).sum(axis=1)).ravel()
     return np.asarray(n_local / np.maximum(np.diff(split.train.indptr)[rows], 1), np.float64)
 
 
 def _curve(
-    split: PlacedSplit, name: str, rows: Rows, weight: float, lift_weight: float, k: int, rng: np.random.Generator
+    split: LocalitySplit, name: str, rows: Rows, weight: float, lift_weight: float, k: int, rng: np.random.Generator
 ) -> LocalityCurve:
-    plans: dict[tuple[str, float], tuple[Boost, float]] = {("tuned", weight): (favoured(weight, lift_weight), 0.0)}
-    plans |= {("additive", w): (additive(w), 0.0) for w in LOCALITY_WEIGHTS}
-    plans |= {("sanad", w): (favoured(w, lift_weight), 0.0) for w in LOCALITY_WEIGHTS}
-    plans |= {("floor", f): (additive(0.0), f) for f in FLOORS}
-    plans |= {("tuned, floor", f): (favoured(weight, lift_weight), f) for f in FLOORS}
-    values = judged(split, rows, plans, k)
+    plans: dict[tuple[str, float], Plan] = {("tuned", weight): (scaled_boost(weight, lift_weight), 0.0)}
+    plans |= {("additive", w): (additive_boost(w), 0.0) for w in LOCALITY_WEIGHTS}
+    plans |= {("sanad", w): (scaled_boost(w, lift_weight), 0.0) for w in LOCALITY_WEIGHTS}
+    plans |= {("floor", f): (additive_boost(0.0), f) for f in FLOORS}
+    plans |= {("tuned, floor", f): (scaled_boost(weight, lift_weight), f) for f in FLOORS}
+    values = evaluate_plans(split, rows, plans, k)
     points = {(method, w): _point(method, w, row) for (method, w), row in values.items()}
     gain = values["tuned", weight]["recall"] - values["additive", 0.0]["recall"]
     return LocalityCurve(

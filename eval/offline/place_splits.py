@@ -12,13 +12,14 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from recsys.data.places import UNKNOWN, Matrix, PlacedSplit, ones
+from recsys.data.locality_split import UNKNOWN, LocalitySplit, binary_matrix
 from recsys.errors import DataError
+from recsys.types import Csr
 
 PLACE_COLUMNS: Final = ("region", "country_iso2", "country")
 
 
-def read_split(train: Path, test: Path, users: Path, items: Path) -> PlacedSplit:
+def read_split(train: Path, test: Path, users: Path, items: Path) -> LocalitySplit:
     """The split. Raises DataError for a file that is missing, empty or without a place."""
     people, item_table = _table(users), _table(items)
     column = next((name for name in PLACE_COLUMNS if name in people.columns and name in item_table.columns), None)
@@ -32,7 +33,7 @@ def read_split(train: Path, test: Path, users: Path, items: Path) -> PlacedSplit
     columns = {name: n for n, name in enumerate(item_table.to_series(0).to_list())}
     learned, n_dropped_train = _matrix(train, rows, columns)
     held_out, n_dropped_test = _matrix(test, rows, columns)
-    return PlacedSplit(
+    return LocalitySplit(
         train=learned,
         test=_without(held_out, learned),
         user_place=np.array([numbers.get(place or "", UNKNOWN) for place in people[column].to_list()], np.int32),
@@ -52,18 +53,20 @@ def _table(path: Path) -> pl.DataFrame:
     return table
 
 
-def _matrix(path: Path, rows: dict[str, int], columns: dict[str, int]) -> tuple[Matrix, int]:
+def _matrix(path: Path, rows: dict[str, int], columns: dict[str, int]) -> tuple[Csr, int]:
     table = _table(path)
     user = table.to_series(0).replace_strict(rows, default=None, return_dtype=pl.Int64)
     item = table.to_series(1).replace_strict(columns, default=None, return_dtype=pl.Int64)
     is_known = (user.is_not_null() & item.is_not_null()).to_numpy()
     if not is_known.any():
         raise DataError(f"{path}: found nobody and nothing that users and items name; expected a person, then an item")
-    matrix = ones(user.filter(is_known).to_numpy(), item.filter(is_known).to_numpy(), (len(rows), len(columns)))
+    matrix = binary_matrix(
+        user.filter(is_known).to_numpy(), item.filter(is_known).to_numpy(), (len(rows), len(columns))
+    )
     return matrix, int((~is_known).sum())
 
 
-def _without(held_out: Matrix, learned: Matrix) -> Matrix:
+def _without(held_out: Csr, learned: Csr) -> Csr:
     """The held-out pairs that were not learned from."""
     rest = (held_out - held_out.multiply(learned)).tocsr()
     rest.eliminate_zeros()

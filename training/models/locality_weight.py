@@ -6,13 +6,15 @@ It goes into the manifest. Serving uses it where the market's policy file names 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from recsys.data.locality_cost import CUTS, VALIDATION, tuned
-from recsys.data.places import UNKNOWN, PlacedSplit, cut, ones
+from recsys.data.locality_cost import N_SPLITS, VALIDATION_SHARE, tune_additive_weight
+from recsys.data.locality_split import MIN_ITEMS, UNKNOWN, LocalitySplit, binary_matrix, hold_out_share
+from recsys.models.interactions import select_positive
 from recsys.progress import Progress, quiet
+from recsys.types import Csr, Rows
 
 K: Final = 20
 MIN_USERS: Final = 50
@@ -30,7 +32,7 @@ MAX_LOSS: Final = 0.005
 
 
 def fit_locality_weights(
-    positives: Any,
+    positives: Csr,
     user_countries: Sequence[str | None],
     item_countries: Sequence[str | None],
     markets: Sequence[str],
@@ -40,7 +42,7 @@ def fit_locality_weights(
     """
     Market -> locality weight, for the markets with enough users and local items.
 
-    Shapes: positives scipy sparse (n_users, n_items), > 0 where a user chose an item; the countries by row and column.
+    Shapes: positives CSR (n_users, n_items), > 0 where a user chose an item; the countries by row and column.
     """
     split = _split(positives, user_countries, item_countries)
     weights: dict[str, float] = {}
@@ -49,34 +51,33 @@ def fit_locality_weights(
         if len(members) < MIN_USERS:
             continue
         on_progress(f"locality weight {market}", 0, None)
-        cuts = [cut(split, VALIDATION, rng) for _ in range(CUTS)]
-        weights[market] = min(tuned(cuts, members, K, lift_weights=(0.0,), margin=-MAX_LOSS)[0], MAX_WEIGHT)
+        splits = [hold_out_share(split, VALIDATION_SHARE, rng) for _ in range(N_SPLITS)]
+        weights[market] = min(tune_additive_weight(splits, members, K, max_loss=MAX_LOSS), MAX_WEIGHT)
     return weights
 
 
-def _split(positives: Any, user_countries: Sequence[str | None], item_countries: Sequence[str | None]) -> PlacedSplit:
+def _split(positives: Csr, user_countries: Sequence[str | None], item_countries: Sequence[str | None]) -> LocalitySplit:
     """The choices of the most popular items, by country; nothing is held out yet."""
-    columns = positives.tocsr()
-    popular = np.asarray((columns > 0).sum(axis=0)).ravel()
-    kept = np.sort(np.argsort(-popular, kind="stable")[:MAX_ITEMS])
-    pairs = (columns[:, kept] > 0).tocoo()
+    popular = np.bincount(positives.indices[positives.data > 0], minlength=positives.shape[1])
+    items = np.sort(np.argsort(-popular, kind="stable")[:MAX_ITEMS])
+    pairs = select_positive(positives[:, items]).tocoo()
     places = tuple(sorted({place for place in (*user_countries, *item_countries) if place}))
     numbers = {place: n for n, place in enumerate(places)}
-    shape = (columns.shape[0], len(kept))
-    return PlacedSplit(
-        train=ones(pairs.row, pairs.col, shape),
-        test=ones(pairs.row[:0], pairs.col[:0], shape),
+    shape = (positives.shape[0], len(items))
+    return LocalitySplit(
+        train=binary_matrix(pairs.row, pairs.col, shape),
+        test=binary_matrix(pairs.row[:0], pairs.col[:0], shape),
         user_place=np.array([numbers.get(place or "", UNKNOWN) for place in user_countries], np.int32),
-        item_place=np.array([numbers.get(item_countries[n] or "", UNKNOWN) for n in kept], np.int32),
+        item_place=np.array([numbers.get(item_countries[n] or "", UNKNOWN) for n in items], np.int32),
         places=places,
         n_dropped=0,
     )
 
 
-def _members(split: PlacedSplit, market: str, rng: np.random.Generator) -> Any:
-    """People of the market from whom something can be held back, some of them where they are many."""
+def _members(split: LocalitySplit, market: str, rng: np.random.Generator) -> Rows:
+    """Users of the market with enough items to hold some out; at most `MAX_USERS` at random."""
     if market not in split.places or not (split.item_place == split.places.index(market)).any():
         return np.empty(0, np.intp)
-    has_enough = np.diff(split.train.indptr) >= 5
+    has_enough = np.diff(split.train.indptr) >= MIN_ITEMS
     members = np.flatnonzero((split.user_place == split.places.index(market)) & has_enough)
     return np.sort(rng.permutation(members)[:MAX_USERS])

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from eval.offline.locality_benchmark import run_benchmark
 from eval.offline.place_splits import read_split
-from recsys.data import locality_cost as local_price
-from recsys.data.places import UNKNOWN, PlacedSplit, cut
+from recsys.data import locality_cost
+from recsys.data.locality_split import UNKNOWN, LocalitySplit, hold_out_share
 from recsys.errors import DataError
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data" / "lastfm-countries"
@@ -60,7 +60,7 @@ def test_a_split_without_what_is_needed_is_refused_with_a_sentence(tmp_path, nam
         read_split(**write(tmp_path, **{**TABLES, name: text}))
 
 
-def made(seed: int, n_users: int = 400, n_items: int = 60) -> PlacedSplit:
+def made(seed: int, n_users: int = 400, n_items: int = 60) -> LocalitySplit:
     """Two places; everybody likes items of the own place four times as often as others."""
     rng = np.random.default_rng(seed)
     user_place = (np.arange(n_users) % 2).astype(np.int32)
@@ -68,11 +68,11 @@ def made(seed: int, n_users: int = 400, n_items: int = 60) -> PlacedSplit:
     weights = np.where(user_place[:, None] == item_place[None, :], 4.0, 1.0) * rng.exponential(size=n_items)
     rows = np.repeat(np.arange(n_users), 12)
     items = np.concatenate([rng.choice(n_items, 12, replace=False, p=w / w.sum()) for w in weights])
-    whole = PlacedSplit(
+    whole = LocalitySplit(
         train=_matrix(rows, items, n_users, n_items), test=_matrix(rows[:0], items[:0], n_users, n_items),
         user_place=user_place, item_place=item_place, places=("A", "B"), n_dropped=0,
     )  # fmt: skip
-    return cut(whole, 0.25, rng)
+    return hold_out_share(whole, 0.25, rng)
 
 
 def _matrix(rows, items, n_users, n_items):
@@ -81,17 +81,31 @@ def _matrix(rows, items, n_users, n_items):
     return sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, items)), shape=(n_users, n_items))
 
 
-def test_a_cut_takes_its_share_of_everybody_and_loses_nothing():
+def test_a_validation_part_has_its_share_of_everybody_and_loses_nothing():
     whole = made(0)
-    split = cut(whole, 0.4, np.random.default_rng(1))
+    split = hold_out_share(whole, 0.4, np.random.default_rng(1))
     assert ((split.train + split.test) != whole.train).nnz == 0
     n = np.diff(whole.train.indptr)
     assert np.diff(split.test.indptr).tolist() == np.round(0.4 * n).astype(int).tolist()
 
 
+def test_users_are_scored_by_the_filter_of_gf_cf():
+    """R (R~' R~ + .2 Di^-.5 V V' Di^.5), R~ = Du^-.5 R Di^-.5, standardised over the catalogue."""
+    split = made(0, 300, 40)
+    r = split.train.toarray().astype(np.float64)
+    by_user, by_item = np.maximum(r.sum(1), 1), np.maximum(r.sum(0), 1)
+    normal = r / np.sqrt(by_user)[:, None] / np.sqrt(by_item)
+    leading = np.linalg.svd(normal, full_matrices=False)[2][:64].T  # all of the 40
+    low_pass = leading @ leading.T * np.sqrt(by_item) / np.sqrt(by_item)[:, None]
+    raw = r @ (normal.T @ normal + 0.2 * low_pass)
+    expected = (raw - raw.mean(1, keepdims=True)) / raw.std(1, keepdims=True)
+    scores = next(iter(locality_cost.score_users(split, np.arange(300)))).scores
+    np.testing.assert_allclose(scores, expected, rtol=1e-3, atol=1e-3)
+
+
 def test_a_place_that_acts_like_everybody_lifts_nothing_and_a_favourite_rises():
     split = made(0)
-    lift = local_price.lifts(split)
+    lift = locality_cost.compute_lifts(split)
     assert lift.shape == (3, 60) and not lift[UNKNOWN].any()  # of people of unknown place
     mine = split.item_place == 0
     assert lift[0, mine].mean() > 0 > lift[0, ~mine].mean()
@@ -101,12 +115,12 @@ def test_a_place_that_acts_like_everybody_lifts_nothing_and_a_favourite_rises():
 def test_a_floor_is_held_as_far_as_there_are_local_items_and_the_rest_is_best_first(seed, floor, k):
     rng = np.random.default_rng(seed)
     q, n = 6, 14
-    scored = local_price.Scored(
+    scored = locality_cost.LocalityScores(
         rows=np.arange(q), scores=rng.permuted(np.tile(np.arange(n), (q, 1)), axis=1).astype(np.float32),
-        is_local=rng.random((q, n)) < 0.3, lift=np.zeros((q, n), np.float32), reach=np.ones((q, 1), np.float32),
-        is_known=np.zeros((q, n), np.bool_),
+        is_local=rng.random((q, n)) < 0.3, lift=np.zeros((q, n), np.float32),
+        history_factor=np.ones((q, 1), np.float32), is_known=np.zeros((q, n), np.bool_),
     )  # fmt: skip
-    pages = local_price.pages(scored, local_price.additive(0.0), k, floor)
+    pages = locality_cost.rank_pages(scored, locality_cost.additive_boost(0.0), k, floor)
     for row, page in enumerate(pages):
         local, scores = scored.is_local[row], scored.scores[row]
         wanted = min(int(k * floor + 1e-9), int(local.sum()))
@@ -134,9 +148,6 @@ def test_where_people_choose_locally_favouring_raises_local_share_and_not_at_the
 
 @pytest.mark.parametrize(("n_users", "n_items"), [(50, 1_600), (64, 1_501), (20, 1_700)])
 def test_fewer_people_than_leading_vectors_are_evaluated_too(n_users: int, n_items: int) -> None:
-    weights = local_price.graph_filter(made(0, n_users, n_items).train)
-    assert weights.shape == (n_items, n_items)
-    assert np.all(np.isfinite(weights))
     assert run_benchmark(made(0, n_users, n_items), k=5, seed=0).groups[0].n_people == n_users
 
 
@@ -152,7 +163,7 @@ def test_a_page_longer_than_the_catalogue_is_all_of_it_and_what_is_known_is_not_
 
 def test_people_with_too_little_to_hold_back_are_evaluated_without_a_locality_weight() -> None:
     split = made(0)
-    few = PlacedSplit(
+    few = LocalitySplit(
         train=_matrix(np.arange(400), np.arange(400) % 60, 400, 60), test=split.test,
         user_place=split.user_place, item_place=split.item_place, places=split.places, n_dropped=0,
     )  # fmt: skip
@@ -161,7 +172,7 @@ def test_people_with_too_little_to_hold_back_are_evaluated_without_a_locality_we
 
 def test_a_split_in_which_nobody_has_local_supply_is_refused():
     split = made(0)
-    nowhere = PlacedSplit(
+    nowhere = LocalitySplit(
         train=split.train, test=split.test, user_place=np.full(400, UNKNOWN, np.int32), item_place=split.item_place,
         places=split.places, n_dropped=0,
     )  # fmt: skip
@@ -176,7 +187,7 @@ def test_on_real_listeners_outside_the_large_countries_twice_the_local_share_cos
         pytest.skip("the evaluation data lastfm-countries is not beside the repository")
     users, items = SHARED / "users.csv.gz", SHARED / "artists.csv"
     whole = read_split(SHARED / "train.csv.gz", SHARED / "train.csv.gz", users, items)
-    result = run_benchmark(cut(whole, 0.2, np.random.default_rng(11)), k=20, seed=0)
+    result = run_benchmark(hold_out_share(whole, 0.2, np.random.default_rng(11)), k=20, seed=0)
     group = result.groups[1]
     assert group.name == "outside GB and US"
     assert group.tuned.local_share >= 2.0 * group.history_share
