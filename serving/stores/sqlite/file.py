@@ -240,7 +240,7 @@ class Database:
     def _results(self, jobs: list[_Job]) -> list[Any] | None:
         """What the jobs return; None, with the transaction undone, when one of several failed."""
         try:
-            return [work(self._writer) for work, _ in jobs]
+            return [_without_cursor(work(self._writer)) for work, _ in jobs]
         except Exception:
             if len(jobs) == 1:
                 raise
@@ -293,6 +293,17 @@ class Database:
             return False
         finally:
             connection.close()
+
+
+def _without_cursor(result: T) -> T | None:
+    """
+    The result, or None for a cursor. A cursor must end on the writer's thread: let go of on the caller's, it resets a
+    statement that the writer may be running for somebody else by then.
+    """
+    if not isinstance(result, sqlite3.Cursor):
+        return result
+    result.close()
+    return None
 
 
 def _run(connection: sqlite3.Connection, statement: str) -> bool:

@@ -245,3 +245,25 @@ def test_a_sealed_value_opens_in_its_place_only_and_no_damage_is_read(value, pla
     damaged = sealed[:where] + bytes([sealed[where] ^ 1]) + sealed[where + 1 :]
     with pytest.raises(StoreError):
         key.open(damaged, place)
+
+
+def test_many_new_people_at_once_all_get_a_key(tmp_path):
+    """What a write returns is let go of on the caller's thread: it must hold nothing of the writer's connection."""
+    store = SqliteStore(tmp_path / "state.db")
+    problems: list[Exception] = []
+
+    def come(thread: int) -> None:
+        try:
+            for n in range(150):
+                user_id = f"u{thread}-{n}"
+                assert store.users.write_if(user_id, state_of(user_id), 0)
+        except Exception as error:
+            problems.append(error)
+
+    threads = [threading.Thread(target=come, args=(thread,)) for thread in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    store.close()
+    assert problems == []
