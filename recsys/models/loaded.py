@@ -26,7 +26,7 @@ class TrainedModels:
     """
     Everything that was trained. `rows` gives the artifact's row of an item id; `profiles` the users table by user id.
 
-    `content_share`: how much of the weight of content stays, see `training.models.ranker_weight`. `locality_weight` by
+    `content_share`: how much of the weight of content stays, see `training.models.mixing_weight`. `locality_weight` by
     market: see `training.models.locality_weight`. `clusters`: the hash of an item's text -> its near-duplicate cluster,
     where that is named after another item.
     """

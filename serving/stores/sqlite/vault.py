@@ -68,7 +68,7 @@ def number_of(sealed: bytes) -> bytes:
 
 def vault_path(state: Path) -> Path:
     """The file of keys that belongs to a state file."""
-    return state.with_name(state.name + ".keys")
+    return state.with_name(state.name + ".people-keys")
 
 
 class Vault:
