@@ -1,12 +1,13 @@
 """
-What locality adds to a feed: nearness of the catalogue (kept per kind of viewer), what a page adds to the counts, the
-floor in the slot loop, and the same feeds with and without all of it.
+The time that locality adds to a feed: nearness of the catalogue (cached for each kind of viewer), the creators' counts,
+the floor in the slot loop, and the same feeds with and without all of it.
 
     python benchmarks/locality.py [--items 20000] [--feeds 300]
 """
 
 import argparse
 import statistics
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import process_time
@@ -44,74 +45,87 @@ def engine_of(folder: Path, market: Market) -> Engine:
     )  # fmt: skip
 
 
-def millis(work: object, times: int) -> list[float]:
+def millis(work: Callable[[], object], times: int) -> list[float]:
     """Processor time of each call in milliseconds."""
-    found = []
+    times_ms = []
     for _ in range(times):
         began = process_time()
-        work()  # type: ignore[operator]
-        found.append(1_000 * (process_time() - began))
-    return found
+        work()
+        times_ms.append(1_000 * (process_time() - began))
+    return times_ms
 
 
-def said(name: str, found: list[float]) -> None:
+def print_times(name: str, times_ms: list[float]) -> None:
     """A line: median and 90th percentile."""
-    print(f"{name:58s} {statistics.median(found):7.3f} ms  p90 {np.quantile(found, 0.9):7.3f} ms")
+    print(f"{name:58s} {statistics.median(times_ms):7.3f} ms  p90 {np.quantile(times_ms, 0.9):7.3f} ms")
 
 
 def main() -> None:
     """Makes a world once, then measures."""
-    options = argparse.ArgumentParser()
-    options.add_argument("--items", type=int, default=20_000)
-    options.add_argument("--feeds", type=int, default=300)
-    options.add_argument("--folder", type=Path, default=ROOT / "var" / "locality")
-    asked = options.parse_args()
-    artifact = asked.folder / f"{asked.items}"
-    if not artifact.exists():
-        world = generate(WorldParams(n_items=asked.items, n_users=1_000, n_events=100_000))
-        data = asked.folder / f"data-{asked.items}"
-        write_dataset(data, creators=world.creators, items=world.items, users=world.users, events=world.events)
-        run(data, artifact, TrainParams(encoder=None, holdout_days=0, ranker=None), AT)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--items", type=int, default=20_000)
+    parser.add_argument("--feeds", type=int, default=300)
+    parser.add_argument("--folder", type=Path, default=ROOT / "var" / "locality")
+    options = parser.parse_args()
+    artifact = prepare(options.folder, options.items)
     market = load_market(ROOT / "policies" / "morocco.yaml")
     engine = engine_of(artifact, market)
-    people = [f"person-{n}" for n in range(asked.feeds)]
-    turn = engine.context(FeedRequest(user_id="casa-adult", request_id="r"), AT)
-    query = turn.query
-    ranked = recommend(for_surface("for_you"), query).candidates
-    chosen = {}
-
-    def page(floor: float) -> None:
-        chosen[floor] = select(
-            ranked, ledger=turn.state.safety.ledger, limits=replace(query.limits, local_floor=floor),
-            supply=turn.supply, supply_factor=1.5, size=20, at=AT, rng=np.random.default_rng(0), explore_slots=1,
-        )  # fmt: skip
-
-    said(
-        "nearness of the whole catalogue, once a kind of viewer",
-        millis(lambda: nearness(query.viewer, query.items, market), 50),
-    )
-    said("the slot loop without a local floor", millis(lambda: page(0.0), 100))
-    said("the slot loop with the local floor", millis(lambda: page(0.3), 100))
-    counted = millis(lambda: exposure_of_page(query.items, ranked, chosen[0.3], query.viewer, market, AT), 200)
-    said("what a page adds to the counts", counted)
-    bare = replace(
+    measure_parts(engine, market)
+    without = replace(
         market,
         locality=replace(market.locality, floor=0.0, target=0.0, local_from=1.0, scores={"foreign": 0.0}),
         weights={**market.weights, "local": 0.0},
     )
-    engines = {"with locality": engine, "without": engine_of(artifact, bare)}
+    engines = {"with locality": engine, "without": engine_of(artifact, without)}
+    measure_feeds(engines, [f"person-{n}" for n in range(options.feeds)])
+
+
+def prepare(folder: Path, n_items: int) -> Path:
+    """The artifact of a world of this size; made at the first run."""
+    artifact = folder / f"{n_items}"
+    if not artifact.exists():
+        world = generate(WorldParams(n_items=n_items, n_users=1_000, n_events=100_000))
+        data = folder / f"data-{n_items}"
+        write_dataset(data, creators=world.creators, items=world.items, users=world.users, events=world.events)
+        run(data, artifact, TrainParams(encoder=None, holdout_days=0, ranker=None), AT)
+    return artifact
+
+
+def measure_parts(engine: Engine, market: Market) -> None:
+    """The parts of a page that locality adds: nearness, the slot loop with a floor, and the creators' counts."""
+    context = engine.context(FeedRequest(user_id="casa-adult", request_id="r"), AT)
+    query = context.query
+    ranked = recommend(for_surface("for_you"), query).candidates
+    selections = {}
+
+    def page(floor: float) -> None:
+        selections[floor] = select(
+            ranked, ledger=context.state.safety.ledger, limits=replace(query.limits, local_floor=floor),
+            supply=context.supply, supply_factor=1.5, size=20, at=AT, rng=np.random.default_rng(0), explore_slots=1,
+        )  # fmt: skip
+
+    once = millis(lambda: nearness(query.viewer, query.items, market), 50)
+    print_times("nearness of the whole catalogue, once a kind of viewer", once)
+    print_times("the slot loop without a local floor", millis(lambda: page(0.0), 100))
+    print_times("the slot loop with the local floor", millis(lambda: page(0.3), 100))
+    counts = millis(lambda: exposure_of_page(query.items, ranked, selections[0.3], query.viewer, market, AT), 200)
+    print_times("what a page adds to the counts", counts)
+
+
+def measure_feeds(engines: Mapping[str, Engine], people: Sequence[str]) -> None:
+    """The first page of each person, with locality and without, in turn."""
     times: dict[str, list[float]] = {name: [] for name in engines}
-    for name, one in engines.items():  # the first page of a kind of viewer makes its tables
+    for name, engine in engines.items():  # the first page of a kind of viewer makes its tables
         for person in people[:5]:
-            feed(one, FeedRequest(user_id=person, request_id=f"warm-{name}"), AT)
+            feed(engine, FeedRequest(user_id=person, request_id=f"warm-{name}"), AT)
     for person in people:
-        for name, one in engines.items():
+        for name, engine in engines.items():
             request = FeedRequest(user_id=person, request_id="r1")
-            times[name] += millis(lambda one=one, request=request: feed(one, request, AT), 1)
-    for name, found in times.items():
-        said(f"a feed of 20 {name}", found)
+            times[name] += millis(lambda engine=engine, request=request: feed(engine, request, AT), 1)
+    for name, milliseconds in times.items():
+        print_times(f"a feed of 20 {name}", milliseconds)
     gaps = [a - b for a, b in zip(times["with locality"], times["without"], strict=True)]
-    said("difference, the same person's first page", gaps)
+    print_times("difference, the same person's first page", gaps)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ Array = NDArray[Any]
 """An array whose dtype depends on the data, as what a file holds."""
 Column = NDArray[Any]
 Columns = Mapping[str, Column]
+Fields = Mapping[str, Any]
+"""A row of a table or an object of JSON by the names of `recsys.columns`: texts, numbers, lists of texts, None."""
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

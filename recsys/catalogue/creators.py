@@ -8,10 +8,11 @@ is unknown: neither local nor foreign to anybody.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from recsys.clock import Millis
 from recsys.languages import lookup_all
+from recsys.types import Fields
 
 EVIDENCE_SOURCES: Final = ("none", "inferred", "declared", "platform", "partner")
 """Weakest first; tables hold the position. `vocabulary.PLACE_SOURCES` has the same words, strongest first."""
@@ -61,7 +62,7 @@ def creator_place(creator: Creator) -> EvidencedPlace:
     return _place_from(creator.country, creator.region, EVIDENCE_SOURCES.index(source))
 
 
-def declared_place(item: Mapping[str, Any]) -> EvidencedPlace:
+def declared_place(item: Fields) -> EvidencedPlace:
     """The place that an item declares; without a source it counts as declared."""
     return _place_from(
         item.get("country"), item.get("region"), EVIDENCE_SOURCES.index(item.get("place_source") or "declared")
@@ -97,12 +98,12 @@ def _country_of(region: str | None) -> str | None:
     return region.partition("-")[0] if region else None
 
 
-def index_creators(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Creator]:
+def index_creators(rows: Sequence[Fields]) -> Mapping[str, Creator]:
     """Rows of the creators table by creator_id."""
     return {row["creator_id"]: creator_from_row(row) for row in rows}
 
 
-def creator_from_row(row: Mapping[str, Any]) -> Creator:
+def creator_from_row(row: Fields) -> Creator:
     """One row of the creators table, in the contract's columns."""
     return Creator(
         creator_id=row["creator_id"],

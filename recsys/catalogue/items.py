@@ -19,7 +19,7 @@ from recsys.catalogue.creators import Creator, EvidencedPlace, creator_place, de
 from recsys.languages import lookup
 from recsys.policy.schema import Market, family_number, tier_number
 from recsys.stores.protocols import CatalogueDelta, ItemRow
-from recsys.types import Array, Floats, Ids, Mask
+from recsys.types import Array, Fields, Floats, Ids, Mask
 from recsys.vocabulary import FAMILIES, TOPICS
 
 UNLABELLED_FAMILY: Final = FAMILIES.index("unlabelled")
@@ -167,7 +167,7 @@ def apply_delta(
     return replace(items, revision=delta.revision, **changes, **arrays)
 
 
-def _search_text(fields: Mapping[str, Any]) -> str:
+def _search_text(fields: Fields) -> str:
     """Title and text of an item as one case-folded line."""
     return " ".join(f"{fields.get('title') or ''} {fields.get('text') or ''}".casefold().split())
 
@@ -206,7 +206,7 @@ def _code(codes: dict[str, int], name: str | None) -> int:
     return 0 if name is None else codes.setdefault(name, len(codes) + 1)
 
 
-def _row_values(row: ItemRow, creator: Creator, market: Market, codes: dict[str, int]) -> Mapping[str, Any]:
+def _row_values(row: ItemRow, creator: Creator, market: Market, codes: dict[str, int]) -> Fields:
     """One row's values, from the contract's columns and its creator."""
     item = row.fields
     # people name languages, not dialects: Tashelhit is `zgh` to them, Egyptian is `ar`
@@ -241,7 +241,7 @@ def _spoken(tag: str | None, market: Market) -> str | None:
 
 def _creator_values(
     place: EvidencedPlace, language: str | None, creator: Creator, is_down: bool, codes: dict[str, int]
-) -> Mapping[str, Any]:
+) -> Fields:
     """The values of a row that depend on its creator's record."""
     return {
         "is_hidden": is_down or creator.is_hidden,
@@ -275,7 +275,7 @@ def with_creator_changes(items: Items, changed: Iterable[Creator], revision: int
     return replace(items, revision=revision, codes=codes, **arrays)
 
 
-def _label_values(row: ItemRow, market: Market) -> Mapping[str, Any]:
+def _label_values(row: ItemRow, market: Market) -> Fields:
     """
     The values that the label decides; in doubt the stricter ones.
 
@@ -310,7 +310,7 @@ def _label_values(row: ItemRow, market: Market) -> Mapping[str, Any]:
     }
 
 
-def _predicted_tier(item: Mapping[str, Any], market: Market) -> int:
+def _predicted_tier(item: Fields, market: Market) -> int:
     """The predicted tier if its confidence is enough, else 0. It may raise a tier, but neither lower nor replace it."""
     tier = item.get("predicted_tier")
     is_sure = (item.get("label_confidence") or 0.0) >= market.label_threshold
