@@ -26,6 +26,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 success, 1 the answer is no, 2 bad input or configuration, 3 a failure at run time.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # joins the lines of a paragraph
 )
 app.add_typer(training.app)
 app.add_typer(serving.app)
