@@ -10,6 +10,7 @@ was committed first, this one is selected again on the new ledger; its scores ar
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -89,11 +90,20 @@ def feed(engine: Engine, request: FeedRequest, at: Millis) -> Page:
             return _serve(engine, request, at, started)
     except StoreError as error:
         engine.alert(f"safe feed: {error}")
-        return safe_page(engine, request, at)
+        return _safe_page(engine, request, at)
 
 
 def safe_page(engine: Engine, request: FeedRequest, at: Millis) -> Page:
-    """The page for when no ledger answers: see `recsys.feed.safe_feed`."""
+    """
+    The page for when the clock is not believed: see `recsys.feed.safe_feed`. As far as the stores answer, a takedown
+    binds it like any other page.
+    """
+    with suppress(StoreError):
+        engine.resources.catalogue_cache.at_least(engine.stores.users.read(request.user_id).revision)
+    return _safe_page(engine, request, at)
+
+
+def _safe_page(engine: Engine, request: FeedRequest, at: Millis) -> Page:
     return Page(msgspec.json.encode(safe_feed(engine.resources, request, at)))
 
 

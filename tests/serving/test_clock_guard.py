@@ -121,6 +121,9 @@ def test_meanwhile_events_wait_and_takedowns_and_settings_hold(start: Any, clock
         waiting = client.post("/v1/events", json={"events": [event]})
         assert waiting.status_code == 503 and waiting.headers["retry-after"]
         assert client.delete(f"/v1/items/{gone}").status_code == 200
+        safe = ask(client, size=5)["items"][0]["item_id"]
+        assert client.delete(f"/v1/items/{safe}").status_code == 200
+        assert safe not in [item["item_id"] for item in ask(client, size=5)["items"]]  # it binds the safe feed too
         assert client.put("/v1/users/u0/controls", json={"calm_mode": True}).status_code == 200
         loop = client.get("/v1/users/u0/exposure").json()["loop"]
         assert loop["reasons"] == [{"signal": "h", "at": "2026-11-20T12:00:00.000Z"}]
