@@ -84,8 +84,6 @@ def create_app(
         app.include_router(router(deps))
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # the documented way to extend the description
     _handle_errors(app)
-    if settings.harm_terms is None:
-        log.warning("found no list of harm terms (SANAD_LEXICON): no search is recognised as one for harm")
     if not settings.keys:
         log.warning("found no service keys (SANAD_API_KEYS): only programs on this machine may call")
     return app

@@ -4,9 +4,10 @@ What the service answers beside pages, as structs. Every answer is encoded from 
 The structs of pages, events and their parts are in `recsys.messages`: the engine makes them.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from recsys.messages import Wire
 
@@ -49,6 +50,8 @@ class Readiness(Wire, frozen=True):
     store: str
     policy: str
     clock: str
+    harm_terms: Annotated[str, Meta(description="By which list a search for harm is known, or that there is none.")]
+    helplines: Annotated[str, Meta(description="How many helplines and card texts were verified lately.")]
 
 
 class FieldError(Wire, frozen=True):

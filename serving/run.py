@@ -24,12 +24,14 @@ from recsys.feed.engine import Engine
 from recsys.messages import FeedRequest
 from recsys.models.artifact import Artifact, load_artifact
 from recsys.policy.checks import load_market
+from recsys.policy.nights import local_time
 from recsys.progress import Progress, quiet
-from recsys.safety.harm_terms import NO_TERMS, load_harm_terms
+from recsys.safety.harm_terms import NO_TERMS, HarmTerms, load_harm_terms, starter_harm_terms
+from recsys.safety.helplines import summary, verifications
 from recsys.services.compaction import compact_events
 from serving.app import create_app
 from serving.clock_guard import GuardedClock
-from serving.settings import Settings, signing_key
+from serving.settings import HarmTermsChoice, Settings, signing_key
 from serving.stores.sqlite.store import SqliteStore
 
 log = logging.getLogger("sanad.serving")
@@ -107,7 +109,7 @@ def open_engine(
             engine = build_engine(
                 artifact, market, experiments, stores=store.stores,
                 key=key, new_id=lambda: uuid.uuid4().hex, at=clock(), alert=log.error,
-                harm_terms=NO_TERMS if settings.harm_terms is None else load_harm_terms(settings.harm_terms),
+                harm_terms=_load_harm_terms(settings.harm_terms),
             )  # fmt: skip
             on_progress("warm up", 0, None)
             warm_up(engine, artifact, clock())
@@ -132,6 +134,12 @@ def _load_artifact(settings: Settings, on_progress: Progress) -> Artifact:
             "or partners; train with labels, or serve it to this machine only with --allow-assumed"
         )
     return artifact
+
+
+def _load_harm_terms(choice: HarmTermsChoice) -> HarmTerms:
+    if isinstance(choice, Path):
+        return load_harm_terms(choice)
+    return starter_harm_terms() if choice == "starter" else NO_TERMS
 
 
 def _known_users(artifact: Artifact) -> Set[str]:
@@ -207,7 +215,21 @@ def _url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def _say_what_is_missing(engine: Engine, at: Millis) -> None:
+    """What of the help for people nobody set up yet."""
+    resources = engine.resources
+    if not resources.harm_terms.n_terms:
+        log.warning(
+            "no list of harm-seeking terms (SANAD_LEXICON): no search for harm is recognised, and no card follows one"
+        )
+    market = resources.policy.market
+    entries = verifications(market, local_time(at, resources.policy.zone).date())
+    if not any(entry.standing == "verified" for entry in entries if entry.kind == "helpline"):
+        log.warning("%s: %s. Call each, then note it with: sanad helplines verify", market.market, summary(entries))
+
+
 def _config(settings: Settings, engine: Engine, clock: Clock) -> uvicorn.Config:
+    _say_what_is_missing(engine, clock())
     return uvicorn.Config(
         create_app(engine, settings=settings, clock=clock),
         loop="uvloop",

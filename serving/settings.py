@@ -15,12 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from recsys.errors import ConfigError
 from recsys.resources import DEFAULT_EXPERIMENTS, DEFAULT_POLICY, policy_file
 
 MIN_KEY_LENGTH: Final = 32  # characters of a signing key
+HarmTermsChoice = Path | Literal["starter", "none"]
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -30,9 +31,9 @@ class Settings:
     What `serve` needs. `keys` are SHA-256 digests (hex) of the service keys; without any, only local calls pass.
 
     `state` None = `ARTIFACT.state.db`; `experiments` None = no experiments. `signing_key` None = the key in the file
-    beside the state, made at the first start. `lexicon` is the market's private list of terms that a search for
-    harm uses (None = no search is recognised as one). `max_in_flight` requests are worked on or waiting at once; more
-    are answered 503. Port 0 = any free port.
+    beside the state, made at the first start. `harm_terms` is the file of the platform's list of terms by which a
+    search for harm is recognised, `starter` for the shipped list, or `none`. `max_in_flight` requests are worked on
+    or waiting at once; more are answered 503. Port 0 = any free port.
     """
 
     artifact: Path
@@ -45,7 +46,7 @@ class Settings:
     signing_key: bytes | None = field(default=None, repr=False)
     allow_assumed: bool = False
     max_in_flight: int = 64
-    harm_terms: Path | None = field(default=None, repr=False)
+    harm_terms: HarmTermsChoice = field(default="starter", repr=False)
 
     def __post_init__(self) -> None:
         problems = _problems(self)
@@ -179,6 +180,10 @@ def _parse_flag(text: str) -> bool:
     return text == "1"
 
 
+def _parse_harm_terms(text: str) -> HarmTermsChoice:
+    return "none" if text == "none" else "starter" if text == "starter" else Path(text)
+
+
 def _parse_keys(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
@@ -194,6 +199,6 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "SANAD_SIGNING_KEY": ("signing_key", str.encode),
     "SANAD_ALLOW_ASSUMED": ("allow_assumed", _parse_flag),
     "SANAD_MAX_IN_FLIGHT": ("max_in_flight", _parse_integer),
-    "SANAD_LEXICON": ("harm_terms", Path),
+    "SANAD_LEXICON": ("harm_terms", _parse_harm_terms),
 }
 OTHER_VARIABLES: Final = ("SANAD_CACHE", "SANAD_DEBUG")  # read by training, and by the command line

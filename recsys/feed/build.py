@@ -16,7 +16,7 @@ from recsys.models.artifact import Artifact
 from recsys.models.loaded import build_models
 from recsys.policy.compiled import CompiledPolicy
 from recsys.policy.schema import Market
-from recsys.safety.harm_terms import NO_TERMS, TermList
+from recsys.safety.harm_terms import HarmTerms, starter_harm_terms
 from recsys.stores.protocols import ControllerStore, CreatorChange, ItemChange, Stores
 
 
@@ -30,11 +30,12 @@ def build_engine(
     new_id: Callable[[], str],
     at: Millis,
     alert: Callable[[str], None] = lambda sentence: None,
-    harm_terms: TermList = NO_TERMS,
+    harm_terms: HarmTerms | None = None,
 ) -> Engine:
     """
     An engine over an artifact, a policy and stores. The artifact's items are put into the catalogue first; rows that
-    were edited over the wire stay as they are. `harm_terms` are the private terms that a search for harm uses.
+    were edited over the wire stay as they are. `harm_terms` are those by which searches for harm are known: None is the
+    starter list, `NO_TERMS` none at all.
     """
     stores.catalogue.put_creators(
         [CreatorChange(fields=_known(row), is_edited=False) for row in artifact.creators.to_dicts()], at
@@ -50,7 +51,7 @@ def build_engine(
         experiments=experiments,
         catalogue_cache=cache,
         exposure=CreatorExposure(stores.exposure, stores.controllers, market),
-        harm_terms=harm_terms,
+        harm_terms=starter_harm_terms() if harm_terms is None else harm_terms,
     )
     return Engine(resources=resources, stores=stores, key=key, new_id=new_id, timer=perf_counter, alert=alert)
 

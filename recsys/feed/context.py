@@ -6,6 +6,7 @@ Pure: the state that comes in is the state that was read, the state that goes ou
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -29,13 +30,17 @@ from recsys.policy.limits import Limits, meet
 from recsys.policy.schema import Market
 from recsys.safety.cards import cards_due
 from recsys.safety.floors import Supply
-from recsys.safety.harm_terms import NO_TERMS, TermList
+from recsys.safety.harm_terms import HarmTerms
 from recsys.safety.ledger import server_time, touch
 from recsys.safety.loop.levels import note_harm_seeking, topic_limits, update_level
+from recsys.safety.loop.signals import harm_match_of_request
 from recsys.safety.loop.state import LoopContext, loop_context_of
 from recsys.safety.screen_time import PageAllowance, PauseContext, pause_for
 from recsys.user.seen import add_reported
 from recsys.user.state import Delivery, UserState
+
+CALM_PAGE: Final = Limits(blocked_tiers=frozenset({1, 2, 3, 4}))
+"""The layer of a request that looks for harm: it is answered with calm help alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,8 +52,8 @@ class EngineResources:
     experiments: Experiments
     catalogue_cache: CatalogueCache
     exposure: CreatorExposure
+    harm_terms: HarmTerms
     activated_at: Millis = 0  # when the models were first activated in these stores
-    harm_terms: TermList = NO_TERMS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -90,7 +95,8 @@ def resolve_context(
     caught_up = with_training_log(applied.state, request.user_id, resources, items, at)
     active = register_activity(caught_up, market, at)
     now = server_time(active.safety.ledger, at)
-    evaluated = update_level(note_harm_seeking(active, request, items, loop_context, now), loop_context, now)
+    harm = harm_match_of_request(request, items, resources.harm_terms)
+    evaluated = update_level(note_harm_seeking(active, request.request_id, harm, now), loop_context, now)
 
     viewer = viewer_of(request, identity, evaluated, market, items.codes)
     attributes = experiment_attributes(viewer, evaluated.safety.loop.level, request.surface)
@@ -98,6 +104,7 @@ def resolve_context(
     own = meet(
         personal_limits(evaluated, identity.profile, personalised=request.mode == "personalised"),
         topic_limits(evaluated.safety.loop, market.loop, now),
+        Limits() if harm is None else CALM_PAGE,
         assignment.limits,
     )
     country = request.context.country or viewer.country  # nights are also those of where the person is
@@ -114,6 +121,7 @@ def resolve_context(
         limits=effective.limits,
         experiment_weights=assignment.weights,
         is_minor=identity.is_minor,
+        is_help=harm is not None,
         at=now,
     )
     query, failure = _with_eligible(pipeline, replace(query, size=min(request.size, allowance.most)))

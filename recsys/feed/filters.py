@@ -108,11 +108,14 @@ def language(query: Query, candidates: Candidates) -> Mask:
 
 
 def surface(query: Query, candidates: Candidates) -> Mask:
-    """`following`: followed creators; `local`: local items; `together`: labelled, supportive R0; never the anchor."""
+    """
+    `following`: followed creators; `local`: local items; `together` and what looks for harm: labelled, supportive R0;
+    never the anchor.
+    """
+    if query.surface == "together" or query.is_help:
+        return np.asarray(candidates["is_supportive"] & query.items.is_labelled[candidates.item_nos])
     if query.surface == "following":
         return np.isin(candidates["creator_no"], list(query.followed))
-    if query.surface == "together":
-        return np.asarray(candidates["is_supportive"] & query.items.is_labelled[candidates.item_nos])
     if query.surface == "local":
         return query.nearness.is_local[candidates.item_nos]
     if query.surface == "related" and query.anchor is not None:

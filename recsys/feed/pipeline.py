@@ -47,6 +47,11 @@ def reranking() -> Pipeline:
     return Pipeline(sources={"listed": sources.listed}, filters=filters.FILTERS, scorers=score.SCORERS)
 
 
+def help_pages() -> Pipeline:
+    """What answers a search for harm: what supports, whatever words it holds."""
+    return Pipeline(sources={"resources": sources.resources}, filters=filters.FILTERS, scorers=score.SCORERS)
+
+
 def fallback() -> Pipeline:
     """What is left when a stage failed: the same filters, and popularity for a score."""
     return Pipeline(

@@ -14,7 +14,17 @@ import numpy as np
 from recsys.clock import Millis
 from recsys.feed.catchup import PendingUpdates
 from recsys.feed.context import EngineResources, RequestContext, resolve_context
-from recsys.feed.pipeline import Pipeline, Ranked, fallback, for_surface, recommend, refilter, removals, reranking
+from recsys.feed.pipeline import (
+    Pipeline,
+    Ranked,
+    fallback,
+    for_surface,
+    help_pages,
+    recommend,
+    refilter,
+    removals,
+    reranking,
+)
 from recsys.feed.slate import Selection, delivered, select
 from recsys.messages import FeedRequest
 from recsys.safety.cards import follow_ups, promote
@@ -73,6 +83,8 @@ def make_plan(
     """
     pipeline = pipeline_of(request)
     context = resolve_context(resources, request, stored, pending, pipeline, at)
+    if context.query.is_help and request.candidate_ids is None:
+        pipeline = help_pages()
     return select_page(pipeline, context, _rank(pipeline, context, previous))
 
 

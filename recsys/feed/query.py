@@ -34,7 +34,7 @@ class Query:
 
     `items` is the catalogue, `whole` all of it as candidates with the columns that filters read, `is_eligible`
     (n_items,) what every filter lets through. `only` limits the page to some items; `is_shown` (n_clusters,) are the
-    clusters delivered lately.
+    clusters delivered lately. `is_help` is true for a request that looks for harm: help answers it.
     """
 
     request_id: str
@@ -49,6 +49,7 @@ class Query:
     nearness: Nearness
     limits: Limits
     is_minor: bool
+    is_help: bool
     history: History
     followed: frozenset[int]
     is_shown: Mask
@@ -115,6 +116,7 @@ def build_query(
     limits: Limits,
     experiment_weights: Mapping[str, float],
     is_minor: bool,
+    is_help: bool,
     at: Millis,
 ) -> Query:
     """
@@ -137,6 +139,7 @@ def build_query(
         nearness=nearness,
         limits=limits,
         is_minor=is_minor,
+        is_help=is_help,
         history=history,
         followed=followed,
         is_shown=_recently_shown(state, items, market, request.surface, at),

@@ -16,7 +16,7 @@ from recsys.feed.viewer import languages_of, profile_of
 from recsys.messages import Card, FeedItem, FeedRequest, FeedResponse, Locality, Safety
 from recsys.policy.effective import effective_band
 from recsys.safety.cards import cards_for
-from recsys.safety.loop.signals import is_harm_seeking_request
+from recsys.safety.loop.signals import harm_match_of_request
 from recsys.user.state import UserState
 
 YOUNGEST_AGE: Final = 12  # years; an item that asks for more is not for everybody
@@ -27,17 +27,25 @@ def safe_feed(resources: EngineResources, request: FeedRequest, at: Millis) -> F
     items, market = resources.catalogue_cache.items, resources.policy.market
     spoken = languages_of(request.context.languages or (), market, items.codes) or market.languages
     heavy = topic_bits([market.hope_topic, market.grief_topic])
+    harm = harm_match_of_request(request, items, resources.harm_terms)
     page: list[FeedItem] = []
-    for item_id in resources.model.safe_feed:
+    for item_id in resources.model.safe_feed if harm is None else _help_first(resources):
         item_no = items.index.get(item_id)
         if item_no is None or not _is_asked_for(request, item_id) or not _is_safe(items, item_no, heavy, spoken, at):
             continue
         page.append(_item(items, item_no, len(page) + 1, spoken))
         if len(page) == request.size:
             break
-    names = ("crisis",) if is_harm_seeking_request(request, items, resources.harm_terms) else ()
-    cards = cards_for(names, [], market, resources.policy.zone, request.surface, at)
+    cards = cards_for(() if harm is None else ("crisis",), [], market, resources.policy.zone, request.surface, at)
     return _response(request, page, cards, resources, at)
+
+
+def _help_first(resources: EngineResources) -> list[str]:
+    """The safe list in its order, with the topics that should follow a helpline card in front."""
+    items, rules = resources.catalogue_cache.items, resources.policy.market.cards.rules
+    topics = topic_bits(rules.follow_up[0].topics) if rules.follow_up else 0
+    rows = {item_id: items.index.get(item_id) for item_id in resources.model.safe_feed}
+    return sorted(rows, key=lambda item_id: (row := rows[item_id]) is None or not items.topics[row] & topics)
 
 
 def _is_asked_for(request: FeedRequest, item_id: str) -> bool:

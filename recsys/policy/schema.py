@@ -188,10 +188,12 @@ class LoopRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """A card outside the ranking; `text` by language."""
+    """A card outside the ranking; `text` by language. It is shown whether or not somebody verified it."""
 
     kind: Literal["helpline", "link"]
     text: Texts
+    verified_at: date | None = None
+    verified_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ Every function is pure. They read and return parts of `recsys.user.state.UserSta
 
 from recsys.safety.cards import cards_due, cards_for
 from recsys.safety.floors import Floor, Supply
-from recsys.safety.harm_terms import load_harm_terms, mentions_harm
+from recsys.safety.harm_terms import HarmTerms, harm_match, load_harm_terms
 from recsys.safety.ledger import counts, deliver, recount, remaining
 from recsys.safety.loop import LoopContext, loop_context_of, observe_event, update_level
 from recsys.safety.screen_time import PauseContext, pause_for
@@ -15,6 +15,7 @@ from recsys.safety.validator import Violation, violations
 
 __all__ = [
     "Floor",
+    "HarmTerms",
     "LoopContext",
     "PauseContext",
     "Supply",
@@ -23,9 +24,9 @@ __all__ = [
     "cards_for",
     "counts",
     "deliver",
+    "harm_match",
     "load_harm_terms",
     "loop_context_of",
-    "mentions_harm",
     "observe_event",
     "pause_for",
     "recount",

@@ -13,7 +13,6 @@ none of them can remove, delay, shrink or order a card.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import date
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -25,7 +24,8 @@ from recsys.clock import DAY, Millis
 from recsys.messages import MAX_SIZE, Card
 from recsys.policy.nights import local_time
 from recsys.policy.schema import Card as CardText
-from recsys.policy.schema import FollowUp, Helpline, Market
+from recsys.policy.schema import FollowUp, Market
+from recsys.safety.helplines import shown_helplines
 from recsys.types import Candidates
 from recsys.user.state import Delivery, UserState
 
@@ -86,7 +86,7 @@ def cards_for(
     names: Sequence[str], page: Sequence[Delivery], market: Market, zone: ZoneInfo, surface: str, at: Millis
 ) -> list[Card]:
     """The cards of a page in order: helpline cards before the first item, a small link after hope and grief items."""
-    entries = helplines(market, local_time(at, zone).date())
+    entries = shown_helplines(market, local_time(at, zone).date())
     texts = {"crisis": market.cards.crisis}
     cards = [_card(name, 0, texts.get(name, market.cards.support), market, entries) for name in names]
     if surface == FAMILY_SURFACE:
@@ -106,30 +106,6 @@ def _in_order(text: Mapping[str, str], market: Market) -> dict[str, str]:
     """The market's languages first, in its order."""
     known = [language for language in market.languages if language in text]
     return {language: text[language] for language in [*known, *(k for k in text if k not in known)]}
-
-
-def helplines(market: Market, today: date) -> list[dict[str, Any]]:
-    """The helplines that somebody verified in the last `stale_days`; the others are hidden."""
-    return [_entry(line) for line in market.helplines if _is_fresh(line, market.stale_days, today)]
-
-
-def _is_fresh(line: Helpline, stale_days: int, today: date) -> bool:
-    return (
-        line.verified_at is not None
-        and bool(line.verified_by)
-        and 0 <= (today - line.verified_at).days <= stale_days  # a date still to come verifies nothing
-    )
-
-
-def _entry(line: Helpline) -> dict[str, Any]:
-    return {
-        "id": line.id,
-        "name": dict(line.name),
-        "contact": line.contact,
-        "hours": line.hours,
-        "languages": list(line.languages),
-        "for": line.purpose,
-    }
 
 
 def note_cards(state: UserState, names: Sequence[str], at: Millis) -> UserState:

@@ -125,7 +125,7 @@ def _without_lookalikes(word: re.Match[str]) -> str:
 def _strip(text: str, read_digits: Callable[[str], str]) -> str:
     text = _FLAGS.sub(lambda m: m[0].translate(IN_SQUARES) if len(m[0]) > 2 else m[0], text)
     text = _APOSTROPHE.sub("", text.translate(_SQUARES_ONLY))
-    text = MARKS.sub("", unicodedata.normalize("NFKD", text)).translate(_SKELETON)
+    text = _TWO.sub(r"\1", MARKS.sub("", unicodedata.normalize("NFKD", text))).translate(_SKELETON)  # ɣɣ is gh
     text = _BETWEEN.sub("", text)
     if _DIGIT.search(text):
         text = _TOKEN.sub(lambda m: read_digits(m[0]), text)

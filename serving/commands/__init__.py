@@ -4,6 +4,7 @@ from serving.commands.creators import app as creators
 from serving.commands.experiments import app as experiment
 from serving.commands.export import app as export
 from serving.commands.feeds import app
+from serving.commands.helplines import app as helplines
 from serving.commands.policies import app as policy
 
-__all__ = ["app", "creators", "experiment", "export", "policy"]
+__all__ = ["app", "creators", "experiment", "export", "helplines", "policy"]

@@ -8,7 +8,10 @@ from fastapi import APIRouter, Request, Response
 
 from recsys.errors import StoreError
 from recsys.feed.engine import Engine
+from recsys.policy.nights import local_time
 from recsys.resources import sanad_version
+from recsys.safety.harm_terms import describe_list
+from recsys.safety.helplines import summary, verifications
 from serving.clock_guard import GuardedClock
 from serving.dependencies import Dependencies, struct_response
 from serving.openapi import response
@@ -58,7 +61,8 @@ def health_routes(deps: Dependencies) -> APIRouter:
 
 def _readiness(engine: Engine, clock: GuardedClock) -> Readiness:
     """An engine exists with a warm model and a valid policy only. What can fail later is the store."""
-    safe, ahead = engine.resources.model.safe_feed, clock.read().ahead_ms
+    safe, time = engine.resources.model.safe_feed, clock.read()
+    market, zone = engine.resources.policy.market, engine.resources.policy.zone
     try:
         engine.resources.catalogue_cache.catalogue.since(_NO_REVISION)
         store, can_serve = "reachable", True
@@ -69,7 +73,9 @@ def _readiness(engine: Engine, clock: GuardedClock) -> Readiness:
         model=f"warm {engine.resources.model.version}",
         store=store,
         policy=f"valid {engine.resources.policy.market.version}",
-        clock=f"{ahead / 1_000:.0f} s ahead, safe feed until it is confirmed" if ahead else "steady",
+        clock=f"{time.ahead_ms / 1_000:.0f} s ahead, safe feed until it is confirmed" if time.ahead_ms else "steady",
+        harm_terms=describe_list(engine.resources.harm_terms),
+        helplines=summary(verifications(market, local_time(time.at, zone).date())),
     )
 
 

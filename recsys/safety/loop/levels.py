@@ -18,14 +18,13 @@ import numpy as np
 
 from recsys.catalogue.items import Items, topic_names
 from recsys.clock import DAY, Millis, to_text
-from recsys.messages import FeedRequest
 from recsys.policy.limits import Limits
 from recsys.policy.schema import LoopRules, Market, tier_number
+from recsys.safety.harm_terms import HarmMatch
 from recsys.safety.ledger import server_time
 from recsys.safety.loop.signals import (
+    harm_match_of_event,
     is_distress,
-    is_harm_seeking_event,
-    is_harm_seeking_request,
     is_harm_shared,
     signals,
 )
@@ -74,10 +73,10 @@ def observe_event(state: UserState, entry: Logged, items: Items, loop_context: L
         loop = _raise_when_repeated(loop, event, tier, rules, at)
     if event.kind == "support_requested":
         loop = request_card(loop, "support")
-    is_harm_seeking = is_harm_seeking_event(event, items, rules)
-    if is_harm_seeking:
+    harm = harm_match_of_event(event, items, rules)
+    if harm is not None:
         loop = request_card(loop, "crisis")
-    if is_harm_seeking or is_harm_shared(event, items):
+    if harm == "exact" or is_harm_shared(event, items):
         loop = _raise_once(loop, event.event_id, "f", at)
     if is_distress(event, tier, rules):
         loop = _raise_once(loop, event.event_id, "g", at)
@@ -111,18 +110,16 @@ def _raise_when_repeated(loop: LoopState, event: Event, tier: int, rules: LoopRu
     return msgspec.structs.replace(_raise_once(loop, event.event_id, "g", at), negative_feedback_raised_at=at)
 
 
-def note_harm_seeking(
-    state: UserState, request: FeedRequest, items: Items, loop_context: LoopContext, at: Millis
-) -> UserState:
+def note_harm_seeking(state: UserState, request_id: str | None, harm: HarmMatch | None, at: Millis) -> UserState:
     """
-    The state after a harm-seeking request: a search with an R3 or R4 term, or more like such an item.
+    The state after a request that matched harm: a card is due, and an exact match raises the level at once.
 
-    The level rises at once and a card is due; the query itself is written nowhere.
+    The query itself is written nowhere.
     """
-    if not is_harm_seeking_request(request, items, loop_context.harm_terms):
+    if harm is None:
         return state
     loop = request_card(state.safety.loop, "crisis")
-    return _with_loop(state, _raise_once(loop, f"request:{request.request_id}", "f", at))
+    return _with_loop(state, _raise_once(loop, f"request:{request_id}", "f", at) if harm == "exact" else loop)
 
 
 def raise_for_calm_mode(state: UserState, event_id: str, at: Millis) -> UserState:

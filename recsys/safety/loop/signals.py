@@ -23,7 +23,7 @@ from recsys.catalogue.items import Items, creator_number
 from recsys.clock import DAY, MINUTE, Millis
 from recsys.messages import FeedRequest
 from recsys.policy.schema import LoopRules
-from recsys.safety.harm_terms import HARM_SEEKING, TermList, mentions_harm
+from recsys.safety.harm_terms import HarmMatch, HarmTerms, harm_match, stored_match
 from recsys.safety.ledger import minutes_since
 from recsys.safety.loop.state import LoopContext, night_number, r0_completion, week_entropy
 from recsys.types import Event
@@ -95,30 +95,30 @@ SIGNALS: Final[Mapping[str, Callable[[SafetyState, LoopContext, Millis], bool]]]
 # Single acts
 
 
-def is_harm_seeking_request(request: FeedRequest, items: Items, harm_terms: TermList) -> bool:
+def harm_match_of_request(request: FeedRequest, items: Items, harm_terms: HarmTerms) -> HarmMatch | None:
     """
     (f) Whether a request looks for R3 or R4: a search with such a term, or more like such an item.
 
     It takes no state, so that a card comes without a ledger too.
     """
     if request.surface == "search":
-        return mentions_harm(harm_terms, request.query)
+        return harm_match(harm_terms, request.query)
     anchor = items.index.get(request.anchor_item_id or "") if request.surface == "related" else None
-    return anchor is not None and bool(items.tier[anchor] >= 3)
+    return "exact" if anchor is not None and items.tier[anchor] >= 3 else None
 
 
-def is_harm_seeking_event(event: Event, items: Items, rules: LoopRules) -> bool:
+def harm_match_of_event(event: Event, items: Items, rules: LoopRules) -> HarmMatch | None:
     """
     (f) Whether an event looks for R3 or R4: a search for such a term, or a follow of a creator known for such items.
 
     Known for them is who made one at least, and the policy's share of all they made, also of what was taken down.
     """
     if event.kind == "search":
-        return event.query == HARM_SEEKING
+        return stored_match(event.query)
     if event.kind != "follow" or event.creator_id is None:
-        return False
+        return None
     is_harm = items.tier[items.creator_no == creator_number(event.creator_id)] >= 3
-    return bool(is_harm.any() and is_harm.mean() >= rules.follow_share)
+    return "exact" if is_harm.any() and is_harm.mean() >= rules.follow_share else None
 
 
 def is_harm_shared(event: Event, items: Items) -> bool:

@@ -21,7 +21,7 @@ from recsys.policy.compiled import CompiledPolicy
 from recsys.policy.effective import guardian_limits
 from recsys.policy.nights import is_night, local_time
 from recsys.policy.schema import LoopRules, Market, tier_number
-from recsys.safety.harm_terms import NO_TERMS, TermList
+from recsys.safety.harm_terms import NO_TERMS, HarmTerms
 from recsys.types import Event
 from recsys.user.state import Delivery, Guardian, Ledger, LoopState
 from recsys.vocabulary import TOPICS
@@ -39,7 +39,7 @@ class LoopContext:
     is_minor: bool
     night: frozenset[int]
     zone: ZoneInfo
-    harm_terms: TermList = NO_TERMS
+    harm_terms: HarmTerms = NO_TERMS
 
     @property
     def rules(self) -> LoopRules:
@@ -47,7 +47,7 @@ class LoopContext:
         return self.market.loop
 
 
-def loop_context_of(policy: CompiledPolicy, band: str, guardian: Guardian | None, harm_terms: TermList) -> LoopContext:
+def loop_context_of(policy: CompiledPolicy, band: str, guardian: Guardian | None, harm_terms: HarmTerms) -> LoopContext:
     """The context of a person of an effective age band; a guardian's hours lengthen the night."""
     night = policy.limits[band, 0, False].night | guardian_limits(guardian).night
     is_minor = policy.market.ages[band].is_minor

@@ -12,8 +12,9 @@ from recsys.clock import DAY, HOUR, MINUTE, from_text, to_text
 from recsys.errors import ConfigError, StoreError
 from recsys.policy.schema import Helpline
 from recsys.safety import cards
-from recsys.safety.cards import cards_due, cards_for, follow_ups, helplines, note_cards
-from recsys.safety.harm_terms import NO_TERMS, harm_terms_of, load_harm_terms, mentions_harm
+from recsys.safety.cards import cards_due, cards_for, follow_ups, note_cards
+from recsys.safety.harm_terms import NO_TERMS, harm_match, harm_terms_of, load_harm_terms
+from recsys.safety.helplines import shown_helplines
 from recsys.user.state import Controls, Delivery, Guardian, Ledger, LoopState, PersonState, SafetyState, UserState
 
 AT = from_text("2026-06-21T14:00:00Z")
@@ -182,7 +183,7 @@ def test_a_helpline_that_nobody_verified_lately_is_hidden_and_the_text_stands_al
 
 def test_the_market_ships_no_verified_helpline(market):
     """Until a partner verifies them: the generic text stands alone."""
-    assert helplines(market, date(2026, 11, 20)) == []
+    assert shown_helplines(market, date(2026, 11, 20)) == []
 
 
 # The lexicon
@@ -195,15 +196,15 @@ def test_a_lexicon_is_read_from_a_file_and_shows_no_term(tmp_path):
     assert lexicon.n_terms == 3
     assert "forbidden" not in repr(lexicon)
     for query in ("zzforbidden", "xx ZZFORBIDDEN.", "zz-two-words", "كلمة ممنوعة", "zzzforrrbidden", "z.z.forbidden"):
-        assert mentions_harm(lexicon, query) or query == "z.z.forbidden", query
-    for query in ("", None, "forbidden", "zzforbiddenly", "zz words two"):
-        assert not mentions_harm(lexicon, query)
-    assert not mentions_harm(NO_TERMS, "zzforbidden")
+        assert harm_match(lexicon, query) == ("near" if query == "z.z.forbidden" else "exact"), query
+    for query in ("", None, "bidden", "zzforbiddenly", "zz words two"):
+        assert harm_match(lexicon, query) is None
+    assert harm_match(NO_TERMS, "zzforbidden") is None
 
 
 def test_a_word_spelled_out_is_one_word():
-    assert mentions_harm(harm_terms_of(["zzforbidden"]), "z z f o r b i d d e n")
-    assert mentions_harm(harm_terms_of(["zzforbidden"]), "so: z-z-f-o-r-b-i-d-d-e-n !")
+    assert harm_match(harm_terms_of(["zzforbidden"]), "z z f o r b i d d e n")
+    assert harm_match(harm_terms_of(["zzforbidden"]), "so: z-z-f-o-r-b-i-d-d-e-n !")
 
 
 def test_a_missing_lexicon_is_said_in_a_sentence(tmp_path):

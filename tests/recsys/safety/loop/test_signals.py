@@ -14,7 +14,7 @@ from recsys.safety.loop.levels import (
     note_harm_seeking,
     update_level,
 )
-from recsys.safety.loop.signals import signals
+from recsys.safety.loop.signals import harm_match_of_request, signals
 from recsys.stores.protocols import CatalogueDelta, ItemRow
 from recsys.user.state import (
     Delivery,
@@ -175,22 +175,30 @@ def test_a_share_of_an_uncertain_item_is_no_share_of_r3(new_someone, items):
 
 
 @pytest.mark.parametrize(
-    ("request_", "is_harm_seeking"),
+    ("request_", "match"),
     [
-        (FeedRequest(user_id="u", request_id="r", surface="search", query="zzforbidden"), True),
-        (FeedRequest(user_id="u", request_id="r", surface="search", query="calm"), False),
-        (FeedRequest(user_id="u", request_id="r", query="zzforbidden"), False),  # not a search
-        (FeedRequest(user_id="u", request_id="r", surface="related", anchor_item_id="v4"), True),
-        (FeedRequest(user_id="u", request_id="r", surface="related", anchor_item_id="v3"), False),
+        (FeedRequest(user_id="u", request_id="r", surface="search", query="zzforbidden"), "exact"),
+        (FeedRequest(user_id="u", request_id="r", surface="search", query="zzforbidn"), "near"),
+        (FeedRequest(user_id="u", request_id="r", surface="search", query="calm"), None),
+        (FeedRequest(user_id="u", request_id="r", query="zzforbidden"), None),  # not a search
+        (FeedRequest(user_id="u", request_id="r", surface="related", anchor_item_id="v4"), "exact"),
+        (FeedRequest(user_id="u", request_id="r", surface="related", anchor_item_id="v3"), None),
     ],
 )
-def test_a_request_for_r3_raises_once_and_keeps_no_query(someone, request_, is_harm_seeking):
-    state = note_harm_seeking(someone.state, request_, someone.items, someone.loop_context, AT)
-    again = note_harm_seeking(state, request_, someone.items, someone.loop_context, AT + SECOND)
-    assert state.safety.loop.level == again.safety.loop.level == int(is_harm_seeking)
-    assert state.safety.loop.cards_due == (("crisis",) if is_harm_seeking else ())
+def test_a_request_for_r3_brings_a_card_raises_once_where_it_is_exact_and_keeps_no_query(someone, request_, match):
+    assert harm_match_of_request(request_, someone.items, someone.loop_context.harm_terms) == match
+    state = note_harm_seeking(someone.state, request_.request_id, match, AT)
+    again = note_harm_seeking(state, request_.request_id, match, AT + SECOND)
+    assert state.safety.loop.level == again.safety.loop.level == int(match == "exact")
+    assert state.safety.loop.cards_due == (() if match is None else ("crisis",))
     assert b"forbidden" not in msgspec.msgpack.encode(state)
     assert "forbidden" not in repr(someone.loop_context)
+
+
+def test_a_reported_search_that_is_nearly_one_for_harm_brings_the_card_and_raises_nothing(someone):
+    someone.tell("search", query="zzforbidn")
+    assert (someone.loop.level, someone.loop.reasons, someone.loop.clean_since) == (0, (), 0)
+    assert someone.loop.cards_due == ("crisis",)
 
 
 @pytest.mark.parametrize(
