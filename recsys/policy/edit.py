@@ -4,8 +4,8 @@ Values written into a policy file that people wrote: its comments, its order and
 The parser only says where a value stands; the text is changed there and nowhere else.
 """
 
-import json
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any, Final
 
 from ruamel.yaml import YAML
@@ -16,15 +16,22 @@ from recsys.errors import ConfigError
 _NULL: Final = "null"
 
 
-def with_values(text: str, path: Sequence[str | int], values: Mapping[str, str | None]) -> str:
+def with_values(text: str, path: Sequence[str | int], values: Mapping[str, str | date | None]) -> str:
     """
     The text of a YAML file with these values of the mapping at `path`; keys that are new come last in it.
 
     Raises ConfigError when there is no mapping at the path, or when a value to replace is none that stands on a line.
     """
     for key, value in values.items():
-        text = _with_value(text, path, key, _NULL if value is None else json.dumps(value, ensure_ascii=False))
+        text = _with_value(text, path, key, _scalar(value))
     return text
+
+
+def _scalar(value: str | date | None) -> str:
+    if isinstance(value, str):  # quoted, and what does not print spelled out, so that no text breaks the file
+        signs = (sign if sign.isprintable() and sign not in '"\\' else f"\\U{ord(sign):08x}" for sign in value)
+        return f'"{"".join(signs)}"'
+    return _NULL if value is None else value.isoformat()
 
 
 def _with_value(text: str, path: Sequence[str | int], key: str, written: str) -> str:
@@ -63,7 +70,9 @@ def _with_new_key(text: str, mapping: Any, key: str, written: str) -> str:
     if mapping.flow_style:
         end = last.end_mark.index
         return f"{text[:end]}, {key}: {written}{text[end:]}"
-    end = _end_of_line(text, _last_scalar(last).end_mark.index)
+    last_key, ending = mapping.value[-1][0], _last_scalar(last)
+    is_alias = ending.end_mark.index < last_key.start_mark.index  # its value stands where the anchor is
+    end = _end_of_line(text, (last_key if is_alias else ending).end_mark.index)
     return f"{text[:end]}\n{' ' * first.start_mark.column}{key}: {written}{text[end:]}"
 
 
@@ -76,4 +85,4 @@ def _last_scalar(node: Any) -> Any:
 
 def _end_of_line(text: str, at: int) -> int:
     end = text.find("\n", at)
-    return len(text) if end < 0 else end
+    return len(text) if end < 0 else end - (text[end - 1] == "\r")

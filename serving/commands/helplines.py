@@ -105,7 +105,7 @@ def verify(
         raise ConfigError("--by: found no name, expected who verified the entry, as one line")
     if not 0 <= (today - day).days <= market.stale_days:
         raise ConfigError(f"--on: found {day}, expected a day of the last {market.stale_days}, up to {today}")
-    _write(policy, market, entry_id, {"verified_at": day.isoformat(), "verified_by": by.strip()}, {})
+    _write(policy, market, entry_id, {"verified_at": day, "verified_by": by.strip()}, {})
     typer.echo(f"{policy}: {entry_id} counts as verified for {market.stale_days} days from {day}; restart the service")
 
 
@@ -127,7 +127,7 @@ def edit(
     """
     from recsys.policy.checks import load_market
 
-    values: dict[str, str | None] = {
+    values: dict[str, str | date | None] = {
         name: value for name, value in (("contact", contact), ("hours", hours)) if value is not None
     }
     texts = dict(_language_and_text(pair) for pair in text or ())
@@ -159,7 +159,9 @@ def _day(market: "Market", on: str | None) -> date:
         raise ConfigError(f"--on: found {on!r}, expected a day such as 2026-11-28") from None
 
 
-def _write(policy: Path, market: "Market", entry_id: str, values: dict[str, str | None], texts: dict[str, str]) -> None:
+def _write(
+    policy: Path, market: "Market", entry_id: str, values: dict[str, str | date | None], texts: dict[str, str]
+) -> None:
     """
     The file with these values of one entry, in place of the old one at once. Raises ConfigError, and leaves the file
     as it is, when it would not be a policy any more.
