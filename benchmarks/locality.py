@@ -30,7 +30,8 @@ from recsys.models.artifact import load_artifact
 from recsys.policy.checks import load_market
 from recsys.policy.schema import Market
 from recsys.stores.memory import MemoryStore
-from training.train import TrainParams, run
+from training.params import TrainParams
+from training.train import run
 
 ROOT = Path(__file__).resolve().parents[1]
 AT = from_text("2026-11-20T18:30:00Z")

@@ -41,7 +41,8 @@ from serving.run import run_in_thread
 from serving.settings import Settings
 from training.importers import FORMATS
 from training.importers.common import CUTOFFS, DAY_ZERO
-from training.train import TrainParams, run
+from training.params import TrainParams
+from training.train import run
 
 SOURCE: Final = Path(__file__).resolve().parents[2] / "shared" / "data"
 K: Final = 20

@@ -59,7 +59,8 @@ from recsys.stores.memory import MemoryStore
 from recsys.types import Mask, Reals, Viewer
 from recsys.user.state import UserState
 from recsys.vocabulary import FAMILIES, TOPICS
-from training.train import TrainParams, run
+from training.params import TrainParams
+from training.train import run
 
 POLICY = Path(__file__).resolve().parents[1] / "policies" / "morocco.yaml"
 WORLD = WorldParams(n_items=12_000, n_users=2_000, n_events=200_000)

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from recsys.clock import now
 from recsys.errors import SanadError
+from training.params import TrainParams
 from training.text.encoder import EncoderParams
-from training.train import Trained, TrainParams, run
+from training.train import Trained, run
 
 
 def main() -> int:

@@ -20,8 +20,9 @@ from recsys.errors import ArtifactError
 from recsys.models.artifact import Artifact, load_artifact
 from recsys.policy.schema import Market
 from recsys.types import Longs, Mask
+from training.params import TrainParams
 from training.text.encoder import EncoderParams
-from training.train import TrainParams, run
+from training.train import run
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 REQUESTED_AFTER: Final[Millis] = 18 * HOUR + HOUR // 2

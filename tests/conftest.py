@@ -33,7 +33,8 @@ from recsys.services.profiles import put_profile
 from recsys.stores.memory import MemoryStore
 from recsys.stores.protocols import Stores
 from training.models.blend import BlendParams
-from training.train import TrainParams, run
+from training.params import TrainParams
+from training.train import run
 
 ROOT = Path(__file__).parents[1]
 EVENING: Millis = from_text("2026-11-20T18:30:00Z")

@@ -16,8 +16,9 @@ from recsys.clock import Millis, from_text, to_text
 from recsys.data.tables import write_dataset
 from serving.run import run_in_thread
 from serving.settings import Settings
+from training.params import TrainParams
 from training.text.encoder import EncoderParams
-from training.train import TrainParams, run
+from training.train import run
 
 EVENING: Millis = from_text("2026-11-20T18:30:00Z")
 ADULT = {"age_band": "18+", "age_source": "verified", "country": "MA", "languages": ["fr", "ary"]}

@@ -21,7 +21,8 @@ from recsys.errors import ConfigError
 from recsys.models.ials import IALSParams
 from recsys.resources import DEFAULT_EXPERIMENTS, DEFAULT_POLICY, POLICIES, policy_file
 from training.models.blend import BlendParams
-from training.train import TrainParams, run
+from training.params import TrainParams
+from training.train import run
 
 ROOT = Path(__file__).parents[1]
 AT = "2026-11-20T18:30:00Z"

@@ -2,21 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from recsys.clock import Millis, to_text
-from recsys.models.artifact import FORMAT, Manifest
+from recsys.models.manifest import FORMAT, Manifest
 from training.models.blend import FittedBlend
 from training.models.ranker import RankerResult
-
-if TYPE_CHECKING:
-    from training.train import TrainParams
+from training.params import TrainParams
 
 
 def describe_run(
-    params: "TrainParams",
+    params: TrainParams,
     data_fingerprint: str,
     at: Millis,
     cutoff: Millis | None,

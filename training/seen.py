@@ -5,7 +5,7 @@ import polars as pl
 
 from recsys.clock import DAY, Millis
 from recsys.data.tables import Dataset, reading
-from recsys.models.artifact import NOTHING_SEEN, SeenInLog, row_numbers
+from recsys.models.histories import NOTHING_SEEN, SeenInLog, row_numbers
 from recsys.user.feedback import SEEN_EVENTS
 from recsys.user.state import MAX_SEEN
 

@@ -1,8 +1,8 @@
 """
 Validation of a whole dataset: every problem counted, the first of each kind shown, unusable rows set aside.
 
-A row with any problem is left out of training, and so is what refers to it: an event of a refused item is an event
-of an unknown item. Nothing is dropped silently: counts are exact however many problems there are, and with
+A row with any problem is left out of training, and so is every row that refers to it: an event of an unusable item is
+an event of an unknown item. Nothing is dropped silently: counts are exact however many problems there are, and with
 `rejected` the rows are written to `<rejected>/<table>.parquet` beside a `reason`.
 
 Memory is bounded: tables are read by the streaming engine, and what is kept is one 64-bit hash per row while a key
@@ -95,7 +95,7 @@ class TableCount:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """
-    What `validate` found.
+    What `validate` reports.
 
     `tables` counts rows per table, `problems` are examples (at most `EXAMPLES` per kind and column), `counted` is
     every kind of problem with its exact number, `failures` are the sentences for which a run must stop.
@@ -236,15 +236,15 @@ def _check_table(
     ).collect(engine="streaming")
     numbers: dict[str, int] = totals.row(0, named=True)
     broken = [(check, numbers[f"{n}"]) for n, check in enumerate(checks) if numbers[f"{n}"]]
-    kept = scanned
+    usable_rows = scanned
     if broken:
         failing = [check for check, _ in broken]
         if rejected is not None:
             _set_aside(table, frame, failing, rejected)
         bad = _unusable(frame, failing).select(ROW).collect(engine="streaming")
-        kept = frame.join(bad.lazy(), on=ROW, how="anti", maintain_order="left")
+        usable_rows = frame.join(bad.lazy(), on=ROW, how="anti", maintain_order="left")
     return _Outcome(
-        frame=kept.select(c.name for c in table.columns),
+        frame=usable_rows.select(c.name for c in table.columns),
         count=TableCount(numbers["n_read"], numbers["n_rejected"]),
         problems=tuple(problem for check, _ in broken for problem in _examples(table, frame, check)),
         counted=tuple(

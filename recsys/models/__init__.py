@@ -6,7 +6,7 @@ Preference models, and everything that is fitted, saved and loaded.
 and its parameters. They read `UserInteractions`. `ranker` predicts actions; `index` searches the nearest items.
 """
 
-from recsys.models.artifact import Artifact, ArtifactContents, Manifest, load_artifact, save_artifact
+from recsys.models.artifact import Artifact, ArtifactContents, load_artifact, save_artifact
 from recsys.models.base import ItemItemModel, LinearSpace, PopularityModel, PreferenceModel
 from recsys.models.blend import Blend
 from recsys.models.interactions import (
@@ -16,6 +16,7 @@ from recsys.models.interactions import (
     interactions_from_matrix,
 )
 from recsys.models.loaded import TrainedModels, build_models
+from recsys.models.manifest import Manifest
 
 __all__ = [
     "Artifact",

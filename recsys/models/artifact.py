@@ -13,118 +13,29 @@ Nothing is pickled. The folder is written beside its place and renamed at the en
 Loading verifies every byte before it is used, and maps the arrays instead of reading them.
 """
 
-import hashlib
 import os
-import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys.clock import Millis
 from recsys.errors import ArtifactError
 from recsys.models import ranker
 from recsys.models.blend import Blend
+from recsys.models.histories import NOTHING_SEEN, SeenInLog, UserHistories, row_numbers
 from recsys.models.index import VectorIndex, open_index, sample_user_vectors, write_index
-from recsys.models.model_io import count_items as count_items
-from recsys.models.model_io import map_array, read_blend, read_model, save_array, write_blend, write_model
+from recsys.models.manifest import MANIFEST, Manifest, file_sha256, find_problems, read_manifest
+from recsys.models.model_io import count_items, map_array, read_blend, read_model, save_array, write_blend, write_model
 from recsys.models.popularity import Popularity
 from recsys.models.ranker import RankerHeads
-from recsys.types import History, Ids, Space
+from recsys.types import History, Space
 
-FORMAT: Final = 3
-MANIFEST: Final = "manifest.json"
-_FILE_NAME: Final = re.compile(r"^[a-z0-9_]+(\.[a-z0-9_]+)+$")
 _TABLES: Final = ("items", "creators", "users")
-
-
-class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """
-    What an artifact is. Times are RFC 3339 in UTC.
-
-    `cutoff`: events from this instant on were held out (None: nothing was). `risk_source`: `labelled`, or `assumed`
-    when a flag stood in for missing tiers. `features`: names in order. `encoder`: fingerprint of the text encoder
-    (None: no text space). `settings`: what a model holds beside its arrays. `content_share`: how much of the market's
-    weight of content stays. `locality_weight`: by market, in standard deviations of a user's scores. `files`: name ->
-    sha256.
-    """
-
-    format: int
-    created_at: str
-    data_fingerprint: str
-    config: dict[str, Any]
-    cutoff: str | None
-    risk_source: str
-    counts: dict[str, int]
-    features: tuple[str, ...]
-    spaces: tuple[str, ...]
-    encoder: str | None
-    metrics: dict[str, float]
-    settings: dict[str, dict[str, Any]]
-    content_share: float = 1.0
-    locality_weight: dict[str, float] = {}
-    files: dict[str, str] = {}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class UserHistories(Mapping[str, History]):
-    """
-    user_id -> History, as slices of one flat history: of user row u the slice `indptr[u]:indptr[u + 1]`.
-
-    Shapes: `indptr` (n_users + 1,); `flat` n_events, oldest first for each user; `rows` user_id -> row, in order.
-    """
-
-    rows: Mapping[str, int]
-    indptr: NDArray[np.int64]
-    flat: History
-
-    def __getitem__(self, user_id: str) -> History:
-        row = self.rows[user_id]
-        entries = slice(int(self.indptr[row]), int(self.indptr[row + 1]))
-        return History(self.flat.items[entries], self.flat.weights[entries], self.flat.at[entries])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.rows)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class SeenInLog(Mapping[str, Ids]):
-    """
-    user_id -> rows of items that the training log says this user has seen, oldest first; `until` is the log's last
-    instant. Shapes: `indptr` (n_users + 1,), `item_rows` (n,); users as in the histories.
-    """
-
-    rows: Mapping[str, int]
-    indptr: NDArray[np.int64]
-    item_rows: Ids
-    until: Millis
-
-    def __getitem__(self, user_id: str) -> Ids:
-        row = self.rows[user_id]
-        return self.item_rows[int(self.indptr[row]) : int(self.indptr[row + 1])]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.rows)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-
-NOTHING_SEEN: Final = SeenInLog(rows={}, indptr=np.zeros(1, np.int64), item_rows=np.zeros(0, np.int32), until=0)
-
-
-def row_numbers(ids: Iterable[str]) -> dict[str, int]:
-    """id -> its row."""
-    return {id_: row for row, id_ in enumerate(ids)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -181,7 +92,7 @@ def save_artifact(folder: Path, contents: ArtifactContents, manifest: Manifest) 
     beside.mkdir()
     try:
         settings = _write_contents(beside, contents)
-        files = {path.name: _sha256(path) for path in sorted(beside.iterdir())}
+        files = {path.name: file_sha256(path) for path in sorted(beside.iterdir())}
         whole = msgspec.structs.replace(manifest, settings=settings, files=files, spaces=tuple(contents.spaces))
         written = msgspec.json.format(msgspec.json.encode(whole), indent=1)
         (beside / MANIFEST).write_bytes(written)
@@ -200,8 +111,8 @@ def load_artifact(folder: Path) -> Artifact:
 
     Raises: ArtifactError with every problem found: no or another manifest, files missing, altered or unexpected.
     """
-    manifest, version = _read_manifest(folder)
-    problems = _problems(folder, manifest)
+    manifest, version = read_manifest(folder)
+    problems = find_problems(folder, manifest)
     if problems:
         raise ArtifactError(*problems)
     try:
@@ -289,56 +200,7 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 # --- reading ---
-
-
-def _read_manifest(folder: Path) -> tuple[Manifest, str]:
-    path = folder / MANIFEST
-    if not path.is_file() or path.is_symlink():
-        raise ArtifactError(f"found no {MANIFEST} in {folder}, expected an artifact; make one with `sanad train`")
-    raw = path.read_bytes()
-    try:
-        format_ = msgspec.json.decode(raw, type=dict[str, Any]).get("format")
-        if format_ != FORMAT:
-            raise ArtifactError(
-                f"found an artifact of format {format_!r} in {folder}, expected format {FORMAT}; train it again with "
-                "`sanad train`"
-            )
-        return msgspec.json.decode(raw, type=Manifest), hashlib.sha256(raw).hexdigest()[:12]
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ArtifactError(
-            f"found a {MANIFEST} in {folder} that cannot be read ({error}), expected the one that was "
-            "written; train again"
-        ) from error
-
-
-def _problems(folder: Path, manifest: Manifest) -> list[str]:
-    """A sentence for each file that is missing, unexpected or altered, and for each name that is not one."""
-    problems = [
-        f"found file name {name!r} in {MANIFEST}, expected a plain name inside the folder; train again"
-        for name in manifest.files
-        if not _FILE_NAME.match(name)
-    ]
-    if problems:
-        return problems  # no path outside the folder is ever opened
-    present = {path.name: path for path in folder.iterdir() if path.name != MANIFEST}
-    for name in sorted(present.keys() - manifest.files.keys()):
-        problems.append(f"found unexpected file {name!r} in {folder}, expected only those in {MANIFEST}; remove it")
-    for name, expected in manifest.files.items():
-        path = present.get(name)
-        if path is None or path.is_symlink() or not path.is_file():
-            problems.append(f"found no regular file {name!r} in {folder}, expected it; copy the artifact again")
-        elif (checksum := _sha256(path)) != expected:
-            problems.append(
-                f"found {name!r} with sha256 {checksum[:12]}, expected {expected[:12]}: it was altered or damaged; "
-                "copy the artifact again"
-            )
-    return problems
 
 
 def _read_contents(folder: Path, manifest: Manifest, version: str) -> Artifact:

@@ -11,9 +11,10 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from recsys.models.artifact import Artifact, SeenInLog
+from recsys.models.artifact import Artifact
 from recsys.models.blend import Blend
 from recsys.models.features import FeatureInputs, build_item_facts
+from recsys.models.histories import SeenInLog
 from recsys.models.interactions import interactions_from_history
 from recsys.models.popularity import Popularity
 from recsys.models.ranker import Ranker

@@ -40,9 +40,9 @@ class RankerHead:
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RankerHeads:
     """
-    What an artifact holds of a ranker. `portion` in [0, 1] is how much of the taste the heads are, chosen on later
-    impressions. The weights of the parts before are multiplied by `kept` and those of the heads by `taken`, so that
-    the taste is spread as widely as before and locality keeps its price.
+    What an artifact holds of a ranker. `mixing_weight` in [0, 1] is the share of the preference scores that the heads
+    replace, chosen on later impressions. The weights of the preference scores are multiplied by `base_scale` and those
+    of the heads by `head_scale`, so that their sum is spread as widely as before and locality costs as much as before.
 
     `rates` (n_items, 6) are features of the items, see `features.FeatureInputs`.
     """

@@ -7,7 +7,7 @@ import pytest
 
 from recsys.clock import DAY, MINUTE, from_text
 from recsys.messages import Context
-from recsys.models.artifact import SeenInLog
+from recsys.models.histories import SeenInLog
 from recsys.services.rights import erase, reset
 
 EVENING = from_text("2026-11-20T18:30:00Z")

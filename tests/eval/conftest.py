@@ -12,7 +12,8 @@ from recsys.data.tables import write_dataset
 from recsys.models.artifact import Artifact, load_artifact
 from recsys.policy.checks import load_market
 from recsys.policy.schema import Market
-from training.train import TrainParams, run
+from training.params import TrainParams
+from training.train import run
 
 POLICY = Path(__file__).resolve().parents[2] / "policies" / "morocco.yaml"
 

@@ -46,7 +46,8 @@ from serving.app import create_app
 from serving.demo import show
 from serving.settings import Settings
 from training.models.blend import BlendParams
-from training.train import TrainParams, run
+from training.params import TrainParams
+from training.train import run
 
 ROOT = Path(__file__).parents[2]
 EVENING = from_text("2026-11-20T18:30:00Z")

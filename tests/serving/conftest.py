@@ -14,7 +14,8 @@ from recsys.data.tables import write_dataset
 from serving.app import create_app
 from serving.run import open_engine
 from serving.settings import Settings
-from training.train import TrainParams, run
+from training.params import TrainParams
+from training.train import run
 
 NOON: Millis = from_text("2026-11-20T12:00:00Z")
 N_ITEMS, N_CREATORS = 120, 15

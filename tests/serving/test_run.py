@@ -21,7 +21,7 @@ import pytest
 
 from recsys.clock import now, to_text
 from recsys.errors import ArtifactError, ConfigError, StoreError
-from recsys.models.artifact import MANIFEST
+from recsys.models.manifest import MANIFEST
 from serving.run import open_engine, run_in_thread, serve
 from serving.settings import Settings
 from serving.stores.sqlite.store import SqliteStore

@@ -20,7 +20,8 @@ from recsys.models.artifact import load_artifact
 from recsys.stores.memory import MemoryStore
 from recsys.stores.protocols import Forgotten
 from training.forget import leave_out
-from training.train import TrainParams, run
+from training.params import TrainParams
+from training.train import run
 
 MIDNIGHT = from_text("2026-01-02T00:00:00Z")  # event n of the small dataset happens n seconds later
 LATER = from_text("2026-02-01T00:00:00Z")

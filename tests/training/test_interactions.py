@@ -25,7 +25,7 @@ def test_the_small_world_by_hand(write):
     built = build(write())
     assert built.user_ids == ("u1", "u2")
     assert built.item_ids == ("v1", "v2", "v3")
-    # u1 watched half of v1; the like of v2 (R2) is never learned; u2's refusal of v2 is
+    # u1 watched half of v1; the like of v2 (R2) is never learned; u2's negative feedback on v2 is
     assert built.positives.toarray() == pytest.approx(np.array([[0.5, 0, 0], [0, 0, 0]]), rel=1e-5)
     assert built.negatives.toarray() == pytest.approx(np.array([[0, 0, 0], [0, 2, 0]]), rel=1e-5)
     assert built.markets == ("MA", "ZZ")
@@ -70,7 +70,7 @@ def test_people_who_only_occur_in_events_come_last_with_an_unknown_profile(write
     assert built.market_positives.toarray()[0].tolist() == [0, 3]
 
 
-def test_a_reaction_counts_half_after_a_half_life_in_matrices_but_not_in_histories(write):
+def test_an_interaction_counts_half_after_a_half_life_in_matrices_but_not_in_histories(write):
     built = build(write(events=[event(1), event(2, user_id="u2", at=SECOND_0 + DAY)]), half_life=DAY)
     assert built.positives.toarray()[:, 0].tolist() == [0.75, 1.5]
     assert built.histories.weights.tolist() == [1.5, 1.5]

@@ -17,8 +17,10 @@ from recsys.models.text import TextParams
 from training.fingerprint import fingerprint
 from training.interactions import build_interactions
 from training.models.blend import BlendParams
+from training.params import TrainParams
+from training.prepare import with_effective_tiers
 from training.text.encoder import EncoderParams
-from training.train import Trained, TrainParams, _with_effective_tiers, run
+from training.train import Trained, run
 
 NOW: Millis = from_text("2026-11-20T00:00:00Z")
 N_ITEMS, N_USERS = 24, 12
@@ -142,7 +144,7 @@ def test_titles_that_are_only_ids_make_no_text_space_and_load_no_encoder(tmp_pat
     assert manifest.encoder is None
 
 
-def test_assumed_tiers_are_said_in_the_manifest_and_make_no_safe_feed(tmp_path: Path) -> None:
+def test_assumed_tiers_stand_in_the_manifest_and_make_no_safe_feed(tmp_path: Path) -> None:
     write(tmp_path / "data", tier=None)
     with pytest.raises(DataError, match="--assume-tier R0"):
         train(tmp_path)
@@ -161,8 +163,8 @@ def test_risky_items_teach_nothing(tmp_path: Path) -> None:
     assert all(len(history) == 0 for history in loaded.histories.values())
 
 
-def test_a_copy_of_a_risky_item_and_an_item_that_our_labels_raised_teach_nothing(tmp_path: Path) -> None:
-    """v0 says what v1 says, which is R2; v2 counts as R2 by our own label. All three were labelled R0 or R2."""
+def test_a_copy_of_a_risky_item_and_an_item_raised_by_a_predicted_label_teach_nothing(tmp_path: Path) -> None:
+    """v0 says what v1 says, which is R2; v2 is R2 by its predicted label. All three were labelled R0 or R2."""
     write(tmp_path / "data")
     items = pl.read_parquet(tmp_path / "data" / "items.parquet")
     is_copy = pl.col("item_id").is_in(["v0", "v1"])
@@ -178,7 +180,7 @@ def test_a_copy_of_a_risky_item_and_an_item_that_our_labels_raised_teach_nothing
     assert not any({0, 1} & set(history.items.tolist()) for history in loaded.histories.values())
     raised = loaded.items.with_columns(predicted_tier=pl.when(pl.col("item_id") == "v2").then(pl.lit("R2")))
     assert np.flatnonzero(is_risky(raised)).tolist() == [0, 1, 2]
-    seen = build_interactions(_with_effective_tiers(read_dataset(tmp_path / "data"), raised))
+    seen = build_interactions(with_effective_tiers(read_dataset(tmp_path / "data"), raised))
     assert not seen.positives[:, [0, 1, 2]].nnz and seen.positives[:, [3]].nnz
 
 

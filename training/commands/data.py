@@ -29,13 +29,39 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 _PANEL = "Data and models"
-_SHOWN = 20  # problems on a terminal; --json has more
+_MAX_SHOWN = 20  # problems on a terminal; --json has more
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="A dataset folder: creators, items, users, events.")]
 BadShare = Annotated[float, typer.Option(min=0, max=1, help="The share of unusable rows a table may have.")]
 Rejected = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Write unusable rows here, each with the reason.", file_okay=False)
 ]
+Out = Annotated[
+    Path, typer.Option("--out", metavar="ARTIFACT", help="The folder to write, whole or not at all.", file_okay=False)
+]
+Encoder = Annotated[
+    str, typer.Option(help="Text encoder: e5, use, none, or a folder or name for sentence-transformers.")
+]
+HoldoutDays = Annotated[float, typer.Option(min=0, help="Days at the end that are held out for 'sanad eval'.")]
+HoldoutFrom = Annotated[
+    str | None, typer.Option(metavar="INSTANT", help="Hold out everything from this instant on instead.")
+]
+AssumeTier = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIER", help="Treat unlabelled items as this tier. For experiments only; 'serve' refuses the artifact."
+    ),
+]
+NoLabels = Annotated[bool, typer.Option("--no-labels", help="Predict no labels; use the given ones alone.")]
+NoRanker = Annotated[bool, typer.Option("--no-ranker", help="Fit no ranker; the blend and popularity rank.")]
+Config = Annotated[Path | None, typer.Option(metavar="FILE", help="Settings of the base models, from 'sanad tune'.")]
+Market = Annotated[str, typer.Option(help="The country that leads the safe feed.")]
+Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same artifact.")]
+Forget = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="FILE", help="Leave out the people in a list from 'sanad export forgotten'; repeatable."),
+]
+Cache = Annotated[Path | None, typer.Option(help="The folder of encoder and cached vectors.", file_okay=False)]
 
 
 @app.command("import", rich_help_panel=_PANEL, epilog="Example: sanad import movielens ~/ml-1m data/ml-1m")
@@ -105,46 +131,20 @@ def validate(
 @app.command(rich_help_panel=_PANEL, epilog="Example: sanad train var/data --out var/artifact")
 def train(
     data: Data,
-    out: Annotated[
-        Path,
-        typer.Option("--out", metavar="ARTIFACT", help="The folder to write, whole or not at all.", file_okay=False),
-    ],
-    encoder: Annotated[
-        str, typer.Option(help="Text encoder: e5, use, none, or a folder or name for sentence-transformers.")
-    ] = "e5",
-    holdout_days: Annotated[
-        float, typer.Option(min=0, help="Days at the end that are held out for 'sanad eval'.")
-    ] = 3.0,
-    holdout_from: Annotated[
-        str | None, typer.Option(metavar="INSTANT", help="Hold out everything from this instant on instead.")
-    ] = None,
-    assume_tier: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIER",
-            help="Treat unlabelled items as this tier. For experiments only; 'serve' refuses the artifact.",
-        ),
-    ] = None,
-    no_labels: Annotated[
-        bool, typer.Option("--no-labels", help="Predict no labels; use the given ones alone.")
-    ] = False,
-    no_ranker: Annotated[
-        bool, typer.Option("--no-ranker", help="Fit no ranker; the blend and popularity rank.")
-    ] = False,
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Settings of the base models, from 'sanad tune'.")
-    ] = None,
-    market: Annotated[str, typer.Option(help="The country that leads the safe feed.")] = "MA",
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same artifact.")] = 0,
+    out: Out,
+    encoder: Encoder = "e5",
+    holdout_days: HoldoutDays = 3.0,
+    holdout_from: HoldoutFrom = None,
+    assume_tier: AssumeTier = None,
+    no_labels: NoLabels = False,
+    no_ranker: NoRanker = False,
+    config: Config = None,
+    market: Market = "MA",
+    seed: Seed = 0,
     rejected: Rejected = None,
     max_bad_share: BadShare = 0.01,
-    forget: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FILE", help="Leave out the people in a list from 'sanad export forgotten'; repeatable."),
-    ] = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="The folder of encoder and cached vectors.", file_okay=False)
-    ] = None,
+    forget: Forget = None,
+    cache: Cache = None,
     at: At = None,
     as_json: Json = False,
     is_quiet: Quiet = False,
@@ -158,7 +158,8 @@ def train(
     from recsys.data.forgotten import read_forgotten
     from training.labels.predict import LabelParams
     from training.models.ranker import RankerParams
-    from training.train import TrainParams, run
+    from training.params import TrainParams
+    from training.train import run
 
     params = TrainParams(
         holdout_days=holdout_days,
@@ -226,7 +227,7 @@ def _show_report(report: "Report") -> None:
     for name, count in report.tables.items():
         table.add_row(name, f"{count.n_read:,}", f"{count.n_rejected:,}", f"{count.bad_share:.2%}")
     console().print(table)
-    lines = [problem.sentence() for problem in report.problems[:_SHOWN]]
+    lines = [problem.sentence() for problem in report.problems[:_MAX_SHOWN]]
     if sum(kind.n_rows for kind in report.counted) > len(lines):
         lines += [f"in all: table {k.table}, column {k.column!r}, {k.kind}: {k.n_rows:,} rows" for k in report.counted]
     lines += [f"note: {notice}" for notice in report.notices]

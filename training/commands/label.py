@@ -1,4 +1,4 @@
-"""The command about labels of our own: `label`. Heavy imports wait until it runs."""
+"""The command that predicts labels: `label`. Heavy imports wait until it runs."""
 
 import os
 from collections.abc import Callable
@@ -21,7 +21,39 @@ OpenCatalogue = Callable[[Path], AbstractContextManager["Catalogue"]]
 """Opens the live catalogue in a state file. The command line hands it in, because training knows no database."""
 
 app = typer.Typer()
-_SHOWN = 20  # raised items on a terminal; the file has all
+_MAX_SHOWN = 20  # raised items on a terminal; the file has all
+
+
+Data = Annotated[
+    Path | None, typer.Argument(metavar="[DATA]", help="A dataset folder: creators, items, users, events.")
+]
+State = Annotated[
+    Path | None,
+    typer.Option(
+        "--state", metavar="FILE", help="Instead of DATA: label the items that wait in the state file of a service."
+    ),
+]
+ArtifactFolder = Annotated[
+    Path | None,
+    typer.Option("--artifact", metavar="DIR", help="With --state: the artifact that is served.", file_okay=False),
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="FILE", help="Write the labels of all items here, as .parquet or .csv.")
+]
+ReportTo = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="DIR", help="Write their evaluation: report.json and a plot for each tier."),
+]
+Explain = Annotated[
+    bool,
+    typer.Option("--explain", help="Show why: the character n-grams and the labelled items that speak for a label."),
+]
+Threshold = Annotated[
+    float, typer.Option(min=0.5, max=1, help="The probability that a label needs; the market's label_threshold.")
+]
+Encoder = Annotated[str, typer.Option(help="Text encoder: e5, use, or a folder or name.")]
+BadShare = Annotated[float, typer.Option(min=0, max=1, help="The share of unusable rows a table may have.")]
+Cache = Annotated[Path | None, typer.Option(help="The folder of encoder and cached vectors.", file_okay=False)]
 
 
 @app.command(
@@ -29,43 +61,16 @@ _SHOWN = 20  # raised items on a terminal; the file has all
 )
 def label(
     context: typer.Context,
-    data: Annotated[
-        Path | None, typer.Argument(metavar="[DATA]", help="A dataset folder: creators, items, users, events.")
-    ] = None,
-    state: Annotated[
-        Path | None,
-        typer.Option(
-            "--state", metavar="FILE", help="Instead of DATA: label the items that wait in the state file of a service."
-        ),
-    ] = None,
-    artifact: Annotated[
-        Path | None,
-        typer.Option("--artifact", metavar="DIR", help="With --state: the artifact that is served.", file_okay=False),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="FILE", help="Write the labels of all items here, as .parquet or .csv."),
-    ] = None,
-    report_to: Annotated[
-        Path | None,
-        typer.Option("--report", metavar="DIR", help="Write their evaluation: report.json and a plot for each tier."),
-    ] = None,
-    explain: Annotated[
-        bool,
-        typer.Option(
-            "--explain", help="Show why: the character n-grams and the labelled items that speak for a label."
-        ),
-    ] = False,
-    threshold: Annotated[
-        float, typer.Option(min=0.5, max=1, help="The probability that a label needs; the market's label_threshold.")
-    ] = 0.8,
-    encoder: Annotated[str, typer.Option(help="Text encoder: e5, use, or a folder or name.")] = "e5",
-    max_bad_share: Annotated[
-        float, typer.Option(min=0, max=1, help="The share of unusable rows a table may have.")
-    ] = 0.01,
-    cache: Annotated[
-        Path | None, typer.Option(help="The folder of encoder and cached vectors.", file_okay=False)
-    ] = None,
+    data: Data = None,
+    state: State = None,
+    artifact: ArtifactFolder = None,
+    out: Out = None,
+    report_to: ReportTo = None,
+    explain: Explain = False,
+    threshold: Threshold = 0.8,
+    encoder: Encoder = "e5",
+    max_bad_share: BadShare = 0.01,
+    cache: Cache = None,
     at: At = None,
     as_json: Json = False,
     is_quiet: Quiet = False,
@@ -102,7 +107,7 @@ def label(
     if out is not None:
         _write(done.table, out)
     if as_json:
-        print_json({"counts": done.counts, "report": done.report, "raised": done.raised(_SHOWN)})
+        print_json({"counts": done.counts, "report": done.report, "raised": done.raised(_MAX_SHOWN)})
     else:
         _show(done, explain=explain)
 
@@ -148,7 +153,7 @@ def _label_state(
         f"{state}: {done.n_labelled:,} items read, {done.n_unknown:,} of them without a predicted label, "
         f"{len(done.raised):,} have a higher tier now (revision {done.revision:,}){left}"
     )
-    for row in done.raised[:_SHOWN]:
+    for row in done.raised[:_MAX_SHOWN]:
         typer.echo(f"{row['item_id']}: {row['before']} -> {row['now']} ({row['label_confidence']:.0%})")
 
 
@@ -181,7 +186,7 @@ def _show(done: Any, *, explain: bool) -> None:
     console().print(table)
     if not explain:
         return
-    for row in done.raised(_SHOWN):
+    for row in done.raised(_MAX_SHOWN):
         why = row["why"] or {}
         typer.echo(
             f"{row['item_id']}: {row['risk_tier'] or 'unlabelled'} -> {row['predicted_tier']} "

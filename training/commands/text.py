@@ -82,14 +82,14 @@ def embed(
     texts = read_texts(file)
     writable(out)
     where = cache or cache_folder()
-    made = make_encoder(EncoderParams(model=encoder), where)
+    text_encoder = make_encoder(EncoderParams(model=encoder), where)
     artifact = None if like is None else load_artifact(like)
     with progress(is_quiet=is_quiet) as report:
-        encoded = encode_file(texts, made, where, artifact, report)
-    save_vectors(out, encoded, made, "" if artifact is None else artifact.version)
+        encoded = encode_file(texts, text_encoder, where, artifact, report)
+    save_vectors(out, encoded, text_encoder, "" if artifact is None else artifact.version)
     say(
-        f"{out}: {len(encoded.vectors):,} vectors of {made.dim} numbers, {encoded.n_encoded:,} encoded now, "
-        f"{encoded.n_reused:,} from the cache; encoder {made.fingerprint[:12]}",
+        f"{out}: {len(encoded.vectors):,} vectors of {text_encoder.dim} numbers, {encoded.n_encoded:,} encoded now, "
+        f"{encoded.n_reused:,} from the cache; encoder {text_encoder.fingerprint[:12]}",
         is_quiet=is_quiet,
     )
 

@@ -44,7 +44,7 @@ def tune(
     from training.fingerprint import fingerprint
     from training.models.tune import as_yaml
     from training.models.tune import tune as run
-    from training.train import cutoff_of
+    from training.prepare import cutoff_of
     from training.validate import clean
 
     place = writable(study or out.with_name(f"{out.name}.study.jsonl"))

@@ -46,16 +46,16 @@ class ImportReport:
 
 def find(source: Path, *patterns: str) -> list[Path]:
     """Files in `source` that match any pattern, plain or with `.gz`, in order."""
-    found = {path for pattern in patterns for path in (*source.glob(pattern), *source.glob(pattern + ".gz"))}
-    return sorted(path for path in found if path.is_file())
+    paths = {path for pattern in patterns for path in (*source.glob(pattern), *source.glob(pattern + ".gz"))}
+    return sorted(path for path in paths if path.is_file())
 
 
 def need(source: Path, *patterns: str) -> list[Path]:
     """`find`, but at least one. Raises DataError."""
-    found = find(source, *patterns)
-    if not found:
+    paths = find(source, *patterns)
+    if not paths:
         raise DataError(f"found no {' or '.join(patterns)} in {source}, expected at least one (plain or .gz); add it")
-    return found
+    return paths
 
 
 def all_needed(source: Path, *patterns: str) -> list[list[Path]]:
@@ -83,19 +83,19 @@ def scan_text(
     quote: str | None = '"',
 ) -> pl.LazyFrame:
     """
-    The wanted columns of a delimited text file, as text; optional ones are null where they are missing.
+    Columns of a delimited text file, as text; optional ones are null where they are missing.
 
-    Without a header `columns` names the file's columns in order. Columns that are not wanted are named in a notice.
+    Without a header `columns` names the file's columns in order. Other columns are named in a notice.
     Raises:  DataError naming every missing column.
     """
     frame = pl.scan_csv(path, infer_schema=False, separator=separator, has_header=header, quote_char=quote)
     try:
-        found = frame.collect_schema().names()
+        columns_read = frame.collect_schema().names()
     except pl.exceptions.PolarsError as error:
         raise DataError(f"{path.name}: found {str(error).splitlines()[0]!r}, expected a table of text") from error
     if not header:
-        return _named(frame, path, found, columns)
-    plain = {name: name.removeprefix("\ufeff") for name in found}
+        return _named(frame, path, columns_read, columns)
+    plain = {name: name.removeprefix("\ufeff") for name in columns_read}
     problems = [
         f"{path.name}: column {name!r} is missing, found {', '.join(plain.values())}; is it the published file?"
         for name in columns
@@ -113,10 +113,12 @@ def scan_text(
     return frame.rename(plain).select(*present, *absent)
 
 
-def _named(frame: pl.LazyFrame, path: Path, found: list[str], columns: Sequence[str]) -> pl.LazyFrame:
-    if len(found) != len(columns):
-        raise DataError(f"{path.name}: found {len(found)} columns, expected {len(columns)}: {', '.join(columns)}")
-    return frame.rename(dict(zip(found, columns, strict=True)))
+def _named(frame: pl.LazyFrame, path: Path, columns_read: list[str], columns: Sequence[str]) -> pl.LazyFrame:
+    if len(columns_read) != len(columns):
+        raise DataError(
+            f"{path.name}: found {len(columns_read)} columns, expected {len(columns)}: {', '.join(columns)}"
+        )
+    return frame.rename(dict(zip(columns_read, columns, strict=True)))
 
 
 def times_of_part(part: str, n_events: int) -> pl.Series:

@@ -80,7 +80,7 @@ def _events(path: Path, number: int, policy: str, authors: pl.LazyFrame, notices
     nothing = pl.lit(None, dtype=pl.Float64)
     fraction = pl.when(length > 0).then((played / length).clip(0, 1))
 
-    def one(kind: str, happened: pl.Expr, watch: bool = False) -> pl.LazyFrame:
+    def select_kind(kind: str, happened: pl.Expr, watch: bool = False) -> pl.LazyFrame:
         of_creator = kind == "follow"
         return rows.filter(happened).select(
             event_id=pl.format("{}-{}-" + kind, pl.lit(number), "row"),
@@ -93,8 +93,8 @@ def _events(path: Path, number: int, policy: str, authors: pl.LazyFrame, notices
         )
 
     return [
-        one("impression", pl.lit(True)),
-        one("view", played > 0, watch=True),
-        one("complete", (length > 0) & (played >= length)),
-        *(one(kind, pl.col(flag).cast(pl.Float64) > 0) for flag, kind in _ACTS.items()),
+        select_kind("impression", pl.lit(True)),
+        select_kind("view", played > 0, watch=True),
+        select_kind("complete", (length > 0) & (played >= length)),
+        *(select_kind(kind, pl.col(flag).cast(pl.Float64) > 0) for flag, kind in _ACTS.items()),
     ]

@@ -1,6 +1,6 @@
 """
 The signed split of KuaiRand used by SIGformer (SIGIR 2024): `train.txt`, `valid.txt`, `test.txt` with one
-`user item label` per line, label 1 liked, 0 an observed refusal.
+`user item label` per line, label 1 positive, 0 an observed negative.
 
 A positive becomes `complete`, a negative `not_interested`. The set publishes no times, creators, countries or
 titles; `common` says what stands in for them. The part of each event is in `events.variant`.

@@ -38,12 +38,12 @@ def run(source: Path, folder: Path) -> ImportReport:
         "ratings.dat": _read_dat,
         "ratings.csv": _read_csv,
     }
-    found = [read for name, read in layouts.items() if find(source, name)]
-    if len(found) != 1:
+    readers = [read for name, read in layouts.items() if find(source, name)]
+    if len(readers) != 1:
         raise DataError(
-            f"found {len(found)} of {', '.join(layouts)} in {source}, expected exactly one; which set is it?"
+            f"found {len(readers)} of {', '.join(layouts)} in {source}, expected exactly one; which set is it?"
         )
-    ratings, films, people = found[0](source, notices)
+    ratings, films, people = readers[0](source, notices)
     events = _events(ratings)
     first = events.group_by("item_id").agg(published_at=pl.col("at").min())
     items = films.join(first, on="item_id", how="left", maintain_order="left").select(

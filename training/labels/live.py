@@ -20,7 +20,8 @@ import polars as pl
 from recsys.clock import Millis
 from recsys.columns import LABEL_WAITS, PREDICTED, REVIEWED
 from recsys.errors import ArtifactError, Conflict
-from recsys.models.artifact import Manifest, load_artifact
+from recsys.models.artifact import load_artifact
+from recsys.models.manifest import Manifest
 from recsys.progress import Progress, quiet
 from recsys.stores.protocols import Catalogue, ItemChange, ItemRow
 from recsys.vocabulary import TIERS

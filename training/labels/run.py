@@ -55,8 +55,8 @@ def run_labels(
     items = dataset.items.collect(engine="streaming")
     where = cache or cache_folder()
     texts = item_texts(items)
-    made = make_encoder(EncoderParams(model=encoder), where)
-    features = encode_texts(texts, declared_languages(items), made, where, on_progress)
+    text_encoder = make_encoder(EncoderParams(model=encoder), where)
+    features = encode_texts(texts, declared_languages(items), text_encoder, where, on_progress)
     predicted = predict_labels(items, texts, features, LabelParams(threshold=threshold), where, on_progress)
     if predicted is None:
         return None

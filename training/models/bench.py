@@ -73,12 +73,12 @@ def run_split(split: Split, k: int, seed: int, on_progress: Progress = quiet) ->
     """The whole pipeline on a split."""
     started = perf_counter()
     rng = np.random.default_rng(seed)
-    found = search_models(split.train, split.valid, tuple(MODELS.values()), k, rng, on_progress)
+    searched = search_models(split.train, split.valid, tuple(MODELS.values()), k, rng, on_progress)
     chosen_at = perf_counter()
-    models, fit_s = _fit_models(split, found, seed, on_progress)
+    models, fit_s = _fit_models(split, searched, seed, on_progress)
     before = perf_counter()
-    reranker = found.reranker.build(tuple(models), compute_item_use(split.train))
-    blend = Blend(models, found.weights.weights, reranker=reranker)
+    reranker = searched.reranker.build(tuple(models), compute_item_use(split.train))
+    blend = Blend(models, searched.weights.weights, reranker=reranker)
     measured, n_evaluated = _evaluate(blend, split, k, on_progress)
     recommended_at = perf_counter()
     return BenchReport(
@@ -88,9 +88,9 @@ def run_split(split: Split, k: int, seed: int, on_progress: Progress = quiet) ->
         n_train=int((split.train.data > 0).sum()),
         n_negative=int((split.train.data < 0).sum()),
         n_evaluated=n_evaluated,
-        rows=_rows(found, measured, fit_s),
+        rows=_rows(searched, measured, fit_s),
         n_trees=reranker.trees.num_trees() if reranker else 0,
-        n_fits=found.n_fits,
+        n_fits=searched.n_fits,
         choose_s=chosen_at - started,
         recommend_s=recommended_at - before,
         total_s=recommended_at - started,
@@ -99,12 +99,12 @@ def run_split(split: Split, k: int, seed: int, on_progress: Progress = quiet) ->
 
 
 def _fit_models(
-    split: Split, found: SearchResult, seed: int, on_progress: Progress
+    split: Split, searched: SearchResult, seed: int, on_progress: Progress
 ) -> tuple[dict[str, PreferenceModel], dict[str, float]]:
     """Every model with its chosen parameters, fitted to all of train, and the seconds of each."""
     models: dict[str, PreferenceModel] = {}
     fit_s: dict[str, float] = {}
-    for name, params in found.params.items():
+    for name, params in searched.params.items():
         on_progress(f"fit {name}", 0, None)
         before = perf_counter()
         models[name] = MODELS[name].fit(TrainingMatrix(split.train), params, np.random.default_rng(seed))
@@ -113,10 +113,10 @@ def _fit_models(
 
 
 def _rows(
-    found: SearchResult, measured: Mapping[str, tuple[float, float]], fit_s: Mapping[str, float]
+    searched: SearchResult, measured: Mapping[str, tuple[float, float]], fit_s: Mapping[str, float]
 ) -> tuple[BenchRow, ...]:
     """The test metrics of each model, the weighted sum and the blend, beside their validation."""
-    weights, reranker = found.weights, found.reranker
+    weights, reranker = searched.weights, searched.reranker
     is_reranked = reranker.trees is not None
     blend_ndcg = reranker.ndcg_cross_validated if is_reranked else weights.ndcg_cross_validated
     validation = {WEIGHTED_SUM: weights.ndcg_cross_validated, BLEND: blend_ndcg}
@@ -132,7 +132,7 @@ def _rows(
                 validation=weights.ndcg_by_model.get(name, float("nan")) if is_model else validation[name],
                 fit_s=fit_s[name] if is_model else sum(fit_s[model] for model in reads[name]),
                 weight=weights.weights.get(name, 0.0) if is_model else 1.0,
-                params=asdict(found.params[name]) if is_model else {},
+                params=asdict(searched.params[name]) if is_model else {},
             )
         )
     return tuple(rows)

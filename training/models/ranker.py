@@ -41,7 +41,7 @@ from recsys.models.trees import open_booster
 from recsys.progress import Progress, quiet
 from recsys.types import Floats, Mask, Reals, Space
 from recsys.vocabulary import HEADS
-from training.models.mixing_weight import LateImpressions, choose_mixing
+from training.models.mixing_weight import LateImpressions, Mixing, choose_mixing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -142,16 +142,20 @@ def fit(
         is_learnable=log.items["is_learnable"].to_numpy(), then=then,
     )  # fmt: skip
     mixing = choose_mixing(unmixed, late, params.weights, rng)
+    aucs = _head_aucs(unmixed, table, shown, is_late)
+    return _result(replace(unmixed, rates=rates(log, items, until)), mixing, aucs)
+
+
+def _result(heads: RankerHeads, mixing: Mixing, aucs: Mapping[str, float]) -> RankerResult:
     metrics = {
         "content_share": mixing.content_share,
         "ranker_mixing_weight": mixing.mixing_weight,
-        **_head_aucs(unmixed, table, shown, is_late),
+        **aucs,
         **mixing.metrics,
     }
     mixed = replace(
-        unmixed, rates=rates(log, items, until), mixing_weight=mixing.mixing_weight,
-        base_scale=mixing.base_scale, head_scale=mixing.head_scale,
-    )  # fmt: skip
+        heads, mixing_weight=mixing.mixing_weight, base_scale=mixing.base_scale, head_scale=mixing.head_scale
+    )
     return RankerResult(heads=mixed, metrics=metrics, summary=_summary(metrics), content_share=mixing.content_share)
 
 

@@ -130,9 +130,9 @@ def matrix(texts: Sequence[str]) -> Any:
     spans = [rows[:, a:b].ravel() for a, b in zip(starts, ends, strict=True)]
     values = np.repeat(1 / np.sqrt(lengths * ORDERS), lengths * ORDERS).astype(np.float32)
     places = np.concatenate([[0], np.cumsum(lengths * ORDERS)])
-    found = csr_array((values, np.concatenate(spans).astype(np.int64), places), shape=(len(texts), 2**BITS))
-    found.sum_duplicates()
-    return found
+    counts = csr_array((values, np.concatenate(spans).astype(np.int64), places), shape=(len(texts), 2**BITS))
+    counts.sum_duplicates()
+    return counts
 
 
 def _as_written(text: str, rng: np.random.Generator) -> str:
@@ -141,8 +141,8 @@ def _as_written(text: str, rng: np.random.Generator) -> str:
     def respelled(word: str) -> str:
         if len(word) > 3 and word.endswith("ا") and rng.random() < 0.4:
             word = word[:-1] + "ة"
-        kept = [letter for n, letter in enumerate(word) if letter != "ا" or n < 2 or rng.random() < 0.5]
-        return "".join(kept)
+        letters = [letter for n, letter in enumerate(word) if letter != "ا" or n < 2 or rng.random() < 0.5]
+        return "".join(letters)
 
     return " ".join(map(respelled, arabizi_to_arabic(text).split()))
 
@@ -163,11 +163,11 @@ def _split(texts: ClassTexts, script: str, rng: np.random.Generator) -> _Split:
     train: list[list[list[str]]] = []
     test: list[list[list[str]]] = []
     for sentences in (texts.own, texts.sets, texts.made):
-        cut = [[word for found, word in split_words(text) if found == script] for text in sentences]
-        kept = [words for words in cut if len(words) > 1]
-        is_test = rng.random(len(kept)) < HELD_OUT
-        train.append([words for words, out in zip(kept, is_test, strict=True) if not out])
-        test.append([words for words, out in zip(kept, is_test, strict=True) if out])
+        in_script = [[word for of_word, word in split_words(text) if of_word == script] for text in sentences]
+        usable = [words for words in in_script if len(words) > 1]
+        is_test = rng.random(len(usable)) < HELD_OUT
+        train.append([words for words, out in zip(usable, is_test, strict=True) if not out])
+        test.append([words for words, out in zip(usable, is_test, strict=True) if out])
     return _Split(train, [*test[:2], []])
 
 
@@ -256,8 +256,8 @@ def main() -> None:
     texts = collect(given.data)
     arrays: dict[str, Any] = {}
     for script in CLASSES:
-        found, right = fit(texts, script, np.random.default_rng(given.seed))
-        arrays |= found
+        model, right = fit(texts, script, np.random.default_rng(given.seed))
+        arrays |= model
         print(f"{script}: {right:.1%} of windows of held-out sentences right")
     given.out.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(given.out / "detector.npz", **arrays)

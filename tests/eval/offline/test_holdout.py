@@ -13,7 +13,8 @@ from recsys.clock import DAY, HOUR, from_text, to_text
 from recsys.data.tables import write_dataset
 from recsys.errors import DataError
 from recsys.models.artifact import Artifact, load_artifact
-from training.train import TrainParams, run
+from training.params import TrainParams
+from training.train import run
 
 T0 = from_text("2026-11-01T12:00:00Z")
 CUTOFF = T0 + 5 * DAY

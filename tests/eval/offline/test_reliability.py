@@ -15,7 +15,8 @@ from recsys.models.artifact import load_artifact
 from recsys.models.ials import IALSParams
 from training.models.blend import BlendParams
 from training.models.ranker import RankerParams
-from training.train import TrainParams, run
+from training.params import TrainParams
+from training.train import run
 
 T0 = 1_790_000_000_000
 

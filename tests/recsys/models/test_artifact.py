@@ -18,19 +18,13 @@ from scipy import sparse
 
 from recsys.errors import ArtifactError
 from recsys.models import artifact
-from recsys.models.artifact import (
-    FORMAT,
-    ArtifactContents,
-    Manifest,
-    UserHistories,
-    load_artifact,
-    row_numbers,
-    save_artifact,
-)
+from recsys.models.artifact import ArtifactContents, load_artifact, save_artifact
 from recsys.models.base import ItemItemModel, LinearSpace, PopularityModel
 from recsys.models.blend import Blend
+from recsys.models.histories import UserHistories, row_numbers
 from recsys.models.ials import FactorSpace
 from recsys.models.interactions import interactions_from_history
+from recsys.models.manifest import FORMAT, Manifest, file_sha256
 from recsys.models.popularity import Popularity
 from recsys.models.reranker import Reranker, count_features
 from recsys.models.text import Centres, TextSpace
@@ -239,7 +233,7 @@ def test_no_folder_an_empty_one_and_a_torn_manifest_are_sentences(tmp_path: Path
 
 def test_pickled_arrays_are_refused_even_with_the_right_checksum(saved: Path) -> None:
     np.save(saved / "popularity.npy", np.array([[{}]], dtype=object), allow_pickle=True)
-    digest = artifact._sha256(saved / "popularity.npy")
+    digest = file_sha256(saved / "popularity.npy")
     rewrite(saved, lambda said: said["files"].update({"popularity.npy": digest}))  # type: ignore[attr-defined]
     with pytest.raises(ArtifactError, match="do not fit together"):
         load_artifact(saved)

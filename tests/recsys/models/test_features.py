@@ -92,7 +92,7 @@ def test_features_by_hand():
     assert np.isnan(column("duration_s")[2]) and column("duration_s")[3] == 40
 
 
-def test_who_is_unknown_is_asked_for_without_an_error():
+def test_an_unknown_user_gives_features_without_an_error():
     nobody = replace(asked((), ()), country=None, region=None, languages=())
     found = ranker_features(nobody, basis(), ALL)
     assert found.shape == (N, len(feature_names(["text"]))) and found.dtype == np.float32
@@ -102,13 +102,13 @@ def test_who_is_unknown_is_asked_for_without_an_error():
 
 @settings(max_examples=50)
 @given(st.lists(st.integers(0, N - 1), max_size=12))
-def test_a_row_depends_on_the_person_and_its_item_only(rows):
+def test_a_row_depends_on_the_user_and_its_item_only(rows):
     whole = ranker_features(asked(), basis(), ALL)
     found = ranker_features(asked(), basis(), np.array(rows, np.int32))
     np.testing.assert_allclose(found, whole[rows], rtol=1e-5, atol=1e-6)  # products of matrices round by their shape
 
 
-def test_what_is_asked_has_no_place_for_risk_loop_night_or_exposure():
+def test_a_ranker_query_has_no_field_for_risk_loop_night_or_exposure():
     allowed = {"country", "region", "languages", "at", "history", "vectors"}
     assert {field.name for field in fields(RankerQuery)} == allowed
     words = ("tier", "risk", "level", "loop", "night", "session", "exposure", "shown", "ledger", "age_band")

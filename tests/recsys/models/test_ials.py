@@ -34,18 +34,18 @@ def brute_force(space: FactorSpace, preference: Floats, confidence: Floats, reg:
 
 
 @pytest.mark.parametrize("power", [0.0, 1.0])
-def test_folding_in_is_the_exact_least_squares_answer_refusals_and_repeats_included(power: float) -> None:
+def test_folding_in_is_the_exact_least_squares_answer_with_negatives_and_repeats(power: float) -> None:
     space = fit(two_camps(), replace(PARAMS, power=power), np.random.default_rng(0))
     preference, confidence = np.zeros(30), np.full(30, 0.2)
     preference[[2, 6]] = 1
     confidence[2], confidence[6] = 0.2 + 1.5, 0.2 + 1.0  # item 2 twice: 1.0 + 0.5
-    confidence[3] = 0.2 + 0.5 * 2.0  # refused: preference 0 with more confidence
+    confidence[3] = 0.2 + 0.5 * 2.0  # negative: preference 0 with more confidence
     found = space.fold_in(history([2, 6, 3, 2], [1.0, 1.0, -2.0, 0.5]))
     reg = 0.5 * (2.5 + 0.2 * 30) ** power
     assert found == pytest.approx(brute_force(space, preference, confidence, reg), rel=1e-3, abs=1e-4)
 
 
-def test_a_known_person_is_placed_among_their_own_camp() -> None:
+def test_a_users_vector_lies_in_their_camp() -> None:
     likes = two_camps()
     space = fit(likes, replace(PARAMS, embedding_size=2), np.random.default_rng(0))
     for user in range(6):
@@ -59,7 +59,7 @@ def test_refits_are_equal_for_a_seed() -> None:
     assert np.array_equal(first.item_vectors, again.item_vectors)
 
 
-def test_an_empty_history_and_one_of_refusals_alone_give_zeros() -> None:
+def test_an_empty_history_and_one_of_negative_feedback_alone_give_zeros() -> None:
     space = fit(two_camps(), PARAMS, np.random.default_rng(0))
     assert not space.fold_in(History.empty()).any()
     assert not space.fold_in(history([1], [-2.0])).any()

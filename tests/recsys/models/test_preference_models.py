@@ -1,4 +1,4 @@
-"""Collaborative models: what every part keeps to, and each against its definition worked out the slow way."""
+"""Preference models: the laws of all of them, and each one against its definition, computed the slow way."""
 
 from collections.abc import Callable
 
@@ -52,26 +52,26 @@ def some(n_users: int = 30, n_items: int = 12, seed: int = 1) -> sparse.csr_matr
 
 
 @every_model
-def test_the_score_of_a_person_does_not_depend_on_who_is_scored_beside_them(fit: Fit) -> None:
+def test_a_users_scores_do_not_depend_on_who_is_scored_beside_them(fit: Fit) -> None:
     matrix = some()
-    part, users = fit(matrix), interactions_from_matrix(matrix)
-    together = part.scores(users)
-    apart = np.concatenate([part.scores(users[row : row + 1]) for row in range(len(users))])
+    model, users = fit(matrix), interactions_from_matrix(matrix)
+    together = model.scores(users)
+    apart = np.concatenate([model.scores(users[row : row + 1]) for row in range(len(users))])
     assert_allclose(together, apart, rtol=2e-4, atol=1e-5)
 
 
 @every_model
-def test_a_person_of_one_camp_is_shown_more_of_it(fit: Fit) -> None:
-    part = fit(some(200))
-    taste = sparse.csr_matrix(([1.0, 1.0], ([0, 0], [0, 2])), shape=(1, 12), dtype=np.float32)
-    scores = part.scores(interactions_from_matrix(taste))[0]
+def test_a_user_of_one_camp_gets_higher_scores_for_it(fit: Fit) -> None:
+    model = fit(some(200))
+    row = sparse.csr_matrix(([1.0, 1.0], ([0, 0], [0, 2])), shape=(1, 12), dtype=np.float32)
+    scores = model.scores(interactions_from_matrix(row))[0]
     assert scores[[4, 6, 8, 10]].mean() > scores[[1, 3, 5, 7, 9, 11]].mean()
 
 
 @every_model
-def test_somebody_without_reactions_gets_zeros(fit: Fit) -> None:
-    part = fit(some())
-    assert_allclose(part.scores(interactions_from_matrix(sparse.csr_matrix((1, 12), dtype=np.float32))), 0)
+def test_a_user_without_interactions_gets_zeros(fit: Fit) -> None:
+    model = fit(some())
+    assert_allclose(model.scores(interactions_from_matrix(sparse.csr_matrix((1, 12), dtype=np.float32))), 0)
 
 
 @every_model
@@ -84,7 +84,7 @@ def test_an_empty_matrix_and_a_matrix_of_one_row_are_fitted(fit: Fit, shape: tup
 
 
 @every_model
-def test_items_nobody_wanted_and_people_who_wanted_nothing_do_no_harm(fit: Fit) -> None:
+def test_items_and_users_without_interactions_do_no_harm(fit: Fit) -> None:
     matrix = some().tolil()
     matrix[:, 3] = 0
     matrix[7] = 0
@@ -102,7 +102,7 @@ def test_equal_inputs_give_equal_scores(fit: Fit) -> None:
     )
 
 
-def test_the_linear_filter_is_the_product_of_normalised_matrices() -> None:
+def test_the_graph_filter_is_the_product_of_normalised_matrices() -> None:
     r = some(40, 8)
     dense = r.toarray()
     people, items = dense.sum(1), dense.sum(0)
@@ -137,7 +137,7 @@ def test_singular_vectors_are_those_of_a_dense_decomposition() -> None:
     assert_allclose(np.abs(np.sum(vectors * right[:5].T, axis=0)), 1, atol=1e-2)
 
 
-def test_a_low_pass_of_all_waves_returns_what_was_put_in() -> None:
+def test_all_singular_vectors_together_return_the_matrix() -> None:
     matrix = some(50, 6)
     params = spectral.SpectralParams(embedding_size=6, in_power=0.0, out_power=0.0)
     scores = spectral.fit(matrix, params, rng()).scores(interactions_from_matrix(matrix))
@@ -156,8 +156,8 @@ def test_both_ways_through_the_solver_give_the_least_squares_answer(d: int, n: i
     reg = random.uniform(0.5, 2, 4).astype(np.float32)
     found = solve_rows(vectors, scales, present, targets, reg)
     for row in range(4):
-        part = slice(present.indptr[row], present.indptr[row + 1])
-        y, c, p = vectors[present.indices[part]].astype(np.float64), present.data[part], targets[part]
+        entries = slice(present.indptr[row], present.indptr[row + 1])
+        y, c, p = vectors[present.indices[entries]].astype(np.float64), present.data[entries], targets[entries]
         left = np.diag(scales) + (y.T * c) @ y + reg[row] * np.eye(d)
         assert_allclose(found[row], np.linalg.solve(left, y.T @ (c * p)), rtol=5e-3, atol=5e-3)
 
@@ -182,36 +182,38 @@ def vars_of(params: ials.IALSParams) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("name", ["graph_filter", "ease", "spectral", "ials"])
-def test_a_refusal_lowers_what_was_refused(name: str) -> None:
+def test_negative_feedback_lowers_the_score_of_its_item(name: str) -> None:
     fits: dict[str, Fit] = {
         "graph_filter": lambda m: graph_filter.fit(m, graph_filter.GraphFilterParams(negative_weight=1.0)),
         "ease": lambda m: ease.fit(m, ease.EASEParams(reg=1.0, negative_weight=1.0)),
         "spectral": lambda m: spectral.fit(m, spectral.SpectralParams(embedding_size=4, negative_weight=1.0), rng()),
         "ials": lambda m: ials.fit(m, ials.IALSParams(embedding_size=4, negative_weight=1.0), rng()),
     }
-    part = fits[name](some(200))
-    wish = sparse.csr_matrix(([1.0, 1.0], ([0, 0], [0, 1])), shape=(1, 12), dtype=np.float32)
-    refusal = sparse.csr_matrix(([-1.0], ([0], [3])), shape=(1, 12), dtype=np.float32)
+    model = fits[name](some(200))
+    positive = sparse.csr_matrix(([1.0, 1.0], ([0, 0], [0, 1])), shape=(1, 12), dtype=np.float32)
+    negative = sparse.csr_matrix(([-1.0], ([0], [3])), shape=(1, 12), dtype=np.float32)
     meant = slice(3, 4) if name == "ials" else slice(3, None, 2)  # the item for factors, its whole camp for sums
-    before, after = (part.scores(interactions_from_matrix(taste))[0, meant].mean() for taste in (wish, wish + refusal))
+    before, after = (
+        model.scores(interactions_from_matrix(row))[0, meant].mean() for row in (positive, positive + negative)
+    )
     assert after < before
 
 
-def test_what_followed_often_comes_next_and_only_the_recent_past_is_asked() -> None:
+def test_what_followed_often_comes_next_and_only_recent_interactions_are_read() -> None:
     # three people watch 0, 1, 2 in that order; a fourth 2, 0
     indptr = np.array([0, 3, 6, 9, 11])
     items = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 2, 0], np.int32)
     weights = np.ones(11, np.float32)
-    part = next_item.fit(indptr, items, weights, 3, next_item.NextItemParams(out_power=0.0, max_steps=1))
-    assert_allclose(part.weights.toarray(), [[0, 1, 0], [0, 0, 1], [1, 0, 0]])
+    model = next_item.fit(indptr, items, weights, 3, next_item.NextItemParams(out_power=0.0, max_steps=1))
+    assert_allclose(model.weights.toarray(), [[0, 1, 0], [0, 0, 1], [1, 0, 0]])
     after_one = interactions_from_history(
         History(np.array([0, 1], np.int32), np.ones(2, np.float32), np.array([1, 2])), 3
     )
-    assert_allclose(part.scores(after_one), [[0, RECENT_DECAY, 1]])
-    assert_allclose(part.scores(UserInteractions(after_one.full)), 0)  # nobody recorded an order
+    assert_allclose(model.scores(after_one), [[0, RECENT_DECAY, 1]])
+    assert_allclose(model.scores(UserInteractions(after_one.full)), 0)  # nobody recorded an order
 
 
-def test_recent_tastes_count_the_last_reaction_whole_and_earlier_ones_less() -> None:
+def test_recent_interactions_count_the_last_one_whole_and_earlier_ones_less() -> None:
     made = interactions_from_histories(
         np.array([0, 3, 3]), np.array([2, 0, 1], np.int32), np.array([1, 2, 1], np.float32), 3
     )
@@ -219,18 +221,18 @@ def test_recent_tastes_count_the_last_reaction_whole_and_earlier_ones_less() -> 
     assert_allclose(made.recent.toarray()[0], [2 * RECENT_DECAY, 1, RECENT_DECAY**2], rtol=1e-6)
 
 
-def test_repeated_reactions_add_up_and_opposite_ones_cancel() -> None:
+def test_repeated_interactions_add_up_and_opposite_ones_cancel() -> None:
     made = clean_matrix(sparse.coo_matrix(([1.0, 2.0, 1.0, -1.0], ([0, 0, 0, 0], [1, 1, 2, 2])), shape=(1, 3)))
     assert_allclose(made.toarray(), [[0, 3, 0]])
     assert made.nnz == 1
 
 
-def test_refusals_are_weighed_and_wishes_are_not() -> None:
+def test_negative_entries_are_scaled_and_positive_ones_are_not() -> None:
     signed = sparse.csr_matrix(np.array([[2.0, -2.0, 0.0]], np.float32))
     assert_allclose(scale_negatives(signed, 0.5).toarray(), [[2, -1, 0]])
     assert scale_negatives(signed, 0).nnz == 1
 
 
-def test_a_reaction_that_is_no_number_is_refused() -> None:
+def test_confidence_that_is_not_finite_is_refused() -> None:
     with pytest.raises(DataError, match="not finite"):
         interactions_from_matrix(sparse.csr_matrix(np.array([[np.nan, 1.0]], np.float32)))

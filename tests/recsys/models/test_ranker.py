@@ -18,7 +18,7 @@ from recsys.vocabulary import HEADS
 
 @pytest.fixture(scope="module")
 def with_heads(tiny: Artifact, tmp_path_factory) -> Path:
-    """The tiny artifact with heads that were fitted on noise: what they say is not judged here, only how it is used."""
+    """The tiny artifact with heads that were fitted on noise: their quality is not tested here, only how it is used."""
     import lightgbm
 
     from recsys.models.features import feature_names
@@ -87,7 +87,7 @@ def test_weights_by_hand(query):
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_risk_is_never_predicted_and_nobody_is_asked_about_what_was_never_met(query, name):
+def test_risk_and_unknown_items_are_never_predicted(query, name):
     prior = np.float32(query.model.ranker.heads.heads[name].prior)
     found = score.of_head(name)(query, query.whole)
     is_unmet = (query.whole["tier"] >= 2) | (query.items.row < 0)
@@ -95,13 +95,13 @@ def test_risk_is_never_predicted_and_nobody_is_asked_about_what_was_never_met(qu
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_a_chance_depends_on_the_query_and_its_row_only(query, name):
+def test_a_probability_depends_on_the_query_and_its_row_only(query, name):
     whole = score.of_head(name)(query, query.whole)
     rows = np.random.default_rng(2).permutation(len(query.whole))[:40]
     np.testing.assert_allclose(score.of_head(name)(query, query.whole.take(rows)), whole[rows], rtol=1e-5)
 
 
-def test_a_page_is_chosen_again_byte_for_byte_and_says_what_was_expected(service, evening):
+def test_a_page_is_replayed_byte_for_byte_and_records_its_probabilities(service, evening):
     page = service.ask(explain="full")
     assert replay(service.engine, page.request_id)["identical"]
     assert set(HEADS) <= set(page.items[0].score_parts)

@@ -1,4 +1,4 @@
-"""The second look: only the order of the best new items changes, and what the trees see is what is there."""
+"""The re-ranker: only the order of the best new items changes, and its features are worked by hand."""
 
 import numpy as np
 import pytest
@@ -53,7 +53,7 @@ def test_the_best_new_items_share_out_their_scores_and_nothing_else_changes(seed
             assert_array_equal(shared[person], total[person])
 
 
-def test_likeness_is_the_cosine_in_a_space_and_the_weight_between_items() -> None:
+def test_similarity_is_the_cosine_in_a_space_and_the_weight_between_items() -> None:
     items, candidates = np.array([0, 1]), np.array([2, 3, 4])
     alike, known = compute_similarity(SPACE, items, candidates)
     half = np.sqrt(0.5)
@@ -65,7 +65,7 @@ def test_likeness_is_the_cosine_in_a_space_and_the_weight_between_items() -> Non
         assert_array_equal(known, [2, 0, 0])
 
 
-def test_an_item_item_part_compares_alike_whether_its_matrix_is_sparse_or_dense() -> None:
+def test_an_item_item_model_compares_alike_whether_its_matrix_is_sparse_or_dense() -> None:
     random = np.random.default_rng(0)
     dense = (random.random((40, 40)) * (random.random((40, 40)) < 0.2)).astype(np.float32)
     items, candidates = random.permutation(40)[:7], random.permutation(40)[:20]
@@ -74,15 +74,18 @@ def test_an_item_item_part_compares_alike_whether_its_matrix_is_sparse_or_dense(
         assert_array_equal(found, dense[np.ix_(items, candidates)])
 
 
-def test_the_features_of_a_person_worked_by_hand() -> None:
-    """Somebody wanted items 0 and 1 and refused 4; two candidates, 2 and 3."""
+def test_the_features_of_a_user_worked_by_hand() -> None:
+    """A user has positive interactions with items 0 and 1 and a negative one with 4; two candidates, 2 and 3."""
     parts: dict[str, PreferenceModel] = {
-        "filter": ItemItemModel(NEAR, 0.0),
+        "graph_filter": ItemItemModel(NEAR, 0.0),
         "popularity": PopularityModel(np.ones((1, 5), np.float32)),
     }
     users = liked([1, 2, 0, 0, -1])
     total = np.array([[9, 9, 4, 2, 9]], np.float32)
-    said = {"filter": np.array([[0, 0, 1, -1, 0]], np.float32), "popularity": np.array([[0, 0, 3, 6, 0]], np.float32)}
+    said = {
+        "graph_filter": np.array([[0, 0, 1, -1, 0]], np.float32),
+        "popularity": np.array([[0, 0, 3, 6, 0]], np.float32),
+    }
     use = np.array([1, 3, 2, 0.5, 0], np.float32)
     found = reranker_features(np.array([[2, 3]]), total, said, parts, users, use)[0]
     log2, log3 = np.log(2), np.log(3)
@@ -90,21 +93,21 @@ def test_the_features_of_a_person_worked_by_hand() -> None:
         # the sum: score, share of the best, the best, place
         [4, 1, 4, 0, 1, 1, 1, 0, 3, 0.5, 6, log2, 4, 5 / 3, 0, 2, 2, 2, log3],
         [2, 0.5, 4, log2, -1, -1, 1, log2, 6, 1, 6, 0, 0, 0, 0, 0, 0.5, 2, log3],
-        # then of filter and popularity; nearest wanted, three nearest by three, nearest refused, how many speak for it;
-        # use of the item, usual use of what was wanted, and how much was wanted
+        # then of graph filter and popularity; nearest positive, three nearest by three, nearest negative, how many have
+        # a weight; use of the item, mean use of the positive items, and their number
     ]
     assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     assert found.shape[1] == count_features(parts)
 
 
-def test_use_is_counted_in_people_against_the_mean() -> None:
+def test_item_use_is_counted_in_users_against_the_mean() -> None:
     positive = sparse.csr_matrix(np.array([[5, 0, 1], [1, 0, 0], [1, 0, 0]], np.float32))
     assert_allclose(compute_item_use(positive), np.log1p([3 / (4 / 3), 0, 1 / (4 / 3)]), rtol=1e-6)
     assert_array_equal(compute_item_use(sparse.csr_matrix((2, 3), dtype=np.float32)), np.zeros(3))
 
 
 @pytest.mark.parametrize("n_items", [1, 3, 200])
-def test_what_people_have_met_is_looked_at_last(n_items: int) -> None:
+def test_items_that_users_have_met_come_last(n_items: int) -> None:
     users = liked([1.0] * n_items)
     met = sparse.csr_matrix(np.eye(1, n_items, dtype=np.float32))
     rows, is_new = select_candidates(np.zeros((1, n_items), np.float32), UserInteractions(users.full, exposed=met))

@@ -30,20 +30,20 @@ def test_an_item_without_text_stays_at_zero_and_moves_no_mean() -> None:
     assert space.item_vectors == pytest.approx(np.array([[0, 1], [0, -1], [0, 0]]))
 
 
-def test_a_person_is_the_weighted_recent_mean_of_what_they_liked() -> None:
+def test_a_users_vector_is_the_weighted_recent_mean_of_positive_items() -> None:
     space = fit(np.eye(3, dtype=np.float32), [None] * 3, TextParams(min_language_items=50, half_life_days=10))
     # item 0 ten days before the newest event: 2.0 * 1/2 = 1; item 1 today: 1.0 -> both count the same
     found = space.fold_in(history([0, 1], [2.0, 1.0], [0, 10]))
     assert found == pytest.approx([0.5**0.5, 0.5**0.5, 0], abs=1e-6)
 
 
-def test_a_refusal_pushes_away_by_its_share() -> None:
+def test_negative_feedback_pushes_away_by_its_weight() -> None:
     space = fit(np.eye(2, dtype=np.float32), [None] * 2, TextParams(min_language_items=50, negative_weight=0.5))
     found = space.fold_in(history([0, 1], [1.0, -3.0], [1, 1]))
     assert found == pytest.approx(np.array([1, -0.5]) / 1.25**0.5, abs=1e-6)
 
 
-def test_nobody_known_and_nothing_liked_give_zeros() -> None:
+def test_without_a_positive_interaction_the_vector_is_zero() -> None:
     space = fit(np.eye(2, dtype=np.float32), [None] * 2, PARAMS)
     assert not space.fold_in(History.empty()).any()
     assert not space.fold_in(history([0], [-1.0], [0])).any()

@@ -41,14 +41,14 @@ def test_words_and_vectors_are_both_learned_from(fitted: FittedHeads) -> None:
     assert np.mean(told[:, 1:].argmax(axis=1) == answers["kind"]) > 0.85
 
 
-def test_what_is_said_of_the_learned_items_was_said_without_knowing_them(fitted: FittedHeads) -> None:
+def test_out_of_fold_predictions_come_from_heads_that_did_not_know_the_item(fitted: FittedHeads) -> None:
     assert fitted.out_of_fold.shape == (N, 4)
     assert np.all((fitted.out_of_fold > 0) & (fitted.out_of_fold < 1))
     texts, vectors, languages, _ = made()
     assert not np.allclose(fitted.out_of_fold, fitted.heads.predict(texts, vectors, languages))
 
 
-def test_the_same_items_teach_the_same(fitted: FittedHeads) -> None:
+def test_equal_items_give_equal_heads(fitted: FittedHeads) -> None:
     texts, vectors, languages, answers = made()
     again = fit(texts, vectors, languages, answers, PARAMS)
     assert again is not None
@@ -67,7 +67,7 @@ def test_heads_are_read_back_as_they_were_written(fitted: FittedHeads, tmp_path:
         load_heads(path)
 
 
-def test_an_answer_is_about_its_text_alone(fitted: FittedHeads) -> None:
+def test_a_prediction_depends_on_its_text_alone(fitted: FittedHeads) -> None:
     texts, vectors, languages, _ = made(1)
     one = fitted.heads.predict(texts[:1], vectors[:1], languages[:1])
     assert one == pytest.approx(fitted.heads.predict(texts, vectors, languages)[:1], abs=1e-5)
@@ -105,7 +105,7 @@ def test_lengths_that_differ_are_refused() -> None:
         fit(["a"], np.zeros((2, 3), np.float32), [None], {}, PARAMS)
 
 
-def test_every_language_gets_a_scale_of_its_own_when_it_has_enough() -> None:
+def test_a_language_with_enough_answers_has_a_calibration_of_its_own() -> None:
     rng = np.random.default_rng(0)
     raw = np.clip(rng.random((400, 1)), 0.01, 0.99)
     languages = ["fr"] * 195 + ["ary"] * 195 + ["en"] * 10
@@ -119,7 +119,7 @@ def test_every_language_gets_a_scale_of_its_own_when_it_has_enough() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.floats(0.05, 20), st.floats(-20, 20))
-def test_no_scale_turns_the_order_of_answers_around(raw: list[float], slope: float, shift: float) -> None:
+def test_calibration_never_reverses_the_order(raw: list[float], slope: float, shift: float) -> None:
     ordered = np.sort(np.array(raw))[:, None]
     told = calibrate(ordered, [None] * len(raw), {ANY_LANGUAGE: np.array([[slope, shift]], np.float32)})
     assert np.all(np.diff(told[:, 0]) >= 0)

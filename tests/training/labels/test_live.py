@@ -20,8 +20,9 @@ from recsys.stores.protocols import Catalogue, CatalogueDelta, ItemChange, ItemR
 from recsys.vocabulary import TIERS
 from training.labels.heads import load_heads
 from training.labels.live import label_live, merge_label
+from training.params import TrainParams
 from training.text.encoder import EncoderParams
-from training.train import TrainParams, run
+from training.train import run
 
 NOW: Millis = from_text("2026-11-20T18:00:00Z")
 HEAVY = {"title": "quiz : quel trouble as-tu ? 🖤", "text": "Merci infiniment pour votre soutien. #اختبار #quiz"}
@@ -70,7 +71,7 @@ def test_a_new_item_waits_once_and_an_item_of_an_artifact_never(artifact, cache,
     assert (again.n_labelled, again.revision) == (0, first.revision)  # nothing is written twice
 
 
-def test_other_words_wait_again_and_what_they_say_raises_the_tier(artifact, cache, catalogue) -> None:
+def test_a_changed_text_waits_again_and_can_raise_the_tier(artifact, cache, catalogue) -> None:
     label_live(catalogue, artifact, NOW, cache)
     patch_item(catalogue, "new", {"is_hidden": False}, NOW)
     assert label_live(catalogue, artifact, NOW, cache).n_labelled == 0  # the words are the same
@@ -81,7 +82,7 @@ def test_other_words_wait_again_and_what_they_say_raises_the_tier(artifact, cach
     assert catalogue.since(0).newest_raise == done.revision > before  # past deliveries are counted again
 
 
-def test_rewording_shakes_off_no_label_of_the_same_heads(artifact, cache, catalogue) -> None:
+def test_rewording_removes_no_label_of_the_same_heads(artifact, cache, catalogue) -> None:
     patch_item(catalogue, "new", HEAVY | {"risk_tier": "R0"}, NOW)
     label_live(catalogue, artifact, NOW, cache)
     patch_item(catalogue, "new", {"title": CALM["title"], "text": None, "risk_tier": "R0"}, NOW)
@@ -89,7 +90,7 @@ def test_rewording_shakes_off_no_label_of_the_same_heads(artifact, cache, catalo
     assert fields_of(catalogue)["predicted_tier"] == "R2"
 
 
-def test_a_review_by_a_person_ends_a_label_of_ours_until_the_words_are_others(artifact, cache, catalogue) -> None:
+def test_a_review_by_a_person_ends_a_predicted_label_until_the_text_changes(artifact, cache, catalogue) -> None:
     patch_item(catalogue, "new", HEAVY | {"risk_tier": "R0"}, NOW)
     label_live(catalogue, artifact, NOW, cache)
     patch_item(catalogue, "new", {"risk_tier": "R0", "risk_source": "platform"}, NOW)

@@ -1,4 +1,4 @@
-"""Laws of our own labels: what is learned from, what an answer becomes, and how the report counts."""
+"""Laws of predicted labels: what is learned from, what a probability becomes, and how the report counts."""
 
 from pathlib import Path
 
@@ -16,8 +16,9 @@ from training.labels.heads import load_heads
 from training.labels.predict import count_raised, is_human_label, label_answers, label_columns
 from training.labels.report import missed_r2, recall_at_precision, reliability_bins, wilson_interval
 from training.labels.run import LabelRun, run_labels
+from training.params import TrainParams
 from training.text.encoder import EncoderParams
-from training.train import TrainParams, run
+from training.train import run
 
 NOW: Millis = from_text("2026-11-20T18:00:00Z")
 
@@ -39,12 +40,12 @@ def said(**chances: float) -> pl.DataFrame:
         ({"tier_R2": 0.1}, None, None),  # nobody asked whether it is R1
     ],
 )
-def test_a_tier_is_named_when_the_item_is_surely_at_least_that(chances, tier, confidence) -> None:
+def test_a_tier_is_predicted_when_the_item_surely_reaches_it(chances, tier, confidence) -> None:
     found = said(**chances).row(0, named=True)
     assert (found["predicted_tier"], found["label_confidence"]) == (tier, confidence)
 
 
-def test_a_family_is_named_for_risky_items_alone_and_topics_when_they_are_sure() -> None:
+def test_a_family_is_predicted_for_risky_items_alone_and_topics_above_the_threshold() -> None:
     risky = said(tier_R1=0.9, tier_R2=0.9, family_1=0.9, family_2=0.1, topic_S3=0.9, topic_S4=0.79).row(0, named=True)
     assert (risky["predicted_family"], risky["predicted_topics"]) == ("despair", ["S3"])
     calm = said(tier_R1=0.1, tier_R2=0.1, family_1=0.9, family_2=0.1).row(0, named=True)
@@ -53,7 +54,7 @@ def test_a_family_is_named_for_risky_items_alone_and_topics_when_they_are_sure()
     assert unsure["predicted_family"] is None
 
 
-def test_nothing_is_said_about_what_was_not_understood() -> None:
+def test_nothing_is_predicted_for_texts_that_are_not_understood() -> None:
     found = label_columns(["tier>=R1", "tier>=R2"], np.array([[0.99, 0.99]]), np.array([False]), 0.8).row(0)
     assert found == (None,) * 5
 
@@ -68,7 +69,7 @@ def test_heads_learn_from_people_and_not_from_models_or_assumptions() -> None:
     assert is_human_label(items).tolist() == [True, True, True, False, False, True, False]
 
 
-def test_what_people_said_becomes_questions() -> None:
+def test_labels_of_people_become_answers_to_questions() -> None:
     items = pl.DataFrame(
         {
             "risk_tier": ["R0", "R3", "R2"],
@@ -105,19 +106,19 @@ def test_reliability_sets_predicted_beside_observed() -> None:
     assert found[1]["predicted"] == pytest.approx(0.13)
 
 
-def test_among_cuts_that_find_as_many_the_surest_is_taken() -> None:
+def test_among_thresholds_of_equal_recall_the_highest_is_taken() -> None:
     found = recall_at_precision(np.array([0.9, 0.8, *[0.1] * 2]), np.array([True, True, False, False]), 0.5)
     assert found == {"recall": 1.0, "precision": 1.0, "cut": 0.8}
 
 
-def test_none_of_ten_is_not_never() -> None:
+def test_none_of_ten_is_not_zero() -> None:
     """Wilson: 0 of 10 is at most 3.8416 / 13.8416, 5 of 10 lies around a half."""
     low, high = wilson_interval(np.array([0.0, 0.5]), np.array([10, 10]))
     assert (low[0], high[0]) == (0, pytest.approx(0.2775, abs=1e-4))
     assert low[1] + high[1] == pytest.approx(1)
 
 
-def test_missed_items_hide_among_the_calm_ones() -> None:
+def test_missed_items_are_a_share_of_what_is_served_as_r0() -> None:
     """b = 0.11, m = 0.1: 0.011 of 0.901."""
     assert [row["really_r2"] for row in missed_r2(0.11)] == pytest.approx(
         [0.0055 / 0.8955, 0.011 / 0.901, 0.022 / 0.912]

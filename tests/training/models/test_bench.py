@@ -29,7 +29,7 @@ def split_of(matrix: sparse.csr_matrix) -> Split:
     return Split(train, None, test)
 
 
-def test_a_cut_shares_out_every_entry_and_leaves_everyone_something_wanted() -> None:
+def test_a_split_divides_every_entry_and_leaves_every_user_a_positive_one() -> None:
     matrix = camps(60, 40)
     matrix.data[::3] = -1
     kept, taken = split_entries(matrix, 0.5, np.random.default_rng(0))
@@ -40,7 +40,7 @@ def test_a_cut_shares_out_every_entry_and_leaves_everyone_something_wanted() -> 
 
 
 @pytest.mark.parametrize("n_users", [3, 40, 300])
-def test_the_blend_is_above_popularity_where_there_are_tastes(n_users: int) -> None:
+def test_the_blend_is_above_popularity_where_users_differ(n_users: int) -> None:
     found = {row.name: row for row in run_split(split_of(camps(n_users, 60)), 10, 0).rows}
     assert set(found) >= {"popularity", "graph_filter", "spectral", "ials", "ease", "bm25", "bpr", BLEND}
     assert all(0 <= row.ndcg <= 1 for row in found.values())
@@ -48,7 +48,7 @@ def test_the_blend_is_above_popularity_where_there_are_tastes(n_users: int) -> N
         assert found[BLEND].ndcg > 1.5 * found["popularity"].ndcg
 
 
-def test_where_only_popularity_speaks_the_blend_is_not_below_it() -> None:
+def test_where_only_popularity_matters_the_blend_is_not_below_it() -> None:
     random = np.random.default_rng(0)
     chance = 0.5 / np.arange(1, 81)
     matrix = sparse.csr_matrix(random.random((400, 80)) < chance, dtype=np.float32)
@@ -80,7 +80,7 @@ def test_what_a_person_has_in_train_is_no_hit_where_the_list_is_longer_than_the_
         assert row.ndcg == pytest.approx((1 / (1 + 1 / np.log2(3)) + 1) / 2)
 
 
-def test_where_nobody_can_judge_the_blend_is_popularity() -> None:
+def test_without_validation_users_the_blend_is_popularity() -> None:
     train = sparse.csr_matrix((np.ones(50), (np.arange(50), np.arange(50) % 5)), (50, 7), np.float32)  # one item each
     test = sparse.csr_matrix((np.ones(50), (np.arange(50), (np.arange(50) * 3 + 1) % 7)), (50, 7), np.float32)
     for valid in (None, sparse.csr_matrix((50, 7), dtype=np.float32)):
@@ -88,7 +88,7 @@ def test_where_nobody_can_judge_the_blend_is_popularity() -> None:
         assert (found[BLEND].recall, found[BLEND].ndcg) == (found["popularity"].recall, found["popularity"].ndcg)
 
 
-def test_whoever_wants_nothing_in_train_is_shown_what_is_popular() -> None:
+def test_a_user_without_a_positive_pair_in_train_gets_what_is_popular() -> None:
     train, test = np.zeros((41, 30)), np.zeros((41, 30))
     train[:40] = camps(40, 30).toarray()
     train[:30, 29] = 1  # the most popular item stands last
@@ -98,7 +98,7 @@ def test_whoever_wants_nothing_in_train_is_shown_what_is_popular() -> None:
     assert found["blend"].recall == found["popularity"].recall == 1
 
 
-def test_the_forms_say_the_same(tmp_path: Path) -> None:
+def test_all_formats_give_the_same_split(tmp_path: Path) -> None:
     train, test = np.array([[1, 1, 0], [0, 1, 1]]), np.array([[0, 0, 1], [1, 0, 0]])
     for name, matrix in (("train", train), ("test", test)):
         sparse.save_npz(tmp_path / f"{name}.npz", sparse.csr_matrix(matrix))
@@ -132,7 +132,7 @@ def test_an_id_may_hold_the_separator_in_quotes_and_a_comma_between_tabs(tmp_pat
     assert_array_equal(found.test.toarray(), [[0, 0], [1, 0]])
 
 
-def test_refusals_are_below_zero_and_a_pair_that_is_both_is_one(tmp_path: Path) -> None:
+def test_negative_labels_are_below_zero_and_a_pair_with_both_is_negative(tmp_path: Path) -> None:
     (tmp_path / "train").write_text("a x 1.0\na y 0.0\na z 1\na z 0\n")
     (tmp_path / "test").write_text("b x 1\nb z 1\nb z 0\n")
     found = read_split("signed", tmp_path / "train", tmp_path / "test")
@@ -153,7 +153,7 @@ def test_refusals_are_below_zero_and_a_pair_that_is_both_is_one(tmp_path: Path) 
         ("lightgcn", f"0 {'9' * 30}\n", r"line 1: found '9{30}', expected numbers only"),
     ],
 )
-def test_a_bad_file_is_said_in_a_sentence(tmp_path: Path, form: str, text: str, sentence: str) -> None:
+def test_a_bad_file_is_refused_with_a_sentence(tmp_path: Path, form: str, text: str, sentence: str) -> None:
     (tmp_path / "f").write_text(text)
     with pytest.raises(DataError, match=sentence):
         read_split(form, tmp_path / "f", tmp_path / "f")
@@ -161,7 +161,7 @@ def test_a_bad_file_is_said_in_a_sentence(tmp_path: Path, form: str, text: str, 
 
 @pytest.mark.parametrize("form", ["npz", "pairs"])
 @pytest.mark.parametrize("content", [b"", b"\x1f\x8b\x08\x00" + b"\xff" * 40, b"PK\x03\x04", b"\x80\x04"])
-def test_a_broken_or_empty_file_is_said_in_a_sentence_of_ours(tmp_path: Path, form: str, content: bytes) -> None:
+def test_a_broken_or_empty_file_is_refused_with_a_sentence(tmp_path: Path, form: str, content: bytes) -> None:
     (tmp_path / "f").write_bytes(content)
     with pytest.raises(DataError, match="expected") as said:
         read_split(form, tmp_path / "f", tmp_path / "f")
@@ -185,7 +185,7 @@ def test_the_command_prints_json_and_refuses_bad_files_with_exit_code_2(
     assert "expected one of npz, lightgcn, pairs, signed" in capsys.readouterr().err
 
 
-def test_results_of_one_set_leave_the_others_in_their_place(tmp_path: Path) -> None:
+def test_results_of_one_set_leave_those_of_the_others(tmp_path: Path) -> None:
     report = run_split(split_of(camps(40, 30)), 5, 0)
     for name in ("b", "a", "b"):
         write_results(name, report, tmp_path / "RESULTS.md")

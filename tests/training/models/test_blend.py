@@ -25,7 +25,8 @@ from training.models.folds import (
     rolling_folds,
     sample_users,
 )
-from training.train import TrainParams, run
+from training.params import TrainParams
+from training.train import run
 
 NOW: Millis = from_text("2026-11-20T00:00:00Z")
 N_ITEMS, N_USERS, N_DAYS = 60, 150, 20

@@ -13,7 +13,8 @@ from recsys.models.ials import IALSParams
 from recsys.policy.weights import DEFAULT_LOCALITY_WEIGHT, score_spread
 from training.models.blend import BlendParams
 from training.models.locality_weight import MAX_WEIGHT, MIN_USERS, fit_locality_weights
-from training.train import TrainParams, run
+from training.params import TrainParams
+from training.train import run
 
 SMALL = BlendParams(ials=IALSParams(embedding_size=8))
 

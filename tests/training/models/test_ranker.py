@@ -29,7 +29,8 @@ from recsys.vocabulary import HEADS
 from training.models.blend import BlendParams
 from training.models.mixing_weight import CONTENT_SHARES, MIXING_WEIGHTS, best_content_share, best_mixing_weight
 from training.models.ranker import EarlierModels, RankerParams, RankerResult, fit, fit_platt, propensity_weights, rates
-from training.train import TrainParams, run
+from training.params import TrainParams
+from training.train import run
 
 T0: Millis = 1_790_000_000_000
 N_ITEMS, N_USERS, PER_DAY, N_DAYS = 120, 40, 10, 12

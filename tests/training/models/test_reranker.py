@@ -27,12 +27,12 @@ def test_trees_are_kept_where_they_see_more_than_the_weighted_sum() -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_of_noise_there_are_no_trees_or_hardly_any(seed: int) -> None:
+def test_noise_gives_no_trees_or_hardly_any_gain(seed: int) -> None:
     found = fit_reranker(table_of(signal=0.0, seed=seed), 10, np.random.default_rng(seed))
     assert found.trees is None or found.ndcg_cross_validated < 1.02 * found.ndcg_without
 
 
-def test_too_few_people_prove_nothing() -> None:
+def test_too_few_users_give_no_trees() -> None:
     found = fit_reranker(table_of(signal=0.3, n_people=MIN_USERS - 1), 10, np.random.default_rng(0))
     assert found.trees is None and np.isnan(found.ndcg_cross_validated)
 
@@ -45,7 +45,7 @@ def test_where_everything_or_nothing_new_is_relevant_there_is_nothing_to_learn(s
     assert fit_reranker(same, 10, np.random.default_rng(0)).trees is None
 
 
-def test_many_rows_of_few_people_prove_nothing() -> None:
+def test_many_rows_of_few_users_give_no_trees() -> None:
     seen = table_of(signal=0.3)
     few = RerankerTable(seen.features, seen.is_new, seen.is_relevant, seen.n_relevant, seen.users % 3)
     assert fit_reranker(few, 10, np.random.default_rng(0)).trees is None
@@ -59,13 +59,13 @@ def test_equal_inputs_and_generators_give_equal_trees() -> None:
     assert len(texts) == 1
 
 
-def test_without_trees_the_order_is_that_of_the_sum() -> None:
+def test_without_trees_the_order_is_that_of_the_weighted_sum() -> None:
     seen = table_of(signal=0.3)
     found = fit_reranker(seen, 10, np.random.default_rng(0))
     assert found.ndcg_without == pytest.approx(ndcg(seen.is_relevant, seen.n_relevant, 10).mean())
 
 
-def test_folds_without_people_are_left_out_of_the_stack() -> None:
+def test_folds_without_users_are_left_out_of_the_stack() -> None:
     some, none = table_of(signal=0.3, n_people=5), table_of(signal=0.3, n_people=5).take(np.zeros(5, np.bool_))
     assert len(stack_reranker_tables([none, some, some])) == 10
     assert len(stack_reranker_tables([none])) == 0

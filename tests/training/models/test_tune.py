@@ -1,4 +1,4 @@
-"""Tuning goes on where it stood, chooses no worse than the shipped settings, and its file is what training reads."""
+"""Tuning continues where it was, chooses no worse than the shipped settings, and its file is what training reads."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_study_that_was_stopped_goes_on_and_ends_the_same(data: Path, tmp_path: Path) -> None:
+def test_a_study_that_was_stopped_continues_and_ends_the_same(data: Path, tmp_path: Path) -> None:
     whole = tune(read_dataset(data), "f", tmp_path / "a", SMALL, None, 0)
     lines = (tmp_path / "a").read_text().splitlines(keepends=True)
     (tmp_path / "b").write_text("".join(lines[:5]) + lines[5][:20])  # killed while it wrote the sixth
@@ -44,7 +44,7 @@ def test_a_file_that_is_no_study_is_refused_and_left_as_it_is(data: Path, tmp_pa
     assert (tmp_path / "a").read_bytes() == content
 
 
-def test_a_place_that_cannot_be_written_is_said_before_any_work(data: Path, tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_is_refused_before_any_work(data: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file" / "models.yaml", tmp_path):
         assert sanad.run(["tune", str(data), "--out", str(out), "--quiet"]) == 2
@@ -59,7 +59,7 @@ def test_a_study_of_other_data_is_refused_in_a_sentence(data: Path, tmp_path: Pa
         tune(read_dataset(data), "f", tmp_path / "a", SMALL, None, 0)
 
 
-def test_the_file_says_what_was_chosen() -> None:
+def test_the_file_holds_the_chosen_settings() -> None:
     assert loads(as_yaml(BlendParams()), BlendParams) == BlendParams()
 
 
@@ -71,6 +71,6 @@ def test_the_command_writes_a_file_that_training_uses(data: Path, tmp_path: Path
     model = str(tmp_path / "model")
     assert sanad.run(["train", str(data), "--out", model, "--config", str(out), "--encoder", "none", *said]) == 0
     manifest = json.loads((tmp_path / "model" / "manifest.json").read_text())
-    assert manifest["config"]["taste"]["parts"] == ["filter", "ease"]
+    assert manifest["config"]["blend"]["models"] == ["graph_filter", "ease"]
     out.write_text("filtre: {}\n")
     assert sanad.run(["train", str(data), "--out", model, "--config", str(out), "--encoder", "none", *said]) == 2

@@ -1,4 +1,4 @@
-"""Laws of the adapter for Arabizi. The slow ones use the shipped weights, the default encoder and our own sentences."""
+"""Laws of the adapter for Arabizi. The slow ones use the shipped weights, the default encoder and sentences."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -75,7 +75,7 @@ def test_the_shipped_weights_are_small_and_named_in_every_vector() -> None:
     assert vectors_fingerprint(replace(encoder, name="use")) == "f"
 
 
-def test_learning_finds_what_a_run_means() -> None:
+def test_fitting_learns_the_meaning_of_an_ngram() -> None:
     rng = np.random.default_rng(0)
     words = [f"{a}{b}" for a in "bcdfghklm" for b in "aeiou"]
     meaning = rng.standard_normal((len(words), 16)).astype(np.float32)
@@ -108,25 +108,25 @@ def encoder() -> Encoder:
 
 
 @pytest.fixture(scope="module")
-def heard(encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Floats]:
+def encoded(encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Floats]:
     """Vectors of the captions in every language, by detection alone."""
     cache = tmp_path_factory.mktemp("cache")
     return {name: encode_texts(captions(name), [None] * 112, encoder, cache).vectors for name in BOOKS}
 
 
 @pytest.mark.slow
-def test_arabizi_captions_find_their_translations(heard: dict[str, Floats]) -> None:
+def test_arabizi_captions_find_their_translations(encoded: dict[str, Floats]) -> None:
     """Measured: 84 % English, 80 % French; without the adapter 27 % and 29 %. None of them was learned from."""
-    assert accuracy(heard[LANGUAGE], heard["en"], is_centred=True) >= 0.8
-    assert accuracy(heard[LANGUAGE], heard["fr"], is_centred=True) >= 0.75
+    assert accuracy(encoded[LANGUAGE], encoded["en"], is_centred=True) >= 0.8
+    assert accuracy(encoded[LANGUAGE], encoded["fr"], is_centred=True) >= 0.75
 
 
 @pytest.mark.slow
-def test_other_languages_lose_nothing(heard: dict[str, Floats], encoder: Encoder) -> None:
+def test_other_languages_lose_nothing(encoded: dict[str, Floats], encoder: Encoder) -> None:
     for name in ("en", "fr", "ar", "ary"):
         assert not any(found.language == LANGUAGE for found in detect_all(captions(name)))
-        assert heard[name] == pytest.approx(encoder.encode(captions(name)), abs=2e-2)
-    assert accuracy(heard["en"], heard["fr"], is_centred=True) >= 0.98
+        assert encoded[name] == pytest.approx(encoder.encode(captions(name)), abs=2e-2)
+    assert accuracy(encoded["en"], encoded["fr"], is_centred=True) >= 0.98
 
 
 @pytest.mark.slow
@@ -147,7 +147,7 @@ def test_held_out_sentences_find_their_translations(encoder: Encoder) -> None:
 def test_held_out_sentences_are_found_without_being_told_that_they_are_arabizi(
     encoder: Encoder, tmp_path: Path
 ) -> None:
-    """Measured: 80.0 % (83.4 % centred); 991 of 1,000 heard as Arabizi, and 5 of the 1,000 English ones."""
+    """Measured: 80.0 % (83.4 % centred); 991 of 1,000 detected as Arabizi, and 5 of the 1,000 English ones."""
     if not DODA.is_dir():
         pytest.skip("needs the Darija Open Dataset beside the repository")
     pairs = read_sentences(DODA)[split(8_335)[1]]

@@ -1,0 +1,96 @@
+"""The manifest of an artifact: what it is, how it was made, and the checksum of every file."""
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from recsys.errors import ArtifactError
+from recsys.models.model_io import count_items as count_items
+
+FORMAT: Final = 3
+
+
+MANIFEST: Final = "manifest.json"
+
+
+_FILE_NAME: Final = re.compile(r"^[a-z0-9_]+(\.[a-z0-9_]+)+$")
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """
+    What an artifact is. Times are RFC 3339 in UTC.
+
+    `cutoff`: events from this instant on were held out (None: nothing was). `risk_source`: `labelled`, or `assumed`
+    when a flag stood in for missing tiers. `features`: names in order. `encoder`: fingerprint of the text encoder
+    (None: no text space). `settings`: what a model holds beside its arrays. `content_share`: how much of the market's
+    weight of content stays. `locality_weight`: by market, in standard deviations of a user's scores. `files`: name ->
+    sha256.
+    """
+
+    format: int
+    created_at: str
+    data_fingerprint: str
+    config: dict[str, Any]
+    cutoff: str | None
+    risk_source: str
+    counts: dict[str, int]
+    features: tuple[str, ...]
+    spaces: tuple[str, ...]
+    encoder: str | None
+    metrics: dict[str, float]
+    settings: dict[str, dict[str, Any]]
+    content_share: float = 1.0
+    locality_weight: dict[str, float] = {}
+    files: dict[str, str] = {}
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_manifest(folder: Path) -> tuple[Manifest, str]:
+    path = folder / MANIFEST
+    if not path.is_file() or path.is_symlink():
+        raise ArtifactError(f"found no {MANIFEST} in {folder}, expected an artifact; make one with `sanad train`")
+    raw = path.read_bytes()
+    try:
+        format_ = msgspec.json.decode(raw, type=dict[str, Any]).get("format")
+        if format_ != FORMAT:
+            raise ArtifactError(
+                f"found an artifact of format {format_!r} in {folder}, expected format {FORMAT}; train it again with "
+                "`sanad train`"
+            )
+        return msgspec.json.decode(raw, type=Manifest), hashlib.sha256(raw).hexdigest()[:12]
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ArtifactError(
+            f"found a {MANIFEST} in {folder} that cannot be read ({error}), expected the one that was "
+            "written; train again"
+        ) from error
+
+
+def find_problems(folder: Path, manifest: Manifest) -> list[str]:
+    """A sentence for each file that is missing, unexpected or altered, and for each name that is not one."""
+    problems = [
+        f"found file name {name!r} in {MANIFEST}, expected a plain name inside the folder; train again"
+        for name in manifest.files
+        if not _FILE_NAME.match(name)
+    ]
+    if problems:
+        return problems  # no path outside the folder is ever opened
+    present = {path.name: path for path in folder.iterdir() if path.name != MANIFEST}
+    for name in sorted(present.keys() - manifest.files.keys()):
+        problems.append(f"found unexpected file {name!r} in {folder}, expected only those in {MANIFEST}; remove it")
+    for name, expected in manifest.files.items():
+        path = present.get(name)
+        if path is None or path.is_symlink() or not path.is_file():
+            problems.append(f"found no regular file {name!r} in {folder}, expected it; copy the artifact again")
+        elif (checksum := file_sha256(path)) != expected:
+            problems.append(
+                f"found {name!r} with sha256 {checksum[:12]}, expected {expected[:12]}: it was altered or damaged; "
+                "copy the artifact again"
+            )
+    return problems
