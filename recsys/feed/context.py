@@ -18,6 +18,7 @@ from recsys.experiments.assignment import Assignment, assign
 from recsys.experiments.payload import Experiments
 from recsys.exposure.counts import CreatorExposure
 from recsys.feed.catchup import PendingUpdates, catch_up
+from recsys.feed.events import AppliedEvents
 from recsys.feed.pipeline import Pipeline, eligible
 from recsys.feed.query import Query, QueryBasis, build_query
 from recsys.feed.supply import remaining_supply
@@ -91,22 +92,16 @@ def resolve_context(
     identity = identify(request, stored, resources.model, market)
     loop_context = loop_context_of(resources.policy, identity.band, stored.person.guardian, resources.harm_terms)
 
-    applied = catch_up(stored, pending, loop_context, at)
-    caught_up = with_training_log(applied.state, request.user_id, resources, items, at)
-    active = register_activity(caught_up, market, at)
-    now = server_time(active.safety.ledger, at)
+    active, now = _caught_up(resources, request.user_id, stored, pending, loop_context, at)
     harm = harm_match_of_request(request, items, resources.harm_terms)
-    evaluated = update_level(note_harm_seeking(active, request.request_id, harm, now), loop_context, now)
+    evaluated = update_level(note_harm_seeking(active.state, request.request_id, harm, now), loop_context, now)
 
     viewer = viewer_of(request, identity, evaluated, market, items.codes)
     attributes = experiment_attributes(viewer, evaluated.safety.loop.level, request.surface)
     assignment = assign(resources.experiments, user_id=request.user_id, attributes=attributes, at=now)
-    own = meet(
-        personal_limits(evaluated, identity.profile, personalised=request.mode == "personalised"),
-        topic_limits(evaluated.safety.loop, market.loop, now),
-        Limits() if harm is None else CALM_PAGE,
-        assignment.limits,
-    )
+    personal = personal_limits(evaluated, identity.profile, personalised=request.mode == "personalised")
+    calm = Limits() if harm is None else CALM_PAGE
+    own = meet(personal, topic_limits(evaluated.safety.loop, market.loop, now), calm, assignment.limits)
     country = request.context.country or viewer.country  # nights are also those of where the person is
     effective = effective_limits(resources.policy, evaluated, own, identity.band, country, now)
 
@@ -126,12 +121,27 @@ def resolve_context(
     )
     query, failure = _with_eligible(pipeline, replace(query, size=min(request.size, allowance.most)))
     return RequestContext(
-        state=state, opens=applied.opens, query=query, supply=remaining_supply(query, state.safety.ledger, now),
+        state=state, opens=active.opens, query=query, supply=remaining_supply(query, state.safety.ledger, now),
         assignment=assignment, loop_context=loop_context, own=own, is_night=effective.is_night,
         is_bound_by_night=effective.is_bound_by_night, at=now, allowance=allowance,
         cards=cards_due(state, market, request.surface, now),
         notes=_notes(stated_languages(request, identity, evaluated), market, items.codes), failure=failure,
     )  # fmt: skip
+
+
+def _caught_up(
+    resources: EngineResources,
+    user_id: str,
+    stored: UserState,
+    pending: PendingUpdates,
+    loop_context: LoopContext,
+    at: Millis,
+) -> tuple[AppliedEvents, Millis]:
+    """The state with all that happened since it was written, now that the person is active; and the ledger's time."""
+    applied = catch_up(stored, pending, loop_context, at)
+    logged = with_training_log(applied.state, user_id, resources, pending.items, at)
+    active = register_activity(logged, resources.policy.market, at)
+    return AppliedEvents(active, applied.opens), server_time(active.safety.ledger, at)
 
 
 def _query_basis(resources: EngineResources, items: Items) -> QueryBasis:
