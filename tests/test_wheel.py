@@ -1,5 +1,6 @@
 """The package as others get it: a wheel in a fresh environment, outside the repository, with the base packages only."""
 
+import ast
 import json
 import re
 import subprocess
@@ -94,7 +95,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     world = generate(WorldParams(n_items=300, n_users=100, n_events=5_000))
     tables = {"creators": world.creators, "items": world.items, "users": world.users, "events": world.events}
     write_dataset(folder / "data", **tables)
-    params = TrainParams(encoder=None, holdout_days=3, taste=BlendParams(ials=IALSParams(embedding_size=16)))
+    params = TrainParams(encoder=None, holdout_days=3, blend=BlendParams(ials=IALSParams(embedding_size=16)))
     run(folder / "data", folder / "artifact", params, from_text(AT))
     return folder
 
@@ -186,6 +187,28 @@ def test_a_policy_is_named_by_its_path_or_by_its_shipped_name(tmp_path: Path, mo
 def modules() -> Iterator[Path]:
     for package in ("recsys", "training", "serving", "eval"):
         yield from (ROOT / package).rglob("*.py")
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The top-level names that a module imports, wherever the import stands."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield (node.module or "").partition(".")[0]
+
+
+def test_what_is_imported_is_declared() -> None:
+    """Outside of training only base packages are imported, and what fits models where it is called by training."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    packages = {re.split(r"[=<>\[.]", line)[0].replace("-", "_") for line in project["dependencies"]}
+    base = {"faiss" if name == "faiss_cpu" else name for name in packages} | {"starlette", "anyio"}  # of fastapi
+    ours = {"recsys", "training", "serving", "eval", "sanad", *sys.stdlib_module_names}
+    for path in modules():
+        allowed = base | ours | set(extras.MODULES["train"]) | {"transformers"}
+        if not {"training", "models"} & set(path.relative_to(ROOT).parts):
+            allowed = base | ours
+        assert set(imported(path)) <= allowed, path
 
 
 def test_no_module_looks_for_the_root_of_the_repository() -> None:
