@@ -13,6 +13,7 @@ from eval.offline.replay import offline_engine
 from eval.simulation.worth import PAGE_SIZE, padded
 from recsys.feed.engine import Engine
 from recsys.messages import FeedRequest
+from recsys.models.artifact import NOTHING_SEEN
 from recsys.models.popularity import PopularityParams, fit
 from recsys.policy.schema import Market
 from recsys.types import Ids, Mask, Pages, Reals
@@ -41,7 +42,7 @@ def engine_of(world: JudgedWorld, market: Market, *, has_histories: bool = True)
     engine = offline_engine(world.artifact, market, world.at, [])
     if has_histories:
         return engine
-    newcomers = replace(engine.resources.model, histories={})
+    newcomers = replace(engine.resources.model, histories={}, seen=NOTHING_SEEN)
     return replace(engine, resources=replace(engine.resources, model=newcomers))
 
 
