@@ -62,6 +62,11 @@ class ValidationTable:
             self.model_names, self.features[rows], self.is_relevant[rows], self.n_relevant[rows], self.users[rows]
         )
 
+    def with_relevant(self) -> "ValidationTable":
+        """The rows of users with a relevant item: without one NDCG is undefined, and says nothing about weights."""
+        has_relevant = self.n_relevant > 0
+        return self if has_relevant.all() else self.take(np.flatnonzero(has_relevant))
+
     def half(self, side: int) -> "ValidationTable":
         """The rows of every other user, `side` 0 or 1; all rows where that would be none."""
         users, number = np.unique(self.users, return_inverse=True)
@@ -74,7 +79,7 @@ class ValidationTable:
         return bool(by_user.mean() > by_user.std() / len(by_user) ** 0.5) if len(gain) else False
 
     def ndcg(self, weights: Floats, k: int) -> Reals:
-        """(q,) NDCG at k of the blend with these weights (n_models,)."""
+        """(q,) NDCG at k of the blend with these weights (n_models,); NaN for a user without a relevant item."""
         total = self.features @ weights.astype(np.float32)
         width = min(k, total.shape[1])
         best = np.argpartition(-total, width - 1, axis=1)[:, :width]  # a few hundred columns: no need to sort them all
@@ -169,9 +174,10 @@ def fit_weights(table: ValidationTable, k: int) -> BlendWeights:
     Weights of at least zero with a high mean NDCG at k.
 
     Where the cross-validated NDCG, or that of the mean of both halves, is below the best model alone, that model alone
-    is returned: on validation the blend is never below its best base model.
-    Empty: `POPULARITY_ONLY` without users.
+    is returned: on validation the blend is never below its best base model. Users without a relevant item are skipped.
+    Empty: `POPULARITY_ONLY` where no user has a relevant item.
     """
+    table = table.with_relevant()
     if not len(table):
         return POPULARITY_ONLY
     single = np.eye(len(table.model_names), dtype=np.float32)
@@ -198,8 +204,10 @@ def reduce_popularity(table: ValidationTable, fitted: BlendWeights, k: int) -> B
     The blend with the least share of popularity, never a larger one than `fitted` has, whose NDCG is not below its best
     base model, nor below that of `fitted` by more than a standard error.
 
-    A feed of what everybody likes is the same for all users, and hides most creators.
+    A feed of what everybody likes is the same for all users, and hides most creators. Users without a relevant item
+    are skipped.
     """
+    table = table.with_relevant()
     if not len(table) or len(table.model_names) < 2 or not fitted.weights.get(POPULARITY):
         return fitted
     common = table.model_names.index(POPULARITY)
@@ -241,12 +249,12 @@ def fit_market_weights(
     Weights by market, for the markets (q,) of the rows that have `MIN_MARKET_USERS` or more.
 
     The ascent starts from everybody's weights and its result is shrunk to them. Weights are kept only where each half
-    of the market's users is better off with those of the other half.
+    of the market's users is better off with those of the other half. Users without a relevant item are skipped.
     """
     by_market: dict[str, dict[str, float]] = {}
     common = np.array([fitted.weights.get(name, 0.0) for name in table.model_names], np.float32)
     for market in sorted({name for name in markets if name}):
-        members = table.take(np.flatnonzero([name == market for name in markets]))
+        members = table.take(np.flatnonzero([name == market for name in markets])).with_relevant()
         if len(np.unique(members.users)) < MIN_MARKET_USERS or not common.any():
             continue
         halves = (members.half(0), members.half(1))

@@ -63,6 +63,29 @@ def test_without_users_the_blend_is_popularity() -> None:
     assert fit_weights(empty, K).weights == {"popularity": 1.0}
 
 
+def test_users_without_a_relevant_item_change_no_weight() -> None:
+    table = replace(table_of([2.0, 1.0, 0.0], n_users=900), model_names=("popularity", "ials", "bpr"))
+    markets = ["MA"] * 450 + ["FR"] * 450
+    silent = replace(
+        table.take(np.arange(50)),
+        is_relevant=np.zeros_like(table.is_relevant[:50]),
+        n_relevant=np.zeros(50, np.int64),
+        users=np.arange(900, 950),
+    )
+    longer, more_markets = stack_tables([table, silent]), markets + ["MA"] * 50
+    fitted = fit_weights(table, K)
+    assert fit_weights(longer, K) == fitted and set(fitted.weights) != {"bpr"}
+    assert reduce_popularity(longer, fitted, K) == reduce_popularity(table, fitted, K)
+    by_market = fit_market_weights(longer, more_markets, fitted, K)
+    assert by_market == fit_market_weights(table, markets, fitted, K)
+
+
+def test_where_no_user_has_a_relevant_item_the_blend_is_popularity() -> None:
+    table = table_of([2.0, 0.0], n_users=20)
+    silent = replace(table, is_relevant=np.zeros_like(table.is_relevant), n_relevant=np.zeros(20, np.int64))
+    assert fit_weights(silent, K).weights == {"popularity": 1.0}
+
+
 def test_known_items_are_no_candidates_and_relevant_items_that_no_model_retrieves_still_count() -> None:
     model = PopularityModel(np.arange(100, dtype=np.float32)[None])
     users = interactions_from_matrix(sparse.csr_matrix(([1.0], ([0], [99])), shape=(1, 100), dtype=np.float32))
