@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,6 +24,8 @@ from recsys.extras import require_extra
 from training.commands.tune import blend_params
 
 if TYPE_CHECKING:
+    from training.importers.common import ImportReport
+    from training.text.encoder import EncoderParams
     from training.train import Trained
     from training.validate import Report
 
@@ -181,10 +183,7 @@ def train(
         )  # fmt: skip
     for notice in _notes(trained, assume_tier):
         say(f"note: {notice}", is_quiet=is_quiet)
-    if as_json:
-        print_json({"artifact": str(out), "manifest": trained.manifest, "seconds": trained.seconds})
-    else:
-        _show_trained(out, trained)
+    _print_trained(out, trained, as_json=as_json)
 
 
 def _notes(trained: "Trained", assume_tier: str | None) -> list[str]:
@@ -197,19 +196,19 @@ def _notes(trained: "Trained", assume_tier: str | None) -> list[str]:
     return notes
 
 
-def _encoder(name: str) -> Any:
+def _encoder(name: str) -> "EncoderParams | None":
     from training.text.encoder import EncoderParams
 
     return None if name == "none" else EncoderParams(model=name)
 
 
-def _instants(done: Any) -> dict[str, str]:
+def _instants(done: "ImportReport") -> dict[str, str]:
     from recsys.clock import to_text
 
     return {part: to_text(at) for part, at in done.cutoffs.items()}
 
 
-def _plain_report(report: "Report") -> dict[str, Any]:
+def _plain_report(report: "Report") -> dict[str, object]:
     return {
         "tables": {name: {"read": t.n_read, "unusable": t.n_rejected} for name, t in report.tables.items()},
         "counted": report.counted,
@@ -235,7 +234,10 @@ def _show_report(report: "Report") -> None:
     typer.echo("\n".join(lines))
 
 
-def _show_trained(out: Path, trained: "Trained") -> None:
+def _print_trained(out: Path, trained: "Trained", *, as_json: bool) -> None:
+    if as_json:
+        print_json({"artifact": str(out), "manifest": trained.manifest, "seconds": trained.seconds})
+        return
     counts = trained.manifest.counts
     typer.echo(
         f"{out}: {counts['items']:,} items, {counts['people']:,} people, "

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from recsys.stores.protocols import Catalogue
+    from training.labels.run import LabelRun
 
 OpenCatalogue = Callable[[Path], AbstractContextManager["Catalogue"]]
 """Opens the live catalogue in a state file. The command line hands it in, because training knows no database."""
@@ -92,10 +93,7 @@ def label(
         return
     from training.labels.run import run_labels
 
-    if out is not None and out.suffix not in (".parquet", ".csv"):
-        raise ConfigError(f"found --out {out}, expected a name that ends in .parquet or .csv")
-    if out is not None:
-        writable(out)
+    _check_out(out)
     with progress(is_quiet=is_quiet) as follow:
         done = run_labels(
             data or Path(), present(at), encoder=encoder, threshold=threshold, explain=explain, report_to=report_to,
@@ -106,13 +104,10 @@ def label(
         raise typer.Exit(1)
     if out is not None:
         _write(done.table, out)
-    if as_json:
-        print_json({"counts": done.counts, "report": done.report, "raised": done.raised(_MAX_SHOWN)})
-    else:
-        _show(done, explain=explain)
+    _print_labels(done, explain=explain, as_json=as_json)
 
 
-def _check_options(data: Path | None, state: Path | None, artifact: Path | None, others: dict[str, Any]) -> None:
+def _check_options(data: Path | None, state: Path | None, artifact: Path | None, others: dict[str, object]) -> None:
     """Raises ConfigError unless there is a dataset folder, or a state file with its artifact."""
     options = [f"{name} {value}" for name, value in others.items() if str(value).startswith("-")]
     if options:
@@ -132,6 +127,15 @@ def _check_options(data: Path | None, state: Path | None, artifact: Path | None,
     unfit = [name for name, value in others.items() if value]
     if unfit:
         raise ConfigError(f"found {', '.join(unfit)} with --state, expected them with DATA only; leave them out")
+
+
+def _check_out(out: Path | None) -> None:
+    """Raises ConfigError unless the labels can be written there; makes the folder."""
+    if out is None:
+        return
+    if out.suffix not in (".parquet", ".csv"):
+        raise ConfigError(f"found --out {out}, expected a name that ends in .parquet or .csv")
+    writable(out)
 
 
 def _label_state(
@@ -170,7 +174,10 @@ def _write(table: "pl.DataFrame", out: Path) -> None:
         raise DataError(f"{out}: cannot be written ({error.strerror}); choose another --out") from None
 
 
-def _show(done: Any, *, explain: bool) -> None:
+def _print_labels(done: "LabelRun", *, explain: bool, as_json: bool) -> None:
+    if as_json:
+        print_json({"counts": done.counts, "report": done.report, "raised": done.raised(_MAX_SHOWN)})
+        return
     from rich.table import Table
 
     typer.echo(", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in done.counts.items()))
