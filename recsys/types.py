@@ -29,6 +29,8 @@ Column = NDArray[Any]
 Columns = Mapping[str, Column]
 Fields = Mapping[str, Any]
 """A row of a table or an object of JSON by the names of `recsys.columns`: texts, numbers, lists of texts, None."""
+JsonObject = dict[str, object]
+"""An object of JSON that is made here and only handed on: encoded, stored or printed."""
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

@@ -4,7 +4,7 @@ import platform
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -96,7 +96,7 @@ def _lastfm_countries(folder: Path) -> "Split":
     return Split(train, None, test)
 
 
-_PUBLIC: Final[dict[str, Callable[[Path], Any]]] = {
+_PUBLIC: Final[dict[str, Callable[[Path], "Split"]]] = {
     "gowalla": _gowalla,
     "kuairand-signed": _kuairand_signed,
     "lastfm-countries": _lastfm_countries,

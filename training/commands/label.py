@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from recsys.stores.protocols import Catalogue
+    from training.labels.explain import Why
     from training.labels.run import LabelRun
 
 OpenCatalogue = Callable[[Path], AbstractContextManager["Catalogue"]]
@@ -193,12 +194,10 @@ def _print_labels(done: "LabelRun", *, explain: bool, as_json: bool) -> None:
     console().print(table)
     if not explain:
         return
-    for row in done.raised(_MAX_SHOWN):
-        why = row["why"] or {}
+    for item in done.raised(_MAX_SHOWN):
+        why: Why = item["why"] or {"ngrams": [], "similar": []}
         typer.echo(
-            f"{row['item_id']}: {row['risk_tier'] or 'unlabelled'} -> {row['predicted_tier']} "
-            f"({row['label_confidence']:.0%}); n-grams {isolated(' '.join(why.get('ngrams', [])))}; similar "
-            + ", ".join(
-                f"{item['item_id']} ({item['tier']}, {item['similarity']:.2f})" for item in why.get("similar", [])
-            )
+            f"{item['item_id']}: {item['risk_tier'] or 'unlabelled'} -> {item['predicted_tier']} "
+            f"({item['label_confidence']:.0%}); n-grams {isolated(' '.join(why['ngrams']))}; similar "
+            + ", ".join(f"{other['item_id']} ({other['tier']}, {other['similarity']:.2f})" for other in why["similar"])
         )

@@ -1,8 +1,9 @@
 """The commands about texts alone: `detect`, `embed`. Heavy imports wait until one runs."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -94,7 +95,7 @@ def embed(
     )
 
 
-def _show(texts: Any, rows: "list[Detected]") -> None:
+def _show(texts: Sequence[str], rows: "list[Detected]") -> None:
     from rich.table import Table
 
     table = Table("language", "dialect", "script", "sure", "shares", "read", "text", box=None, pad_edge=False)

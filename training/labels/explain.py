@@ -1,7 +1,7 @@
 """Why an item got its predicted label: the character n-grams and the labelled items that speak for it."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final, TypedDict
 
 import numpy as np
 import polars as pl
@@ -17,12 +17,27 @@ _MAX_CANDIDATES: Final = 30
 _BLOCK_ITEMS: Final = 1_024
 
 
+class SimilarItem(TypedDict):
+    """A labelled item like another one: the tier that people gave it, and the cosine of both."""
+
+    item_id: str
+    tier: str
+    similarity: float
+
+
+class Why(TypedDict):
+    """What speaks for a predicted label."""
+
+    ngrams: list[str]
+    similar: list[SimilarItem]
+
+
 def explain(items: pl.DataFrame, texts: Sequence[str], predicted: PredictedLabels) -> pl.Series:
     """For each item with a label: the n-grams that added most to its tier, and the most similar labelled items."""
     rows = np.flatnonzero(predicted.columns["predicted_tier"].is_not_null().to_numpy())
     labelled_texts = [texts[row] for row in rows.tolist()]
     strongest = _strongest_ngrams(labelled_texts, predicted.columns["predicted_tier"].gather(rows), predicted)
-    why: list[dict[str, Any] | None] = [None] * len(items)
+    why: list[Why | None] = [None] * len(items)
     for row, ngrams, similar in zip(rows.tolist(), strongest, _similar_items(rows, items, predicted), strict=True):
         why[row] = {"ngrams": ngrams, "similar": similar}
     similar_type = pl.List(pl.Struct({"item_id": pl.String, "tier": pl.String, "similarity": pl.Float64}))
@@ -56,12 +71,12 @@ def _drop_nested(ngrams: Sequence[str]) -> list[str]:
     return separate
 
 
-def _similar_items(rows: Rows, items: pl.DataFrame, predicted: PredictedLabels) -> list[list[dict[str, Any]]]:
+def _similar_items(rows: Rows, items: pl.DataFrame, predicted: PredictedLabels) -> list[list[SimilarItem]]:
     """The most similar labelled items, by cosine, with the tier that people gave them."""
     labelled = np.flatnonzero(predicted.is_fitted)
     unit = predicted.vectors / np.maximum(np.linalg.norm(predicted.vectors, axis=1, keepdims=True), 1e-12)
     ids, tiers = items["item_id"].to_list(), items["risk_tier"].to_list()
-    similar: list[list[dict[str, Any]]] = []
+    similar: list[list[SimilarItem]] = []
     for start in range(0, len(rows), _BLOCK_ITEMS):
         block = rows[start : start + _BLOCK_ITEMS]
         similarity = unit[block] @ unit[labelled].T

@@ -9,11 +9,11 @@ meanwhile stays as it is and waits for the next round. Vectors wait for the next
 retrieved by its market, its creator and its age, not by its text.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypedDict
 
 import polars as pl
 
@@ -24,6 +24,7 @@ from recsys.models.artifact import load_artifact
 from recsys.models.manifest import Manifest
 from recsys.progress import Progress, quiet
 from recsys.stores.protocols import Catalogue, ItemChange, ItemRow
+from recsys.types import Fields
 from recsys.vocabulary import TIERS
 from training.labels.heads import LabelHeads, load_heads
 from training.labels.predict import head_vectors, is_readable, label_columns
@@ -40,7 +41,17 @@ MAX_ROUNDS: Final = 5
 _TEXT_COLUMNS: Final = ("item_id", "title", "text", "dialect", "language")
 
 
-ReadRows = Callable[[Sequence[ItemRow]], list[tuple[dict[str, Any], dict[str, Any]]]]
+class LabelChange(TypedDict):
+    """What the label changed about an item by itself: its tier before and now, and the prediction."""
+
+    item_id: str
+    before: str
+    now: str
+    predicted_tier: str | None
+    label_confidence: float | None
+
+
+ReadRows = Callable[[Sequence[ItemRow]], list[tuple[Fields, LabelChange]]]
 """Of each row: its columns with the new label, and what that did to it."""
 
 
@@ -53,7 +64,7 @@ class LiveLabelResult:
 
     n_labelled: int
     n_unknown: int
-    raised: tuple[dict[str, Any], ...]
+    raised: tuple[LabelChange, ...]
     n_left: int
     revision: int
 
@@ -73,7 +84,7 @@ def label_live(
     `threshold` is the market's `label_threshold`: an edit does not lower a label of these heads that reached it.
     """
     heads = load_heads(_heads_file(artifact))
-    done: dict[str, dict[str, Any]] = {}
+    done: dict[str, LabelChange] = {}
     waiting = _waiting_rows(catalogue, heads.version)
     read = _open_reader(artifact, heads, cache, threshold) if waiting else None  # an empty queue loads no encoder
     for _ in range(MAX_ROUNDS):
@@ -94,7 +105,7 @@ def label_live(
     )
 
 
-def _write(catalogue: Catalogue, rows: Sequence[ItemRow], read: ReadRows, at: Millis) -> dict[str, dict[str, Any]]:
+def _write(catalogue: Catalogue, rows: Sequence[ItemRow], read: ReadRows, at: Millis) -> dict[str, LabelChange]:
     """Labels rows in one write; what that did, by item. Raises Conflict when one was edited meanwhile."""
     fresh = read(rows)
     changes = [
@@ -105,7 +116,7 @@ def _write(catalogue: Catalogue, rows: Sequence[ItemRow], read: ReadRows, at: Mi
     return {change["item_id"]: change for _, change in fresh}
 
 
-def merge_label(old: Mapping[str, Any], new: Mapping[str, Any], version: str, threshold: float) -> dict[str, Any]:
+def merge_label(old: Fields, new: Fields, version: str, threshold: float) -> Fields:
     """
     An item's columns with a new predicted label, `new` in `columns.PREDICTED`.
 
@@ -120,7 +131,7 @@ def merge_label(old: Mapping[str, Any], new: Mapping[str, Any], version: str, th
     return others | after | {"label_version": version}
 
 
-def _sure_tier(label: Mapping[str, Any], threshold: float) -> int:
+def _sure_tier(label: Fields, threshold: float) -> int:
     """The tier that a predicted label raises to, 0 for none."""
     tier = label.get("predicted_tier")
     return TIERS.index(tier) if tier is not None and label.get("label_confidence", 0.0) >= threshold else 0
@@ -143,7 +154,7 @@ def _open_reader(folder: Path, heads: LabelHeads, cache: Path, threshold: float)
     _check_encoder(manifest, encoder, folder)
     second_encoder = manifest.config["labels"]["second_encoder"]
 
-    def read(rows: Sequence[ItemRow]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    def read(rows: Sequence[ItemRow]) -> list[tuple[Fields, LabelChange]]:
         table = {name: [row.fields.get(name) for row in rows] for name in _TEXT_COLUMNS}
         items = pl.DataFrame(table, dict.fromkeys(_TEXT_COLUMNS, pl.String))
         texts = item_texts(items)
@@ -172,11 +183,11 @@ def _waiting_rows(catalogue: Catalogue, version: str) -> tuple[ItemRow, ...]:
     return tuple(row for row in rows if row.is_edited and _is_waiting(row.fields, version))
 
 
-def _is_waiting(fields: Mapping[str, Any], version: str) -> bool:
+def _is_waiting(fields: Fields, version: str) -> bool:
     return LABEL_WAITS in fields or fields.get("label_version") not in (version, REVIEWED)
 
 
-def _describe_change(row: ItemRow, fields: Mapping[str, Any], threshold: float) -> dict[str, Any]:
+def _describe_change(row: ItemRow, fields: Fields, threshold: float) -> LabelChange:
     """What the label changed about an item by itself; its copies may have a higher tier."""
     given = TIERS.index(fields.get("risk_tier") or "R2")
     tiers = [TIERS[max(given, _sure_tier(label, threshold))] for label in (row.fields, fields)]

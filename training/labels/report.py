@@ -5,7 +5,7 @@ fold.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 import msgspec
 import numpy as np
@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from recsys.types import Reals
 from recsys.vocabulary import TIERS
 from training.labels.predict import PredictedLabels, label_answers
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 EVALUATED_TIERS: Final = ("R2", "R3")
 MIN_PRECISION: Final = 0.9
@@ -28,9 +31,64 @@ _MIN_ITEMS: Final = 50
 """Labelled items that a language needs for a row of its own."""
 
 
+class PrecisionCut(TypedDict):
+    """The recall of a threshold (`cut`) on the probability that is precise enough; None without a positive item."""
+
+    recall: float | None
+    precision: float
+    cut: float
+
+
+class RecallRow(TypedDict):
+    """Recall for one question and language: of `n` labelled items `n_yes` are positive; `unknown` is a share."""
+
+    question: str
+    language: str
+    n: int
+    n_yes: int
+    recall: float | None
+    precision: float
+    cut: float
+    unknown: float
+
+
+class ReliabilityBin(TypedDict):
+    """A tenth of the probabilities: items in it, the mean predicted and the share observed."""
+
+    n: int
+    predicted: float
+    observed: float
+
+
+class ReliabilityRow(TypedDict):
+    """The calibration of one question and language."""
+
+    question: str
+    language: str
+    bins: list[ReliabilityBin]
+
+
+class MissedShare(TypedDict):
+    """The share of R2 among items served as R0 when the share `missed` of R2 is labelled R0; `base` is that of R2."""
+
+    base: float
+    missed: float
+    really_r2: float
+
+
+class LabelReport(TypedDict):
+    """The evaluation that `report.json` holds."""
+
+    precision: float
+    threshold: float
+    recall: list[RecallRow]
+    reliability: list[ReliabilityRow]
+    missed_r2: list[MissedShare]
+
+
 def evaluate_labels(
     items: pl.DataFrame, languages: Sequence[str | None], predicted: PredictedLabels, threshold: float
-) -> dict[str, Any]:
+) -> LabelReport:
     """
     The report: `recall` of each tier and language at a precision of at least 0.9, and the share of unknown answers;
     `reliability`, predicted against observed in ten steps; `missed_r2`, how much R2 is served as R0 when R2 items are
@@ -41,7 +99,8 @@ def evaluate_labels(
     spoken = np.array([languages[row] or "und" for row in rows.tolist()])
     unknown = predicted.columns["predicted_tier"].is_null().to_numpy()[rows]
     groups = [ALL_LANGUAGES, *(name for name in sorted(set(spoken.tolist())) if np.sum(spoken == name) >= _MIN_ITEMS)]
-    recall, reliability = [], []
+    recall: list[RecallRow] = []
+    reliability: list[ReliabilityRow] = []
     for tier in EVALUATED_TIERS:
         question = f"tier>={tier}"
         if question not in predicted.heads.questions:
@@ -49,15 +108,18 @@ def evaluate_labels(
         probability = predicted.probabilities[rows, predicted.heads.questions.index(question)]
         for group in groups:
             is_group = np.ones(len(rows), np.bool_) if group == ALL_LANGUAGES else spoken == group
-            yes = truth[question][is_group]
+            predictions, yes = probability[is_group], truth[question][is_group]
             recall.append(
-                {"question": question, "language": group, "n": int(is_group.sum()), "n_yes": int(yes.sum())}
-                | recall_at_precision(probability[is_group], yes, MIN_PRECISION)
-                | {"unknown": float(unknown[is_group].mean())}
+                {
+                    "question": question,
+                    "language": group,
+                    "n": int(is_group.sum()),
+                    "n_yes": int(yes.sum()),
+                    **recall_at_precision(predictions, yes, MIN_PRECISION),
+                    "unknown": float(unknown[is_group].mean()),
+                }
             )
-            reliability.append(
-                {"question": question, "language": group, "bins": reliability_bins(probability[is_group], yes)}
-            )
+            reliability.append({"question": question, "language": group, "bins": reliability_bins(predictions, yes)})
     is_r2 = truth["tier>=R2"] & ~truth.get("tier>=R3", np.zeros(len(rows), np.bool_))
     return {
         "precision": MIN_PRECISION,
@@ -68,7 +130,7 @@ def evaluate_labels(
     }
 
 
-def recall_at_precision(predicted: Reals, yes: NDArray[np.bool_], min_precision: float) -> dict[str, float | None]:
+def recall_at_precision(predicted: Reals, yes: NDArray[np.bool_], min_precision: float) -> PrecisionCut:
     """
     The highest recall of a threshold on `predicted` whose precision is at least `min_precision`; None without yes.
 
@@ -92,7 +154,7 @@ def recall_at_precision(predicted: Reals, yes: NDArray[np.bool_], min_precision:
     }
 
 
-def reliability_bins(predicted: Reals, yes: NDArray[np.bool_]) -> list[dict[str, float]]:
+def reliability_bins(predicted: Reals, yes: NDArray[np.bool_]) -> list[ReliabilityBin]:
     """For each tenth of the probabilities that has any item: how many, the mean predicted, and the share observed."""
     number = np.minimum((predicted * _N_BINS).astype(np.int64), _N_BINS - 1)
     return [
@@ -102,7 +164,7 @@ def reliability_bins(predicted: Reals, yes: NDArray[np.bool_]) -> list[dict[str,
     ]
 
 
-def missed_r2(base: float) -> list[dict[str, float]]:
+def missed_r2(base: float) -> list[MissedShare]:
     """
     The share of R2 among items served as R0, when a share of the R2 items is labelled R0 by mistake.
 
@@ -114,7 +176,7 @@ def missed_r2(base: float) -> list[dict[str, float]]:
     ]
 
 
-def write_report(report: dict[str, Any], folder: Path) -> None:
+def write_report(report: LabelReport, folder: Path) -> None:
     """Writes `report.json` and reliability plots of every tier (`reliability-R2.svg`), a panel for each language."""
     import matplotlib
 
@@ -143,13 +205,13 @@ def write_report(report: dict[str, Any], folder: Path) -> None:
         pyplot.close(figure)
 
 
-def _draw_panel(axes: Any, row: dict[str, Any]) -> None:
+def _draw_panel(axes: "Axes", row: ReliabilityRow) -> None:
     """
     One language: a point for each tenth of the probabilities that has any item; the diagonal is perfect calibration.
     """
-    predicted, observed, sizes = (
-        np.array([part[name] for part in row["bins"]]) for name in ("predicted", "observed", "n")
-    )
+    bins = row["bins"]
+    predicted, observed = np.array([b["predicted"] for b in bins]), np.array([b["observed"] for b in bins])
+    sizes = np.array([b["n"] for b in bins])
     low, high = wilson_interval(observed, sizes)
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, linestyle="--", zorder=1)
     axes.vlines(predicted, low, high, color="#7aa6c2", linewidth=2, zorder=2)

@@ -2,21 +2,32 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 import polars as pl
 
 from recsys.clock import Millis
 from recsys.progress import Progress, quiet
 from recsys.vocabulary import TIERS
+from training.labels.explain import Why
 from training.labels.explain import explain as explain_labels
 from training.labels.heads import heads_version, pack_heads
 from training.labels.predict import LabelParams, count_raised, predict_labels
-from training.labels.report import evaluate_labels, write_report
+from training.labels.report import LabelReport, evaluate_labels, write_report
 from training.text.encoder import EncoderParams, cache_folder, make_encoder
 from training.text.features import encode_texts
 from training.text.item_texts import declared_languages, item_texts
 from training.validate import clean
+
+
+class RaisedItem(TypedDict):
+    """An item whose tier its predicted label raises; `why` only where it was asked for."""
+
+    item_id: str
+    risk_tier: str | None
+    predicted_tier: str
+    label_confidence: float
+    why: Why | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -25,13 +36,13 @@ class LabelRun:
 
     table: pl.DataFrame
     counts: dict[str, int]
-    report: dict[str, Any]
+    report: LabelReport
 
-    def raised(self, max_items: int) -> list[dict[str, Any]]:
+    def raised(self, max_items: int) -> list[RaisedItem]:
         """Up to `max_items` items whose tier the predicted label raises, the surest first."""
         names = ("item_id", "risk_tier", "predicted_tier", "label_confidence", "why")
         raised = self.table.filter("is_raised").sort("label_confidence", "item_id", descending=[True, False])
-        return raised.head(max_items).select(*names).to_dicts()
+        return cast(list[RaisedItem], raised.head(max_items).select(*names).to_dicts())
 
 
 def run_labels(

@@ -9,7 +9,7 @@ import resource
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from time import perf_counter
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from scipy import sparse
@@ -44,7 +44,7 @@ class BenchRow:
     validation: float
     fit_s: float
     weight: float
-    params: Mapping[str, Any]
+    params: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from recsys.models.interactions import clean_matrix, select_positive
 from recsys.types import Csr, Floats
 
 Params = Any  # a frozen dataclass; each model has its own
-SearchSpace = Mapping[str, tuple[Any, ...]]
+SearchSpace = Mapping[str, tuple[float, ...]]
 NEGATIVE_WEIGHTS: Final = (0.0, 0.1, 0.3, 1.0)
 EMBEDDING_SIZES: Final = (16, 32, 64, 128, 256, 512)
 

@@ -4,7 +4,7 @@ Model search: the parameters of each base model by coordinate ascent on validati
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from scipy import sparse
@@ -196,7 +196,7 @@ class CoordinateAscent:
                     break
         return at
 
-    def _walk(self, at: Params, name: str, values: tuple[Any, ...], step: int) -> Params:
+    def _walk(self, at: Params, name: str, values: tuple[float, ...], step: int) -> Params:
         place = values.index(getattr(at, name)) + step
         while 0 <= place < len(values):
             after = replace(at, **{name: values[place]})

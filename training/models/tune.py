@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from io import StringIO
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from ruamel.yaml import YAML
@@ -21,6 +21,7 @@ from recsys.data.tables import Dataset
 from recsys.errors import ConfigError, DataError
 from recsys.models.popularity import PopularityParams
 from recsys.progress import Progress, quiet
+from recsys.types import JsonObject
 from training.interactions import build_interactions
 from training.models.blend import BlendParams
 from training.models.folds import rolling_folds
@@ -133,7 +134,7 @@ def _append(study: Path, key: str, name: str, params: Params, value: float) -> N
         file.write(line + "\n")
 
 
-def _read(study: Path, key: str) -> list[tuple[str, dict[str, Any], float]]:
+def _read(study: Path, key: str) -> list[tuple[str, JsonObject, float]]:
     """
     The measures of a study. A last line that a kill cut short is removed from the file, so that the next starts anew.
 

@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +77,7 @@ def _key(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
-def _layout(dim: int) -> np.dtype[Any]:
+def _layout(dim: int) -> np.dtype[np.void]:
     return np.dtype([("key", "u1", (32,)), ("vector", "<f4", (dim,))])
 
 

