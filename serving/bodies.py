@@ -5,7 +5,6 @@ Unknown fields are refused, so that a typo never silently changes a feed. Nothin
 not a number.
 """
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -15,6 +14,7 @@ from recsys.columns import CREATORS, EVENTS, ITEMS, USERS, Table
 from recsys.errors import DataError
 from recsys.messages import MAX_TOKEN_LENGTH, FeedRequest
 from recsys.services.events import MAX_EVENTS, TABLE_ONLY
+from recsys.types import Fields
 from recsys.user.state import Profile
 from recsys.vocabulary import CreatorKind
 from serving.body_fields import (
@@ -137,7 +137,7 @@ class UserBody(ClientBody):
 class RowBody(ClientBody):
     """Columns of one row of the catalogue, whose key stands in the path."""
 
-    def stated(self, key: str, path_id: str) -> Mapping[str, Any]:
+    def stated(self, key: str, path_id: str) -> Fields:
         """What the client stated, without the key. Raises DataError for a key that is not the one in the path."""
         fields = self.model_dump(exclude_unset=True)
         given = fields.pop(key, None)

@@ -59,7 +59,7 @@ class Settings:
         return self.state or self.artifact.parent / f"{self.artifact.name}.state.db"
 
 
-def read_settings(environ: Mapping[str, str], **arguments: Any) -> Settings:
+def read_settings(environ: Mapping[str, str], **arguments: object) -> Settings:
     """
     The settings from arguments (None = not given) and the environment.
 
@@ -188,7 +188,7 @@ def _parse_keys(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
+VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "SANAD_ARTIFACT": ("artifact", Path),
     "SANAD_POLICY": ("policy", policy_file),
     "SANAD_EXPERIMENTS": ("experiments", Path),

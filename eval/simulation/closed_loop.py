@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import process_time
-from typing import Any, Final, Protocol
+from typing import Final, Protocol, cast
 
 import msgspec
 import numpy as np
@@ -23,8 +23,9 @@ from recsys.messages import FeedRequest, FeedResponse, Pause, PauseChoice
 from recsys.services.events import accept_events
 from recsys.services.profiles import put_profile, update_state
 from recsys.services.rights import put_guardian
-from recsys.types import Longs, Reals
+from recsys.types import Fields, Longs, Reals
 from recsys.user.state import UserState
+from recsys.vocabulary import Surface
 
 CONTINUE_CHANCE: Final = 0.6  # that a person continues after a pause
 
@@ -201,10 +202,10 @@ class _Simulation:
 
     def _request(self, choice: PauseChoice | None) -> FeedRequest:
         member, rng = self.log.member, self.rng
-        surface: Any = "for_you"
-        fields: dict[str, Any] = {}
+        surface: Surface = "for_you"
+        fields: Fields = {}
         if rng.random() < self.habits.elsewhere:
-            surface = str(rng.choice(["local", "following", "related", "search"]))
+            surface = cast(Surface, str(rng.choice(["local", "following", "related", "search"])))
             fields = {
                 "related": {"anchor_item_id": self.shared.item_ids[int(rng.integers(len(self.shared.item_ids)))]},
                 "search": {"query": str(rng.choice(["tristesse", "راسي", "sport", "9raya"]))},

@@ -6,16 +6,16 @@ given (blind-following), which overstates a loop. Reactions come from the demo w
 persona. All of it is made up: it shows mechanisms, never how strong they are.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from eval.simulation.world.behaviour import Reactions, behave
 from eval.simulation.world.truth import TRUE_TOPICS, PeopleTruth, Truth, World
 from recsys.clock import DAY, HOUR, MINUTE, SECOND, Millis
-from recsys.types import Longs, Mask, Reals
+from recsys.types import Fields, JsonObject, Longs, Mask, Reals
 from recsys.vocabulary import FAMILIES
 
 HIGH_DISTRESS: Final = 0.95  # towards the families of R2 to which a persona is vulnerable
@@ -28,7 +28,7 @@ UTC_OFFSET_MS: Final = 1 * HOUR  # Morocco keeps UTC+1 outside Ramadan
 DAY_HOURS: Final = tuple(range(8, 22))
 NIGHT_HOURS: Final = (22, 23, 0, 1, 2, 3, 4, 5)
 
-Event = dict[str, Any]
+Event = Fields
 """An event as JSON, in the fields of `columns.EVENTS`."""
 
 
@@ -55,7 +55,7 @@ class Persona:
     risky_past: int = 0
     is_passive: bool = False
     recovers: bool = False
-    guardian: Mapping[str, Any] = field(default_factory=dict)
+    guardian: Fields = field(default_factory=dict)
 
 
 PERSONAS: Final = (
@@ -96,7 +96,7 @@ class Member:
     languages: tuple[str, ...]
 
     @property
-    def profile(self) -> dict[str, Any]:
+    def profile(self) -> JsonObject:
         """Their profile, as a platform would send it."""
         fields = {
             "country": self.persona.country,
@@ -187,7 +187,7 @@ def events_of(
 ) -> list[Event]:
     """The events that a platform reports, all received at `at`: a view for each video, and the other reactions."""
     reactions = {kind: getattr(done, name).tolist() for name, kind in KIND_BY_REACTION}
-    events: list[Event] = []
+    events: list[JsonObject] = []
     for n, (item_id, creator_id) in enumerate(zip(item_ids, creator_ids, strict=True)):
         kinds = ["view", *(kind for kind, did in reactions.items() if did[n])]
         for kind in kinds:

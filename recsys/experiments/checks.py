@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, pairwise
-from typing import Any, Final
+from typing import Final
 
 from recsys.experiments.parameters import Parameter, adjustable_parameters, problem_with, resolve_parameter
 from recsys.experiments.schema import ANY_LAYER, ATTRIBUTES, PROTECTED, Experiment, Metric, ParameterRules, Registry
@@ -195,7 +195,7 @@ def _targeting_problems(source: SourceFile, experiment: Experiment, registry: Re
                 yield source.problem(key, sentence)
 
 
-def _condition_problem(wanted: Any, values: list[Any]) -> str | None:
+def _condition_problem(wanted: object, values: list[object]) -> str | None:
     if isinstance(wanted, dict):
         if len(wanted) != 1 or next(iter(wanted)) not in OPERATORS:
             return f"found {', '.join(map(str, wanted))}, expected one operator of {', '.join(OPERATORS)}"

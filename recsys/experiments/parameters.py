@@ -15,6 +15,7 @@ from recsys.experiments.schema import ANY_LAYER, ParameterRules
 from recsys.policy.compiled import base_limits, market_limits
 from recsys.policy.limits import PATHS, WINDOWS, Limits, Windows, flatten, meet
 from recsys.policy.schema import Market
+from recsys.types import Fields
 from recsys.user.state import LAST
 from recsys.vocabulary import COUNTERS
 
@@ -48,7 +49,7 @@ ADJUSTABLE_LIMITS: Final[Mapping[str, Parameter]] = {
 }
 
 
-def baseline(market: Market) -> Mapping[str, Any]:
+def baseline(market: Market) -> Fields:
     """The market's limits for an adult by day at loop level 0, by policy path."""
     return flatten(meet(market_limits(market), base_limits(market.ages[REACHED_BAND])))
 
@@ -164,7 +165,7 @@ def _valid_overrides(
                 yield parameter.path, value, parameter
 
 
-def limits_of(values: Mapping[str, Any]) -> Limits:
+def limits_of(values: Fields) -> Limits:
     """Policy paths and values as limits; the inverse of `flatten`."""
     windows: dict[str, dict[str, int]] = {}
     gaps: dict[str, int] = {}

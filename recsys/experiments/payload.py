@@ -10,19 +10,20 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 from recsys.clock import Millis, from_datetime
 from recsys.experiments.parameters import Parameter
 from recsys.experiments.schema import Experiment, Registry
 from recsys.experiments.source import to_plain
+from recsys.types import Fields, JsonObject
 
 LAYER_PREFIX: Final = "layer."
 HOLDOUT_PREFIX: Final = "holdout."
 OPEN, HELD = "open", "held"
-Payload = dict[str, Any]
+Payload = JsonObject
 """JSON as the SDK's documentation spells it."""
-Features = Mapping[str, Any]
+Features = Fields
 """The SDK's own feature objects by name."""
 
 
@@ -67,10 +68,12 @@ def make_payload(experiments: Experiments, at: Millis) -> Payload:
     if registry is None:
         return {"features": {}}
     features: Payload = {}
+    rules: dict[str, list[Payload]] = {}
     for experiment in experiments.live:
         if share := coverage(experiment, at):
-            feature = features.setdefault(LAYER_PREFIX + experiment.layer, {"defaultValue": {}, "rules": []})
-            feature["rules"].append(_rule(experiment, share, registry))
+            rules.setdefault(experiment.layer, []).append(_rule(experiment, share, registry))
+    for layer, of_layer in rules.items():
+        features[LAYER_PREFIX + layer] = {"defaultValue": {}, "rules": of_layer}
     for name, holdout in registry.holdouts.items():
         held = {"force": HELD, "coverage": holdout.share, "seed": holdout.seed, "hashVersion": 2}
         features[HOLDOUT_PREFIX + name] = {"defaultValue": OPEN, "rules": [held]}
@@ -97,7 +100,7 @@ def _rule(experiment: Experiment, share: float, registry: Registry) -> Payload:
     return rule
 
 
-def _condition(targeting: Mapping[str, Any]) -> Payload:
+def _condition(targeting: Fields) -> Payload:
     """A missing attribute never matches, not even `$nin`: unknown people take part in no experiment."""
     return {
         name: {**wanted, "$exists": True} if isinstance(wanted, dict) else wanted
@@ -105,7 +108,7 @@ def _condition(targeting: Mapping[str, Any]) -> Payload:
     }
 
 
-def parse_features(payload: Payload) -> Features:
+def parse_features(payload: Fields) -> Features:
     """
     A payload as the SDK's own objects.
 

@@ -7,9 +7,10 @@ the rest.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from recsys.config import Range
+from recsys.types import Fields
 
 Share = Annotated[float, Range(0, 1)]
 Count = Annotated[int, Range(1, 1_000_000_000)]
@@ -57,7 +58,7 @@ class Attribute:
     """An attribute of a request. Only attributes with `values` can be targeted."""
 
     type: Literal["string", "int"]
-    values: tuple[Any, ...] = ()
+    values: tuple[object, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +84,7 @@ class Registry:
     layers: Mapping[str, Layer]
     holdouts: Mapping[str, Holdout]
     attributes: Mapping[str, Attribute]
-    protected: Mapping[str, Any]
+    protected: Fields
     metrics: Mapping[str, Metric]
 
 
@@ -109,7 +110,7 @@ class Variant:
 
     key: str
     weight: Share
-    overrides: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Fields = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +174,7 @@ class Experiment:
     kill_switch: bool = False
     assignment: AssignmentRules = AssignmentRules()
     holdout: str | None = None
-    targeting: Mapping[str, Any] = field(default_factory=dict)
+    targeting: Fields = field(default_factory=dict)
     secondary: tuple[Secondary, ...] = ()
 
     @property

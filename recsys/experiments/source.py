@@ -44,7 +44,7 @@ def _lines_of_keys(tree: object, above: str, line: int = 1) -> Iterator[tuple[st
         yield from _lines_of_keys(value, key, line_of_key)
 
 
-def to_plain(value: Any) -> Any:
+def to_plain(value: object) -> Any:
     """A parsed value as plain Python: without the parser's notes about its spelling."""
     if isinstance(value, bool | ScalarBoolean):
         return bool(value)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -18,6 +18,7 @@ from recsys.policy.compiled import CompiledPolicy
 from recsys.policy.schema import Market
 from recsys.safety.harm_terms import HarmTerms, starter_harm_terms
 from recsys.stores.protocols import ControllerStore, CreatorChange, ItemChange, Stores
+from recsys.types import JsonObject
 
 
 def build_engine(
@@ -76,5 +77,5 @@ def item_changes(artifact: Artifact) -> list[ItemChange]:
     ]
 
 
-def _known(row: dict[str, Any]) -> dict[str, Any]:
+def _known(row: JsonObject) -> JsonObject:
     return {name: value for name, value in row.items() if value is not None and name not in _NOT_FIELDS}

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import RLock
-from typing import Any, Final
+from typing import Final
 from zlib import crc32
 
 STRIPES: Final = 1_024  # people who share a lock wait for each other now and then
 PATIENCE_S: Final = 2.0
 
 
-def _stripes() -> tuple[Any, ...]:
+def _stripes() -> "tuple[RLock, ...]":
     return tuple(RLock() for _ in range(STRIPES))
 
 
@@ -22,7 +22,7 @@ def _stripes() -> tuple[Any, ...]:
 class Locks:
     """The locks of one process."""
 
-    _stripes: tuple[Any, ...] = field(default_factory=_stripes)
+    _stripes: "tuple[RLock, ...]" = field(default_factory=_stripes)
 
     @contextmanager
     def of(self, user_id: str) -> Iterator[None]:

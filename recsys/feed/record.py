@@ -6,7 +6,7 @@ columns, beside seed, time and versions. `replay` reproduces rows, propensities 
 """
 
 import zlib
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -16,7 +16,7 @@ from recsys.feed.plan import Plan
 from recsys.feed.slate import Selection, Supply, select
 from recsys.messages import FeedRequest
 from recsys.policy.limits import Limits
-from recsys.types import Candidates
+from recsys.types import Candidates, Column, Fields, JsonObject
 from recsys.user.state import Ledger
 
 FORMAT: Final = 2
@@ -108,7 +108,7 @@ _FORMER_FIELDS: Final = {"own_limits": "personal_limits", "newcomer_share": "new
 _FORMER_COLUMNS: Final = {"is_newcomer": "is_new_creator"}
 
 
-def _upgrade(record: dict[str, Any]) -> dict[str, Any]:
+def _upgrade(record: Fields) -> JsonObject:
     """A record of format 1 under the names of format 2."""
     fields = {_FORMER_FIELDS.get(name, name): value for name, value in record.items()}
     columns = {_FORMER_COLUMNS.get(name, name): column for name, column in record["columns"].items()}
@@ -177,7 +177,7 @@ def source_bits(candidates: Candidates) -> tuple[list[str], bytes]:
 
 def candidates_of(decision: Decision) -> Candidates:
     """The candidates of a record, with the columns that the slot loop reads."""
-    columns: dict[str, Any] = {name: np.frombuffer(decision.columns[name], dtype) for name, dtype in RULES.items()}
+    columns: dict[str, Column] = {name: np.frombuffer(decision.columns[name], dtype) for name, dtype in RULES.items()}
     columns["score"] = np.frombuffer(decision.scores, "<f4")
     bits = np.frombuffer(decision.from_sources, "<u2")
     for n, name in enumerate(decision.sources):

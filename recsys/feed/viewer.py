@@ -2,16 +2,15 @@
 Who a page is for: the profile in force, the age band that counts, the place and the languages.
 """
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from recsys.languages import lookup_all
 from recsys.messages import FeedRequest
 from recsys.models.loaded import TrainedModels
 from recsys.policy.effective import effective_band
 from recsys.policy.schema import Market
-from recsys.types import Viewer
+from recsys.types import Fields, Viewer
 from recsys.user.state import Profile, UserState
 
 
@@ -108,7 +107,7 @@ def usual_languages(market: Market, region: str | None) -> tuple[str, ...]:
     return tuple(sorted(market.languages, key=lambda name: -mix.get(name, 0.0)))
 
 
-def experiment_attributes(viewer: Viewer, level: int, surface: str) -> Mapping[str, Any]:
+def experiment_attributes(viewer: Viewer, level: int, surface: str) -> Fields:
     """What the audience of an experiment may be told apart by."""
     return {
         "country": viewer.country,

@@ -18,11 +18,10 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import polars as pl
-from numpy.typing import NDArray
 
 from recsys.errors import ArtifactError
 from recsys.models import ranker
@@ -30,10 +29,10 @@ from recsys.models.blend import Blend
 from recsys.models.histories import NOTHING_SEEN, SeenInLog, UserHistories, row_numbers
 from recsys.models.index import VectorIndex, open_index, sample_user_vectors, write_index
 from recsys.models.manifest import MANIFEST, Manifest, file_sha256, find_problems, read_manifest
-from recsys.models.model_io import count_items, map_array, read_blend, read_model, save_array, write_blend, write_model
+from recsys.models.model_io import count_items, map_array, read_blend, read_space, save_array, write_blend, write_model
 from recsys.models.popularity import Popularity
 from recsys.models.ranker import RankerHeads
-from recsys.types import History, Space
+from recsys.types import Array, History, JsonObject, Space
 
 _TABLES: Final = ("items", "creators", "users")
 
@@ -127,11 +126,11 @@ def load_artifact(folder: Path) -> Artifact:
 # --- writing ---
 
 
-def _write_contents(folder: Path, contents: ArtifactContents) -> dict[str, dict[str, Any]]:
+def _write_contents(folder: Path, contents: ArtifactContents) -> dict[str, JsonObject]:
     """Writes every file but the manifest; returns what the models hold beside arrays."""
     for name in _TABLES:
         getattr(contents, name).write_parquet(folder / f"{name}.parquet")
-    settings: dict[str, dict[str, Any]] = {}
+    settings: dict[str, JsonObject] = {}
     for name, space in contents.spaces.items():
         settings[f"space.{name}"] = write_model(folder, f"space.{name}", space)
         queries = sample_user_vectors(space, contents.histories)
@@ -206,7 +205,7 @@ def _flush(path: Path) -> None:
 def _read_contents(folder: Path, manifest: Manifest, version: str) -> Artifact:
     tables = {name: pl.read_parquet(folder / f"{name}.parquet") for name in _TABLES}
     n_items = len(tables["items"])
-    spaces = {name: read_model(folder, f"space.{name}", manifest.settings[f"space.{name}"]) for name in manifest.spaces}
+    spaces = {name: read_space(folder, f"space.{name}", manifest.settings[f"space.{name}"]) for name in manifest.spaces}
     indexes = {name: open_index(folder / f"index.{name}.faiss") for name in manifest.spaces}
     popularity = Popularity(tuple(manifest.settings["popularity"]["markets"]), _array(folder / "popularity.npy", 2))
     histories = UserHistories(
@@ -242,7 +241,7 @@ def _read_contents(folder: Path, manifest: Manifest, version: str) -> Artifact:
     )
 
 
-def _array(path: Path, n_dimensions: int) -> NDArray[Any]:
+def _array(path: Path, n_dimensions: int) -> Array:
     array = map_array(path)
     if array.ndim != n_dimensions:
         raise ValueError(f"{path.name} has {array.ndim} dimensions, expected {n_dimensions}")

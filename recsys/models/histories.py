@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.clock import Millis
-from recsys.models.model_io import count_items as count_items
 from recsys.types import History, Ids
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.errors import StageError
-from recsys.types import Floats, History, Mask, Rows, Space, rank_order
+from recsys.types import Floats, History, JsonObject, Mask, Rows, Space, rank_order
 
 faiss: Any = _typed_faiss  # the types it ships are those of its C++ layer, not of its Python calls
 
@@ -47,6 +47,14 @@ class VectorIndex(Protocol):
     def search(self, x: Floats, k: int, *, params: object = None) -> tuple[Floats, NDArray[np.int64]]:
         """Scores and rows (q, k) of the nearest vectors; row -1 where there are fewer."""
         ...
+
+
+class _InvertedLists(Protocol):
+    """The sizes of an index with inverted lists: vectors, lists, and lists that a search probes."""
+
+    ntotal: int
+    nlist: int
+    nprobe: int
 
 
 def build_index(vectors: Floats, queries: Floats | None = None, *, flat_below: int = FLAT_BELOW) -> VectorIndex:
@@ -99,18 +107,18 @@ def sample_user_vectors(space: Space, histories: Mapping[str, History]) -> Float
     return np.array(known, np.float32).reshape(-1, space.item_vectors.shape[1])
 
 
-def describe_index(index: VectorIndex, vectors: Floats, queries: Floats) -> dict[str, Any]:
+def describe_index(index: VectorIndex, vectors: Floats, queries: Floats) -> JsonObject:
     """What the manifest says of an index: its kind, and recall@100 against exact search, measured for real users."""
     if not isinstance(index, faiss.IndexIVF):
         return {"kind": "flat", "recall_at_100": 1.0}
-    lists: Any = index
+    lists = cast(_InvertedLists, index)
     exact = faiss.IndexFlatIP(index.d)
     exact.add(np.ascontiguousarray(vectors, np.float32))
     recall = measure_recall(index, exact, np.ascontiguousarray(queries, np.float32))
     return {"kind": "ivf", "lists": lists.nlist, "probes": lists.nprobe, "recall_at_100": round(recall, 4)}
 
 
-def write_index(path: Path, vectors: Floats, queries: Floats | None = None) -> dict[str, Any]:
+def write_index(path: Path, vectors: Floats, queries: Floats | None = None) -> JsonObject:
     """Builds the index of (n, d) vectors, writes it to `path`, and returns its description."""
     index = build_index(vectors, queries)
     faiss.write_index(index, str(path))
@@ -141,7 +149,7 @@ def search(index: VectorIndex, vector: Floats, k: int, allowed: Mask | None = No
         return np.empty(0, np.intp), np.empty(0, np.float32)
     rows, scores = _search_rows(index, vector, k, allowed, _count_probes(index, n_allowed))
     if len(rows) < k:  # the lists that were searched held too few: search all of them
-        rows, scores = _search_rows(index, vector, k, allowed, cast(Any, index).nlist)
+        rows, scores = _search_rows(index, vector, k, allowed, cast(_InvertedLists, index).nlist)
     order = rank_order(scores, rows.astype(np.int32))
     return rows[order].astype(np.intp), scores[order]
 
@@ -153,9 +161,9 @@ def _count_probes(index: VectorIndex, n_allowed: int) -> int:
     """
     if not isinstance(index, faiss.IndexIVF):
         return 0
-    lists: Any = index
+    lists = cast(_InvertedLists, index)
     probes = int(np.ceil(lists.nprobe * (lists.ntotal / n_allowed) ** 0.5))
-    return int(lists.nlist) if probes > lists.nlist // 2 else probes
+    return lists.nlist if probes > lists.nlist // 2 else probes
 
 
 def _search_rows(

@@ -5,7 +5,6 @@ ranker. They are built from an artifact at start-up or before a swap.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,7 +18,7 @@ from recsys.models.interactions import interactions_from_history
 from recsys.models.popularity import Popularity
 from recsys.models.ranker import Ranker
 from recsys.models.standardised_space import StandardisedSpace, standardise_space
-from recsys.types import Floats, History, Ids, Mask
+from recsys.types import Fields, Floats, History, Ids, Mask
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -41,7 +40,7 @@ class TrainedModels:
     popularity_mean: float
     popularity_spread: float
     histories: Mapping[str, History]
-    profiles: Mapping[str, Mapping[str, Any]]
+    profiles: Mapping[str, Fields]
     safe_feed: tuple[str, ...]
     seen: SeenInLog
     content_share: float

@@ -2,13 +2,14 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from recsys.errors import ArtifactError
-from recsys.models.model_io import count_items as count_items
+from recsys.types import Fields
 
 FORMAT: Final = 3
 
@@ -33,7 +34,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     format: int
     created_at: str
     data_fingerprint: str
-    config: dict[str, Any]
+    config: Fields
     cutoff: str | None
     risk_source: str
     counts: dict[str, int]
@@ -41,7 +42,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     spaces: tuple[str, ...]
     encoder: str | None
     metrics: dict[str, float]
-    settings: dict[str, dict[str, Any]]
+    settings: Mapping[str, Fields]
     content_share: float = 1.0
     locality_weight: dict[str, float] = {}
     files: dict[str, str] = {}
@@ -58,7 +59,7 @@ def read_manifest(folder: Path) -> tuple[Manifest, str]:
         raise ArtifactError(f"found no {MANIFEST} in {folder}, expected an artifact; make one with `sanad train`")
     raw = path.read_bytes()
     try:
-        format_ = msgspec.json.decode(raw, type=dict[str, Any]).get("format")
+        format_ = msgspec.json.decode(raw, type=Fields).get("format")
         if format_ != FORMAT:
             raise ArtifactError(
                 f"found an artifact of format {format_!r} in {folder}, expected format {FORMAT}; train it again with "

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 from scipy import sparse
@@ -15,17 +15,18 @@ from recsys.models.popularity import Popularity
 from recsys.models.reranker import Reranker, count_features
 from recsys.models.text import Centres, TextSpace
 from recsys.models.trees import open_booster
-from recsys.types import Array, Csr, Floats, Space
+from recsys.types import Array, Csr, Fields, Floats, JsonObject, Space
 
 Arrays = Mapping[str, Array]
-Settings = Mapping[str, Any]
+Settings = Fields
 """What a model holds beside its arrays, as JSON can write it."""
+StoredModel = FactorSpace | TextSpace | LinearSpace | ItemItemModel
 
 _IALS_SETTINGS = ("reg", "power", "unobserved", "negative_weight")
 _CSR_ARRAYS = ("data", "indices", "indptr")
 
 
-def to_arrays(model: PreferenceModel | Space) -> tuple[dict[str, Array], dict[str, Any]]:
+def to_arrays(model: PreferenceModel | Space) -> tuple[dict[str, Array], JsonObject]:
     """The arrays of a model by name, and the rest, which goes into the manifest. Raises TypeError for another model."""
     if isinstance(model, FactorSpace):
         rest = {name: getattr(model, name) for name in _IALS_SETTINGS}
@@ -48,7 +49,7 @@ def to_arrays(model: PreferenceModel | Space) -> tuple[dict[str, Array], dict[st
     raise TypeError(f"found a model of type {type(model).__name__}, expected a space or a base model of a blend")
 
 
-def from_arrays(arrays: Arrays, settings: Settings) -> Any:
+def from_arrays(arrays: Arrays, settings: Settings) -> StoredModel:
     """The inverse of `to_arrays`. Raises ValueError for an unknown kind, KeyError for a missing array."""
     kind = settings["kind"]
     if kind == "factors":
@@ -69,11 +70,11 @@ def from_arrays(arrays: Arrays, settings: Settings) -> Any:
     raise ValueError(f"a model is of kind {kind!r}, expected factors, text, linear or item_item")
 
 
-def count_items(model: Any) -> int:
-    """How many items a model scores."""
+def count_items(model: PreferenceModel) -> int:
+    """How many items a base model scores. One that is neither popularity nor item-item is a space."""
     if isinstance(model, PopularityModel):
         return int(model.by_market.shape[1])
-    return int(model.weights.shape[0] if isinstance(model, ItemItemModel) else len(model.item_vectors))
+    return int(model.weights.shape[0]) if isinstance(model, ItemItemModel) else len(cast(Space, model).item_vectors)
 
 
 def _item_weights(arrays: Arrays) -> Csr | Floats:
@@ -84,7 +85,7 @@ def _item_weights(arrays: Arrays) -> Csr | Floats:
     return matrix
 
 
-def write_model(folder: Path, prefix: str, model: PreferenceModel | Space) -> dict[str, Any]:
+def write_model(folder: Path, prefix: str, model: PreferenceModel | Space) -> JsonObject:
     """Writes the arrays as files `<prefix>.<array>.npy`; returns the rest."""
     arrays, settings = to_arrays(model)
     for name, array in arrays.items():
@@ -92,13 +93,29 @@ def write_model(folder: Path, prefix: str, model: PreferenceModel | Space) -> di
     return settings
 
 
-def read_model(folder: Path, prefix: str, settings: Settings) -> Any:
+def read_model(folder: Path, prefix: str, settings: Settings) -> StoredModel:
     """A model whose arrays are the files `<prefix>.<array>.npy`."""
     paths = folder.glob(f"{prefix}.*.npy")
     return from_arrays({path.name.split(".")[-2]: map_array(path) for path in paths}, settings)
 
 
-def write_blend(folder: Path, blend: Blend, spaces: Mapping[str, Space]) -> dict[str, Any]:
+def read_space(folder: Path, prefix: str, settings: Settings) -> Space:
+    """As `read_model`. Raises ValueError for a model that has no vectors."""
+    model = read_model(folder, prefix, settings)
+    if isinstance(model, ItemItemModel):
+        raise ValueError(f"{prefix} is a model of kind {settings['kind']!r}, expected a space")
+    return model
+
+
+def _read_base_model(folder: Path, prefix: str, settings: Settings) -> PreferenceModel:
+    """As `read_model`. Raises ValueError for a space that scores no user."""
+    model = read_model(folder, prefix, settings)
+    if isinstance(model, TextSpace):
+        raise ValueError(f"{prefix} is a model of kind {settings['kind']!r}, expected a base model of a blend")
+    return model
+
+
+def write_blend(folder: Path, blend: Blend, spaces: Mapping[str, Space]) -> JsonObject:
     """Writes the base models that are neither one of `spaces` nor popularity; returns the rest of the blend."""
     base_models: dict[str, Settings] = {}
     names = {id(space): name for name, space in spaces.items()}
@@ -126,12 +143,12 @@ def read_blend(folder: Path, settings: Settings, spaces: Mapping[str, Space], po
         elif of_model["kind"] == "space":
             base_models[name] = _as_factors(spaces[of_model["space"]])
         else:
-            base_models[name] = read_model(folder, f"blend.{name}", of_model)
+            base_models[name] = _read_base_model(folder, f"blend.{name}", of_model)
     reranker = None if settings["reranker"] is None else _read_reranker(folder, settings["reranker"], base_models)
     return Blend(base_models, settings["weights"], popularity.markets, settings["by_market"], reranker)
 
 
-def _write_reranker(folder: Path, reranker: Reranker) -> dict[str, Any]:
+def _write_reranker(folder: Path, reranker: Reranker) -> JsonObject:
     (folder / "blend.reranker.txt").write_text(reranker.trees.model_to_string(), encoding="utf-8")
     save_array(folder / "blend.reranker.item_use.npy", reranker.item_use)
     return {"model_names": reranker.model_names, "offset": reranker.offset}

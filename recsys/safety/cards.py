@@ -13,7 +13,7 @@ none of them can remove, delay, shrink or order a card.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -26,7 +26,7 @@ from recsys.policy.nights import local_time
 from recsys.policy.schema import Card as CardText
 from recsys.policy.schema import FollowUp, Market
 from recsys.safety.helplines import shown_helplines
-from recsys.types import Candidates
+from recsys.types import Candidates, JsonObject
 from recsys.user.state import Delivery, UserState
 
 REQUESTED_CARDS: Final = ("crisis", "support")  # most urgent first
@@ -96,7 +96,7 @@ def cards_for(
     return cards + [_card(f"link-{place}", place, market.cards.link, market, []) for place in places]
 
 
-def _card(card_id: str, place: int, card: CardText, market: Market, entries: list[dict[str, Any]]) -> Card:
+def _card(card_id: str, place: int, card: CardText, market: Market, entries: list[JsonObject]) -> Card:
     return Card(
         card_id=card_id, after_position=place, kind=card.kind, text=_in_order(card.text, market), entries=entries
     )

@@ -8,9 +8,10 @@ said to the operator.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from recsys.policy.schema import Card, Helpline, Market
+from recsys.types import JsonObject
 
 CARD_NAMES: Final = ("support", "crisis", "link")
 Standing = Literal["verified", "stale", "not yet", "never"]
@@ -69,12 +70,12 @@ def summary(entries: Sequence[Verification]) -> str:
     return f"{n_lines} of {n_all_lines} helplines verified{alone}, {n_texts} of {n_all_texts} card texts"
 
 
-def shown_helplines(market: Market, today: date) -> list[dict[str, Any]]:
+def shown_helplines(market: Market, today: date) -> list[JsonObject]:
     """The helplines that somebody verified in the last `stale_days`, as cards list them."""
     return [_entry(line) for line in market.helplines if _standing(line, market.stale_days, today) == "verified"]
 
 
-def _entry(line: Helpline) -> dict[str, Any]:
+def _entry(line: Helpline) -> JsonObject:
     return {
         "id": line.id,
         "name": dict(line.name),

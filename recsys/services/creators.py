@@ -4,9 +4,9 @@ and how its places were won.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from recsys.policy.schema import Market
 from recsys.services.fields import check_id, check_row
 from recsys.services.profiles import MAX_WRITE_TRIES
 from recsys.stores.protocols import Catalogue, CreatorChange, CreatorRow, ExposureCount, ItemRow
+from recsys.types import Fields, JsonObject
 from recsys.vocabulary import FAMILIES, TIERS
 
 FEWEST: Final = 5
@@ -27,19 +28,19 @@ FEWEST: Final = 5
 MOST_LABELS: Final = 1_000
 
 
-def get_creator(catalogue: Catalogue, creator_id: str) -> dict[str, Any] | None:
+def get_creator(catalogue: Catalogue, creator_id: str) -> JsonObject | None:
     """One creator in the contract's columns, times as text; None when there is none."""
     row = catalogue.creator(check_id("creator_id", creator_id))
     return None if row is None else _shown(row)
 
 
-def _shown(row: CreatorRow) -> dict[str, Any]:
-    fields: dict[str, Any] = {column.name: row.fields.get(column.name) for column in CREATORS.columns}
+def _shown(row: CreatorRow) -> JsonObject:
+    fields = {column.name: row.fields.get(column.name) for column in CREATORS.columns}
     joined = fields["joined_at"]
     return {**fields, "joined_at": None if joined is None else to_text(joined)}
 
 
-def put_creator(catalogue: Catalogue, creator_id: str, fields: Mapping[str, Any], at: Millis) -> dict[str, Any]:
+def put_creator(catalogue: Catalogue, creator_id: str, fields: Fields, at: Millis) -> JsonObject:
     """
     Insert or replace a creator; binding on the next page of every worker. Raises DataError.
 
@@ -48,9 +49,7 @@ def put_creator(catalogue: Catalogue, creator_id: str, fields: Mapping[str, Any]
     return _write(catalogue, creator_id, lambda _: fields, at) or {}
 
 
-def patch_creator(
-    catalogue: Catalogue, creator_id: str, fields: Mapping[str, Any], at: Millis
-) -> dict[str, Any] | None:
+def patch_creator(catalogue: Catalogue, creator_id: str, fields: Fields, at: Millis) -> JsonObject | None:
     """Change some columns of a creator; None when there is none. Two patches at once both hold."""
     return _write(catalogue, creator_id, lambda row: None if row is None else {**_shown(row), **fields}, at)
 
@@ -58,9 +57,9 @@ def patch_creator(
 def _write(
     catalogue: Catalogue,
     creator_id: str,
-    new_fields: Callable[[CreatorRow | None], Mapping[str, Any] | None],
+    new_fields: Callable[[CreatorRow | None], Fields | None],
     at: Millis,
-) -> dict[str, Any] | None:
+) -> JsonObject | None:
     """The creator as stored after what is `said` of the row that is there; None, and nothing written, for None."""
     for _ in range(MAX_WRITE_TRIES):
         row = catalogue.creator(check_id("creator_id", creator_id))
@@ -83,7 +82,7 @@ def delete_creator(catalogue: Catalogue, creator_id: str, at: Millis) -> bool:
     return patch_creator(catalogue, creator_id, {"is_hidden": True}, at) is not None
 
 
-def exposure(engine: Engine, creator_id: str, at: Millis) -> dict[str, Any] | None:
+def exposure(engine: Engine, creator_id: str, at: Millis) -> JsonObject | None:
     """
     What was delivered of a creator, and what bears on it: impressions by market and region, slots by how they were won,
     labels with their reason. None when neither the catalogue nor the counts know the creator.
@@ -107,7 +106,7 @@ def exposure(engine: Engine, creator_id: str, at: Millis) -> dict[str, Any] | No
     }
 
 
-def exposure_summary(counts: tuple[ExposureCount, ...], market: Market, at: Millis) -> dict[str, Any]:
+def exposure_summary(counts: tuple[ExposureCount, ...], market: Market, at: Millis) -> JsonObject:
     """The numbers of a report."""
     total = sum(t.n for t in counts)
     limit = market.locality.new_creator.impressions
@@ -162,7 +161,7 @@ def _by_place(counts: tuple[ExposureCount, ...], name: str, named: str | None = 
     return {**kept, "few": few} if few else kept
 
 
-def _label(items: Items, item_no: int, catalogue: Catalogue) -> dict[str, Any]:
+def _label(items: Items, item_no: int, catalogue: Catalogue) -> JsonObject:
     """What is said about an item, why, and how long that holds."""
     tier, family = int(items.tier[item_no]), int(items.family[item_no])
     return {

@@ -1,6 +1,6 @@
 """Events reported by the platform. Nothing accepted is ever lost: an answer means it is durable."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -13,7 +13,7 @@ from recsys.messages import MAX_TOKEN_LENGTH, RejectedEvent
 from recsys.safety.harm_terms import redact_query
 from recsys.services.fields import check_column, shorten
 from recsys.tokens import verify
-from recsys.types import Event
+from recsys.types import Event, Fields
 from recsys.vocabulary import EVENT_KINDS
 
 MAX_EVENTS: Final = 1_000
@@ -33,7 +33,7 @@ class EventReceipt(msgspec.Struct, frozen=True, kw_only=True):
     rejected: tuple[RejectedEvent, ...]
 
 
-def accept_events(engine: Engine, events: Sequence[Mapping[str, Any]], at: Millis) -> EventReceipt:
+def accept_events(engine: Engine, events: Sequence[Fields], at: Millis) -> EventReceipt:
     """
     Events into the log: durable before this returns, once per (user, event_id), acting on the next feed.
 
@@ -53,7 +53,7 @@ def accept_events(engine: Engine, events: Sequence[Mapping[str, Any]], at: Milli
     return EventReceipt(accepted=result.accepted, duplicates=result.duplicates, rejected=tuple(rejected))
 
 
-def _event(engine: Engine, fields: Mapping[str, Any], at: Millis) -> Event:
+def _event(engine: Engine, fields: Fields, at: Millis) -> Event:
     """One event in the contract's terms. Raises DataError with the first problem."""
     kind = _kind(fields)
     happened_at = _when(fields.get("at"), at)
@@ -66,12 +66,12 @@ def _event(engine: Engine, fields: Mapping[str, Any], at: Millis) -> Event:
     return Event(kind=kind, at=happened_at, is_attributed=shown is not None, **values)
 
 
-def _value(column: Column, fields: Mapping[str, Any]) -> Any:
+def _value(column: Column, fields: Fields) -> Any:
     value = check_column(column, fields.get(column.name))
     return float(value) if column.dtype == "float" and value is not None else value
 
 
-def _kind(fields: Mapping[str, Any]) -> str:
+def _kind(fields: Fields) -> str:
     """The kind of an event that names just what its kind asks for."""
     kind = fields.get("kind")
     if kind not in EVENT_KINDS:
@@ -88,7 +88,7 @@ def _kind(fields: Mapping[str, Any]) -> str:
     return str(kind)
 
 
-def _check_item(engine: Engine, values: Mapping[str, Any]) -> None:
+def _check_item(engine: Engine, values: Fields) -> None:
     """Raises DataError for an event about an item that the catalogue does not know."""
     item_id, cache = values["item_id"], engine.resources.catalogue_cache
     if item_id is not None and item_id not in cache.items.index:
@@ -104,7 +104,7 @@ class _Impression(NamedTuple):
     position: int
 
 
-def _impression(engine: Engine, fields: Mapping[str, Any], item_id: str | None) -> _Impression | None:
+def _impression(engine: Engine, fields: Fields, item_id: str | None) -> _Impression | None:
     """
     What the tracking token says; None without one: the event counts, and is not attributed to a page.
 
@@ -131,7 +131,7 @@ def _item_id(engine: Engine, item_no: int) -> str | None:
     return item_ids[item_no] if 0 < item_no < len(item_ids) else None
 
 
-def _when(value: Any, now: Millis) -> Millis:
+def _when(value: object, now: Millis) -> Millis:
     """The time of an event: at most 7 days old, not from the future; the server's time when it is missing."""
     if value is None:
         return now

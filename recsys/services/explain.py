@@ -6,8 +6,7 @@ item through every slot and names each rule that kept it out.
 """
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -26,13 +25,13 @@ from recsys.messages import FeedRequest, FeedResponse
 from recsys.policy.limits import flatten
 from recsys.safety.validator import violations
 from recsys.stores.protocols import StoredAnswer
-from recsys.types import Candidates
+from recsys.types import Candidates, Fields, JsonObject
 from recsys.vocabulary import FAMILIES, TIERS
 
 SHOWN: Final = 100  # candidates listed in a record's view, best first
 
 
-def record_of(engine: Engine, request_id: str, user_id: str | None = None) -> dict[str, Any]:
+def record_of(engine: Engine, request_id: str, user_id: str | None = None) -> JsonObject:
     """The decision record for people: what the page was chosen from, and under which rules."""
     stored, decision = _read(engine, request_id, user_id)
     candidates, chosen = records.candidates_of(decision), set(decision.chosen)
@@ -79,11 +78,11 @@ def _read(engine: Engine, request_id: str, user_id: str | None) -> tuple[StoredA
     return stored, records.unpack(stored.decision)
 
 
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+def _plain(values: Fields) -> JsonObject:
     return {path: sorted(value) if isinstance(value, frozenset) else value for path, value in values.items()}
 
 
-def _candidate(decision: Decision, candidates: Candidates, row: int, item_id: str, is_shown: bool) -> dict[str, Any]:
+def _candidate(decision: Decision, candidates: Candidates, row: int, item_id: str, is_shown: bool) -> JsonObject:
     family = int(candidates["family"][row])
     return {
         "item_id": item_id,
@@ -99,7 +98,7 @@ def _candidate(decision: Decision, candidates: Candidates, row: int, item_id: st
     }
 
 
-def why(engine: Engine, request_id: str, item_id: str, user_id: str | None = None) -> dict[str, Any]:
+def why(engine: Engine, request_id: str, item_id: str, user_id: str | None = None) -> JsonObject:
     """
     One item's way through one page. Raises DataError when the record or the item is unknown.
 
@@ -123,14 +122,14 @@ def why(engine: Engine, request_id: str, item_id: str, user_id: str | None = Non
             "rules": _rules_of_shown(decision, candidates, slot), "removed_by": None, "counterfactual": None,
         }  # fmt: skip
     rules = _kept_out(decision, candidates, row)
-    removed_by = rules[0]["rule"] if rules else "outscored"
+    removed_by = str(rules[0]["rule"]) if rules else "outscored"
     return {
         "request_id": request_id, "item_id": item_id, "shown": False, "position": None, "score_parts": parts,
         "rules": rules, "removed_by": removed_by, "counterfactual": _counterfactual(decision, row, removed_by),
     }  # fmt: skip
 
 
-def _parts(decision: Decision, candidates: Candidates, row: int) -> list[dict[str, Any]]:
+def _parts(decision: Decision, candidates: Candidates, row: int) -> list[JsonObject]:
     """Each part of the score with its weight; R2 has none, it never competes on engagement."""
     if candidates["tier"][row] >= 2:
         return [{"name": "constant", "value": float(candidates["score"][row]), "weight": 1.0}]
@@ -145,16 +144,16 @@ def _parts(decision: Decision, candidates: Candidates, row: int) -> list[dict[st
     ]
 
 
-def _rules_of_shown(decision: Decision, candidates: Candidates, slot: int) -> list[dict[str, Any]]:
+def _rules_of_shown(decision: Decision, candidates: Candidates, slot: int) -> list[JsonObject]:
     row = decision.chosen[slot]
-    rules = [{"rule": f"source:{name}"} for name in sources_of(candidates, row)]
+    rules: list[JsonObject] = [{"rule": f"source:{name}"} for name in sources_of(candidates, row)]
     if decision.forced[slot]:
         rules.append({"rule": f"floor:{decision.forced[slot]}"})
     is_exploration = records.replay(decision).is_exploration[slot]  # a draw from one has propensity 1
     return [*rules, {"rule": "exploration"}] if is_exploration else rules
 
 
-def _kept_out(decision: Decision, candidates: Candidates, row: int) -> list[dict[str, Any]]:
+def _kept_out(decision: Decision, candidates: Candidates, row: int) -> list[JsonObject]:
     """
     What kept a candidate off the page: at every slot that went to a worse one, the rules it would have broken there.
 
@@ -185,7 +184,7 @@ def _counterfactual(decision: Decision, row: int, removed_by: str) -> str:
     return f"without {removed_by} it would have stood at position {better + 1}"
 
 
-def _not_retrieved(engine: Engine, decision: Decision, item_id: str, item_no: int) -> dict[str, Any]:
+def _not_retrieved(engine: Engine, decision: Decision, item_id: str, item_no: int) -> JsonObject:
     """An item that was no candidate: what would remove it today, since the catalogue of then is gone."""
     request = msgspec.json.decode(decision.request, type=FeedRequest)
     context = engine.context(request, decision.at)
@@ -199,7 +198,7 @@ def _not_retrieved(engine: Engine, decision: Decision, item_id: str, item_no: in
     }  # fmt: skip
 
 
-def replay(engine: Engine, request_id: str, user_id: str | None = None) -> dict[str, Any]:
+def replay(engine: Engine, request_id: str, user_id: str | None = None) -> JsonObject:
     """
     The page chosen again from its record, and what asking again would change.
 
@@ -224,7 +223,7 @@ def _bits(propensity: float) -> float:
     return float(f"{float(propensity):.6g}")
 
 
-def _page(engine: Engine, decision: Decision, selection: Selection, *, explain: bool) -> list[Any]:
+def _page(engine: Engine, decision: Decision, selection: Selection, *, explain: bool) -> list[object]:
     candidates, ids = records.candidates_of(decision), engine.resources.catalogue_cache.items.item_ids
     asked = msgspec.json.decode(decision.request, type=FeedRequest).size
     page = []
@@ -242,7 +241,7 @@ def _page(engine: Engine, decision: Decision, selection: Selection, *, explain: 
     return [page, msgspec.to_builtins(shortfall)]
 
 
-def _asked_again(engine: Engine, decision: Decision, answer: FeedResponse) -> dict[str, Any] | None:
+def _asked_again(engine: Engine, decision: Decision, answer: FeedResponse) -> JsonObject | None:
     """
     The same request on today's catalogue, model and ledger, as a plan: nothing is reserved or written. None for a
     search, whose words are not kept.

@@ -7,7 +7,7 @@ and for the guardian then; when the second step fails, the first one holds, for 
 """
 
 import hashlib
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -25,7 +25,7 @@ from recsys.feed.viewer import profile_of
 from recsys.messages import FeedRequest, FeedResponse
 from recsys.safety.cards import CONVERSATION_STARTERS
 from recsys.services.fields import check_id
-from recsys.types import Mask
+from recsys.types import JsonObject, Mask
 
 DRAWN: Final = 3  # times the size: what the child's own rules may still take from
 
@@ -39,7 +39,7 @@ def is_guardian(engine: Engine, guardian_id: str, child_id: str) -> bool:
 
 def together(
     engine: Engine, guardian_id: str, child_id: str, *, size: int, request_id: str | None, at: Millis
-) -> dict[str, Any]:
+) -> JsonObject:
     """
     One page for both. Raises DataError when the child's profile does not name the guardian.
 

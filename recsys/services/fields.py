@@ -1,36 +1,37 @@
 """Checks of single values that come over the wire: ids, texts, numbers, and rows of a table of the data contract."""
 
 import re
-from collections.abc import Mapping
 from typing import Any, Final
 
 from recsys.clock import from_text, to_text
 from recsys.columns import EARLIEST, LATEST, MAX_ID_LENGTH, Column, Table
 from recsys.errors import DataError
+from recsys.types import Fields, JsonObject
 
 
-def check_id(name: str, value: Any) -> str:
+def check_id(name: str, value: object) -> str:
     """An external id, see `Column.is_id`. Raises DataError."""
     if not _is_id(value):
         raise DataError(f"{name}: found {shorten(value)}, expected {_ID}")
     return str(value)
 
 
+_AN_INSTANT: Final = "an instant such as 2026-11-20T18:00:00Z"
 _ID: Final = f"1 to {MAX_ID_LENGTH} printable characters"
 
 
-def _is_id(value: Any) -> bool:
+def _is_id(value: object) -> bool:
     """Printable says also: no marks that turn the reading direction."""
     return isinstance(value, str) and 0 < len(value) <= MAX_ID_LENGTH and value.isprintable() and not value.isspace()
 
 
-def shorten(value: Any) -> str:
+def shorten(value: object) -> str:
     """A value as a sentence may quote it: at most 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def check_row(table: Table, fields: Mapping[str, Any]) -> dict[str, Any]:
+def check_row(table: Table, fields: Fields) -> Fields:
     """The stated columns of a row of a table, times in milliseconds. Raises DataError with every problem."""
     columns = {column.name: column for column in table.columns}
     problems = [
@@ -38,7 +39,7 @@ def check_row(table: Table, fields: Mapping[str, Any]) -> dict[str, Any]:
         for name in fields
         if name not in columns
     ]
-    row: dict[str, Any] = {}
+    row: JsonObject = {}
     for name, column in columns.items():
         try:
             row[name] = check_column(column, fields.get(name))
@@ -49,17 +50,17 @@ def check_row(table: Table, fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if value is not None}
 
 
-def check_column(column: Column, value: Any) -> Any:
+def check_column(column: Column, value: object) -> Any:
     """The value of a column that came over the wire, a time in milliseconds. Raises DataError by the contract."""
     problem = _problem(column, value)
     if problem:
         raise DataError(f"{column.name}: found {shorten(value)}, expected {problem}")
     if value is None:
         return None
-    return from_text(value) if column.dtype == "time" else value
+    return from_text(str(value)) if column.dtype == "time" else value
 
 
-def _problem(column: Column, value: Any) -> str | None:
+def _problem(column: Column, value: object) -> str | None:
     """What a value should have been; None when it is fine."""
     if value is None:
         return "a value" if column.required else None
@@ -74,7 +75,7 @@ def _problem(column: Column, value: Any) -> str | None:
     return _text_problem(column, value)
 
 
-def _text_problem(column: Column, value: Any) -> str | None:
+def _text_problem(column: Column, value: object) -> str | None:
     texts = value if column.dtype == "list" else [value]
     if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
         return "a list of texts" if column.dtype == "list" else f"text of at most {column.max_length} characters"
@@ -89,15 +90,17 @@ def _text_problem(column: Column, value: Any) -> str | None:
     return None
 
 
-def _time_problem(value: Any) -> str | None:
+def _time_problem(value: object) -> str | None:
+    if not isinstance(value, str):
+        return _AN_INSTANT
     try:
         at = from_text(value)
     except (ValueError, TypeError, OverflowError):
-        return "an instant such as 2026-11-20T18:00:00Z"
+        return _AN_INSTANT
     return None if EARLIEST <= at < LATEST else f"an instant from {to_text(EARLIEST)} to {to_text(LATEST)}"
 
 
-def _number_problem(column: Column, value: Any) -> str | None:
+def _number_problem(column: Column, value: object) -> str | None:
     low = -float("inf") if column.minimum is None else column.minimum
     high = float("inf") if column.maximum is None else column.maximum
     kinds = (int,) if column.dtype == "int" else (int, float)

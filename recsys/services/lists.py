@@ -6,7 +6,7 @@ items that are R0 for minors too, for which no age is asked.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from recsys.errors import DataError
 from recsys.feed.engine import Engine
 from recsys.languages import lookup
 from recsys.policy.schema import LocalityRules, Market
-from recsys.types import Floats, Ids, Mask, rank_order
+from recsys.types import Ids, Integers, JsonObject, Mask, rank_order
 
 YOUNGEST: Final = 12  # years: an item for which a higher age is asked is on no list
 
@@ -30,7 +30,7 @@ def for_anybody(items: Items, at: Millis) -> Mask:
 
 def trending(
     engine: Engine, *, country: str | None, region: str | None, language: str | None, size: int, at: Millis
-) -> dict[str, Any]:
+) -> JsonObject:
     """
     What people of a market act on most, best first; with `region` only items from there, with `language` only such.
     """
@@ -45,7 +45,7 @@ def trending(
     return {"country": market, "region": region, "language": language, "items": [_item(items, n) for n in found]}
 
 
-def similar(engine: Engine, item_id: str, size: int, at: Millis) -> dict[str, Any] | None:
+def similar(engine: Engine, item_id: str, size: int, at: Millis) -> JsonObject | None:
     """
     Items like an item, nearest first; None when there is no such item. Of an item that is no list's there are none:
     a door that leads from risk to more like it stays shut.
@@ -76,7 +76,7 @@ def local(
     kind: str | None,
     size: int,
     at: Millis,
-) -> dict[str, Any]:
+) -> JsonObject:
     """
     Creators near a place who have something that a list may hold: from the region, from one beside it, from the
     country; surer places first, then who has more. A creator whose place nobody said is not among them.
@@ -132,7 +132,7 @@ def _items(engine: Engine) -> Items:
     return engine.resources.catalogue_cache.at_least(engine.stores.users.read("").revision)
 
 
-def _of(column: Floats | Ids | Any, items: Items, name: str | None) -> Mask:
+def _of(column: Integers, items: Items, name: str | None) -> Mask:
     """Everything, or the rows of a name; a name that no item has has none."""
     return np.ones(len(items), np.bool_) if name is None else np.asarray(column == items.code(name))
 
@@ -153,7 +153,7 @@ def _distinct(items: Items, numbers: Ids, size: int) -> list[int]:
     return found
 
 
-def _item(items: Items, n: int) -> dict[str, Any]:
+def _item(items: Items, n: int) -> JsonObject:
     at: Millis = int(items.published_at[n])
     return {
         "item_id": items.item_ids[n],
@@ -167,7 +167,7 @@ def _item(items: Items, n: int) -> dict[str, Any]:
     }
 
 
-def _creator(creator: Creator, match: str, score: float, n_items: int) -> dict[str, Any]:
+def _creator(creator: Creator, match: str, score: float, n_items: int) -> JsonObject:
     return {
         "creator_id": creator.creator_id,
         "country": creator.country,

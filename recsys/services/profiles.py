@@ -1,7 +1,7 @@
 """Profiles of people, and the one way to change a person's state."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -10,23 +10,24 @@ from recsys.errors import DataError, StoreError
 from recsys.feed.engine import Engine
 from recsys.feed.viewer import languages_of, profile_of
 from recsys.services.fields import check_id, shorten
+from recsys.types import Fields, JsonObject
 from recsys.user.state import Profile, UserState
 from recsys.vocabulary import AGE_BANDS, AGE_SOURCES
 
 MAX_WRITE_TRIES: Final = 20
 
 
-def get_profile(engine: Engine, user_id: str) -> dict[str, Any]:
+def get_profile(engine: Engine, user_id: str) -> JsonObject:
     """The profile in force; what was never said is null."""
     state = engine.stores.users.read(check_id("user_id", user_id)).state
     return {"user_id": user_id, **msgspec.to_builtins(_named(profile_of(state, engine.resources.model, user_id)))}
 
 
-def _named(profile: Profile) -> dict[str, Any]:
+def _named(profile: Profile) -> JsonObject:
     return {name: getattr(profile, name) for name in profile.__struct_fields__}
 
 
-def put_profile(engine: Engine, user_id: str, fields: Mapping[str, Any], at: Millis) -> dict[str, Any]:
+def put_profile(engine: Engine, user_id: str, fields: Fields, at: Millis) -> JsonObject:
     """Replace the profile. Moving to an older band frees nothing: the ledger stays."""
     check_id("user_id", user_id)
     profile = _profile(fields)
@@ -51,7 +52,7 @@ def check_languages(engine: Engine, tags: Sequence[str]) -> None:
         )
 
 
-def _profile(fields: Mapping[str, Any]) -> Profile:
+def _profile(fields: Fields) -> Profile:
     problems = [f"{name}: found an unknown field, expected one of {', '.join(Profile.__struct_fields__)}"
                 for name in fields if name not in Profile.__struct_fields__]  # fmt: skip
     if fields.get("age_band") not in (None, *AGE_BANDS):
@@ -67,10 +68,10 @@ def _profile(fields: Mapping[str, Any]) -> Profile:
         raise DataError(f"profile: {error}") from error
 
 
-def _converted(given: Mapping[str, Any]) -> Profile:
-    kinds: Mapping[str, Any] = {"languages": tuple[str, ...], "consent": bool}
-    values: dict[str, Any] = {name: msgspec.convert(value, kinds.get(name, str)) for name, value in given.items()}
-    return Profile(**values)
+def _converted(given: Fields) -> Profile:
+    kinds: Mapping[str, type] = {"languages": tuple[str, ...], "consent": bool}
+    values: JsonObject = {name: msgspec.convert(value, kinds.get(name, str)) for name, value in given.items()}
+    return msgspec.structs.replace(Profile(), **values)
 
 
 def update_state(engine: Engine, user_id: str, change: Callable[[UserState], UserState]) -> None:

@@ -5,9 +5,9 @@ Controls and guardian limits are layers of the policy, so they can only tighten.
 never topics, tastes or cards.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -27,7 +27,7 @@ from recsys.services.fields import check_id
 from recsys.services.profiles import MAX_WRITE_TRIES, check_languages, update_state
 from recsys.stores.protocols import Read
 from recsys.stores.retention import SAFETY_RETENTION_MS
-from recsys.types import Event, History
+from recsys.types import Event, Fields, History, JsonObject
 from recsys.user.state import Controls, Guardian, Ledger, SafetyState, UserState, pack
 from recsys.vocabulary import COUNTERS, TIERS, TOPICS
 
@@ -35,13 +35,13 @@ T = TypeVar("T", Controls, Guardian)
 MAX_MUTED: Final = {"muted_creators": 500, "muted_words": 100}
 
 
-def get_controls(engine: Engine, user_id: str) -> dict[str, Any]:
+def get_controls(engine: Engine, user_id: str) -> JsonObject:
     """The person's controls, defaults filled in."""
     state = engine.stores.users.read(check_id("user_id", user_id)).state
     return {"user_id": user_id, **msgspec.to_builtins(_named(state.person.controls))}
 
 
-def put_controls(engine: Engine, user_id: str, fields: Mapping[str, Any], at: Millis) -> dict[str, Any]:
+def put_controls(engine: Engine, user_id: str, fields: Fields, at: Millis) -> JsonObject:
     """Replace the controls. Raises DataError with every problem."""
     check_id("user_id", user_id)
     controls = _read(Controls, fields)
@@ -59,7 +59,7 @@ def put_controls(engine: Engine, user_id: str, fields: Mapping[str, Any], at: Mi
     return get_controls(engine, user_id)
 
 
-def get_guardian(engine: Engine, user_id: str) -> dict[str, Any]:
+def get_guardian(engine: Engine, user_id: str) -> JsonObject:
     """The guardian's limits: nothing about what was watched."""
     state = engine.stores.users.read(check_id("user_id", user_id)).state
     guardian = state.person.guardian or Guardian()
@@ -67,7 +67,7 @@ def get_guardian(engine: Engine, user_id: str) -> dict[str, Any]:
     return {"user_id": user_id, **shown}
 
 
-def put_guardian(engine: Engine, user_id: str, fields: Mapping[str, Any], at: Millis) -> dict[str, Any]:
+def put_guardian(engine: Engine, user_id: str, fields: Fields, at: Millis) -> JsonObject:
     """
     Replace the guardian's limits: daily_minutes, night (hours such as 21:00-07:00), calm_mode, max_tier,
     labelled_only. They are met with everything else, so no value loosens anything; the answer states what is in force.
@@ -106,7 +106,7 @@ def _check_guarded(engine: Engine, user_id: str) -> None:
         )
 
 
-def _in_force(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
+def _in_force(engine: Engine, user_id: str, at: Millis) -> JsonObject:
     """The limits that hold for a person now, from all layers, as far as a guardian can set them."""
     state = engine.stores.users.read(user_id).state
     profile, band = profile_of(state, engine.resources.model, user_id), band_of(engine, state, user_id)
@@ -121,7 +121,7 @@ def _in_force(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     }
 
 
-def reset(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
+def reset(engine: Engine, user_id: str, at: Millis) -> JsonObject:
     """Forget tastes; the ledger, the loop level, controls and mutes stay. Training leaves out what came before."""
     check_id("user_id", user_id)
     engine.stores.cutoffs.forget(user_id, at)
@@ -134,7 +134,7 @@ def reset(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     return {"user_id": user_id, "reset_at": to_text(at), "kept": ["ledger", "loop level", "controls", "follows"]}
 
 
-def exposure(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
+def exposure(engine: Engine, user_id: str, at: Millis) -> JsonObject:
     """Every counter against every window now, the loop level with reasons and expiry, minutes used."""
     check_id("user_id", user_id)
     state = standing(engine, engine.stores.users.read(user_id), user_id, at)
@@ -158,14 +158,14 @@ def exposure(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     }
 
 
-def _against(ledger: Ledger, limits: Limits, counter: str, at: Millis) -> dict[str, Any]:
+def _against(ledger: Ledger, limits: Limits, counter: str, at: Millis) -> JsonObject:
     windows, now = windows_of(limits, counter), counts(ledger, counter, at)
     recent = sum(counter in names for place, names in placed(ledger) if place >= -RUN)
     used = {"last_20": recent, **{name: getattr(now, name) for name in WINDOWS[1:]}}
     return {name: {"used": used[name], "allowed": getattr(windows, name)} for name in WINDOWS}
 
 
-def export(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
+def export(engine: Engine, user_id: str, at: Millis) -> JsonObject:
     """Everything held about a person, for the person."""
     state = engine.stores.users.read(check_id("user_id", user_id)).state
     trained = None if state.safety.is_erased else engine.resources.model.histories.get(user_id)
@@ -193,18 +193,18 @@ def export(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
     }
 
 
-def _trained(history: History, model: TrainedModels) -> list[dict[str, Any]]:
+def _trained(history: History, model: TrainedModels) -> list[JsonObject]:
     """The reactions that the model in service was trained on, oldest first."""
     item_ids = {row: item_id for item_id, row in model.rows.items()}
     rows = zip(history.items.tolist(), history.weights.tolist(), history.at.tolist(), strict=True)
     return [{"item_id": item_ids[row], "weight": round(weight, 3), "at": to_text(at)} for row, weight, at in rows]
 
 
-def _event(event: Event) -> dict[str, Any]:
+def _event(event: Event) -> JsonObject:
     return {name: value for name, value in asdict(event).items() if value is not None}
 
 
-def erase(engine: Engine, user_id: str, at: Millis) -> dict[str, Any]:
+def erase(engine: Engine, user_id: str, at: Millis) -> JsonObject:
     """
     Erase a person everywhere; the receipt says what went.
 
@@ -239,7 +239,7 @@ def _bare(ledger: Ledger) -> Ledger:
     return msgspec.structs.replace(ledger, last=last)
 
 
-def _receipt(user_id: str, at: Millis, rows: Mapping[str, int]) -> dict[str, Any]:
+def _receipt(user_id: str, at: Millis, rows: Mapping[str, int]) -> JsonObject:
     return {
         "user_id": user_id,
         "erased_at": to_text(at),
@@ -254,22 +254,22 @@ def _receipt(user_id: str, at: Millis, rows: Mapping[str, int]) -> dict[str, Any
     }
 
 
-def _with_person(state: UserState, **changes: Any) -> UserState:
+def _with_person(state: UserState, **changes: object) -> UserState:
     return msgspec.structs.replace(state, person=msgspec.structs.replace(state.person, **changes))
 
 
-def _named(value: msgspec.Struct) -> dict[str, Any]:
+def _named(value: msgspec.Struct) -> JsonObject:
     return {name: getattr(value, name) for name in value.__struct_fields__ if name != "format"}
 
 
-def _read(kind: type[T], fields: Mapping[str, Any]) -> T:
+def _read(kind: type[T], fields: Fields) -> T:
     """A struct from named fields; problems as sentences, all at once."""
     known = kind.__struct_fields__
     hints = kind.__annotations__
     problems = [
         f"{name}: found an unknown field, expected one of {', '.join(known)}" for name in fields if name not in known
     ]
-    values: dict[str, Any] = {}
+    values: JsonObject = {}
     for name in known:
         if fields.get(name) is None:
             continue
@@ -279,7 +279,7 @@ def _read(kind: type[T], fields: Mapping[str, Any]) -> T:
             problems.append(f"{name}: {error}")
     if problems:
         raise DataError(*problems)
-    return kind(**values)
+    return msgspec.structs.replace(kind(), **values)
 
 
 def _control_problems(controls: Controls) -> list[str]:
@@ -306,7 +306,7 @@ def _check_minutes(minutes: int | None, *, least: int) -> None:
         raise DataError(f"daily_minutes: found {minutes}, expected a whole number from {least} to 1440, or null")
 
 
-def _nights(hours: Any) -> list[tuple[int, int]] | None:
+def _nights(hours: Iterable[object] | None) -> list[tuple[int, int]] | None:
     if hours is None:
         return None
     try:

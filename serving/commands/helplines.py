@@ -4,7 +4,7 @@ import os
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -184,7 +184,7 @@ def _write(
         beside.unlink(missing_ok=True)
 
 
-def _place(market: "Market", entry_id: str) -> tuple[list[Any], bool]:
+def _place(market: "Market", entry_id: str) -> tuple[list[str | int], bool]:
     """Where an entry stands in the file, and whether it is a card's. Raises ConfigError for an unknown id."""
     from recsys.safety.helplines import CARD_NAMES
 

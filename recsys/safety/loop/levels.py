@@ -11,7 +11,7 @@ depend on any event.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -42,7 +42,7 @@ from recsys.safety.loop.state import (
     request_card,
 )
 from recsys.stores.protocols import Logged
-from recsys.types import Event, Floats
+from recsys.types import Event, Floats, JsonObject
 from recsys.user.state import Delivery, LoopState, Reason, UserState
 from recsys.vocabulary import FAMILIES, TOPICS
 
@@ -259,7 +259,7 @@ def expires_at(loop: LoopState, rules: LoopRules, *, is_minor: bool) -> Millis |
     return loop.clean_since + _clean_ms(rules, is_minor=is_minor) if loop.level else None
 
 
-def describe_loop(state: UserState, market: Market, *, is_minor: bool) -> dict[str, Any]:
+def describe_loop(state: UserState, market: Market, *, is_minor: bool) -> JsonObject:
     """The level, why it rose, when it loosens, and what is off: for the person alone."""
     loop, rules = state.safety.loop, market.loop
     until = expires_at(loop, rules, is_minor=is_minor)

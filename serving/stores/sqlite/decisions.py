@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -61,7 +61,7 @@ def seal_answer(answer: StoredAnswer, key: Key, owner: bytes) -> bytes:
     return key.seal(msgspec.msgpack.encode(answer), TABLE + owner)
 
 
-def add_decision(connection: sqlite3.Connection, owner: bytes, request: bytes, at: int, sealed: Any) -> None:
+def add_decision(connection: sqlite3.Connection, owner: bytes, request: bytes, at: int, sealed: bytes) -> None:
     """The record of a page, in place of an earlier one under the same request id."""
     connection.execute(
         "INSERT OR REPLACE INTO decisions (owner, request, at, sealed) VALUES (?, ?, ?, ?)",

@@ -2,14 +2,14 @@
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from recsys.columns import FORMER_NAMES
 from recsys.errors import StoreError
 from recsys.stores.protocols import StoredAnswer
-from recsys.types import Event
+from recsys.types import Event, Fields
 from recsys.user.state import Delivery
 from serving.stores.sqlite.decisions import seal_answer
 from serving.stores.sqlite.events import event_row
@@ -48,7 +48,7 @@ def upgrade_from_2(connection: sqlite3.Connection) -> None:
 def _with_new_names(item_no: int, packed: bytes) -> bytes:
     """An item's fields under the column names of format 3."""
     try:
-        fields = msgspec.msgpack.decode(packed, type=dict[str, Any])
+        fields = msgspec.msgpack.decode(packed, type=Fields)
     except msgspec.MsgspecError as error:
         raise StoreError(
             f"item number {item_no} cannot be read ({error}); restore the last copy of the file."
@@ -131,6 +131,6 @@ def _seal_logs(connection: sqlite3.Connection, vault: Vault, keys: dict[str, Key
         _insert(connection, "events", [(seq, *event_row(vault, event, received_at, keys[user_id]))])
 
 
-def _insert(connection: sqlite3.Connection, table: str, rows: Iterable[Sequence[Any]]) -> None:
+def _insert(connection: sqlite3.Connection, table: str, rows: Iterable[Sequence[object]]) -> None:
     n_columns = len(connection.execute(f"PRAGMA table_info({table})").fetchall())
     connection.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * n_columns)})", rows)
