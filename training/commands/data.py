@@ -1,6 +1,5 @@
 """The commands about data and models: `import`, `validate`, `train`. Heavy imports wait until one runs."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +19,7 @@ from recsys.console import (
     writable,
 )
 from recsys.errors import ConfigError, DataError
-from recsys.extras import require_extra
+from training.commands.setup import prepare_training
 from training.commands.tune import blend_params
 
 if TYPE_CHECKING:
@@ -156,7 +155,7 @@ def train(
 
     Nothing is fetched from the network. Texts that were encoded once are taken from the cache.
     """
-    require_extra("train", "sanad train")
+    prepare_training("sanad train")
     from recsys.data.forgotten import read_forgotten
     from training.labels.predict import LabelParams
     from training.models.ranker import RankerParams
@@ -175,15 +174,12 @@ def train(
         labels=None if no_labels else LabelParams(),
         ranker=None if no_ranker else RankerParams(),
     )
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the default encoder is in a package; nothing may ask a hub for it
     with progress(is_quiet=is_quiet) as report:
         trained = run(
             data, writable(out), params, present(at), cache=cache, rejected=rejected,
             forget=[read_forgotten(path) for path in forget or ()], on_progress=report,
         )  # fmt: skip
-    for notice in _notes(trained, assume_tier):
-        say(f"note: {notice}", is_quiet=is_quiet)
-    _print_trained(out, trained, as_json=as_json)
+    _print_trained(out, trained, assume_tier, as_json=as_json, is_quiet=is_quiet)
 
 
 def _notes(trained: "Trained", assume_tier: str | None) -> list[str]:
@@ -234,7 +230,9 @@ def _show_report(report: "Report") -> None:
     typer.echo("\n".join(lines))
 
 
-def _print_trained(out: Path, trained: "Trained", *, as_json: bool) -> None:
+def _print_trained(out: Path, trained: "Trained", assume_tier: str | None, *, as_json: bool, is_quiet: bool) -> None:
+    for notice in _notes(trained, assume_tier):
+        say(f"note: {notice}", is_quiet=is_quiet)
     if as_json:
         print_json({"artifact": str(out), "manifest": trained.manifest, "seconds": trained.seconds})
         return

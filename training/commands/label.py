@@ -1,6 +1,5 @@
 """The command that predicts labels: `label`. Heavy imports wait until it runs."""
 
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,7 +9,7 @@ import typer
 
 from recsys.console import At, Json, Quiet, console, isolated, present, print_json, progress, say, writable
 from recsys.errors import ConfigError, DataError
-from recsys.extras import require_extra
+from training.commands.setup import prepare_training
 
 if TYPE_CHECKING:
     import polars as pl
@@ -87,8 +86,7 @@ def label(
     trained. The service may be running, and its next page counts the labels; run the command every few minutes.
     """
     _check_options(data, state, artifact, {"--out": out, "--report": report_to, "--explain": explain})
-    require_extra("train", "sanad label")
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    prepare_training("sanad label")
     if state is not None and artifact is not None:
         _label_state(context.obj, state, artifact, present(at), threshold, cache, as_json=as_json, is_quiet=is_quiet)
         return

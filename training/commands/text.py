@@ -1,6 +1,5 @@
 """The commands about texts alone: `detect`, `embed`. Heavy imports wait until one runs."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,8 +8,8 @@ import typer
 
 from recsys.console import Json, Quiet, console, isolated, progress, say, writable
 from recsys.errors import ConfigError
-from recsys.extras import require_extra
 from recsys.vocabulary import LANGUAGES
+from training.commands.setup import prepare_training
 
 if TYPE_CHECKING:
     from recsys.text.detect import Detected
@@ -74,12 +73,11 @@ def embed(
     Texts that were encoded before come from the cache, so a run that was stopped continues where it was. The file holds
     vectors, the encoder's fingerprint, and the version of the artifact whose centring was applied.
     """
-    require_extra("train", "sanad embed")
+    prepare_training("sanad embed")
     from recsys.models.artifact import load_artifact
     from training.text.encoder import EncoderParams, cache_folder, make_encoder
     from training.text.files import encode_file, read_texts, save_vectors
 
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing may ask a hub
     texts = read_texts(file)
     writable(out)
     where = cache or cache_folder()
