@@ -57,18 +57,16 @@ def create_app(
     engine: Engine | Callable[[], Engine],
     *,
     settings: Settings,
-    clock: Callable[[], Millis] = now,
-    elapsed: Callable[[], Millis] | None = None,
+    clock: GuardedClock | Callable[[], Millis] = now,
 ) -> FastAPI:
     """
     The service. `engine` may be a function that returns the engine in service, so that it can be swapped.
 
-    `clock` is the only clock that a request sees; `elapsed` is what it is compared with, see `serving.clock_guard`.
+    `clock` is the only clock that a request sees. One that is not guarded yet is guarded here.
     """
     current: Callable[[], Engine] = engine if callable(engine) else lambda: engine
-    deps = Dependencies(
-        engine=current, clock=GuardedClock(clock, lambda: current().stores.users.committed_at(), elapsed)
-    )
+    guarded = clock if isinstance(clock, GuardedClock) else GuardedClock(clock, lambda: current().stores.users)
+    deps = Dependencies(engine=current, clock=guarded)
     app = FastAPI(
         title="Sanad",
         version=sanad_version(),

@@ -1,13 +1,16 @@
 """
-A clock that guards the windows of the ledger against a jump of the wall clock.
+The clock of a service, compared with the last committed time of its state file and with the time since the machine
+started.
 
-Time alone frees the windows, so a wall clock that is suddenly set forward would free them all. It is compared with the
-time since the machine started, which only counts on. A jump is a wall clock that is more than an hour ahead of that,
-and more than an hour past the last commit.
+Time alone frees the windows of the ledger, so a wrong clock must free none. The wall clock is not believed
 
-After a jump, pages come from the safe list until an operator confirms the clock, corrects it, or restarts the service.
-A start after downtime is no jump, because nothing was counting. A clock that goes back does no harm: the ledger never
-follows it.
+- ahead: at the start, more than an hour past the last committed time; later, more than an hour further than the machine
+  ran, unless another process committed by this clock meanwhile (it was confirmed there);
+- behind: earlier than the last committed time by more than a tolerance.
+
+While it is not believed, the last committed time stands in its place, so that no window is freed and no write moves
+that time. It is believed again when it is put right, or when an operator confirms it. A clock that is behind by less is
+no harm: the last committed time is used as now. A state that nothing was ever written to has no time to compare with.
 """
 
 import logging
@@ -15,24 +18,56 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
-from typing import Final
+from typing import Final, Protocol
 
-from recsys.clock import HOUR, MINUTE, Millis, now, to_text
+from recsys.clock import HOUR, MINUTE, SECOND, Millis, now, to_text
 from recsys.errors import StoreError
 
 log = logging.getLogger("sanad.serving")
 
 Clock = Callable[[], Millis]
-MAX_JUMP_MS: Final = HOUR
+MAX_AHEAD_MS: Final = HOUR
+MAX_BEHIND_MS: Final = 10 * SECOND
 MAX_DRIFT_MS: Final = MINUTE  # two good clocks may differ by this much between two readings
+CONFIRMATION_MS: Final = HOUR  # an instant confirms a clock that is at most this far from it
+_HOW_TO_CONFIRM: Final = "Correct the clock, or confirm it with POST /v1/operator/confirm-clock"
+
+
+class CommittedTime(Protocol):
+    """The part of a `UserStore` that remembers the last committed time; see there."""
+
+    def committed_at(self) -> Millis: ...
+    def commit_time(self, at: Millis) -> None: ...
+    def set_back_time(self, at: Millis) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class ClockReading:
-    """`at` is the time to work by; `ahead_ms` is how far the wall clock is ahead of it, 0 without a jump."""
+    """
+    `at` is the time to work by. `ahead_ms` is how far a wall clock that is not believed is ahead of it, negative for
+    behind; 0 = the wall clock is believed.
+    """
 
     at: Millis
     ahead_ms: Millis
+
+    @property
+    def is_believed(self) -> bool:
+        """Whether the wall clock is believed."""
+        return self.ahead_ms == 0
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether pages must come from the safe feed."""
+        return self.ahead_ms > 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Believed:
+    """A wall clock that was believed, and the time since the machine started at that moment."""
+
+    wall: Millis
+    elapsed: Millis
 
 
 def since_boot() -> Millis:
@@ -44,59 +79,110 @@ def since_boot() -> Millis:
 
 class GuardedClock:
     """
-    The clock of a service. A call gives the time to work by: after a jump, the time without the jump.
+    The clock of a service. A call gives the time to work by: the wall clock, or the last committed time.
 
-    A `wall` clock other than the real one (of a test, of the demo) is its own measure, so it never jumps, unless
-    `elapsed` is given.
+    `store` gives the store of the engine in service. A `wall` clock other than the real one (of a test, of the demo) is
+    its own measure unless `elapsed` is given: it never runs ahead of itself, but is compared at the start as any other.
     """
 
-    def __init__(self, wall: Clock, committed_at: Clock, elapsed: Clock | None = None) -> None:
+    def __init__(
+        self,
+        wall: Clock,
+        store: Callable[[], CommittedTime],
+        elapsed: Clock | None = None,
+        *,
+        max_behind_ms: Millis = MAX_BEHIND_MS,
+    ) -> None:
         self._wall: Final = wall
         self._elapsed: Final = elapsed or (since_boot if wall is now else wall)
-        self._committed_at: Final = committed_at
+        self._store: Final = store
+        self._max_behind_ms: Final = max_behind_ms
         self._lock: Final = Lock()
-        self._start = (self._wall(), self._elapsed())
+        self._believed: _Believed | None = None
+        self._known: Millis = 0  # the last committed time, for when the store does not answer
+        self._set_back_from: Millis | None = None
         self._is_reported = False
 
     def __call__(self) -> Millis:
         return self.read().at
 
     def read(self) -> ClockReading:
-        """The time now, and how far the wall clock is ahead of it."""
+        """The time now, and whether the wall clock is believed."""
+        committed = self._committed_at()
         with self._lock:
             at, elapsed = self._wall(), self._elapsed()
-            expected = self._start[0] + elapsed - self._start[1]
-            ahead = at - expected
-            if ahead > MAX_JUMP_MS and not self._is_shared(at):
-                self._report(at, ahead)
-                return ClockReading(expected, ahead)
-            if abs(ahead) <= MAX_DRIFT_MS or ahead > MAX_JUMP_MS:
-                self._start = (at, elapsed)
+            expected = at if self._believed is None else self._believed.wall + elapsed - self._believed.elapsed
+            if self._is_too_far_ahead(at, expected, committed):
+                return self._not_believed(at, committed or expected)
+            if committed - at > self._max_behind_ms:
+                return self._not_believed(at, committed)
+            if self._believed is None or at - expected <= MAX_DRIFT_MS or at - expected > MAX_AHEAD_MS:
+                self._believed = _Believed(at, elapsed)
             self._is_reported = False
-            return ClockReading(at, 0)
+            return ClockReading(max(at, committed), 0)
+
+    def beat(self) -> None:
+        """Commit the time, so that a start after quiet hours is no jump; nothing while the clock is not believed."""
+        reading = self.read()
+        if reading.is_believed:
+            self._store().commit_time(reading.at)
 
     def confirm(self) -> ClockReading:
-        """Accept the wall clock from now on. Returns it, and how far it was ahead."""
+        """
+        Accept the wall clock from now on and commit it, also where that sets the last committed time back. Returns the
+        wall clock, and how far it was ahead or behind. Raises StoreError, and accepts nothing, when it is not written.
+        """
+        before = self.read()
+        at, elapsed = self._wall(), self._elapsed()
+        if before.ahead_ms < 0:
+            self._store().set_back_time(at)
+        else:
+            self._store().commit_time(at)
         with self._lock:
-            at, elapsed = self._wall(), self._elapsed()
-            ahead = at - (self._start[0] + elapsed - self._start[1])
-            self._start, self._is_reported = (at, elapsed), False
-        log.warning("the clock was confirmed at %s, %.0f s ahead", to_text(at), ahead / 1_000)
-        return ClockReading(at, max(0, ahead))
+            self._believed, self._is_reported = _Believed(at, elapsed), False
+            self._set_back_from = before.at if before.ahead_ms < 0 else None
+        log.warning("the clock was confirmed at %s, %.0f s ahead", to_text(at), before.ahead_ms / SECOND)
+        return ClockReading(at, before.ahead_ms)
 
-    def _is_shared(self, at: Millis) -> bool:
-        """Whether another process, started after the jump, already committed by this clock."""
+    def confirm_if_near(self, instant: Millis) -> None:
+        """Confirm a clock that is not believed, if it is within an hour of an instant that an operator gave."""
+        if abs(self._wall() - instant) > CONFIRMATION_MS:
+            log.warning("the clock is more than an hour from SANAD_CLOCK_CONFIRMED_AT, which confirms nothing")
+        elif not self.read().is_believed:
+            self.confirm()
+
+    def _committed_at(self) -> Millis:
+        """
+        The last committed time, as far as the store answers. A page that was being made when an operator set the time
+        back still commits the time from before; it is set back again.
+        """
         try:
-            return at - self._committed_at() <= MAX_JUMP_MS
+            committed = self._store().committed_at()
+            if committed and committed == self._set_back_from and self._believed is not None:
+                believed = self._believed
+                committed = believed.wall + self._elapsed() - believed.elapsed
+                self._store().set_back_time(committed)
+            self._known = committed
         except StoreError:
-            return False
+            pass
+        return self._known
 
-    def _report(self, at: Millis, ahead: Millis) -> None:
+    def _is_too_far_ahead(self, at: Millis, expected: Millis, committed: Millis) -> bool:
+        is_past_commit = at - committed > MAX_AHEAD_MS
+        if self._believed is None:
+            return committed > 0 and is_past_commit
+        is_confirmed_elsewhere = committed - expected > MAX_AHEAD_MS and not is_past_commit
+        return at - expected > MAX_AHEAD_MS and not is_confirmed_elsewhere
+
+    def _not_believed(self, at: Millis, committed: Millis) -> ClockReading:
+        reading = ClockReading(committed, at - committed)
         if not self._is_reported:
+            meanwhile = "serving the safe feed, and events wait" if reading.is_ahead else "events wait"
+            direction = "after" if reading.is_ahead else "before"
+            seconds = abs(reading.ahead_ms) / SECOND
             log.error(
-                "the clock jumped to %s, %.0f s ahead; serving the safe feed. Correct the clock, confirm it with POST "
-                "/v1/operator/confirm-clock, or restart the service",
-                to_text(at),
-                ahead / 1_000,
-            )
+                "the clock is not believed: it stands at %s, %.0f s %s the last committed time; %s. %s", to_text(at),
+                seconds, direction, meanwhile, _HOW_TO_CONFIRM,
+            )  # fmt: skip
         self._is_reported = True
+        return reading

@@ -18,6 +18,7 @@ from serving.responses import FieldError, ProblemDetail
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 1
+CLOCK_RETRY_AFTER_S: Final = 60  # a clock waits for an operator
 SLASH_OF_ID: Final = "\ue000"
 """Stands for a slash inside an id, between the path and the route. No id holds it, because it does not print."""
 _MAX_SHOWN: Final = 80  # characters of a wrong value
@@ -49,6 +50,16 @@ _KINDS: Final[Mapping[int, tuple[str, str]]] = {
 
 class Problem(HTTPException):
     """An error with an HTTP status, for cases that no error of the engine covers."""
+
+
+def waiting_for_clock(what: str) -> Problem:
+    """503 for what must not be dated by a clock that is not believed."""
+    return Problem(
+        503,
+        f"{what} wait until the server's clock is corrected or confirmed; nothing of this request was stored. "
+        "Send it again later.",
+        {"Retry-After": str(CLOCK_RETRY_AFTER_S)},
+    )
 
 
 def problem_response(

@@ -29,7 +29,10 @@ class Version(Wire, frozen=True):
 
 
 class ConfirmedClock(Wire, frozen=True):
-    """The server's time, and by how many seconds it was ahead of the time that was believed until now."""
+    """
+    The server's time, and by how many seconds it was ahead of the last committed time: negative for behind, 0 where
+    the clock was believed.
+    """
 
     request_id: str
     at: str

@@ -7,6 +7,7 @@ import socket
 import uuid
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from threading import Event, Thread
@@ -15,7 +16,7 @@ from typing import Final
 import uvicorn
 from threadpoolctl import threadpool_limits
 
-from recsys.clock import HOUR, SECOND, Millis, now
+from recsys.clock import Millis, now
 from recsys.errors import ArtifactError, ConfigError, StoreError
 from recsys.experiments.files import load_experiments
 from recsys.experiments.payload import Experiments
@@ -28,11 +29,11 @@ from recsys.policy.nights import local_time
 from recsys.progress import Progress, quiet
 from recsys.safety.harm_terms import NO_TERMS, HarmTerms, load_harm_terms, starter_harm_terms
 from recsys.safety.helplines import summary, verifications
-from recsys.services.compaction import compact_events
 from serving.app import create_app
 from serving.clock_guard import GuardedClock
 from serving.settings import HarmTermsChoice, Settings, signing_key
 from serving.stores.sqlite.store import SqliteStore
+from serving.upkeep import upkeep
 
 log = logging.getLogger("sanad.serving")
 
@@ -40,7 +41,6 @@ Clock = Callable[[], Millis]
 _BACKLOG: Final = 2_048
 _SHUTDOWN_TIMEOUT_S: Final = 20  # for requests that are being answered when the service is told to stop
 _START_TIMEOUT_S: Final = 60.0
-_PRUNE_INTERVAL_S: Final = HOUR / SECOND
 _N_WARM_UP_USERS: Final = 8
 
 
@@ -57,8 +57,8 @@ def serve(
     Calls `on_ready` with the base URL as soon as requests are accepted. Prints nothing. Raises ConfigError,
     ArtifactError or StoreError before the first request.
     """
-    with _listen(settings) as listener, open_engine(settings, clock=clock, on_progress=on_progress) as engine:
-        server = _Server(_config(settings, engine, clock), lambda: on_ready(_url(listener)))
+    with _listen(settings) as listener, open_service(settings, clock=clock, on_progress=on_progress) as service:
+        server = _Server(_config(settings, service), lambda: on_ready(_url(listener)))
         with _signals_only_stop():
             server.run(sockets=[listener])
 
@@ -70,9 +70,9 @@ def run_in_thread(settings: Settings, *, clock: Clock = now, on_progress: Progre
 
     Yields the base URL. Sockets and store are the real ones, the clock is the given one.
     """
-    with _listen(settings) as listener, open_engine(settings, clock=clock, on_progress=on_progress) as engine:
+    with _listen(settings) as listener, open_service(settings, clock=clock, on_progress=on_progress) as service:
         is_up = Event()
-        server = _Server(_config(settings, engine, clock), is_up.set)
+        server = _Server(_config(settings, service), is_up.set)
         thread = Thread(target=server.run, kwargs={"sockets": [listener]}, name="sanad-service")
         thread.start()
         try:
@@ -84,14 +84,28 @@ def run_in_thread(settings: Settings, *, clock: Clock = now, on_progress: Progre
             thread.join()
 
 
-@contextmanager
-def open_engine(
-    settings: Settings, *, clock: Clock = now, on_progress: Progress = quiet, prunes: bool = True
-) -> Iterator[Engine]:
-    """
-    The engine of these settings over its state file, warmed up. Closes the file at the end.
+@dataclass(frozen=True, slots=True)
+class Service:
+    """An engine over its state file, and the one clock of everything that works on it."""
 
-    With `prunes`, what is past its retention is deleted; a command that asks for one page of any time must not do that.
+    engine: Engine
+    clock: GuardedClock
+
+
+@contextmanager
+def open_service(
+    settings: Settings,
+    *,
+    clock: Clock = now,
+    elapsed: Clock | None = None,
+    on_progress: Progress = quiet,
+    has_upkeep: bool = True,
+) -> Iterator[Service]:
+    """
+    The engine of these settings over its state file, warmed up, and its guarded clock. Closes the file at the end.
+
+    With `has_upkeep` the time is committed and what is past its retention is deleted; a command that asks for one page
+    of any time must not do that. `elapsed` is what `clock` is compared with, see `serving.clock_guard`.
 
     Linear algebra uses one thread meanwhile: a page is small, and several threads would wait for each other.
     """
@@ -105,18 +119,34 @@ def open_engine(
     key = signing_key(settings)
     store = SqliteStore(settings.state_file)
     try:
+        guarded = _guarded_clock(settings, store, clock, elapsed)
         with threadpool_limits(1):
             engine = build_engine(
                 artifact, market, experiments, stores=store.stores,
-                key=key, new_id=lambda: uuid.uuid4().hex, at=clock(), alert=log.error,
+                key=key, new_id=lambda: uuid.uuid4().hex, at=guarded(), alert=log.error,
                 harm_terms=_load_harm_terms(settings.harm_terms),
             )  # fmt: skip
             on_progress("warm up", 0, None)
-            warm_up(engine, artifact, clock())
-            with _prune_hourly(store, engine, clock, _known_users(artifact)) if prunes else nullcontext():
-                yield engine
+            warm_up(engine, artifact, guarded())
+            with upkeep(store, engine, guarded, _known_users(artifact)) if has_upkeep else nullcontext():
+                yield Service(engine, guarded)
     finally:
         store.close()
+
+
+@contextmanager
+def open_engine(settings: Settings, *, clock: Clock = now) -> Iterator[Engine]:
+    """The engine of `open_service` for a command, without upkeep."""
+    with open_service(settings, clock=clock, has_upkeep=False) as service:
+        yield service.engine
+
+
+def _guarded_clock(settings: Settings, store: SqliteStore, clock: Clock, elapsed: Clock | None) -> GuardedClock:
+    """The clock over the state file, confirmed where the settings confirm it."""
+    guarded = GuardedClock(clock, lambda: store.users, elapsed, max_behind_ms=settings.clock_behind_ms)
+    if settings.clock_confirmed_at is not None:
+        guarded.confirm_if_near(settings.clock_confirmed_at)
+    return guarded
 
 
 def warm_up(engine: Engine, artifact: Artifact, at: Millis) -> None:
@@ -155,35 +185,6 @@ def _make_private(path: Path) -> None:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except OSError as error:
         raise StoreError(f"{path}: cannot be made ({error.strerror}); name another with --state") from error
-
-
-@contextmanager
-def _prune_hourly(store: SqliteStore, engine: Engine, clock: Clock, people: Set[str]) -> Iterator[None]:
-    """
-    Delete what is past its retention, at the start and every hour, once events are folded into the state.
-
-    A clock that jumps deletes nothing early.
-    """
-    is_over, guarded = Event(), GuardedClock(clock, store.committed_at)
-
-    def work() -> None:
-        while True:
-            try:
-                at = guarded()
-                compact_events(engine, store.retention_cutoff(at), at)
-                store.prune(at, people)
-            except StoreError as error:
-                log.warning("nothing was pruned: %s", error)
-            if is_over.wait(_PRUNE_INTERVAL_S):
-                return
-
-    thread = Thread(target=work, name="sanad-pruning", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join()
 
 
 @contextmanager
@@ -228,10 +229,10 @@ def _say_what_is_missing(engine: Engine, at: Millis) -> None:
         log.warning("%s: %s. Call each, then note it with: sanad helplines verify", market.market, summary(entries))
 
 
-def _config(settings: Settings, engine: Engine, clock: Clock) -> uvicorn.Config:
-    _say_what_is_missing(engine, clock())
+def _config(settings: Settings, service: Service) -> uvicorn.Config:
+    _say_what_is_missing(service.engine, service.clock())
     return uvicorn.Config(
-        create_app(engine, settings=settings, clock=clock),
+        create_app(service.engine, settings=settings, clock=service.clock),
         loop="uvloop",
         http="httptools",
         ws="none",

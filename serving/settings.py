@@ -17,8 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from recsys.clock import HOUR, SECOND, Millis, from_text
 from recsys.errors import ConfigError
 from recsys.resources import DEFAULT_EXPERIMENTS, DEFAULT_POLICY, policy_file
+from serving.clock_guard import MAX_BEHIND_MS
 
 MIN_KEY_LENGTH: Final = 32  # characters of a signing key
 HarmTermsChoice = Path | Literal["starter", "none"]
@@ -34,6 +36,9 @@ class Settings:
     beside the state, made at the first start. `harm_terms` is the file of the platform's list of terms by which a
     search for harm is recognised, `starter` for the shipped list, or `none`. `max_in_flight` requests are worked on
     or waiting at once; more are answered 503. Port 0 = any free port.
+
+    `clock_confirmed_at` confirms a clock that is within an hour of it; a clock may be `clock_behind_ms` behind the last
+    committed time.
     """
 
     artifact: Path
@@ -47,6 +52,8 @@ class Settings:
     allow_assumed: bool = False
     max_in_flight: int = 64
     harm_terms: HarmTermsChoice = field(default="starter", repr=False)
+    clock_confirmed_at: Millis | None = None
+    clock_behind_ms: Millis = MAX_BEHIND_MS
 
     def __post_init__(self) -> None:
         problems = _problems(self)
@@ -145,6 +152,10 @@ def _problems(settings: Settings) -> list[str]:
         problems.append(f"found port {settings.port}, expected a number from 0 to 65535; choose another")
     if settings.max_in_flight < 1:
         problems.append(f"found max_in_flight {settings.max_in_flight}, expected 1 or more; raise it")
+    if not 0 <= settings.clock_behind_ms <= HOUR:
+        problems.append(
+            f"found SANAD_CLOCK_BEHIND_S {settings.clock_behind_ms / SECOND:g}, expected 0 to 3600 seconds; change it"
+        )
     if any(not _DIGEST.fullmatch(key) for key in settings.keys):
         problems.append(
             "found a service key in SANAD_API_KEYS that is no SHA-256 digest, expected 64 small hexadecimal digits; "
@@ -180,6 +191,17 @@ def _parse_flag(text: str) -> bool:
     return text == "1"
 
 
+def _parse_seconds(text: str) -> Millis:
+    return _parse_integer(text) * SECOND
+
+
+def _parse_instant(text: str) -> Millis:
+    try:
+        return from_text(text)
+    except ValueError:
+        raise ValueError(f"found {text[:40]!r}, expected an instant such as 2026-11-20T18:30:00Z") from None
+
+
 def _parse_harm_terms(text: str) -> HarmTermsChoice:
     return "none" if text == "none" else "starter" if text == "starter" else Path(text)
 
@@ -200,5 +222,7 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "SANAD_ALLOW_ASSUMED": ("allow_assumed", _parse_flag),
     "SANAD_MAX_IN_FLIGHT": ("max_in_flight", _parse_integer),
     "SANAD_LEXICON": ("harm_terms", _parse_harm_terms),
+    "SANAD_CLOCK_CONFIRMED_AT": ("clock_confirmed_at", _parse_instant),
+    "SANAD_CLOCK_BEHIND_S": ("clock_behind_ms", _parse_seconds),
 }
 OTHER_VARIABLES: Final = ("SANAD_CACHE", "SANAD_DEBUG")  # read by training, and by the command line

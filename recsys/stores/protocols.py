@@ -122,6 +122,14 @@ class UserStore(Protocol):
         """The latest time that anything was written at, in any of the stores; 0 = never."""
         ...
 
+    def commit_time(self, at: Millis) -> None:
+        """Move the last committed time on to `at`, and nothing else: it never goes back. Durable before it returns."""
+        ...
+
+    def set_back_time(self, at: Millis) -> None:
+        """Make `at` the last committed time, though it may be earlier, and change nothing else: an operator's word."""
+        ...
+
     def erase(
         self,
         user_id: str,

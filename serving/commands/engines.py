@@ -8,8 +8,9 @@ from uuid import uuid4
 
 from threadpoolctl import threadpool_limits
 
-from recsys.clock import Millis
+from recsys.clock import Millis, to_text
 from recsys.console import progress, say
+from recsys.errors import ConfigError
 from recsys.experiments.files import load_experiments
 from recsys.experiments.payload import Experiments
 from recsys.feed.build import build_engine
@@ -17,6 +18,7 @@ from recsys.feed.engine import Engine
 from recsys.models.artifact import Artifact, load_artifact
 from recsys.policy.checks import load_market
 from recsys.stores.memory import MemoryStore
+from serving.clock_guard import GuardedClock
 from serving.run import open_engine
 from serving.settings import Settings, read_settings
 
@@ -38,7 +40,7 @@ def command_engine(
         artifact = load_artifact(folder)
     _warn_of_missing_tiers(artifact, is_quiet=is_quiet)
     if state is not None:
-        with open_engine(settings, clock=lambda: at, prunes=False) as engine:
+        with open_engine(settings, clock=lambda: at) as engine:
             yield engine, artifact
         return
     with in_memory(artifact, settings, at) as engine:
@@ -56,6 +58,16 @@ def in_memory(artifact: Artifact, settings: Settings, at: Millis) -> Iterator[En
             stores=store.stores, key=os.urandom(32),
             new_id=lambda: uuid4().hex, at=at, alert=lambda sentence: say(f"alert: {sentence}"),
         )  # fmt: skip
+
+
+def check_clock(engine: Engine, at: Millis) -> None:
+    """Raise ConfigError when the clock is not believed: a page that counts would free windows of the ledger."""
+    reading = GuardedClock(lambda: at, lambda: engine.stores.users).read()
+    if not reading.is_believed:
+        raise ConfigError(
+            f"found the clock at {to_text(at)} and a state file last written at {to_text(reading.at)}, expected "
+            "at most an hour between; correct the clock, confirm it to the running service, or give the instant (--at)"
+        )
 
 
 def _warn_of_missing_tiers(artifact: Artifact, *, is_quiet: bool) -> None:

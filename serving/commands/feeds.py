@@ -52,12 +52,13 @@ def serve(
         os.environ, artifact=artifact_folder(artifact), policy=policy, experiments=experiments, state=state, host=host,
         port=port, allow_assumed=allow_assumed or None,
     )  # fmt: skip
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("sanad").setLevel(logging.INFO)  # what was pruned
     with ExitStack() as drawing:
         report = drawing.enter_context(progress(is_quiet=is_quiet))
 
         def ready(url: str) -> None:
             drawing.close()  # the bar goes, the ready line stays
-            logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
             typer.echo(ready_lines(url, settings, _example_user(settings.artifact)))
 
         run(settings, on_ready=ready, on_progress=report)
@@ -104,13 +105,15 @@ def feed(
     """
     if not user:
         raise ConfigError("found no --user, expected the id of a user, such as --user casa-adult")
-    from serving.commands.engines import command_engine
+    from serving.commands.engines import check_clock, command_engine
 
     folder, now = artifact_folder(artifact), present(at)
     with command_engine(folder, now, policy=policy, experiments=experiments, state=state, is_quiet=is_quiet) as (
         engine,
         _,
     ):
+        if at is None:
+            check_clock(engine, now)
         page = _page(engine, user, size, now)
         if as_json:
             print_json(page)

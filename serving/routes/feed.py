@@ -8,7 +8,6 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 
-from recsys.errors import StoreError
 from recsys.feed.engine import Page, feed, safe_page
 from recsys.messages import EventsResponse, FeedRequest, FeedResponse
 from recsys.services.events import accept_events
@@ -16,7 +15,7 @@ from recsys.stores.protocols import Fields
 from serving.bodies import EventBody, EventsBody, FeedBody, ShortForm
 from serving.dependencies import Dependencies, PathId, StrictRoute, encoded_response, struct_response
 from serving.openapi import response
-from serving.problems import MAX_ERRORS
+from serving.problems import MAX_ERRORS, waiting_for_clock
 
 _EVENT_FIELDS: Final = frozenset(EventBody.model_fields)
 _RETRY: Final = {
@@ -58,8 +57,8 @@ def feed_routes(deps: Dependencies) -> APIRouter:
     def post_events(request: Request, body: EventsBody) -> Response:
         _check_fields(body.events)
         time = deps.clock.read()
-        if time.ahead_ms:
-            raise StoreError("events wait until the clock is corrected or confirmed; send them again later")
+        if not time.is_believed:
+            raise waiting_for_clock("Events")
         receipt = accept_events(deps.engine(), body.events, time.at)
         answer = EventsResponse(
             request_id=request.state.request_id,
@@ -73,9 +72,9 @@ def feed_routes(deps: Dependencies) -> APIRouter:
 
 
 def _page(deps: Dependencies, request: FeedRequest) -> Page:
-    """A page; after a jump of the clock one from the safe list, which no window has to count."""
+    """A page; while the clock runs ahead one from the safe list, which no window has to count."""
     engine, time = deps.engine(), deps.clock.read()
-    if not time.ahead_ms:
+    if not time.is_ahead:
         return feed(engine, request, time.at)
     identified = msgspec.structs.replace(request, request_id=request.request_id or engine.new_id())
     return safe_page(engine, identified, time.at)

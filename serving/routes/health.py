@@ -6,13 +6,14 @@ from typing import Final
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request, Response
 
+from recsys.clock import SECOND
 from recsys.errors import StoreError
 from recsys.feed.engine import Engine
 from recsys.policy.nights import local_time
 from recsys.resources import sanad_version
 from recsys.safety.harm_terms import describe_list
 from recsys.safety.helplines import summary, verifications
-from serving.clock_guard import GuardedClock
+from serving.clock_guard import ClockReading, GuardedClock
 from serving.dependencies import Dependencies, struct_response
 from serving.openapi import response
 from serving.responses import Liveness, Readiness, Version
@@ -73,9 +74,20 @@ def _readiness(engine: Engine, clock: GuardedClock) -> Readiness:
         model=f"warm {engine.resources.model.version}",
         store=store,
         policy=f"valid {engine.resources.policy.market.version}",
-        clock=f"{time.ahead_ms / 1_000:.0f} s ahead, safe feed until it is confirmed" if time.ahead_ms else "steady",
+        clock=_standing(time),
         harm_terms=describe_list(engine.resources.harm_terms),
         helplines=summary(verifications(market, local_time(time.at, zone).date())),
+    )
+
+
+def _standing(time: ClockReading) -> str:
+    seconds = abs(time.ahead_ms) // SECOND
+    if time.is_ahead:
+        return f"{seconds} s ahead of the last committed time, safe feed until it is corrected or confirmed"
+    return (
+        "steady"
+        if time.is_believed
+        else f"{seconds} s behind the last committed time, events wait until it is corrected or confirmed"
     )
 
 

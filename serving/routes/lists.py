@@ -4,13 +4,12 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
 
-from recsys.errors import StoreError
 from recsys.services import lists
 from recsys.services.family import is_guardian, together
 from serving.bodies import ListQuery, LocalQuery, TogetherQuery, TrendingQuery
 from serving.dependencies import Dependencies, PathId, StrictRoute, record_response
 from serving.openapi import Description, response
-from serving.problems import Problem
+from serving.problems import Problem, waiting_for_clock
 from serving.responses import Record
 
 _RESPONSES: Final[dict[int | str, Description]] = {200: response(Record, "A list.")}
@@ -70,8 +69,8 @@ def family_routes(deps: Dependencies) -> APIRouter:
         stands. Nothing in it comes from what either of them watched.
         """
         engine, time = deps.engine(), deps.clock.read()
-        if time.ahead_ms:
-            raise StoreError("family feeds wait until the clock is corrected or confirmed; try again later")
+        if time.is_ahead:
+            raise waiting_for_clock("Family feeds")
         if query.child_id == guardian_id or not is_guardian(engine, guardian_id, query.child_id):
             raise Problem(404, "Found no such pair; set guardian_id in the profile of the child.")
         page = together(engine, guardian_id, query.child_id, size=query.size, request_id=query.request_id, at=time.at)

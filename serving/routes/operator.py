@@ -16,12 +16,14 @@ def operator_routes(deps: Dependencies) -> APIRouter:
     """`/v1/operator`."""
     routes = APIRouter(prefix="/v1/operator", route_class=StrictRoute, tags=["operator"], responses=dict(_RESPONSES))
 
-    @routes.post("/confirm-clock", summary="Confirm the server's clock after a jump", response_class=Response)
+    @routes.post("/confirm-clock", summary="Confirm the server's clock", response_class=Response)
     def confirm_clock(request: Request) -> Response:
         """
-        For a clock that jumped by more than an hour. After it, pages are made by this clock again.
+        For a clock that is not believed, because it runs ahead of the last committed time or behind it. From now on
+        it is, in every process on this state file.
 
-        Check the clock first. If it is wrong, every window is freed by as much as the clock is ahead.
+        Check the clock first. If it is wrong, every window is freed by as much as the clock is ahead. A clock that is
+        behind sets the last committed time back, and frees nothing.
         """
         time = deps.clock.confirm()
         confirmed = ConfirmedClock(

@@ -13,6 +13,7 @@ from recsys.clock import DAY, Millis, from_text
 from recsys.data.tables import write_dataset
 from serving.app import create_app
 from serving.run import open_engine
+from serving.run import open_service as open_running
 from serving.settings import Settings
 from training.params import TrainParams
 from training.train import run
@@ -29,6 +30,19 @@ class StillClock:
 
     def __call__(self) -> Millis:
         return self.at
+
+
+@dataclass(slots=True)
+class Clocks:
+    """The wall clock, which can be set, and the one that only counts on."""
+
+    wall: Millis = NOON
+    elapsed: Millis = 5_000
+
+    def wait(self, ms: Millis) -> None:
+        """Both go on."""
+        self.wall += ms
+        self.elapsed += ms
 
 
 def _write(folder: Path) -> None:
@@ -113,14 +127,36 @@ def local() -> Local:
 
 @pytest.fixture
 def open_service(settings: Settings, clock: StillClock, local: Local) -> Open:
-    """`with open_service(key=value) as client:` is one life of the service; the state file stays."""
+    """`with open_service(key=value) as client:` is one life of the service, with a clock that an operator confirmed."""
+
+    @contextmanager
+    def do(**changed: object) -> Iterator[TestClient]:
+        chosen = replace(settings, **{"clock_confirmed_at": clock.at, **changed})
+        with (
+            open_running(chosen, clock=clock) as service,
+            local(create_app(service.engine, settings=chosen, clock=service.clock)) as client,
+        ):
+            yield client
+
+    return do
+
+
+@pytest.fixture
+def clocks() -> Clocks:
+    """Noon, five seconds after the machine started."""
+    return Clocks()
+
+
+@pytest.fixture
+def start(settings: Settings, local: Local, clocks: Clocks) -> Open:
+    """`with start(key=value) as client:` is one life of the service by `clocks`, which nobody confirmed."""
 
     @contextmanager
     def do(**changed: object) -> Iterator[TestClient]:
         chosen = replace(settings, **changed)
         with (
-            open_engine(chosen, clock=clock) as engine,
-            local(create_app(engine, settings=chosen, clock=clock)) as client,
+            open_running(chosen, clock=lambda: clocks.wall, elapsed=lambda: clocks.elapsed) as service,
+            local(create_app(service.engine, settings=chosen, clock=service.clock)) as client,
         ):
             yield client
 

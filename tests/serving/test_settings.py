@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from recsys.clock import from_text
 from recsys.errors import ConfigError
 from serving.settings import VARIABLES, Settings, is_loopback, read_settings, signing_key
 
@@ -32,12 +33,13 @@ def test_every_variable_sets_a_setting(tmp_path: Path) -> None:
         "SANAD_ARTIFACT": str(tmp_path), "SANAD_POLICY": "policy", "SANAD_EXPERIMENTS": "experiments",
         "SANAD_STATE": "state", "SANAD_HOST": "localhost", "SANAD_PORT": "9000", "SANAD_API_KEYS": ",".join(DIGESTS),
         "SANAD_SIGNING_KEY": "k" * 32, "SANAD_ALLOW_ASSUMED": "1", "SANAD_MAX_IN_FLIGHT": "2", "SANAD_LEXICON": "terms",
+        "SANAD_CLOCK_CONFIRMED_AT": "2026-11-20T18:30:00Z", "SANAD_CLOCK_BEHIND_S": "4",
     }  # fmt: skip
     assert set(environ) == set(VARIABLES)
     assert read_settings(environ) == Settings(
         artifact=tmp_path, policy=Path("policy"), experiments=Path("experiments"), state=Path("state"),
         host="localhost", port=9_000, keys=DIGESTS, signing_key=b"k" * 32, allow_assumed=True, max_in_flight=2,
-        harm_terms=Path("terms"),
+        harm_terms=Path("terms"), clock_confirmed_at=from_text("2026-11-20T18:30:00Z"), clock_behind_ms=4_000,
     )  # fmt: skip
 
 
@@ -51,6 +53,7 @@ def test_every_variable_sets_a_setting(tmp_path: Path) -> None:
         ({"signing_key": b"short"}, "SANAD_SIGNING_KEY"),
         ({"host": "0.0.0.0", "keys": DIGESTS, "allow_assumed": True}, "--allow-assumed"),
         ({"max_in_flight": 0}, "max_in_flight"),
+        ({"clock_behind_ms": 3_600_001}, "SANAD_CLOCK_BEHIND_S"),
     ],
 )
 def test_settings_that_are_wrong_are_refused_with_what_to_do(
@@ -62,10 +65,15 @@ def test_settings_that_are_wrong_are_refused_with_what_to_do(
 
 
 def test_variables_that_are_wrong_are_told_all_at_once(tmp_path: Path) -> None:
-    environ = {"SANAD_PROT": "1", "SANAD_PORT": "many", "SANAD_ALLOW_ASSUMED": "maybe"}
+    environ = {
+        "SANAD_PROT": "1",
+        "SANAD_PORT": "many",
+        "SANAD_ALLOW_ASSUMED": "maybe",
+        "SANAD_CLOCK_CONFIRMED_AT": "now",
+    }
     with pytest.raises(ConfigError) as raised:
         read_settings(environ, artifact=tmp_path)
-    assert len(raised.value.problems) == 3
+    assert len(raised.value.problems) == 4
 
 
 def test_the_signing_key_is_made_once_and_kept(settings: Settings, tmp_path: Path) -> None:

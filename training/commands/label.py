@@ -88,7 +88,8 @@ def label(
     _check_options(data, state, artifact, {"--out": out, "--report": report_to, "--explain": explain})
     prepare_training("sanad label")
     if state is not None and artifact is not None:
-        _label_state(context.obj, state, artifact, present(at), threshold, cache, as_json=as_json, is_quiet=is_quiet)
+        written_at = 0 if at is None else present(at)  # 0: a clock that nobody vouches for moves no committed time
+        _label_state(context.obj, state, artifact, written_at, threshold, cache, as_json=as_json, is_quiet=is_quiet)
         return
     from training.labels.run import run_labels
 

@@ -54,6 +54,16 @@ class MemoryUsers:
         """See `UserStore.committed_at`."""
         return self._tables.committed_at
 
+    def commit_time(self, at: Millis) -> None:
+        """See `UserStore.commit_time`."""
+        with self._tables.lock:
+            self._tables.commit(at)
+
+    def set_back_time(self, at: Millis) -> None:
+        """See `UserStore.set_back_time`."""
+        with self._tables.lock:
+            self._tables.committed_at = at
+
     def erase(
         self,
         user_id: str,

@@ -90,6 +90,16 @@ class SqliteUsers:
             committed_at: Millis = connection.execute("SELECT committed_at FROM meta").fetchone()[0]
         return committed_at
 
+    def commit_time(self, at: Millis) -> None:
+        """See `UserStore.commit_time`."""
+        self._rows.database.write(
+            lambda connection: connection.execute("UPDATE meta SET committed_at = max(committed_at, ?)", (at,))
+        )
+
+    def set_back_time(self, at: Millis) -> None:
+        """See `UserStore.set_back_time`."""
+        self._rows.database.write(lambda connection: connection.execute("UPDATE meta SET committed_at = ?", (at,)))
+
     def erase(
         self,
         user_id: str,

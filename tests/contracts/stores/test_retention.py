@@ -47,3 +47,21 @@ def test_the_latest_time_written_never_runs_back(store, make):
     make.put(store, make.change("v1"))
     store.users.erase("u", NOW + 1, None)
     assert store.committed_at() == NOW + 1
+
+
+def test_a_heartbeat_moves_the_latest_time_on_and_nothing_else(store, make):
+    store.users.write_if("u", make.state(1), 0)
+    before = store.users.read("u")
+    store.users.commit_time(NOW)
+    store.users.commit_time(NOW - 1)
+    assert store.committed_at() == NOW
+    assert store.users.read("u") == before and store.catalogue.since(0).revision == before.revision
+
+
+def test_the_latest_time_can_be_set_back_and_goes_on_from_there(store, make):
+    store.users.write_if("u", make.state(1), 0, make.page("u", "r", 1, at=NOW + DAY))
+    delivered = store.users.deliveries("u", 0)
+    store.users.set_back_time(NOW)
+    assert store.committed_at() == NOW and store.users.deliveries("u", 0) == delivered
+    store.events.append([make.event("e1")], NOW + 1)
+    assert store.committed_at() == NOW + 1

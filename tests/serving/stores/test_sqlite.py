@@ -310,6 +310,12 @@ class SameAsMemory(RuleBasedStateMachine):
         stone = None if n is None else pack(counted(n))[1]
         assert self.file.users.erase(user, self.at, stone) == self.memory.users.erase(user, self.at, stone)
 
+    @rule(goes_back=st.booleans())
+    def commit_time(self, goes_back: bool) -> None:
+        for store in (self.file, self.memory):
+            users = store.users
+            (users.set_back_time if goes_back else users.commit_time)(self.at - DAY * goes_back)
+
     @rule(step=STEPS)
     def wait(self, step: int) -> None:
         self.at += step

@@ -1,0 +1,76 @@
+"""What a service does beside requests: every minute it commits the time, every hour it deletes what is too old."""
+
+import logging
+import time
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
+from threading import Event, Thread
+from typing import Final
+
+from recsys.clock import HOUR, MINUTE, SECOND
+from recsys.errors import StoreError
+from recsys.feed.engine import Engine
+from recsys.services.compaction import compact_events
+from serving.clock_guard import GuardedClock
+from serving.stores.sqlite.store import SqliteStore
+
+log = logging.getLogger("sanad.serving")
+
+_BEAT_INTERVAL_S: Final = MINUTE / SECOND
+_PRUNE_INTERVAL_S: Final = HOUR / SECOND
+
+
+@contextmanager
+def upkeep(store: SqliteStore, engine: Engine, clock: GuardedClock, people: Set[str]) -> Iterator[None]:
+    """
+    Commit the time now, every minute and at the end, and prune now and every hour, in a thread of its own.
+
+    While the clock is not believed, neither happens; a clock that is confirmed later is pruned by within a minute.
+    """
+    is_over = Event()
+    _beat(clock)
+
+    def work() -> None:
+        pruned_at = -_PRUNE_INTERVAL_S
+        while True:
+            if time.monotonic() - pruned_at >= _PRUNE_INTERVAL_S and prune(store, engine, clock, people):
+                pruned_at = time.monotonic()
+            if is_over.wait(_BEAT_INTERVAL_S):
+                return
+            _beat(clock)
+
+    thread = Thread(target=work, name="sanad-upkeep", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+        _beat(clock)
+
+
+def prune(store: SqliteStore, engine: Engine, clock: GuardedClock, people: Set[str]) -> bool:
+    """
+    Delete what is past its retention, once events are folded into the state, and log how many rows of each table.
+
+    False, with nothing deleted, while the clock is not believed. `people` are those whom the model in service knows.
+    """
+    reading = clock.read()
+    if not reading.is_believed:
+        return False
+    try:
+        compact_events(engine, store.retention_cutoff(reading.at), reading.at)
+        deleted = store.prune(reading.at, people)
+    except StoreError as error:
+        log.warning("nothing was pruned: %s", error)
+        return True
+    if any(deleted.values()):
+        log.info("pruned: %s", ", ".join(f"{table} {n:,}" for table, n in deleted.items() if n))
+    return True
+
+
+def _beat(clock: GuardedClock) -> None:
+    try:
+        clock.beat()
+    except StoreError as error:
+        log.warning("the time was not committed: %s", error)
