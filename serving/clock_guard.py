@@ -57,6 +57,11 @@ class ClockReading:
         return self.ahead_ms == 0
 
     @property
+    def latest(self) -> Millis:
+        """The later of the time to work by and the wall clock: for what must reach far enough, whichever is right."""
+        return self.at + max(0, self.ahead_ms)
+
+    @property
     def is_ahead(self) -> bool:
         """Whether pages must come from the safe feed."""
         return self.ahead_ms > 0

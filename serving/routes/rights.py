@@ -68,7 +68,7 @@ def rights_routes(deps: Dependencies) -> APIRouter:
 
     @routes.post("/{user_id}/reset", summary="Forget the interactions, keep the ledger", response_class=Response)
     def reset(request: Request, user_id: PathId) -> Response:
-        return record_response(request, rights.reset(deps.engine(), user_id, deps.clock()))
+        return record_response(request, rights.reset(deps.engine(), user_id, deps.clock.read().latest))
 
     @routes.get("/{user_id}/exposure", summary="What was delivered, beside each limit", response_class=Response)
     def exposure(request: Request, user_id: PathId) -> Response:
@@ -81,6 +81,10 @@ def rights_routes(deps: Dependencies) -> APIRouter:
     @routes.delete("/{user_id}", summary="Erase a user", response_class=Response)
     def erase(request: Request, user_id: PathId) -> Response:
         """The receipt names what was deleted, and the keyed hash that bounds exposure for 8 more days."""
-        return record_response(request, rights.erase(deps.engine(), user_id, deps.clock()))
+        engine, time = deps.engine(), deps.clock.read()
+        receipt = rights.erase(engine, user_id, time.at)
+        if time.is_ahead:
+            engine.stores.cutoffs.forget(user_id, time.latest)
+        return record_response(request, receipt)
 
     return routes

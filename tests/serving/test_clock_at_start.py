@@ -138,6 +138,20 @@ def test_a_start_ahead_means_the_safe_feed_and_events_wait(
     assert committed_at(settings) == at
 
 
+@pytest.mark.usefixtures("full")
+def test_nothing_up_to_either_time_is_learned_of_who_is_erased_or_reset_meanwhile(
+    start: Open, clocks: Clocks, settings: Settings
+) -> None:
+    clocks.wall += 3 * DAY  # it may be right: then the platform logged three more days
+    with start() as client:
+        assert client.delete("/v1/users/u0").status_code == 200
+        assert client.post("/v1/users/u1/reset").status_code == 200
+    store = SqliteStore(settings.state_file)
+    assert set(store.cutoffs.forgotten().before.values()) == {clocks.wall}
+    store.close()
+    assert committed_at(settings) == NOON + SECOND
+
+
 def test_an_hour_of_downtime_is_no_jump(start: Open, clocks: Clocks) -> None:
     with start() as client:
         ask(client)
