@@ -21,6 +21,7 @@ from recsys.policy.checks import load_market
 from recsys.policy.compiled import CompiledPolicy
 from recsys.policy.limits import Limits
 from recsys.policy.schema import SessionRules
+from recsys.safety.copies import COLUMNS
 from recsys.safety.floors import Supply
 from recsys.safety.ledger import deliver, server_time, touch
 from recsys.safety.validator import violations
@@ -46,7 +47,7 @@ def candidates(rng: np.random.Generator, n: int, first: int) -> Candidates:
             "is_supportive": is_supportive,
             "is_local": rng.random(n) < 0.3,
             "creator_no": rng.integers(0, 120, n),
-            "cluster_no": np.arange(first, first + n),
+            **{name: np.zeros(n, dtype) for name, dtype in COLUMNS.items()},
             "is_explorable": (tier == 0) & (rng.random(n) < 0.05),
             "is_new_creator": np.zeros(n, np.bool_),
             "topics": rng.integers(0, 1 << 12, n).astype(np.int16),

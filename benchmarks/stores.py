@@ -49,7 +49,6 @@ def load(store: SqliteStore) -> None:
         ItemChange(
             fields={"item_id": f"v{n}", "creator_id": f"c{n % 900}", "published_at": NOW, "title": f"a title {n}",
                     "text": "a caption of some length " * 4, "topics": ["S3"], "risk_tier": "R0"},
-            cluster_id=f"v{n}",
             is_edited=False,
         )
         for n in range(20_000)
@@ -65,9 +64,9 @@ def load(store: SqliteStore) -> None:
 
 def heavy_state() -> UserState:
     """The state of somebody who watches all day."""
-    last = tuple(Delivery(at=NOW + n, item_no=n, cluster_no=n, creator_no=n) for n in range(50))
+    last = tuple(Delivery(at=NOW + n, item_no=n, creator_no=n) for n in range(50))
     capped = {name: tuple(NOW - n * HOUR for n in range(80, 0, -1)) for name in ("R1", "R2", "S4")}
-    seen = Seen(clusters=tuple(range(500)), at=tuple(NOW + n for n in range(500)))
+    seen = Seen(item_nos=tuple(range(500)), at=tuple(NOW + n for n in range(500)))
     return UserState(safety=SafetyState(ledger=Ledger(last=last, capped=capped)), seen=seen)
 
 

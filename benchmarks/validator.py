@@ -36,7 +36,7 @@ def full_history() -> Ledger:
     old = tuple(AT - 7 * 24 * 60 * MINUTE - n for n in range(MAX_CAP, 0, -1))
     families = ("despair", "body", "aggression", "self_diagnosis", "unlabelled")
     names = ("R1", "R2", "S4", *(f"R2:{family}" for family in families))
-    last = tuple(Delivery(at=AT - 1, item_no=n, cluster_no=n, creator_no=n) for n in range(LAST))
+    last = tuple(Delivery(at=AT - 1, item_no=n, creator_no=n) for n in range(LAST))
     return Ledger(last=last, capped=dict.fromkeys(names, old), session_started_at=AT, active_at=AT)
 
 
@@ -44,17 +44,14 @@ def usual_page() -> list[Delivery]:
     """Two R2, four R1, the rest R0."""
     tiers = {0: 2, 10: 2, 2: 1, 6: 1, 12: 1}
     return [
-        Delivery(at=AT, item_no=n, cluster_no=n, creator_no=n, tier=tiers.get(n - 1000, 0), family=n // 10 % 5)
+        Delivery(at=AT, item_no=n, creator_no=n, tier=tiers.get(n - 1000, 0), family=n // 10 % 5)
         for n in range(1000, 1020)
     ]
 
 
 def worst_page() -> list[Delivery]:
     """Everything R2, of one creator, told as a story of hope."""
-    return [
-        Delivery(at=AT, item_no=n, cluster_no=n, creator_no=1, tier=2, family=n % 5, is_s4=True)
-        for n in range(1000, 1020)
-    ]
+    return [Delivery(at=AT, item_no=n, creator_no=1, tier=2, family=n % 5, is_s4=True) for n in range(1000, 1020)]
 
 
 def machine() -> str:

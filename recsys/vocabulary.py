@@ -38,6 +38,8 @@ PLACE_SOURCES: Final[tuple[PlaceSource, ...]] = get_args(PlaceSource)
 RiskSource = Literal["platform", "partner", "human", "model", "assumed"]
 """Who gave a tier; `assumed` is made up for a trial."""
 RISK_SOURCES: Final[tuple[RiskSource, ...]] = get_args(RiskSource)
+TRUSTED_RISK_SOURCES: Final[tuple[RiskSource, ...]] = ("platform", "partner", "human")
+"""Whose label counts as sure when it comes without a confidence, and passes to whatever has the same platform hash."""
 
 CreatorKind = Literal["professional", "organisation", "peer", "creator"]
 CREATOR_KINDS: Final[tuple[CreatorKind, ...]] = get_args(CreatorKind)

@@ -1,4 +1,4 @@
-"""The data of a training run, before models are fitted: checked, clustered, encoded and with predicted labels."""
+"""The data of a training run, before models are fitted: checked, encoded and with predicted labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -8,12 +8,12 @@ from time import perf_counter
 import polars as pl
 
 from recsys.clock import DAY, Millis, to_text
+from recsys.data.copies import with_wordings
 from recsys.data.impressions import is_risky
 from recsys.data.tables import Dataset
 from recsys.errors import DataError
 from recsys.progress import Progress
 from recsys.stores.protocols import Forgotten
-from recsys.text.duplicates import DuplicateParams, with_clusters
 from training.forget import LeftOutCounts, leave_out
 from training.labels.heads import heads_version, pack_heads
 from training.labels.predict import LabelParams, count_raised, predict_labels
@@ -24,7 +24,7 @@ from training.validate import Report, clean
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PreparedData:
-    """The data as models are fitted to them: tables with clusters and predicted labels, encoded texts, the cutoff."""
+    """The data as models are fitted to them: tables with wordings and predicted labels, encoded texts, the cutoff."""
 
     dataset: Dataset
     report: Report
@@ -66,9 +66,9 @@ def prepare(
         on_progress=on_progress,
     )  # fmt: skip
     dataset, left_out = leave_out(dataset, forget)
-    items = with_clusters(dataset.items.collect(engine="streaming"), DuplicateParams(), on_progress)
+    items = with_wordings(dataset.items.collect(engine="streaming"), on_progress)
     creators, users = (table.collect(engine="streaming") for table in (dataset.creators, dataset.users))
-    watch.lap("read, validate and cluster")
+    watch.lap("read and validate")
     cutoff = cutoff_of(dataset, params.holdout_days, params.holdout_from)
     texts = encode_items(items, params.encoder, params.text, cache, on_progress)
     watch.lap("text")

@@ -28,6 +28,7 @@ from recsys.feed.slate import Supply, delivered, select
 from recsys.messages import FeedRequest
 from recsys.policy.limits import Limits
 from recsys.policy.nights import is_night
+from recsys.safety.copies import distinct
 from recsys.safety.ledger import deliver, touch
 from recsys.services.events import accept_events
 from recsys.services.profiles import put_profile
@@ -135,8 +136,7 @@ class BaselineFeed:
         if self.learns_themes:
             pipeline = replace(pipeline, sources={**pipeline.sources, "watched": self._favourites})
         candidates = recommend(pipeline, query).candidates
-        _, first_copies = np.unique(candidates["cluster_no"], return_index=True)
-        candidates = candidates.take(np.sort(first_copies))
+        candidates = candidates.take(np.fromiter(distinct(candidates.columns, range(len(candidates))), np.intp))
         scores = self._scores(request.user_id, candidates, query)
         order = np.argsort(-scores, kind="stable")
         candidates = candidates.take(order)

@@ -15,15 +15,18 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys.catalogue.copies import CopyMemory, copies_in, keys_of_row, level_of, memory_of, raise_copies
 from recsys.catalogue.creators import Creator, EvidencedPlace, creator_place, declared_place, resolve_place
+from recsys.columns import LABEL_WAITS, REVIEWED
 from recsys.languages import lookup
 from recsys.policy.schema import Market, family_number, tier_number
 from recsys.stores.protocols import CatalogueDelta, ItemRow
-from recsys.types import Array, Fields, Floats, Ids, Mask
-from recsys.vocabulary import FAMILIES, TOPICS
+from recsys.text.clusters import Wording
+from recsys.text.duplicates import Copies, no_copies
+from recsys.types import Array, Columns, Fields, Floats, Ids, Mask
+from recsys.vocabulary import FAMILIES, TOPICS, TRUSTED_RISK_SOURCES
 
 UNLABELLED_FAMILY: Final = FAMILIES.index("unlabelled")
-_TRUSTED_SOURCES: Final = frozenset({"platform", "partner", "human"})  # of a label
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -31,11 +34,12 @@ class Items:
     """
     The live catalogue. Every array has one row per `item_no` (row 0 and unused numbers have `exists` False).
 
-    `tier` and `minor_tier` are 0 to 4 and already the highest of the item's cluster; `minor_tier` is one higher where
-    the label's confidence is below the market's threshold. An unlabelled item is tier 2, family `unlabelled`, and not
-    `is_labelled`. `row` is the item's row in the artifact's vectors, -1 for none. `place_source` and `region_source`
-    are positions in `creators.EVIDENCE_SOURCES`: the evidence of the item's place. `declared_...` is what the item
-    itself declares, so that its place can be resolved again after a change of its creator.
+    `tier` and `minor_tier` are 0 to 4 and already raised by what binds the item as a copy; `own_...` is the item's
+    alone. `minor_tier` is one higher where the label's confidence is below the market's threshold. An unlabelled item
+    is tier 2, family `unlabelled`, and not `is_labelled`. `row` is the item's row in the artifact's vectors, -1 for
+    none. `place_source` and `region_source` are positions in `creators.EVIDENCE_SOURCES`: the evidence of the item's
+    place. `declared_...` is what the item itself declares, so that its place can be resolved again after a change of
+    its creator.
     """
 
     revision: int
@@ -51,8 +55,12 @@ class Items:
     is_taken_down: Mask  # the item itself, whatever its creator is
     is_labelled: Mask
     is_reviewed: Mask
+    is_held: Mask  # a person reviewed the item itself: no copy raises it
     own_tier: NDArray[np.int8]
     own_minor_tier: NDArray[np.int8]
+    own_family: NDArray[np.int8]
+    given_level: NDArray[np.int16]  # `copies.level_of` the label of a person, a partner or the platform, else 0
+    given_minor_level: NDArray[np.int16]
     peak_tier: NDArray[np.int8]
     tier: NDArray[np.int8]
     minor_tier: NDArray[np.int8]
@@ -60,7 +68,7 @@ class Items:
     confidence: Floats
     topics: NDArray[np.int16]  # bit n-1 = topic Sn
     own_min_age: NDArray[np.int16]
-    min_age: NDArray[np.int16]  # years; the highest of the cluster
+    min_age: NDArray[np.int16]  # years; raised by what binds the item as a copy
     language: NDArray[np.int16]  # code of the spoken language
     country: NDArray[np.int16]
     region: NDArray[np.int16]
@@ -75,7 +83,12 @@ class Items:
     declared_source: NDArray[np.int8]
     creator_no: NDArray[np.int64]
     creator_row: Ids  # creators of this revision, numbered from 0
-    cluster_no: Ids
+    hash_key: NDArray[np.uint64]  # `recsys.text.clusters`: the evidence that two items are one video, 0 = none
+    creator_text_key: NDArray[np.uint64]
+    duration_text_key: NDArray[np.uint64]
+    worded_since: NDArray[np.int64]  # the revision since which an item has its present text
+    copies: Copies
+    memory: Mapping[int, CopyMemory]  # of the few items that have one
     published_at: NDArray[np.int64]
     row: Ids
     codes: Mapping[str, int]  # languages, countries and regions as small numbers; 0 = unknown
@@ -104,24 +117,26 @@ def empty_items() -> Items:
     arrays["row"][:] = -1
     return Items(
         revision=0, newest_raise=0, item_ids=("",), creator_ids=("",), texts=("",), search_lines="", line_starts=(0,),
-        index={}, codes={}, **arrays
+        index={}, codes={}, copies=no_copies(1), memory={}, **arrays
     )  # fmt: skip
 
 
 _NAMES_BY_DTYPE: Final[Mapping[type[np.generic], tuple[str, ...]]] = {
     np.bool_: (
-        "exists", "is_hidden", "is_taken_down", "is_labelled", "is_reviewed", "has_own_language", "is_dialect",
+        "exists", "is_hidden", "is_taken_down", "is_labelled", "is_reviewed", "is_held", "has_own_language",
+        "is_dialect",
     ),
     np.int8: (
-        "own_tier", "own_minor_tier", "peak_tier", "tier", "minor_tier", "family", "place_source", "region_source",
-        "declared_source",
+        "own_tier", "own_minor_tier", "own_family", "peak_tier", "tier", "minor_tier", "family", "place_source",
+        "region_source", "declared_source",
     ),
     np.int16: (
         "topics", "own_min_age", "min_age", "language", "country", "region", "reviewed_fit", "audience",
-        "declared_country", "declared_region",
+        "declared_country", "declared_region", "given_level", "given_minor_level",
     ),
-    np.int32: ("cluster_no", "creator_row", "row"),
-    np.int64: ("creator_no", "published_at"),
+    np.int32: ("creator_row", "row"),
+    np.int64: ("creator_no", "published_at", "worded_since"),
+    np.uint64: ("hash_key", "creator_text_key", "duration_text_key"),
     np.float32: ("confidence",),
 }  # fmt: skip
 _DTYPES: Final = {name: dtype for dtype, names in _NAMES_BY_DTYPE.items() for name in names}
@@ -149,6 +164,7 @@ def apply_delta(
     lists = {name: [*getattr(items, name), *[""] * (size - len(items))] for name in _LISTS}
     codes = dict(items.codes)
     index = dict(items.index)
+    memory = dict(items.memory)
     for row in delta.rows:
         creator = creators.get(row.fields["creator_id"], Creator(creator_id=row.fields["creator_id"]))
         for name, value in _row_values(row, creator, market, codes).items():
@@ -158,13 +174,27 @@ def apply_delta(
         lists["creator_ids"][row.item_no] = row.fields["creator_id"]
         lists["texts"][row.item_no] = _search_text(row.fields)
         index[row.fields["item_id"]] = row.item_no
-    _raise_clusters(arrays)
+        memory.pop(row.item_no, None)
+        if (remembered := memory_of(row, market)) is not None:
+            memory[row.item_no] = remembered
     arrays["creator_row"] = np.unique(arrays["creator_no"], return_inverse=True)[1].astype(np.int32)
     changes: dict[str, Any] = {name: tuple(values) for name, values in lists.items()}
     changes["search_lines"] = "\n".join(lists["texts"])
     changes["line_starts"] = tuple(accumulate((len(text) + 1 for text in lists["texts"][:-1]), initial=0))
-    changes |= {"index": index, "codes": codes, "newest_raise": max(items.newest_raise, delta.newest_raise)}
-    return replace(items, revision=delta.revision, **changes, **arrays)
+    changes |= {"index": index, "codes": codes, "memory": memory, "copies": copies_in(arrays, memory)}
+    raise_copies(arrays, changes["copies"], memory)
+    newest_raise = max(items.newest_raise, delta.newest_raise, _newest_raise(items, arrays, delta.revision))
+    return replace(items, revision=delta.revision, newest_raise=newest_raise, **changes, **arrays)
+
+
+def _newest_raise(before: Items, arrays: Columns, revision: int) -> int:
+    """
+    The revision, if an item that was there counts higher than before, by its copies too; else 0. When a table begins,
+    what was counted before is unknown.
+    """
+    was_there = before.exists.nonzero()[0]
+    is_raised = [np.any(arrays[name][was_there] > getattr(before, name)[was_there]) for name in ("tier", "minor_tier")]
+    return revision if before.revision == 0 or any(is_raised) else 0
 
 
 def _search_text(fields: Fields) -> str:
@@ -213,6 +243,8 @@ def _row_values(row: ItemRow, creator: Creator, market: Market, codes: dict[str,
     language = _spoken(item.get("language") or item.get("dialect"), market)
     declared = declared_place(item)
     is_down = bool(item.get("is_hidden"))
+    wording = row.wordings[0]
+    keys = keys_of_row(row, Wording(wording.text_id, wording.n_words))
     return {
         **_label_values(row, market),
         **_creator_values(resolve_place(declared, creator_place(creator)), language, creator, is_down, codes),
@@ -226,8 +258,11 @@ def _row_values(row: ItemRow, creator: Creator, market: Market, codes: dict[str,
         "declared_region": _code(codes, declared.region),
         "declared_source": declared.source,
         "creator_no": creator_number(item["creator_id"]),
-        "cluster_no": row.cluster_no,
         "published_at": item["published_at"],
+        "hash_key": keys.hash,
+        "creator_text_key": keys.creator_text,
+        "duration_text_key": keys.duration_text,
+        "worded_since": wording.since,
     }
 
 
@@ -256,7 +291,7 @@ def _creator_values(
 
 def with_creator_changes(items: Items, changed: Iterable[Creator], revision: int) -> Items:
     """The same items after changes of some creators: places, languages, audience, and whether they are hidden."""
-    arrays = {name: getattr(items, name).copy() for name in _BY_CREATOR}
+    arrays: dict[str, Any] = {name: getattr(items, name).copy() for name in _BY_CREATOR}
     codes = dict(items.codes)
     names = {number: name for name, number in codes.items()}
     for creator in changed:
@@ -272,6 +307,10 @@ def with_creator_changes(items: Items, changed: Iterable[Creator], revision: int
             place, is_down = resolve_place(declared, creator_place(creator)), bool(items.is_taken_down[n])
             for name, value in _creator_values(place, language, creator, is_down, codes).items():
                 arrays[name][n] = value
+    if not np.array_equal(arrays["is_hidden"], items.is_hidden):  # hidden items raise no copies by words
+        arrays = {name: getattr(items, name).copy() for name in _DTYPES} | arrays
+        raise_copies(arrays, items.copies, items.memory)
+        arrays["newest_raise"] = max(items.newest_raise, _newest_raise(items, arrays, revision))
     return replace(items, revision=revision, codes=codes, **arrays)
 
 
@@ -286,28 +325,38 @@ def _label_values(row: ItemRow, market: Market) -> Fields:
     topics = topic_bits(item.get("topics") or ())
     confidence = item.get("risk_confidence")
     if confidence is None:
-        confidence = 1.0 if source in _TRUSTED_SOURCES else 0.0
+        confidence = 1.0 if source in TRUSTED_RISK_SOURCES else 0.0
     tier = 2 if tier_name is None else tier_number(tier_name)
     if topics & topic_bits([market.grief_topic]):
         tier = max(tier, 1)
     is_sure = confidence >= market.label_threshold
     family = UNLABELLED_FAMILY if tier_name is None else family_number(item.get("risk_family"))
     minor_tier = min(4, tier + (not is_sure))
+    is_given = tier_name is not None and source in TRUSTED_RISK_SOURCES
+    given = {name: level_of(number, family if tier >= 2 else -1) if is_given else 0
+             for name, number in (("given_level", tier), ("given_minor_level", minor_tier))}  # fmt: skip
     predicted = _predicted_tier(item, market)
     is_raised = predicted > tier
     if is_raised and (tier < 2 or family < 0):
         family = family_number(item.get("predicted_family") or "unlabelled")
     tier, minor_tier = max(tier, predicted), max(minor_tier, predicted)
     return {
+        **given,
         "is_labelled": tier_name is not None,
-        "is_reviewed": tier_name is not None and source in _TRUSTED_SOURCES and is_sure and not is_raised,
+        "is_reviewed": is_given and is_sure and not is_raised,
+        "is_held": tier_name is not None and source == "human" and _is_review_of_now(item),
         "own_tier": tier,
         "own_minor_tier": minor_tier,
         "peak_tier": max(row.peak_tier, tier) if tier_name is not None else row.peak_tier,
-        "family": family if tier >= 2 else -1,
+        "own_family": family if tier >= 2 else -1,
         "confidence": confidence,
         "topics": topics,
     }
+
+
+def _is_review_of_now(item: Fields) -> bool:
+    """Whether a person reviewed the item, and its text was not edited since."""
+    return item.get("label_version") == REVIEWED and LABEL_WAITS not in item
 
 
 def _predicted_tier(item: Fields, market: Market) -> int:
@@ -330,28 +379,6 @@ def topic_names(bits: int) -> list[str]:
 def creator_number(creator_id: str) -> int:
     """A 32-bit hash: stable everywhere, nothing to store. A collision only spaces two creators as one."""
     return crc32(creator_id.encode())
-
-
-def _raise_clusters(arrays: Mapping[str, Array]) -> None:
-    """
-    Every copy takes the highest tier of a labelled copy in its cluster, and the highest age limit. Where it has no
-    family, it takes that of the riskiest copy. An unlabelled copy raises no other: to upload one must not take a video
-    off the air.
-    """
-    cluster, is_labelled = arrays["cluster_no"], arrays["exists"] & arrays["is_labelled"]
-    size = int(cluster.max(initial=0)) + 1
-    for own_name, shared_name in (("own_tier", "tier"), ("own_minor_tier", "minor_tier")):
-        highest = np.zeros(size, np.int8)
-        np.maximum.at(highest, cluster, np.where(is_labelled, arrays[own_name], 0).astype(np.int8))
-        arrays[shared_name][:] = np.maximum(highest[cluster], arrays[own_name])
-    oldest = np.zeros(size, np.int16)
-    np.maximum.at(oldest, cluster, np.where(arrays["exists"], arrays["own_min_age"], 0).astype(np.int16))
-    arrays["min_age"][:] = np.maximum(oldest[cluster], arrays["own_min_age"])
-    arrays["family"][arrays["own_tier"] < 2] = -1  # that of an earlier revision may be out of date
-    families = np.full(size, -1, np.int8)
-    np.maximum.at(families, cluster, np.where(is_labelled, arrays["family"], -1).astype(np.int8))
-    raised = (arrays["tier"] >= 2) & (arrays["family"] < 0)
-    arrays["family"][raised] = families[cluster[raised]]
 
 
 def is_unlearnable(items: Items, rows: int | slice = slice(None)) -> Mask:

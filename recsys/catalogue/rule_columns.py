@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from recsys.catalogue.copies import copy_columns
 from recsys.catalogue.items import Items, topic_bits
 from recsys.catalogue.locality import Nearness
 from recsys.policy.schema import Market
@@ -28,7 +29,7 @@ def rule_columns(items: Items, nearness: Nearness, is_new: Mask, market: Market,
             "is_local": nearness.is_floor_eligible,  # what a slot of the floor takes
             "match": nearness.match,
             "creator_no": items.creator_no,
-            "cluster_no": items.cluster_no,
+            **copy_columns(items.copies),
             "topics": items.topics,
             "is_explorable": items.is_reviewed & (tier == 0),
             "is_new_creator": items.is_reviewed & (tier == 0) & nearness.is_floor_eligible & is_new,

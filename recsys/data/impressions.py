@@ -13,11 +13,12 @@ import numpy as np
 import polars as pl
 
 from recsys.clock import HOUR, Millis
+from recsys.data.copies import copies_of, tiers_of_copies
 from recsys.data.tables import Dataset, reading
 from recsys.models.features import FeatureInputs, RankerQuery, feature_names, ranker_features
 from recsys.types import Floats, History, Ids, Longs, Mask, Rows
 from recsys.user import feedback
-from recsys.vocabulary import EVENT_KINDS, HEADS, ITEM_EVENTS
+from recsys.vocabulary import EVENT_KINDS, HEADS, ITEM_EVENTS, TIERS
 
 COMPLETION_FRACTION: Final = 0.9
 """The fraction watched from which a view counts as watched to the end, as in the policy."""
@@ -76,18 +77,17 @@ class Log:
 def is_risky(items: pl.DataFrame) -> Mask:
     """
     (n,) items without a label, or of R2 or above by any tier that an artifact has: the given tier, the predicted one
-    (`predicted_tier`), or that of a labelled copy (`cluster_id`). The last two columns may be missing.
+    (`predicted_tier`, may be missing), or that of a copy. Copies are known in a table `with_wordings`.
     """
-    nothing = pl.lit(None, pl.String)
-    predicted_column, cluster_column = (
-        name if name in items.columns else nothing for name in ("predicted_tier", "cluster_id")
+    predicted_column = "predicted_tier" if "predicted_tier" in items.columns else pl.lit(None, pl.String)
+    tiers = items.select("risk_tier", predicted=predicted_column).rows()
+    is_r2_plus = np.array(
+        [feedback.is_r2_plus(given) or feedback.is_r2_plus(predicted or "R0") for given, predicted in tiers], np.bool_
     )
-    read = items.select("risk_tier", predicted=predicted_column, cluster=pl.coalesce(cluster_column, "item_id"))
-    tiers = read.select("risk_tier", "predicted").rows()
-    is_r2_plus = [feedback.is_r2_plus(given) or feedback.is_r2_plus(predicted or "R0") for given, predicted in tiers]
-    labelled = pl.col("risk_tier").is_not_null()  # an unlabelled copy raises no other
-    table = read.with_columns(own=pl.Series(is_r2_plus, dtype=pl.Boolean))
-    return table.select(pl.col("own") | (pl.col("own") & labelled).any().over("cluster")).to_series().to_numpy()
+    if "text_id" not in items.columns:
+        return is_r2_plus
+    risky_tier = TIERS.index("R2")
+    return is_r2_plus | (tiers_of_copies(items, copies_of(items), np.where(is_r2_plus, risky_tier, 0)) >= risky_tier)
 
 
 def read_log(data: Dataset, items: pl.DataFrame) -> Log:

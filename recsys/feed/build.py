@@ -18,6 +18,7 @@ from recsys.policy.compiled import CompiledPolicy
 from recsys.policy.schema import Market
 from recsys.safety.harm_terms import HarmTerms, starter_harm_terms
 from recsys.stores.protocols import ControllerStore, CreatorChange, ItemChange, Stores
+from recsys.text.clusters import Wording
 from recsys.types import JsonObject
 
 
@@ -66,14 +67,17 @@ def first_activation(records: ControllerStore, version: str, at: Millis) -> Mill
     return int(msgspec.msgpack.decode(records.read(name) or msgspec.msgpack.encode(at)))
 
 
-_NOT_FIELDS: Final = ("cluster_id", "text_cluster_id")
+_NOT_FIELDS: Final = ("text_id", "n_words")
 
 
 def item_changes(artifact: Artifact) -> list[ItemChange]:
-    """The artifact's items as changes of the live catalogue; columns without a value are left out."""
+    """
+    The artifact's items as changes of the live catalogue, oldest first: of copies the first to arrive is the original.
+    Columns without a value are left out.
+    """
     return [
-        ItemChange(fields=_known(row), cluster_id=row["cluster_id"], is_edited=False)
-        for row in artifact.items.iter_rows(named=True)
+        ItemChange(fields=_known(row), wording=Wording(row["text_id"], row["n_words"]), is_edited=False)
+        for row in artifact.items.sort("published_at", maintain_order=True).iter_rows(named=True)
     ]
 
 

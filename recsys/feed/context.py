@@ -168,8 +168,8 @@ def with_training_log(
         return state
     rows = model.seen.get(user_id, ())
     numbers = resources.catalogue_cache.rankings(items, model, None).of_row[np.asarray(rows, np.intp)]
-    clusters = items.cluster_no[numbers[numbers > 0]].tolist()
-    seen = add_reported(state.seen, clusters, max(model.seen.until, resources.activated_at), at, days)
+    item_nos = numbers[numbers > 0].tolist()
+    seen = add_reported(state.seen, item_nos, max(model.seen.until, resources.activated_at), at, days)
     return msgspec.structs.replace(state, seen=msgspec.structs.replace(seen, log_version=model.version))
 
 

@@ -14,6 +14,7 @@ from recsys.safety.ledger import LEDGER_SPAN_MS, deliver, server_time, touch
 from recsys.safety.loop.levels import observe_event
 from recsys.safety.loop.state import LoopContext
 from recsys.stores.protocols import Logged
+from recsys.text.duplicates import joins_of
 from recsys.types import Event
 from recsys.user.feedback import confidence, learnable
 from recsys.user.history import add_reaction, mark_creator, undo
@@ -69,7 +70,7 @@ def _with_seen(seen: Seen, entry: Logged, item_no: int | None, items: Items, mar
     if item_no is None or entry.event.kind not in market.session.seen_events:
         return seen
     seen_at = min(entry.event.at, entry.received_at)
-    return add_reported(seen, [int(items.cluster_no[item_no])], seen_at, entry.received_at, market.session.seen_days)
+    return add_reported(seen, [item_no], seen_at, entry.received_at, market.session.seen_days)
 
 
 def _open(
@@ -77,11 +78,12 @@ def _open(
 ) -> tuple[Ledger, list[Delivery]]:
     """
     What a person opened elsewhere counts as delivered when it is not R0, even above a cap. A view of what was delivered
-    here is none; it comes 7 days later at most, so that whatever is opened after that was opened again.
+    here is none, nor is one of its copy; it comes 7 days later at most, so that whatever is opened after that was
+    opened again.
     """
-    cluster, since = int(items.cluster_no[item_no]), at - LEDGER_SPAN_MS
-    is_known = delivered_at(state.seen, cluster) >= since or any(
-        d.cluster_no == cluster and d.at >= since for d in ledger.last
+    videos, since = {item_no, *(join.item_no for join in joins_of(items.copies, item_no))}, at - LEDGER_SPAN_MS
+    is_known = any(delivered_at(state.seen, video) >= since for video in videos) or any(
+        d.item_no in videos and d.at >= since for d in ledger.last
     )
     delivery = delivery_of_open(
         items, item_no, loop_context.market, server_time(ledger, at), is_minor=loop_context.is_minor
@@ -112,7 +114,7 @@ def record_page(state: UserState, page: tuple[Delivery, ...], at: Millis, market
     return msgspec.structs.replace(
         state,
         safety=msgspec.structs.replace(state.safety, ledger=ledger),
-        seen=add_delivered(state.seen, [d.cluster_no for d in page], at, market.session.seen_days),
+        seen=add_delivered(state.seen, [d.item_no for d in page], at, market.session.seen_days),
     )
 
 
@@ -122,7 +124,6 @@ def delivery_of_open(items: Items, item_no: int, market: Market, at: Millis, *, 
     return Delivery(
         at=at,
         item_no=item_no,
-        cluster_no=int(items.cluster_no[item_no]),
         creator_no=int(items.creator_no[item_no]),
         tier=tier,
         family=int(items.family[item_no]) if tier >= 2 else -1,

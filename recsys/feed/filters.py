@@ -9,7 +9,7 @@ adding rows never changes a verdict; an exception fails the request closed.
 | tier       | tiers that are never served, or blocked for this person |
 | unlabelled | items without a label, for people who get labelled items only |
 | age        | items above the person's age |
-| seen       | near-duplicate clusters delivered in the last 30 days |
+| seen       | what was seen in the last 30 days, and its copies |
 | excluded   | what the caller left out, or did not list |
 | muted      | topics, families, creators and words the person does not want |
 | language   | speech that the person does not understand |
@@ -23,6 +23,7 @@ import numpy as np
 
 from recsys.catalogue.items import UNLABELLED_FAMILY, Items, creator_number, mentions, topic_bits
 from recsys.feed.query import Query
+from recsys.text.duplicates import bound_by
 from recsys.types import Candidates, Ids, Mask
 from recsys.vocabulary import FAMILIES
 
@@ -62,8 +63,8 @@ def age(query: Query, candidates: Candidates) -> Mask:
 
 
 def seen(query: Query, candidates: Candidates) -> Mask:
-    """Clusters that were not delivered lately."""
-    return ~query.is_shown[candidates["cluster_no"]]
+    """Items that were not seen lately, by themselves or by what binds them as copies."""
+    return ~query.is_shown[candidates.item_nos]
 
 
 def excluded(query: Query, candidates: Candidates) -> Mask:
@@ -119,7 +120,7 @@ def surface(query: Query, candidates: Candidates) -> Mask:
     if query.surface == "local":
         return query.nearness.is_local[candidates.item_nos]
     if query.surface == "related" and query.anchor is not None:
-        return np.asarray(candidates["cluster_no"] != query.items.cluster_no[query.anchor])
+        return ~bound_by(query.items.copies, np.arange(len(query.items)) == query.anchor)[candidates.item_nos]
     return np.ones(len(candidates), np.bool_)
 
 

@@ -28,6 +28,7 @@ from recsys.feed.pipeline import (
 from recsys.feed.slate import Selection, delivered, select
 from recsys.messages import FeedRequest
 from recsys.safety.cards import follow_ups, promote
+from recsys.safety.copies import bound_pairs
 from recsys.safety.validator import violations
 from recsys.types import Candidates
 from recsys.user.state import Delivery, UserState
@@ -173,7 +174,13 @@ def _validated(
     while True:
         page = delivered(candidates, selection.rows, context.at)
         broken = violations(
-            context.state.safety.ledger, page, query.limits, at=context.at, is_minor=query.is_minor, seen=seen
+            context.state.safety.ledger,
+            page,
+            query.limits,
+            at=context.at,
+            is_minor=query.is_minor,
+            seen=seen,
+            copies=bound_pairs(candidates, selection.rows.tolist()),
         )
         if not broken:
             return selection, tuple(sentences)

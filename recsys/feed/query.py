@@ -22,6 +22,7 @@ from recsys.policy.limits import Limits
 from recsys.policy.schema import Market
 from recsys.policy.weights import LearnedWeights, effective_weights
 from recsys.safety.loop.levels import topic_factors
+from recsys.text.duplicates import bound_by
 from recsys.types import Candidates, Columns, Floats, History, Ids, Mask, Viewer
 from recsys.user.seen import seen_since
 from recsys.user.state import UserState
@@ -33,8 +34,9 @@ class Query:
     A request, resolved before the pipeline starts; stages do no I/O.
 
     `items` is the catalogue, `whole` all of it as candidates with the columns that filters read, `is_eligible`
-    (n_items,) what every filter lets through. `only` limits the page to some items; `is_shown` (n_clusters,) are the
-    clusters delivered lately. `is_help` is true for a request that looks for harm: help answers it.
+    (n_items,) what every filter lets through. `only` limits the page to some items; `is_shown` (n_items,) are those
+    that do not come back: seen lately, or given negative feedback, and what these bind as copies. `is_help` is true for
+    a request that looks for harm: help answers it.
     """
 
     request_id: str
@@ -192,15 +194,15 @@ def _learned_of(state: UserState, viewer: Viewer, model: TrainedModels, items: I
 
 
 def _recently_shown(state: UserState, items: Items, market: Market, surface: str, at: Millis) -> Mask:
-    """(n_clusters,) what does not come back: seen in the last `seen_days`, or given negative feedback."""
-    is_shown = np.zeros(int(items.cluster_no.max(initial=0)) + 1, np.bool_)
+    """(n_items,) what does not come back: seen in the last `seen_days`, or given negative feedback; and its copies."""
+    is_shown = np.zeros(len(items), np.bool_)
     since = at - market.session.seen_days * DAY
     if surface != "search":  # a search may show again what the person asks for
-        is_shown[[cluster for cluster in seen_since(state.seen, since) if cluster < len(is_shown)]] = True
+        is_shown[[item_no for item_no in seen_since(state.seen, since) if item_no < len(is_shown)]] = True
     interactions = state.interactions
     pairs = zip(interactions.items, interactions.weights, strict=True)
-    is_shown[items.cluster_no[[item_no for item_no, weight in pairs if weight < 0]]] = True
-    return is_shown
+    is_shown[[item_no for item_no, weight in pairs if weight < 0]] = True
+    return bound_by(items.copies, is_shown)
 
 
 def _listed(request: FeedRequest, items: Items) -> Ids | None:

@@ -16,10 +16,11 @@ from recsys.feed.plan import Plan
 from recsys.feed.slate import Selection, Supply, select
 from recsys.messages import FeedRequest
 from recsys.policy.limits import Limits
+from recsys.safety.copies import COLUMNS
 from recsys.types import Candidates, Column, Fields, JsonObject
 from recsys.user.state import Ledger
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 RULES: Final = {
     "tier": "i1",
     "family": "i1",
@@ -28,7 +29,7 @@ RULES: Final = {
     "is_local": "?",
     "match": "i1",
     "creator_no": "<i8",
-    "cluster_no": "<i4",
+    **COLUMNS,
     "topics": "<i2",
     "is_explorable": "?",
     "is_new_creator": "?",
@@ -88,11 +89,11 @@ def pack(decision: Decision) -> bytes:
 
 def unpack(data: bytes) -> Decision:
     """
-    The inverse of `pack`, also of a record of format 1. Raises `msgspec.ValidationError`, `msgspec.DecodeError` or
-    `zlib.error` on other bytes.
+    The inverse of `pack`, also of a record of an older format. Raises `msgspec.ValidationError`,
+    `msgspec.DecodeError` or `zlib.error` on other bytes.
     """
     packed = zlib.decompress(data)
-    if _FORMAT_OF.decode(packed).format == 1:
+    if _FORMAT_OF.decode(packed).format < FORMAT:
         return msgspec.convert(_upgrade(msgspec.msgpack.decode(packed)), Decision)
     return _DECODER.decode(packed)
 
@@ -105,14 +106,16 @@ class _Format(msgspec.Struct):
 
 _FORMAT_OF: Final = msgspec.msgpack.Decoder(_Format)
 _FORMER_FIELDS: Final = {"own_limits": "personal_limits", "newcomer_share": "new_creator_share"}
-_FORMER_COLUMNS: Final = {"is_newcomer": "is_new_creator"}
+_FORMER_COLUMNS: Final = {"is_newcomer": "is_new_creator", "cluster_no": "hash_no"}  # a cluster joined both ways
 
 
 def _upgrade(record: Fields) -> JsonObject:
-    """A record of format 1 under the names of format 2."""
+    """A record of format 1 or 2 as one of format 3: its clusters are the only joins."""
     fields = {_FORMER_FIELDS.get(name, name): value for name, value in record.items()}
+    n = len(record["item_nos"]) // np.dtype("<i4").itemsize
+    no_joins = {name: np.zeros(n, dtype).tobytes() for name, dtype in COLUMNS.items()}
     columns = {_FORMER_COLUMNS.get(name, name): column for name, column in record["columns"].items()}
-    return {**fields, "columns": columns, "format": FORMAT}
+    return {**fields, "columns": {**no_joins, **columns}, "format": FORMAT}
 
 
 def decision_of(request: FeedRequest, plan: Plan) -> Decision:

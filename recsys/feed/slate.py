@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from recsys.clock import Millis
 from recsys.policy.limits import Limits
+from recsys.safety.copies import PageCopies
 from recsys.safety.floors import BOTH, NO_DEFICIT, Floor, FloorKind, FloorMiss, Supply, feasible, of_20
 from recsys.safety.ledger import RUN, counters_of, placed, room, served, windows_of
 from recsys.types import Candidates, Floats, Rows
@@ -106,12 +107,12 @@ class _Page:
     buckets: list[_Bucket]
     bucket_of: list[int]
     creators: list[int]
-    clusters: list[int]
+    copies: PageCopies
     recent: list[int]  # creators of the last 19 deliveries and of the page so far
     often: Counter[int]  # the same, counted over the last 19
     creator_cap: int
     floors: tuple[Floor, Floor]
-    used_clusters: set[int] = field(default_factory=set)
+    used: set[int] = field(default_factory=set)
     missed: list[FloorMiss] = field(default_factory=list)
     new_creator_share: float = 0.0  # of the local slots, as far as the ledger and the page know them
     n_local: int = 0
@@ -119,8 +120,8 @@ class _Page:
     best_left: int = 0  # the best row that is not on the page yet
 
     def is_spaced(self, row: int) -> bool:
-        """Whether the creator appears less often than the cap in the run that ends here, and the cluster not yet."""
-        return self.clusters[row] not in self.used_clusters and self.often[self.creators[row]] < self.creator_cap
+        """Whether the creator appears less often than the cap in the run that ends here, and the row is no copy."""
+        return self.often[self.creators[row]] < self.creator_cap and not self.copies.binds(row)
 
     def open_buckets(self, place: int) -> list[_Bucket]:
         """The buckets that caps and spacing leave open at `place`, each with its best row as `head`."""
@@ -141,7 +142,8 @@ class _Page:
         for counter in bucket.counters:
             counter.room -= 1
             counter.places.append(place)
-        self.used_clusters.add(self.clusters[row])
+        self.used.add(row)
+        self.copies.add(row)
         self.recent.append(self.creators[row])
         self.often[self.creators[row]] += 1
         if len(self.recent) >= RUN:
@@ -167,7 +169,7 @@ def select(
 ) -> Selection:
     """
     Up to `size` rows of `candidates`, which come best first with the columns tier, family, is_s4, is_supportive,
-    is_local, creator_no, cluster_no, is_explorable and is_new_creator. All have passed the filters.
+    is_local, creator_no, is_explorable, is_new_creator and those of `safety.copies`. All have passed the filters.
     """
     page = _open_page(candidates, ledger, limits, supply, supply_factor, at)
     page.new_creator_share = new_creator_share
@@ -217,7 +219,7 @@ def _open_page(
         buckets=buckets,
         bucket_of=bucket_of,
         creators=candidates["creator_no"].tolist(),
-        clusters=candidates["cluster_no"].tolist(),
+        copies=PageCopies(candidates.columns),
         recent=recent,
         often=Counter(recent),
         creator_cap=RUN if limits.creator_last_20 is None else limits.creator_last_20,
@@ -306,9 +308,9 @@ def _infeasible_reason(page: _Page, kinds: set[FloorKind], floor: int) -> str:
 
 def _is_refusal(page: _Page, chosen: int | None) -> bool:
     """Whether the best candidate left was kept out by an R1 or R2 window above 0, and by nothing else."""
-    while page.best_left < len(page.clusters) and page.clusters[page.best_left] in page.used_clusters:
+    while page.best_left < len(page.creators) and (page.best_left in page.used or page.copies.binds(page.best_left)):
         page.best_left += 1
-    if page.best_left >= len(page.clusters) or page.best_left == chosen:
+    if page.best_left >= len(page.creators) or page.best_left == chosen:
         return False
     bucket = page.buckets[page.bucket_of[page.best_left]]
     closed = [counter for counter in bucket.counters if counter.why]
@@ -336,7 +338,7 @@ def _blocked(page: _Page) -> Mapping[str, int]:
         for row in bucket.rows:
             if reason:
                 why[reason] += 1
-            elif page.clusters[row] in page.used_clusters:
+            elif page.copies.binds(row):
                 why["duplicate"] += 1
             else:
                 why["creator_spacing"] += 1
@@ -346,7 +348,6 @@ def _blocked(page: _Page) -> Mapping[str, int]:
 def delivered(candidates: Candidates, rows: Rows, at: Millis) -> tuple[Delivery, ...]:
     """The chosen rows as ledger entries."""
     names = (
-        "cluster_no",
         "creator_no",
         "tier",
         "family",

@@ -2,7 +2,8 @@
 The artifact: what training hands to serving and evaluation, a folder of plain files.
 
     manifest.json                  what it is, how it was made, and the sha256 of every other file
-    items, creators, users .parquet the catalogue in the columns of the contract; items also have `cluster_id`
+    items, creators, users .parquet the catalogue in the columns of the contract; items also have `text_id` and
+    `n_words`: what each says
     space.<name>.<array>.npy       the arrays of every space;  index.<name>.faiss  its index
     blend.<model>.<array>.npy      the base models of the blend that are neither a space nor popularity
     blend.reranker.{txt,item_use.npy}  the trees of the re-ranker, if they help

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-import polars as pl
 from scipy import sparse
 
 from recsys.models.artifact import Artifact
@@ -27,8 +26,7 @@ class TrainedModels:
     Everything that was trained. `rows` gives the artifact's row of an item id; `profiles` the users table by user id.
 
     `content_share`: how much of the weight of content stays, see `training.models.mixing_weight`. `locality_weight` by
-    market: see `training.models.locality_weight`. `clusters`: the hash of an item's text -> its near-duplicate cluster,
-    where that is named after another item.
+    market: see `training.models.locality_weight`.
     """
 
     version: str
@@ -45,7 +43,6 @@ class TrainedModels:
     seen: SeenInLog
     content_share: float
     locality_weight: Mapping[str, float]
-    clusters: Mapping[str, str]
     ranker: Ranker | None
 
     def popularity_scores(self, country: str | None, rows: Ids) -> Floats:
@@ -103,7 +100,6 @@ def build_models(artifact: Artifact) -> TrainedModels:
         seen=artifact.seen,
         content_share=artifact.manifest.content_share,
         locality_weight=artifact.manifest.locality_weight,
-        clusters=_cluster_aliases(artifact.items),
         ranker=_build_ranker(artifact, spaces),
     )
 
@@ -118,11 +114,3 @@ def _build_ranker(artifact: Artifact, spaces: Mapping[str, StandardisedSpace]) -
         rates=np.asarray(artifact.ranker.rates),
     )
     return Ranker(heads=artifact.ranker, inputs=inputs)
-
-
-def _cluster_aliases(items: pl.DataFrame) -> Mapping[str, str]:
-    """The hash of an item's text -> the name of its cluster, where they differ."""
-    if "text_cluster_id" not in items.columns:  # made without near-duplicates: every item is its own cluster
-        return {}
-    copies = items.filter(pl.col("text_cluster_id") != pl.col("cluster_id"))
-    return dict(copies.select("text_cluster_id", "cluster_id").iter_rows())

@@ -11,7 +11,7 @@ import msgspec
 from recsys.errors import ArtifactError
 from recsys.types import Fields
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 
 
 MANIFEST: Final = "manifest.json"

@@ -47,13 +47,15 @@ def violations(
     *,
     at: Millis,
     seen: Set[int] = frozenset(),
+    copies: Set[tuple[int, int]] = frozenset(),
     is_minor: bool = False,
 ) -> tuple[Violation, ...]:
     """
     Every rule that the page breaks, by position; empty when the page may be served.
 
-    `before` is the ledger that the page is added to, its session already begun; `seen` the clusters delivered in the
-    last 30 days. Taking an item out moves the others closer together: validate what is left again.
+    `before` is the ledger that the page is added to, its session already begun; `seen` the items that do not come
+    back; `copies` pairs of an item and one that binds it as a copy. Taking an item out moves the others closer
+    together: validate what is left again.
     """
     run, n_before = (*before.last, *page), len(before.last)
     counters, places = [_counters(delivery) for delivery in run], _places(run)
@@ -61,7 +63,7 @@ def violations(
     first = len(served) - len(page)
     broken = [
         *_forbidden(page, limits, is_minor),
-        *_repeated(page, seen),
+        *_repeated(page, seen, copies),
         *_crowded(served, first, limits.creator_last_20),
     ]
     for counter in sorted({name for names in counters[n_before:] for name in names}):
@@ -174,17 +176,14 @@ def _crowded(run: Sequence[Delivery], first: int, cap: int | None) -> Iterator[V
             )
 
 
-def _repeated(page: Sequence[Delivery], seen: Set[int]) -> Iterator[Violation]:
-    """The same item or cluster twice on the page, or a cluster that was delivered before."""
-    items: set[int] = set()
-    clusters: set[int] = set()
+def _repeated(page: Sequence[Delivery], seen: Set[int], copies: Set[tuple[int, int]]) -> Iterator[Violation]:
+    """The same item twice on the page, a copy after what it copies, or what was seen before."""
     for position, delivery in enumerate(page, start=1):
-        if delivery.item_no in items or delivery.cluster_no in clusters:
-            yield _violation(position, "duplicate", f"item {delivery.item_no} or its cluster is on the page already")
-        if delivery.cluster_no in seen:
-            yield _violation(position, "seen", f"cluster {delivery.cluster_no} was delivered in the last 30 days")
-        items.add(delivery.item_no)
-        clusters.add(delivery.cluster_no)
+        item_no, before = delivery.item_no, [earlier.item_no for earlier in page[: position - 1]]
+        if item_no in before or any((item_no, other) in copies for other in before):
+            yield _violation(position, "duplicate", f"item {item_no} or what it copies is on the page already")
+        if item_no in seen:
+            yield _violation(position, "seen", f"item {item_no} or what it copies was seen in the last 30 days")
 
 
 def _forbidden(page: Sequence[Delivery], limits: Limits, is_minor: bool) -> Iterator[Violation]:

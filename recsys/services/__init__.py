@@ -2,6 +2,7 @@
 Use cases over an engine, one module each; every function takes the engine or the catalogue first.
 
 `events`, `items`, `profiles`, `creators`: what platforms send. `rights`: what people set, see, reset and erase.
-`explain`: why an item is on a page, and replays. `lists`, `family`: pages without a feed. `preview`: another policy on
-logged requests. `creator_report`, `floor_audit`: reports. `compaction`: events of people who ask for no feed.
+`explain`: why an item is on a page, and replays; `copies`: what binds an item as a copy. `lists`, `family`: pages
+without a feed. `preview`: another policy on logged requests. `creator_report`, `floor_audit`: reports. `compaction`:
+events of people who ask for no feed.
 """

@@ -23,7 +23,9 @@ from recsys.feed.response import shortfall_of, sources_of
 from recsys.feed.slate import Selection, delivered
 from recsys.messages import FeedRequest, FeedResponse
 from recsys.policy.limits import flatten
+from recsys.safety.copies import bound_pairs
 from recsys.safety.validator import violations
+from recsys.services.copies import copy_of
 from recsys.stores.protocols import StoredAnswer
 from recsys.types import Candidates, Fields, JsonObject
 from recsys.vocabulary import FAMILIES, TIERS
@@ -103,12 +105,17 @@ def why(engine: Engine, request_id: str, item_id: str, user_id: str | None = Non
     One item's way through one page. Raises DataError when the record or the item is unknown.
 
     `rules` lists what touched it; `removed_by` is the first thing that kept it out; `counterfactual` says where it
-    would have stood without that.
+    would have stood without that. `copy_of` lists what binds the item as a copy now; see `recsys.services.copies`.
     """
     _, decision = _read(engine, request_id, user_id)
-    item_no = engine.resources.catalogue_cache.items.index.get(item_id)
+    items = engine.resources.catalogue_cache.items
+    item_no = items.index.get(item_id)
     if item_no is None:
         raise DataError(f"item_id: found {item_id!r}, expected the id of an item in the catalogue")
+    return {**_why(engine, decision, item_id, item_no), "copy_of": copy_of(items, item_no)}
+
+
+def _why(engine: Engine, decision: Decision, item_id: str, item_no: int) -> JsonObject:
     candidates = records.candidates_of(decision)
     rows = np.flatnonzero(candidates.item_nos == item_no)
     if len(rows) == 0:
@@ -118,14 +125,16 @@ def why(engine: Engine, request_id: str, item_id: str, user_id: str | None = Non
     if row in decision.chosen:
         slot = decision.chosen.index(row)
         return {
-            "request_id": request_id, "item_id": item_id, "shown": True, "position": slot + 1, "score_parts": parts,
-            "rules": _rules_of_shown(decision, candidates, slot), "removed_by": None, "counterfactual": None,
+            "request_id": decision.request_id, "item_id": item_id, "shown": True, "position": slot + 1,
+            "score_parts": parts, "rules": _rules_of_shown(decision, candidates, slot), "removed_by": None,
+            "counterfactual": None,
         }  # fmt: skip
     rules = _kept_out(decision, candidates, row)
     removed_by = str(rules[0]["rule"]) if rules else "outscored"
     return {
-        "request_id": request_id, "item_id": item_id, "shown": False, "position": None, "score_parts": parts,
-        "rules": rules, "removed_by": removed_by, "counterfactual": _counterfactual(decision, row, removed_by),
+        "request_id": decision.request_id, "item_id": item_id, "shown": False, "position": None,
+        "score_parts": parts, "rules": rules, "removed_by": removed_by,
+        "counterfactual": _counterfactual(decision, row, removed_by),
     }  # fmt: skip
 
 
@@ -161,11 +170,12 @@ def _kept_out(decision: Decision, candidates: Candidates, row: int) -> list[Json
     """
     page = delivered(candidates, np.array(decision.chosen, np.intp), decision.at)
     own = delivered(candidates, np.array([row], np.intp), decision.at)
+    copies = bound_pairs(candidates, [*decision.chosen, row])
     found: Counter[str] = Counter()
     for slot, taken in enumerate([*decision.chosen, *_open_slots(decision)]):
         if taken < row:
             continue  # a better candidate stood here
-        broken = violations(decision.ledger, (*page[:slot], *own), decision.limits, at=decision.at)
+        broken = violations(decision.ledger, (*page[:slot], *own), decision.limits, at=decision.at, copies=copies)
         names = sorted({violation.rule for violation in broken if violation.position == slot + 1})
         floor = decision.forced[slot] if slot < len(decision.forced) else ""
         found.update(names or {f"floor:{floor}" if floor else "exploration"})

@@ -4,18 +4,15 @@ Items over the wire: read, put, changed, taken down. An answer means that the ch
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 
 from recsys.clock import Millis, to_text
 from recsys.columns import ITEMS, LABEL_WAITS, PREDICTED, REVIEWED
 from recsys.errors import Conflict, StoreError
 from recsys.services.fields import check_id, check_row
 from recsys.services.profiles import MAX_WRITE_TRIES
+from recsys.stores.catalogue_write import NEVER_SERVED
 from recsys.stores.protocols import Catalogue, ItemChange, ItemRow
-from recsys.text.clusters import cluster_id
-from recsys.vocabulary import TIERS
-
-NEVER_SERVED: Final = ("R3", "R4")  # never served, whatever a policy says
 
 
 def get_item(catalogue: Catalogue, item_id: str) -> dict[str, Any] | None:
@@ -30,23 +27,13 @@ def _shown(row: ItemRow) -> dict[str, Any]:
     return fields
 
 
-_NO_CLUSTERS: Final[Mapping[str, str]] = {}
-
-
-def put_item(
-    catalogue: Catalogue,
-    item_id: str,
-    fields: Mapping[str, Any],
-    at: Millis,
-    clusters: Mapping[str, str] = _NO_CLUSTERS,
-) -> dict[str, Any]:
+def put_item(catalogue: Catalogue, item_id: str, fields: Mapping[str, Any], at: Millis) -> dict[str, Any]:
     """
     Insert or replace an item; binding on the next page of every worker. Raises DataError.
 
-    An item that was taken down stays so unless `is_hidden` is false. `clusters` are those of `Model.clusters`: an item
-    that says what a known copy says joins its cluster.
+    An item that was taken down stays so unless `is_hidden` is false.
     """
-    stored = _write(catalogue, item_id, lambda _: {"published_at": to_text(at), **fields}, at, clusters)
+    stored = _write(catalogue, item_id, lambda _: {"published_at": to_text(at), **fields}, at)
     return stored or {}
 
 
@@ -55,7 +42,6 @@ def _write(
     item_id: str,
     new_fields: Callable[[ItemRow | None], Mapping[str, Any] | None],
     at: Millis,
-    clusters: Mapping[str, str],
     *,
     is_review: bool = False,
 ) -> dict[str, Any] | None:
@@ -69,26 +55,17 @@ def _write(
         if fields is None:
             return None
         with suppress(Conflict):
-            catalogue.put([_change(item_id, fields, clusters, row, is_review=is_review)], at)
+            catalogue.put([_change(item_id, fields, row, is_review=is_review)], at)
             return get_item(catalogue, item_id)
     raise StoreError(f"found {MAX_WRITE_TRIES} other writes of item {item_id!r} at once, expected fewer; try again")
 
 
-def _change(
-    item_id: str,
-    fields: Mapping[str, Any],
-    clusters: Mapping[str, str],
-    old: ItemRow | None,
-    *,
-    is_review: bool = False,
-) -> ItemChange:
+def _change(item_id: str, fields: Mapping[str, Any], old: ItemRow | None, *, is_review: bool = False) -> ItemChange:
     lasting = _lasting_fields(old, fields) if old else {}
     item = check_row(ITEMS, {**fields, **lasting, "item_id": check_id("item_id", item_id)})
     predicted = _still_predicted(old.fields, item) if old else {}
     predicted = {"label_version": REVIEWED} if is_review else predicted
-    by_words = cluster_id(item_id, item["title"], item.get("text"))
-    cluster = old.cluster_id if old and _stays_in_cluster(old, item) else clusters.get(by_words, by_words)
-    return ItemChange(fields={**predicted, **item}, cluster_id=cluster, expects=None if old is None else old.revision)
+    return ItemChange(fields={**predicted, **item}, expects=None if old is None else old.revision)
 
 
 def _lasting_fields(old: ItemRow, fields: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -102,14 +79,6 @@ def _lasting_fields(old: ItemRow, fields: Mapping[str, Any]) -> Mapping[str, Any
     return {**label, "is_hidden": True} if is_down else label
 
 
-def _stays_in_cluster(old: ItemRow, item: Mapping[str, Any]) -> bool:
-    """
-    Whether an edited item stays among its copies: where one of them was R3 or R4, until it is labelled lower itself.
-    New words make no new video. Left to its words, it would shake off its copies' tier, or they would lose its own.
-    """
-    return old.cluster_peak >= TIERS.index(NEVER_SERVED[0]) and item.get("risk_tier") in (None, *NEVER_SERVED)
-
-
 def _still_predicted(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     """
     What the model said of an item. It stays when the item is edited, so that an edit cannot shake off a raised tier;
@@ -120,13 +89,7 @@ def _still_predicted(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str
     return kept | {LABEL_WAITS: True} if is_other else kept
 
 
-def patch_item(
-    catalogue: Catalogue,
-    item_id: str,
-    fields: Mapping[str, Any],
-    at: Millis,
-    clusters: Mapping[str, str] = _NO_CLUSTERS,
-) -> dict[str, Any] | None:
+def patch_item(catalogue: Catalogue, item_id: str, fields: Mapping[str, Any], at: Millis) -> dict[str, Any] | None:
     """
     Change some columns of an item; None when there is none.
 
@@ -143,7 +106,7 @@ def patch_item(
         return {**kept, **fields}
 
     is_review = fields.get("risk_source") == "human" and fields.get("risk_tier") is not None
-    return _write(catalogue, item_id, new_fields, at, clusters, is_review=is_review)
+    return _write(catalogue, item_id, new_fields, at, is_review=is_review)
 
 
 def _says_other(row: ItemRow, fields: Mapping[str, Any]) -> bool:
@@ -156,6 +119,6 @@ def _unlabelled(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if not name.startswith("risk_")}
 
 
-def delete_item(catalogue: Catalogue, item_id: str, at: Millis, clusters: Mapping[str, str] = _NO_CLUSTERS) -> bool:
+def delete_item(catalogue: Catalogue, item_id: str, at: Millis) -> bool:
     """Take an item down, until somebody puts it back with `is_hidden` false. False when there is none."""
-    return patch_item(catalogue, item_id, {"is_hidden": True}, at, clusters) is not None
+    return patch_item(catalogue, item_id, {"is_hidden": True}, at) is not None

@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from recsys.catalogue.copies import copy_columns
 from recsys.catalogue.creators import EVIDENCE_SOURCES, Creator, creator_place
 from recsys.catalogue.items import Items, creator_number, topic_names
 from recsys.clock import Millis, to_text
@@ -17,6 +18,8 @@ from recsys.errors import DataError
 from recsys.feed.engine import Engine
 from recsys.languages import lookup
 from recsys.policy.schema import LocalityRules, Market
+from recsys.safety.copies import PageCopies
+from recsys.text.duplicates import bound_by
 from recsys.types import Ids, Integers, JsonObject, Mask, rank_order
 
 YOUNGEST: Final = 12  # years: an item for which a higher age is asked is on no list
@@ -58,7 +61,7 @@ def similar(engine: Engine, item_id: str, size: int, at: Millis) -> JsonObject |
     ranked = spaces.get("text") or spaces.get("cf")
     if ranked is None or row < 0 or not keep[item_no]:
         return {"item_id": item_id, "items": []}
-    keep &= items.cluster_no != items.cluster_no[item_no]
+    keep &= ~bound_by(items.copies, np.arange(len(items)) == item_no)
     by_row = np.zeros(engine.resources.model.n_rows, np.int32)
     known = np.flatnonzero(items.row >= 0)
     by_row[items.row[known]] = known
@@ -138,19 +141,17 @@ def _of(column: Integers, items: Items, name: str | None) -> Mask:
 
 
 def _distinct(items: Items, numbers: Ids, size: int) -> list[int]:
-    """The first `size`, one of each cluster and at most two of each creator, as on a page."""
-    clusters: set[int] = set()
-    creators: dict[int, int] = {}
-    found: list[int] = []
+    """The first `size`, no copy after what it copies and at most two of each creator, as on a page."""
+    page, creators, chosen = PageCopies(copy_columns(items.copies)), dict[int, int](), list[int]()
     for n in numbers.tolist():
-        cluster, creator = int(items.cluster_no[n]), int(items.creator_no[n])
-        if cluster not in clusters and creators.get(creator, 0) < 2:
-            found.append(n)
-            clusters.add(cluster)
+        creator = int(items.creator_no[n])
+        if creators.get(creator, 0) < 2 and not page.binds(n):
+            chosen.append(n)
+            page.add(n)
             creators[creator] = creators.get(creator, 0) + 1
-        if len(found) == size:
+        if len(chosen) == size:
             break
-    return found
+    return chosen
 
 
 def _item(items: Items, n: int) -> JsonObject:

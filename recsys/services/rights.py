@@ -235,7 +235,7 @@ def _is_known(engine: Engine, read: Read, user_id: str) -> bool:
 
 def _bare(ledger: Ledger) -> Ledger:
     """The ledger with what bounds exposure, and nothing of what was delivered."""
-    last = tuple(msgspec.structs.replace(d, item_no=0, cluster_no=0, creator_no=0, topics=0) for d in ledger.last)
+    last = tuple(msgspec.structs.replace(d, item_no=0, creator_no=0, topics=0) for d in ledger.last)
     return msgspec.structs.replace(ledger, last=last)
 
 

@@ -1,17 +1,38 @@
 """
-What a write to the live catalogue does: numbers, clusters, highest tiers, and whether it is a raise. Pure; every
-store applies this one rule to what it holds.
+What a write to the live catalogue does: numbers, what an item said and was called before, and whether it is a raise.
+Pure; every store applies this one rule to what it holds.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from recsys.errors import Conflict, DataError
-from recsys.stores.protocols import CreatorChange, CreatorRow, ItemChange, ItemRow
-from recsys.vocabulary import TIERS
+from recsys.stores.protocols import CreatorChange, CreatorRow, HashLabel, ItemChange, ItemRow, StatedWording
+from recsys.text.clusters import Wording, hash_key, wording_of
+from recsys.types import Fields
+from recsys.vocabulary import TIERS, TRUSTED_RISK_SOURCES
+
+MAX_WORDINGS: Final = 64  # of one item: the present one, those it is joined by, and its first ones
+MAX_HASH_LABELS: Final = 16  # of one item: the highest
+NEVER_SERVED: Final = ("R3", "R4")  # never served, whatever a policy says
+
+
+class CopyMemory(msgspec.Struct, frozen=True, array_like=True):
+    """
+    What an item was before, as far as its copies go by it (policy-spec 0, Copies). Nobody's words: hashes of them.
+
+    `wordings`, the present one first: an item that returns to former words does not come later for it. `hash_labels`:
+    what a person, a partner or the platform called the item under another hash, or before its label was lost.
+    """
+
+    wordings: tuple[StatedWording, ...] = ()
+    hash_labels: tuple[HashLabel, ...] = ()
+
+
+_MEMORY: Final = msgspec.msgpack.Decoder(CopyMemory)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +40,8 @@ class Prepared:
     """A checked change; `packed` holds the fields as msgpack, so that two equal rows are equal bytes."""
 
     item_id: str
-    cluster_id: str
+    fields: Fields
+    wording: Wording
     tier: int
     is_edited: bool
     packed: bytes
@@ -28,44 +50,27 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredItem:
-    """An item as a store holds it. Its cluster's number stands with the cluster."""
+    """An item as a store holds it. `memory` is a packed `CopyMemory`."""
 
     item_no: int
-    cluster_id: str
     revision: int
     peak_tier: int
     is_edited: bool
     packed: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    """A group of near-duplicates: its number, and the highest tier any copy ever had."""
-
-    cluster_no: int
-    peak_tier: int
+    memory: bytes
 
 
 @dataclass(slots=True, kw_only=True)
 class StoredCatalogue:
     """
-    The part of the catalogue that a write touches, or all of it: items by item_id and clusters by cluster_id, among
-    them the clusters of those items. `last_no` is the last number given to an item or a cluster.
+    The part of the catalogue that a write touches, or all of it: items by item_id. `last_no` is the last number given
+    to an item.
     """
 
     items: dict[str, StoredItem] = field(default_factory=dict)
-    clusters: dict[str, Cluster] = field(default_factory=dict)
     last_no: int = 0
     revision: int = 0
     newest_raise: int = 0
-
-
-@dataclass(slots=True)
-class Touched:
-    """The keys of what a write changed."""
-
-    items: set[str] = field(default_factory=set)
-    clusters: set[str] = field(default_factory=set)
 
 
 def prepare(changes: Sequence[ItemChange]) -> tuple[Prepared, ...]:
@@ -84,8 +89,8 @@ def prepare(changes: Sequence[ItemChange]) -> tuple[Prepared, ...]:
 
 def _prepared(change: ItemChange) -> Prepared:
     item_id, tier = change.fields.get("item_id"), change.fields.get("risk_tier")
-    if not isinstance(item_id, str) or not item_id or not change.cluster_id:
-        raise DataError(f"found item_id {item_id!r} and cluster {change.cluster_id!r}, expected two texts")
+    if not isinstance(item_id, str) or not item_id:
+        raise DataError(f"found item_id {item_id!r}, expected a text")
     if tier is not None and tier not in TIERS:
         raise DataError(f"found risk_tier {tier!r} of item {item_id!r}, expected one of {', '.join(TIERS)} or null")
     predicted = change.fields.get("predicted_tier")  # a raise by the model re-counts past deliveries like any other
@@ -93,7 +98,8 @@ def _prepared(change: ItemChange) -> Prepared:
         raise DataError(f"found predicted_tier {predicted!r} of item {item_id!r}, expected one of {', '.join(TIERS)}")
     return Prepared(
         item_id=item_id,
-        cluster_id=change.cluster_id,
+        fields=change.fields,
+        wording=change.wording or _wording_of(change.fields),
         tier=max(TIERS.index(tier or "R0"), TIERS.index(predicted or "R0")),
         is_edited=change.is_edited,
         packed=msgspec.msgpack.encode(dict(change.fields), order="deterministic"),
@@ -101,30 +107,33 @@ def _prepared(change: ItemChange) -> Prepared:
     )
 
 
-def write(known: StoredCatalogue, changes: Iterable[Prepared]) -> Touched:
-    """
-    Apply changes in order to `known`, in place; says which items and clusters are different now.
+def _wording_of(fields: Fields) -> Wording:
+    return wording_of(fields.get("title") or "", fields.get("text"))
 
-    A write that changes nothing leaves the revision alone. A raise is one after which an item that was there counts
-    higher than before: it was labelled higher, or its cluster was, or it moved to a cluster that is. A label of another
-    source, confidence or topics counts as one, because what that means for a viewer is for the policy to say.
+
+def write(stored: StoredCatalogue, changes: Iterable[Prepared]) -> set[str]:
     """
-    touched, revision, is_raise = Touched(), known.revision + 1, False
+    Apply changes in order to `stored`, in place; the ids of the items that are different now.
+
+    A write that changes nothing leaves the revision alone. A raise is one after which an item that was there may count
+    higher than before by itself: it was labelled higher; or its label has another source, confidence or topics, because
+    what that means for a viewer is for the policy to say. What its copies count: `recsys.catalogue.items.apply`.
+    """
+    touched, revision, is_raise = set[str](), stored.revision + 1, False
     for change in changes:
-        old = known.items.get(change.item_id)
+        old = stored.items.get(change.item_id)
         if change.expects is not None and (old is None or old.revision != change.expects):
             raise Conflict(
                 f"item {change.item_id!r}: found a newer write, expected none since it was read; read it again"
             )
         if old is not None and _is_settled(old, change):
             continue
-        is_raise |= _replace(known, change, old, revision)
-        touched.items.add(change.item_id)
-        touched.clusters.add(change.cluster_id)
-    if touched.items:
-        known.revision = revision
+        is_raise |= _replace(stored, change, old, revision)
+        touched.add(change.item_id)
+    if touched:
+        stored.revision = revision
     if is_raise:
-        known.newest_raise = revision
+        stored.newest_raise = revision
     return touched
 
 
@@ -132,37 +141,23 @@ def _is_settled(old: StoredItem, change: Prepared) -> bool:
     """Whether the row stays as it is: an artifact never wins over the wire, and an equal row is no change."""
     if old.is_edited and not change.is_edited:
         return True
-    return (old.packed, old.cluster_id, old.is_edited) == (change.packed, change.cluster_id, change.is_edited)
+    return (old.packed, old.is_edited) == (change.packed, change.is_edited)
 
 
-def _replace(known: StoredCatalogue, change: Prepared, old: StoredItem | None, revision: int) -> bool:
+def _replace(stored: StoredCatalogue, change: Prepared, old: StoredItem | None, revision: int) -> bool:
     """Put one item in its place; True when that is a raise."""
-    if old is None:
-        known.last_no += 1
-    item_no = known.last_no if old is None else old.item_no
+    stored.last_no += old is None
+    item_no = stored.last_no if old is None else old.item_no
     peak = max(change.tier, 0 if old is None else old.peak_tier)
-    group = known.clusters.get(change.cluster_id)
-    if group is not None:
-        cluster_no, group_peak = group.cluster_no, max(group.peak_tier, peak)
-    else:
-        # The first member names the cluster. An item that was in another one cannot: its number may name that one.
-        known.last_no += 0 if old is None else 1
-        cluster_no, group_peak = known.last_no, peak
-    counted = None if old is None else known.clusters[old.cluster_id].peak_tier
-    known.clusters[change.cluster_id] = Cluster(cluster_no, group_peak)
-    known.items[change.item_id] = StoredItem(
+    stored.items[change.item_id] = StoredItem(
         item_no=item_no,
-        cluster_id=change.cluster_id,
         revision=revision,
         peak_tier=peak,
         is_edited=change.is_edited,
         packed=change.packed,
+        memory=msgspec.msgpack.encode(_remembered(old, change, revision)),
     )
-    grew = group is not None and group_peak > group.peak_tier
-    if old is None:
-        return grew
-    is_relabelled = _is_doubted(old.packed, change.packed)
-    return grew or is_relabelled or peak > old.peak_tier or (counted is not None and group_peak > counted)
+    return old is not None and (_is_doubted(old.packed, change.packed) or peak > old.peak_tier)
 
 
 def _is_doubted(before: bytes, after: bytes) -> bool:
@@ -181,18 +176,98 @@ def _is_doubted(before: bytes, after: bytes) -> bool:
     return lost_label or is_higher or is_surer or is_other
 
 
-def row(item: StoredItem, cluster: Cluster) -> ItemRow:
+# --- what an item was before ---
+
+
+def _remembered(old: StoredItem | None, change: Prepared, revision: int) -> CopyMemory:
+    """The memory of an item after a change that makes a revision."""
+    now = StatedWording(*change.wording, revision)
+    if old is None:
+        return CopyMemory(wordings=(now,))
+    fields = msgspec.msgpack.decode(old.packed)
+    before = _MEMORY.decode(old.memory)
+    return CopyMemory(
+        wordings=_with_wording(before.wordings, now, is_joined=_stays_joined(change.fields, old.peak_tier)),
+        hash_labels=_with_labels(before.hash_labels, fields, change.fields),
+    )
+
+
+def first_memory(fields: Fields, peak_tier: int, since: int, mates: Iterable[Fields]) -> bytes:
+    """
+    The packed memory of an item that was there before memories were; `since` orders such items, and is below 0.
+
+    `mates` are the items of its former cluster. Whoever was kept among them in spite of new words, stays joined by
+    theirs, as far as there is evidence.
+    """
+    now, before = _wording_of(fields), set[Wording]()
+    if _stays_joined(fields, peak_tier):
+        before = {_wording_of(mate) for mate in mates} - {now}
+    former = sorted((StatedWording(*wording, since) for wording in before if wording.text_id), key=msgspec.to_builtins)
+    return msgspec.msgpack.encode(CopyMemory(wordings=(StatedWording(*now, since), *former)))
+
+
+def _stays_joined(fields: Fields, former_peak: int) -> bool:
+    """
+    Whether an item stays among the copies of its former words: new words need a new label, and of what was R3 or R4 a
+    lower one. New words make no new video: left to them, it would shake off its copies' tier, or they would lose its
+    own.
+    """
+    tier = fields.get("risk_tier")
+    return tier is None or (former_peak >= TIERS.index(NEVER_SERVED[0]) and tier in NEVER_SERVED)
+
+
+def _with_wording(
+    before: tuple[StatedWording, ...], now: StatedWording, *, is_joined: bool
+) -> tuple[StatedWording, ...]:
+    """The wordings with the present one first: since when it was said at first, and joined by in any case."""
+    former = [
+        msgspec.structs.replace(wording, is_joined=is_joined and wording.is_joined)
+        for wording in before
+        if wording.text_id != now.text_id
+    ]
+    if len(former) >= MAX_WORDINGS:  # the first ones say who came first
+        former = sorted(former, key=lambda wording: (not wording.is_joined, wording.since))[: MAX_WORDINGS - 1]
+    since = next((wording.since for wording in before if wording.text_id == now.text_id), now.since)
+    return (msgspec.structs.replace(now, since=since), *former)
+
+
+def _with_labels(before: tuple[HashLabel, ...], old: Fields, new: Fields) -> tuple[HashLabel, ...]:
+    """
+    The labels that stay with a hash when the item has it no more, or lost its label. A trusted label of now speaks for
+    the item's hash of now.
+    """
+    labels = {label.key: label for label in before}
+    given = given_label(old)
+    if given is not None and given.tier != TIERS[0]:
+        labels[given.key] = given
+    present = given_label(new)
+    if present is not None:
+        labels.pop(present.key, None)
+    highest = sorted(labels.values(), key=lambda label: label.tier, reverse=True)[:MAX_HASH_LABELS]
+    return tuple(sorted(highest, key=lambda label: label.key))
+
+
+def given_label(fields: Fields) -> HashLabel | None:
+    """The label that a person, a partner or the platform gave an item with a known hash; None where there is none."""
+    key = hash_key(fields.get("perceptual_hash"), fields.get("duration_s"))
+    tier, source = fields.get("risk_tier"), fields.get("risk_source")
+    if not key or tier is None or source not in TRUSTED_RISK_SOURCES:
+        return None
+    return HashLabel(key, tier, fields.get("risk_family"), source, fields.get("risk_confidence"))
+
+
+def row(item: StoredItem) -> ItemRow:
     """A stored item as the engine sees it."""
     fields: dict[str, Any] = msgspec.msgpack.decode(item.packed)
+    memory = _MEMORY.decode(item.memory)
     return ItemRow(
         item_no=item.item_no,
-        cluster_id=item.cluster_id,
-        cluster_no=cluster.cluster_no,
-        cluster_peak=cluster.peak_tier,
         revision=item.revision,
         peak_tier=item.peak_tier,
         is_edited=item.is_edited,
         fields=fields,
+        wordings=memory.wordings,
+        hash_labels=memory.hash_labels,
     )
 
 

@@ -18,7 +18,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import msgspec
+
 from recsys.clock import Millis
+from recsys.text.clusters import Wording
 from recsys.types import Event
 from recsys.user.state import Delivery, UserState
 
@@ -239,33 +242,54 @@ class EventLog(Protocol):
         ...
 
 
+class StatedWording(msgspec.Struct, frozen=True, array_like=True):
+    """
+    The text that an item has or had: a hash of its words, how many there are, and the catalogue's revision since which
+    it has it (below 0: before that was noted). By a wording that `is_joined` it is among the copies with that text.
+    """
+
+    text_id: str | None
+    n_words: int
+    since: int
+    is_joined: bool = True
+
+
+class HashLabel(msgspec.Struct, frozen=True, array_like=True):
+    """A label that a person, a partner or the platform gave, under the key of the item's hash at that time."""
+
+    key: int
+    tier: str
+    family: str | None
+    source: str
+    confidence: float | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemRow:
     """
-    One live item. `fields` are the columns of `columns.ITEMS` and `columns.PREDICTED`; `cluster_id` and `cluster_no`
-    are shared by near-duplicates; `peak_tier` is the highest tier (0 to 4) the item ever had, `cluster_peak` that of
-    its copies; `is_edited` rows came over the wire and win over an artifact's.
+    One live item. `fields` are the columns of `columns.ITEMS` and `columns.PREDICTED`; `peak_tier` is the highest tier
+    (0 to 4) the item ever had itself; `is_edited` rows came over the wire and win over an artifact's. `wordings`, the
+    present one first, and `hash_labels` decide beside its fields what its copies are.
     """
 
     item_no: int
-    cluster_id: str
-    cluster_no: int
-    cluster_peak: int
     revision: int
     peak_tier: int
     is_edited: bool
     fields: Fields
+    wordings: tuple[StatedWording, ...]
+    hash_labels: tuple[HashLabel, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemChange:
     """
-    What to write about an item: contract columns, and the key under which near-duplicates meet. With `expects` the
-    write holds only if the item is still at that revision.
+    What to write about an item: contract columns. With `expects` the write holds only if the item is still at that
+    revision. `wording` is that of title and text, where it is known: to work it out takes 0.1 to 0.2 ms.
     """
 
     fields: Fields
-    cluster_id: str
+    wording: Wording | None = None
     is_edited: bool = True
     expects: int | None = None
 
@@ -301,7 +325,7 @@ class CatalogueDelta:
 
 
 class Catalogue(Protocol):
-    """The live catalogue. `item_no` and `cluster_no` are assigned once and never reused."""
+    """The live catalogue. An `item_no` is assigned once and never reused."""
 
     def since(self, revision: int) -> CatalogueDelta:
         """Rows with a higher revision."""

@@ -1,11 +1,11 @@
 """
 Texts of the engine's languages: one spelling, languages and scripts, private term lists, and copies of one text.
 
-The modules `detect` and `normalise` hold the functions of these names. `duplicates` clusters a whole catalogue during
-training, and `phrases` holds our own sentences; the engine needs neither, so they are imported by name.
+The modules `detect` and `normalise` hold the functions of these names. `clusters` turns an upload into evidence and
+`duplicates` says which upload is bound by which; `phrases` holds our own sentences. They are imported by name.
 """
 
-from recsys.text.clusters import cluster_id
+from recsys.text.clusters import wording_of
 from recsys.text.detect import UNDETERMINED, Detected, detect_all
 from recsys.text.normalise import arabizi_skeleton, emoji_gloss, skeleton
 from recsys.text.term_list import Hit, TermList, term_list_of
@@ -18,7 +18,6 @@ __all__ = [
     "TermList",
     "arabizi_skeleton",
     "arabizi_to_arabic",
-    "cluster_id",
     "detect_all",
     "emoji_gloss",
     "gloss_amazigh",
@@ -26,4 +25,5 @@ __all__ = [
     "skeleton",
     "term_list_of",
     "tifinagh_to_latin",
+    "wording_of",
 ]

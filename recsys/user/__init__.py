@@ -1,5 +1,5 @@
 """
-What is stored about one person, and the pure functions that change it: history and seen clusters.
+What is stored about one person, and the pure functions that change it: history and seen items.
 
 `UserState` is everything; `pack` and `unpack` turn it into bytes and back. `confidence` is what one event is worth.
 """

@@ -4,7 +4,7 @@ What a person has seen lately: delivered here, or by the word of events and of t
 Pure. It stands outside the ledger: it decides what does not come again, and counts against no cap.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from recsys.clock import DAY, Millis
 from recsys.user.state import MAX_SEEN, Seen
@@ -12,31 +12,43 @@ from recsys.user.state import MAX_SEEN, Seen
 Pairs = list[tuple[int, Millis]]
 
 
-def add_delivered(seen: Seen, clusters: Sequence[int], at: Millis, days: int) -> Seen:
-    """Clusters delivered now; what is older than `days` is dropped."""
-    return _seen([*_delivered(seen), *((cluster, at) for cluster in clusters)], _reported(seen), seen, at, days)
+def add_delivered(seen: Seen, item_nos: Sequence[int], at: Millis, days: int) -> Seen:
+    """Items delivered now; what is older than `days` is dropped."""
+    return _seen([*_delivered(seen), *((item_no, at) for item_no in item_nos)], _reported(seen), seen, at, days)
 
 
-def add_reported(seen: Seen, clusters: Iterable[int], reported_at: Millis, at: Millis, days: int) -> Seen:
-    """Clusters that were seen at `reported_at`; a cluster that is known already only grows younger."""
+def add_reported(seen: Seen, item_nos: Iterable[int], reported_at: Millis, at: Millis, days: int) -> Seen:
+    """Items that were seen at `reported_at`; an item that is known already only grows younger."""
     times = dict(_reported(seen))
-    for cluster in clusters:
-        times[cluster] = max(reported_at, times.get(cluster, 0))
+    for item_no in item_nos:
+        times[item_no] = max(reported_at, times.get(item_no, 0))
     return _seen(_delivered(seen), sorted(times.items(), key=lambda pair: pair[1]), seen, at, days)
 
 
 def seen_since(seen: Seen, since: Millis) -> list[int]:
-    """Every cluster seen at `since` or later, whoever delivered it."""
-    return [cluster for cluster, at in (*_delivered(seen), *_reported(seen)) if at >= since]
+    """Every item seen at `since` or later, whoever delivered it."""
+    return [item_no for item_no, at in (*_delivered(seen), *_reported(seen)) if at >= since]
 
 
-def delivered_at(seen: Seen, cluster: int) -> Millis:
-    """When a cluster was last delivered here; 0 = not in the last 30 days."""
-    return max((at for known, at in _delivered(seen) if known == cluster), default=0)
+def delivered_at(seen: Seen, item_no: int) -> Millis:
+    """When an item was last delivered here; 0 = not in the last 30 days."""
+    return max((at for known, at in _delivered(seen) if known == item_no), default=0)
+
+
+def of_clusters(seen: Seen, members: Mapping[int, Sequence[int]]) -> Seen:
+    """
+    What versions before wrote as numbers of clusters, as items: the number's, and all `members` of its cluster. Which
+    of them was seen, nobody knows any more; none comes again before its 30 days are over.
+    """
+
+    def items_of(pairs: Pairs) -> Pairs:
+        return [(item_no, at) for number, at in pairs for item_no in sorted({number, *members.get(number, ())})]
+
+    return _seen(items_of(_delivered(seen)), items_of(_reported(seen)), seen, at=0, days=0)
 
 
 def _delivered(seen: Seen) -> Pairs:
-    return list(zip(seen.clusters, seen.at, strict=True))
+    return list(zip(seen.item_nos, seen.at, strict=True))
 
 
 def _reported(seen: Seen) -> Pairs:
@@ -52,9 +64,9 @@ def _seen(delivered: Pairs, reported: Pairs, before: Seen, at: Millis, days: int
     reported = [pair for pair in reported if pair[1] >= since]
     reported = reported[max(0, len(reported) + len(delivered) - MAX_SEEN) :]
     return Seen(
-        clusters=tuple(cluster for cluster, _ in delivered),
+        item_nos=tuple(item_no for item_no, _ in delivered),
         at=tuple(time for _, time in delivered),
-        reported=tuple(cluster for cluster, _ in reported),
+        reported=tuple(item_no for item_no, _ in reported),
         reported_at=tuple(time for _, time in reported),
         log_version=before.log_version,
     )

@@ -16,7 +16,7 @@ from recsys.clock import Millis
 
 PACKED_FORMAT: Final = 1
 LAST: Final = 50  # deliveries that the ledger holds one by one; the longest gap and run are shorter
-MAX_SEEN: Final = 2_000  # clusters
+MAX_SEEN: Final = 2_000  # items
 MAX_INTERACTIONS: Final = 200  # reactions, and undone events
 MAX_MARKS: Final = 2_000  # creators followed, and as many hidden
 DEFLATED_FROM: Final = 2_048  # bytes; below, it is not worth the time
@@ -74,7 +74,7 @@ class PersonState(Packed, frozen=True):
     is_put: bool = False  # the profile came over the wire, and stands alone
 
 
-class Delivery(Packed, frozen=True):
+class Delivery(Packed, frozen=True, kw_only=True):
     """
     One delivered copy of an item: it counts as shown from the reservation on.
 
@@ -84,7 +84,7 @@ class Delivery(Packed, frozen=True):
 
     at: Millis
     item_no: int
-    cluster_no: int
+    unused_no: int = 0  # the number of a cluster, in what older versions wrote
     creator_no: int
     tier: int = 0
     family: int = -1
@@ -173,14 +173,14 @@ class SafetyState(Packed, frozen=True):
 
 class Seen(Packed, frozen=True):
     """
-    Clusters seen in the last 30 days, oldest first, at most the newest 2,000. A repeat is allowed after that.
+    Items seen in the last 30 days, oldest first, at most the newest 2,000. A repeat is allowed after that.
 
-    `clusters` were delivered by Sanad, at `at`. `reported` were seen by the word of an event or of the training log, at
+    `item_nos` were delivered by Sanad, at `at`. `reported` were seen by the word of an event or of the training log, at
     `reported_at`. They are kept apart: what the ledger takes for delivered is only what was.
     """
 
     format: int = PACKED_FORMAT
-    clusters: tuple[int, ...] = ()
+    item_nos: tuple[int, ...] = ()
     at: tuple[Millis, ...] = ()
     reported: tuple[int, ...] = ()
     reported_at: tuple[Millis, ...] = ()
@@ -250,12 +250,17 @@ def unpack_safety(packed: bytes) -> SafetyState:
     return _SAFETY.decode(_inflate(packed))
 
 
+def unpack_seen(packed: bytes) -> Seen:
+    """The third part alone. Raises `msgspec.DecodeError`."""
+    return _SEEN.decode(packed)
+
+
 def unpack(parts: Parts) -> UserState:
     """The inverse of `pack`. Raises `msgspec.DecodeError` on bytes that are not a state."""
     person, safety, seen, interactions = parts
     return UserState(
         person=_PERSON.decode(person),
         safety=unpack_safety(safety),
-        seen=_SEEN.decode(seen),
+        seen=unpack_seen(seen),
         interactions=_INTERACTIONS.decode(interactions),
     )

@@ -1,6 +1,5 @@
 """Profiles of users, and items of the live catalogue."""
 
-from collections.abc import Mapping
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
@@ -40,9 +39,6 @@ def item_routes(deps: Dependencies) -> APIRouter:
     def catalogue() -> Catalogue:
         return deps.engine().resources.catalogue_cache.catalogue
 
-    def clusters() -> Mapping[str, str]:
-        return deps.engine().resources.model.clusters
-
     @routes.get("/{item_id}", summary="One item, also a hidden one", response_class=Response)
     def get(request: Request, item_id: PathId) -> Response:
         return record_response(request, existing(get_item(catalogue(), item_id), "item", item_id))
@@ -50,17 +46,17 @@ def item_routes(deps: Dependencies) -> APIRouter:
     @routes.put("/{item_id}", summary="Add or replace an item", response_class=Response)
     def put(request: Request, item_id: PathId, body: ItemBody) -> Response:
         fields = body.stated("item_id", item_id)
-        return record_response(request, put_item(catalogue(), item_id, fields, deps.clock(), clusters()))
+        return record_response(request, put_item(catalogue(), item_id, fields, deps.clock()))
 
     @routes.patch("/{item_id}", summary="Change some fields of an item", response_class=Response)
     def patch(request: Request, item_id: PathId, body: ItemPatch) -> Response:
-        stored = patch_item(catalogue(), item_id, body.stated("item_id", item_id), deps.clock(), clusters())
+        stored = patch_item(catalogue(), item_id, body.stated("item_id", item_id), deps.clock())
         return record_response(request, existing(stored, "item", item_id))
 
     @routes.delete("/{item_id}", summary="Take an item down", response_class=Response)
     def delete(request: Request, item_id: PathId) -> Response:
         """No page holds it from now on, not even a repeated one. PATCH with `is_hidden` false restores it."""
-        if not delete_item(catalogue(), item_id, deps.clock(), clusters()):
+        if not delete_item(catalogue(), item_id, deps.clock()):
             existing(None, "item", item_id)
         return record_response(request, {"item_id": item_id, "is_hidden": True})
 

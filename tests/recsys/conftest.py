@@ -99,11 +99,10 @@ def dumb_recount() -> Callable[[Sequence[Shown]], list[str]]:
 
 
 def _candidates(rng: np.random.Generator, n: int, first: int = 0, n_creators: int = 1_000) -> Candidates:
-    """`n` candidates of every kind, best first, numbered from `first`; a tenth are copies of another."""
+    """`n` candidates of every kind, best first, numbered from `first`; a tenth are copies, by any evidence."""
     tier = rng.choice([0, 1, 2], n, p=rng.dirichlet([2, 1, 1]))
-    cluster = np.arange(n) + first
-    copies = np.flatnonzero(rng.random(n) < 0.1)
-    cluster[copies] = rng.integers(0, max(1, n), len(copies)) + first
+    copies = {name: np.where(rng.random(n) < 0.1, rng.integers(1, 4, n), 0)
+              for name in ("hash_no", "creator_text_no", "duration_text_no")}  # fmt: skip
     return Candidates(
         (np.arange(n) + first).astype(np.int32),
         {
@@ -113,7 +112,9 @@ def _candidates(rng: np.random.Generator, n: int, first: int = 0, n_creators: in
             "is_supportive": (tier == 0) & (rng.random(n) < 0.5),
             "is_local": rng.random(n) < 0.3,
             "creator_no": rng.integers(0, n_creators, n),
-            "cluster_no": cluster,
+            **copies,
+            "arrival": rng.permutation(n),
+            "is_hashed": rng.random(n) < 0.5,
             "is_explorable": (tier == 0) & (rng.random(n) < 0.2),
             "is_new_creator": np.zeros(n, np.bool_),
             "topics": rng.integers(0, 1 << 12, n),
@@ -160,7 +161,7 @@ class Person:
     def take(self, page: Sequence[Delivery], limits: Limits) -> None:
         """Delivers a page."""
         self.ledger = deliver(self.ledger, page, self.at)
-        self.seen = add_delivered(self.seen, [d.cluster_no for d in page], self.at, self.market.session.seen_days)
+        self.seen = add_delivered(self.seen, [d.item_no for d in page], self.at, self.market.session.seen_days)
         self.history += [Shown(delivery=d, limits=limits, session=self.session) for d in page]
 
     def scroll(self, candidates: Candidates, limits: Limits, size: int, **kw: object) -> Selection:

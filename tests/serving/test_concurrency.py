@@ -137,8 +137,8 @@ def exceeded(shown):
                     wrong.append(f"{counter} {window} at {n}: {count} > {cap}")
             if k and n - places[k - 1] - 1 < one.limits.gaps.get(counter, 0):
                 wrong.append(f"{counter} at {n}: gap of {n - places[k - 1] - 1}")
-    clusters = Counter(one.delivery.cluster_no for one in shown)
-    return wrong + [f"cluster {c} {n} times" for c, n in clusters.items() if n > 1]
+    items = Counter(one.delivery.item_no for one in shown)
+    return wrong + [f"item {c} {n} times" for c, n in items.items() if n > 1]
 
 
 def started(folder, policy, path, process, start, dies_at):
@@ -300,8 +300,8 @@ class Interleaved(RuleBasedStateMachine):
             return
         shown = everything_shown(self.service.decisions(USER))
         month = [one for one in shown if one.delivery.at >= self.at - 30 * DAY]
-        assert [w for w in exceeded(shown) if not w.startswith("cluster")] == []
-        assert [w for w in exceeded(month) if w.startswith("cluster")] == []
+        assert [w for w in exceeded(shown) if not w.startswith("item")] == []
+        assert [w for w in exceeded(month) if w.startswith("item")] == []
         assert self.service.alerts == []
 
     @invariant()

@@ -42,7 +42,7 @@ def write(thread):
         answer = StoredAnswer(
             request_id=request, user_id=user, at=n, body_hash="h", answer=b"a" * 500, decision=b"d" * 2000
         )
-        deliveries = (Delivery(at=n, item_no=n, cluster_no=n, creator_no=n),)
+        deliveries = (Delivery(at=n, item_no=n, creator_no=n),)
         record = DecisionRecord(answer=answer, deliveries=deliveries)
         if store.users.write_if(user, state, store.users.read(user).version, record):
             acknowledge(f"page {user} {n}")

@@ -307,7 +307,7 @@ def test_an_export_holds_everything(client: TestClient) -> None:
     assert found["profile"]["age_band"] == "18+" and len(found["trained_on"]) == 9
     assert {"item_id", "weight", "at"} == set(found["trained_on"][0])
     assert found["ledger"]["n_delivered"] == 5 and found["loop"]["level"] == 0
-    assert len(found["seen"]["clusters"]) == 5
+    assert len(found["seen"]["item_nos"]) == 5
 
 
 def test_a_reset_forgets_tastes_and_keeps_ledger_level_and_mutes(client: TestClient, clock: Any) -> None:

@@ -10,7 +10,11 @@ from training.safe_feed import MAX_ITEMS, safe_feed
 SAFE: dict[str, Any] = {
     "item_id": "v0",
     "creator_id": "near",
-    "cluster_id": "k0",
+    "published_at": 0,
+    "text_id": None,
+    "n_words": 0,
+    "duration_s": None,
+    "perceptual_hash": None,
     "risk_tier": "R0",
     "risk_source": "partner",
     "risk_confidence": 0.9,
@@ -22,9 +26,17 @@ CREATORS = pl.DataFrame({"creator_id": ["near", "far"], "country": ["MA", "FR"]}
 
 
 def table(*changes: dict[str, Any]) -> pl.DataFrame:
-    rows = [{**SAFE, "item_id": f"v{i}", "cluster_id": f"k{i}", **change} for i, change in enumerate(changes)]
+    rows = [{**SAFE, "item_id": f"v{i}", **change} for i, change in enumerate(changes)]
     return pl.DataFrame(
-        rows, schema_overrides={"is_hidden": pl.Boolean, "min_age": pl.Int64, "risk_confidence": pl.Float64}
+        rows,
+        schema_overrides={
+            "is_hidden": pl.Boolean,
+            "min_age": pl.Int64,
+            "risk_confidence": pl.Float64,
+            "text_id": pl.String,
+            "duration_s": pl.Float64,
+            "perceptual_hash": pl.String,
+        },
     )
 
 
@@ -61,9 +73,20 @@ def test_a_trusted_label_without_a_confidence_counts_as_sure(source: str) -> Non
 
 
 def test_a_copy_of_something_risky_is_left_out_and_copies_stand_once() -> None:
-    assert feed({}, {"cluster_id": "k0", "risk_tier": "R2"}) == ()
-    assert feed({}, {"cluster_id": "k0", "risk_tier": None}) == ()
-    assert feed({}, {"cluster_id": "k0"}) == ("v0",)
+    file = {"perceptual_hash": "0123456789abcdef"}
+    assert feed(file, {**file, "risk_tier": "R2"}) == ()
+    assert feed(file, {**file, "risk_tier": "R1", "is_hidden": True}) == ()
+    assert feed(file, {**file, "risk_tier": "R2", "risk_source": "model"}) == ("v0",)
+    assert feed(file, {**file, "risk_tier": None}) == ("v0",)
+    assert feed(file, file) == ("v0",)
+
+
+def test_a_later_copy_by_words_takes_nobodys_place() -> None:
+    words = {"text_id": "the same eight words", "n_words": 8, "duration_s": 30.0}
+    later = {**words, "creator_id": "far", "published_at": 1}
+    assert feed(words, {**later, "risk_tier": "R2"}) == ("v0",)
+    assert feed({**words, "risk_tier": "R2"}, later) == ()
+    assert feed(words, later) == ("v0",)
 
 
 def test_local_creators_come_first_then_the_most_popular() -> None:

@@ -80,7 +80,7 @@ def test_an_artifact_holds_what_the_data_says(tmp_path: Path) -> None:
     loaded = load_artifact(tmp_path / "model")
     assert loaded.manifest == trained.manifest
     assert loaded.items["item_id"].to_list() == [f"v{i}" for i in range(N_ITEMS)]
-    assert loaded.items["cluster_id"].n_unique() == N_ITEMS
+    assert loaded.items["text_id"].n_unique() == N_ITEMS
     assert list(loaded.spaces) == ["cf", "text"]
     assert loaded.manifest.risk_source == "labelled"
     assert loaded.manifest.counts["texts_encoded"] == N_ITEMS
@@ -164,12 +164,12 @@ def test_risky_items_teach_nothing(tmp_path: Path) -> None:
 
 
 def test_a_copy_of_a_risky_item_and_an_item_raised_by_a_predicted_label_teach_nothing(tmp_path: Path) -> None:
-    """v0 says what v1 says, which is R2; v2 is R2 by its predicted label. All three were labelled R0 or R2."""
+    """v0 has the platform's hash of v1, which is R2; v2 is R2 by its predicted label. All three are labelled."""
     write(tmp_path / "data")
     items = pl.read_parquet(tmp_path / "data" / "items.parquet")
     is_copy = pl.col("item_id").is_in(["v0", "v1"])
     items = items.with_columns(
-        title=pl.when(is_copy).then(pl.lit("the very same long words in both")).otherwise("title"),
+        perceptual_hash=pl.when(is_copy).then(pl.lit("0123456789abcdef")).otherwise(None),
         risk_tier=pl.when(pl.col("item_id") == "v1").then(pl.lit("R2")).otherwise("risk_tier"),
     )
     write_dataset(tmp_path / "data", items=items)

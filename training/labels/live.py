@@ -108,10 +108,7 @@ def label_live(
 def _write(catalogue: Catalogue, rows: Sequence[ItemRow], read: ReadRows, at: Millis) -> dict[str, LabelChange]:
     """Labels rows in one write; what that did, by item. Raises Conflict when one was edited meanwhile."""
     fresh = read(rows)
-    changes = [
-        ItemChange(fields=fields, cluster_id=row.cluster_id, expects=row.revision)
-        for row, (fields, _) in zip(rows, fresh, strict=True)
-    ]
+    changes = [ItemChange(fields=fields, expects=row.revision) for row, (fields, _) in zip(rows, fresh, strict=True)]
     catalogue.put(changes, at)
     return {change["item_id"]: change for _, change in fresh}
 

@@ -1,6 +1,7 @@
 """The videos of the demo world: topics, tiers, near-duplicates, labels and words."""
 
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import Final
 
 import numpy as np
@@ -19,6 +20,7 @@ from recsys.vocabulary import FAMILIES, LANGUAGES, TIERS, TOPICS
 
 TIER_SHARES: Final = (0.785, 0.085, 0.11, 0.015, 0.005)  # R0 to R4
 AGE_DAYS: Final = 120  # the oldest video
+UNHASHED: Final = 0.1  # share of uploads of which the platform sends no hash
 NEW_SHARE: Final = 0.02  # published in the last two days, beside those that fall there anyway
 
 _RISK_BY_KIND: Final = (0.15, 0.1, 0.7, 1.0)  # professional, organisation, peer, creator: who makes heavy content
@@ -210,6 +212,18 @@ def _dialect(language: str, country: str, region: str | None) -> str | None:
     return _DIALECTS.get(country) if language == "ar" else None
 
 
+def _hashes(params: WorldParams, truth: ItemTruth) -> list[str | None]:
+    """The platform's hash of each video, the same for its re-uploads; unknown for a tenth of the uploads. Not drawn."""
+
+    def digest(*parts: object) -> bytes:
+        return blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
+
+    return [
+        None if digest(params.seed, "is known", row)[0] < UNHASHED * 256 else digest(params.seed, "video", group).hex()
+        for row, group in enumerate(truth.group.tolist())
+    ]
+
+
 def make_items(
     params: WorldParams, table: pl.DataFrame, creators: CreatorTruth, rng: np.random.Generator
 ) -> tuple[pl.DataFrame, ItemTruth]:
@@ -234,6 +248,7 @@ def make_items(
         "region": region,
         "topics": _topics(truth),
         "duration_s": truth.duration_s,
+        "perceptual_hash": _hashes(params, truth),
         "sound_id": [f"s{s:03d}" if has else None for s, has in zip(sounds, has_sound, strict=True)],
         "min_age": [18 if d < 0.01 else 16 if d < 0.02 else None for d in least_age],
         "is_hidden": rng.random(n) < 0.01,

@@ -19,7 +19,7 @@ class MemoryCatalogue:
         with self._tables.lock:
             stored = self._tables.catalogue
             newer = [i for i in stored.items.values() if i.revision > revision] if stored.revision > revision else []
-            rows = tuple(self._row(item) for item in sorted(newer, key=lambda item: item.item_no))
+            rows = tuple(catalogue_write.row(item) for item in sorted(newer, key=lambda item: item.item_no))
             creators = tuple(c for c in self._tables.creators.values() if c.revision > revision)
             return CatalogueDelta(
                 revision=stored.revision, newest_raise=stored.newest_raise, rows=rows, creators=creators
@@ -29,7 +29,7 @@ class MemoryCatalogue:
         """See `Catalogue.put`. Raises DataError on a change that is no item."""
         prepared = catalogue_write.prepare(changes)
         with self._tables.lock:
-            if catalogue_write.write(self._tables.catalogue, prepared).items:
+            if catalogue_write.write(self._tables.catalogue, prepared):
                 self._tables.commit(at)
             return self._tables.catalogue.revision
 
@@ -37,7 +37,7 @@ class MemoryCatalogue:
         """See `Catalogue.get`."""
         with self._tables.lock:
             item = self._tables.catalogue.items.get(item_id)
-            return None if item is None else self._row(item)
+            return None if item is None else catalogue_write.row(item)
 
     def put_creators(self, changes: Sequence[CreatorChange], at: Millis) -> int:
         """See `Catalogue.put_creators`."""
@@ -53,6 +53,3 @@ class MemoryCatalogue:
     def creator(self, creator_id: str) -> CreatorRow | None:
         """See `Catalogue.creator`."""
         return self._tables.creators.get(creator_id)
-
-    def _row(self, item: catalogue_write.StoredItem) -> ItemRow:
-        return catalogue_write.row(item, self._tables.catalogue.clusters[item.cluster_id])

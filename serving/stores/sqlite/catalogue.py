@@ -12,20 +12,19 @@ from recsys.stores import catalogue_write
 from recsys.stores.protocols import CatalogueDelta, CreatorChange, CreatorRow, ItemChange, ItemRow
 from serving.stores.sqlite.file import Database
 
-_ITEM = "i.item_no, i.cluster_id, i.revision, i.peak_tier, i.is_edited, i.packed"
-_CLUSTER = "c.cluster_no, c.peak_tier"
-_Columns = tuple[int, str, int, int, int, bytes]
+_ITEM = "i.item_no, i.revision, i.peak_tier, i.is_edited, i.packed, i.memory"
+_Columns = tuple[int, int, int, int, bytes, bytes]
 
 
 def _item(columns: _Columns) -> catalogue_write.StoredItem:
-    item_no, cluster_id, revision, peak_tier, is_edited, packed = columns
+    item_no, revision, peak_tier, is_edited, packed, memory = columns
     return catalogue_write.StoredItem(
         item_no=item_no,
-        cluster_id=cluster_id,
         revision=revision,
         peak_tier=peak_tier,
         is_edited=bool(is_edited),
         packed=packed,
+        memory=memory,
     )
 
 
@@ -39,18 +38,15 @@ class SqliteCatalogue:
         """See `Catalogue.since`. Items in one statement, so one snapshot; no items are one row without one."""
         with self._database.reading() as connection:
             joined = connection.execute(
-                f"SELECT m.revision, m.newest_raise, {_CLUSTER}, {_ITEM} FROM meta m "
-                "LEFT JOIN items i ON i.revision > ? LEFT JOIN clusters c ON c.cluster_id = i.cluster_id "
-                "ORDER BY i.item_no",
+                f"SELECT m.revision, m.newest_raise, {_ITEM} FROM meta m "
+                "LEFT JOIN items i ON i.revision > ? ORDER BY i.item_no",
                 (revision,),
             ).fetchall()
             # read after the revision: a creator that was written in between comes now and again next time
             newer = connection.execute(
                 "SELECT revision, is_edited, packed FROM creators WHERE revision > ? ORDER BY creator_id", (revision,)
             ).fetchall()
-        rows = tuple(
-            catalogue_write.row(_item(r[4:]), catalogue_write.Cluster(*r[2:4])) for r in joined if r[4] is not None
-        )
+        rows = tuple(catalogue_write.row(_item(r[2:])) for r in joined if r[2] is not None)
         creators = tuple(map(_creator, newer))
         return CatalogueDelta(revision=joined[0][0], newest_raise=joined[0][1], rows=rows, creators=creators)
 
@@ -59,18 +55,15 @@ class SqliteCatalogue:
         prepared = catalogue_write.prepare(changes)
         with self._database.reading() as connection:
             known = _known(connection, prepared)
-        if not catalogue_write.write(known, prepared).items:
+        if not catalogue_write.write(known, prepared):
             return known.revision  # loading the same artifact again costs no write
         return self._database.write(lambda connection: _put(connection, prepared, at))
 
     def get(self, item_id: str) -> ItemRow | None:
         """See `Catalogue.get`."""
         with self._database.reading() as connection:
-            row = connection.execute(
-                f"SELECT {_CLUSTER}, {_ITEM} FROM items i JOIN clusters c USING (cluster_id) WHERE i.item_id = ?",
-                (item_id,),
-            ).fetchone()
-        return None if row is None else catalogue_write.row(_item(row[2:]), catalogue_write.Cluster(*row[:2]))
+            row = connection.execute(f"SELECT {_ITEM} FROM items i WHERE i.item_id = ?", (item_id,)).fetchone()
+        return None if row is None else catalogue_write.row(_item(row))
 
     def put_creators(self, changes: Sequence[CreatorChange], at: Millis) -> int:
         """See `Catalogue.put_creators`."""
@@ -124,37 +117,27 @@ def _put_creators(connection: sqlite3.Connection, changes: Sequence[CreatorChang
 def _known(
     connection: sqlite3.Connection, changes: Sequence[catalogue_write.Prepared]
 ) -> catalogue_write.StoredCatalogue:
-    """The items and clusters that the changes touch."""
+    """The items that the changes touch."""
     revision, newest_raise, last_no = connection.execute("SELECT revision, newest_raise, last_no FROM meta").fetchone()
     known = catalogue_write.StoredCatalogue(last_no=last_no, revision=revision, newest_raise=newest_raise)
     for change in changes:
         row = connection.execute(f"SELECT {_ITEM} FROM items i WHERE item_id = ?", (change.item_id,)).fetchone()
         if row is not None:
             known.items[change.item_id] = _item(row)
-    for cluster_id in {c.cluster_id for c in changes} | {i.cluster_id for i in known.items.values()}:
-        row = connection.execute(
-            "SELECT cluster_no, peak_tier FROM clusters WHERE cluster_id = ?", (cluster_id,)
-        ).fetchone()
-        if row is not None:
-            known.clusters[cluster_id] = catalogue_write.Cluster(*row)
     return known
 
 
 def _put(connection: sqlite3.Connection, changes: Sequence[catalogue_write.Prepared], at: Millis) -> int:
     known = _known(connection, changes)
     touched = catalogue_write.write(known, changes)
-    connection.executemany(
-        "INSERT INTO clusters VALUES (?, ?, ?) ON CONFLICT (cluster_id) DO UPDATE SET peak_tier = excluded.peak_tier",
-        [(key, known.clusters[key].cluster_no, known.clusters[key].peak_tier) for key in touched.clusters],
-    )
-    items = [(i.item_no, key, i) for key in touched.items for i in (known.items[key],)]
+    items = [(i.item_no, key, i) for key in touched for i in (known.items[key],)]
     connection.executemany(
         "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (item_no) DO UPDATE SET "
-        "cluster_id = excluded.cluster_id, revision = excluded.revision, peak_tier = excluded.peak_tier, "
-        "is_edited = excluded.is_edited, packed = excluded.packed",
-        [(no, key, i.cluster_id, i.revision, i.peak_tier, i.is_edited, i.packed) for no, key, i in sorted(items)],
+        "revision = excluded.revision, peak_tier = excluded.peak_tier, is_edited = excluded.is_edited, "
+        "packed = excluded.packed, memory = excluded.memory",
+        [(no, key, i.revision, i.peak_tier, i.is_edited, i.packed, i.memory) for no, key, i in sorted(items)],
     )
-    if touched.items:
+    if touched:
         connection.execute(
             "UPDATE meta SET revision = ?, newest_raise = ?, last_no = ?, committed_at = max(committed_at, ?)",
             (known.revision, known.newest_raise, known.last_no, at),

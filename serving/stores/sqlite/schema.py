@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Final
 
 from recsys.errors import StoreError
-from serving.stores.sqlite.upgrade import upgrade_from_2, upgrade_from_3
+from serving.stores.sqlite.upgrade import upgrade_from_2, upgrade_from_3, upgrade_from_4
 from serving.stores.sqlite.vault import Vault
 
-STATE_FORMAT: Final = 4  # in `user_version`
+STATE_FORMAT: Final = 5  # in `user_version`
+FIRST_SEALED_FORMAT: Final = 4  # keys stand beside the file from it on
 APPLICATION: Final = 0x5341_4E44  # "SAND", in `application_id`
 
 CREATE_STATEMENTS: Final = (
@@ -50,12 +51,10 @@ CREATE_STATEMENTS: Final = (
     )""",
     "CREATE INDEX events_of_owner ON events (owner)",
     "CREATE INDEX events_by_age ON events (received_at)",
-    """CREATE TABLE clusters (
-        cluster_id TEXT PRIMARY KEY, cluster_no INTEGER NOT NULL UNIQUE, peak_tier INTEGER NOT NULL
-    )""",
+    # `memory`: what an item was before, as far as it decides what its copies are.
     """CREATE TABLE items (
-        item_no INTEGER PRIMARY KEY, item_id TEXT NOT NULL UNIQUE, cluster_id TEXT NOT NULL, revision INTEGER NOT NULL,
-        peak_tier INTEGER NOT NULL, is_edited INTEGER NOT NULL, packed BLOB NOT NULL
+        item_no INTEGER PRIMARY KEY, item_id TEXT NOT NULL UNIQUE, revision INTEGER NOT NULL,
+        peak_tier INTEGER NOT NULL, is_edited INTEGER NOT NULL, packed BLOB NOT NULL, memory BLOB NOT NULL
     )""",
     "CREATE INDEX items_by_revision ON items (revision)",
     """CREATE TABLE creators (
@@ -96,7 +95,7 @@ def former_state(path: Path) -> FormerState:
             key = connection.execute("SELECT hash_key FROM meta").fetchone()[0] if is_old else None
     except sqlite3.Error:
         return FormerState(is_new=True)
-    return FormerState(is_new=version != STATE_FORMAT, index_key=key)
+    return FormerState(is_new=not FIRST_SEALED_FORMAT <= version <= STATE_FORMAT, index_key=key)
 
 
 def open_schema(connection: sqlite3.Connection, vault: Vault) -> None:
@@ -115,14 +114,16 @@ def open_schema(connection: sqlite3.Connection, vault: Vault) -> None:
         raise StoreError("found tables of another program, expected a state file of Sanad; name another file.")
     elif version in (2, 3):
         _upgrade(connection, vault, version)
-    elif version != STATE_FORMAT:
+    elif not FIRST_SEALED_FORMAT <= version <= STATE_FORMAT:
         which = "newer" if version > STATE_FORMAT else "older"
         raise StoreError(
-            f"found a state file of format {version}, expected {STATE_FORMAT}, 3 or 2: {which} software wrote it; "
+            f"found a state file of format {version}, expected {STATE_FORMAT}, 4, 3 or 2: {which} software wrote it; "
             f"use that version of Sanad, or start with a new file."
         )
     elif connection.execute("SELECT installation FROM meta").fetchone()[0] != vault.installation:
         raise StoreError("found the keys of another state file beside it; restore the keys that belong to it.")
+    elif version < STATE_FORMAT:
+        _upgrade(connection, vault, version)
 
 
 def _create(connection: sqlite3.Connection, vault: Vault) -> None:
@@ -137,5 +138,7 @@ def _upgrade(connection: sqlite3.Connection, vault: Vault, version: int) -> None
     """The file of an older format under the tables of now; what stood open in it is sealed."""
     if version == 2:
         upgrade_from_2(connection)
-    upgrade_from_3(connection, vault, CREATE_STATEMENTS)
+    if version < FIRST_SEALED_FORMAT:
+        upgrade_from_3(connection, vault, CREATE_STATEMENTS)
+    upgrade_from_4(connection, vault)
     connection.execute(f"PRAGMA user_version={STATE_FORMAT}")

@@ -1,20 +1,27 @@
-"""State files of older formats: renamed (2 to 3), then sealed (3 to 4). People's ledgers are never thrown away."""
+"""
+State files of older formats: renamed (2 to 3), sealed (3 to 4), without clusters (4 to 5). People's ledgers are never
+thrown away.
+"""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 
 from recsys.columns import FORMER_NAMES
 from recsys.errors import StoreError
+from recsys.stores.catalogue_write import first_memory
 from recsys.stores.protocols import StoredAnswer
 from recsys.types import Event, Fields
-from recsys.user.state import Delivery
+from recsys.user.seen import of_clusters
+from recsys.user.state import Delivery, unpack_seen
 from serving.stores.sqlite.decisions import seal_answer
 from serving.stores.sqlite.events import event_row
-from serving.stores.sqlite.users import DELIVERIES, seal_parts, seal_tombstone
-from serving.stores.sqlite.vault import Key, Vault
+from serving.stores.sqlite.users import DELIVERIES, SEEN, seal_parts, seal_tombstone
+from serving.stores.sqlite.vault import Key, Vault, number_of
 
 FROM_FORMAT_2: Final = (
     "ALTER TABLE meta RENAME COLUMN one TO id",
@@ -27,6 +34,14 @@ FROM_FORMAT_2: Final = (
     "ALTER TABLE steering RENAME TO controllers",
 )
 """The names of format 3 for the tables of format 2, whose rows hold the same."""
+
+FROM_FORMAT_4: Final = (
+    "ALTER TABLE items DROP COLUMN cluster_id",
+    "ALTER TABLE items ADD COLUMN memory BLOB NOT NULL DEFAULT x''",
+    "DROP TABLE clusters",
+)
+MAX_MEMBERS: Final = 20
+"""Items of a former cluster that are taken for one video where that matters; a larger one is a set phrase."""
 
 _SEALED: Final = ("users", "tombstones", "deliveries", "decisions", "events")
 _INDEXES: Final = (
@@ -47,15 +62,19 @@ def upgrade_from_2(connection: sqlite3.Connection) -> None:
 
 def _with_new_names(item_no: int, packed: bytes) -> bytes:
     """An item's fields under the column names of format 3."""
+    former = FORMER_NAMES["items"]
+    renamed = {former.get(name, name): value for name, value in _fields(item_no, packed).items()}
+    return msgspec.msgpack.encode(renamed, order="deterministic")
+
+
+def _fields(item_no: int, packed: bytes) -> Fields:
     try:
-        fields = msgspec.msgpack.decode(packed, type=Fields)
+        fields: Fields = msgspec.msgpack.decode(packed, type=dict)
     except msgspec.MsgspecError as error:
         raise StoreError(
             f"item number {item_no} cannot be read ({error}); restore the last copy of the file."
         ) from error
-    former = FORMER_NAMES["items"]
-    renamed = {former.get(name, name): value for name, value in fields.items()}
-    return msgspec.msgpack.encode(renamed, order="deterministic")
+    return fields
 
 
 def upgrade_from_3(connection: sqlite3.Connection, vault: Vault, tables: Sequence[str]) -> None:
@@ -134,3 +153,52 @@ def _seal_logs(connection: sqlite3.Connection, vault: Vault, keys: dict[str, Key
 def _insert(connection: sqlite3.Connection, table: str, rows: Iterable[Sequence[object]]) -> None:
     n_columns = len(connection.execute(f"PRAGMA table_info({table})").fetchall())
     connection.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * n_columns)})", rows)
+
+
+def upgrade_from_4(connection: sqlite3.Connection, vault: Vault) -> None:
+    """
+    Items without the clusters of equal texts: what they say themselves decides what their copies are (policy-spec 0).
+    Of equal texts the item that was published first came first.
+    """
+    members = _small_clusters(connection)
+    _see_items(connection, vault, members)
+    for statement in FROM_FORMAT_4:
+        connection.execute(statement)
+    ages = [
+        (_fields(item_no, packed)["published_at"], item_no)
+        for item_no, packed in connection.execute("SELECT item_no, packed FROM items")
+    ]
+    mates = {item_no: items for items in members.values() for item_no in items if len(items) > 1}
+    for place, (_, item_no) in enumerate(sorted(ages)):
+        fields, peak_tier = _item(connection, item_no)
+        others = (_item(connection, mate)[0] for mate in mates.get(item_no, ()))
+        memory = first_memory(fields, peak_tier, place - len(ages), others)
+        connection.execute("UPDATE items SET memory = ? WHERE item_no = ?", (memory, item_no))
+
+
+def _small_clusters(connection: sqlite3.Connection) -> dict[int, list[int]]:
+    """The items of each cluster, by its number, without those of set phrases."""
+    members = defaultdict[int, list[int]](list)
+    joined = "SELECT c.cluster_no, i.item_no FROM items i JOIN clusters c USING (cluster_id) ORDER BY i.item_no"
+    for cluster_no, item_no in connection.execute(joined):
+        members[cluster_no].append(item_no)
+    return {cluster_no: items for cluster_no, items in members.items() if len(items) <= MAX_MEMBERS}
+
+
+def _item(connection: sqlite3.Connection, item_no: int) -> tuple[Fields, int]:
+    """The fields of an item, and its highest tier."""
+    row = connection.execute("SELECT packed, peak_tier FROM items WHERE item_no = ?", (item_no,)).fetchone()
+    return _fields(item_no, row[0]), row[1]
+
+
+def _see_items(connection: sqlite3.Connection, vault: Vault, members: Mapping[int, Sequence[int]]) -> None:
+    """What people have seen, as items instead of clusters. What cannot be read is left to whoever asks for it."""
+    for (owner,) in connection.execute("SELECT owner FROM users").fetchall():
+        (sealed,) = connection.execute("SELECT seen FROM users WHERE owner = ?", (owner,)).fetchone()
+        key = vault.find(owner)
+        if key is None or key.number != number_of(sealed):
+            continue
+        with suppress(StoreError, msgspec.DecodeError):
+            seen = of_clusters(unpack_seen(key.open(sealed, SEEN + owner)), members)
+            sealed = key.seal(msgspec.msgpack.encode(seen), SEEN + owner)
+            connection.execute("UPDATE users SET seen = ? WHERE owner = ?", (sealed, owner))

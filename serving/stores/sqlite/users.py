@@ -18,7 +18,8 @@ from serving.stores.sqlite.sealed import SealedRows, note_shred
 from serving.stores.sqlite.vault import Key, Vault
 
 DELIVERIES: Final = b"deliveries"
-_PARTS: Final = (b"users.person", b"users.safety", b"users.seen", b"users.interactions")
+SEEN: Final = b"users.seen"
+_PARTS: Final = (b"users.person", b"users.safety", SEEN, b"users.interactions")
 _TOMBSTONES: Final = b"tombstones"
 _DELIVERIES: Final = msgspec.msgpack.Decoder(tuple[Delivery, ...])
 _READ: Final = """

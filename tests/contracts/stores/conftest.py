@@ -33,7 +33,7 @@ class Make:
 
     @staticmethod
     def delivery(item_no: int, at: int = NOW) -> Delivery:
-        return Delivery(at=at, item_no=item_no, cluster_no=item_no + 100, creator_no=7, tier=2, family=1, topics=5)
+        return Delivery(at=at, item_no=item_no, creator_no=7, tier=2, family=1, topics=5)
 
     @staticmethod
     def page(user_id: str, request_id: str, *items: int, at: int = NOW, answer: bytes = b"page") -> DecisionRecord:
@@ -49,11 +49,9 @@ class Make:
         return Event(event_id=event_id, user_id=user_id, kind=kind, at=NOW, item_id="v1", watch_s=1.5, position=3)
 
     @staticmethod
-    def change(
-        item_id: str, tier: str | None = "R0", cluster: str = "", *, edited: bool = True, **more: Any
-    ) -> ItemChange:
+    def change(item_id: str, tier: str | None = "R0", *, edited: bool = True, **more: Any) -> ItemChange:
         fields = {"item_id": item_id, "risk_tier": tier, "topics": ["S3"], **more}
-        return ItemChange(fields=fields, cluster_id=cluster or item_id, is_edited=edited)
+        return ItemChange(fields=fields, is_edited=edited)
 
     @staticmethod
     def put(store: Store, *changes: ItemChange) -> int:

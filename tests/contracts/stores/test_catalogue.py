@@ -1,4 +1,4 @@
-"""What `Catalogue` promises: numbers given once, revisions, clusters, raises, and creators."""
+"""What `Catalogue` promises: numbers given once, revisions, what an item was before, raises, and creators."""
 
 import pytest
 
@@ -16,12 +16,6 @@ def number(store, item_id):
     row = store.catalogue.get(item_id)
     assert row is not None
     return row.item_no
-
-
-def cluster(store, item_id):
-    row = store.catalogue.get(item_id)
-    assert row is not None
-    return row.cluster_no
 
 
 def peak(store, item_id):
@@ -111,7 +105,7 @@ def test_the_last_of_two_changes_of_one_item_stays(store, make):
 )
 def test_a_change_that_is_no_item_is_refused_whole(store, make, bad):
     with pytest.raises(DataError, match="change 1"):
-        make.put(store, make.change("good"), ItemChange(fields=bad, cluster_id="c"))
+        make.put(store, make.change("good"), ItemChange(fields=bad))
     assert store.catalogue.get("good") is None
 
 
@@ -160,22 +154,6 @@ def test_nobody_is_no_creator(store):
     assert store.catalogue.creator("c") is None
 
 
-def test_near_duplicates_share_the_number_of_the_first(store, make):
-    make.put(store, make.change("x"), make.change("a", cluster="k"))
-    make.put(store, make.change("b", cluster="k"), make.change("y"))
-    assert [cluster(store, i) for i in "xaby"] == [1, 2, 2, 4]
-
-
-def test_a_cluster_keeps_its_number_when_its_first_member_leaves(store, make):
-    make.put(store, make.change("a", cluster="k"), make.change("b", cluster="k"))
-    make.put(store, make.change("a", cluster="m"))
-    make.put(store, make.change("c", cluster="k"), make.change("d"))
-    assert cluster(store, "b") == cluster(store, "c") == 1
-    numbers = [cluster(store, i) for i in "abcd"] + [number(store, i) for i in "bcd"]
-    assert cluster(store, "a") not in numbers[1:]
-    assert number(store, "a") == 1
-
-
 def test_new_items_and_lowered_items_are_no_raise(store, make):
     make.put(store, make.change("a", "R2"), make.change("b", "R1"))
     make.put(store, make.change("a", "R0"))
@@ -197,22 +175,6 @@ def test_a_higher_label_is_a_raise(store, make):
     assert store.catalogue.since(0).newest_raise == raised
 
 
-def test_a_worse_copy_raises_its_cluster(store, make):
-    make.put(store, make.change("a", "R1", "k"))
-    make.put(store, make.change("b", "R1", "k"))
-    assert store.catalogue.since(0).newest_raise == 0
-    raised = make.put(store, make.change("c", "R2", "k"))
-    assert store.catalogue.since(0).newest_raise == raised
-
-
-def test_moving_to_a_worse_cluster_is_a_raise_and_to_a_milder_one_is_not(store, make):
-    make.put(store, make.change("a", "R0"), make.change("b", "R2", "k"), make.change("c", "R0"))
-    assert make.put(store, make.change("a", "R0", "c")) > 0
-    assert store.catalogue.since(0).newest_raise == 0
-    raised = make.put(store, make.change("a", "R0", "k"))
-    assert store.catalogue.since(0).newest_raise == raised
-
-
 def test_a_calm_label_for_the_unlabelled_is_no_raise_and_losing_it_is(store, make):
     make.put(store, make.change("a", None), make.change("b", None), make.change("c", "R0"))
     make.put(store, make.change("a", "R0"))
@@ -230,3 +192,81 @@ def test_a_surer_label_of_the_model_is_a_raise_and_a_weaker_one_is_not(store, ma
     assert store.catalogue.since(0).newest_raise == 0
     raised = make.put(store, make.change("a", "R2", predicted_tier="R2", label_confidence=0.8))
     assert store.catalogue.since(0).newest_raise == raised
+
+
+# What an item was before, as far as its copies go by it.
+
+HASH, OTHER_HASH = "0123456789abcdef", "fedcba9876543210"
+
+
+def wordings(store, item_id):
+    row = store.catalogue.get(item_id)
+    assert row is not None
+    return row.wordings
+
+
+def hash_tiers(store, item_id):
+    row = store.catalogue.get(item_id)
+    assert row is not None
+    return {f"{label.key:016x}": label.tier for label in row.hash_labels}
+
+
+def test_an_item_remembers_since_when_it_says_what_it_says(store, make):
+    first = make.put(store, make.change("a", title="one"))
+    make.put(store, make.change("a", "R1", title="One!"))  # the same words
+    assert [(w.n_words, w.since) for w in wordings(store, "a")] == [(1, first)]
+    second = make.put(store, make.change("a", title="two"))
+    assert [w.since for w in wordings(store, "a")] == [second, first]
+    make.put(store, make.change("a", title="one"))
+    assert [w.since for w in wordings(store, "a")] == [first, second]  # who returns to former words comes no later
+    assert wordings(store, "a") == store.catalogue.since(0).rows[0].wordings
+
+
+def test_an_item_stands_by_former_words_until_it_is_labelled_and_r3_until_it_is_labelled_lower(store, make):
+    make.put(store, make.change("a", "R0", title="one"), make.change("b", "R3", title="one"))
+    make.put(store, make.change("a", None, title="two"), make.change("b", "R3", title="two"))
+    make.put(store, make.change("a", None, title="three"), make.change("b", "R4", title="three"))
+    for item_id in "ab":
+        assert [w.is_joined for w in wordings(store, item_id)] == [True, True, True]
+    make.put(store, make.change("a", "R0", title="three"), make.change("b", "R0", title="three"))
+    for item_id in "ab":
+        assert [w.is_joined for w in wordings(store, item_id)] == [True, False, False]
+
+
+def test_of_very_many_wordings_the_first_stays(store, make):
+    make.put(store, make.change("a", title="the first"))
+    for n in range(100):
+        make.put(store, make.change("a", title=f"wording {n}"))
+    known = wordings(store, "a")
+    assert len(known) == 64 and min(w.since for w in known) == 1
+    make.put(store, make.change("a", title="the first"))
+    assert wordings(store, "a")[0].since == 1
+
+
+def test_a_label_stays_with_the_hash_when_the_hash_or_the_label_goes(store, make):
+    trusted = {"risk_source": "human", "perceptual_hash": HASH}
+    make.put(store, make.change("a", "R3", **trusted))
+    assert hash_tiers(store, "a") == {}  # the row speaks for itself
+    make.put(store, make.change("a", "R0", risk_source="model", perceptual_hash=HASH))
+    assert hash_tiers(store, "a") == {HASH: "R3"}
+    make.put(store, make.change("a", "R0", risk_source="human", perceptual_hash=OTHER_HASH))
+    make.put(store, make.change("a", None))
+    assert hash_tiers(store, "a") == {HASH: "R3"}
+    make.put(store, make.change("a", "R1", **trusted))  # a trusted label of the same file: that is the label now
+    assert hash_tiers(store, "a") == {}
+
+
+def test_only_a_label_of_a_person_a_partner_or_the_platform_stays_with_a_hash(store, make):
+    for n, source in enumerate(("human", "partner", "platform", "model", "assumed", None)):
+        make.put(store, make.change(f"v{n}", "R2", risk_source=source, perceptual_hash=HASH))
+        make.put(store, make.change(f"v{n}", None))
+        assert hash_tiers(store, f"v{n}") == ({HASH: "R2"} if n < 3 else {})
+
+
+def test_what_an_item_was_outlives_an_artifact_that_does_not_know_it(store, make):
+    label = {"risk_source": "partner", "perceptual_hash": HASH}
+    make.put(store, make.change("a", "R3", edited=False, title="one", **label))
+    make.put(store, make.change("a", None, edited=False, title="two"))
+    before = make.put(store, make.change("a", None, edited=False, title="two"))
+    assert hash_tiers(store, "a") == {HASH: "R3"} and len(wordings(store, "a")) == 2
+    assert make.put(store, make.change("a", None, edited=False, title="two")) == before

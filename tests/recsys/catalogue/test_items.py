@@ -2,7 +2,7 @@ import pytest
 
 from recsys.catalogue.creators import Creator, index_creators
 from recsys.catalogue.items import apply_delta, empty_items, topic_bits, topic_names
-from recsys.stores.protocols import CatalogueDelta, ItemRow
+from recsys.stores.protocols import CatalogueDelta, ItemRow, StatedWording
 from recsys.vocabulary import FAMILIES
 
 UNLABELLED = FAMILIES.index("unlabelled")
@@ -18,11 +18,11 @@ CREATORS = {
 }
 
 
-def row(n: int, cluster: int | None = None, *, peak: int = 0, revision: int = 1, **fields: object) -> ItemRow:
+def row(n: int, *, peak: int = 0, revision: int = 1, **fields: object) -> ItemRow:
     base = {"item_id": f"v{n}", "creator_id": "nowhere", "published_at": 0, "title": f"Title {n}"}
     return ItemRow(
-        item_no=n, cluster_id="", cluster_no=cluster or n, cluster_peak=peak, revision=revision, peak_tier=peak,
-        is_edited=False, fields=base | fields,
+        item_no=n, revision=revision, peak_tier=peak, is_edited=False, fields=base | fields,
+        wordings=(StatedWording(f"Title {n}", 2, revision),),
     )  # fmt: skip
 
 
@@ -86,37 +86,6 @@ def said(tier: str, confidence: float = 0.8, **more: object) -> dict[str, object
 )
 def test_the_model_may_raise_a_tier_and_neither_lower_one_nor_label_an_item(table, fields, expected):
     assert label(table(row(1, **fields))) == expected
-
-
-def test_every_copy_takes_the_highest_tier_of_its_cluster(table):
-    """Two copies R0 and R2, a third of another cluster."""
-    items = table(
-        row(1, 5, **LABEL),
-        row(2, 5, risk_tier="R2", risk_family="despair", risk_source="human"),
-        row(3, 6, **LABEL),
-    )
-    assert items.tier[1:].tolist() == [2, 2, 0]
-    assert items.minor_tier[1:].tolist() == [2, 2, 0]
-    assert items.own_tier[1:].tolist() == [0, 2, 0]
-    assert items.family[1:].tolist() == [0, 0, -1]
-
-
-def test_every_copy_takes_the_highest_age_of_its_cluster_and_gives_it_back(table):
-    """A copy without a word about ages is not for younger people than the video that it copies."""
-    items = table(row(1, 7, min_age=18, **LABEL), row(2, 7, **LABEL), row(3, min_age=16, **LABEL))
-    assert items.min_age[1:].tolist() == [18, 18, 16]
-    assert table(row(1, 7, min_age=13, **LABEL), row(2, 7, **LABEL)).min_age[1:].tolist() == [13, 13]
-
-
-def test_only_a_label_raises_the_copies(table):
-    """An upload that nobody has looked at is R2 itself, and takes no video of somebody else off the air."""
-    first = table(row(1, 5, **LABEL), row(2, 5))
-    assert label(first, 1)[:3] == (0, 0, -1)
-    assert label(first, 2)[:3] == (2, 3, UNLABELLED)
-    second = table(row(2, 5, revision=2, **LABEL), on=first, revision=2)
-    assert label(second, 1)[:3] == (0, 0, -1)
-    third = table(row(2, 5, risk_tier="R2", risk_family="body", risk_source="human"), on=second, revision=3)
-    assert label(third, 1)[:3] == (2, 2, FAMILIES.index("body"))
 
 
 def test_a_delta_makes_a_new_table_and_leaves_the_old_one_alone(table):

@@ -26,7 +26,7 @@ from recsys.catalogue.items import apply_delta, empty_items, with_creator_change
 from recsys.catalogue.locality import MATCHES, evidence, nearness
 from recsys.feed.viewer import home_of, usual_languages
 from recsys.messages import Context, FeedRequest
-from recsys.stores.protocols import CatalogueDelta, ItemRow
+from recsys.stores.protocols import CatalogueDelta, ItemRow, StatedWording
 from recsys.types import Viewer
 from recsys.user.state import Profile
 
@@ -52,7 +52,7 @@ def row(n: int, **fields: object) -> ItemRow:
     label = {"risk_tier": "R0", "risk_source": "human"}
     base = {"item_id": f"v{n}", "creator_id": "nowhere", "published_at": 0, "title": f"Title {n}", **label}
     return ItemRow(
-        item_no=n, cluster_no=n, cluster_id=f"v{n}", cluster_peak=0, revision=1, peak_tier=0, is_edited=False,
+        item_no=n, wordings=(StatedWording(None, 0, 0),), revision=1, peak_tier=0, is_edited=False,
         fields=base | fields,
     )  # fmt: skip
 

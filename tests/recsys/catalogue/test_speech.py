@@ -7,7 +7,7 @@ import pytest
 from recsys.catalogue.items import Items, apply_delta, empty_items
 from recsys.catalogue.locality import MATCHES, nearness
 from recsys.policy.checks import load_market
-from recsys.stores.protocols import CatalogueDelta, ItemRow
+from recsys.stores.protocols import CatalogueDelta, ItemRow, StatedWording
 from recsys.types import Viewer
 
 MARKET = load_market(Path(__file__).parents[3] / "policies" / "morocco.yaml")
@@ -17,9 +17,7 @@ def _catalogue(*spoken: tuple[str, str | None]) -> Items:
     rows = tuple(
         ItemRow(
             item_no=n,
-            cluster_id="",
-            cluster_no=n,
-            cluster_peak=0,
+            wordings=(StatedWording(None, 0, 0),),
             revision=1,
             peak_tier=0,
             is_edited=False,

@@ -144,6 +144,6 @@ def test_refiltering_drops_what_was_seen_meanwhile(query):
     ranked = recommend(pipeline, query)
     best = ranked.candidates.item_nos[0]
     is_shown = query.is_shown.copy()
-    is_shown[query.items.cluster_no[best]] = True
+    is_shown[best] = True
     again = refilter(pipeline, replace(query, is_shown=is_shown), ranked)
     assert best not in again.candidates.item_nos and best in again.removed["seen"]

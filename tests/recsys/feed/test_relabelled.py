@@ -62,10 +62,10 @@ def test_a_raise_by_grief_or_by_doubt_recounts_too(service, evening, user_id, ch
 def test_a_copy_that_is_labelled_higher_recounts_the_copy_that_was_delivered(service, by_tier, evening):
     service.is_adult("casa-adult")
     item = next(item for item in service.ask(size=20).items if item.tier == "R0")
+    service.edit(item.item_id, perceptual_hash="0123456789abcdef")
     row = service.store.catalogue.get(item.item_id)
-    key = service.store._tables.catalogue.items[item.item_id].cluster_id
-    copy = {**row.fields, "item_id": "copy", "risk_tier": "R2", "risk_family": "despair"}
-    service.store.catalogue.put([ItemChange(fields=copy, cluster_id=key)], evening)
+    copy = {**row.fields, "item_id": "copy", "risk_tier": "R2", "risk_family": "despair", "risk_source": "human"}
+    service.store.catalogue.put([ItemChange(fields=copy)], evening)
     service.ask(at=evening + MINUTE, size=1)
     ledger = service.store.users.read("casa-adult").state.safety.ledger
     assert evening in ledger.capped["R2"]

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from recsys.clock import DAY, HOUR, MINUTE
 from recsys.feed.slate import delivered, floors
 from recsys.policy.limits import Limits, Windows
+from recsys.safety.copies import COLUMNS, bound_pairs
 from recsys.safety.floors import Supply
 from recsys.safety.ledger import recount
 from recsys.safety.validator import UNLABELLED, violations
@@ -43,9 +44,10 @@ def table(kinds: list[dict[str, object]], first: int = 0) -> Candidates:
         "is_local": False,
         "is_explorable": False,
         "is_new_creator": False,
+        **{name: 0 for name in COLUMNS},
     }
-    rows = [{**usual, "creator_no": first + n, "cluster_no": first + n, **kind} for n, kind in enumerate(kinds)]
-    names = [*usual, "creator_no", "cluster_no"]
+    rows = [{**usual, "creator_no": first + n, **kind} for n, kind in enumerate(kinds)]
+    names = [*usual, "creator_no"]
     columns = {name: np.array([row[name] for row in rows]) for name in names}
     return Candidates(
         np.arange(first, first + len(kinds), dtype=np.int32), {**columns, "topics": np.zeros(len(kinds), int)}
@@ -64,7 +66,8 @@ def scroll_on(somebody, make_candidates, steps, limits_of, seed, n_pages, *, rel
         eligible = candidates.take(np.bool_(not limits.labelled_only) | (candidates["family"] != UNLABELLED))
         chosen = person.page(eligible, limits, int(rng.integers(1, 51)), seed=int(rng.integers(1000)))
         page = delivered(eligible, chosen.rows, person.at)
-        found = violations(person.ledger, page, limits, at=person.at, seen=set(person.seen.clusters))
+        copies = bound_pairs(eligible, chosen.rows.tolist())
+        found = violations(person.ledger, page, limits, at=person.at, seen=set(person.seen.item_nos), copies=copies)
         assert found == ()
         person.take(page, limits)
         first += len(candidates)
@@ -130,7 +133,7 @@ def test_without_floors_every_slot_holds_the_best_candidate_that_breaks_nothing(
 
 def judge(person, candidates, rows, limits):
     page = delivered(candidates, np.array(rows, np.intp), person.at)
-    return violations(person.ledger, page, limits, at=person.at)
+    return violations(person.ledger, page, limits, at=person.at, copies=bound_pairs(candidates, rows))
 
 
 def by_brute_force(person, candidates, limits, size):

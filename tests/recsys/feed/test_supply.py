@@ -24,7 +24,8 @@ def offering(query, *, hope: int, calm: int):
     whole, creators = query.whole, query.items.creator_row
     is_eligible, used = np.zeros(len(whole), np.bool_), set()
     wanted = {True: hope, False: calm}
-    for item_no in np.flatnonzero(whole["is_supportive"]).tolist():
+    rarest_first = sorted(np.flatnonzero(whole["is_supportive"]).tolist(), key=lambda n: not whole["is_s4"][n])
+    for item_no in rarest_first:
         is_s4 = bool(whole["is_s4"][item_no])
         if wanted[is_s4] and int(creators[item_no]) not in used:
             wanted[is_s4] -= 1
@@ -36,7 +37,7 @@ def offering(query, *, hope: int, calm: int):
 
 def told(n: int, at: int) -> Ledger:
     """A ledger in which the newest deliveries are n stories of hope."""
-    page = [Delivery(at=at, item_no=k, cluster_no=k, creator_no=k, is_s4=True, is_supportive=True) for k in range(n)]
+    page = [Delivery(at=at, item_no=k, creator_no=k, is_s4=True, is_supportive=True) for k in range(n)]
     return deliver(Ledger(session_started_at=at, active_at=at), page, at)
 
 
@@ -60,6 +61,6 @@ def test_stories_of_hope_are_supply_as_far_as_their_own_windows_admit_them(
 def test_a_day_without_room_for_hope_asks_for_none(query, evening):
     """Twelve told earlier in the day, none of them in the last 20: no run can hold another one."""
     ledger = told(12, evening)
-    other = [Delivery(at=evening, item_no=k, cluster_no=k, creator_no=k) for k in range(100, 120)]
+    other = [Delivery(at=evening, item_no=k, creator_no=k) for k in range(100, 120)]
     found = remaining_supply(offering(query, hope=6, calm=3), deliver(ledger, other, evening), evening + MINUTE)
     assert found.supportive == 3

@@ -56,7 +56,7 @@ def contents(n_items: int = 3) -> ArtifactContents:
     flat = History(np.array([0, 2, 1], np.int32), np.array([1, -1, 2], np.float32), np.array([5, 6, 7], np.int64))
     ids = [f"v{i}" for i in range(n_items)]
     return ArtifactContents(
-        items=pl.DataFrame({"item_id": ids, "title": ["سند", "b", "c"][:n_items], "cluster_id": ids}),
+        items=pl.DataFrame({"item_id": ids, "title": ["سند", "b", "c"][:n_items]}),
         creators=pl.DataFrame({"creator_id": ["c1"], "country": ["MA"]}),
         users=pl.DataFrame({"user_id": ["u1"], "country": ["MA"]}),
         spaces={"cf": cf, "text": text},
@@ -202,7 +202,7 @@ def test_a_file_name_that_leads_elsewhere_is_refused_before_it_is_opened(saved: 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda said: said.update(format=2), "found an artifact of format 2 .*expected format 3; train it again"),
+        (lambda said: said.update(format=3), "found an artifact of format 3 .*expected format 4; train it again"),
         (lambda said: said.update(format=99), "found an artifact of format 99"),
         (lambda said: said.update(surprise=1), "cannot be read .*surprise"),
         (lambda said: said.pop("counts"), "cannot be read .*counts"),

@@ -34,9 +34,7 @@ def later(state: UserState, at: int) -> UserState:
 
 
 def page(*topics: str) -> list[Delivery]:
-    return [
-        Delivery(at=AT, item_no=n, cluster_no=n, creator_no=n, topics=topic_bits([t])) for n, t in enumerate(topics)
-    ]
+    return [Delivery(at=AT, item_no=n, creator_no=n, topics=topic_bits([t])) for n, t in enumerate(topics)]
 
 
 def shown_over(state: UserState, market, times: list[tuple[int, int]]) -> list[int]:

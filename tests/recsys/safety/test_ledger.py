@@ -34,7 +34,7 @@ items = st.lists(st.tuples(st.integers(0, 4), st.integers(-1, 4), st.booleans(),
 
 
 def item(n: int, at: int = AT, **kind: object) -> Delivery:
-    return Delivery(**({"at": at, "item_no": n, "cluster_no": n, "creator_no": n} | kind))
+    return Delivery(**({"at": at, "item_no": n, "creator_no": n} | kind))
 
 
 def filled(kinds, at: int = AT) -> tuple[Ledger, list[Delivery]]:

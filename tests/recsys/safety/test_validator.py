@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from recsys.clock import DAY, HOUR
 from recsys.feed.slate import delivered
 from recsys.policy.limits import Limits, Windows
+from recsys.safety.copies import distinct
 from recsys.safety.validator import violations
 from recsys.user.state import Delivery, Ledger
 
@@ -14,7 +15,7 @@ R2_ADULT = Limits(windows={"R2": Windows(last_20=2, session=3, rolling_24h=6, ro
 
 
 def item(n: int, **kind: object) -> Delivery:
-    return Delivery(**({"at": AT, "item_no": n, "cluster_no": n, "creator_no": n} | kind))
+    return Delivery(**({"at": AT, "item_no": n, "creator_no": n} | kind))
 
 
 def plain(n: int, first: int = 0) -> list[Delivery]:
@@ -131,13 +132,18 @@ def test_a_creator_comes_at_most_so_often_in_20():
     assert violations(Ledger(), page, limits, at=AT) == ()
 
 
-@pytest.mark.parametrize("twin", [{"item_no": 1, "cluster_no": 9}, {"cluster_no": 1}])
-def test_the_same_item_or_cluster_twice_on_a_page_is_refused(twin):
-    page = [item(1), item(2, **twin)]
-    assert [(v.position, v.rule) for v in violations(Ledger(), page, Limits(), at=AT)] == [(2, "duplicate")]
+def test_the_same_item_twice_on_a_page_is_refused():
+    found = violations(Ledger(), [item(1), item(1)], Limits(), at=AT)
+    assert [(v.position, v.rule) for v in found] == [(2, "duplicate")]
 
 
-def test_a_cluster_seen_before_is_refused():
+def test_a_copy_after_what_it_copies_is_refused_and_one_before_it_is_not():
+    for page, expected in (([1, 7, 2], [(3, "duplicate")]), ([2, 7, 1], [])):
+        found = violations(Ledger(), [item(n) for n in page], Limits(), at=AT, copies={(2, 1), (7, 9)})
+        assert [(v.position, v.rule) for v in found] == expected
+
+
+def test_what_was_seen_before_is_refused():
     found = violations(Ledger(), plain(3), Limits(), at=AT, seen={1, 77})
     assert [(v.position, v.rule) for v in found] == [(2, "seen")]
 
@@ -177,7 +183,7 @@ def test_the_validator_and_the_dumb_recount_blame_the_same_pages(somebody, make_
     for page in range(4):
         person.wait(int(rng.choice([0, HOUR, DAY])))
         candidates = make_candidates(rng, 60, 1_000 * page, 200)
-        alone = np.unique(candidates["cluster_no"], return_index=True)[1]
+        alone = np.fromiter(distinct(candidates.columns, range(len(candidates))), np.intp)
         chosen = delivered(candidates, rng.permutation(alone)[: int(rng.integers(1, 6))], person.at)
         found = violations(person.ledger, chosen, limits, at=person.at)
         before = len(dumb_recount(person.history))

@@ -7,7 +7,7 @@ from recsys.catalogue.items import apply_delta, empty_items
 from recsys.clock import DAY
 from recsys.services.creator_report import concentration, report_of
 from recsys.services.creators import exposure
-from recsys.stores.protocols import CatalogueDelta, ExposureCount, ItemChange, ItemRow
+from recsys.stores.protocols import CatalogueDelta, ExposureCount, ItemChange, ItemRow, StatedWording
 
 TODAY = 20_000
 
@@ -37,7 +37,7 @@ def items(market):
     owners = ["small", "small", "large", "quiet", "abroad"]
     rows = tuple(
         ItemRow(
-            item_no=n, cluster_no=n, cluster_id=f"v{n}", cluster_peak=0, revision=1, peak_tier=0, is_edited=False,
+            item_no=n, wordings=(StatedWording(None, 0, 0),), revision=1, peak_tier=0, is_edited=False,
             fields={"item_id": f"v{n}", "creator_id": owner, "published_at": 0, "title": "", "is_hidden": n == 2},
         )
         for n, owner in enumerate(owners, start=1)
@@ -86,7 +86,7 @@ def test_a_creator_is_told_when_our_own_label_raised_an_item(service, evening):
     page = service.ask(dry_run=True)
     row = service.store.catalogue.get(page.items[0].item_id)
     fields = {**row.fields, "predicted_tier": "R2", "predicted_family": "despair", "label_confidence": 0.95}
-    service.store.catalogue.put([ItemChange(fields=fields, cluster_id=row.cluster_id)], evening)
+    service.store.catalogue.put([ItemChange(fields=fields)], evening)
     report = exposure(service.engine, page.items[0].creator_id, evening)
     labels = {label["item_id"]: label for label in report["labels"]}
     assert labels[page.items[0].item_id]["tier"] == "R2"

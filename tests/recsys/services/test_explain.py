@@ -12,6 +12,7 @@ from recsys.clock import HOUR, MINUTE
 from recsys.errors import DataError
 from recsys.feed import record as records
 from recsys.messages import Context
+from recsys.safety.copies import evidence
 from recsys.services.explain import record_of, replay, why
 
 BANDS = ["under_13", "13-15", "16-17", "18+", "unknown", None]
@@ -135,17 +136,17 @@ def is_true(rule, decision, candidates, row, slots):
         )
     if rule == "exploration":
         return any(p < 1 for p in np.frombuffer(decision.propensities, "<f4"))
-    before = [(d.tier, d.is_s4, d.creator_no, d.cluster_no, d.family) for d in decision.ledger.last]
+    before = [(d.tier, d.is_s4, d.creator_no, d.item_no, d.family) for d in decision.ledger.last]
     page = [(int(candidates["tier"][r]), bool(candidates["is_s4"][r]), int(candidates["creator_no"][r]),
-             int(candidates["cluster_no"][r]), int(candidates["family"][r])) for r in decision.chosen]  # fmt: skip
+             int(candidates.item_nos[r]), int(candidates["family"][r])) for r in decision.chosen]  # fmt: skip
     own = (int(candidates["tier"][row]), bool(candidates["is_s4"][row]), int(candidates["creator_no"][row]),
-           int(candidates["cluster_no"][row]), int(candidates["family"][row]))  # fmt: skip
+           int(candidates.item_nos[row]), int(candidates["family"][row]))  # fmt: skip
     for slot in slots:
         run = [*before, *page[:slot]]
         if rule == "creator_spacing":
             hit = sum(one[2] == own[2] for one in run[-19:]) >= decision.limits.creator_last_20
         elif rule == "duplicate":
-            hit = any(one[3] == own[3] for one in page[:slot])
+            hit = any(evidence(candidates.columns, row, other) for other in decision.chosen[:slot])
         else:
             kind, name = rule.split(":", 1)
             hit = is_capped(kind, name, run, own, decision)

@@ -55,7 +55,7 @@ def test_a_patch_beside_a_takedown_never_brings_the_item_back(service) -> None:
     item_id = service.engine.resources.catalogue_cache.items.item_ids[1]
     row = catalogue.get(item_id)
     delete_item(catalogue, item_id, 1)
-    late = ItemChange(fields=row.fields, cluster_id="c", expects=row.revision)
+    late = ItemChange(fields=row.fields, expects=row.revision)
     with pytest.raises(Conflict):
         catalogue.put([late], 2)
     assert patch_item(catalogue, item_id, {"title": "a new title"}, 3)["is_hidden"] is True

@@ -1,150 +1,141 @@
-"""Laws of near-duplicates over a whole catalogue. Sentences are made up; overlaps are counted by hand."""
+"""Laws of who is bound by whom, beside the rule of policy-spec 0 written out for every pair."""
+
+from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.simulation.world.build import generate
-from eval.simulation.world.params import WorldParams
-from eval.simulation.world.truth import World
-from recsys.text.clusters import cluster_id
-from recsys.text.duplicates import DuplicateParams, Uploads, cluster_heads, minhash, with_clusters
-
-LONG = "how I learned to sleep again after a hard year"
-DEFAULTS = DuplicateParams()
-
-
-@pytest.fixture(scope="module")
-def demo_world() -> World:
-    """The videos of the demo, with hardly a log."""
-    return generate(WorldParams(n_events=1_000))
-
-
-def uploads(
-    titles: list[str],
-    *,
-    texts: list[str | None] | None = None,
-    durations: list[float] | None = None,
-    hashes: list[str | None] | None = None,
-) -> Uploads:
-    """Uploads in the order given, the first one oldest; durations unknown."""
-    n = len(titles)
-    return Uploads(
-        titles=titles,
-        texts=texts or [None] * n,
-        published_at=np.arange(n),
-        durations_s=np.array(durations or [np.nan] * n),
-        perceptual_hashes=hashes or [None] * n,
-    )
-
-
-@pytest.mark.parametrize("edit", ["{} (repost)", "🔁 {}", "{} #fyp", "« {} »", "{} 🔥🔥", "{} part 2"])
-def test_a_reupload_with_an_ending_of_its_own_joins_its_original(edit: str) -> None:
-    assert cluster_heads(uploads([LONG, edit.format(LONG)], durations=[31.4, 31.5]), DEFAULTS).tolist() == [0, 0]
-
-
-def test_a_like_title_proves_nothing_when_the_videos_run_for_different_or_unknown_times() -> None:
-    titles = [f"{LONG}, day {day}" for day in (3, 4)]
-    assert cluster_heads(uploads(titles, durations=[31.4, 40.0]), DEFAULTS).tolist() == [0, 1]
-    assert cluster_heads(uploads(titles), DEFAULTS).tolist() == [0, 1]
-    assert cluster_heads(uploads(titles, durations=[31.4, float("nan")]), DEFAULTS).tolist() == [0, 1]
-
-
-def test_equal_words_are_one_cluster_whatever_the_durations_and_silence_is_none() -> None:
-    assert cluster_heads(uploads(["hello", "Hello!"], durations=[10, 50]), DEFAULTS).tolist() == [0, 0]
-    assert cluster_heads(uploads(["", "", "🌊"]), DEFAULTS).tolist() == [0, 1, 2]
-
-
-def test_short_titles_must_be_equal() -> None:
-    assert cluster_heads(uploads(["breathe with me", "breathe with us"], durations=[9, 9]), DEFAULTS).tolist() == [0, 1]
-
-
-def test_a_caption_that_stays_gives_away_a_new_title() -> None:
-    caption = "tell me in the comments how you live with it, and send it to somebody who needs it today"
-    clusters = cluster_heads(uploads(["my story", "listen"], texts=[caption, caption], durations=[20, 20]), DEFAULTS)
-    assert clusters.tolist() == [0, 0]
-
-
-def test_pictures_up_to_six_bits_apart_are_one_video_and_seven_are_two() -> None:
-    six, seven = f"{0x1234567890ABCDEF ^ 0b111111:016x}", f"{0x1234567890ABCDEF ^ 0b1111111:016x}"
-    assert cluster_heads(uploads(["a", "b"], hashes=["1234567890abcdef", six.upper()]), DEFAULTS).tolist() == [0, 0]
-    assert cluster_heads(uploads(["a", "b"], hashes=["1234567890abcdef", seven]), DEFAULTS).tolist() == [0, 1]
-
-
-def test_a_black_frame_says_nothing() -> None:
-    assert cluster_heads(uploads(["a", "b"], hashes=["0" * 16, "0" * 16]), DEFAULTS).tolist() == [0, 1]
-
-
-@given(
-    st.lists(st.integers(0, 2**64 - 1), min_size=2, max_size=8),
-    st.lists(st.integers(0, 63), max_size=8, unique=True),
+from recsys.text.clusters import Wording, copy_keys
+from recsys.text.duplicates import (
+    Copies,
+    Join,
+    bound_by,
+    join_copies,
+    joins_of,
+    keys_of,
+    no_copies,
+    through_earlier_hash,
+    through_hash,
+    through_words,
 )
-def test_the_lookup_of_pictures_finds_what_comparing_all_pairs_finds(hashes: list[int], bits: list[int]) -> None:
-    near = hashes[0]
-    for bit in bits:
-        near ^= 1 << bit
-    every = [*hashes, near]
-    clusters = cluster_heads(
-        uploads([f"t{n}" for n in range(len(every))], hashes=[f"{h:016x}" for h in every]), DEFAULTS
-    )
-    blank = (0, 2**64 - 1)
-    for row, head in enumerate(clusters.tolist()):
-        is_alone = head == row
-        others = [
-            other for other in range(row) if clusters[other] == other and not {every[row], every[other]} & set(blank)
-        ]
-        near = [other for other in others if (every[other] ^ every[row]).bit_count() <= 6]
-        assert is_alone == (not near)
-        assert is_alone or (every[head] ^ every[row]).bit_count() <= 6
 
 
-def test_no_chain_of_small_edits_ties_unlike_items_together() -> None:
-    words = [f"word{n:02d}" for n in range(40)]
-    titles = [" ".join(words[start : start + 12]) for start in range(0, 28, 2)]  # neighbours share most, ends nothing
-    clusters = cluster_heads(uploads(titles, durations=[30.0] * len(titles)), DEFAULTS)
-    assert clusters[-1] != 0
-    assert all(clusters[head] == head for head in clusters.tolist())
+@dataclass(frozen=True)
+class Upload:
+    """An upload by hand; its place in a list is its number, and its arrival unless said otherwise."""
+
+    creator: str = "c"
+    text: str | None = None
+    n_words: int = 8
+    duration: float | None = None
+    picture: str | None = None
 
 
-def test_the_oldest_names_the_cluster_and_a_new_copy_never_renames_it() -> None:
-    old = uploads([f"{LONG} again", LONG], durations=[30, 30])
-    assert cluster_heads(old, DEFAULTS).tolist() == [0, 0]
-    younger_first = Uploads(
-        titles=old.titles, texts=old.texts, published_at=np.array([9, 1]), durations_s=old.durations_s,
-        perceptual_hashes=old.perceptual_hashes,
-    )  # fmt: skip
-    assert cluster_heads(younger_first, DEFAULTS).tolist() == [1, 1]
-
-
-def test_signatures_estimate_the_overlap() -> None:
-    # runs of four letters: "abcdefgh" has 5, "abcdefgx" shares 4 of 6 with it
-    first, second = minhash(["abcdefgh" * 1, "abcdefgx"])
-    assert np.mean(first == second) == pytest.approx(4 / 6, abs=0.2)
-
-
-def test_halves_of_characters_and_huge_texts_are_texts_too() -> None:
-    assert cluster_heads(
-        uploads(["\ud800" * 30, "x" * 100_000, "ⵜⴰⵎⴰⵣⵉⵖⵜ" * 5], durations=[1, 2, 3]), DEFAULTS
-    ).tolist() == [
-        0,
-        1,
-        2,
+def copies_of(uploads: list[Upload], arrival: list[int] | None = None) -> Copies:
+    keys = [
+        copy_keys(u.creator, Wording(u.text, u.n_words), duration_s=u.duration, perceptual_hash=u.picture)
+        for u in uploads
     ]
+    hashes, creator_texts, duration_texts = keys_of(keys)
+    order = np.array(range(len(uploads)) if arrival is None else arrival, np.int64)
+    return join_copies(hashes, np.arange(len(uploads), dtype=np.int32), creator_texts, duration_texts, order)
 
 
-def test_a_table_gets_the_clusters_of_its_heads(demo_world: World) -> None:
-    clusters = with_clusters(demo_world.items, DEFAULTS)
-    first = demo_world.items.row(0, named=True)
-    assert clusters["text_cluster_id"][0] == cluster_id(first["item_id"], first["title"], first["text"])
-    assert set(clusters["cluster_id"]) <= set(clusters["text_cluster_id"])
-    same = clusters.group_by("text_cluster_id").agg(pl.col("cluster_id").n_unique())
-    assert same["cluster_id"].max() == 1
+def evidence(one: Upload, other: Upload, *, is_later: bool) -> str | None:
+    """By what `other` binds `one`: the sentence of the policy, word by word."""
+    if one.picture is not None and one.picture == other.picture:
+        return "hash"
+    is_text = one.text is not None and (one.text, one.n_words) == (other.text, other.n_words)
+    is_duration = one.duration is not None and one.duration == other.duration
+    if is_text and one.creator == other.creator and (is_duration or one.n_words >= 8):
+        return "creator_text"
+    is_unlike = None not in (one.picture, other.picture)
+    return "duration_text" if is_text and is_duration and one.n_words >= 8 and not is_unlike and is_later else None
 
 
-def test_most_reuploads_of_the_demo_world_are_found(demo_world: World) -> None:
-    group, tier = demo_world.truth.items.group, demo_world.truth.items.tier
-    cluster = with_clusters(demo_world.items, DEFAULTS)["cluster_id"].to_list()
-    copies = [row for row in range(len(group)) if group[row] != row and tier[row] <= 2]
-    assert np.mean([cluster[row] == cluster[group[row]] for row in copies]) >= 0.85
+UPLOADS = st.lists(
+    st.builds(
+        Upload,
+        creator=st.sampled_from("abc"),
+        text=st.sampled_from([None, "aa", "bb"]),
+        n_words=st.sampled_from([3, 8]),
+        duration=st.sampled_from([None, 10.0, 20.0]),
+        picture=st.sampled_from([None, "1" * 16, "2" * 16]),
+    ),
+    max_size=12,
+)
+
+
+@given(UPLOADS, st.randoms())
+def test_the_joins_are_those_of_the_policy_for_every_pair(uploads, random):
+    arrival = list(range(len(uploads)))
+    random.shuffle(arrival)
+    copies = copies_of(uploads, arrival)
+    for n, one in enumerate(uploads):
+        expected = [
+            Join(m, kind)
+            for m, other in enumerate(uploads)
+            if m != n and (kind := evidence(one, other, is_later=arrival[m] < arrival[n]))
+        ]
+        assert list(joins_of(copies, n)) == expected
+
+
+@given(UPLOADS, st.randoms())
+def test_what_reaches_an_item_is_the_highest_of_what_binds_it(uploads, random):
+    arrival, levels = list(range(len(uploads))), np.array([random.randrange(9) for _ in uploads], np.int64)
+    random.shuffle(arrival)
+    copies = copies_of(uploads, arrival)
+    by_hash, by_words = through_hash(copies, levels), through_words(copies, levels)
+    chosen = levels > 6
+    bound = bound_by(copies, chosen)
+    earlier = through_earlier_hash(copies, levels)
+    for n, one in enumerate(uploads):
+        pairs = [(m, other, arrival[m] < arrival[n]) for m, other in enumerate(uploads) if m != n]
+        same = [levels[m] for m, other, _ in pairs if one.picture is not None and one.picture == other.picture]
+        assert by_hash[n] == (max([levels[n], *same]) if same else 0)
+        assert earlier[n] == max(
+            (levels[m] for m, other, _ in pairs if m < n and one.picture is not None and one.picture == other.picture),
+            default=0,
+        )
+        without = [(m, Upload(**{**vars(other), "picture": None}), late) for m, other, late in pairs
+                   if None in (one.picture, other.picture) or one.picture == other.picture]  # fmt: skip
+        plain = Upload(**{**vars(one), "picture": None})
+        worded = [levels[m] for m, other, late in without if evidence(plain, other, is_later=late)]
+        unlike = [levels[m] for m, other, late in pairs if evidence(one, other, is_later=late) == "creator_text"]
+        assert max(by_words[n], levels[n]) == max([levels[n], *worded, *unlike])
+        binders = [m for m, other, late in pairs if evidence(one, other, is_later=late)]
+        assert bound[n] == (chosen[n] or any(chosen[m] for m in binders))
+
+
+def test_a_join_reaches_no_third():
+    """A thief has the file of one and the caption of another: those two stay two."""
+    uploads = [
+        Upload("a", "aa", 8, None, "1" * 16),
+        Upload("b", "bb", 8, None, "2" * 16),
+        Upload("thief", "bb", 8, None, "1" * 16),
+        Upload("thief", "bb", 8, None, "2" * 16),
+    ]
+    seen = bound_by(copies_of(uploads), np.array([True, False, False, False]))
+    assert seen.tolist() == [True, False, True, False]
+
+
+def test_a_later_copy_binds_nobody_who_came_before():
+    uploads = [Upload(creator, "aa", 8, 10.0) for creator in "abc"]
+    copies = copies_of(uploads)
+    assert bound_by(copies, np.array([False, True, False])).tolist() == [False, True, True]
+    assert [joins_of(copies, n) for n in (0, 1)] == [(), (Join(0, "duration_text"),)]
+
+
+def test_ten_thousand_copies_of_one_video_cost_no_square():
+    copies = copies_of([Upload(str(n), "aa", 8, 10.0) for n in range(10_000)])
+    levels = np.zeros(len(copies), np.int64)
+    levels[17] = 3
+    assert through_words(copies, levels).tolist() == [0] * 18 + [3] * (len(copies) - 18)
+
+
+def test_items_without_anything_in_common_bind_nobody():
+    copies = no_copies(3)
+    assert bound_by(copies, np.array([True, False, False])).tolist() == [True, False, False]
+    assert joins_of(copies, 1) == () and len(no_copies(0)) == 0
+    assert bound_by(no_copies(0), np.zeros(0, np.bool_)).tolist() == []

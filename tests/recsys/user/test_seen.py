@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.clock import DAY
-from recsys.user.seen import add_delivered, add_reported, delivered_at, seen_since
+from recsys.user.seen import add_delivered, add_reported, delivered_at, of_clusters, seen_since
 from recsys.user.state import MAX_SEEN, Seen
 
 AT, DAYS = 1_000 * DAY, 30
@@ -14,19 +14,19 @@ steps = st.lists(st.tuples(st.booleans(), st.lists(st.integers(1, 50), max_size=
 @given(steps)
 def test_seen_is_what_was_delivered_or_reported_in_the_last_30_days(steps):
     seen, at, delivered, reported = Seen(), AT, [], []
-    for is_delivered, clusters, days in steps:
+    for is_delivered, item_nos, days in steps:
         at += days * DAY
         if is_delivered:
-            seen = add_delivered(seen, clusters, at, DAYS)
-            delivered += [(cluster, at) for cluster in clusters]
+            seen = add_delivered(seen, item_nos, at, DAYS)
+            delivered += [(item_no, at) for item_no in item_nos]
         else:
-            seen = add_reported(seen, clusters, at, at, DAYS)
-            reported += [(cluster, at) for cluster in clusters]
+            seen = add_reported(seen, item_nos, at, at, DAYS)
+            reported += [(item_no, at) for item_no in item_nos]
     since = at - DAYS * DAY
-    assert set(seen_since(seen, since)) == {cluster for cluster, when in delivered + reported if when >= since}
-    for cluster in range(1, 51):
-        mine = [when for known, when in delivered if known == cluster and when >= since]
-        assert delivered_at(seen, cluster) == max(mine, default=0)
+    assert set(seen_since(seen, since)) == {item_no for item_no, when in delivered + reported if when >= since}
+    for item_no in range(1, 51):
+        mine = [when for known, when in delivered if known == item_no and when >= since]
+        assert delivered_at(seen, item_no) == max(mine, default=0)
 
 
 @given(st.integers(0, 3_000), st.integers(0, 3_000))
@@ -34,8 +34,8 @@ def test_at_most_the_newest_2000_are_remembered(n_delivered, n_reported):
     seen = add_reported(Seen(), range(n_reported), AT - DAY, AT - DAY, DAYS)
     seen = add_delivered(seen, range(n_delivered), AT, DAYS)
     n = min(MAX_SEEN, min(n_reported, MAX_SEEN) + n_delivered)
-    assert len(seen.clusters) + len(seen.reported) == n
-    assert len(seen.clusters) == min(MAX_SEEN, n_delivered)  # they are the newest
+    assert len(seen.item_nos) + len(seen.reported) == n
+    assert len(seen.item_nos) == min(MAX_SEEN, n_delivered)  # they are the newest
 
 
 def test_an_old_report_is_not_remembered_and_a_newer_one_lasts_longer():
@@ -46,12 +46,21 @@ def test_an_old_report_is_not_remembered_and_a_newer_one_lasts_longer():
 
 def test_what_was_seen_is_forgotten_after_30_days():
     seen = add_delivered(Seen(), [1, 2], AT, 30)
-    assert add_delivered(seen, [3], AT + 30 * DAY, 30).clusters == (1, 2, 3)
-    assert add_delivered(seen, [3], AT + 30 * DAY + 1, 30).clusters == (3,)
+    assert add_delivered(seen, [3], AT + 30 * DAY, 30).item_nos == (1, 2, 3)
+    assert add_delivered(seen, [3], AT + 30 * DAY + 1, 30).item_nos == (3,)
 
 
-def test_at_most_2000_clusters_are_remembered_the_newest_ones():
+def test_at_most_2000_items_are_remembered_the_newest_ones():
     seen = add_delivered(add_delivered(Seen(), range(1_990), AT, 30), range(5_000, 5_020), AT + 1, 30)
-    assert len(seen.clusters) == len(seen.at) == MAX_SEEN
-    assert seen.clusters[0] == 10
-    assert seen.clusters[-1] == 5_019
+    assert len(seen.item_nos) == len(seen.at) == MAX_SEEN
+    assert seen.item_nos[0] == 10
+    assert seen.item_nos[-1] == 5_019
+
+
+def test_a_seen_cluster_is_every_item_that_was_in_it_and_at_most_the_newest_2000():
+    seen = add_reported(add_delivered(Seen(), [3, 9], AT, DAYS), [5], AT + 1, AT + 1, DAYS)
+    assert of_clusters(seen, {3: [4, 3], 5: [6]}) == Seen(
+        item_nos=(3, 4, 9), at=(AT, AT, AT), reported=(5, 6), reported_at=(AT + 1, AT + 1)
+    )
+    many = of_clusters(add_delivered(Seen(), range(1_900), AT, DAYS), {n: [n, n + 10_000] for n in range(1_900)})
+    assert len(many.item_nos) == MAX_SEEN

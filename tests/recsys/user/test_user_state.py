@@ -41,9 +41,7 @@ def test_the_safety_state_of_a_heavy_user_stays_under_4_kb(market):
     caps = {name: market.ages["18+"].windows[name].rolling_7d for name in ("R1", "R2", "S4")}
     caps |= {"R2:despair": 11, "R2:body": 10}  # half of 21 each
     deliveries = tuple(
-        Delivery(
-            at=int(at), item_no=int(n), cluster_no=int(n), creator_no=int(creator), tier=2, family=1, topics=int(bits)
-        )
+        Delivery(at=int(at), item_no=int(n), creator_no=int(creator), tier=2, family=1, topics=int(bits))
         for at, n, creator, bits in zip(
             times(50),
             rng.integers(1e6, 1e9, 50),
@@ -92,7 +90,7 @@ LAYOUT = {
     Guardian: ("daily_minutes", "night", "calm_mode", "max_tier", "labelled_only"),
     PersonState: ("format", "profile", "controls", "guardian", "is_put"),
     Delivery: (
-        "at", "item_no", "cluster_no", "creator_no", "tier", "family", "is_s4", "is_supportive", "is_local", "topics",
+        "at", "item_no", "unused_no", "creator_no", "tier", "family", "is_s4", "is_supportive", "is_local", "topics",
         "is_open", "is_new_creator",
     ),
     LoopState: (
@@ -106,7 +104,7 @@ LAYOUT = {
         "pause_answered", "stopped",
     ),
     SafetyState: ("format", "ledger", "loop", "is_erased"),
-    Seen: ("format", "clusters", "at", "reported", "reported_at", "log_version"),
+    Seen: ("format", "item_nos", "at", "reported", "reported_at", "log_version"),
     InteractionHistory: (
         "format", "items", "weights", "at", "event_ids", "followed", "hidden", "log_seq", "reset_at", "cards_shown",
         "undone",

@@ -34,7 +34,7 @@ def state_of(user_id, n=1):
 def page_of(user_id, request_id):
     words = f"page of {user_id} ".encode() * 30
     answer = StoredAnswer(request_id=request_id, user_id=user_id, at=NOW, body_hash="h", answer=words, decision=words)
-    delivery = Delivery(at=NOW, item_no=1, cluster_no=1, creator_no=1, tier=2)
+    delivery = Delivery(at=NOW, item_no=1, creator_no=1, tier=2)
     return DecisionRecord(answer=answer, deliveries=(delivery,))
 
 

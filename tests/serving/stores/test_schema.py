@@ -3,13 +3,18 @@
 import gzip
 import json
 import sqlite3
+from collections import defaultdict
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from recsys.catalogue.items import apply_delta, empty_items
 from recsys.errors import StoreError
 from recsys.exposure.controller import unpack_controller
+from recsys.stores.protocols import ItemChange
+from recsys.text.clusters import wording_of
+from recsys.user.state import Seen, UserState
 from serving.stores.sqlite.schema import STATE_FORMAT
 from serving.stores.sqlite.store import SqliteStore
 
@@ -27,7 +32,19 @@ def old(tmp_path):
 
 
 @pytest.fixture
-def store(old):
+def old_members(old):
+    """The numbers of the items in each cluster of the old file, by the cluster's number."""
+    members = defaultdict(set)
+    connection = sqlite3.connect(old)
+    joined = "SELECT cluster_no, item_no FROM items JOIN clusters USING (cluster_id)"
+    for cluster_no, item_no in connection.execute(joined):
+        members[cluster_no].add(item_no)
+    connection.close()
+    return members
+
+
+@pytest.fixture
+def store(old, old_members):
     opened = SqliteStore(old)
     yield opened
     opened.close()
@@ -62,11 +79,22 @@ def rows_of(path):
 def test_a_person_of_the_format_before_is_read_whole(store, user_id):
     expected, read = EXPECTED[user_id], store.users.read(user_id)
     assert read.version == expected["version"]
-    for name in ("person", "safety", "seen", "interactions"):
+    for name in ("person", "safety", "interactions"):
         assert begins_like(plain(getattr(read.state, name)), expected["parts"][name]), name
     assert begins_like(plain(store.users.deliveries(user_id, 0)), expected["deliveries"])
     assert [entry.seq for entry in store.events.since(user_id, 0)] == expected["events"]
     assert [answer.request_id for answer in store.decisions.of_user(user_id)] == expected["decisions"]
+
+
+@pytest.mark.parametrize("user_id", ["adult", "teen", "reset"])
+def test_whatever_was_seen_in_a_cluster_is_seen_as_an_item(store, old_members, user_id):
+    """Formerly a cluster was seen: each item that was in it stays away until its 30 days are over."""
+    _, clusters, times, *_ = EXPECTED[user_id]["parts"]["seen"]
+    seen = store.users.read(user_id).state.seen
+    expected = {(n, at) for c, at in zip(clusters, times, strict=True) for n in {c, *old_members[c]}}
+    assert set(zip(seen.item_nos, seen.at, strict=True)) == expected
+    assert list(seen.at) == sorted(seen.at)
+    assert any(len(old_members[c]) > 1 for c in clusters) or user_id != "adult"
 
 
 def test_the_ledger_and_the_level_of_an_erased_person_outlive_the_upgrade(store):
@@ -131,7 +159,85 @@ def test_a_file_of_another_format_is_refused_and_left_alone(tmp_path, version, w
     connection.close()
     before = rows_of(path)
     with pytest.raises(
-        StoreError, match=f"format {version}, expected {STATE_FORMAT}, 3 or 2: {words} wrote it; use that"
+        StoreError, match=f"format {version}, expected {STATE_FORMAT}, 4, 3 or 2: {words} wrote it; use that"
     ):
         SqliteStore(path)
     assert rows_of(path) == before
+
+
+def test_items_of_the_format_before_begin_to_remember_what_they_say(store):
+    rows = store.catalogue.since(0).rows
+    assert all(row.wordings[0].since < 0 and row.hash_labels == () for row in rows)
+    assert all(len(row.wordings) == 1 for row in rows if row.fields.get("risk_tier") == "R0")
+    first = rows[0]
+    assert (first.wordings[0].text_id, first.wordings[0].n_words) == wording_of(
+        first.fields["title"], first.fields.get("text")
+    )
+    by_age = sorted(rows, key=lambda row: (row.fields["published_at"], row.item_no))
+    assert [row.wordings[0].since for row in by_age] == list(range(-len(rows), 0))
+
+
+def test_a_sealed_file_of_format_4_is_upgraded_with_its_people(tmp_path):
+    path = tmp_path / "state.db"
+    first = SqliteStore(path)
+    first.catalogue.put(
+        [ItemChange(fields={"item_id": f"v{n}", "published_at": n, "title": "#fyp"}) for n in (1, 2)], 9
+    )
+    state = UserState(seen=Seen(item_nos=(1,), at=(9,)))
+    assert first.users.write_if("u", state, 0)
+    first.close()
+    connection = sqlite3.connect(path)
+    connection.executescript("""
+        ALTER TABLE items DROP COLUMN memory;
+        ALTER TABLE items ADD COLUMN cluster_id TEXT NOT NULL DEFAULT 'fyp';
+        CREATE TABLE clusters (
+            cluster_id TEXT PRIMARY KEY, cluster_no INTEGER NOT NULL UNIQUE, peak_tier INTEGER NOT NULL
+        );
+        INSERT INTO clusters VALUES ('fyp', 1, 0);
+        PRAGMA user_version=4;
+    """)
+    connection.close()
+    upgraded = SqliteStore(path)
+    assert [row.wordings[0].since for row in upgraded.catalogue.since(0).rows] == [-2, -1]
+    assert upgraded.users.read("u").state.seen == Seen(item_nos=(1, 2), at=(9, 9))
+    upgraded.close()
+
+
+def relabel(old, *changes):
+    """The first items of an old file in one cluster, each with other fields."""
+    connection = sqlite3.connect(old)
+    rows = connection.execute("SELECT item_no, cluster_id, packed FROM items ORDER BY item_no").fetchall()
+    for (item_no, _, packed), fields in zip(rows, changes, strict=False):
+        fields = {**msgspec.msgpack.decode(packed), "creator_id": f"c{item_no}", "text": None, "topics": ["S3"],
+                  "risk_source": "human", "is_hidden": False, "published_at": item_no, **fields}  # fmt: skip
+        fields = {name: value for name, value in fields.items() if value is not None}
+        change = rows[0][1], msgspec.msgpack.encode(fields), item_no
+        connection.execute("UPDATE items SET cluster_id = ?, packed = ? WHERE item_no = ?", change)
+    connection.commit()
+    connection.close()
+    return [item_no for item_no, _, _ in rows[: len(changes)]]
+
+
+def tiers_after_upgrade(old, market, item_nos):
+    store = SqliteStore(old)
+    items = apply_delta(empty_items(), store.catalogue.since(0), market=market, creators={}, rows={})
+    store.close()
+    return items.tier[item_nos].tolist()
+
+
+def test_items_that_words_alone_made_one_are_two_after_the_upgrade(old, morocco):
+    """The calm one was taken down with the other; what it was labelled itself is what it counts from now on."""
+    numbers = relabel(old, {"title": "#fyp", "risk_tier": "R0"}, {"title": "#fyp", "risk_tier": "R3"})
+    assert tiers_after_upgrade(old, morocco, numbers) == [0, 3]
+
+
+def test_an_edited_copy_of_r3_is_not_freed_by_the_upgrade(old, morocco):
+    """It was kept among its copies in spite of new words. There is evidence for it, so it stays."""
+    file = {"duration_s": 31.4, "predicted_tier": None}
+    words, other = "eight words or more that both of them said", "new words that nobody has labelled until now"
+    edited = {"title": other, "risk_tier": None, "risk_source": None}
+    numbers = relabel(
+        old, {"title": words, "risk_tier": "R3", **file}, {**edited, **file}, {**edited, **file, "duration_s": 9.0},
+        {"title": other, "risk_tier": "R0", **file},
+    )  # fmt: skip
+    assert tiers_after_upgrade(old, morocco, numbers) == [3, 3, 2, 0]

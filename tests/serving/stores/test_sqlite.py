@@ -46,7 +46,7 @@ def record(user_id: str, request_id: str, at: int, *items: int) -> DecisionRecor
             answer=b"page " + user_id.encode(),
             decision=b"d",
         ),
-        deliveries=tuple(Delivery(at=at, item_no=i, cluster_no=i, creator_no=1) for i in items),
+        deliveries=tuple(Delivery(at=at, item_no=i, creator_no=1) for i in items),
     )
 
 
@@ -154,7 +154,7 @@ def test_everything_is_there_after_closing_and_opening(tmp_path: Path) -> None:
     first = SqliteStore(path)
     first.users.write_if("u", counted(3), 0, record("u", "r", NOW, 1))
     first.users.erase("w", NOW, pack(counted(9))[1])
-    first.catalogue.put([ItemChange(fields={"item_id": "v1"}, cluster_id="k")], NOW)
+    first.catalogue.put([ItemChange(fields={"item_id": "v1"})], NOW)
     kept = (first.users.read("u", "r"), first.users.deliveries("u", 0), first.catalogue.since(0))
     first.close()
     second = SqliteStore(path)
@@ -249,6 +249,8 @@ def test_a_damaged_file_is_said_in_a_sentence(tmp_path: Path) -> None:
 USERS = st.sampled_from(["u", "w"])
 ITEMS = st.sampled_from(["a", "b", "c"])
 TIERS = st.sampled_from([None, "R0", "R1", "R2", "R3"])
+WORDS = st.sampled_from(["a", "b", "breathe with me and count to eight now"])
+HASHES = st.sampled_from([None, "0123456789abcdef", "fedcba9876543210"])
 STEPS = st.sampled_from([0, 1, DAY, 8 * DAY])
 
 
@@ -297,12 +299,16 @@ class SameAsMemory(RuleBasedStateMachine):
         events = [Event(event_id=e, user_id=user, kind="like", at=self.at) for e in event_ids]
         assert self.file.events.append(events, self.at) == self.memory.events.append(events, self.at)
 
-    @rule(items=st.lists(st.tuples(ITEMS, TIERS, st.sampled_from("abk"), st.booleans()), max_size=4))
-    def put(self, items: list[tuple[str, str | None, str, bool]]) -> None:
+    @rule(items=st.lists(st.tuples(ITEMS, TIERS, WORDS, HASHES, st.booleans()), max_size=4))
+    def put(self, items: list[tuple[str, str | None, str, str | None, bool]]) -> None:
         changes = [
-            ItemChange(fields={"item_id": i, "risk_tier": tier}, cluster_id=key, is_edited=edited)
-            for i, tier, key, edited in items
-        ]
+            ItemChange(
+                fields={"item_id": item_id, "risk_tier": tier, "risk_source": "human", "title": words,
+                        "perceptual_hash": picture},
+                is_edited=edited,
+            )
+            for item_id, tier, words, picture, edited in items
+        ]  # fmt: skip
         assert self.file.catalogue.put(changes, self.at) == self.memory.catalogue.put(changes, self.at)
 
     @rule(user=USERS, n=st.none() | st.integers(0, 9))

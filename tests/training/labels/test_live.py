@@ -60,9 +60,7 @@ def fields_of(catalogue: Catalogue, item_id: str = "new") -> Mapping[str, Any]:
 
 
 def test_a_new_item_waits_once_and_an_item_of_an_artifact_never(artifact, cache, catalogue) -> None:
-    catalogue.put(
-        [ItemChange(fields={**CALM, "item_id": "a", "published_at": NOW}, cluster_id="a", is_edited=False)], NOW
-    )
+    catalogue.put([ItemChange(fields={**CALM, "item_id": "a", "published_at": NOW}, is_edited=False)], NOW)
     first = label_live(catalogue, artifact, NOW, cache)
     assert (first.n_labelled, first.n_left) == (1, 0)
     assert fields_of(catalogue)["label_version"] == load_heads(artifact / "labels.npz").version

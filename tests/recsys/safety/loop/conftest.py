@@ -19,7 +19,7 @@ from recsys.safety.loop.state import (
     LoopContext,
     loop_context_of,
 )
-from recsys.stores.protocols import CatalogueDelta, ItemRow, Logged
+from recsys.stores.protocols import CatalogueDelta, ItemRow, Logged, StatedWording
 from recsys.types import Event
 from recsys.user.state import (
     Delivery,
@@ -50,7 +50,7 @@ TABLE = [  # item_no 1, 2, ...
 def items(market) -> Items:
     rows = tuple(
         ItemRow(
-            item_no=n, cluster_id="", cluster_no=n, cluster_peak=0, revision=1, peak_tier=0, is_edited=False,
+            item_no=n, wordings=(StatedWording(None, 0, 0),), revision=1, peak_tier=0, is_edited=False,
             fields={"item_id": f"v{n}", "creator_id": "calm", "published_at": 0, "title": f"T{n}"}
             | {"risk_source": "human", **fields},
         )
@@ -87,7 +87,7 @@ class Someone:
         self.state = update_level(msgspec.structs.replace(self.state, safety=counted), self.loop_context, self.at)
         n = self.state.safety.ledger.n_delivered
         deliveries = tuple(
-            Delivery(at=self.at, item_no=n + k, cluster_no=n + k, creator_no=n + k, tier=tier, topics=topics)
+            Delivery(at=self.at, item_no=n + k, creator_no=n + k, tier=tier, topics=topics)
             for k, tier in enumerate(tiers)
         )
         self.state = record_page(self.state, deliveries, self.at, self.loop_context.market)

@@ -37,9 +37,7 @@ PLACEHOLDER = harm_terms_of(["zzforbidden", "zz two words"])
 
 def last(n_risky: int, n: int, tier: int = 1) -> Ledger:
     kinds = [tier] * n_risky + [0] * (n - n_risky)
-    deliveries = tuple(
-        Delivery(at=AT - HOUR, item_no=k, cluster_no=k, creator_no=k, tier=t) for k, t in enumerate(kinds)
-    )
+    deliveries = tuple(Delivery(at=AT - HOUR, item_no=k, creator_no=k, tier=t) for k, t in enumerate(kinds))
     return Ledger(last=deliveries, session_started_at=AT, active_at=AT)
 
 

@@ -121,7 +121,7 @@ def test_twenty_minutes_of_three_nights_are_frequent_night_use(someone):
 
 
 def test_entropy_is_that_of_the_last_seven_days(loop_context):
-    delivered = [Delivery(at=AT, item_no=0, cluster_no=0, creator_no=0, topics=topic_bits([t])) for t in ("S1", "S2")]
+    delivered = [Delivery(at=AT, item_no=0, creator_no=0, topics=topic_bits([t])) for t in ("S1", "S2")]
     loop = LoopState()
     for day in range(3):
         loop = note_topics(loop, delivered * 10, loop_context, AT + day * DAY)
@@ -139,7 +139,7 @@ def test_entropy_is_that_of_the_last_seven_days(loop_context):
 
 
 def test_a_delivery_counts_under_its_first_topic(loop_context):
-    deliveries = [Delivery(at=AT, item_no=0, cluster_no=0, creator_no=0, topics=bits) for bits in (0, 0b1100, 0b100)]
+    deliveries = [Delivery(at=AT, item_no=0, creator_no=0, topics=bits) for bits in (0, 0b1100, 0b100)]
     assert note_topics(LoopState(), deliveries, loop_context, AT).daily[0][1][:4] == (1, 0, 0, 2)
 
 

@@ -15,7 +15,7 @@ from recsys.safety.loop.levels import (
     update_level,
 )
 from recsys.safety.loop.signals import harm_match_of_request, signals
-from recsys.stores.protocols import CatalogueDelta, ItemRow
+from recsys.stores.protocols import CatalogueDelta, ItemRow, StatedWording
 from recsys.user.state import (
     Delivery,
     Ledger,
@@ -36,9 +36,7 @@ PLACEHOLDER = harm_terms_of(["zzforbidden", "zz two words"])
 
 def last(n_risky: int, n: int, tier: int = 1) -> Ledger:
     kinds = [tier] * n_risky + [0] * (n - n_risky)
-    deliveries = tuple(
-        Delivery(at=AT - HOUR, item_no=k, cluster_no=k, creator_no=k, tier=t) for k, t in enumerate(kinds)
-    )
+    deliveries = tuple(Delivery(at=AT - HOUR, item_no=k, creator_no=k, tier=t) for k, t in enumerate(kinds))
     return Ledger(last=deliveries, session_started_at=AT, active_at=AT)
 
 
@@ -219,7 +217,7 @@ def test_a_follow_looks_for_harm_when_the_creator_is_known_for_it(
     tiers = ["R3", "R4"] * n_harm
     rows = tuple(
         ItemRow(
-            item_no=n, cluster_id="", cluster_no=n, cluster_peak=0, revision=1, peak_tier=0, is_edited=False,
+            item_no=n, wordings=(StatedWording(None, 0, 0),), revision=1, peak_tier=0, is_edited=False,
             fields={"item_id": f"w{n}", "creator_id": "maker", "published_at": 0, "title": f"T{n}", "is_hidden": n < 2}
             | {"risk_source": "human", "risk_tier": tier},
         )
