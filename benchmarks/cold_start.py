@@ -57,8 +57,8 @@ def new_videos(artifact: Artifact, data: Dataset, share: float, least: int, para
     liked = whole.positives.tocsc()
     is_liked = np.diff(liked.indptr) > 0
     is_new = is_liked & (rng.random(len(is_liked)) < share)
-    kept = data.items.collect().filter(~pl.Series(is_new))["item_id"]
-    seen = build_interactions(_without(data, pl.col("item_id").is_in(kept.implode())))
+    old_ids = data.items.collect().filter(~pl.Series(is_new))["item_id"]
+    seen = build_interactions(_without(data, pl.col("item_id").is_in(old_ids.implode())))
     space = fit_factors(seen, params, 0)
     text = artifact.spaces["text"]
     texts = np.asarray(text.item_vectors)
@@ -72,7 +72,7 @@ def new_videos(artifact: Artifact, data: Dataset, share: float, least: int, para
     by_text, _ = map_cold_vectors(vectors, texts, np.zeros_like(creator_codes), is_mappable, np.random.default_rng(1))
     cold = np.flatnonzero(is_new).astype(np.int32)
     creators = _creator_popularity(artifact, seen)
-    found: dict[str, list[tuple[float, float]]] = {}
+    values_by_name: dict[str, list[tuple[float, float]]] = {}
     for person in range(len(whole.user_ids)):
         wanted = np.intersect1d(whole.positives[[person]].indices, cold)
         history = seen.histories.of(person)
@@ -88,12 +88,12 @@ def new_videos(artifact: Artifact, data: Dataset, share: float, least: int, para
         spread = {name: (s - s.mean()) / max(float(s.std()), 1e-9) for name, s in scores.items()}
         scores["mapping and content, 1 : 0.6"] = spread["mapping"] + 0.6 * spread["content alone"]
         for name, values in scores.items():
-            found.setdefault(name, []).append(_judged(values, cold, wanted))
+            values_by_name.setdefault(name, []).append(_judged(values, cold, wanted))
     summary = "no mapping"
     if mapping is not None:
         summary = f"neighbours count {mapping.neighbour_share:.0%}, {mapping.explained:.1%} explained"
     print(f"\nnew videos: {len(cold):,} of {is_liked.sum():,} with a like held out; {summary}")
-    _print(found)
+    _print(values_by_name)
 
 
 def new_people(artifact: Artifact, data: Dataset, share: float, least: int, params: BlendParams) -> None:
@@ -109,7 +109,7 @@ def new_people(artifact: Artifact, data: Dataset, share: float, least: int, para
     country = dict(artifact.users.select("user_id", "country").iter_rows())
     everything = np.arange(len(artifact.items), dtype=np.int32)
     for n_known in (0, 1, 3, 10):
-        found: dict[str, list[tuple[float, float]]] = {}
+        values_by_name: dict[str, list[tuple[float, float]]] = {}
         for person in np.flatnonzero(is_new).tolist():
             history = _positive(whole.histories.of(person))
             first, later = (
@@ -135,9 +135,9 @@ def new_people(artifact: Artifact, data: Dataset, share: float, least: int, para
             for name, values in scores.items():
                 values = np.array(values)
                 values[first.items] = -np.inf
-                found.setdefault(name, []).append(_judged(values, everything, wanted))
+                values_by_name.setdefault(name, []).append(_judged(values, everything, wanted))
         print(f"\nnew people after {n_known} reactions; {is_new.sum():,} held out")
-        _print(found)
+        _print(values_by_name)
 
 
 def _without(data: Dataset, keep: pl.Expr) -> Dataset:
@@ -164,8 +164,8 @@ def _judged(scores: Floats, rows: Ids, wanted: Ids) -> tuple[float, float]:
     return float(recall(hits, n_wanted, K)[0]), float(ndcg(hits, n_wanted, K)[0])
 
 
-def _print(found: dict[str, list[tuple[float, float]]]) -> None:
-    for name, values in found.items():
+def _print(values_by_name: dict[str, list[tuple[float, float]]]) -> None:
+    for name, values in values_by_name.items():
         table = np.array(values)
         mean, error = table.mean(axis=0), table.std(axis=0) / len(table) ** 0.5
         print(

@@ -32,7 +32,7 @@ from training.models.blend_weights import build_table, fit_weights
 from training.models.registry import MODELS, TrainingMatrix
 
 N_USERS, N_ITEMS, N_EVENTS, N_THEMES = 1_000_000, 100_000, 50_000_000, 200
-KEPT = Path(__file__).with_name("growth.jsonl")
+RESULTS = Path(__file__).with_name("growth.jsonl")
 
 
 def make(share: float, rng: np.random.Generator) -> tuple[Any, Any]:
@@ -98,7 +98,7 @@ def plot(path: Path) -> None:
     matplotlib.use("svg")
     from matplotlib import pyplot as plt
 
-    rows = sorted((json.loads(line) for line in KEPT.read_text().splitlines()), key=lambda row: row["reactions"])
+    rows = sorted((json.loads(line) for line in RESULTS.read_text().splitlines()), key=lambda row: row["reactions"])
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     sizes = [row["reactions"] for row in rows]
     for name in rows[0]["steps"]:
@@ -122,12 +122,12 @@ def main() -> None:
         measure(chosen.measure)
         return
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    rows = {json.loads(line)["share"]: line for line in KEPT.read_text().splitlines()} if KEPT.exists() else {}
+    rows = {json.loads(line)["share"]: line for line in RESULTS.read_text().splitlines()} if RESULTS.exists() else {}
     for share in chosen.shares:
         command = [sys.executable, __file__, "--measure", str(share)]
         rows[share] = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
         print(rows[share], flush=True)
-        KEPT.write_text("\n".join(rows[share] for share in sorted(rows)) + "\n")
+        RESULTS.write_text("\n".join(rows[share] for share in sorted(rows)) + "\n")
     if chosen.plot:
         plot(chosen.plot)
 

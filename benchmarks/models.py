@@ -86,8 +86,8 @@ def _factors(split: Split) -> PreferenceModel:
     theirs = (np.asarray(model.user_factors), np.asarray(model.item_factors))
     before = process_time()
     ours = ials.fit(split.train, ials.IALSParams(embedding_size=SIZE), _rng())
-    own = process_time() - before
-    print(f"{f'ours, {SIZE} numbers, 2 exact epochs':50} {own:8.1f} s, {own / direct:.2f} of it")
+    ours_s = process_time() - before
+    print(f"{f'ours, {SIZE} numbers, 2 exact epochs':50} {ours_s:8.1f} s, {ours_s / direct:.2f} of it")
     people = _rng().permutation(split.train.shape[0])[:PEOPLE]
     print(f"  implicit: Recall@20 {_recall(lambda rows, _: theirs[0][rows] @ theirs[1].T, split, people):.4f}")
     print(f"  ours: Recall@20 {_recall(lambda _, users: ours.scores(users), split, people):.4f}")
@@ -95,13 +95,13 @@ def _factors(split: Split) -> PreferenceModel:
 
 
 def _recall(scores: Callable[[Any, UserInteractions], Any], split: Split, people: Any) -> float:
-    found = []
+    recalls = []
     for start in range(0, len(people), BLOCK):
         rows = people[start : start + BLOCK]
         users, wanted = interactions_from_matrix(split.train[rows]), split.test[rows]
         shown = mark_hits(mask_excluded(scores(rows, users), users), wanted, 20)
-        found.append(recall(shown, np.diff(wanted.indptr), 20))
-    return float(np.nanmean(np.concatenate(found)))
+        recalls.append(recall(shown, np.diff(wanted.indptr), 20))
+    return float(np.nanmean(np.concatenate(recalls)))
 
 
 def _recommend(name: str, part: PreferenceModel | Blend, split: Split) -> None:

@@ -27,11 +27,11 @@ def top_k(scores: Floats, k: int) -> Rows:
     if peaks.shape[1] < 2 * k:  # few columns: sorting them all is as good
         return np.argsort(-scores, axis=1, kind="stable")[:, :k]
     bounds = np.partition(peaks, peaks.shape[1] - k, axis=1)[:, -k]
-    found = np.empty((q, k), np.intp)
+    best = np.empty((q, k), np.intp)
     for row, bound in enumerate(bounds):
         reach = np.flatnonzero(scores[row] >= bound)
         if len(reach) > 8 * _GROUP * k:  # most are equal, as in a row of zeros
-            found[row] = np.argsort(-scores[row], kind="stable")[:k]
+            best[row] = np.argsort(-scores[row], kind="stable")[:k]
         else:
-            found[row] = reach[np.argsort(-scores[row, reach], kind="stable")[:k]]
-    return found
+            best[row] = reach[np.argsort(-scores[row, reach], kind="stable")[:k]]
+    return best

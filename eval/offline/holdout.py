@@ -4,8 +4,9 @@ The holdout: events that an artifact did not learn from, as the items that are r
 One instant, the artifact's cutoff, separates learning from evaluation. Nothing is split at random, so that no person is
 evaluated on a model that learned from their own later days. A held-out item is relevant when
 
-- the person's reactions to it from the cutoff on add up to at least one watch to the end (`feedback.WANTED`). Likes,
-  saves, shares and "this helped" add to the sum, negative feedback subtracts from it,
+- the person's reactions to it from the cutoff on add up to at least one watch to the end
+  (`feedback.MIN_POSITIVE_CONFIDENCE`). Likes, saves, shares and "this helped" add to the sum, negative feedback
+  subtracts from it,
 - it is labelled R0 or R1: risk is not a learnable interest, so it is no success to serve it,
 - the person met it in no event before the cutoff, and
 - it was published when the person came back, and is in the artifact.
@@ -146,7 +147,7 @@ def _exposed(held_out: pl.DataFrame, before: pl.DataFrame, first: pl.DataFrame) 
         .join(before.select("user_id", "row").unique(), on=("user_id", "row"), how="anti")
         .join(first, on="user_id")
         .filter(pl.col("published_at") <= pl.col("came_at"))
-        .with_columns(is_relevant=(pl.col("weight") >= feedback.WANTED) & pl.col("is_learnable"))
+        .with_columns(is_relevant=(pl.col("weight") >= feedback.MIN_POSITIVE_CONFIDENCE) & pl.col("is_learnable"))
     )
 
 
@@ -154,7 +155,7 @@ def _people(exposed: pl.DataFrame, first: pl.DataFrame, before: pl.DataFrame) ->
     came_at = dict(first.iter_rows())
     relevant_rows, exposed_rows, seen_rows = _rows(exposed.filter("is_relevant")), _rows(exposed), _rows(before)
     net = before.group_by("user_id", "row").agg(pl.col("weight").sum())
-    liked_rows = _rows(net.filter(pl.col("weight") >= feedback.WANTED))
+    liked_rows = _rows(net.filter(pl.col("weight") >= feedback.MIN_POSITIVE_CONFIDENCE))
     nothing = np.empty(0, np.int32)
     return [
         HeldOutUser(

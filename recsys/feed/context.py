@@ -67,7 +67,7 @@ class RequestContext:
     supply: Supply
     assignment: Assignment
     loop_context: LoopContext
-    own: Limits  # the layers that are not the market's: guardian, person, experiments
+    personal_limits: Limits  # the layers that are not the market's: guardian, person, experiments
     is_night: bool
     is_bound_by_night: bool  # false for a person who may switch the night rules off, and did
     at: Millis  # the ledger's time: never behind what the ledger knows
@@ -101,9 +101,9 @@ def resolve_context(
     assignment = assign(resources.experiments, user_id=request.user_id, attributes=attributes, at=now)
     personal = personal_limits(evaluated, identity.profile, personalised=request.mode == "personalised")
     calm = Limits() if harm is None else CALM_PAGE
-    own = meet(personal, topic_limits(evaluated.safety.loop, market.loop, now), calm, assignment.limits)
+    layered = meet(personal, topic_limits(evaluated.safety.loop, market.loop, now), calm, assignment.limits)
     country = request.context.country or viewer.country  # nights are also those of where the person is
-    effective = effective_limits(resources.policy, evaluated, own, identity.band, country, now)
+    effective = effective_limits(resources.policy, evaluated, layered, identity.band, country, now)
 
     state, allowance = pause_for(
         evaluated, request.pause_choice, _pause_context(resources.policy, effective, identity.band, country, now)
@@ -122,7 +122,7 @@ def resolve_context(
     query, failure = _with_eligible(pipeline, replace(query, size=min(request.size, allowance.most)))
     return RequestContext(
         state=state, opens=active.opens, query=query, supply=remaining_supply(query, state.safety.ledger, now),
-        assignment=assignment, loop_context=loop_context, own=own, is_night=effective.is_night,
+        assignment=assignment, loop_context=loop_context, personal_limits=layered, is_night=effective.is_night,
         is_bound_by_night=effective.is_bound_by_night, at=now, allowance=allowance,
         cards=cards_due(state, market, request.surface, now),
         notes=_notes(stated_languages(request, identity, evaluated), market, items.codes), failure=failure,

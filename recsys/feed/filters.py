@@ -28,7 +28,7 @@ from recsys.types import Candidates, Ids, Mask
 from recsys.vocabulary import FAMILIES
 
 Filter = Callable[[Query, Candidates], Mask]
-FEW: Final = 1_000  # items
+MAX_SINGLE_SEARCHES: Final = 1_000  # items whose texts are searched one by one
 OLDEST: Final[Mapping[str, int]] = {"under_13": 12, "13-15": 13, "16-17": 16, "18+": 18}
 """The age that a band is sure to have reached; for `under_13` an age nobody sells to."""
 
@@ -94,7 +94,7 @@ def muted(query: Query, candidates: Candidates) -> Mask:
 
 def _mentions(items: Items, word: str, numbers: Ids) -> Mask:
     """Whether items hold a word: the whole catalogue at once, or a few one by one."""
-    if len(numbers) > FEW:
+    if len(numbers) > MAX_SINGLE_SEARCHES:
         return mentions(items, word)[numbers]
     return np.fromiter((word in items.texts[n] for n in numbers), np.bool_, len(numbers))
 

@@ -63,8 +63,8 @@ def fallback() -> Pipeline:
 
 def recommend(pipeline: Pipeline, query: Query) -> Ranked:
     """Candidates for a query, best first. Raises StageError when a stage breaks its contract."""
-    found, failed = retrieve(pipeline, query)
-    numbers, ranks = _union(found)
+    retrieved, failed = retrieve(pipeline, query)
+    numbers, ranks = _union(retrieved)
     rules = {name: column[numbers] for name, column in query.whole.columns.items()}
     candidates = Candidates(numbers, {**rules, **ranks})
     keep, removed = _filter(pipeline, query, candidates)
@@ -88,14 +88,14 @@ def _ordered(query: Query, candidates: Candidates) -> Candidates:
 
 def retrieve(pipeline: Pipeline, query: Query) -> tuple[Mapping[str, Ids], Mapping[str, str]]:
     """What each source found, and what went wrong in those that failed."""
-    found: dict[str, Ids] = {}
+    retrieved: dict[str, Ids] = {}
     failed: dict[str, str] = {}
     for name, source in pipeline.sources.items():
         try:
-            found[name] = source(query)
+            retrieved[name] = source(query)
         except Exception as error:  # whatever a source raises, the page is served without it
             failed[name] = f"{type(error).__name__}: {error}"
-    return found, failed
+    return retrieved, failed
 
 
 def eligible(pipeline: Pipeline, query: Query) -> Query:
@@ -114,11 +114,11 @@ def removals(pipeline: Pipeline, query: Query) -> Mapping[str, int]:
     return {name: int(real[numbers].sum()) for name, numbers in removed.items() if real[numbers].any()}
 
 
-def _union(found: Mapping[str, Ids]) -> tuple[Ids, dict[str, np.ndarray]]:
+def _union(retrieved: Mapping[str, Ids]) -> tuple[Ids, dict[str, np.ndarray]]:
     """One row per item, ascending, with a 1-based `rank_<source>` each, NaN where the source did not return it."""
-    numbers = np.unique(np.concatenate([np.empty(0, np.int32), *found.values()])).astype(np.int32)
+    numbers = np.unique(np.concatenate([np.empty(0, np.int32), *retrieved.values()])).astype(np.int32)
     ranks = {}
-    for name, items in found.items():
+    for name, items in retrieved.items():
         rank = np.full(len(numbers), np.nan, np.float32)
         rank[np.searchsorted(numbers, items)] = np.arange(1, len(items) + 1)
         ranks[f"rank_{name}"] = rank

@@ -78,21 +78,21 @@ _BY_SOURCE: Final = {
     "local": "popular",
     "explore": "exploration",
 }
-MOST: Final = 3
+MAX_REASONS: Final = 3
 
 
 def codes(*, sources: Sequence[str], match: str, floor: str, is_exploration: bool, is_supportive: bool) -> list[str]:
     """Up to three codes, the strongest first."""
-    found = ["exploration"] if is_exploration else []
-    found += ["supportive"] if floor == "supportive" or (is_supportive and "resources" in sources) else []
-    found += [_BY_MATCH[match]] if match in _BY_MATCH else []
-    found += [code for source, code in _BY_SOURCE.items() if source in sources]
-    return list(dict.fromkeys(found))[:MOST]
+    reasons = ["exploration"] if is_exploration else []
+    reasons += ["supportive"] if floor == "supportive" or (is_supportive and "resources" in sources) else []
+    reasons += [_BY_MATCH[match]] if match in _BY_MATCH else []
+    reasons += [code for source, code in _BY_SOURCE.items() if source in sources]
+    return list(dict.fromkeys(reasons))[:MAX_REASONS]
 
 
-def sentences(found: Sequence[str], languages: Sequence[str]) -> list[Reason]:
+def sentences(reason_codes: Sequence[str], languages: Sequence[str]) -> list[Reason]:
     """Codes with their text in the first language that has one, else English."""
-    return [Reason(code=code, text=_text(TEXTS[code], languages)) for code in found]
+    return [Reason(code=code, text=_text(TEXTS[code], languages)) for code in reason_codes]
 
 
 def _text(texts: Mapping[str, str], languages: Sequence[str]) -> str:

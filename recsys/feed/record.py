@@ -143,7 +143,7 @@ def decision_of(request: FeedRequest, plan: Plan) -> Decision:
         degraded=list(plan.degraded),
         weights=dict(query.weights),
         limits=query.limits,
-        personal_limits=context.own,
+        personal_limits=context.personal_limits,
         supply=context.supply,
         supply_factor=query.market.locality.supply_factor,
         explore_slots=query.market.exploration.slots,

@@ -102,7 +102,7 @@ def _item(
     near = query.nearness
     match = MATCHES[near.match[item_no]]
     sources = sources_of(candidates, row)
-    found = codes(
+    reason_codes = codes(
         sources=sources,
         match=match,
         floor=selection.forced[slot],
@@ -127,7 +127,7 @@ def _item(
             source=source,
             confidence=_plain(sure),
         ),
-        reasons=[] if request.explain == "none" else sentences(found, query.viewer.languages),
+        reasons=[] if request.explain == "none" else sentences(reason_codes, query.viewer.languages),
         is_exploration=selection.is_exploration[slot],
         propensity=_plain(selection.propensities[slot]),
         tracking_token=signer.tracking(item_no, slot + 1),

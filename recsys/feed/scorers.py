@@ -105,9 +105,9 @@ def asked_of(query: Query) -> RankerQuery:
 def _chances(ranker: Ranker, query: Query, candidates: Candidates) -> Columns:
     rows = query.items.row[candidates.item_nos]
     is_met = (rows >= 0) & (candidates["tier"] < 2)
-    found = ranker.heads.predict(ranker_features(asked_of(query), ranker.inputs, rows[is_met]))
+    predicted = ranker.heads.predict(ranker_features(asked_of(query), ranker.inputs, rows[is_met]))
     columns = {name: np.full(len(rows), head.prior, np.float32) for name, head in ranker.heads.heads.items()}
-    for name, chances in found.items():
+    for name, chances in predicted.items():
         columns[name][is_met] = chances
     return columns
 

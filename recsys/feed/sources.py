@@ -15,12 +15,14 @@ from recsys.types import Ids, Mask, rank_order
 Source = Callable[[Query], Ids]
 """Item numbers, best first, without repeats. Raises SourceError when it is unavailable."""
 
-MANY: Final = 200
-SOME: Final = 60
-FEW: Final = 20
+LARGE_SOURCE_ITEMS: Final = 200
+"""Items of a source that ranks for the person; the others give fewer."""
+
+MEDIUM_SOURCE_ITEMS: Final = 60
+SMALL_SOURCE_ITEMS: Final = 20
 
 
-def space(name: str, k: int = MANY) -> Source:
+def space(name: str, k: int = LARGE_SOURCE_ITEMS) -> Source:
     """The nearest items of a space to the person's history; nothing for a person without one."""
 
     def retrieve(query: Query) -> Ids:
@@ -38,30 +40,32 @@ def blend(query: Query) -> Ids:
     if of_blend is None:
         return np.empty(0, np.int32)
     scores = np.where(query.allowed_rows() & np.isfinite(of_blend), of_blend, -np.inf).astype(np.float32)
-    best = top_k(scores[None], MANY)[0]
+    best = top_k(scores[None], LARGE_SOURCE_ITEMS)[0]
     return query.item_nos(best[np.isfinite(scores[best])].astype(np.int32))
 
 
 def trending_local(query: Query) -> Ids:
     """What people of the market act on, among items near the viewer: first what the floor takes, then the others."""
     near = query.nearness
-    floor_eligible = _first(query.rankings.popular, query.is_eligible & near.is_floor_eligible, SOME)
+    floor_eligible = _first(query.rankings.popular, query.is_eligible & near.is_floor_eligible, MEDIUM_SOURCE_ITEMS)
     return np.concatenate(
         [
             floor_eligible,
-            _first(query.rankings.popular, query.is_eligible & near.is_local & ~near.is_floor_eligible, FEW),
+            _first(
+                query.rankings.popular, query.is_eligible & near.is_local & ~near.is_floor_eligible, SMALL_SOURCE_ITEMS
+            ),
         ]
     )
 
 
 def trending(query: Query) -> Ids:
     """What people of the market act on, wherever it is from."""
-    return _first(query.rankings.popular, query.is_eligible, SOME)
+    return _first(query.rankings.popular, query.is_eligible, MEDIUM_SOURCE_ITEMS)
 
 
 def fresh(query: Query) -> Ids:
     """The newest items, also those that no model has seen yet."""
-    return _first(query.rankings.newest, query.is_eligible, SOME)
+    return _first(query.rankings.newest, query.is_eligible, MEDIUM_SOURCE_ITEMS)
 
 
 def followed(query: Query) -> Ids:
@@ -69,15 +73,15 @@ def followed(query: Query) -> Ids:
     if not query.followed:
         return np.empty(0, np.int32)
     mine = np.isin(query.items.creator_no, list(query.followed))
-    return _first(query.rankings.newest, query.is_eligible & mine, SOME)
+    return _first(query.rankings.newest, query.is_eligible & mine, MEDIUM_SOURCE_ITEMS)
 
 
 def resources(query: Query) -> Ids:
     """Supportive items of the market, near ones first: what the floors are filled from."""
     is_supportive = query.is_eligible & query.whole["is_supportive"]
-    near = _first(query.rankings.popular, is_supportive & query.nearness.is_floor_eligible, SOME)
+    near = _first(query.rankings.popular, is_supportive & query.nearness.is_floor_eligible, MEDIUM_SOURCE_ITEMS)
     return np.concatenate(
-        [near, _first(query.rankings.popular, is_supportive & ~query.nearness.is_floor_eligible, SOME)]
+        [near, _first(query.rankings.popular, is_supportive & ~query.nearness.is_floor_eligible, MEDIUM_SOURCE_ITEMS)]
     )
 
 
@@ -100,7 +104,7 @@ def related(query: Query) -> Ids:
     if query.anchor is None or ranked is None or query.items.row[query.anchor] < 0:
         return np.empty(0, np.int32)
     vector = np.asarray(ranked.space.item_vectors[query.items.row[query.anchor]])
-    return query.item_nos(ranked.nearest(vector, MANY, query.allowed_rows()))
+    return query.item_nos(ranked.nearest(vector, LARGE_SOURCE_ITEMS, query.allowed_rows()))
 
 
 def listed(query: Query) -> Ids:
@@ -116,8 +120,8 @@ def matching(query: Query) -> Ids:
     eligible = np.flatnonzero(query.is_eligible)
     texts = query.items.texts
     hits = np.array([sum(word in texts[n] for word in words) for n in eligible], np.float32)
-    found = eligible[hits > 0]
-    return found[rank_order(hits[hits > 0], found.astype(np.int32))[:MANY]].astype(np.int32)
+    numbers = eligible[hits > 0]
+    return numbers[rank_order(hits[hits > 0], numbers.astype(np.int32))[:LARGE_SOURCE_ITEMS]].astype(np.int32)
 
 
 FOR_YOU: Final[Mapping[str, Source]] = {
@@ -143,5 +147,5 @@ BY_SURFACE: Final[Mapping[str, Mapping[str, Source]]] = {
 def _first(order: Ids, keep: Mask, k: int) -> Ids:
     """The first k kept item numbers of an order."""
     head = order[: 20 * k]  # nearly always enough
-    found = head[keep[head]][:k]
-    return found if len(found) == k else order[keep[order]][:k]
+    best = head[keep[head]][:k]
+    return best if len(best) == k else order[keep[order]][:k]

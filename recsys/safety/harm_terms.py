@@ -160,11 +160,15 @@ def _innocent_words(words: Words, places: Iterable[Place]) -> Mapping[str, set[i
     The numbers of the words that an innocent phrase holds, for each reading. A phrase that was found by its sound in
     Arabic letters says nothing of a word that is written in Latin ones.
     """
-    found: dict[str, set[int]] = {"l": set(), "a": set()}
+    by_reading: dict[str, set[int]] = {"l": set(), "a": set()}
     for place in places:
-        found[place.reading].update(range(place.start, place.end))
+        by_reading[place.reading].update(range(place.start, place.end))
     in_arabic = {n for n, word in enumerate(words) if is_arabic(word)}
-    return {"l": found["l"] | (found["a"] & in_arabic), "a": found["l"] | found["a"], "c": found["l"] | found["a"]}
+    return {
+        "l": by_reading["l"] | (by_reading["a"] & in_arabic),
+        "a": by_reading["l"] | by_reading["a"],
+        "c": by_reading["l"] | by_reading["a"],
+    }
 
 
 def redact_query(harm_terms: HarmTerms, query: str | None) -> str | None:

@@ -104,8 +104,8 @@ def concentration(counts: Iterable[ExposureCount], creators: Iterable[str]) -> C
         if t.creator_id in given:
             given[t.creator_id] += t.n
     amounts = np.array(list(given.values()), np.float64)
-    found = (metrics.gini(amounts), metrics.hhi(amounts), metrics.top_share(amounts, TOP))
-    gini, hhi, top = (None if np.isnan(value) else round(value, 4) for value in found)
+    values = (metrics.gini(amounts), metrics.hhi(amounts), metrics.top_share(amounts, TOP))
+    gini, hhi, top = (None if np.isnan(value) else round(value, 4) for value in values)
     return Concentration(n_creators=len(amounts), gini=gini, hhi=hhi, top_10_share=top)
 
 
@@ -153,7 +153,7 @@ def _new_creators(
     for t in counts:
         of[t.creator_id].append(t)
     new = {creator_id for creator_id in home if sum(t.n for t in of[creator_id]) < limit}
-    days = [found for creator_id in home - new if (found := days_to(tuple(of[creator_id]), limit)) is not None]
+    days = [n_days for creator_id in home - new if (n_days := days_to(tuple(of[creator_id]), limit)) is not None]
     n_local = sum(t.n for t in counted if t.is_local)
     to_new = sum(t.n for t in counted if t.is_local and t.creator_id in new)
     return NewCreatorExposure(

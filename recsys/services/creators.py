@@ -23,9 +23,9 @@ from recsys.stores.protocols import Catalogue, CreatorChange, CreatorRow, Exposu
 from recsys.types import Fields, JsonObject
 from recsys.vocabulary import FAMILIES, TIERS
 
-FEWEST: Final = 5
+MIN_PLACE_IMPRESSIONS: Final = 5
 """Impressions in a place below which the report says only that there were some: less could point at a person."""
-MOST_LABELS: Final = 1_000
+MAX_LABELS: Final = 1_000
 
 
 def get_creator(catalogue: Catalogue, creator_id: str) -> JsonObject | None:
@@ -60,7 +60,10 @@ def _write(
     new_fields: Callable[[CreatorRow | None], Fields | None],
     at: Millis,
 ) -> JsonObject | None:
-    """The creator as stored after what is `said` of the row that is there; None, and nothing written, for None."""
+    """
+    The creator as stored once `new_fields` of the row that is there are written; None, and nothing written, where they
+    are None.
+    """
     for _ in range(MAX_WRITE_TRIES):
         row = catalogue.creator(check_id("creator_id", creator_id))
         fields = new_fields(row)
@@ -102,7 +105,7 @@ def exposure(engine: Engine, creator_id: str, at: Millis) -> JsonObject | None:
         "until": to_text(at),
         "items": {"all": len(mine), "shown": sum(not items.is_hidden[n] for n in mine)},
         **exposure_summary(counts, market, at),
-        "labels": [_label(items, n, engine.resources.catalogue_cache.catalogue) for n in mine[:MOST_LABELS]],
+        "labels": [_label(items, n, engine.resources.catalogue_cache.catalogue) for n in mine[:MAX_LABELS]],
     }
 
 
@@ -144,10 +147,10 @@ def days_to(counts: tuple[ExposureCount, ...], limit: int) -> int | None:
 
 
 def _by(counts: tuple[ExposureCount, ...], name: str) -> Counter[str]:
-    found: Counter[str] = Counter()
+    totals: Counter[str] = Counter()
     for t in counts:
-        found[getattr(t, name)] += t.n
-    return found
+        totals[getattr(t, name)] += t.n
+    return totals
 
 
 def _by_place(counts: tuple[ExposureCount, ...], name: str, named: str | None = None) -> dict[str, int]:
@@ -155,10 +158,10 @@ def _by_place(counts: tuple[ExposureCount, ...], name: str, named: str | None = 
     Impressions by where the viewers live; `unknown` where nobody said, `few` for places with fewer than five. The
     market itself is always `named`.
     """
-    found = {place or "unknown": n for place, n in sorted(_by(counts, name).items())}
-    kept = {place: n for place, n in found.items() if n >= FEWEST or place == named}
-    few = sum(found.values()) - sum(kept.values())
-    return {**kept, "few": few} if few else kept
+    totals = {place or "unknown": n for place, n in sorted(_by(counts, name).items())}
+    shown = {place: n for place, n in totals.items() if n >= MIN_PLACE_IMPRESSIONS or place == named}
+    few = sum(totals.values()) - sum(shown.values())
+    return {**shown, "few": few} if few else shown
 
 
 def _label(items: Items, item_no: int, catalogue: Catalogue) -> JsonObject:

@@ -66,7 +66,7 @@ def record_of(engine: Engine, request_id: str, user_id: str | None = None) -> Js
     }
 
 
-def found(engine: Engine, request_id: str, user_id: str | None) -> StoredAnswer | None:
+def find_answer(engine: Engine, request_id: str, user_id: str | None) -> StoredAnswer | None:
     """The kept record of a request. Two people may use one id: without `user_id` it is the newest."""
     if user_id is None:
         return engine.stores.decisions.of_request(request_id)
@@ -74,7 +74,7 @@ def found(engine: Engine, request_id: str, user_id: str | None) -> StoredAnswer 
 
 
 def _read(engine: Engine, request_id: str, user_id: str | None) -> tuple[StoredAnswer, Decision]:
-    stored = found(engine, request_id, user_id)
+    stored = find_answer(engine, request_id, user_id)
     if stored is None:
         raise DataError(f"request_id: found {request_id!r}, expected one whose record is still kept")
     return stored, records.unpack(stored.decision)
@@ -129,7 +129,7 @@ def _why(engine: Engine, decision: Decision, item_id: str, item_no: int) -> Json
             "score_parts": parts, "rules": _rules_of_shown(decision, candidates, slot), "removed_by": None,
             "counterfactual": None,
         }  # fmt: skip
-    rules = _kept_out(decision, candidates, row)
+    rules = _rules_against(decision, candidates, row)
     removed_by = str(rules[0]["rule"]) if rules else "outscored"
     return {
         "request_id": decision.request_id, "item_id": item_id, "shown": False, "position": None,
@@ -162,24 +162,24 @@ def _rules_of_shown(decision: Decision, candidates: Candidates, slot: int) -> li
     return [*rules, {"rule": "exploration"}] if is_exploration else rules
 
 
-def _kept_out(decision: Decision, candidates: Candidates, row: int) -> list[JsonObject]:
+def _rules_against(decision: Decision, candidates: Candidates, row: int) -> list[JsonObject]:
     """
     What kept a candidate off the page: at every slot that went to a worse one, the rules it would have broken there.
 
     The rules are asked of the independent validator, so that an explanation cannot repeat the selector's mistake.
     """
     page = delivered(candidates, np.array(decision.chosen, np.intp), decision.at)
-    own = delivered(candidates, np.array([row], np.intp), decision.at)
+    alone = delivered(candidates, np.array([row], np.intp), decision.at)
     copies = bound_pairs(candidates, [*decision.chosen, row])
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for slot, taken in enumerate([*decision.chosen, *_open_slots(decision)]):
         if taken < row:
             continue  # a better candidate stood here
-        broken = violations(decision.ledger, (*page[:slot], *own), decision.limits, at=decision.at, copies=copies)
+        broken = violations(decision.ledger, (*page[:slot], *alone), decision.limits, at=decision.at, copies=copies)
         names = sorted({violation.rule for violation in broken if violation.position == slot + 1})
         floor = decision.forced[slot] if slot < len(decision.forced) else ""
-        found.update(names or {f"floor:{floor}" if floor else "exploration"})
-    return [{"rule": rule, "slots": count} for rule, count in found.most_common()]
+        counts.update(names or {f"floor:{floor}" if floor else "exploration"})
+    return [{"rule": rule, "slots": count} for rule, count in counts.most_common()]
 
 
 def _open_slots(decision: Decision) -> list[int]:
@@ -238,14 +238,14 @@ def _page(engine: Engine, decision: Decision, selection: Selection, *, explain: 
     asked = msgspec.json.decode(decision.request, type=FeedRequest).size
     page = []
     for slot, row in enumerate(selection.rows.tolist()):
-        found = codes(
+        reason_codes = codes(
             sources=sources_of(candidates, row),
             match=MATCHES[candidates["match"][row]],
             floor=selection.forced[slot],
             is_exploration=selection.is_exploration[slot],
             is_supportive=bool(candidates["is_supportive"][row]),
         )
-        reasons = [msgspec.to_builtins(r) for r in sentences(found, decision.languages)] if explain else []
+        reasons = [msgspec.to_builtins(r) for r in sentences(reason_codes, decision.languages)] if explain else []
         page.append((ids[candidates.item_nos[row]], slot + 1, _bits(selection.propensities[slot]), reasons))
     shortfall = shortfall_of(asked, decision.size, len(page), decision.lost, selection.blocked)
     return [page, msgspec.to_builtins(shortfall)]

@@ -80,10 +80,10 @@ def audit(decision: Decision) -> FloorAudit:
 
 def audit_all(decisions: Iterable[Decision]) -> FloorAudit:
     """Many records."""
-    found = NOTHING
+    total = NOTHING
     for decision in decisions:
-        found = found.plus(audit(decision))
-    return found
+        total = total.plus(audit(decision))
+    return total
 
 
 def fillable(decision: Decision) -> int:
@@ -102,7 +102,7 @@ def is_fair(hits: Sequence[bool], share: float, alpha: float = ALPHA) -> bool:
     most `alpha` in any prefix.
     """
     minima = _minima(len(hits), share, alpha)
-    return all(found >= least for found, least in zip(np.cumsum(hits).tolist(), minima, strict=True))
+    return all(n_hits >= least for n_hits, least in zip(np.cumsum(hits).tolist(), minima, strict=True))
 
 
 @cache
@@ -123,11 +123,11 @@ def _minima(n: int, share: float, alpha: float) -> tuple[int, ...]:
 
 def _quantiles(n: int, share: float, alpha: float) -> tuple[int, ...]:
     """For each prefix the smallest count whose lower tail, itself included, is more likely than `alpha`."""
-    chances, found = np.array([1.0]), []
+    chances, quantiles = np.array([1.0]), []
     for _ in range(n):
         chances = np.convolve(chances, [1 - share, share])
-        found.append(int(np.argmax(np.cumsum(chances) > alpha)))
-    return tuple(found)
+        quantiles.append(int(np.argmax(np.cumsum(chances) > alpha)))
+    return tuple(quantiles)
 
 
 def refused(minima: Sequence[int], share: float) -> float:
@@ -140,15 +140,15 @@ def refused(minima: Sequence[int], share: float) -> float:
     return lost
 
 
-def as_sentence(found: FloorAudit) -> str:
+def as_sentence(audited: FloorAudit) -> str:
     """The audit in a sentence."""
-    if not found.runs:
+    if not audited.runs:
         return "No complete run of 20 was delivered, so there is no local floor to audit."
-    kept = found.runs - found.below_supply
-    why: Mapping[str, int] = found.reasons
+    n_held = audited.runs - audited.below_supply
+    why: Mapping[str, int] = audited.reasons
     because = f" ({', '.join(f'{reason} {n:,}' for reason, n in why.items())})" if why else ""
     return (
-        f"Of {found.runs:,} complete runs of 20, {kept:,} ({kept / found.runs:.1%}) hold the local floor as supply "
-        f"allows{because}; {found.below_policy:,} are below the policy's floor. {found.prefix_failures:,} of "
-        f"{found.pages:,} pages fail the prefix test."
+        f"Of {audited.runs:,} complete runs of 20, {n_held:,} ({n_held / audited.runs:.1%}) hold the local floor as "
+        f"supply allows{because}; {audited.below_policy:,} are below the policy's floor. {audited.prefix_failures:,} "
+        f"of {audited.pages:,} pages fail the prefix test."
     )

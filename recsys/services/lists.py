@@ -44,8 +44,8 @@ def trending(
     is_spoken = np.logical_or.reduce([_of(items.language, items, name) for name in languages])
     keep = for_anybody(items, at) & (items.row >= 0) & _of(items.region, items, region) & is_spoken
     numbers = np.flatnonzero(keep).astype(np.int32)
-    found = _distinct(items, numbers[rank_order(model.popularity_scores(market, items.row[numbers]), numbers)], size)
-    return {"country": market, "region": region, "language": language, "items": [_item(items, n) for n in found]}
+    chosen = _distinct(items, numbers[rank_order(model.popularity_scores(market, items.row[numbers]), numbers)], size)
+    return {"country": market, "region": region, "language": language, "items": [_item(items, n) for n in chosen]}
 
 
 def similar(engine: Engine, item_id: str, size: int, at: Millis) -> JsonObject | None:
@@ -66,8 +66,8 @@ def similar(engine: Engine, item_id: str, size: int, at: Millis) -> JsonObject |
     known = np.flatnonzero(items.row >= 0)
     by_row[items.row[known]] = known
     vector = np.asarray(ranked.space.item_vectors[row])
-    found = by_row[ranked.nearest(vector, 3 * size, keep[by_row])]
-    return {"item_id": item_id, "items": [_item(items, n) for n in _distinct(items, found, size)]}
+    neighbours = by_row[ranked.nearest(vector, 3 * size, keep[by_row])]
+    return {"item_id": item_id, "items": [_item(items, n) for n in _distinct(items, neighbours, size)]}
 
 
 def local(
@@ -97,7 +97,7 @@ def local(
         for match, score in [_near(creator, home, region, market)]
         if score > 0
     ]
-    near.sort(key=lambda found: (-found[0], -found[1], found[2].creator_id))
+    near.sort(key=lambda ranked: (-ranked[0], -ranked[1], ranked[2].creator_id))
     creators = [_creator(creator, match, score, n) for score, n, creator, match in near[:size]]
     return {"country": home, "region": region, "language": language, "kind": kind, "creators": creators}
 

@@ -99,9 +99,9 @@ def _check_guarded(engine: Engine, user_id: str) -> None:
     profile, market = profile_of(state, engine.resources.model, user_id), engine.resources.policy.market
     is_minor = market.ages[band_of(engine, state, user_id)].is_minor
     if not (is_minor and profile.guardian_id) and not state.person.controls.guardian_consent:
-        found = "an adult" if not is_minor else "a profile that names no guardian"
+        subject = "an adult" if not is_minor else "a profile that names no guardian"
         raise DataError(
-            f"user_id: found {found}, expected a minor whose profile names a guardian in guardian_id, "
+            f"user_id: found {subject}, expected a minor whose profile names a guardian in guardian_id, "
             "or a person who set guardian_consent in their controls"
         )
 
@@ -127,8 +127,8 @@ def reset(engine: Engine, user_id: str, at: Millis) -> JsonObject:
     engine.stores.cutoffs.forget(user_id, at)
 
     def change(state: UserState) -> UserState:
-        kept = msgspec.structs.replace(state.interactions, items=(), weights=(), at=(), event_ids=(), reset_at=at)
-        return msgspec.structs.replace(state, interactions=kept)
+        emptied = msgspec.structs.replace(state.interactions, items=(), weights=(), at=(), event_ids=(), reset_at=at)
+        return msgspec.structs.replace(state, interactions=emptied)
 
     update_state(engine, user_id, change)
     return {"user_id": user_id, "reset_at": to_text(at), "kept": ["ledger", "loop level", "controls", "follows"]}
@@ -216,10 +216,10 @@ def erase(engine: Engine, user_id: str, at: Millis) -> JsonObject:
         if not _is_known(engine, read, user_id):
             return _receipt(user_id, at, dict.fromkeys(("users", "deliveries", "decisions", "events"), 0))
         state = standing(engine, read, user_id, at)
-        kept = SafetyState(
+        remaining = SafetyState(
             ledger=_bare(state.safety.ledger), loop=retain_after_erasure(state.safety.loop), is_erased=True
         )
-        tombstone = pack(UserState(safety=kept))[1]
+        tombstone = pack(UserState(safety=remaining))[1]
         rows = engine.stores.users.erase(user_id, at, tombstone, read.version, state.interactions.log_seq)
         if rows is not None:
             return _receipt(user_id, at, rows)
@@ -290,8 +290,8 @@ def _control_problems(controls: Controls) -> list[str]:
     for name, most in MAX_MUTED.items():
         values = getattr(controls, name)
         if len(values) > most or any(not 0 < len(value.strip()) <= len(value) <= 128 for value in values):
-            found = f"{len(values)}, or an empty or long one"
-            problems.append(f"{name}: found {found}, expected at most {most} of 1 to 128 characters")
+            described = f"{len(values)}, or an empty or long one"
+            problems.append(f"{name}: found {described}, expected at most {most} of 1 to 128 characters")
     if controls.local_weight is not None and not 0 <= controls.local_weight <= 2:
         problems.append(f"local_weight: found {controls.local_weight}, expected a number from 0 to 2")
     try:

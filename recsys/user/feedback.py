@@ -27,7 +27,7 @@ HALF_LIFE: Final[Millis] = 90 * DAY
 PAIR_CAP: Final = 5.0
 """The highest confidence of one person in one item, so that no loop on one video drowns the rest."""
 
-WANTED: Final = 1.0
+MIN_POSITIVE_CONFIDENCE: Final = 1.0
 """The confidence from which an interaction is positive: one watch to the end."""
 
 FIXED: Final = {

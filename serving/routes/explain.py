@@ -102,5 +102,5 @@ class PreviewBody(ClientBody):
 
 
 def _check_record(deps: Dependencies, request_id: str, user_id: str | None) -> None:
-    if explain.found(deps.engine(), request_id, user_id) is None:
+    if explain.find_answer(deps.engine(), request_id, user_id) is None:
         raise Problem(404, f"Found no record of request {request_id!a}; records are kept for a limited time.")

@@ -20,7 +20,7 @@ from recsys.models import popularity
 from recsys.models.interactions import UserInteractions, row_numbers
 from recsys.models.popularity import Popularity, PopularityParams
 from recsys.types import Csr, Rows
-from recsys.user.feedback import WANTED
+from recsys.user.feedback import MIN_POSITIVE_CONFIDENCE
 from training.interactions import Interactions, build_interactions, market_names, select_users, user_interactions
 
 MAX_FOLDS: Final = 4
@@ -118,14 +118,15 @@ def find_split(dataset: Dataset, share: float, before: Millis | None) -> Millis 
 
 def relevant_since(interactions: Interactions, since: Millis) -> Csr:
     """
-    CSR (n_users, n_items): ones where a user's interactions from an instant on add up to `feedback.WANTED`, as in
-    `sanad eval`, among the latest that histories keep. Where none goes so far, ones for anything above zero.
+    CSR (n_users, n_items): ones where a user's interactions from an instant on add up to
+    `feedback.MIN_POSITIVE_CONFIDENCE`, as in `sanad eval`, among the latest that histories keep. Where none goes so
+    far, ones for anything above zero.
     """
     flat, shape = interactions.histories, interactions.positives.shape
     is_late = flat.at >= since
     owner = np.repeat(np.arange(shape[0]), np.diff(flat.indptr))[is_late]
     total = sparse.csr_matrix((flat.weights[is_late], (owner, flat.items[is_late])), shape, dtype=np.float32)
-    threshold = WANTED if np.any(total.data >= WANTED) else np.finfo(np.float32).tiny
+    threshold = MIN_POSITIVE_CONFIDENCE if np.any(total.data >= MIN_POSITIVE_CONFIDENCE) else np.finfo(np.float32).tiny
     total.data = (total.data >= threshold).astype(np.float32)
     total.eliminate_zeros()
     return total

@@ -32,8 +32,8 @@ class SqliteDecisions:
 
     def newest(self, n: int) -> tuple[StoredAnswer, ...]:
         """See `DecisionLog.newest`."""
-        found = self._select("ORDER BY seq DESC")
-        return tuple(record for _, record in zip(range(n), found, strict=False))
+        records = self._select("ORDER BY seq DESC")
+        return tuple(record for _, record in zip(range(n), records, strict=False))
 
     def _select(self, which: str, *values: bytes) -> Iterator[StoredAnswer]:
         """The readable records, a few rows at a time."""

@@ -114,10 +114,10 @@ class Vault:
             insert = "INSERT INTO keys VALUES (?, ?, ?) ON CONFLICT (owner) DO NOTHING"
             self._database.write(lambda connection: connection.executemany(insert, rows))
             keys |= {owner: self.find(owner) for owner in missing}
-        found = {owner: key for owner, key in keys.items() if key is not None}
-        if len(found) < len(wanted):
+        living = {owner: key for owner, key in keys.items() if key is not None}
+        if len(living) < len(wanted):
             raise StoreError("the key of a person was destroyed while it was used; ask again")
-        return found
+        return living
 
     def destroy(self, number: bytes) -> None:
         """Destroy a key for good; nothing where it is gone already."""

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from recsys.feed.sources import (
-    MANY,
-    SOME,
+    LARGE_SOURCE_ITEMS,
+    MEDIUM_SOURCE_ITEMS,
     explore,
     followed,
     fresh,
@@ -35,15 +35,15 @@ def turn(make_service, evening):
 def test_fresh_is_the_newest_first(turn):
     query = turn()
     times = query.items.published_at[fresh(query)]
-    assert len(times) == SOME and (np.diff(times) <= 0).all()
-    assert times[-1] >= np.sort(query.items.published_at[query.is_eligible])[-SOME]
+    assert len(times) == MEDIUM_SOURCE_ITEMS and (np.diff(times) <= 0).all()
+    assert times[-1] >= np.sort(query.items.published_at[query.is_eligible])[-MEDIUM_SOURCE_ITEMS]
 
 
 def test_trending_is_the_most_popular_of_the_market_first(turn):
     query = turn()
     scores = query.model.popularity_scores("MA", query.items.row)
     assert (np.diff(scores[trending(query)]) <= 0).all()
-    assert scores[trending(query)].min() >= np.sort(scores[query.is_eligible])[-SOME]
+    assert scores[trending(query)].min() >= np.sort(scores[query.is_eligible])[-MEDIUM_SOURCE_ITEMS]
 
 
 def test_the_nearest_are_those_of_a_plain_product_among_what_is_eligible(turn):
@@ -51,7 +51,7 @@ def test_the_nearest_are_those_of_a_plain_product_among_what_is_eligible(turn):
     for name in ("cf", "text"):
         vectors = np.asarray(query.model.spaces[name].space.item_vectors)
         scores = np.where(query.allowed_rows(), vectors @ query.vector(name), -np.inf)
-        expected = np.sort(scores)[::-1][: min(MANY, int(query.allowed_rows().sum()))]
+        expected = np.sort(scores)[::-1][: min(LARGE_SOURCE_ITEMS, int(query.allowed_rows().sum()))]
         found = scores[query.items.row[space(name)(query)]]
         assert np.allclose(found, expected, rtol=1e-4, atol=1e-5)
 
