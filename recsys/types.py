@@ -28,7 +28,10 @@ Array = NDArray[Any]
 Column = NDArray[Any]
 Columns = Mapping[str, Column]
 Fields = Mapping[str, Any]
-"""A row of a table or an object of JSON by the names of `recsys.columns`: texts, numbers, lists of texts, None."""
+"""
+A row of a table or an object of JSON by the names of `recsys.columns`: texts, numbers, lists of texts; None or missing
+is unknown.
+"""
 JsonObject = dict[str, object]
 """An object of JSON that is made here and only handed on: encoded, stored or printed."""
 

@@ -28,7 +28,7 @@ from recsys.policy.compiled import CompiledPolicy
 from recsys.policy.nights import local_time
 from recsys.policy.schema import Market
 from recsys.resources import DEFAULT_POLICY
-from recsys.stores.protocols import Fields
+from recsys.types import Fields
 from serving.commands.page_table import page_table, remaining_line, shortfall_lines, summary_line
 from serving.run import run_in_thread
 from serving.settings import Settings

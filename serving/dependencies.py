@@ -11,7 +11,7 @@ from pydantic import BeforeValidator
 
 from recsys.feed.engine import Engine
 from recsys.messages import Wire
-from recsys.stores.protocols import Fields
+from recsys.types import Fields
 from serving.body_fields import Id
 from serving.clock_guard import GuardedClock
 from serving.problems import SLASH_OF_ID, Problem

@@ -13,7 +13,7 @@ from fastapi import Response
 from starlette.exceptions import HTTPException
 
 from recsys.errors import Conflict, DataError, Gone, SanadError, StoreError
-from recsys.stores.protocols import Fields
+from recsys.types import Fields
 from serving.responses import FieldError, ProblemDetail
 
 MEDIA_TYPE: Final = "application/problem+json"

@@ -2,9 +2,8 @@
 Items over the wire: read, put, changed, taken down. An answer means that the change is durable.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 from recsys.clock import Millis, to_text
 from recsys.columns import ITEMS, LABEL_WAITS, PREDICTED, REVIEWED
@@ -13,21 +12,21 @@ from recsys.services.fields import check_id, check_row
 from recsys.services.profiles import MAX_WRITE_TRIES
 from recsys.stores.catalogue_write import NEVER_SERVED
 from recsys.stores.protocols import Catalogue, ItemChange, ItemRow
+from recsys.types import Fields, JsonObject
 
 
-def get_item(catalogue: Catalogue, item_id: str) -> dict[str, Any] | None:
+def get_item(catalogue: Catalogue, item_id: str) -> JsonObject | None:
     """One item in the contract's columns, times as text; None when there is none."""
     row = catalogue.get(check_id("item_id", item_id))
     return None if row is None else _shown(row)
 
 
-def _shown(row: ItemRow) -> dict[str, Any]:
-    fields: dict[str, Any] = {column.name: row.fields.get(column.name) for column in ITEMS.columns}
-    fields["published_at"] = to_text(fields["published_at"])
-    return fields
+def _shown(row: ItemRow) -> JsonObject:
+    fields = {column.name: row.fields.get(column.name) for column in ITEMS.columns}
+    return {**fields, "published_at": to_text(row.fields["published_at"])}
 
 
-def put_item(catalogue: Catalogue, item_id: str, fields: Mapping[str, Any], at: Millis) -> dict[str, Any]:
+def put_item(catalogue: Catalogue, item_id: str, fields: Fields, at: Millis) -> JsonObject:
     """
     Insert or replace an item; binding on the next page of every worker. Raises DataError.
 
@@ -40,11 +39,11 @@ def put_item(catalogue: Catalogue, item_id: str, fields: Mapping[str, Any], at: 
 def _write(
     catalogue: Catalogue,
     item_id: str,
-    new_fields: Callable[[ItemRow | None], Mapping[str, Any] | None],
+    new_fields: Callable[[ItemRow | None], Fields | None],
     at: Millis,
     *,
     is_review: bool = False,
-) -> dict[str, Any] | None:
+) -> JsonObject | None:
     """
     The item as stored once `new_fields` of the row that is there are written; None, and nothing written, where they
     are None. A write in between holds as well: then the row is read again.
@@ -60,7 +59,7 @@ def _write(
     raise StoreError(f"found {MAX_WRITE_TRIES} other writes of item {item_id!r} at once, expected fewer; try again")
 
 
-def _change(item_id: str, fields: Mapping[str, Any], old: ItemRow | None, *, is_review: bool = False) -> ItemChange:
+def _change(item_id: str, fields: Fields, old: ItemRow | None, *, is_review: bool = False) -> ItemChange:
     lasting = _lasting_fields(old, fields) if old else {}
     item = check_row(ITEMS, {**fields, **lasting, "item_id": check_id("item_id", item_id)})
     predicted = _still_predicted(old.fields, item) if old else {}
@@ -68,7 +67,7 @@ def _change(item_id: str, fields: Mapping[str, Any], old: ItemRow | None, *, is_
     return ItemChange(fields={**predicted, **item}, expects=None if old is None else old.revision)
 
 
-def _lasting_fields(old: ItemRow, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+def _lasting_fields(old: ItemRow, fields: Fields) -> Fields:
     """
     What no silence takes away: a takedown, until `is_hidden` is false, and a label of R3 or R4, until there is another.
     No label counts as R2, and what must never be served would be served after an edit of its title.
@@ -79,17 +78,17 @@ def _lasting_fields(old: ItemRow, fields: Mapping[str, Any]) -> Mapping[str, Any
     return {**label, "is_hidden": True} if is_down else label
 
 
-def _still_predicted(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+def _still_predicted(old: Fields, new: Fields) -> JsonObject:
     """
     What the model said of an item. It stays when the item is edited, so that an edit cannot shake off a raised tier;
     with other words the item waits for the labelling job.
     """
     is_other = any(old.get(name) != new.get(name) for name in ("title", "text"))
-    kept = {name: old[name] for name in (*PREDICTED, LABEL_WAITS) if name in old}
-    return kept | {LABEL_WAITS: True} if is_other else kept
+    predicted = {name: old[name] for name in (*PREDICTED, LABEL_WAITS) if name in old}
+    return predicted | {LABEL_WAITS: True} if is_other else predicted
 
 
-def patch_item(catalogue: Catalogue, item_id: str, fields: Mapping[str, Any], at: Millis) -> dict[str, Any] | None:
+def patch_item(catalogue: Catalogue, item_id: str, fields: Fields, at: Millis) -> JsonObject | None:
     """
     Change some columns of an item; None when there is none.
 
@@ -99,23 +98,23 @@ def patch_item(catalogue: Catalogue, item_id: str, fields: Mapping[str, Any], at
     are others.
     """
 
-    def new_fields(row: ItemRow | None) -> Mapping[str, Any] | None:
+    def new_fields(row: ItemRow | None) -> Fields | None:
         if row is None:
             return None
-        kept = _unlabelled(_shown(row)) if _says_other(row, fields) else _shown(row)
-        return {**kept, **fields}
+        before = _unlabelled(_shown(row)) if _says_other(row, fields) else _shown(row)
+        return {**before, **fields}
 
     is_review = fields.get("risk_source") == "human" and fields.get("risk_tier") is not None
     return _write(catalogue, item_id, new_fields, at, is_review=is_review)
 
 
-def _says_other(row: ItemRow, fields: Mapping[str, Any]) -> bool:
+def _says_other(row: ItemRow, fields: Fields) -> bool:
     """Whether a patch changes what an item says without saying what it is now."""
     is_other = any(name in fields and fields[name] != row.fields.get(name) for name in ("title", "text"))
     return is_other and "risk_tier" not in fields
 
 
-def _unlabelled(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _unlabelled(fields: Fields) -> JsonObject:
     return {name: value for name, value in fields.items() if not name.startswith("risk_")}
 
 

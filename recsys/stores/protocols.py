@@ -16,17 +16,14 @@ Every implementation passes the same contract tests (`tests/contracts`). In memo
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
 from recsys.clock import Millis
 from recsys.text.clusters import Wording
-from recsys.types import Event
+from recsys.types import Event, Fields
 from recsys.user.state import Delivery, UserState
-
-Fields = Mapping[str, Any]
-"""Columns of the data contract by name; null or missing = unknown."""
 
 Version = int
 """

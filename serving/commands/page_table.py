@@ -8,7 +8,7 @@ from rich.table import Table
 from recsys.console import isolated
 from recsys.messages import FeedItem, FeedResponse
 from recsys.policy.schema import Market
-from recsys.stores.protocols import Fields
+from recsys.types import Fields
 
 _PLACE: Final = 13  # cells of a column, as the three below
 _REASON: Final = 18

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from recsys.feed.engine import Page, feed, safe_page
 from recsys.messages import EventsResponse, FeedRequest, FeedResponse
 from recsys.services.events import accept_events
-from recsys.stores.protocols import Fields
+from recsys.types import Fields
 from serving.bodies import EventBody, EventsBody, FeedBody, ShortForm
 from serving.dependencies import Dependencies, PathId, StrictRoute, encoded_response, struct_response
 from serving.openapi import response
