@@ -14,7 +14,6 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from sentence_transformers import SentenceTransformer
 from torch.nn import functional
 
 from recsys.text.phrases import phrase_book
-from recsys.types import Floats
+from recsys.types import Floats, Rows
 from training.text.adapter import load_adapter
 from training.text.encoder import cache_folder
 from training.text.fit_adapter import accuracy, read_sentences, read_words, split
@@ -39,14 +38,14 @@ def captions(language: str) -> list[str]:
     return [phrase.replace("{city}", "Fes") for part in parts for phrase in part]
 
 
-def encode(model: Any, texts: Sequence[str]) -> Floats:
+def encode(model: SentenceTransformer, texts: Sequence[str]) -> Floats:
     """(n, 384) vectors of length 1."""
     model.eval()
     with torch.autocast("cpu", torch.bfloat16):
         return np.asarray(model.encode(list(texts), batch_size=64, show_progress_bar=False), np.float32)
 
 
-def tune(model: Any, texts: Sequence[str], target: Floats, *, minutes: float, vocabulary: bool) -> int:
+def tune(model: SentenceTransformer, texts: Sequence[str], target: Floats, *, minutes: float, vocabulary: bool) -> int:
     """Learns in place until the time is over; the number of steps."""
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
@@ -55,12 +54,12 @@ def tune(model: Any, texts: Sequence[str], target: Floats, *, minutes: float, vo
     table.weight.requires_grad_(vocabulary)
     table.sparse = vocabulary
     rest = [weight for weight in model.parameters() if weight.requires_grad and weight is not table.weight]
-    optimisers: list[Any] = [torch.optim.AdamW(rest, lr=RATE, weight_decay=0.01)]
+    optimisers: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=RATE, weight_decay=0.01)]
     if vocabulary:
         optimisers.append(torch.optim.SparseAdam([table.weight], lr=10 * RATE))
     rates = [optimiser.param_groups[0]["lr"] for optimiser in optimisers]
     targets, labels = torch.from_numpy(target), torch.arange(BATCH)
-    start, steps, batches = time.monotonic(), 0, list[Any]()
+    start, steps, batches = time.monotonic(), 0, list[Rows]()
     model.train()
     while (done := (time.monotonic() - start) / (60 * minutes)) < 1:
         if not batches:
@@ -72,7 +71,7 @@ def tune(model: Any, texts: Sequence[str], target: Floats, *, minutes: float, vo
         with torch.autocast("cpu", torch.bfloat16):
             encoded = model(features)["sentence_embedding"]
         likeness = functional.normalize(encoded.float(), dim=1) @ targets[rows].T / TEMPERATURE
-        loss: Any = functional.cross_entropy(likeness, labels) + functional.cross_entropy(likeness.T, labels)
+        loss = functional.cross_entropy(likeness, labels) + functional.cross_entropy(likeness.T, labels)
         for optimiser in optimisers:
             optimiser.zero_grad()
         loss.backward()
@@ -84,7 +83,7 @@ def tune(model: Any, texts: Sequence[str], target: Floats, *, minutes: float, vo
     return steps
 
 
-def epoch(texts: Sequence[str], rng: np.random.Generator) -> list[Any]:
+def epoch(texts: Sequence[str], rng: np.random.Generator) -> list[Rows]:
     """Rows of batches in any order, each of texts of like length among some that chance put together."""
     mixed = rng.permutation(len(texts))
     pools = [mixed[start : start + 16 * BATCH] for start in range(0, len(mixed), 16 * BATCH)]
@@ -113,7 +112,7 @@ def main() -> None:
     options = parser.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     torch.set_num_threads(1)
-    model: Any = SentenceTransformer(str(unpack(cache_folder())), device="cpu", model_kwargs={"dtype": torch.float32})
+    model = SentenceTransformer(str(unpack(cache_folder())), device="cpu", model_kwargs={"dtype": torch.float32})
     table, words = read_sentences(options.doda), read_words(options.doda)
     learned, held = split(len(table))
     arabizi, english = np.array(table["darija_latin"].to_list()), np.array(table["english"].to_list())

@@ -18,7 +18,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -27,6 +26,7 @@ from recsys.models import next_item, popularity
 from recsys.models.base import PopularityModel, PreferenceModel
 from recsys.models.interactions import interactions_from_histories
 from recsys.models.popularity import PopularityParams
+from recsys.types import Ids, Longs
 from training.models.blend import BlendParams
 from training.models.blend_weights import build_table, fit_weights
 from training.models.registry import MODELS, TrainingMatrix
@@ -35,7 +35,7 @@ N_USERS, N_ITEMS, N_EVENTS, N_THEMES = 1_000_000, 100_000, 50_000_000, 200
 RESULTS = Path(__file__).with_name("growth.jsonl")
 
 
-def make(share: float, rng: np.random.Generator) -> tuple[Any, Any]:
+def make(share: float, rng: np.random.Generator) -> tuple[Longs, Ids]:
     """Flat histories (indptr, items): each person has two themes; a reaction is in one of them, or anywhere."""
     n_users, n_items, n_events = (max(1_000, round(n * share)) for n in (N_USERS, N_ITEMS, N_EVENTS))
     counts = np.minimum(rng.geometric(n_users / n_events, n_users), 2_000)

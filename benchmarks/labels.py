@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -26,7 +25,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.model_selection import GroupKFold, StratifiedKFold
 
 from recsys.text.clusters import bare_words
-from recsys.types import Floats, Rows
+from recsys.types import Array, Floats, Reals, Rows
 from training.labels.fit_heads import HeadParams, fit_plain
 from training.labels.heads import predict_by_reader
 from training.text.embeddings import embed
@@ -42,8 +41,8 @@ class Labelled:
     """Texts, their labels (n,), and groups that must not be torn apart."""
 
     texts: list[str]
-    labels: np.ndarray[Any, Any]
-    groups: np.ndarray[Any, Any] | None = None
+    labels: Array
+    groups: Array | None = None
 
 
 def read(folder: Path) -> dict[str, Labelled]:
@@ -71,7 +70,7 @@ def read(folder: Path) -> dict[str, Labelled]:
     }
 
 
-def _once(texts: Sequence[str | None], labels: np.ndarray[Any, Any]) -> Labelled:
+def _once(texts: Sequence[str | None], labels: Array) -> Labelled:
     first: dict[str, int] = {}
     for row, text in enumerate(texts):
         if text and text.strip():
@@ -94,7 +93,7 @@ def take(data: Labelled, rows: Rows) -> Labelled:
     return Labelled([data.texts[row] for row in rows], data.labels[rows], groups)
 
 
-def told(inside: Labelled, outside: Labelled, vectors: tuple[Floats, Floats], params: HeadParams) -> dict[str, Any]:
+def told(inside: Labelled, outside: Labelled, vectors: tuple[Floats, Floats], params: HeadParams) -> dict[str, Reals]:
     """What each reader and their mean say of the texts outside, (n, classes), having learned from those inside."""
     classes = np.unique(inside.labels)
     given = inside.labels == classes[1] if len(classes) == 2 else np.searchsorted(classes, inside.labels)
@@ -105,12 +104,12 @@ def told(inside: Labelled, outside: Labelled, vectors: tuple[Floats, Floats], pa
     }
 
 
-def f1(data: Labelled, full: Any) -> float:
+def f1(data: Labelled, full: Reals) -> float:
     """Macro-F1 of the likeliest classes."""
     return float(f1_score(data.labels, np.unique(data.labels)[full.argmax(axis=1)], average="macro"))
 
 
-def auroc(data: Labelled, full: Any) -> float:
+def auroc(data: Labelled, full: Reals) -> float:
     """The area under the curve, the mean over classes where there are more than two."""
     classes = np.unique(data.labels)[1 if full.shape[1] == 2 else 0 :]
     columns = full[:, 1:] if full.shape[1] == 2 else full

@@ -16,19 +16,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from time import process_time
-from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from recsys.metrics import recall
 from recsys.models import graph_filter, ials, spectral
-from recsys.models.base import PreferenceModel
+from recsys.models.base import ItemItemModel, LinearSpace, PreferenceModel
 from recsys.models.blend import Blend, mask_excluded
+from recsys.models.ials import FactorSpace
 from recsys.models.interactions import UserInteractions, interactions_from_matrix
 from recsys.models.reranker import Reranker, compute_item_use
 from recsys.topk import top_k
-from recsys.types import History
+from recsys.types import Floats, History, Rows
 from training.models.reranker import build_reranker_table, fit_reranker
 from training.models.search import mark_hits
 from training.models.splits import Split, read_split
@@ -67,14 +67,14 @@ def _rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-def _timed(name: str, fit: Callable[[], Any]) -> Any:
+def _timed(name: str, fit: Callable[[], LinearSpace | ItemItemModel]) -> PreferenceModel:
     before = process_time()
     made = fit()
     print(f"{name:50} {process_time() - before:8.1f} s")
     return made
 
 
-def _factors(split: Split) -> PreferenceModel:
+def _factors(split: Split) -> FactorSpace:
     """Ours, after `implicit` itself."""
     from implicit.cpu.als import AlternatingLeastSquares
 
@@ -94,7 +94,7 @@ def _factors(split: Split) -> PreferenceModel:
     return ours
 
 
-def _recall(scores: Callable[[Any, UserInteractions], Any], split: Split, people: Any) -> float:
+def _recall(scores: Callable[[Rows, UserInteractions], Floats], split: Split, people: Rows) -> float:
     recalls = []
     for start in range(0, len(people), BLOCK):
         rows = people[start : start + BLOCK]
@@ -122,7 +122,7 @@ def _fit_reranker(blend: Blend, split: Split) -> Reranker:
     return reranker
 
 
-def _fold_in(factors: Any) -> None:
+def _fold_in(factors: FactorSpace) -> None:
     items = _rng().choice(len(factors.item_vectors), 100, replace=False).astype(np.int32)
     history = History(items, np.ones(100, np.float32), np.arange(100))
     taken = []

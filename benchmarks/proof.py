@@ -17,11 +17,11 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -36,7 +36,9 @@ from recsys.clock import DAY, Millis, now
 from recsys.data.tables import read_dataset, write_dataset
 from recsys.models.artifact import load_artifact
 from recsys.policy.checks import load_market
+from recsys.policy.schema import Market
 from recsys.resources import DEFAULT_POLICY
+from recsys.types import Fields
 from serving.run import run_in_thread
 from serving.settings import Settings
 from training.importers import FORMATS
@@ -139,7 +141,7 @@ def _call_everyone_an_adult(data: Path) -> None:
 # --- over HTTP ---
 
 
-def _ask(url: str, person: HeldOutUser, item_ids: Sequence[str]) -> tuple[Mapping[str, Any], frozenset[str], float]:
+def _ask(url: str, person: HeldOutUser, item_ids: Sequence[str]) -> tuple[Fields, frozenset[str], float]:
     """The answer to one person's request, their relevant items, and the seconds it took."""
     body = {
         "user_id": person.user_id,
@@ -155,7 +157,7 @@ def _ask(url: str, person: HeldOutUser, item_ids: Sequence[str]) -> tuple[Mappin
     return answer, frozenset(item_ids[row] for row in person.relevant), perf_counter() - started
 
 
-def _print_answers(answers: Sequence[tuple[Mapping[str, Any], frozenset[str], float]], url: str) -> None:
+def _print_answers(answers: Sequence[tuple[Fields, frozenset[str], float]], url: str) -> None:
     pages = [[item["item_id"] for item in answer["items"]] for answer, _, _ in answers]
     took = np.array([seconds for _, _, seconds in answers]) * 1_000
     n_full = sum(len(page) == K for page in pages)
@@ -174,7 +176,7 @@ def _print_answers(answers: Sequence[tuple[Mapping[str, Any], frozenset[str], fl
 # --- printing ---
 
 
-def _print_table(title: str, replayed: ReplayResult, market: Any, mask: np.ndarray, shown: Sequence[str]) -> None:
+def _print_table(title: str, replayed: ReplayResult, market: Market, mask: np.ndarray, shown: Sequence[str]) -> None:
     values = per_person(replayed, market, K)
     resamples = resample(int(mask.sum()), np.random.default_rng(0))
     is_eligible = replayed.n_eligible > 0

@@ -16,13 +16,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from recsys.text.detect import Detected, detect_all, split_words
 from recsys.text.normalise import normalise, skeleton
 from recsys.text.term_list import TermList
+from recsys.types import Floats
 from training.text.encoder import EncoderParams, cache_folder, make_encoder
 from training.text.unpack_e5 import unpack
 
@@ -110,7 +110,7 @@ def encoding() -> None:
     ours = make_encoder(EncoderParams(threads=1))
     plain = SentenceTransformer(str(unpack(cache_folder())), device="cpu", model_kwargs={"dtype": torch.float32})
     torch.set_num_threads(1)
-    vectors: dict[str, Any] = {}
+    vectors: dict[str, Floats] = {}
     print()
     for name, job in (
         ("sentence-transformers alone", lambda: plain.encode(texts, show_progress_bar=False)),

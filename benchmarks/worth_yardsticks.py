@@ -7,7 +7,7 @@ cutoff, and had not met before it. Their true worth is that of their first 20, w
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -304,13 +304,12 @@ def print_taus(results: Mapping[str, Numbers]) -> None:
     print("\n" + line("Kendall's tau with true worth", ["mean", "interval", "above exposed", "interval", "worlds"]))
     for name, values in taus.items():
         above = values - taus[EXPOSED]
-        each = " ".join(number(value, 2) for value in values)
-        print(
-            line(name, [number(values.mean(), 2), _interval(values), number(above.mean(), 2), _interval(above), each])
-        )
+        by_world = " ".join(number(value, 2) for value in values)
+        means = (number(values.mean(), 2), _interval(values), number(above.mean(), 2), _interval(above))
+        print(line(name, [*means, by_world]))
 
 
-def _tau(measures: Mapping[str, Mapping[str, Any]], name: str) -> float:
+def _tau(measures: Mapping[str, Mapping[str, float]], name: str) -> float:
     truth, measured = ([row[column] for row in measures.values()] for column in (TRUTH, name))
     return float(kendalltau(truth, measured, nan_policy="omit").statistic)
 

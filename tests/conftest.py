@@ -32,6 +32,7 @@ from recsys.services.items import put_item
 from recsys.services.profiles import put_profile
 from recsys.stores.memory import MemoryStore
 from recsys.stores.protocols import Stores
+from recsys.types import Fields
 from training.models.blend import BlendParams
 from training.params import TrainParams
 from training.train import run
@@ -90,7 +91,7 @@ class Service:
     store: Any
     alerts: list[str] = field(default_factory=list)
 
-    def ask(self, user_id: str = "casa-adult", at: Millis = EVENING, **fields: Any) -> FeedResponse:
+    def ask(self, user_id: str = "casa-adult", at: Millis = EVENING, **fields: object) -> FeedResponse:
         """One page."""
         return self.send(FeedRequest(user_id=user_id, **fields), at)
 
@@ -98,7 +99,7 @@ class Service:
         """One page, as a client decodes it."""
         return msgspec.json.decode(feed(self.engine, request, at).answer, type=FeedResponse)
 
-    def tell(self, *events: dict[str, Any], user_id: str = "casa-adult", at: Millis = EVENING) -> int:
+    def tell(self, *events: Fields, user_id: str = "casa-adult", at: Millis = EVENING) -> int:
         """Reports events that happened now; how many were new."""
         numbered = [{"user_id": user_id, "event_id": f"e{n}-{at}", **event} for n, event in enumerate(events)]
         answer = accept_events(self.engine, numbered, at)
@@ -112,7 +113,7 @@ class Service:
         put_profile(self.engine, user_id, fields, EVENING)
         return self
 
-    def edit(self, item_id: str, at: Millis = EVENING, **fields: Any) -> None:
+    def edit(self, item_id: str, at: Millis = EVENING, **fields: object) -> None:
         """Changes columns of an item over the wire."""
         row = self.store.catalogue.get(item_id).fields
         known = {name: value for name, value in row.items() if name not in ("item_id", "published_at")}
@@ -122,7 +123,7 @@ class Service:
         """The person's records, oldest first."""
         return [unpack(stored.decision) for stored in self.store.decisions.of_user(user_id)]
 
-    def broken(self, **parts: Any) -> "Service":
+    def broken(self, **parts: object) -> "Service":
         """The same engine with other stores (users, events ...) or other parts (resources ...)."""
         stores = {name: part for name, part in parts.items() if name in Stores.__slots__}
         others = {name: part for name, part in parts.items() if name not in stores}

@@ -14,6 +14,7 @@ from eval.simulation.world.build import generate
 from eval.simulation.world.params import WorldParams
 from recsys.clock import Millis, from_text, to_text
 from recsys.data.tables import write_dataset
+from recsys.types import Fields
 from serving.run import run_in_thread
 from serving.settings import Settings
 from training.params import TrainParams
@@ -26,7 +27,7 @@ CALM = {"creator_id": "c0001", "published_at": "2026-11-20T18:00:00Z", "title": 
         "language": "fr", "topics": ["S3"], "risk_tier": "R0", "risk_source": "platform"}  # fmt: skip
 
 Call = Callable[..., Any]
-Label = Callable[[], dict[str, Any]]
+Label = Callable[[], Fields]
 
 
 @pytest.fixture(scope="module")
@@ -63,13 +64,13 @@ def call(folder: Path, state: Path) -> Iterator[Call]:
 def label(folder: Path, state: Path, capfd: pytest.CaptureFixture[str]) -> Label:
     """Runs the command beside the service; what it says as JSON."""
 
-    def do() -> dict[str, Any]:
+    def do() -> Fields:
         capfd.readouterr()
         arguments = ["--state", state, "--artifact", folder / "artifact", "--cache", folder / "cache"]
         code = sanad.run(["label", *map(str, arguments), "--at", to_text(EVENING), "--json", "--quiet"])
         out, err = capfd.readouterr()
         assert code == 0, err
-        found: dict[str, Any] = json.loads(out)
+        found: Fields = json.loads(out)
         return found
 
     return do

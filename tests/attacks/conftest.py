@@ -11,25 +11,26 @@ from recsys.clock import DAY
 from recsys.feed.record import Decision, candidates_of
 from recsys.feed.slate import delivered
 from recsys.messages import FeedRequest
+from recsys.models.artifact import Artifact
 from recsys.policy.limits import Limits
 from recsys.services.profiles import update_state
-from recsys.user.state import Delivery
+from recsys.user.state import Delivery, UserState
 from recsys.vocabulary import FAMILIES
 
 COUNTERS = ("R1", "R2", "R1+R2", "S4", *FAMILIES)
 
 
 @pytest.fixture(scope="session")
-def by_tier(tiny: Any) -> Mapping[str | None, list[str]]:
+def by_tier(tiny: Artifact) -> Mapping[str | None, list[str]]:
     """Item ids by tier; None = unlabelled."""
-    found: dict[str | None, list[str]] = {}
+    item_ids: dict[str | None, list[str]] = {}
     for row in tiny.items.iter_rows(named=True):
-        found.setdefault(row["risk_tier"], []).append(row["item_id"])
-    return found
+        item_ids.setdefault(row["risk_tier"], []).append(row["item_id"])
+    return item_ids
 
 
 @pytest.fixture(scope="session")
-def risky(by_tier: Any) -> tuple[str, ...]:
+def risky(by_tier: Mapping[str | None, list[str]]) -> tuple[str, ...]:
     """Everything that a window counts."""
     return (*by_tier["R1"], *by_tier["R2"], *by_tier[None])
 
@@ -98,7 +99,7 @@ def at_level() -> Callable[..., None]:
     """`at_level(service, user_id, level, at)` puts a person on a loop level."""
 
     def put(service: Any, user_id: str, level: int, at: int) -> None:
-        def change(state: Any) -> Any:
+        def change(state: UserState) -> UserState:
             loop = msgspec.structs.replace(state.safety.loop, level=level, raised_at=at, clean_since=at)
             counted = msgspec.structs.replace(state.safety, loop=loop)
             return msgspec.structs.replace(state, safety=counted)

@@ -16,6 +16,7 @@ from recsys.clock import Millis, to_text
 from recsys.columns import EVENTS, MAX_POSITION, MAX_WATCH_S
 from recsys.errors import DataError
 from recsys.services.events import TABLE_ONLY, accept_events
+from recsys.types import Fields
 from serving.bodies import EventBody
 from training.validate import validate
 
@@ -74,12 +75,12 @@ GOOD: list[tuple[str, Any]] = [
 ]
 
 
-def event(evening: Millis, item_id: str, name: str, value: Any) -> dict[str, Any]:
+def event(evening: Millis, item_id: str, name: str, value: object) -> Fields:
     fields = {"event_id": "e1", "user_id": "u1", "item_id": item_id, "kind": "like", "at": to_text(evening - 1)}
     return {**fields, name: value}
 
 
-def described(fields: dict[str, Any]) -> set[str]:
+def described(fields: Fields) -> set[str]:
     """The fields that the description of the interface refuses."""
     try:
         EventBody.model_validate(fields)
@@ -88,12 +89,12 @@ def described(fields: dict[str, Any]) -> set[str]:
     return set()
 
 
-def accepted(engine: Any, fields: dict[str, Any], at: Millis) -> set[str]:
+def accepted(engine: Any, fields: Fields, at: Millis) -> set[str]:
     """The fields that the engine refuses."""
     return {rejected.reason.partition(":")[0] for rejected in accept_events(engine, [fields], at).rejected}
 
 
-def tabled(folder: Path, fields: dict[str, Any], at: Millis) -> set[str]:
+def tabled(folder: Path, fields: Fields, at: Millis) -> set[str]:
     """The columns that validation refuses in a table of this event."""
     item = {"item_id": fields["item_id"], "creator_id": "c1", "published_at": to_text(at - 1), "title": "t"}
     rows = {"creators": CREATOR, "items": item, "users": {"user_id": "u1"}, "events": fields}
@@ -108,7 +109,7 @@ def tabled(folder: Path, fields: dict[str, Any], at: Millis) -> set[str]:
 
 @pytest.mark.parametrize(("name", "value"), BAD, ids=repr)
 def test_what_one_reader_of_events_refuses_all_refuse(
-    name: str, value: Any, service: Any, tmp_path: Path, evening: Millis
+    name: str, value: object, service: Any, tmp_path: Path, evening: Millis
 ) -> None:
     item_id = service.engine.resources.catalogue_cache.items.item_ids[1]
     fields = event(evening, item_id, name, value)
@@ -122,7 +123,7 @@ def test_what_one_reader_of_events_refuses_all_refuse(
 
 @pytest.mark.parametrize(("name", "value"), GOOD, ids=repr)
 def test_what_one_reader_of_events_accepts_all_accept(
-    name: str, value: Any, service: Any, tmp_path: Path, evening: Millis
+    name: str, value: object, service: Any, tmp_path: Path, evening: Millis
 ) -> None:
     item_id = service.engine.resources.catalogue_cache.items.item_ids[1]
     fields = event(evening, item_id, name, value)

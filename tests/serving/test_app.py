@@ -9,6 +9,7 @@ from typing import Any
 from fastapi.testclient import TestClient
 
 from recsys.clock import DAY, HOUR
+from recsys.types import Fields
 from serving.app import create_app
 from serving.run import open_engine
 from serving.settings import Settings
@@ -17,14 +18,14 @@ Open = Callable[..., AbstractContextManager[TestClient]]
 AT = "2026-11-20T11:00:00Z"
 
 
-def ids(page: dict[str, Any]) -> list[str]:
+def ids(page: Fields) -> list[str]:
     return [item["item_id"] for item in page["items"]]
 
 
-def ask(client: TestClient, **body: Any) -> dict[str, Any]:
+def ask(client: TestClient, **body: object) -> Fields:
     answer = client.post("/v1/feed", json={"user_id": "u0", **body})
     assert answer.status_code == 200, answer.text
-    page: dict[str, Any] = answer.json()
+    page: Fields = answer.json()
     return page
 
 

@@ -9,12 +9,13 @@ from recsys.clock import DAY
 from recsys.services.creators import days_to, put_creator
 from recsys.stores.memory import MemoryCatalogue, MemoryStore
 from recsys.stores.protocols import CreatorChange, CreatorRow, ExposureCount
+from recsys.types import Fields
 
 
-def ask(client: TestClient, user_id: str = "u0", **body: Any) -> list[dict[str, Any]]:
+def ask(client: TestClient, user_id: str = "u0", **body: object) -> list[Fields]:
     answer = client.post("/v1/feed", json={"user_id": user_id, **body})
     assert answer.status_code == 200, answer.text
-    items: list[dict[str, Any]] = answer.json()["items"]
+    items: list[Fields] = answer.json()["items"]
     return items
 
 

@@ -7,29 +7,30 @@ import pytest
 from fastapi.testclient import TestClient
 
 from recsys.clock import HOUR, MINUTE
+from recsys.types import Fields
 
 R2 = [f"v{n}" for n in range(120) if n % 10 == 9]
 
 
-def ids(page: dict[str, Any]) -> list[str]:
+def ids(page: Fields) -> list[str]:
     return [item["item_id"] for item in page["items"]]
 
 
-def ask(client: TestClient, user_id: str = "u0", **body: Any) -> dict[str, Any]:
+def ask(client: TestClient, user_id: str = "u0", **body: object) -> Fields:
     answer = client.post("/v1/feed", json={"user_id": user_id, **body})
     assert answer.status_code == 200, answer.text
-    page: dict[str, Any] = answer.json()
+    page: Fields = answer.json()
     return page
 
 
-def read(client: TestClient, path: str) -> dict[str, Any]:
+def read(client: TestClient, path: str) -> Fields:
     answer = client.get(path)
     assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
+    found: Fields = answer.json()
     return found
 
 
-def why(client: TestClient, request_id: str, item_id: str) -> dict[str, Any]:
+def why(client: TestClient, request_id: str, item_id: str) -> Fields:
     return read(client, f"/v1/why?request_id={request_id}&item_id={item_id}")
 
 
@@ -93,7 +94,7 @@ def test_a_replay_is_identical_and_says_what_asking_again_would_change(client: T
 
 @pytest.mark.parametrize("body", [{"explain": "none"}, {"size": 50}, {"candidate_ids": R2}, {"surface": "local"},
                                   {"surface": "search", "query": "thing"}, {"mode": "non_personalised"}])  # fmt: skip
-def test_every_kind_of_page_replays_byte_for_byte(client: TestClient, body: dict[str, Any]) -> None:
+def test_every_kind_of_page_replays_byte_for_byte(client: TestClient, body: Fields) -> None:
     ask(client, request_id="r", **body)
     assert client.post("/v1/requests/r/replay").json()["identical"] is True
 

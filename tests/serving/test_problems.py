@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from httpx import Response
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from recsys.types import Fields
 from serving.app import create_app
 from serving.middleware import MAX_BODY_BYTES
 from serving.problems import MEDIA_TYPE
@@ -26,11 +28,11 @@ def client(shared_client: TestClient) -> TestClient:
     return shared_client
 
 
-def assert_problem(answer: Any, status: int) -> dict[str, Any]:
+def assert_problem(answer: Response, status: int) -> Fields:
     """An RFC 9457 answer of this status; returns it."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == MEDIA_TYPE
-    problem: dict[str, Any] = answer.json()
+    problem: Fields = answer.json()
     assert problem.keys() == MEMBERS | ({"errors"} if status == 422 else set())
     assert problem["status"] == status
     assert problem["type"].startswith("urn:sanad:problem:")
@@ -75,7 +77,7 @@ def assert_problem(answer: Any, status: int) -> dict[str, Any]:
         ({"user_id": "u", "cursor": "not ours"}, "cursor"),
     ],
 )
-def test_a_wrong_field_is_named(client: TestClient, body: dict[str, Any], where: str) -> None:
+def test_a_wrong_field_is_named(client: TestClient, body: Fields, where: str) -> None:
     problem = assert_problem(client.post("/v1/feed", json=body), 422)
     assert str(problem["errors"][0]["loc"][-1]) == where
     assert where in problem["detail"]
@@ -97,7 +99,7 @@ def test_every_wrong_field_is_told_at_once(client: TestClient) -> None:
         {"surface": "related", "anchor_item_id": "nowhere"},
     ],
 )
-def test_what_belongs_to_a_surface_comes_with_it(client: TestClient, body: dict[str, Any]) -> None:
+def test_what_belongs_to_a_surface_comes_with_it(client: TestClient, body: Fields) -> None:
     assert_problem(client.post("/v1/feed", json={"user_id": "u0", **body}), 422)
 
 
@@ -215,7 +217,7 @@ def test_an_address_that_is_not_utf8_is_refused(client: TestClient) -> None:
         ({"guardian_id": ""}, "guardian_id"),
     ],
 )
-def test_a_wrong_profile_is_named_and_not_kept(client: TestClient, body: dict[str, Any], where: str) -> None:
+def test_a_wrong_profile_is_named_and_not_kept(client: TestClient, body: Fields, where: str) -> None:
     before = client.get("/v1/users/u0").json()
     problem = assert_problem(client.put("/v1/users/u0", json=body), 422)
     assert problem["errors"][0]["loc"][-1] == where
@@ -239,7 +241,7 @@ def test_a_wrong_profile_is_named_and_not_kept(client: TestClient, body: dict[st
         ({"is_hiden": True}, "is_hiden"),
     ],
 )
-def test_a_wrong_item_is_named_and_not_kept(client: TestClient, change: dict[str, Any], where: str) -> None:
+def test_a_wrong_item_is_named_and_not_kept(client: TestClient, change: Fields, where: str) -> None:
     item = {"creator_id": "c0", "published_at": "2026-11-20T18:00:00Z", "title": "one", **change}
     problem = assert_problem(client.put("/v1/items/new", json=item), 422)
     assert str(problem["errors"][0]["loc"][-1]) == where
@@ -265,7 +267,7 @@ def test_a_typo_in_one_event_refuses_the_batch(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"events": {}}, {"events": [7]}, {"events": [{}] * 1_001}, {"event": []}])
-def test_a_batch_that_is_none_is_refused(client: TestClient, body: dict[str, Any]) -> None:
+def test_a_batch_that_is_none_is_refused(client: TestClient, body: Fields) -> None:
     assert_problem(client.post("/v1/events", json=body), 422)
 
 
@@ -280,7 +282,7 @@ names = st.sampled_from(["event_id", "user_id", "kind", "at", "item_id", "creato
 
 @examples(max_examples=150, deadline=None)
 @given(st.dictionaries(names, anything | st.sampled_from(["like", "undo", "search", "u0", "v1"]), max_size=6))
-def test_no_event_whatever_it_holds_breaks_the_service(client: TestClient, event: dict[str, Any]) -> None:
+def test_no_event_whatever_it_holds_breaks_the_service(client: TestClient, event: Fields) -> None:
     try:
         body = json.dumps({"events": [event]}).encode()
     except UnicodeEncodeError:

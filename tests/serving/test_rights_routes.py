@@ -3,14 +3,16 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
 
 from recsys.clock import DAY, HOUR, MINUTE, SECOND, from_text
+from recsys.types import Fields
 from serving.settings import Settings
+
+from .conftest import StillClock
 
 Open = Callable[..., AbstractContextManager[TestClient]]
 R2 = [f"v{n}" for n in range(120) if n % 10 == 9]
@@ -20,39 +22,39 @@ DEFAULTS = {
 }  # fmt: skip
 
 
-def ids(page: dict[str, Any]) -> list[str]:
+def ids(page: Fields) -> list[str]:
     return [item["item_id"] for item in page["items"]]
 
 
-def ask(client: TestClient, user_id: str = "u0", **body: Any) -> dict[str, Any]:
+def ask(client: TestClient, user_id: str = "u0", **body: object) -> Fields:
     answer = client.post("/v1/feed", json={"user_id": user_id, **body})
     assert answer.status_code == 200, answer.text
-    page: dict[str, Any] = answer.json()
+    page: Fields = answer.json()
     return page
 
 
-def put(client: TestClient, what: str, user_id: str = "u0", **fields: Any) -> dict[str, Any]:
+def put(client: TestClient, what: str, user_id: str = "u0", **fields: object) -> Fields:
     answer = client.put(f"/v1/users/{user_id}/{what}", json=fields)
     assert answer.status_code == 200, answer.text
-    stored: dict[str, Any] = answer.json()
+    stored: Fields = answer.json()
     return stored
 
 
-def get(client: TestClient, what: str, user_id: str = "u0") -> dict[str, Any]:
+def get(client: TestClient, what: str, user_id: str = "u0") -> Fields:
     answer = client.get(f"/v1/users/{user_id}/{what}")
     assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
+    found: Fields = answer.json()
     return found
 
 
-def tell(client: TestClient, *events: dict[str, Any], user_id: str = "u0") -> None:
+def tell(client: TestClient, *events: Fields, user_id: str = "u0") -> None:
     numbered = [{"event_id": f"{n}-{event}", "user_id": user_id, **event} for n, event in enumerate(events)]
     numbered = [{**event, "event_id": event["event_id"][:100]} for event in numbered]
     answer = client.post("/v1/events", json={"events": numbered}).json()
     assert answer["accepted"] == len(events), answer
 
 
-def stroll(client: TestClient, clock: Any, minutes: int, user_id: str = "u0") -> None:
+def stroll(client: TestClient, clock: StillClock, minutes: int, user_id: str = "u0") -> None:
     """Activity for so many minutes, with a page of one item every 4."""
     for _ in range(0, minutes, 4):
         clock.at += 4 * MINUTE
@@ -79,7 +81,7 @@ def test_controls_have_defaults_and_are_replaced_whole(client: TestClient) -> No
         {"calm_mode": "yes"}, {"mutedtopics": ["S1"]}, {"languages": ["arabic!"]}, {"local_weight": -0.1},
     ],
 )  # fmt: skip
-def test_controls_that_make_no_sense_are_refused_and_nothing_changes(client: TestClient, body: Any) -> None:
+def test_controls_that_make_no_sense_are_refused_and_nothing_changes(client: TestClient, body: object) -> None:
     answer = client.put("/v1/users/u0/controls", json=body)
     assert answer.status_code == 422 and answer.json()["errors"]
     found = get(client, "controls")
@@ -105,7 +107,7 @@ def test_languages_set_by_the_person_are_those_understood(client: TestClient) ->
     assert len(ids(ask(client, size=20))) == 20
 
 
-def test_calm_mode_tightens_at_once_and_loosens_only_after_clean_days(client: TestClient, clock: Any) -> None:
+def test_calm_mode_tightens_at_once_and_loosens_only_after_clean_days(client: TestClient, clock: StillClock) -> None:
     assert ask(client)["safety"]["loop_level"] == 0
     put(client, "controls", calm_mode=True)
     assert ask(client)["safety"]["loop_level"] == 1
@@ -150,7 +152,7 @@ def test_a_local_weight_orders_and_never_lets_anything_in(client: TestClient) ->
 # Screen time
 
 
-def test_a_daily_budget_pauses_until_an_active_choice(client: TestClient, clock: Any) -> None:
+def test_a_daily_budget_pauses_until_an_active_choice(client: TestClient, clock: StillClock) -> None:
     put(client, "controls", daily_minutes=20)
     ask(client)
     stroll(client, clock, 24)
@@ -166,7 +168,7 @@ def test_a_daily_budget_pauses_until_an_active_choice(client: TestClient, clock:
     assert ask(client)["pause"]["kind"] == "budget"
 
 
-def test_who_stops_at_a_pause_gets_empty_pages_until_it_ends(client: TestClient, clock: Any) -> None:
+def test_who_stops_at_a_pause_gets_empty_pages_until_it_ends(client: TestClient, clock: StillClock) -> None:
     put(client, "controls", daily_minutes=20)
     ask(client)
     stroll(client, clock, 24)
@@ -178,7 +180,7 @@ def test_who_stops_at_a_pause_gets_empty_pages_until_it_ends(client: TestClient,
     assert ask(client)["items"]
 
 
-def test_a_minors_budget_is_the_markets_and_no_control_raises_it(client: TestClient, clock: Any) -> None:
+def test_a_minors_budget_is_the_markets_and_no_control_raises_it(client: TestClient, clock: StillClock) -> None:
     put(client, "controls", "teen", daily_minutes=600, night_rules=False)
     ask(client, "teen", size=1)
     stroll(client, clock, 64, "teen")
@@ -231,7 +233,7 @@ def test_a_guardian_only_tightens(client: TestClient, paired: TestClient) -> Non
 
 
 def test_a_guardians_limit_is_an_empty_page_that_no_choice_opens(
-    client: TestClient, paired: TestClient, clock: Any
+    client: TestClient, paired: TestClient, clock: StillClock
 ) -> None:
     put(client, "guardian", "teen", daily_minutes=0)
     page = ask(client, "teen")
@@ -240,7 +242,7 @@ def test_a_guardians_limit_is_an_empty_page_that_no_choice_opens(
     assert ask(client, "teen", pause_choice=choice)["items"] == []
 
 
-def test_a_guardians_hours_lengthen_the_night(client: TestClient, paired: TestClient, clock: Any) -> None:
+def test_a_guardians_hours_lengthen_the_night(client: TestClient, paired: TestClient, clock: StillClock) -> None:
     put(client, "guardian", "teen", night=["11:00-13:00"])
     assert ask(client, "teen")["pause"]["kind"] == "night"  # it is noon
     clock.at += HOUR
@@ -268,7 +270,7 @@ def test_a_guardian_who_turns_calm_mode_on_tightens(client: TestClient, paired: 
     [{"daily_minutes": -1}, {"night": ["25:00-07:00"]}, {"night": "22-7"}, {"max_tier": "R9"}, {"muted_topics": ["S1"]},
      {"daily_minutes": 30.5}],
 )  # fmt: skip
-def test_guardian_limits_that_make_no_sense_are_refused(client: TestClient, body: Any) -> None:
+def test_guardian_limits_that_make_no_sense_are_refused(client: TestClient, body: object) -> None:
     answer = client.put("/v1/users/teen/guardian", json=body)
     assert answer.status_code == 422
     assert get(client, "guardian", "teen")["max_tier"] is None
@@ -310,7 +312,7 @@ def test_an_export_holds_everything(client: TestClient) -> None:
     assert len(found["seen"]["item_nos"]) == 5
 
 
-def test_a_reset_forgets_tastes_and_keeps_ledger_level_and_mutes(client: TestClient, clock: Any) -> None:
+def test_a_reset_forgets_tastes_and_keeps_ledger_level_and_mutes(client: TestClient, clock: StillClock) -> None:
     before = ask(client, size=10, candidate_ids=[*R2, *(f"v{n}" for n in range(12))])
     tell(client, {"kind": "like", "item_id": "v7"}, {"kind": "hide_creator", "creator_id": "c2"},
          {"kind": "too_much", "item_id": "v9"})  # fmt: skip
@@ -334,7 +336,7 @@ def test_a_reset_brings_no_card_a_second_time_in_a_session(client: TestClient) -
 
 
 def test_an_erasure_leaves_counters_under_a_keyed_hash_and_nothing_else(
-    open_service: Open, settings: Settings, clock: Any
+    open_service: Open, settings: Settings, clock: StillClock
 ) -> None:
     secret = "a-very-unusual-person-4711"
     with open_service() as client:
@@ -359,7 +361,7 @@ def test_an_erasure_leaves_counters_under_a_keyed_hash_and_nothing_else(
         assert not any(word in held_bytes for word in (secret.encode(), b"xyzzy", b"plugh"))
 
 
-def test_an_erased_person_who_comes_back_is_not_remembered(client: TestClient, clock: Any) -> None:
+def test_an_erased_person_who_comes_back_is_not_remembered(client: TestClient, clock: StillClock) -> None:
     assert len(get(client, "export")["trained_on"]) == 9
     client.delete("/v1/users/u0")
     clock.at += MINUTE

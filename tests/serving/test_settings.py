@@ -3,12 +3,12 @@
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from recsys.clock import from_text
 from recsys.errors import ConfigError
+from recsys.types import Fields
 from serving.settings import VARIABLES, Settings, is_loopback, read_settings, signing_key
 
 DIGESTS = tuple(hashlib.sha256(key.encode()).hexdigest() for key in ("an old key", "a new key"))
@@ -56,9 +56,7 @@ def test_every_variable_sets_a_setting(tmp_path: Path) -> None:
         ({"clock_behind_ms": 3_600_001}, "SANAD_CLOCK_BEHIND_S"),
     ],
 )
-def test_settings_that_are_wrong_are_refused_with_what_to_do(
-    tmp_path: Path, changed: dict[str, Any], said: str
-) -> None:
+def test_settings_that_are_wrong_are_refused_with_what_to_do(tmp_path: Path, changed: Fields, said: str) -> None:
     with pytest.raises(ConfigError, match=said) as raised:
         Settings(artifact=tmp_path, **changed)
     assert "a plain key" not in str(raised.value)

@@ -3,16 +3,17 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
 
-Rows = list[dict[str, Any]]
+from recsys.types import Fields
+
+Rows = list[Fields]
 Write = Callable[..., Path]
 
 
-def _item(item_id: str, creator_id: str, published_at: str, risk_tier: str | None) -> dict[str, Any]:
+def _item(item_id: str, creator_id: str, published_at: str, risk_tier: str | None) -> Fields:
     return {
         "item_id": item_id,
         "creator_id": creator_id,
@@ -22,7 +23,7 @@ def _item(item_id: str, creator_id: str, published_at: str, risk_tier: str | Non
     }
 
 
-def _event(number: int, user_id: str, kind: str, **rest: Any) -> dict[str, Any]:
+def _event(number: int, user_id: str, kind: str, **rest: object) -> Fields:
     """Event n happens at second n of 2 January 2026."""
     return {
         "event_id": f"e{number}",

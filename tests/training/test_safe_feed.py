@@ -1,13 +1,12 @@
 """Laws of the safe feed: only what anyone may see when nothing can be counted."""
 
-from typing import Any
-
 import polars as pl
 import pytest
 
+from recsys.types import Fields
 from training.safe_feed import MAX_ITEMS, safe_feed
 
-SAFE: dict[str, Any] = {
+SAFE: Fields = {
     "item_id": "v0",
     "creator_id": "near",
     "published_at": 0,
@@ -25,7 +24,7 @@ SAFE: dict[str, Any] = {
 CREATORS = pl.DataFrame({"creator_id": ["near", "far"], "country": ["MA", "FR"]})
 
 
-def table(*changes: dict[str, Any]) -> pl.DataFrame:
+def table(*changes: Fields) -> pl.DataFrame:
     rows = [{**SAFE, "item_id": f"v{i}", **change} for i, change in enumerate(changes)]
     return pl.DataFrame(
         rows,
@@ -40,7 +39,7 @@ def table(*changes: dict[str, Any]) -> pl.DataFrame:
     )
 
 
-def feed(*changes: dict[str, Any], popularity: list[float] | None = None) -> tuple[str, ...]:
+def feed(*changes: Fields, popularity: list[float] | None = None) -> tuple[str, ...]:
     return safe_feed(table(*changes), CREATORS, pl.Series(popularity or [1.0] * len(changes)), "MA")
 
 
@@ -63,7 +62,7 @@ def feed(*changes: dict[str, Any], popularity: list[float] | None = None) -> tup
         {"min_age": 13},
     ],
 )
-def test_what_is_not_surely_safe_for_everyone_is_left_out(change: dict[str, Any]) -> None:
+def test_what_is_not_surely_safe_for_everyone_is_left_out(change: Fields) -> None:
     assert feed(change, {}) == ("v1",)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -49,7 +48,7 @@ class Make:
         return Event(event_id=event_id, user_id=user_id, kind=kind, at=NOW, item_id="v1", watch_s=1.5, position=3)
 
     @staticmethod
-    def change(item_id: str, tier: str | None = "R0", *, edited: bool = True, **more: Any) -> ItemChange:
+    def change(item_id: str, tier: str | None = "R0", *, edited: bool = True, **more: object) -> ItemChange:
         fields = {"item_id": item_id, "risk_tier": tier, "topics": ["S3"], **more}
         return ItemChange(fields=fields, is_edited=edited)
 
@@ -58,7 +57,7 @@ class Make:
         return store.catalogue.put(changes, NOW)
 
     @staticmethod
-    def count(creator_id: str, n: int = 1, **more: Any) -> ExposureCount:
+    def count(creator_id: str, n: int = 1, **more: object) -> ExposureCount:
         usual = {"day": NOW // DAY, "country": "MA", "region": "MA-06", "attribution": "merit", "is_local": True}
         return ExposureCount(creator_id=creator_id, n=n, **(usual | more))
 

@@ -1,7 +1,6 @@
 """The independent recount: it finds every planted violation, and none in what the specification allows."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -9,13 +8,14 @@ from eval.simulation.recount import CountedDelivery, caps, longest_streak, most_
 from recsys.clock import DAY, HOUR, MINUTE
 from recsys.messages import FeedItem, Locality
 from recsys.policy.schema import Market
+from recsys.types import Fields
 
 START = 1_790_000_000_000
 NEAR = Locality(score=0.8, match="region", source="partner", confidence=0.9)
 
 
-def item(n: int, tier: str = "R0", **fields: Any) -> FeedItem:
-    defaults: dict[str, Any] = {
+def item(n: int, tier: str = "R0", **fields: object) -> FeedItem:
+    defaults: Fields = {
         "item_id": f"v{n}", "creator_id": f"c{n}", "position": 1, "score": 1.0, "sources": [], "tier": tier,
         "family": "despair" if tier == "R2" else None, "topics": [], "language": None, "locality": NEAR, "reasons": [],
         "is_exploration": False, "propensity": 1.0, "tracking_token": "",
@@ -23,12 +23,12 @@ def item(n: int, tier: str = "R0", **fields: Any) -> FeedItem:
     return FeedItem(**defaults | fields)
 
 
-def shown(*items: FeedItem, every: int = MINUTE, **fields: Any) -> list[CountedDelivery]:
+def shown(*items: FeedItem, every: int = MINUTE, **fields: object) -> list[CountedDelivery]:
     defaults = {"session": 1, "band": "18+", "level": 0, "is_night": False, "page": 0} | fields
     return [CountedDelivery(at=START + n * every, item=item_, **defaults) for n, item_ in enumerate(items)]
 
 
-def feed(tiers: str, first: int = 0, **fields: Any) -> list[FeedItem]:
+def feed(tiers: str, first: int = 0, **fields: object) -> list[FeedItem]:
     """A word such as `0020` as items; R2 families take turns, so that no family cap binds first."""
     families = ("despair", "body", "aggression", "self_diagnosis")
     n_r2 = 0

@@ -1,6 +1,5 @@
 """Laws of labelling what came over the wire: what waits, what a new label may do to an older one, who wins a race."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from recsys.errors import ArtifactError
 from recsys.services.items import patch_item, put_item
 from recsys.stores.memory import MemoryStore
 from recsys.stores.protocols import Catalogue, CatalogueDelta, ItemChange, ItemRow
+from recsys.types import Fields
 from recsys.vocabulary import TIERS
 from training.labels.heads import load_heads
 from training.labels.live import label_live, merge_label
@@ -53,7 +53,7 @@ def catalogue() -> Catalogue:
     return store.catalogue
 
 
-def fields_of(catalogue: Catalogue, item_id: str = "new") -> Mapping[str, Any]:
+def fields_of(catalogue: Catalogue, item_id: str = "new") -> Fields:
     row = catalogue.get(item_id)
     assert row is not None
     return row.fields
@@ -159,13 +159,13 @@ labels = st.fixed_dictionaries(
 
 
 @given(labels, labels)
-def test_the_same_heads_never_lower_a_tier_and_no_other_column_changes(old: Any, new: Any) -> None:
+def test_the_same_heads_never_lower_a_tier_and_no_other_column_changes(old: object, new: object) -> None:
     platform = {"item_id": "v", "risk_tier": "R1", "risk_source": "partner"}
     found = merge_label(platform | old, new, "one", 0.8)
     assert {name: value for name, value in found.items() if name not in PREDICTED} == platform
     assert found["label_version"] == "one"
 
-    def raised_to(label: Mapping[str, Any]) -> int:
+    def raised_to(label: Fields) -> int:
         return TIERS.index(label.get("predicted_tier", "R0")) if label.get("label_confidence", 0) >= 0.8 else 0
 
     floor = raised_to(old) if old.get("label_version") == "one" else 0
