@@ -85,7 +85,8 @@ class Days(RuleBasedStateMachine):
             assert is_page
             clean = now - self.unclean_at
             assert self.level - loop.level <= clean // (7 * DAY)
-            self.unclean_at = now - clean % (7 * DAY)
+            # not all of `clean`: at the highest level an act starts the clean time anew, which no level shows
+            self.unclean_at += (self.level - loop.level) * 7 * DAY
         is_condition = is_page and len(signals(self.evaluated, self.person.loop_context, now)) >= 2
         if loop.level > self.level or is_condition:
             self.unclean_at = max(self.unclean_at, now)
