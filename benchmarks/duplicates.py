@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from recsys.data.copies import copies_of, with_wordings
-from recsys.text.duplicates import Copies, joins_of, through_words
+from recsys.text.duplicates import joins_of, through_hash, through_words
 from recsys.types import Longs
 
 KINDS: Final = ("file", "words and length", "words with an ending", "words alone", "own words alone")
@@ -104,19 +104,10 @@ def main() -> None:
         asked = rng.permutation(rows)[:_ASKED].tolist()
         found = [any(join.item_no == made.original[row] for join in joins_of(copies, row)) for row in asked]
         print(f"{name}: {np.mean(found):.3f} of {len(rows):,} joined to their original")
-    n_wrong, share = _wrong_joins(made, copies, rng)
-    print(f"originals joined to what they are no copy of: {n_wrong:,.0f} of {(made.kind < 0).sum():,} ({share:.5f})")
-
-
-def _wrong_joins(made: MadeUploads, copies: Copies, rng: np.random.Generator) -> tuple[float, float]:
-    """How many originals another original binds, and their share; of those with anything in common, a sample."""
-    n = len(copies)
-    has_joins = copies.hash_no + copies.creator_text_no[:n] + copies.duration_text_no[:n] > 0
-    rows = np.flatnonzero(has_joins & (made.kind < 0))
-    asked = rng.permutation(rows)[:_ASKED].tolist()
-    wrong = [any(made.kind[join.item_no] < 0 for join in joins_of(copies, row)) for row in asked]
-    n_wrong = float(np.mean(wrong)) * len(rows) if asked else 0.0
-    return n_wrong, n_wrong / int((made.kind < 0).sum())
+    originals = items.filter(pl.Series(made.kind < 0))
+    wrong, everybody = copies_of(originals), np.ones(len(originals), np.int64)
+    n_wrong = np.count_nonzero(through_hash(wrong, everybody) | through_words(wrong, everybody))
+    print(f"originals joined to what they are no copy of: {n_wrong:,} of {len(originals):,}")
 
 
 if __name__ == "__main__":
