@@ -110,7 +110,8 @@ def _recommend(name: str, part: PreferenceModel | Blend, split: Split) -> None:
     for start in range(0, PEOPLE, BLOCK):
         some = users[start : start + BLOCK]
         top_k(mask_excluded(part.scores(some), some), 20)
-    print(f"{f'20 of 40,981 items, {name}':50} {PEOPLE / (process_time() - before):8,.0f} people a second")
+    label, speed = f"20 of {split.train.shape[1]:,} items, {name}", PEOPLE / (process_time() - before)
+    print(f"{label:50} {speed:8,.0f} people a second")
 
 
 def _fit_reranker(blend: Blend, split: Split) -> Reranker:

@@ -99,18 +99,15 @@ def _item(
     signer: Signer,
 ) -> FeedItem:
     items, item_no = query.items, int(candidates.item_nos[row])
-    near = query.nearness
-    match = MATCHES[near.match[item_no]]
     sources = sources_of(candidates, row)
     reason_codes = codes(
         sources=sources,
-        match=match,
+        match=MATCHES[query.nearness.match[item_no]],
         floor=selection.forced[slot],
         is_exploration=selection.is_exploration[slot],
         is_supportive=bool(candidates["is_supportive"][row]),
     )
-    score, family = near.score[item_no], int(candidates["family"][row])
-    source, sure = evidence(near, items, item_no, query.market)
+    family = int(candidates["family"][row])
     item = FeedItem(
         item_id=items.item_ids[item_no],
         creator_id=items.creator_ids[item_no],
@@ -121,18 +118,25 @@ def _item(
         family=FAMILIES[family] if family >= 0 else None,
         topics=topic_names(int(items.topics[item_no])),
         language=items.name(int(items.language[item_no])),
-        locality=Locality(
-            score=None if np.isnan(score) else _plain(score),
-            match=match,
-            source=source,
-            confidence=_plain(sure),
-        ),
+        locality=_locality(query, item_no),
         reasons=[] if request.explain == "none" else sentences(reason_codes, query.viewer.languages),
         is_exploration=selection.is_exploration[slot],
         propensity=_plain(selection.propensities[slot]),
         tracking_token=signer.tracking(item_no, slot + 1),
     )
     return _explained(item, candidates, row) if request.explain == "full" else item
+
+
+def _locality(query: Query, item_no: int) -> Locality:
+    near = query.nearness
+    source, sure = evidence(near, query.items, item_no, query.market)
+    score = near.score[item_no]
+    return Locality(
+        score=None if np.isnan(score) else _plain(score),
+        match=MATCHES[near.match[item_no]],
+        source=source,
+        confidence=_plain(sure),
+    )
 
 
 def _explained(item: FeedItem, candidates: Candidates, row: int) -> FeedItem:

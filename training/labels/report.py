@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys.types import Reals
+from recsys.types import Mask, Reals
 from recsys.vocabulary import TIERS
 from training.labels.predict import PredictedLabels, label_answers
 
@@ -101,24 +101,14 @@ def evaluate_labels(
     groups = [ALL_LANGUAGES, *(name for name in sorted(set(spoken.tolist())) if np.sum(spoken == name) >= _MIN_ITEMS)]
     recall: list[RecallRow] = []
     reliability: list[ReliabilityRow] = []
-    for tier in EVALUATED_TIERS:
-        question = f"tier>={tier}"
+    for question in (f"tier>={tier}" for tier in EVALUATED_TIERS):
         if question not in predicted.heads.questions:
             continue
         probability = predicted.probabilities[rows, predicted.heads.questions.index(question)]
         for group in groups:
-            is_group = np.ones(len(rows), np.bool_) if group == ALL_LANGUAGES else spoken == group
-            predictions, yes = probability[is_group], truth[question][is_group]
-            recall.append(
-                {
-                    "question": question,
-                    "language": group,
-                    "n": int(is_group.sum()),
-                    "n_yes": int(yes.sum()),
-                    **recall_at_precision(predictions, yes, MIN_PRECISION),
-                    "unknown": float(unknown[is_group].mean()),
-                }
-            )
+            members = np.flatnonzero((spoken == group) | (group == ALL_LANGUAGES))
+            predictions, yes = probability[members], np.asarray(truth[question][members], np.bool_)
+            recall.append(_recall_row(question, group, predictions, yes, unknown[members]))
             reliability.append({"question": question, "language": group, "bins": reliability_bins(predictions, yes)})
     is_r2 = truth["tier>=R2"] & ~truth.get("tier>=R3", np.zeros(len(rows), np.bool_))
     return {
@@ -127,6 +117,17 @@ def evaluate_labels(
         "recall": recall,
         "reliability": reliability,
         "missed_r2": missed_r2(float(is_r2.mean()) if len(rows) else 0.0),
+    }
+
+
+def _recall_row(question: str, language: str, predicted: Reals, yes: Mask, unknown: Mask) -> RecallRow:
+    return {
+        "question": question,
+        "language": language,
+        "n": len(yes),
+        "n_yes": int(yes.sum()),
+        **recall_at_precision(predicted, yes, MIN_PRECISION),
+        "unknown": float(unknown.mean()),
     }
 
 

@@ -12,7 +12,7 @@ from recsys.vocabulary import TIERS
 from training.labels.explain import Why
 from training.labels.explain import explain as explain_labels
 from training.labels.heads import heads_version, pack_heads
-from training.labels.predict import LabelParams, count_raised, predict_labels
+from training.labels.predict import LabelParams, PredictedLabels, count_raised, predict_labels
 from training.labels.report import LabelReport, evaluate_labels, write_report
 from training.text.encoder import EncoderParams, cache_folder, make_encoder
 from training.text.features import encode_texts
@@ -75,18 +75,24 @@ def run_labels(
     report = evaluate_labels(items, features.languages, predicted, threshold)
     if report_to is not None:
         write_report(report, report_to)
+    why = explain_labels(items, texts, predicted) if explain else pl.lit(None)
+    return LabelRun(table=_label_table(items, predicted, why), counts=_counts(items, predicted), report=report)
+
+
+def _label_table(items: pl.DataFrame, predicted: PredictedLabels, why: pl.Series | pl.Expr) -> pl.DataFrame:
+    """A row for each item: the given and the predicted label, whether that raises its tier, and why."""
     columns = predicted.columns.with_columns(label_version=pl.lit(heads_version(pack_heads(predicted.heads))))
     table = items.select("item_id", "risk_tier", "risk_source", "risk_confidence").hstack(columns)
-    table = table.with_columns(
-        is_raised=_is_raised(table), why=explain_labels(items, texts, predicted) if explain else pl.lit(None)
-    )
-    counts = {
+    return table.with_columns(is_raised=_is_raised(table), why=why)
+
+
+def _counts(items: pl.DataFrame, predicted: PredictedLabels) -> dict[str, int]:
+    return {
         "items": len(items),
         "learned_from": int(predicted.is_fitted.sum()),
-        "with_predicted_labels": int(columns["predicted_tier"].is_not_null().sum()),
-        "raised_by_predicted_labels": count_raised(items, columns),
+        "with_predicted_labels": int(predicted.columns["predicted_tier"].is_not_null().sum()),
+        "raised_by_predicted_labels": count_raised(items, predicted.columns),
     }
-    return LabelRun(table=table, counts=counts, report=report)
 
 
 def _is_raised(table: pl.DataFrame) -> pl.Series:
