@@ -1,6 +1,6 @@
 """
-Events act on the next feed. Who asks for none still said what they said: their events are folded in by themselves
-before the log lets go of them.
+Events act on the next feed. The events of a person who asks for no feed are folded in by themselves, before the log
+deletes them.
 """
 
 from recsys.clock import Millis

@@ -155,8 +155,8 @@ def _by(counts: tuple[ExposureCount, ...], name: str) -> Counter[str]:
 
 def _by_place(counts: tuple[ExposureCount, ...], name: str, named: str | None = None) -> dict[str, int]:
     """
-    Impressions by where the viewers live; `unknown` where nobody said, `few` for places with fewer than five. The
-    market itself is always `named`.
+    Impressions by where the viewers live; `unknown` where the place is not known, `few` for places with fewer than
+    five. The market itself is always `named`.
     """
     totals = {place or "unknown": n for place, n in sorted(_by(counts, name).items())}
     shown = {place: n for place, n in totals.items() if n >= MIN_PLACE_IMPRESSIONS or place == named}
@@ -165,7 +165,7 @@ def _by_place(counts: tuple[ExposureCount, ...], name: str, named: str | None = 
 
 
 def _label(items: Items, item_no: int, catalogue: Catalogue) -> JsonObject:
-    """What is said about an item, why, and how long that holds."""
+    """The label of an item, its reason, and how long it holds."""
     tier, family = int(items.tier[item_no]), int(items.family[item_no])
     return {
         "item_id": items.item_ids[item_no],
@@ -193,6 +193,6 @@ def _why(items: Items, item_no: int, catalogue: Catalogue) -> str:
 
 
 def _is_ours(row: ItemRow | None, tier: int) -> bool:
-    """Whether an item counts at `tier` for what the trained model said of it; no label counts as R2."""
+    """Whether an item counts at `tier` by its predicted label; no label counts as R2."""
     new_fields = None if row is None else row.fields.get("predicted_tier")
     return row is not None and new_fields == TIERS[tier] and tier > TIERS.index(row.fields.get("risk_tier") or "R2")

@@ -21,7 +21,7 @@ _ID: Final = f"1 to {MAX_ID_LENGTH} printable characters"
 
 
 def _is_id(value: object) -> bool:
-    """Printable says also: no marks that turn the reading direction."""
+    """A printable text holds no marks that turn the reading direction."""
     return isinstance(value, str) and 0 < len(value) <= MAX_ID_LENGTH and value.isprintable() and not value.isspace()
 
 

@@ -80,7 +80,7 @@ def _lasting_fields(old: ItemRow, fields: Fields) -> Fields:
 
 def _still_predicted(old: Fields, new: Fields) -> JsonObject:
     """
-    What the model said of an item. It stays when the item is edited, so that an edit cannot shake off a raised tier;
+    The predicted label of an item. It stays when the item is edited, so that an edit cannot shake off a raised tier;
     with other words the item waits for the labelling job.
     """
     is_other = any(old.get(name) != new.get(name) for name in ("title", "text"))

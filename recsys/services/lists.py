@@ -82,7 +82,7 @@ def local(
 ) -> JsonObject:
     """
     Creators near a place who have something that a list may hold: from the region, from one beside it, from the
-    country; surer places first, then who has more. A creator whose place nobody said is not among them.
+    country; surer places first, then who has more. A creator of unknown place is not among them.
     """
     items, market = _items(engine), engine.resources.policy.market
     home = country or (region.partition("-")[0] if region else market.market)

@@ -18,7 +18,7 @@ MAX_WRITE_TRIES: Final = 20
 
 
 def get_profile(engine: Engine, user_id: str) -> JsonObject:
-    """The profile in force; what was never said is null."""
+    """The profile in force; a field that was never given is null."""
     state = engine.stores.users.read(check_id("user_id", user_id)).state
     return {"user_id": user_id, **msgspec.to_builtins(_named(profile_of(state, engine.resources.model, user_id)))}
 
