@@ -95,6 +95,26 @@ class History:
         return len(self.items)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Responses:
+    """
+    What one user was shown and how much of it they watched, oldest first.
+
+    Shapes: `items` (n,) rows of the artifact, each once; `values` (n,) in [0, 1], see `feedback.responses`.
+    """
+
+    items: Ids
+    values: Floats
+
+    @staticmethod
+    def empty() -> "Responses":
+        """A person who was shown nothing."""
+        return Responses(np.empty(0, np.int32), np.empty(0, np.float32))
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
 class Space(Protocol):
     """
     Vectors of items, and a way to compute a user's vector from their history without retraining.

@@ -8,7 +8,7 @@ from recsys.models.popularity import PopularityParams
 from recsys.models.text import TextParams
 from training.labels.predict import LabelParams
 from training.models.blend import BlendParams
-from training.models.ranker import RankerParams
+from training.models.ranker_heads import RankerParams
 from training.text.encoder import EncoderParams
 from training.validate import MAX_BAD_SHARE
 

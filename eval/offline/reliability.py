@@ -12,7 +12,15 @@ import msgspec
 import numpy as np
 
 from recsys.clock import Millis, from_text
-from recsys.data.impressions import feature_matrix, past_interactions, people_places, read_impressions, read_log
+from recsys.data.impressions import (
+    Past,
+    feature_matrix,
+    past_interactions,
+    past_responses,
+    people_places,
+    read_impressions,
+    read_log,
+)
 from recsys.data.tables import read_dataset
 from recsys.metrics import auc
 from recsys.models.artifact import Artifact
@@ -53,12 +61,14 @@ def reliability(artifact: Artifact, data: Path, until: Millis | None) -> list[Re
     if ranker is None or artifact.manifest.cutoff is None:
         return []
     log = read_log(read_dataset(data), artifact.items)
-    shown = read_impressions(log, from_text(artifact.manifest.cutoff), until)
+    everything = read_impressions(log, 0, until)
+    shown = everything.take(everything.at >= from_text(artifact.manifest.cutoff))
     shown = shown.take(np.arange(min(len(shown), MAX_IMPRESSIONS)))
     if not len(shown):
         return []
-    people = people_places(log, str(artifact.manifest.config.get("market", "")))
-    probabilities = ranker.heads.predict(feature_matrix(shown, past_interactions(log, until), people, ranker.inputs))
+    places = people_places(log, str(artifact.manifest.config.get("market", "")))
+    past = Past(past_interactions(log, until), past_responses(everything, len(log.people)), places)
+    probabilities = ranker.heads.predict(feature_matrix(shown, past, ranker.inputs))
     return [
         head_reliability(name, predicted, shown.did[:, HEADS.index(name)]) for name, predicted in probabilities.items()
     ]

@@ -16,7 +16,7 @@ from recsys.clock import HOUR, Millis
 from recsys.data.copies import copies_of, tiers_of_copies
 from recsys.data.tables import Dataset, reading
 from recsys.models.features import FeatureInputs, RankerQuery, feature_names, ranker_features
-from recsys.types import Floats, History, Ids, Longs, Mask, Rows
+from recsys.types import Floats, History, Ids, Longs, Mask, Responses, Rows
 from recsys.user import feedback
 from recsys.vocabulary import EVENT_KINDS, HEADS, ITEM_EVENTS, TIERS
 
@@ -41,6 +41,7 @@ class Impressions:
     position: Floats
     propensity: Floats
     did: Mask
+    response: Floats
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -63,6 +64,37 @@ class PastInteractions:
         until = begin + int(np.searchsorted(self.flat.at[begin:end], at))
         part = slice(max(begin, until - MAX_HISTORY), until)
         return History(self.flat.items[part], self.flat.weights[part], self.flat.at[part])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PastResponses:
+    """What every person was shown, oldest first: of person p the slice `indptr[p]:indptr[p + 1]`."""
+
+    indptr: Longs
+    at: Longs
+    flat: Responses
+
+    def of(self, person: int) -> Responses:
+        """Everything that a person was shown."""
+        mine = slice(self.indptr[person], self.indptr[person + 1])
+        return Responses(self.flat.items[mine], self.flat.values[mine])
+
+    def before(self, person: int, at: Millis) -> Responses:
+        """What a person had been shown before an instant."""
+        begin, end = self.indptr[person], self.indptr[person + 1]
+        until = begin + int(np.searchsorted(self.at[begin:end], at))
+        return Responses(self.flat.items[begin:until], self.flat.values[begin:until])
+
+
+def past_responses(shown: Impressions, n_people: int) -> PastResponses:
+    """The impressions by person."""
+    order = np.lexsort((shown.rows, shown.at, shown.people))
+    counts = np.bincount(shown.people, minlength=n_people)
+    return PastResponses(
+        indptr=np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
+        at=shown.at[order],
+        flat=Responses(shown.rows[order], shown.response[order]),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -125,9 +157,14 @@ def read_impressions(log: Log, since: Millis, until: Millis | None) -> Impressio
     first = pl.col("at", "position", "propensity", "slate").sort_by("at").first()
     with reading("events"):
         table = (
-            period.with_columns(slate=slate)
+            period.with_columns(slate=slate, confidence=confidence_column())
             .group_by("person", "row")
-            .agg(first, is_shown.any().alias("is_shown"), *(test.any().alias(name) for name, test in did.items()))
+            .agg(
+                first,
+                is_shown.any().alias("is_shown"),
+                *(test.any().alias(name) for name, test in did.items()),
+                response=feedback.response_column(pl.col("confidence")),
+            )
             .filter("is_shown")
             .with_columns(slate=pl.struct("person", "slate").rank("dense").cast(pl.Int64))
             .sort("at", "person", "row")
@@ -142,7 +179,17 @@ def read_impressions(log: Log, since: Millis, until: Millis | None) -> Impressio
         position=_floats(table["position"]),
         propensity=_floats(table["propensity"]),
         did=table.select(HEADS).to_numpy().astype(np.bool_).reshape(-1, len(HEADS)),
+        response=_floats(table["response"]),
     )
+
+
+def confidence_column() -> pl.Expr:
+    """The confidence of each event, as `feedback.confidence`."""
+    fraction, kind = pl.col("watch_fraction"), pl.col("kind")
+    watched = pl.when(fraction >= feedback.SHORT_WATCH).then(fraction).otherwise(0.0)
+    of_view = pl.when(fraction.is_null()).then(feedback.UNKNOWN_WATCH).otherwise(watched)
+    of_kind = kind.cast(pl.String).replace_strict(feedback.FIXED, default=0.0, return_dtype=pl.Float64)
+    return pl.when(kind == "view").then(of_view).otherwise(of_kind)
 
 
 def rows_met(log: Log, people: Ids, before: Millis) -> dict[int, Ids]:
@@ -194,8 +241,18 @@ def people_places(log: Log, market: str) -> PeoplePlaces:
     )
 
 
-def ranker_query(person: int, at: Millis, places: PeoplePlaces, history: History, inputs: FeatureInputs) -> RankerQuery:
+@dataclass(frozen=True, slots=True, eq=False)
+class Past:
+    """What a log knows of people: their reactions, what they were shown, and where they are."""
+
+    interactions: PastInteractions
+    responses: PastResponses
+    places: PeoplePlaces
+
+
+def ranker_query(person: int, at: Millis, past: Past, inputs: FeatureInputs) -> RankerQuery:
     """The features of a person who makes a request at an instant."""
+    history, places = past.interactions.before(person, at), past.places
     spaces = inputs.spaces if len(history) else {}
     vectors = {name: ranked.space.fold_in(history) for name, ranked in spaces.items()}
     return RankerQuery(
@@ -204,6 +261,7 @@ def ranker_query(person: int, at: Millis, places: PeoplePlaces, history: History
         languages=tuple(places.languages[person] or ()),
         at=at,
         history=history,
+        responses=past.responses.before(person, at),
         vectors=vectors,
     )
 
@@ -215,11 +273,11 @@ def iterate_slates(shown: Impressions) -> Iterator[slice]:
     yield from (slice(int(begin), int(end)) for begin, end in zip(begins, ends, strict=True) if end > begin)
 
 
-def feature_matrix(shown: Impressions, past: PastInteractions, places: PeoplePlaces, inputs: FeatureInputs) -> Floats:
+def feature_matrix(shown: Impressions, past: Past, inputs: FeatureInputs) -> Floats:
     """(n, f) features of the impressions, each as of the beginning of its slate and at its position."""
     table = np.empty((len(shown), len(feature_names(inputs.spaces))), np.float32)
     for slate in iterate_slates(shown):
         person, at = int(shown.people[slate.start]), int(shown.at[slate].min())
-        query = ranker_query(person, at, places, past.before(person, at), inputs)
+        query = ranker_query(person, at, past, inputs)
         table[slate] = ranker_features(query, inputs, shown.rows[slate], shown.position[slate])
     return table

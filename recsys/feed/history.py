@@ -1,14 +1,14 @@
 """
-The history that models read: what training knew of a person, then what happened since.
+What models read of a person: the history of reactions, by training and since, and the responses to what was shown.
 """
 
 import numpy as np
 
 from recsys.catalogue.items import Items, is_unlearnable
 from recsys.clock import Millis
-from recsys.types import History
-from recsys.user.feedback import learnables
-from recsys.user.state import InteractionHistory
+from recsys.types import History, Ids, Mask, Responses
+from recsys.user.feedback import learnables, responses
+from recsys.user.state import InteractionHistory, UserState
 
 
 def history_of(recent: InteractionHistory, trained: History | None, items: Items, n_rows: int) -> History:
@@ -26,11 +26,34 @@ def history_of(recent: InteractionHistory, trained: History | None, items: Items
         np.concatenate([base.weights, np.array(recent.weights, np.float32)[is_new]]),
         np.concatenate([base.at, np.array(recent.at, np.int64)[is_new]]),
     )
-    is_risky = np.zeros(n_rows, np.bool_)
-    is_risky[items.row[is_unlearnable(items) & (items.row >= 0)]] = True
-    weights = learnables(history.weights, is_risky[history.items])
+    weights = learnables(history.weights, _unlearnable_rows(items, n_rows)[history.items])
     is_telling = weights != 0  # what tells nothing is left out, so that it cannot even touch a rounding
     return History(history.items[is_telling], weights[is_telling], history.at[is_telling])
+
+
+def responses_of(state: UserState, history: History, logged: Ids, items: Items, n_rows: int) -> Responses:
+    """
+    How much a person watched of what they were shown by the word of events and of the training log.
+
+    What was delivered counts only once an event says that it was seen. `history` is what the person reacted to, and
+    `logged` (n,) the rows that the training log says they have seen: after a reset these do not count.
+    """
+    reset_at = state.interactions.reset_at
+    shown = [number for number, at in zip(state.seen.reported, state.seen.reported_at, strict=True) if at > reset_at]
+    rows = items.row[np.array([number for number in shown if number < len(items)], np.intp)]
+    if reset_at:
+        rows = rows[~np.isin(rows, logged)]
+    known = np.concatenate([history.items[~np.isin(history.items, rows)], rows])
+    known = known[(known >= 0) & ~_unlearnable_rows(items, n_rows)[known]]
+    once = known[np.sort(np.unique(known, return_index=True)[1])].astype(np.int32)
+    return Responses(once, responses(history.items, history.weights, n_rows)[once])
+
+
+def _unlearnable_rows(items: Items, n_rows: int) -> Mask:
+    """(n_rows,) rows of the artifact whose items count as R2 or above now."""
+    is_risky = np.zeros(n_rows, np.bool_)
+    is_risky[items.row[is_unlearnable(items) & (items.row >= 0)]] = True
+    return is_risky
 
 
 def _after(history: History, at: Millis) -> History:

@@ -15,7 +15,7 @@ from recsys.catalogue.new_creators import ExposureSnapshot
 from recsys.catalogue.rankings import PrecomputedRankings
 from recsys.clock import DAY, Millis
 from recsys.errors import DataError
-from recsys.feed.history import history_of
+from recsys.feed.history import history_of, responses_of
 from recsys.messages import FeedRequest
 from recsys.models.loaded import TrainedModels
 from recsys.policy.limits import Limits
@@ -23,7 +23,7 @@ from recsys.policy.schema import Market
 from recsys.policy.weights import LearnedWeights, effective_weights
 from recsys.safety.loop.levels import topic_factors
 from recsys.text.duplicates import bound_by
-from recsys.types import Candidates, Columns, Floats, History, Ids, Mask, Viewer
+from recsys.types import Candidates, Columns, Floats, History, Ids, Mask, Responses, Viewer
 from recsys.user.seen import seen_since
 from recsys.user.state import UserState
 
@@ -53,6 +53,7 @@ class Query:
     is_minor: bool
     is_help: bool
     history: History
+    responses: Responses
     followed: frozenset[int]
     is_shown: Mask
     excluded: frozenset[int]
@@ -74,6 +75,13 @@ class Query:
         if space not in self._vectors:
             self._vectors[space] = self.model.spaces[space].space.fold_in(self.history)
         return self._vectors[space]
+
+    def user(self) -> Floats:
+        """(d + 1,) the person's coefficients of affinity; only with a ranker."""
+        if "affinity" not in self._vectors:
+            assert self.model.ranker is not None
+            self._vectors["affinity"] = self.model.ranker.inputs.embed_user(self.responses)
+        return self._vectors["affinity"]
 
     def blend_scores(self) -> Floats | None:
         """(n_rows,) the blend's standardised score of every artifact row, NaN = unknown; None without a history."""
@@ -127,7 +135,7 @@ def build_query(
     """
     items, model, market, cache = basis.items, basis.model, basis.market, basis.catalogue_cache
     nearness, whole = cache.for_viewer(items, viewer, basis.exposure, is_minor=is_minor)
-    history, followed = _learned_of(state, viewer, model, items)
+    history, responses, followed = _learned_of(state, viewer, model, items)
     return Query(
         request_id=request.request_id or "",
         viewer=viewer,
@@ -143,6 +151,7 @@ def build_query(
         is_minor=is_minor,
         is_help=is_help,
         history=history,
+        responses=responses,
         followed=followed,
         is_shown=_recently_shown(state, items, market, request.surface, at),
         excluded=frozenset(items.index[item_id] for item_id in request.exclude_ids if item_id in items.index),
@@ -184,13 +193,20 @@ def _learned_weights(model: TrainedModels) -> LearnedWeights:
     )
 
 
-def _learned_of(state: UserState, viewer: Viewer, model: TrainedModels, items: Items) -> tuple[History, frozenset[int]]:
-    """The history and the creators (by number) that a personalised page reads; nothing for any other page."""
+def _learned_of(
+    state: UserState, viewer: Viewer, model: TrainedModels, items: Items
+) -> tuple[History, Responses, frozenset[int]]:
+    """
+    The history, the responses and the followed creators (by number) that a personalised page reads; nothing for any
+    other page.
+    """
     if not viewer.personalised:
-        return History.empty(), frozenset()
+        return History.empty(), Responses.empty(), frozenset()
     trained = None if state.safety.is_erased else model.histories.get(viewer.user_id)
+    logged = np.asarray([] if state.safety.is_erased else model.seen.get(viewer.user_id, ()), np.int32)
     followed = frozenset(creator_number(creator_id) for creator_id, _ in state.interactions.followed)
-    return history_of(state.interactions, trained, items, model.n_rows), followed
+    history = history_of(state.interactions, trained, items, model.n_rows)
+    return history, responses_of(state, history, logged, items, model.n_rows), followed
 
 
 def _recently_shown(state: UserState, items: Items, market: Market, surface: str, at: Millis) -> Mask:

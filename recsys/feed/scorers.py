@@ -98,6 +98,7 @@ def asked_of(query: Query) -> RankerQuery:
         languages=query.viewer.languages,
         at=query.at,
         history=query.history,
+        responses=query.responses,
         vectors={name: vector for name, vector in vectors.items() if vector is not None},
     )
 

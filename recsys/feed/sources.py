@@ -9,6 +9,8 @@ from typing import Final
 import numpy as np
 
 from recsys.feed.query import Query
+from recsys.models.affinity import affinities
+from recsys.models.features import RESPONSE
 from recsys.topk import top_k
 from recsys.types import Ids, Mask, rank_order
 
@@ -42,6 +44,16 @@ def blend(query: Query) -> Ids:
     scores = np.where(query.allowed_rows() & np.isfinite(of_blend), of_blend, -np.inf).astype(np.float32)
     best = top_k(scores[None], LARGE_SOURCE_ITEMS)[0]
     return query.item_nos(best[np.isfinite(scores[best])].astype(np.int32))
+
+
+def affinity(query: Query) -> Ids:
+    """The items that the person would watch most of: what is expected of each, and the person's affinity."""
+    ranker = query.model.ranker
+    if ranker is None:
+        return np.empty(0, np.int32)
+    rows = np.flatnonzero(query.allowed_rows()).astype(np.int32)
+    expected = ranker.inputs.rates[rows, RESPONSE] + affinities(ranker.inputs.item_features, query.user(), rows)
+    return query.item_nos(rows[top_k(expected[None].astype(np.float32), LARGE_SOURCE_ITEMS)[0]])
 
 
 def trending_local(query: Query) -> Ids:
@@ -127,6 +139,7 @@ def matching(query: Query) -> Ids:
 FOR_YOU: Final[Mapping[str, Source]] = {
     "cf": blend,
     "content": space("text"),
+    "affinity": affinity,
     "local": trending_local,
     "trending": trending,
     "fresh": fresh,

@@ -7,9 +7,12 @@ propensity with which they were shown.
 
 from recsys.metrics.counterfactual import (
     WeightedEstimate,
+    discounted_target,
     doubly_robust,
     effective_size,
+    estimated_propensity,
     importance_weights,
+    influence,
     snips,
 )
 from recsys.metrics.ranking import (
@@ -33,12 +36,15 @@ __all__ = [
     "WeightedEstimate",
     "auc",
     "coverage",
+    "discounted_target",
     "doubly_robust",
     "effective_size",
+    "estimated_propensity",
     "exposure",
     "gini",
     "hhi",
     "importance_weights",
+    "influence",
     "jensen_shannon",
     "mean",
     "n_counted",

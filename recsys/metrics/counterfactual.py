@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from recsys.types import Floats, Reals
+from recsys.types import Floats, Ids, Longs, Reals
 
 NO_CLIP: Final = float("inf")
 
@@ -63,6 +63,39 @@ def snips(
     total = float(weights.sum())
     value = float(weights @ np.asarray(values, np.float64)) / total if total > 0 else float("nan")
     return WeightedEstimate(value, effective_size(weights))
+
+
+def discounted_target(ranks: Reals, halving_ranks: float) -> Reals:
+    """
+    (n,) how much the policy that is judged shows items at these ranks (from 0): half as much every `halving_ranks`.
+
+    A page of 20 matches next to nothing of a log; this looks at the head of a whole ranking, the first places most.
+    """
+    return np.asarray(np.exp2(-np.asarray(ranks, np.float64) / halving_ranks))
+
+
+def influence(values: Floats | Reals, weights: Reals, users: Ids | Longs, n_users: int) -> Reals:
+    """
+    (n_users,) how much each user moves a self-normalised estimate: the spread of the mean of these numbers is its
+    standard error, and that of differences compares two estimates in pairs.
+
+    Shapes:  values, weights and users (n,), users below n_users.
+    Empty:   zeros where no row has a weight.
+    Source:  the delta method for a ratio of means.
+    """
+    total = float(weights.sum())
+    if total <= 0:
+        return np.zeros(n_users)
+    centred = weights * (np.asarray(values, np.float64) - float(weights @ values) / total)
+    return np.asarray(np.bincount(users, centred, n_users) * (n_users / total))
+
+
+def estimated_propensity(counts: Longs) -> Reals:
+    """
+    (n_items,) the probability of an impression of each item where a log has no propensities: its share of all
+    impressions (n_items,), with one more for each item, so that none is 0.
+    """
+    return np.asarray((counts + 1.0) / (counts.sum() + len(counts)))
 
 
 def doubly_robust(

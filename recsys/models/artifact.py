@@ -272,7 +272,8 @@ def _check_sizes(
     sizes |= {f"index {name}": index.ntotal for name, index in indexes.items()}
     sizes["popularity"] = popularity.scores.shape[1]
     sizes |= {} if blend.reranker is None else {"re-ranker": len(blend.reranker.item_use)}
-    sizes |= {} if heads is None else {"ranker": len(heads.rates)}
+    if heads is not None:
+        sizes |= {"rates of the ranker": len(heads.rates), "features of the ranker": len(heads.item_features)}
     wrong = [f"{name} has {size} items, the table {n_items}" for name, size in sizes.items() if size != n_items]
     if len(popularity.scores) != len(popularity.markets) + 1:
         wrong.append("popularity needs one row for each market and one for the world")

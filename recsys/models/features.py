@@ -15,14 +15,18 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys.clock import DAY, Millis
+from recsys.models.affinity import affinities, embed_user
 from recsys.models.popularity import Popularity
 from recsys.models.standardised_space import StandardisedSpace
-from recsys.types import Floats, History, Ids
+from recsys.types import Floats, History, Ids, Responses
 from recsys.user.feedback import decays
 from recsys.vocabulary import TOPICS
 
-RATE_NAMES: Final = ("complete", "like", "helped")
-"""Actions whose rate among impressions is a feature of an item and of its creator."""
+RATE_NAMES: Final = ("response", "complete", "like", "helped")
+"""Whose mean over impressions is a feature of an item and of its creator: the response, and whether somebody acted."""
+
+RESPONSE: Final = RATE_NAMES.index("response")
+"""The column of the rates that holds the expected response of each item."""
 
 FIRST_POSITION: Final = np.float32(1.0)
 """The position in requests: every candidate is predicted as if it stood first."""
@@ -33,16 +37,18 @@ _ITEM_FEATURES: Final = (
     "age_days",
     "duration_s",
 )
-_USER_FEATURES: Final = ("events", "mean_weight")
+_USER_FEATURES: Final = ("mean_surprise",)
 _PAIR_FEATURES: Final = (
     "popular",
     "is_first_language",
+    "is_first_spoken",
     "is_understood",
     "is_same_country",
     "is_same_region",
     "liked_creator",
     "liked_topics",
     "liked_language",
+    "affinity",
 )
 
 
@@ -64,6 +70,11 @@ class ItemFacts:
     topics: Floats
     codes: Mapping[str, int]
 
+    def in_other_scripts(self, language: str) -> list[int]:
+        """The codes of a language in every script: of `ary` also that of `ary-Latn`."""
+        spoken = language.partition("-")[0]
+        return [code for name, code in self.codes.items() if name.partition("-")[0] == spoken]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RankerQuery:
@@ -76,17 +87,26 @@ class RankerQuery:
     languages: tuple[str, ...]
     at: Millis
     history: History
+    responses: Responses
     vectors: Mapping[str, Floats]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FeatureInputs:
-    """What features are computed from, beside the request. `rates` (n_items, 6): of the item, then of its creator."""
+    """
+    What features are computed from, beside the request. `rates` (n_items, 2 * len(RATE_NAMES)): of the item, then of
+    its creator. `item_features`: see `recsys.models.affinity`.
+    """
 
     spaces: Mapping[str, StandardisedSpace]
     popularity: Popularity
     facts: ItemFacts
     rates: Floats
+    item_features: Floats
+
+    def embed_user(self, responses: Responses) -> Floats:
+        """A user's coefficients of affinity."""
+        return embed_user(self.item_features, self.rates[:, RESPONSE], responses)
 
 
 def feature_names(spaces: Iterable[str]) -> tuple[str, ...]:
@@ -114,7 +134,7 @@ def ranker_features(query: RankerQuery, inputs: FeatureInputs, rows: Ids, positi
         for name, space in sorted(inputs.spaces.items())
     ]
     age_days = np.maximum(query.at - facts.published_at[rows], 0) / DAY
-    of_user = np.array(_user_columns(query.history), np.float32)
+    user = inputs.embed_user(query.responses)
     columns = [
         *of_spaces,
         *inputs.rates[rows].T,
@@ -122,16 +142,12 @@ def ranker_features(query: RankerQuery, inputs: FeatureInputs, rows: Ids, positi
         facts.duration_s[rows],
         inputs.popularity.of(query.country)[rows],
         *_match_columns(query, facts, rows),
-        *_affinity_columns(query, facts, rows),
-        *np.broadcast_to(of_user[:, None], (len(of_user), n)),
+        *_liked_columns(query, facts, rows),
+        affinities(inputs.item_features, user, rows),
+        np.full(n, user[-1]),
         np.full(n, FIRST_POSITION) if positions is None else positions,
     ]
     return np.array(columns, np.float32).T.copy()
-
-
-def _user_columns(history: History) -> tuple[float, float]:
-    """The number of interactions, and their mean confidence."""
-    return (float(len(history)), float(history.weights.mean()) if len(history) else np.nan)
 
 
 def _match_columns(query: RankerQuery, facts: ItemFacts, rows: Ids) -> list[NDArray[np.bool_]]:
@@ -140,13 +156,14 @@ def _match_columns(query: RankerQuery, facts: ItemFacts, rows: Ids) -> list[NDAr
     language = facts.language[rows]
     return [
         language == (spoken[0] if spoken else -1),
+        np.isin(language, facts.in_other_scripts(query.languages[0]) if query.languages else []),
         np.isin(language, spoken),
         facts.country[rows] == facts.codes.get(query.country or "", -1),
         facts.region[rows] == facts.codes.get(query.region or "", -1),
     ]
 
 
-def _affinity_columns(query: RankerQuery, facts: ItemFacts, rows: Ids) -> list[Floats]:
+def _liked_columns(query: RankerQuery, facts: ItemFacts, rows: Ids) -> list[Floats]:
     """
     The decayed confidence of the user's history in the creator of each item (a sum), and in its topics and its language
     (shares of the whole history, between -1 and 1).

@@ -1,9 +1,9 @@
 """
 The learned ranker: calibrated probabilities of what a user does with an item, and how much they count in a score.
 
-Each action has a head, one small ensemble of trees (LightGBM). A probability is sigmoid(slope * raw + intercept),
-fitted on later impressions than the trees (Platt 1999), so equal numbers mean equal probabilities and the order stays
-the same.
+Each action has a head: a logistic regression on standardised features, and on top of it a small ensemble of trees
+(LightGBM) where validation found that it helps. A probability is sigmoid(slope * raw + intercept), fitted on later
+impressions than the head (Platt 1999), so equal numbers mean equal probabilities and the order stays the same.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,19 +21,47 @@ from recsys.vocabulary import HEADS
 PREFERENCE_SCORES: Final = ("cf", "content", "popular")
 """The components of a score that the heads replace by the mixing weight."""
 
+MAX_DEVIATIONS: Final = 4.0
+"""Standard deviations at which a feature is cut off, so that no odd value decides alone."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FeatureScale:
+    """The mean and the standard deviation of each feature: two arrays (n_features,)."""
+
+    mean: Floats
+    deviation: Floats
+
+    def standardise(self, matrix: Floats) -> Floats:
+        """(n, n_features) in standard deviations, at most `MAX_DEVIATIONS`; unknown values count as the mean."""
+        scaled: Floats = np.nan_to_num((matrix - self.mean) / self.deviation)
+        return scaled.clip(-MAX_DEVIATIONS, MAX_DEVIATIONS, out=scaled)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RankerHead:
-    """One action. `booster` gives the raw sum of the trees; `prior` is the probability where nothing is known."""
+    """
+    One action. `coefficients` (n_features,) of the standardised features; `booster` gives the raw sum of the trees,
+    None = no trees; `prior` is the probability where nothing is known.
+    """
 
-    booster: Booster
+    coefficients: Floats
+    booster: Booster | None
     slope: float
     intercept: float
     prior: float
 
-    def predict(self, matrix: Floats) -> Floats:
-        """(n,) probabilities in (0, 1) of n rows of features (n, n_features)."""
-        raw = self.booster.predict(matrix, raw_score=True, num_threads=1, predict_disable_shape_check=True)
+    def raw(self, matrix: Floats, standardised: Floats) -> Floats:
+        """(n,) before calibration, of n rows of features, as they are and standardised."""
+        linear = standardised @ self.coefficients
+        if self.booster is None:
+            return linear
+        trees = self.booster.predict(matrix, raw_score=True, num_threads=1, predict_disable_shape_check=True)
+        return np.asarray(linear + trees, np.float32)
+
+    def predict(self, matrix: Floats, standardised: Floats) -> Floats:
+        """(n,) probabilities in (0, 1)."""
+        raw = self.raw(matrix, standardised)
         return np.asarray(1 / (1 + np.exp(-(self.slope * raw + self.intercept))), np.float32)
 
 
@@ -44,19 +72,22 @@ class RankerHeads:
     replace, chosen on later impressions. The weights of the preference scores are multiplied by `base_scale` and those
     of the heads by `head_scale`, so that their sum is spread as widely as before and locality costs as much as before.
 
-    `rates` (n_items, 6) are features of the items, see `features.FeatureInputs`.
+    `rates` and `item_features` are features of the items, see `features.FeatureInputs`.
     """
 
     features: tuple[str, ...]
+    scale: FeatureScale
     heads: Mapping[str, RankerHead]
     rates: Floats
+    item_features: Floats
     mixing_weight: float
     base_scale: float
     head_scale: float
 
     def predict(self, matrix: Floats) -> Mapping[str, Floats]:
         """(n,) probabilities by action. `matrix` (n, len(features)) contiguous float32."""
-        return {name: head.predict(matrix) for name, head in self.heads.items()}
+        standardised = self.scale.standardise(matrix)
+        return {name: head.predict(matrix, standardised) for name, head in self.heads.items()}
 
     def weights(self, given: Mapping[str, float]) -> Mapping[str, float]:
         """
@@ -79,17 +110,25 @@ class Ranker:
 
 
 def save(folder: Path, heads: RankerHeads) -> dict[str, Any]:
-    """Writes the trees as text and the rates as an array; returns the rest, which goes into the manifest."""
+    """Writes trees as text and the rest as arrays; returns the numbers, which go into the manifest."""
     for name, head in heads.heads.items():
-        (folder / f"ranker.{name}.txt").write_text(head.booster.model_to_string(), encoding="utf-8")
-    np.save(folder / "ranker.rates.npy", heads.rates, allow_pickle=False)
+        if head.booster is not None:
+            (folder / f"ranker.{name}.txt").write_text(head.booster.model_to_string(), encoding="utf-8")
+    linear = np.stack([heads.scale.mean, heads.scale.deviation, *(head.coefficients for head in heads.heads.values())])
+    for name, array in {"rates": heads.rates, "item_features": heads.item_features, "linear": linear}.items():
+        np.save(folder / f"ranker.{name}.npy", array, allow_pickle=False)
     return {
         "features": heads.features,
         "mixing_weight": heads.mixing_weight,
         "base_scale": heads.base_scale,
         "head_scale": heads.head_scale,
         "heads": {
-            name: {"slope": head.slope, "intercept": head.intercept, "prior": head.prior}
+            name: {
+                "has_trees": head.booster is not None,
+                "slope": head.slope,
+                "intercept": head.intercept,
+                "prior": head.prior,
+            }
             for name, head in heads.heads.items()
         },
     }
@@ -100,16 +139,35 @@ def load(folder: Path, settings: Mapping[str, Any], spaces: Iterable[str]) -> Ra
     features, expected = tuple(settings["features"]), feature_names(spaces)
     if features != expected:
         raise ValueError(f"the ranker reads the features {', '.join(features)}, expected {', '.join(expected)}")
+    arrays = {
+        name: np.load(folder / f"ranker.{name}.npy", mmap_mode="r", allow_pickle=False)
+        for name in ("rates", "item_features", "linear")
+    }
+    expected_shape = (2 + len(settings["heads"]), len(features))
+    if arrays["linear"].shape != expected_shape:
+        raise ValueError(f"ranker.linear.npy has shape {arrays['linear'].shape}, expected {expected_shape}")
+    mean, deviation, *coefficients = np.array(arrays["linear"])
     return RankerHeads(
         features=features,
+        scale=FeatureScale(mean, deviation),
         heads={
-            name: RankerHead(
-                booster=open_booster((folder / f"ranker.{name}.txt").read_text(encoding="utf-8")), **numbers
-            )
-            for name, numbers in settings["heads"].items()
+            name: _load_head(folder, name, numbers, own)
+            for (name, numbers), own in zip(settings["heads"].items(), coefficients, strict=True)
         },
-        rates=np.load(folder / "ranker.rates.npy", mmap_mode="r", allow_pickle=False),
+        rates=arrays["rates"],
+        item_features=arrays["item_features"],
         mixing_weight=float(settings["mixing_weight"]),
         base_scale=float(settings["base_scale"]),
         head_scale=float(settings["head_scale"]),
+    )
+
+
+def _load_head(folder: Path, name: str, numbers: Mapping[str, Any], coefficients: Floats) -> RankerHead:
+    text = (folder / f"ranker.{name}.txt").read_text(encoding="utf-8") if numbers["has_trees"] else None
+    return RankerHead(
+        coefficients=coefficients,
+        booster=None if text is None else open_booster(text),
+        slope=numbers["slope"],
+        intercept=numbers["intercept"],
+        prior=numbers["prior"],
     )

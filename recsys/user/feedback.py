@@ -9,14 +9,18 @@ Watching R2 or above is never a positive signal, because risk is no interest to 
 from typing import Final
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from recsys.clock import DAY, Millis
-from recsys.types import Floats, Mask
+from recsys.types import Floats, Ids, Mask
 from recsys.vocabulary import EVENT_KINDS
 
 SHORT_WATCH: Final = 0.25
 """A view below this fraction is a swipe away. It is no evidence for an interest and, alone, none against it."""
+
+WATCHED: Final = 1.0
+"""The confidence of a watch to the end; acts that cost more have more."""
 
 UNKNOWN_WATCH: Final = 0.25
 """The confidence of a view when nobody measured how long it lasted."""
@@ -106,3 +110,26 @@ def learnable(weight: float, tier_is_r2_plus: bool) -> float:
 def learnables(weights: Floats, tier_is_r2_plus: Mask) -> Floats:
     """`learnable` for many events at once: (n,), (n,) -> (n,)."""
     return np.where(tier_is_r2_plus, np.minimum(weights, 0.0), weights).astype(np.float32)
+
+
+def responses(items: Ids, weights: Floats, n_items: int) -> Floats:
+    """
+    (n_items,) how much of each item a person watched, in [0, 1], by the confidences (n,) of their reactions to items
+    (n,): the largest that is no more than a watch to the end. 1 where they only did what costs more than watching; 0
+    after negative feedback, and without a reaction.
+    """
+    watched, is_more, is_negative = np.zeros(n_items, np.float32), *np.zeros((2, n_items), np.bool_)
+    is_watch = (weights > 0) & (weights <= WATCHED)
+    np.maximum.at(watched, items[is_watch], weights[is_watch])
+    is_more[items[weights > WATCHED]] = True
+    is_negative[items[weights < 0]] = True
+    watched[is_more & (watched == 0)] = 1.0
+    watched[is_negative] = 0.0
+    return watched
+
+
+def response_column(confidence: pl.Expr) -> pl.Expr:
+    """The same over a group of events with this confidence, as Polars works it out."""
+    watched = confidence.filter((confidence > 0) & (confidence <= WATCHED)).max()
+    otherwise = pl.when((confidence > WATCHED).any()).then(1.0).otherwise(0.0)
+    return pl.when((confidence < 0).any()).then(0.0).otherwise(watched.fill_null(otherwise))

@@ -158,7 +158,7 @@ def train(
     prepare_training("sanad train")
     from recsys.data.forgotten import read_forgotten
     from training.labels.predict import LabelParams
-    from training.models.ranker import RankerParams
+    from training.models.ranker_heads import RankerParams
     from training.params import TrainParams
     from training.train import run
 

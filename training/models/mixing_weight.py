@@ -1,17 +1,15 @@
 """
-How much of the preference scores content and the ranker's heads make up, chosen on users who came back after the trees
+How much of the preference scores content and the ranker's heads make up, chosen on users who came back after the heads
 stopped learning.
 
-First, without heads, how much of the weight of content stays. Texts help with items that nobody knows yet; where the
-collaborative models know a catalogue well they may be in the way. Content gets no weight unless half of it or all of it
-is better in NDCG by more than a standard error, and all of it where too few users came back to tell.
+Users could only watch what the old feed had shown them. A measure such as NDCG on what they went on to watch therefore
+prefers rankings like the old feed's. The choices here are made by an estimate of how much of a ranking's head its users
+would watch: every impression of the log counts by how high the ranking puts it, and by the inverse of the propensity
+with which it was shown (SNIPS), shown and not watched included. Where propensities were not logged they are estimated
+from how often each item was shown. NDCG@20 "as exposed" and the AUC of impressions are reported beside it.
 
-Then the mixing weight of the heads, by two measures of the whole score, because each alone misleads. *Impression AUC*:
-does an item that a user interacted with stand above those that they were shown and left? It does not depend on what the
-old feed liked to show. *NDCG@20* over the candidates that the spaces and popularity retrieve does depend on it: users
-can only interact with what they were shown, so it favours rankings like the old feed's.
-The mixing weight with the best impression AUC wins among those whose NDCG is not lower than without heads by more than
-a standard error of the difference. Where its AUC is not better by more than one, the mixing weight is 0.
+First, without heads, how much of the weight of content stays; then the mixing weight of the heads. What is simpler
+stays unless something else is better by more than a standard error of the difference.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,9 +19,9 @@ from typing import Final
 import numpy as np
 
 from recsys.clock import Millis
-from recsys.data.impressions import Impressions, Log, PastInteractions, PeoplePlaces, ranker_query, rows_met
+from recsys.data.impressions import Impressions, Log, Past, ranker_query, rows_met
 from recsys.feed.scorers import FRESH_HALF_LIFE
-from recsys.metrics import auc, ndcg
+from recsys.metrics import auc, discounted_target, estimated_propensity, importance_weights, influence, ndcg
 from recsys.models.blend import Blend
 from recsys.models.features import FeatureInputs, RankerQuery, ranker_features
 from recsys.models.loaded import blend_scores
@@ -37,7 +35,15 @@ CONTENT_SHARES: Final = (0.0, 0.5, 1.0)
 MIXING_WEIGHTS: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 K: Final = 20
 MAX_USERS: Final = 500
-CANDIDATES_PER_MODEL: Final = 200
+MAX_ITEMS: Final = 1_000
+"""Items of a user's ranking, drawn uniformly, in which the rank of an impression is measured."""
+
+HALVING_SHARE: Final = 1 / 30
+"""An impression counts half as much when it stands lower by this share of what could be shown."""
+
+CLIP: Final = 5.0
+"""The most that an impression counts, in medians of all."""
+
 MAX_WIDENING: Final = 2**0.5
 """Two equal halves that agree in nothing are narrower than either by this factor."""
 
@@ -55,14 +61,13 @@ _NEGATIVE_HEAD: Final = HEADS.index("not_interested")
 class LateImpressions:
     """
     What was shown from `then` on (`shown`), and models of what came before. `is_learnable` (n_items,): items of R0 and
-    R1.
+    R1. `past` is what the log knows of people.
     """
 
     log: Log
     inputs: FeatureInputs
     blend: Blend
-    past: PastInteractions
-    where: PeoplePlaces
+    past: Past
     shown: Impressions
     is_learnable: Mask
     then: Millis
@@ -70,9 +75,7 @@ class LateImpressions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mixing:
-    """
-    `content_share` is one of `CONTENT_SHARES`; the rest as in `RankerHeads`; NDCG@20 and AUC with and without heads.
-    """
+    """`content_share` is one of `CONTENT_SHARES`; the rest as in `RankerHeads`; what was measured."""
 
     content_share: float
     mixing_weight: float
@@ -92,7 +95,12 @@ class _ScoredItems:
     content: Floats
     heads: Floats
     rest: Floats
-    is_relevant: Mask
+
+    def take(self, selected: Mask | Ids) -> "_ScoredItems":
+        """The given items."""
+        return _ScoredItems(
+            self.preference[selected], self.content[selected], self.heads[selected], self.rest[selected]
+        )
 
     def with_content(self, share: float) -> "_ScoredItems":
         """The same with this share of content in the preference scores."""
@@ -102,19 +110,35 @@ class _ScoredItems:
         """(n,) preference scores and heads together."""
         return np.asarray(base_scale * self.preference + head_scale * self.heads, np.float32)
 
+    def score(self, scales: tuple[float, float]) -> Floats:
+        """(n,) what orders a page."""
+        return self.mix(*scales) + self.rest
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _EvaluatedUser:
-    """The candidates of one user, and what they were shown; `n_relevant` items in all."""
+    """
+    One user when they came back. `ranking`: a uniform draw of the `n_open` items that could be shown; `shown`: m items
+    that were, with `propensity`, `response` and `is_relevant` (m,).
+    """
 
-    candidates: _ScoredItems
+    ranking: _ScoredItems
+    n_open: int
     shown: _ScoredItems
-    n_relevant: int
+    propensity: Floats
+    response: Floats
+    is_relevant: Mask
 
     def with_content(self, share: float) -> "_EvaluatedUser":
         """The same with this share of content in the preference scores."""
-        candidates, shown = self.candidates.with_content(share), self.shown.with_content(share)
-        return replace(self, candidates=candidates, shown=shown)
+        return replace(self, ranking=self.ranking.with_content(share), shown=self.shown.with_content(share))
+
+    def target(self, scales: tuple[float, float]) -> Reals:
+        """(m,) how much a page by these scales would show of what was shown."""
+        ascending = np.sort(self.ranking.score(scales))
+        above = len(ascending) - np.searchsorted(ascending, self.shown.score(scales), side="right")
+        share_above = above / max(len(ascending), 1)
+        return discounted_target(share_above * self.n_open, max(HALVING_SHARE * self.n_open, 1.0))
 
 
 def choose_mixing(
@@ -123,84 +147,131 @@ def choose_mixing(
     """The content share and the mixing weight under a market's `weights`."""
     returned = np.unique(late.shown.people[late.shown.at >= late.then])
     known = rows_met(late.log, rng.permutation(returned)[:MAX_USERS], late.then)
-    scored = (_score_user(heads, late, number, known[number], weights) for number in known)
+    propensity = _propensity(late)
+    scored = (_score_user(heads, late, number, known[number], weights, propensity, rng) for number in known)
     users = [user for user in scored if user is not None]
     if not users:
-        nobody = np.zeros((0, 1))
-        metrics = _metrics(nobody, nobody, 0)
-        return Mixing(content_share=1.0, mixing_weight=0.0, base_scale=1.0, head_scale=0.0, metrics=metrics)
-    by_share = np.array([[_ndcg(user.with_content(share), 1.0, 0.0) for share in CONTENT_SHARES] for user in users])
-    content_share = CONTENT_SHARES[best_content_share(by_share)]
-    users = [user.with_content(content_share) for user in users]
-    scales = _scales([user.candidates for user in users])
-    gains = np.array([[_ndcg(user, *pair) for pair in scales] for user in users])
-    aucs = np.array([[_impression_auc(user, *pair) for pair in scales] for user in users])
-    best = best_mixing_weight(gains, aucs[np.isfinite(aucs[:, 0])])
-    base_scale, head_scale = scales[best]
+        return Mixing(content_share=1.0, mixing_weight=0.0, base_scale=1.0, head_scale=0.0, metrics={})
+    by_share = [[user.with_content(share) for user in users] for share in CONTENT_SHARES]
+    content = [_estimate(part, (1.0, 0.0)) for part in by_share]
+    best = best_choice(content, fallback=len(CONTENT_SHARES) - 1)
+    users = by_share[best]
+    scales = _scales([user.ranking for user in users])
+    mixed = [_estimate(users, pair) for pair in scales]
+    chosen = last_as_good(mixed, best_choice(mixed, fallback=0))
+    base_scale, head_scale = scales[chosen]
     return Mixing(
-        content_share=content_share,
-        mixing_weight=MIXING_WEIGHTS[best],
+        content_share=CONTENT_SHARES[best],
+        mixing_weight=MIXING_WEIGHTS[chosen],
         base_scale=base_scale,
         head_scale=head_scale,
-        metrics=_metrics(gains, aucs, best),
+        metrics=_metrics(users, [mixed[0], mixed[chosen]], [scales[0], scales[chosen]], late),
     )
 
 
-def best_content_share(gains: Reals) -> int:
-    """
-    The column of `gains`, NDCG (q, len(CONTENT_SHARES)), to take.
+@dataclass(frozen=True, slots=True, eq=False)
+class ChoiceEstimate:
+    """What a choice is estimated to be worth, how much each user moves the estimate (q,), and its effective size."""
 
-    The best mean, if it is better than the first column, which is without content, by more than a standard error of the
-    difference. The last, the market's own weight, for too few users.
-    """
-    if len(gains) < MIN_USERS:
-        return len(CONTENT_SHARES) - 1
-    rise = gains - gains[:, :1]
-    best = int(rise.mean(axis=0).argmax())
-    return best if rise[:, best].mean() > _standard_error(rise)[best] else 0
+    value: float
+    influence: Reals
+    effective_size: float
 
 
-def best_mixing_weight(gains: Reals, aucs: Reals) -> int:
+def best_choice(estimates: Sequence[ChoiceEstimate], fallback: int) -> int:
     """
-    The column to take, see the module; 0 = no heads.
+    Which estimate to take: the highest, if it is above the first by more than a standard error of the difference, else
+    the first. `fallback` with fewer than `MIN_USERS` users, or where no impression counts.
+    """
+    first = estimates[0]
+    if len(first.influence) < MIN_USERS or not np.isfinite([estimate.value for estimate in estimates]).all():
+        return fallback
+    best = int(np.argmax([estimate.value for estimate in estimates]))
+    error = float((estimates[best].influence - first.influence).std()) / len(first.influence) ** 0.5
+    return best if estimates[best].value - first.value > error else 0
 
-    Shapes: NDCG `gains` (q, len(MIXING_WEIGHTS)) and `aucs` (p, len(MIXING_WEIGHTS)) of users; the first column is
-            without heads.
+
+def last_as_good(estimates: Sequence[ChoiceEstimate], best: int) -> int:
     """
-    if len(aucs) < MIN_USERS:
+    The last of the estimates from `best` on that is not below it by more than a standard error of the difference.
+
+    Where several mixing weights are as good, the one with the most of the heads: the other preference scores prefer
+    what the old feed showed. 0, no heads, stays.
+    """
+    if best == 0:
         return 0
-    loss, rise = gains[:, :1] - gains, aucs - aucs[:, :1]
-    is_fine = loss.mean(axis=0) <= _standard_error(loss)
-    best = int(np.where(is_fine, rise.mean(axis=0), -np.inf).argmax())
-    return best if rise[:, best].mean() > _standard_error(rise)[best] else 0
+    n_users = len(estimates[best].influence)
+    errors = [float((it.influence - estimates[best].influence).std()) / n_users**0.5 for it in estimates]
+    losses = [estimates[best].value - it.value for it in estimates]
+    return max(at for at in range(best, len(estimates)) if losses[at] <= errors[at])
 
 
-def _scales(candidates: Sequence[_ScoredItems]) -> list[tuple[float, float]]:
+def _estimate(users: Sequence[_EvaluatedUser], scales: tuple[float, float]) -> ChoiceEstimate:
+    """How much of the head of these users' rankings they would watch."""
+    target = np.concatenate([user.target(scales) for user in users])
+    response = np.concatenate([user.response for user in users])
+    weights = importance_weights(np.concatenate([user.propensity for user in users]), target, CLIP)
+    numbers = np.repeat(np.arange(len(users)), [len(user.response) for user in users])
+    total, squares = float(weights.sum()), float((weights**2).sum())
+    return ChoiceEstimate(
+        value=float(weights @ response) / total if total > 0 else float("nan"),
+        influence=influence(response, weights, numbers, len(users)),
+        effective_size=total**2 / squares if squares > 0 else 0.0,
+    )
+
+
+def _propensity(late: LateImpressions) -> Floats:
+    """(n,) of every impression; estimated for all where fewer than half were logged."""
+    logged = late.shown.propensity
+    if np.isfinite(logged).mean() >= 0.5:
+        return logged
+    counts = np.bincount(late.shown.rows, minlength=len(late.is_learnable))
+    return estimated_propensity(counts)[late.shown.rows].astype(np.float32)
+
+
+def _scales(rankings: Sequence[_ScoredItems]) -> list[tuple[float, float]]:
     """
     For each mixing weight, the scales of both sides with which their sum is as widely spread as the preference scores.
     """
-    spread = _mean(np.array([items.preference.std() for items in candidates])) or 1.0  # all scores are equal
-    scale = spread / max(_mean(np.array([items.heads.std() for items in candidates])), 1e-9)
+    spread = _mean(np.array([items.preference.std() for items in rankings])) or 1.0  # all scores are equal
+    scale = spread / max(_mean(np.array([items.heads.std() for items in rankings])), 1e-9)
     scales = []
     for weight in MIXING_WEIGHTS:
-        mixed = _mean(np.array([items.mix(1 - weight, weight * scale).std() for items in candidates]))
+        mixed = _mean(np.array([items.mix(1 - weight, weight * scale).std() for items in rankings]))
         widened = min(spread / max(mixed, 1e-9), MAX_WIDENING)
         scales.append(((1 - weight) * widened, weight * scale * widened))
     return scales
 
 
-def _metrics(gains: Reals, aucs: Reals, best: int) -> dict[str, float]:
-    return {
-        "ranker_people": float(len(gains)),
-        "ranker_ndcg_without": _mean(gains[:, 0]),
-        "ranker_ndcg_with": _mean(gains[:, best]),
-        "ranker_impression_auc_without": _mean(aucs[:, 0]),
-        "ranker_impression_auc_with": _mean(aucs[:, best]),
+def _metrics(
+    users: Sequence[_EvaluatedUser],
+    estimates: Sequence[ChoiceEstimate],
+    scales: Sequence[tuple[float, float]],
+    late: LateImpressions,
+) -> dict[str, float]:
+    """Without heads, and as chosen: the estimated watch fraction, NDCG@20 as exposed, and the AUC of impressions."""
+    measured = {
+        "ranker_people": float(len(users)),
+        "ranker_logged_propensities": round(float(np.isfinite(late.shown.propensity).mean()), 4),
+        "ranker_effective_impressions": round(estimates[1].effective_size, 1),
     }
+    for name, estimate, pair in zip(("without", "with"), estimates, scales, strict=True):
+        measured |= {
+            f"ranker_watch_{name}": round(estimate.value, 5),
+            f"ranker_ndcg_exposed_{name}": _mean(np.array([_exposed_ndcg(user, pair) for user in users])),
+            f"ranker_impression_auc_{name}": _mean(
+                np.array([auc(user.shown.score(pair), user.is_relevant) for user in users])
+            ),
+        }
+    return measured
 
 
-def _standard_error(differences: Reals) -> Reals:
-    return np.asarray(differences.std(axis=0) / len(differences) ** 0.5, np.float64)
+def _exposed_ndcg(user: _EvaluatedUser, scales: tuple[float, float]) -> float:
+    """Of the relevant among what was shown, in the ranking of the drawn items and those."""
+    scores = np.concatenate([user.shown.score(scales), user.ranking.score(scales)])
+    order = rank_order(scores, np.arange(len(scores), dtype=np.int32))[:K]
+    is_relevant = np.concatenate([user.is_relevant, np.zeros(len(scores) - len(user.is_relevant), np.bool_)])
+    return float(ndcg(is_relevant[order][None], np.array([user.is_relevant.sum()]), K)[0])
 
 
 def _mean(values: Reals | Floats) -> float:
@@ -209,31 +280,48 @@ def _mean(values: Reals | Floats) -> float:
 
 
 def _score_user(
-    heads: RankerHeads, late: LateImpressions, number: int, known: Ids, weights: Mapping[str, float]
+    heads: RankerHeads,
+    late: LateImpressions,
+    number: int,
+    known: Ids,
+    weights: Mapping[str, float],
+    propensity: Floats,
+    rng: np.random.Generator,
 ) -> _EvaluatedUser | None:
-    """One user as of their first late slate, over items they had not met; None for a user without a relevant item."""
-    is_late = (late.shown.people == number) & (late.shown.at >= late.then)
+    """One user as of their first late slate, over items they had not met; None for a user who was shown none."""
+    is_late = (late.shown.people == number) & (late.shown.at >= late.then) & ~np.isin(late.shown.rows, known)
+    if not is_late.any():
+        return None
     at = int(late.shown.at[is_late].min())
-    query = ranker_query(number, at, late.where, late.past.before(number, at), late.inputs)
-    shown, did = late.shown.rows[is_late], late.shown.did[is_late]
-    relevant = np.setdiff1d(shown[did[:, :_NEGATIVE_HEAD].any(axis=1) & ~did[:, _NEGATIVE_HEAD]], known)
     is_open = late.is_learnable & (late.inputs.facts.published_at <= at)
     is_open[known] = False
-    if not len(relevant) or not is_open.any():
-        return None
-    components = _preference_components(query, late, np.arange(len(is_open), dtype=np.int32))
-    candidates = _retrieve_candidates(components, np.flatnonzero(is_open).astype(np.int32))
-    preference = np.sum([weights[name] * scores for name, scores in components.items()], axis=0)
-    content = weights["content"] * components.get("content", np.zeros(len(is_open), np.float32))
-    rest = _score_rest(query, late.inputs, weights)
+    open_rows = np.flatnonzero(is_open).astype(np.int32)
+    drawn = np.sort(rng.choice(open_rows, min(MAX_ITEMS, len(open_rows)), replace=False)).astype(np.int32)
+    shown = late.shown.rows[is_late]
+    scored = _score_items(heads, late, number, at, np.concatenate([drawn, shown]), weights)
+    did = late.shown.did[is_late]
+    return _EvaluatedUser(
+        ranking=scored.take(np.arange(len(drawn), dtype=np.int32)),
+        n_open=len(open_rows),
+        shown=scored.take(np.arange(len(drawn), len(drawn) + len(shown), dtype=np.int32)),
+        propensity=propensity[is_late],
+        response=late.shown.response[is_late],
+        is_relevant=did[:, :_NEGATIVE_HEAD].any(axis=1) & ~did[:, _NEGATIVE_HEAD],
+    )
 
-    def score(rows: Ids) -> _ScoredItems:
-        probabilities = heads.predict(ranker_features(query, late.inputs, rows))
-        return _ScoredItems(
-            preference[rows], content[rows], head_value(probabilities, weights), rest[rows], np.isin(rows, relevant)
-        )
 
-    return _EvaluatedUser(score(candidates), score(np.setdiff1d(shown, known)), len(relevant))
+def _score_items(
+    heads: RankerHeads, late: LateImpressions, number: int, at: Millis, rows: Ids, weights: Mapping[str, float]
+) -> _ScoredItems:
+    query = ranker_query(number, at, late.past, late.inputs)
+    components = _preference_components(query, late, rows)
+    probabilities = heads.predict(ranker_features(query, late.inputs, rows))
+    return _ScoredItems(
+        preference=np.sum([weights[name] * scores for name, scores in components.items()], axis=0),
+        content=weights["content"] * components.get("content", np.zeros(len(rows), np.float32)),
+        heads=head_value(probabilities, weights),
+        rest=_score_rest(query, late.inputs, weights)[rows],
+    )
 
 
 def _score_rest(query: RankerQuery, inputs: FeatureInputs, weights: Mapping[str, float]) -> Floats:
@@ -259,29 +347,14 @@ def head_value(probabilities: Mapping[str, Floats], weights: Mapping[str, float]
 
 
 def _preference_components(query: RankerQuery, late: LateImpressions, rows: Ids) -> dict[str, Floats]:
-    """(n_items,) each component of the score that the heads would replace; unknown items as the mean."""
+    """(n,) each component of the score that the heads would replace; unknown items as the mean."""
     inputs = late.inputs
     world = inputs.popularity.scores[-1]
     popular = (inputs.popularity.of(query.country)[rows] - world.mean()) / max(float(world.std()), 1e-6)
     components = {"popular": popular.astype(np.float32)}
     if len(query.history):
-        components["cf"] = np.nan_to_num(blend_scores(late.blend, inputs.popularity, query.history, query.country))
+        scores = blend_scores(late.blend, inputs.popularity, query.history, query.country)
+        components["cf"] = np.nan_to_num(scores[rows])
     if "text" in query.vectors:
         components["content"] = np.nan_to_num(inputs.spaces["text"].scores(query.vectors["text"], rows))
     return components
-
-
-def _retrieve_candidates(components: Mapping[str, Floats], rows: Ids) -> Ids:
-    """The best `CANDIDATES_PER_MODEL` rows by each component, as the sources of a feed retrieve them."""
-    best = [rows[rank_order(scores[rows], rows)[:CANDIDATES_PER_MODEL]] for scores in components.values()]
-    return np.unique(np.concatenate(best))
-
-
-def _ndcg(user: _EvaluatedUser, base_scale: float, head_scale: float) -> float:
-    scores = user.candidates.mix(base_scale, head_scale) + user.candidates.rest
-    order = rank_order(scores, np.arange(len(scores), dtype=np.int32))
-    return float(ndcg(user.candidates.is_relevant[order][None], np.array([user.n_relevant]), K)[0])
-
-
-def _impression_auc(user: _EvaluatedUser, base_scale: float, head_scale: float) -> float:
-    return auc(user.shown.mix(base_scale, head_scale) + user.shown.rest, user.shown.is_relevant)

@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from recsys.metrics import doubly_robust, effective_size, importance_weights, snips
+from recsys.metrics import (
+    discounted_target,
+    doubly_robust,
+    effective_size,
+    estimated_propensity,
+    importance_weights,
+    influence,
+    snips,
+)
 
 NAN = float("nan")
 
@@ -76,3 +84,23 @@ def test_snips_recovers_a_policy_that_the_log_liked_less() -> None:
     values, logged = np.where(is_good, 0.8, 0.2), np.where(is_good, 0.1, 0.9)
     assert values.mean() == pytest.approx(0.26, abs=0.01)
     assert snips(values, logged, np.full(20_000, 0.5)).value == pytest.approx(0.5, abs=0.02)
+
+
+def test_an_impression_counts_half_at_every_halving_rank():
+    assert discounted_target(np.array([0.0, 10.0, 20.0]), 10.0).tolist() == [1.0, 0.5, 0.25]
+
+
+def test_influences_give_the_standard_error_of_a_ratio_of_means():
+    rng = np.random.default_rng(0)
+    users = np.repeat(np.arange(400), 5)
+    values, weights = rng.random(2_000), rng.random(2_000)
+    spread = influence(values, weights, users, 400)
+    assert spread.mean() == pytest.approx(0, abs=1e-12)
+    sums = np.stack([np.bincount(users, weights * values), np.bincount(users, weights)])
+    draws = [sums[:, rng.integers(0, 400, 400)].sum(axis=1) for _ in range(2_000)]
+    assert spread.std() / 20 == pytest.approx(np.std([a / b for a, b in draws]), rel=0.1)
+    assert not influence(values, np.zeros(2_000), users, 400).any()
+
+
+def test_without_propensities_what_was_shown_often_was_likely_to_be_shown():
+    assert estimated_propensity(np.array([0, 1, 5])).tolist() == pytest.approx([1 / 9, 2 / 9, 6 / 9])

@@ -13,7 +13,7 @@ from recsys.models.features import FeatureInputs, RankerQuery, build_item_facts,
 from recsys.models.popularity import Popularity
 from recsys.models.standardised_space import standardise_space
 from recsys.models.text import Centres, TextSpace
-from recsys.types import History
+from recsys.types import History, Responses
 
 NOW = 100 * DAY
 N = 6
@@ -58,7 +58,8 @@ def basis() -> FeatureInputs:
         spaces={"text": standardise_space(space)},
         popularity=Popularity(("MA",), np.arange(2 * N, dtype=np.float32).reshape(2, N)),
         facts=build_item_facts(*tables()),
-        rates=np.arange(6 * N, dtype=np.float32).reshape(N, 6) / 100,
+        rates=np.arange(8 * N, dtype=np.float32).reshape(N, 8) / 100,
+        item_features=np.eye(N, 2, dtype=np.float32),
     )
 
 
@@ -66,7 +67,8 @@ def asked(items: tuple[int, ...] = (0, 3), weights: tuple[float, ...] = (2.0, -1
     history = History(np.array(items, np.int32), np.array(weights, np.float32), np.full(len(items), NOW, np.int64))
     vectors = {name: space.space.fold_in(history) for name, space in basis().spaces.items()} if items else {}
     return RankerQuery(
-        country="MA", region="MA-07", languages=("fr", "ary"), at=NOW, history=history, vectors=vectors
+        country="MA", region="MA-07", languages=("fr", "ary"), at=NOW, history=history,
+        responses=Responses(np.array([0, 5], np.int32), np.array([1.0, 0.4], np.float32)), vectors=vectors,
     )  # fmt: skip
 
 
@@ -87,8 +89,9 @@ def test_features_by_hand():
     assert column("liked_creator") == [2, -1, 2, -1, 2, -1]
     assert column("liked_topics") == pytest.approx([2 / 3, 1 / 3, 0, 0, 0, 0])  # 2 for S1 of |2| + |-1|; v1 has two
     assert column("liked_language") == pytest.approx([2 / 3, 0, 2 / 3, -1 / 3, 2 / 3, 0])
-    assert column("events") == [2] * N and column("mean_weight") == [0.5] * N and column("position") == [1] * N
-    assert column("item_complete") == pytest.approx([0, 0.06, 0.12, 0.18, 0.24, 0.30])
+    assert column("position") == [1] * N
+    assert column("item_complete") == pytest.approx([0.01, 0.09, 0.17, 0.25, 0.33, 0.41])
+    assert column("is_first_spoken") == column("is_first_language")  # nothing here is in another script
     assert np.isnan(column("duration_s")[2]) and column("duration_s")[3] == 40
 
 
@@ -109,7 +112,7 @@ def test_a_row_depends_on_the_user_and_its_item_only(rows):
 
 
 def test_a_ranker_query_has_no_field_for_risk_loop_night_or_exposure():
-    allowed = {"country", "region", "languages", "at", "history", "vectors"}
+    allowed = {"country", "region", "languages", "at", "history", "responses", "vectors"}
     assert {field.name for field in fields(RankerQuery)} == allowed
     words = ("tier", "risk", "level", "loop", "night", "session", "exposure", "shown", "ledger", "age_band")
     assert not [name for name in feature_names(["cf", "text"]) if any(word in name for word in words)]

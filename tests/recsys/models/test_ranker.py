@@ -11,7 +11,7 @@ from recsys.errors import ArtifactError
 from recsys.feed import scorers as score
 from recsys.messages import FeedRequest
 from recsys.models.artifact import Artifact, ArtifactContents, load_artifact, save_artifact
-from recsys.models.ranker import RankerHead, RankerHeads
+from recsys.models.ranker import FeatureScale, RankerHead, RankerHeads
 from recsys.services.explain import replay, why
 from recsys.vocabulary import HEADS
 
@@ -30,10 +30,15 @@ def with_heads(tiny: Artifact, tmp_path_factory) -> Path:
     for n, name in enumerate(HEADS):
         data = lightgbm.Dataset(table, (table[:, n] + rng.standard_normal(400) > 0).astype(int))
         trees = lightgbm.train({"objective": "binary", "num_leaves": 4, "verbosity": -1, "num_threads": 1}, data, 5)
-        heads[name] = RankerHead(booster=trees, slope=1.5, intercept=-1.0, prior=0.1 + n / 100)
+        heads[name] = RankerHead(
+            coefficients=rng.normal(0, 0.1, len(names)).astype(np.float32), booster=trees if n % 2 else None, slope=1.5,
+            intercept=-1.0, prior=0.1 + n / 100,
+        )  # fmt: skip
     ranker = RankerHeads(
-        features=names, heads=heads, rates=rng.random((len(tiny.items), 6)).astype(np.float32), mixing_weight=0.5,
-        base_scale=0.6, head_scale=4.0,
+        features=names, scale=FeatureScale(table.mean(axis=0), table.std(axis=0)), heads=heads,
+        rates=rng.random((len(tiny.items), 8)).astype(np.float32),
+        item_features=rng.random((len(tiny.items), 12)).astype(np.float32), mixing_weight=0.5, base_scale=0.6,
+        head_scale=4.0,
     )  # fmt: skip
     folder = tmp_path_factory.mktemp("ranked") / "artifact"
     save_artifact(folder, _contents(tiny, ranker), msgspec.structs.replace(tiny.manifest, features=names))

@@ -1,6 +1,7 @@
 """Laws of confidence."""
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,3 +58,25 @@ def test_risk_is_never_a_positive_signal_and_a_refusal_always_stays(weight, is_r
 @pytest.mark.parametrize(("tier", "expected"), [("R0", False), ("R1", False), ("R2", True), ("R4", True), (None, True)])
 def test_an_unlabelled_item_counts_as_risky(tier, expected):
     assert feedback.is_r2_plus(tier) is expected
+
+
+def test_a_response_is_the_largest_watch_and_acts_that_cost_more_count_only_without_one():
+    items = np.array([0, 0, 1, 2, 2, 3], np.int32)
+    weights = np.array([0.6, 1.5, 2.0, 1.0, -1.0, 0.3], np.float32)
+    assert feedback.responses(items, weights, 5).tolist() == pytest.approx([0.6, 1.0, 0.0, 0.3, 0.0])
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.sampled_from([-2.0, -1.0, 0.0, 0.25, 0.7, 1.0, 1.5, 3.0])), max_size=20)
+)
+def test_responses_are_the_same_in_a_table_and_in_arrays(pairs):
+    items = np.array([item for item, _ in pairs], np.int32)
+    weights = np.array([weight for _, weight in pairs], np.float32)
+    table = (
+        pl.DataFrame({"item": items, "confidence": weights})
+        .group_by("item")
+        .agg(response=feedback.response_column(pl.col("confidence")))
+    )
+    expected = feedback.responses(items, weights, 4)
+    for item, response in table.iter_rows():
+        assert response == pytest.approx(expected[item])

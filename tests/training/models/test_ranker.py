@@ -9,8 +9,12 @@ import pytest
 
 from recsys.clock import DAY, HOUR, Millis
 from recsys.data.impressions import (
+    Log,
+    Past,
+    PastInteractions,
     feature_matrix,
     past_interactions,
+    past_responses,
     people_places,
     ranker_query,
     read_impressions,
@@ -24,11 +28,12 @@ from recsys.models.features import FeatureInputs, RankerQuery, build_item_facts,
 from recsys.models.ials import IALSParams
 from recsys.models.loaded import build_models
 from recsys.models.popularity import Popularity
-from recsys.types import History
+from recsys.types import History, Responses
 from recsys.vocabulary import HEADS
 from training.models.blend import BlendParams
-from training.models.mixing_weight import CONTENT_SHARES, MIXING_WEIGHTS, best_content_share, best_mixing_weight
-from training.models.ranker import EarlierModels, RankerParams, RankerResult, fit, fit_platt, propensity_weights, rates
+from training.models.mixing_weight import CONTENT_SHARES, ChoiceEstimate, best_choice, last_as_good
+from training.models.ranker import EarlierModels, RankerResult, fit
+from training.models.ranker_heads import RankerParams, fit_platt, propensity_weights
 from training.params import TrainParams
 from training.train import run
 
@@ -91,7 +96,10 @@ def fitted(data: Dataset, params: RankerParams = PARAMS, until: Millis | None = 
 
 def text_of(result: RankerResult) -> dict[str, str]:
     assert result.heads is not None
-    return {name: head.booster.model_to_string() for name, head in result.heads.heads.items()}
+    return {
+        name: f"{head.coefficients.tolist()} {head.booster and head.booster.model_to_string()}"
+        for name, head in result.heads.heads.items()
+    }
 
 
 def chances(result: RankerResult, data: Dataset, name: str) -> np.ndarray:
@@ -100,9 +108,14 @@ def chances(result: RankerResult, data: Dataset, name: str) -> np.ndarray:
     assert heads is not None
     popularity = nothing_learned(0).popularity
     facts = build_item_facts(data.items.collect(), data.creators.collect())
-    basis = FeatureInputs(spaces={}, popularity=popularity, facts=facts, rates=heads.rates)
-    who = RankerQuery(country="MA", region=None, languages=(), at=T0 + 12 * DAY, history=History.empty(), vectors={})
-    return heads.heads[name].predict(ranker_features(who, basis, np.arange(N_ITEMS, dtype=np.int32)))
+    basis = FeatureInputs(
+        spaces={}, popularity=popularity, facts=facts, rates=heads.rates, item_features=heads.item_features
+    )
+    who = RankerQuery(
+        country="MA", region=None, languages=(), at=T0 + 12 * DAY, history=History.empty(), responses=Responses.empty(),
+        vectors={},
+    )  # fmt: skip
+    return heads.predict(ranker_features(who, basis, np.arange(N_ITEMS, dtype=np.int32)))[name]
 
 
 def test_what_people_like_is_learned_and_its_probability_is_calibrated(tmp_path: Path) -> None:
@@ -154,22 +167,6 @@ def test_a_log_without_impressions_or_with_few_actions_gives_no_ranker_and_says_
     assert few.heads is None and "too few actions" in few.summary
 
 
-def test_rates_by_hand(tmp_path: Path) -> None:
-    data = world(tmp_path, risky="helped")
-    items = data.items.collect()
-    log = read_log(data, items)
-    found = rates(log, items, None)
-    events = data.events.filter(pl.col("item_id") < f"v{RISKY}").collect()
-    shown, likes = ((events["kind"] == kind) for kind in ("impression", "like"))
-    mean = likes.sum() / shown.sum()
-    by_creator = pl.col("item_id").str.slice(1).cast(pl.Int64) % 10 == 3
-    mine = events.select(by_creator).to_series()
-    creator = ((likes & mine).sum() + 20 * mean) / ((shown & mine).sum() + 20)
-    own = events["item_id"] == "v013"
-    assert found[13, 4] == pytest.approx(creator) and not found[:, 2].any() and not found[:, 5].any()
-    assert found[13, 1] == pytest.approx(((likes & own).sum() + 20 * creator) / ((shown & own).sum() + 20))
-
-
 def test_training_and_serving_compute_the_same_features(tiny, make_service, tmp_path, evening) -> None:
     from recsys.messages import FeedRequest
 
@@ -178,16 +175,28 @@ def test_training_and_serving_compute_the_same_features(tiny, make_service, tmp_
     model = build_models(tiny)
     basis = FeatureInputs(
         spaces=model.spaces, popularity=tiny.popularity, facts=build_item_facts(tiny.items, tiny.creators),
-        rates=np.zeros((len(tiny.items), 6), np.float32),
+        rates=np.zeros((len(tiny.items), 8), np.float32), item_features=np.zeros((len(tiny.items), 12), np.float32),
     )  # fmt: skip
     user = max(tiny.histories, key=lambda user_id: len(tiny.histories[user_id]))
     person = log.people["user_id"].to_list().index(user)
     service = make_service()
     query = service.engine.context(FeedRequest(user_id=user), evening).query
-    logged = ranker_query(person, query.at, people_places(log, "MA"), tiny.histories[user], basis)
+    past = Past(
+        _of_histories(tiny, log),
+        past_responses(read_impressions(log, 0, None), len(log.people)),
+        people_places(log, "MA"),
+    )
+    logged = replace(ranker_query(person, query.at, past, basis), responses=query.responses)
     rows = np.arange(len(tiny.items), dtype=np.int32)
     assert len(query.history) > 10
     np.testing.assert_array_equal(ranker_features(logged, basis, rows), ranker_features(asked_of(query), basis, rows))
+
+
+def _of_histories(tiny, log: Log) -> PastInteractions:
+    """The histories of an artifact as those of a log."""
+    histories = [tiny.histories.get(user_id, History.empty()) for user_id in log.people["user_id"]]
+    flat = History(*(np.concatenate([getattr(h, name) for h in histories]) for name in ("items", "weights", "at")))
+    return PastInteractions(indptr=np.concatenate(([0], np.cumsum([len(h) for h in histories]))), flat=flat)
 
 
 def _empty_but(tiny, name: str) -> pl.DataFrame:
@@ -205,11 +214,13 @@ def test_features_of_a_slate_are_as_of_its_beginning(tmp_path: Path) -> None:
     log = read_log(data, items)
     basis = FeatureInputs(
         spaces={}, popularity=nothing_learned(0).popularity, facts=build_item_facts(items, data.creators.collect()),
-        rates=rates(log, items, None),
+        rates=np.zeros((N_ITEMS, 8), np.float32), item_features=np.zeros((N_ITEMS, 12), np.float32),
     )  # fmt: skip
     shown = read_impressions(log, T0, T0 + DAY)
-    table = feature_matrix(shown, past_interactions(log), people_places(log, "MA"), basis)
-    assert (table[:, feature_names([]).index("events")] == 0).all()  # the first slate of everybody
+    past = Past(past_interactions(log), past_responses(shown, len(log.people)), people_places(log, "MA"))
+    table = feature_matrix(shown, past, basis)
+    for name in ("liked_creator", "mean_surprise"):
+        assert (table[:, feature_names([]).index(name)] == 0).all()  # the first slate of everybody
     assert table[:, -1].tolist() == shown.position.tolist()
 
 
@@ -227,32 +238,24 @@ def test_platt_scaling_fits_the_line_and_never_reverses_the_order() -> None:
     assert fit_platt(raw, ~did)[0] > 0
 
 
-def test_the_mixing_weight_has_the_best_impression_auc_that_ndcg_allows() -> None:
-    n, people = len(MIXING_WEIGHTS), 100
-    noise = np.random.default_rng(0).normal(0, 0.001, (people, 1))
-    steps = np.arange(n, dtype=np.float64)
-    rising, flat, falling = 0.5 + 0.01 * steps + noise, 0.5 + noise + 0 * steps, 0.5 - 0.01 * steps * (1 + noise)
-    assert best_mixing_weight(flat, rising) == n - 1
-    assert best_mixing_weight(flat, flat) == 0 and best_mixing_weight(rising, falling) == 0
-    assert best_mixing_weight(falling, rising) == 0  # the order gains what the whole list loses
-    until_half = np.where(steps <= n // 2, flat, falling)
-    assert best_mixing_weight(until_half, rising) == n // 2
-    assert best_mixing_weight(flat[:5], rising[:5]) == 0  # five people prove nothing
+def estimate(value: float, *, of: int = 100, noise: float = 0.1, seed: int = 0) -> ChoiceEstimate:
+    return ChoiceEstimate(value, np.random.default_rng(seed).normal(0, noise, of), float(of))
 
 
-def test_content_has_a_weight_only_where_it_is_surely_better_or_too_few_users_can_tell() -> None:
-    noise = np.random.default_rng(0).normal(0, 0.001, (100, 1))
-    steps = np.arange(len(CONTENT_SHARES), dtype=np.float64)
-    better, worse = 0.5 + 0.01 * steps * (1 + noise), 0.5 - 0.01 * steps * (1 + noise)
-    wavering = 0.5 + np.random.default_rng(1).normal(0, 0.1, (100, 1)) * steps  # as likely better as worse
-    assert [CONTENT_SHARES[best_content_share(found)] for found in (better, worse, wavering, worse[:5])] == [
-        1.0,
-        0.0,
-        0.0,
-        1.0,
-    ]
-    in_the_middle = np.where(steps == 1, better, worse)
-    assert CONTENT_SHARES[best_content_share(in_the_middle)] == 0.5
+def test_a_choice_is_taken_only_where_it_is_better_by_more_than_a_standard_error() -> None:
+    surely = [estimate(0.5), estimate(0.7, seed=1), estimate(0.6, seed=2)]
+    assert best_choice(surely, fallback=2) == 1
+    hardly = [estimate(0.5), estimate(0.505, seed=1)]  # the standard error of the difference is about 0.014
+    assert best_choice(hardly, fallback=1) == 0
+    paired = [estimate(0.5), estimate(0.505)]  # every user moves both alike: the difference is sure
+    assert best_choice(paired, fallback=0) == 1
+    assert best_choice([estimate(0.5, of=5), estimate(0.9, of=5)], fallback=7) == 7  # five people prove nothing
+    assert best_choice([estimate(float("nan")), estimate(0.9)], fallback=7) == 7
+
+
+def test_of_mixing_weights_that_are_as_good_the_one_with_most_of_the_heads_is_taken() -> None:
+    flat = [estimate(0.5), estimate(0.7, seed=1), estimate(0.695, seed=2), estimate(0.6, seed=3)]
+    assert last_as_good(flat, 1) == 2 and last_as_good(flat, 0) == 0 and last_as_good(flat[:2], 1) == 1
 
 
 def test_serving_takes_the_share_of_content_that_training_found(make_service, morocco, evening) -> None:
