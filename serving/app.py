@@ -38,6 +38,7 @@ ROUTERS: Final = (
     routes.explain_routes,
     routes.policy_routes,
     routes.operator_routes,
+    routes.audit_routes,
     routes.health_routes,
 )
 """In the order of the description."""

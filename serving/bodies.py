@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
+from recsys.clock import Millis, from_text
 from recsys.columns import CREATORS, EVENTS, ITEMS, USERS, Table
 from recsys.errors import DataError
 from recsys.messages import MAX_TOKEN_LENGTH, FeedRequest
@@ -208,6 +209,21 @@ class ListQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     size: Size = 20
+
+
+class AuditQuery(BaseModel):
+    """The query of `GET /v1/audit`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    since: Instant | None = Field(default=None, description="Entries from this instant on.")
+    after: int = Field(default=0, ge=0, le=2**62, description="Entries after this `seq`: `next` of the page before.")
+    size: int = Field(default=100, ge=1, le=1_000)
+
+    @property
+    def since_ms(self) -> Millis:
+        """`since` as milliseconds, 0 when it is left out."""
+        return 0 if self.since is None else from_text(self.since)
 
 
 class TrendingQuery(ListQuery):

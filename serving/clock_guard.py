@@ -15,13 +15,14 @@ no harm: the last committed time is used as now. A state that nothing was ever w
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Final, Protocol
 
 from recsys.clock import HOUR, MINUTE, SECOND, Millis, now, to_text
 from recsys.errors import StoreError
+from recsys.stores.audit import LOCAL, AuditEntry, audit_entry
 
 log = logging.getLogger("sanad.serving")
 
@@ -38,7 +39,7 @@ class CommittedTime(Protocol):
 
     def committed_at(self) -> Millis: ...
     def commit_time(self, at: Millis) -> None: ...
-    def set_back_time(self, at: Millis) -> None: ...
+    def set_time(self, at: Millis, audit: Sequence[AuditEntry] = ()) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,17 +133,16 @@ class GuardedClock:
         if reading.is_believed:
             self._store().commit_time(reading.at)
 
-    def confirm(self) -> ClockReading:
+    def confirm(self, who: str) -> ClockReading:
         """
-        Accept the wall clock from now on and commit it, also where that sets the last committed time back. Returns the
-        wall clock, and how far it was ahead or behind. Raises StoreError, and accepts nothing, when it is not written.
+        Accept the wall clock from now on and commit it, also where that sets the last committed time back, with who
+        said so. Returns the wall clock, and how far it was ahead or behind. Raises StoreError, and accepts nothing,
+        when it is not written.
         """
         before = self.read()
         at, elapsed = self._wall(), self._elapsed()
-        if before.ahead_ms < 0:
-            self._store().set_back_time(at)
-        else:
-            self._store().commit_time(at)
+        entry = audit_entry(at, who, "clock_confirmed", was_ahead_s=before.ahead_ms / SECOND)
+        self._store().set_time(at if before.ahead_ms else max(at, before.at), [entry])
         with self._lock:
             self._believed, self._is_reported = _Believed(at, elapsed), False
             self._set_back_from = before.at if before.ahead_ms < 0 else None
@@ -154,7 +154,7 @@ class GuardedClock:
         if abs(self._wall() - instant) > CONFIRMATION_MS:
             log.warning("the clock is more than an hour from SANAD_CLOCK_CONFIRMED_AT, which confirms nothing")
         elif not self.read().is_believed:
-            self.confirm()
+            self.confirm(LOCAL)
 
     def _committed_at(self) -> Millis:
         """
@@ -166,7 +166,7 @@ class GuardedClock:
             if committed and committed == self._set_back_from and self._believed is not None:
                 believed = self._believed
                 committed = believed.wall + self._elapsed() - believed.elapsed
-                self._store().set_back_time(committed)
+                self._store().set_time(committed)
             self._known = committed
         except StoreError:
             pass

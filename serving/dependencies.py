@@ -69,6 +69,12 @@ class StrictRoute(APIRoute):
         return strict
 
 
+def who(request: Request) -> str:
+    """Who calls, for the audit log: the name of a service key, or `local`."""
+    name: str = request.state.who
+    return name
+
+
 def record_response(request: Request, fields: Fields) -> Response:
     """Fields as JSON, after the id of the request."""
     body = {"request_id": request.state.request_id, **fields}

@@ -16,9 +16,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recsys.columns import MAX_ID_LENGTH
+from recsys.stores.audit import LOCAL
 from serving import problems
 from serving.problems import RETRY_AFTER_S, SLASH_OF_ID, Problem
-from serving.settings import Settings, is_known_key, is_loopback
+from serving.settings import Settings, is_loopback, name_of_key
 
 log = logging.getLogger("sanad.serving")
 
@@ -76,7 +77,7 @@ class RequestGuard:
         if scope["path"] in _OPEN_PATHS:
             await self.app(scope, receive, send)
             return
-        _check_caller(scope, self.settings)
+        scope["state"]["who"] = _caller(scope, self.settings)
         _check_encoding(scope)
         _protect_slashes(scope)
         if self._in_flight >= self.settings.max_in_flight:
@@ -95,19 +96,21 @@ def _request_id(headers: Headers) -> str:
     return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
 
-def _check_caller(scope: Scope, settings: Settings) -> None:
+def _caller(scope: Scope, settings: Settings) -> str:
     """
-    With service keys, a caller needs one. Without, only programs on this machine may call, by a local name.
+    Who calls: the name of a service key, or `local`. With service keys, a caller needs one. Without, only programs on
+    this machine may call, by a local name.
 
     A web page that reaches this machine by another host name is not local, nor is a caller behind a proxy.
     Raises Problem.
     """
     headers = Headers(scope=scope)
     if settings.keys:
-        if not is_known_key(headers.get("x-api-key", ""), settings.keys):
+        who = name_of_key(headers.get("x-api-key", ""), settings.keys)
+        if who is None:
             detail = "Found no known service key in X-API-Key; send one that the operator gave you."
             raise Problem(401, detail, {"WWW-Authenticate": "X-API-Key"})
-        return
+        return who
     client = scope.get("client")
     name = headers.get("host", "").rpartition("@")[2]
     name = name[1 : name.find("]")] if name.startswith("[") else name.partition(":")[0]
@@ -115,6 +118,7 @@ def _check_caller(scope: Scope, settings: Settings) -> None:
     if client is None or not (is_loopback(client[0]) and is_loopback(name) and is_direct):
         detail = "No service keys are set, so only programs on this machine may call; set SANAD_API_KEYS for others."
         raise Problem(403, detail)
+    return LOCAL
 
 
 def _check_encoding(scope: Scope) -> None:

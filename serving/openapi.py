@@ -13,6 +13,7 @@ from serving.bodies import EventBody
 from serving.problems import MEDIA_TYPE
 from serving.responses import (
     EXAMPLE_PROBLEM,
+    AuditPage,
     ConfirmedClock,
     Liveness,
     ProblemDetail,
@@ -23,7 +24,7 @@ from serving.responses import (
 
 Description = dict[str, Any]
 RESPONSES: Final = (
-    FeedResponse, EventsResponse, Record, Version, ConfirmedClock, Liveness, Readiness, ProblemDetail,
+    FeedResponse, EventsResponse, Record, Version, ConfirmedClock, AuditPage, Liveness, Readiness, ProblemDetail,
 )  # fmt: skip
 """Every struct that a route answers with; their parts are found from them."""
 

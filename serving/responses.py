@@ -39,6 +39,23 @@ class ConfirmedClock(Wire, frozen=True):
     was_ahead_s: float
 
 
+class AuditRow(Wire, frozen=True):
+    """One entry of the audit log. `who` is the name of a service key, or `local`; `what` holds an `action`."""
+
+    seq: int
+    at: str
+    who: str
+    what: dict[str, str | float | list[str] | dict[str, str | float] | None]
+
+
+class AuditPage(Wire, frozen=True):
+    """Entries of the audit log in order, and the `seq` to send as `after` for the next page: null on the last."""
+
+    request_id: str
+    entries: tuple[AuditRow, ...]
+    next: int | None
+
+
 class Liveness(Wire, frozen=True):
     """The process answers."""
 

@@ -29,6 +29,8 @@ from recsys.policy.nights import local_time
 from recsys.progress import Progress, quiet
 from recsys.safety.harm_terms import NO_TERMS, HarmTerms, load_harm_terms, starter_harm_terms
 from recsys.safety.helplines import summary, verifications
+from recsys.services.audit import activation
+from recsys.stores.audit import LOCAL
 from serving.app import create_app
 from serving.clock_guard import GuardedClock
 from serving.settings import HarmTermsChoice, Settings, signing_key
@@ -104,8 +106,9 @@ def open_service(
     """
     The engine of these settings over its state file, warmed up, and its guarded clock. Closes the file at the end.
 
-    With `has_upkeep` the time is committed and what is past its retention is deleted; a command that asks for one page
-    of any time must not do that. `elapsed` is what `clock` is compared with, see `serving.clock_guard`.
+    With `has_upkeep` the activation is noted in the audit log, the time is committed, and what is past its retention is
+    deleted; a command that asks for one page of any time must not do that. `elapsed` is what `clock` is compared with,
+    see `serving.clock_guard`.
 
     Linear algebra uses one thread meanwhile: a page is small, and several threads would wait for each other.
     """
@@ -128,6 +131,8 @@ def open_service(
             )  # fmt: skip
             on_progress("warm up", 0, None)
             warm_up(engine, artifact, guarded())
+            if has_upkeep:
+                store.audit.append([activation(engine, guarded(), LOCAL)])
             with upkeep(store, engine, guarded, _known_users(artifact)) if has_upkeep else nullcontext():
                 yield Service(engine, guarded)
     finally:

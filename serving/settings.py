@@ -24,13 +24,14 @@ from serving.clock_guard import MAX_BEHIND_MS
 
 MIN_KEY_LENGTH: Final = 32  # characters of a signing key
 HarmTermsChoice = Path | Literal["starter", "none"]
-_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_KEY: Final = re.compile(r"(?:(?!local:)(?P<name>[A-Za-z0-9_.-]{1,40}):)?(?P<digest>[0-9a-f]{64})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """
-    What `serve` needs. `keys` are SHA-256 digests (hex) of the service keys; without any, only local calls pass.
+    What `serve` needs. `keys` are SHA-256 digests (hex) of the service keys, each after a name and a colon where it has
+    one; without any, only local calls pass.
 
     `state` None = `ARTIFACT.state.db`; `experiments` None = no experiments. `signing_key` None = the key in the file
     beside the state, made at the first start. `harm_terms` is the file of the platform's list of terms by which a
@@ -102,11 +103,12 @@ def is_loopback(host: str) -> bool:
     return bool((mapped or address).is_loopback)
 
 
-def is_known_key(given: str, digests: Sequence[str]) -> bool:
-    """Whether `given` is one of the service keys. Takes equally long for a wrong key."""
+def name_of_key(given: str, keys: Sequence[str]) -> str | None:
+    """The name of a service key, or the begin of its digest; None for one that is not known. Takes equally long."""
     digest = hashlib.sha256(given.encode("utf-8", "surrogateescape")).hexdigest()
-    matches = [hmac.compare_digest(digest, known) for known in digests]
-    return any(matches)
+    parts = [key.rpartition(":") for key in keys]
+    names = [name or f"key {known[:8]}" for name, _, known in parts if hmac.compare_digest(digest, known)]
+    return names[0] if names else None
 
 
 def signing_key(settings: Settings) -> bytes:
@@ -156,10 +158,10 @@ def _problems(settings: Settings) -> list[str]:
         problems.append(
             f"found SANAD_CLOCK_BEHIND_S {settings.clock_behind_ms / SECOND:g}, expected 0 to 3600 seconds; change it"
         )
-    if any(not _DIGEST.fullmatch(key) for key in settings.keys):
+    if any(not _KEY.fullmatch(key) for key in settings.keys):
         problems.append(
-            "found a service key in SANAD_API_KEYS that is no SHA-256 digest, expected 64 small hexadecimal digits; "
-            "make one with: printf %s THE_KEY | sha256sum"
+            "found a service key in SANAD_API_KEYS that is no SHA-256 digest, expected 64 small hexadecimal digits, or "
+            "a name, a colon and such digits; make one with: printf %s THE_KEY | sha256sum"
         )
     if settings.signing_key is not None and len(settings.signing_key) < MIN_KEY_LENGTH:
         problems.append(

@@ -17,8 +17,10 @@ from recsys.errors import Conflict, StoreError
 from recsys.feed.attribution import ATTRIBUTIONS
 from recsys.feed.engine import Engine
 from recsys.policy.schema import Market
+from recsys.services.audit import creator_decisions
 from recsys.services.fields import check_id, check_row
 from recsys.services.profiles import MAX_WRITE_TRIES
+from recsys.stores.audit import LOCAL
 from recsys.stores.protocols import Catalogue, CreatorChange, CreatorRow, ExposureCount, ItemRow
 from recsys.types import Fields, JsonObject
 from recsys.vocabulary import FAMILIES, TIERS
@@ -40,18 +42,20 @@ def _shown(row: CreatorRow) -> JsonObject:
     return {**fields, "joined_at": None if joined is None else to_text(joined)}
 
 
-def put_creator(catalogue: Catalogue, creator_id: str, fields: Fields, at: Millis) -> JsonObject:
+def put_creator(catalogue: Catalogue, creator_id: str, fields: Fields, at: Millis, who: str = LOCAL) -> JsonObject:
     """
     Insert or replace a creator; binding on the next page of every worker. Raises DataError.
 
     Who was taken down stays so unless `is_hidden` is false, also when that happens while this is written.
     """
-    return _write(catalogue, creator_id, lambda _: fields, at) or {}
+    return _write(catalogue, creator_id, lambda _: fields, at, who) or {}
 
 
-def patch_creator(catalogue: Catalogue, creator_id: str, fields: Fields, at: Millis) -> JsonObject | None:
+def patch_creator(
+    catalogue: Catalogue, creator_id: str, fields: Fields, at: Millis, who: str = LOCAL
+) -> JsonObject | None:
     """Change some columns of a creator; None when there is none. Two patches at once both hold."""
-    return _write(catalogue, creator_id, lambda row: None if row is None else {**_shown(row), **fields}, at)
+    return _write(catalogue, creator_id, lambda row: None if row is None else {**_shown(row), **fields}, at, who)
 
 
 def _write(
@@ -59,6 +63,7 @@ def _write(
     creator_id: str,
     new_fields: Callable[[CreatorRow | None], Fields | None],
     at: Millis,
+    who: str,
 ) -> JsonObject | None:
     """
     The creator as stored once `new_fields` of the row that is there are written; None, and nothing written, where they
@@ -72,17 +77,19 @@ def _write(
         is_down = fields.get("is_hidden") is None and row is not None and row.fields.get("is_hidden")
         held = {"is_hidden": True} if is_down else {}  # no silence takes a takedown away, as with items
         changed = check_row(CREATORS, {**fields, **held, "creator_id": creator_id})
+        decisions = creator_decisions(creator_id, {} if row is None else row.fields, changed, at, who)
+        change = CreatorChange(fields=changed, expects=None if row is None else row.revision)
         with suppress(Conflict):
-            catalogue.put_creators([CreatorChange(fields=changed, expects=None if row is None else row.revision)], at)
+            catalogue.put_creators([change], at, decisions)
             return get_creator(catalogue, creator_id)
     raise StoreError(
         f"found {MAX_WRITE_TRIES} other writes of creator {creator_id!r} at once, expected fewer; try again"
     )
 
 
-def delete_creator(catalogue: Catalogue, creator_id: str, at: Millis) -> bool:
+def delete_creator(catalogue: Catalogue, creator_id: str, at: Millis, who: str = LOCAL) -> bool:
     """Take a creator and everything of theirs down, until somebody puts them back. False when there is none."""
-    return patch_creator(catalogue, creator_id, {"is_hidden": True}, at) is not None
+    return patch_creator(catalogue, creator_id, {"is_hidden": True}, at, who) is not None
 
 
 def exposure(engine: Engine, creator_id: str, at: Millis) -> JsonObject | None:

@@ -8,8 +8,10 @@ from contextlib import suppress
 from recsys.clock import Millis, to_text
 from recsys.columns import ITEMS, LABEL_WAITS, PREDICTED, REVIEWED
 from recsys.errors import Conflict, StoreError
+from recsys.services.audit import item_decisions
 from recsys.services.fields import check_id, check_row
 from recsys.services.profiles import MAX_WRITE_TRIES
+from recsys.stores.audit import LOCAL
 from recsys.stores.catalogue_write import NEVER_SERVED
 from recsys.stores.protocols import Catalogue, ItemChange, ItemRow
 from recsys.types import Fields, JsonObject
@@ -26,13 +28,13 @@ def _shown(row: ItemRow) -> JsonObject:
     return {**fields, "published_at": to_text(row.fields["published_at"])}
 
 
-def put_item(catalogue: Catalogue, item_id: str, fields: Fields, at: Millis) -> JsonObject:
+def put_item(catalogue: Catalogue, item_id: str, fields: Fields, at: Millis, who: str = LOCAL) -> JsonObject:
     """
     Insert or replace an item; binding on the next page of every worker. Raises DataError.
 
     An item that was taken down stays so unless `is_hidden` is false.
     """
-    stored = _write(catalogue, item_id, lambda _: {"published_at": to_text(at), **fields}, at)
+    stored = _write(catalogue, item_id, lambda _: {"published_at": to_text(at), **fields}, at, who)
     return stored or {}
 
 
@@ -41,6 +43,7 @@ def _write(
     item_id: str,
     new_fields: Callable[[ItemRow | None], Fields | None],
     at: Millis,
+    who: str,
     *,
     is_review: bool = False,
 ) -> JsonObject | None:
@@ -53,8 +56,10 @@ def _write(
         fields = new_fields(row)
         if fields is None:
             return None
+        change = _change(item_id, fields, row, is_review=is_review)
+        decisions = item_decisions(item_id, {} if row is None else row.fields, change.fields, at, who)
         with suppress(Conflict):
-            catalogue.put([_change(item_id, fields, row, is_review=is_review)], at)
+            catalogue.put([change], at, decisions)
             return get_item(catalogue, item_id)
     raise StoreError(f"found {MAX_WRITE_TRIES} other writes of item {item_id!r} at once, expected fewer; try again")
 
@@ -88,7 +93,7 @@ def _still_predicted(old: Fields, new: Fields) -> JsonObject:
     return predicted | {LABEL_WAITS: True} if is_other else predicted
 
 
-def patch_item(catalogue: Catalogue, item_id: str, fields: Fields, at: Millis) -> JsonObject | None:
+def patch_item(catalogue: Catalogue, item_id: str, fields: Fields, at: Millis, who: str = LOCAL) -> JsonObject | None:
     """
     Change some columns of an item; None when there is none.
 
@@ -105,7 +110,7 @@ def patch_item(catalogue: Catalogue, item_id: str, fields: Fields, at: Millis) -
         return {**before, **fields}
 
     is_review = fields.get("risk_source") == "human" and fields.get("risk_tier") is not None
-    return _write(catalogue, item_id, new_fields, at, is_review=is_review)
+    return _write(catalogue, item_id, new_fields, at, who, is_review=is_review)
 
 
 def _says_other(row: ItemRow, fields: Fields) -> bool:
@@ -118,6 +123,6 @@ def _unlabelled(fields: Fields) -> JsonObject:
     return {name: value for name, value in fields.items() if not name.startswith("risk_")}
 
 
-def delete_item(catalogue: Catalogue, item_id: str, at: Millis) -> bool:
+def delete_item(catalogue: Catalogue, item_id: str, at: Millis, who: str = LOCAL) -> bool:
     """Take an item down, until somebody puts it back with `is_hidden` false. False when there is none."""
-    return patch_item(catalogue, item_id, {"is_hidden": True}, at) is not None
+    return patch_item(catalogue, item_id, {"is_hidden": True}, at, who) is not None

@@ -25,6 +25,7 @@ from recsys.safety.loop.state import retain_after_erasure
 from recsys.services.compaction import band_of, standing
 from recsys.services.fields import check_id
 from recsys.services.profiles import MAX_WRITE_TRIES, check_languages, update_state
+from recsys.stores.audit import LOCAL
 from recsys.stores.protocols import Read
 from recsys.stores.retention import SAFETY_RETENTION_MS
 from recsys.types import Event, Fields, History, JsonObject
@@ -204,7 +205,7 @@ def _event(event: Event) -> JsonObject:
     return {name: value for name, value in asdict(event).items() if value is not None}
 
 
-def erase(engine: Engine, user_id: str, at: Millis) -> JsonObject:
+def erase(engine: Engine, user_id: str, at: Millis, who: str = LOCAL) -> JsonObject:
     """
     Erase a person everywhere; the receipt says what went.
 
@@ -220,7 +221,7 @@ def erase(engine: Engine, user_id: str, at: Millis) -> JsonObject:
             ledger=_bare(state.safety.ledger), loop=retain_after_erasure(state.safety.loop), is_erased=True
         )
         tombstone = pack(UserState(safety=remaining))[1]
-        rows = engine.stores.users.erase(user_id, at, tombstone, read.version, state.interactions.log_seq)
+        rows = engine.stores.users.erase(user_id, at, tombstone, read.version, state.interactions.log_seq, who)
         if rows is not None:
             return _receipt(user_id, at, rows)
     raise StoreError(f"found {MAX_WRITE_TRIES} other writes of one person at once, expected fewer; try again")

@@ -8,6 +8,7 @@ What the engine needs from storage, by concern. Rules are pure functions elsewhe
     DecisionLog      the record of every page
     ExposureCounts   how often creators were delivered; names no person
     ControllerStore  what the exposure controller of a market remembers
+    AuditLog         who decided what, and when (`recsys.stores.audit`)
 
 A page writes state, deliveries, decision and counts in one transaction: `UserStore.write_if` takes them together.
 Every implementation passes the same contract tests (`tests/contracts`). In memory: `recsys.stores.memory`; in a file:
@@ -21,6 +22,7 @@ from typing import Protocol
 import msgspec
 
 from recsys.clock import Millis
+from recsys.stores.audit import LOCAL, AuditEntry, AuditLog
 from recsys.text.clusters import Wording
 from recsys.types import Event, Fields
 from recsys.user.state import Delivery, UserState
@@ -126,8 +128,8 @@ class UserStore(Protocol):
         """Move the last committed time on to `at`, and nothing else: it never goes back. Durable before it returns."""
         ...
 
-    def set_back_time(self, at: Millis) -> None:
-        """Make `at` the last committed time, though it may be earlier, and change nothing else: an operator's word."""
+    def set_time(self, at: Millis, audit: Sequence[AuditEntry] = ()) -> None:
+        """Make `at` the last committed time, also where it is earlier, and note who said so; change nothing else."""
         ...
 
     def erase(
@@ -137,11 +139,12 @@ class UserStore(Protocol):
         tombstone: bytes | None,
         version: Version | None = None,
         log_seq: int | None = None,
+        who: str = LOCAL,
     ) -> Mapping[str, int] | None:
         """
-        Delete everything of a user in every store but counts that name nobody; rows deleted per kind. None, and nothing
-        deleted, when the user's version is not the given one any more, or the log holds an event of theirs after the
-        given `log_seq`.
+        Delete everything of a user in every store but counts that name nobody, and note in the audit log that `who`
+        erased somebody; rows deleted per kind. None, and nothing deleted, when the user's version is not the given one
+        any more, or the log holds an event of theirs after the given `log_seq`.
 
         What `tombstone` holds (a packed `SafetyState`: expiring counters) stays 8 days under a keyed hash of the id;
         until the user is written again, `read` of the same id starts from it. None leaves nothing. Raises
@@ -328,9 +331,10 @@ class Catalogue(Protocol):
         """Rows with a higher revision."""
         ...
 
-    def put(self, changes: Sequence[ItemChange], at: Millis) -> int:
+    def put(self, changes: Sequence[ItemChange], at: Millis, audit: Sequence[AuditEntry] = ()) -> int:
         """
-        Insert or replace items by `item_id`; returns the new revision, durable before it returns.
+        Insert or replace items by `item_id`; returns the new revision, durable before it returns. `audit` is appended
+        in the same transaction, where anything is written.
 
         A change with `is_edited=False` (an artifact being loaded) leaves rows alone that were edited over the wire.
         Raises Conflict, with nothing written, when an item is not at the revision that its change expects.
@@ -341,7 +345,7 @@ class Catalogue(Protocol):
         """One item, also a hidden one."""
         ...
 
-    def put_creators(self, changes: Sequence[CreatorChange], at: Millis) -> int:
+    def put_creators(self, changes: Sequence[CreatorChange], at: Millis, audit: Sequence[AuditEntry] = ()) -> int:
         """
         Insert or replace creators by `creator_id`; the new revision, durable before it returns. As with items, an
         artifact's record never replaces one that came over the wire. Raises Conflict as `put` does.
@@ -364,3 +368,4 @@ class Stores:
     decisions: DecisionLog
     exposure: ExposureCounts
     controllers: ControllerStore
+    audit: AuditLog

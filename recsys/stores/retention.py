@@ -7,6 +7,7 @@ What a store deletes, and when: the one place where it is decided. Pure; a store
 | what is left of an erased person | 8 days, so that erasing is no way around a cap |
 | cut-offs for training | 8 days, in which the next model is to be trained |
 | decisions and events | as long as the store is told to, 8 days at least |
+| the audit log | 400 days |
 | counts of creators' exposure | for ever; after 90 days they are no longer told apart by day |
 """
 
@@ -21,6 +22,9 @@ SAFETY_RETENTION_MS: Final[Millis] = 8 * DAY
 
 LOG_RETENTION_MS: Final[Millis] = 30 * DAY
 """How long decisions and events stay unless a store is told otherwise."""
+
+AUDIT_RETENTION_MS: Final[Millis] = 400 * DAY
+"""How long entries of the audit log stay."""
 
 EXPOSURE_DAYS_APART: Final = 90
 """Days for which counts of creators' exposure are told apart."""
@@ -43,6 +47,7 @@ class Expiry:
     cutoffs: Millis
     decisions: Millis
     events: Millis
+    audit: Millis
     first_day_apart: int
 
 
@@ -55,6 +60,7 @@ def expiry(at: Millis, log_retention_ms: Millis) -> Expiry:
         cutoffs=oldest,
         decisions=oldest_log,
         events=oldest_log,
+        audit=at - AUDIT_RETENTION_MS,
         first_day_apart=at // DAY - EXPOSURE_DAYS_APART,
     )
 

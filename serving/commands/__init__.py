@@ -1,10 +1,13 @@
-"""The commands that serve: `app` holds `serve`, `feed` and `recommend`; the others are groups of their own."""
+"""The commands that serve: `app` holds `serve`, `feed`, `recommend` and `audit`; the others are groups of their own."""
 
+from serving.commands.audit import app as _audit
 from serving.commands.creators import app as creators
 from serving.commands.experiments import app as experiment
 from serving.commands.export import app as export
 from serving.commands.feeds import app
 from serving.commands.helplines import app as helplines
 from serving.commands.policies import app as policy
+
+app.add_typer(_audit)
 
 __all__ = ["app", "creators", "experiment", "export", "helplines", "policy"]

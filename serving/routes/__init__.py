@@ -1,5 +1,6 @@
 """The addresses of the service by subject. Each function makes a router over the dependencies that it is given."""
 
+from serving.routes.audit import audit_routes
 from serving.routes.creators import creator_routes
 from serving.routes.explain import explain_routes, policy_routes
 from serving.routes.feed import feed_routes
@@ -10,6 +11,7 @@ from serving.routes.records import item_routes, user_routes
 from serving.routes.rights import rights_routes
 
 __all__ = [
+    "audit_routes",
     "creator_routes",
     "explain_routes",
     "family_routes",

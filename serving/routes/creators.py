@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from recsys.services import creators as records
 from recsys.stores.protocols import Catalogue
 from serving.bodies import CreatorBody, CreatorPatch
-from serving.dependencies import Dependencies, PathId, StrictRoute, existing, record_response
+from serving.dependencies import Dependencies, PathId, StrictRoute, existing, record_response, who
 from serving.openapi import Description, response
 from serving.responses import Record
 
@@ -30,18 +30,21 @@ def creator_routes(deps: Dependencies) -> APIRouter:
         """The places where their items count as local change at once."""
         return record_response(
             request,
-            records.put_creator(catalogue(), creator_id, body.stated("creator_id", creator_id), deps.clock()),
+            records.put_creator(
+                catalogue(), creator_id, body.stated("creator_id", creator_id), deps.clock(), who(request)
+            ),
         )
 
     @routes.patch("/{creator_id}", summary="Change some fields of a creator", response_class=Response)
     def patch(request: Request, creator_id: PathId, body: CreatorPatch) -> Response:
-        stored = records.patch_creator(catalogue(), creator_id, body.stated("creator_id", creator_id), deps.clock())
+        fields = body.stated("creator_id", creator_id)
+        stored = records.patch_creator(catalogue(), creator_id, fields, deps.clock(), who(request))
         return record_response(request, existing(stored, "creator", creator_id))
 
     @routes.delete("/{creator_id}", summary="Take a creator and all their items down", response_class=Response)
     def delete(request: Request, creator_id: PathId) -> Response:
         """No page holds an item of theirs from now on. The id stays in use, and their counts stay."""
-        if not records.delete_creator(catalogue(), creator_id, deps.clock()):
+        if not records.delete_creator(catalogue(), creator_id, deps.clock(), who(request)):
             existing(None, "creator", creator_id)
         return record_response(request, {"creator_id": creator_id, "is_hidden": True})
 

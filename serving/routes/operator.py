@@ -5,7 +5,7 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 
 from recsys.clock import to_text
-from serving.dependencies import Dependencies, StrictRoute, struct_response
+from serving.dependencies import Dependencies, StrictRoute, struct_response, who
 from serving.openapi import Description, response
 from serving.responses import ConfirmedClock
 
@@ -25,7 +25,7 @@ def operator_routes(deps: Dependencies) -> APIRouter:
         Check the clock first. If it is wrong, every window is freed by as much as the clock is ahead. A clock that is
         behind sets the last committed time back, and frees nothing.
         """
-        time = deps.clock.confirm()
+        time = deps.clock.confirm(who(request))
         confirmed = ConfirmedClock(
             request_id=request.state.request_id, at=to_text(time.at), was_ahead_s=time.ahead_ms / 1_000
         )

@@ -8,7 +8,7 @@ from recsys.services.items import delete_item, get_item, patch_item, put_item
 from recsys.services.profiles import get_profile, put_profile
 from recsys.stores.protocols import Catalogue
 from serving.bodies import ItemBody, ItemPatch, UserBody
-from serving.dependencies import Dependencies, PathId, StrictRoute, existing, record_response
+from serving.dependencies import Dependencies, PathId, StrictRoute, existing, record_response, who
 from serving.openapi import Description, response
 from serving.responses import Record
 
@@ -46,17 +46,18 @@ def item_routes(deps: Dependencies) -> APIRouter:
     @routes.put("/{item_id}", summary="Add or replace an item", response_class=Response)
     def put(request: Request, item_id: PathId, body: ItemBody) -> Response:
         fields = body.stated("item_id", item_id)
-        return record_response(request, put_item(catalogue(), item_id, fields, deps.clock()))
+        return record_response(request, put_item(catalogue(), item_id, fields, deps.clock(), who(request)))
 
     @routes.patch("/{item_id}", summary="Change some fields of an item", response_class=Response)
     def patch(request: Request, item_id: PathId, body: ItemPatch) -> Response:
-        stored = patch_item(catalogue(), item_id, body.stated("item_id", item_id), deps.clock())
+        fields = body.stated("item_id", item_id)
+        stored = patch_item(catalogue(), item_id, fields, deps.clock(), who(request))
         return record_response(request, existing(stored, "item", item_id))
 
     @routes.delete("/{item_id}", summary="Take an item down", response_class=Response)
     def delete(request: Request, item_id: PathId) -> Response:
         """No page holds it from now on, not even a repeated one. PATCH with `is_hidden` false restores it."""
-        if not delete_item(catalogue(), item_id, deps.clock()):
+        if not delete_item(catalogue(), item_id, deps.clock(), who(request)):
             existing(None, "item", item_id)
         return record_response(request, {"item_id": item_id, "is_hidden": True})
 

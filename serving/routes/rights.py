@@ -8,7 +8,7 @@ from pydantic import Field
 from recsys.services import rights
 from recsys.vocabulary import Topic
 from serving.body_fields import ClientBody, Id, Languages
-from serving.dependencies import Dependencies, PathId, StrictRoute, record_response
+from serving.dependencies import Dependencies, PathId, StrictRoute, record_response, who
 from serving.openapi import Description, response
 from serving.responses import Record
 
@@ -82,7 +82,7 @@ def rights_routes(deps: Dependencies) -> APIRouter:
     def erase(request: Request, user_id: PathId) -> Response:
         """The receipt names what was deleted, and the keyed hash that bounds exposure for 8 more days."""
         engine, time = deps.engine(), deps.clock.read()
-        receipt = rights.erase(engine, user_id, time.at)
+        receipt = rights.erase(engine, user_id, time.at, who(request))
         if time.is_ahead:
             engine.stores.cutoffs.forget(user_id, time.latest)
         return record_response(request, receipt)

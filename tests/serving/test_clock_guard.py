@@ -165,7 +165,7 @@ def test_another_process_that_works_by_this_time_confirms(clocks: Clocks) -> Non
     second.beat()
     clocks.wall += DAY
     assert first.read().ahead_ms == second.read().ahead_ms == DAY
-    second.confirm()
+    second.confirm("local")
     assert first.read().is_believed
     clocks.wall += DAY
     assert first.read().ahead_ms == DAY
@@ -181,7 +181,7 @@ def test_without_a_store_a_jump_is_a_jump(clocks: Clocks) -> None:
     clocks.wall += DAY
     assert clock.read() == ClockReading(NOON + MINUTE, DAY)
     with pytest.raises(StoreError):
-        clock.confirm()
+        clock.confirm("local")
     assert not clock.read().is_believed
 
 
@@ -202,7 +202,7 @@ def test_a_page_that_was_being_made_does_not_undo_that_the_time_was_set_back(clo
     clock = guard(clocks, store)
     being_made = clock.read().at
     assert being_made == NOON + 9 * DAY
-    clock.confirm()
+    clock.confirm("local")
     assert store.committed_at() == NOON
     store.users.erase("somebody", being_made, None)
     clocks.wait(SECOND)

@@ -9,7 +9,7 @@ import pytest
 from recsys.clock import from_text
 from recsys.errors import ConfigError
 from recsys.types import Fields
-from serving.settings import VARIABLES, Settings, is_loopback, read_settings, signing_key
+from serving.settings import VARIABLES, Settings, is_loopback, name_of_key, read_settings, signing_key
 
 DIGESTS = tuple(hashlib.sha256(key.encode()).hexdigest() for key in ("an old key", "a new key"))
 
@@ -52,6 +52,8 @@ def test_every_variable_sets_a_setting(tmp_path: Path) -> None:
         ({"keys": ("a plain key",)}, "sha256sum"),
         ({"signing_key": b"short"}, "SANAD_SIGNING_KEY"),
         ({"host": "0.0.0.0", "keys": DIGESTS, "allow_assumed": True}, "--allow-assumed"),
+        ({"keys": (f"two words:{DIGESTS[0]}",)}, "a name, a colon"),
+        ({"keys": (f"local:{DIGESTS[0]}",)}, "a name, a colon"),
         ({"max_in_flight": 0}, "max_in_flight"),
         ({"clock_behind_ms": 3_600_001}, "SANAD_CLOCK_BEHIND_S"),
     ],
@@ -98,3 +100,11 @@ def test_a_signing_key_that_others_can_read_is_refused(settings: Settings) -> No
 )  # fmt: skip
 def test_a_loopback_address_is_one_of_this_machine_only(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
+
+
+def test_a_key_has_its_name_or_the_begin_of_its_digest() -> None:
+    digests = [hashlib.sha256(key.encode()).hexdigest() for key in ("first", "second")]
+    keys = (f"moderation:{digests[0]}", digests[1])
+    assert name_of_key("first", keys) == "moderation"
+    assert name_of_key("second", keys) == f"key {digests[1][:8]}"
+    assert name_of_key("third", keys) is None and name_of_key("", keys) is None

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from recsys.clock import Millis
 from recsys.stores import catalogue_write
+from recsys.stores.audit import AuditEntry
+from recsys.stores.memory.audit import add_entries
 from recsys.stores.memory.tables import Tables
 from recsys.stores.protocols import CatalogueDelta, CreatorChange, CreatorRow, ItemChange, ItemRow
 
@@ -25,12 +27,13 @@ class MemoryCatalogue:
                 revision=stored.revision, newest_raise=stored.newest_raise, rows=rows, creators=creators
             )
 
-    def put(self, changes: Sequence[ItemChange], at: Millis) -> int:
+    def put(self, changes: Sequence[ItemChange], at: Millis, audit: Sequence[AuditEntry] = ()) -> int:
         """See `Catalogue.put`. Raises DataError on a change that is no item."""
         prepared = catalogue_write.prepare(changes)
         with self._tables.lock:
             if catalogue_write.write(self._tables.catalogue, prepared):
                 self._tables.commit(at)
+                add_entries(self._tables, audit)
             return self._tables.catalogue.revision
 
     def get(self, item_id: str) -> ItemRow | None:
@@ -39,7 +42,7 @@ class MemoryCatalogue:
             item = self._tables.catalogue.items.get(item_id)
             return None if item is None else catalogue_write.row(item)
 
-    def put_creators(self, changes: Sequence[CreatorChange], at: Millis) -> int:
+    def put_creators(self, changes: Sequence[CreatorChange], at: Millis, audit: Sequence[AuditEntry] = ()) -> int:
         """See `Catalogue.put_creators`."""
         tables = self._tables
         with tables.lock:
@@ -48,6 +51,7 @@ class MemoryCatalogue:
                 tables.creators |= written
                 tables.catalogue.revision += 1
                 tables.commit(at)
+                add_entries(tables, audit)
             return tables.catalogue.revision
 
     def creator(self, creator_id: str) -> CreatorRow | None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from recsys.clock import Millis
+from recsys.stores.memory.audit import MemoryAudit, prune_audit
 from recsys.stores.memory.catalogue import MemoryCatalogue
 from recsys.stores.memory.decisions import MemoryDecisions, prune_decisions
 from recsys.stores.memory.events import MemoryEvents, prune_events
@@ -29,9 +30,11 @@ class MemoryStore:
         self.decisions: Final = MemoryDecisions(self._tables)
         self.exposure: Final = MemoryExposure(self._tables)
         self.controllers: Final = MemoryControllers(self._tables)
+        self.audit: Final = MemoryAudit(self._tables)
         self.stores: Final = Stores(
             users=self.users, cutoffs=self.cutoffs, events=self.events, catalogue=self.catalogue,
             decisions=self.decisions, exposure=self.exposure, controllers=self.controllers,
+            audit=self.audit,
         )  # fmt: skip
 
     def committed_at(self) -> Millis:
@@ -55,6 +58,7 @@ class MemoryStore:
                 "decisions": prune_decisions(tables, expired.decisions),
                 "events": prune_events(tables, expired.events),
                 "exposure": join_old_days(tables, expired.first_day_apart),
+                "audit": prune_audit(tables, expired.audit),
             }
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from threading import RLock
 from typing import Final
 
 from recsys.clock import Millis
+from recsys.stores.audit import Audited
 from recsys.stores.catalogue_write import StoredCatalogue
 from recsys.stores.protocols import CreatorRow, Logged, StoredAnswer, Version
 from recsys.user.state import Delivery, SafetyState, UserState
@@ -37,6 +38,8 @@ class Tables:
         self.n_writes = 0  # of users: numbers their versions
         self.last_seq = 0  # of events
         self.committed_at: Millis = 0
+        self.audit: list[Audited] = []
+        self.last_audit = 0
 
     def version_of(self, user_id: str) -> Version:
         """The version that the next write of a user must name."""

@@ -1,8 +1,10 @@
 """States of people in memory, their deliveries, erasure, and the cut-offs for training."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 
 from recsys.clock import Millis
+from recsys.stores.audit import LOCAL, AuditEntry, erased_name, erasure_entry
+from recsys.stores.memory.audit import add_entries
 from recsys.stores.memory.decisions import add_decision
 from recsys.stores.memory.exposure import add_counts
 from recsys.stores.memory.tables import Tables
@@ -59,10 +61,11 @@ class MemoryUsers:
         with self._tables.lock:
             self._tables.commit(at)
 
-    def set_back_time(self, at: Millis) -> None:
-        """See `UserStore.set_back_time`."""
+    def set_time(self, at: Millis, audit: Sequence[AuditEntry] = ()) -> None:
+        """See `UserStore.set_time`."""
         with self._tables.lock:
             self._tables.committed_at = at
+            add_entries(self._tables, audit)
 
     def erase(
         self,
@@ -71,6 +74,7 @@ class MemoryUsers:
         tombstone: bytes | None,
         version: Version | None = None,
         log_seq: int | None = None,
+        who: str = LOCAL,
     ) -> Mapping[str, int] | None:
         """See `UserStore.erase`."""
         safety = None if tombstone is None else unpack_safety(tombstone)
@@ -83,6 +87,7 @@ class MemoryUsers:
             tables.n_writes += 1
             if safety is not None:
                 tables.tombstones[user_id] = (safety, tables.n_writes, at)
+            add_entries(tables, [erasure_entry(at, who, tables.key_of(erased_name(user_id)))])
             tables.commit(at)
             return deleted
 

@@ -9,7 +9,9 @@ import msgspec
 
 from recsys.clock import Millis
 from recsys.stores import catalogue_write
+from recsys.stores.audit import AuditEntry
 from recsys.stores.protocols import CatalogueDelta, CreatorChange, CreatorRow, ItemChange, ItemRow
+from serving.stores.sqlite.audit import add_entries
 from serving.stores.sqlite.file import Database
 
 _ITEM = "i.item_no, i.revision, i.peak_tier, i.is_edited, i.packed, i.memory"
@@ -50,14 +52,14 @@ class SqliteCatalogue:
         creators = tuple(map(_creator, newer))
         return CatalogueDelta(revision=joined[0][0], newest_raise=joined[0][1], rows=rows, creators=creators)
 
-    def put(self, changes: Sequence[ItemChange], at: Millis) -> int:
+    def put(self, changes: Sequence[ItemChange], at: Millis, audit: Sequence[AuditEntry] = ()) -> int:
         """See `Catalogue.put`. Raises DataError on a change that is no item."""
         prepared = catalogue_write.prepare(changes)
         with self._database.reading() as connection:
             known = _known(connection, prepared)
         if not catalogue_write.write(known, prepared):
             return known.revision  # loading the same artifact again costs no write
-        return self._database.write(lambda connection: _put(connection, prepared, at))
+        return self._database.write(lambda connection: _put(connection, prepared, at, audit))
 
     def get(self, item_id: str) -> ItemRow | None:
         """See `Catalogue.get`."""
@@ -65,13 +67,13 @@ class SqliteCatalogue:
             row = connection.execute(f"SELECT {_ITEM} FROM items i WHERE i.item_id = ?", (item_id,)).fetchone()
         return None if row is None else catalogue_write.row(_item(row))
 
-    def put_creators(self, changes: Sequence[CreatorChange], at: Millis) -> int:
+    def put_creators(self, changes: Sequence[CreatorChange], at: Millis, audit: Sequence[AuditEntry] = ()) -> int:
         """See `Catalogue.put_creators`."""
         with self._database.reading() as connection:
             known, revision = _known_creators(connection, changes)
         if not catalogue_write.write_creators(known, revision, changes):
             return revision
-        return self._database.write(lambda connection: _put_creators(connection, changes, at))
+        return self._database.write(lambda connection: _put_creators(connection, changes, at, audit))
 
     def creator(self, creator_id: str) -> CreatorRow | None:
         """See `Catalogue.creator`."""
@@ -102,7 +104,9 @@ def _known_creators(
     return known, revision
 
 
-def _put_creators(connection: sqlite3.Connection, changes: Sequence[CreatorChange], at: Millis) -> int:
+def _put_creators(
+    connection: sqlite3.Connection, changes: Sequence[CreatorChange], at: Millis, audit: Sequence[AuditEntry]
+) -> int:
     known, revision = _known_creators(connection, changes)
     written = catalogue_write.write_creators(known, revision, changes)
     connection.executemany(
@@ -111,6 +115,7 @@ def _put_creators(connection: sqlite3.Connection, changes: Sequence[CreatorChang
     )
     if written:
         connection.execute("UPDATE meta SET revision = revision + 1, committed_at = max(committed_at, ?)", (at,))
+        add_entries(connection, audit)
     return revision + bool(written)
 
 
@@ -127,7 +132,12 @@ def _known(
     return known
 
 
-def _put(connection: sqlite3.Connection, changes: Sequence[catalogue_write.Prepared], at: Millis) -> int:
+def _put(
+    connection: sqlite3.Connection,
+    changes: Sequence[catalogue_write.Prepared],
+    at: Millis,
+    audit: Sequence[AuditEntry],
+) -> int:
     known = _known(connection, changes)
     touched = catalogue_write.write(known, changes)
     items = [(i.item_no, key, i) for key in touched for i in (known.items[key],)]
@@ -142,4 +152,5 @@ def _put(connection: sqlite3.Connection, changes: Sequence[catalogue_write.Prepa
             "UPDATE meta SET revision = ?, newest_raise = ?, last_no = ?, committed_at = max(committed_at, ?)",
             (known.revision, known.newest_raise, known.last_no, at),
         )
+        add_entries(connection, audit)
     return known.revision

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from recsys.errors import StoreError
-from serving.stores.sqlite.upgrade import upgrade_from_2, upgrade_from_3, upgrade_from_4
+from serving.stores.sqlite.upgrade import upgrade_from_2, upgrade_from_3, upgrade_from_4, upgrade_from_5
 from serving.stores.sqlite.vault import Vault
 
-STATE_FORMAT: Final = 5  # in `user_version`
+STATE_FORMAT: Final = 6  # in `user_version`
 FIRST_SEALED_FORMAT: Final = 4  # keys stand beside the file from it on
 APPLICATION: Final = 0x5341_4E44  # "SAND", in `application_id`
 
@@ -70,6 +70,10 @@ CREATE_STATEMENTS: Final = (
     "CREATE TABLE creator_totals (creator_id TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID",
     # What the exposure controller of a market remembers.
     "CREATE TABLE controllers (market TEXT PRIMARY KEY, packed BLOB NOT NULL)",
+    # Who decided what: an action and its subject as JSON. Append-only but for its age; no number comes again.
+    """CREATE TABLE audit (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL
+    )""",
     # Keys that an erasure ended: from its commit on nothing is sealed with them. `is_done`: destroyed in the vault too.
     "CREATE TABLE shreds (number BLOB PRIMARY KEY, at INTEGER NOT NULL, is_done INTEGER NOT NULL) WITHOUT ROWID",
 )
@@ -117,8 +121,8 @@ def open_schema(connection: sqlite3.Connection, vault: Vault) -> None:
     elif not FIRST_SEALED_FORMAT <= version <= STATE_FORMAT:
         which = "newer" if version > STATE_FORMAT else "older"
         raise StoreError(
-            f"found a state file of format {version}, expected {STATE_FORMAT}, 4, 3 or 2: {which} software wrote it; "
-            f"use that version of Sanad, or start with a new file."
+            f"found a state file of format {version}, expected {STATE_FORMAT}, 5, 4, 3 or 2: {which} software wrote "
+            f"it; use that version of Sanad, or start with a new file."
         )
     elif connection.execute("SELECT installation FROM meta").fetchone()[0] != vault.installation:
         raise StoreError("found the keys of another state file beside it; restore the keys that belong to it.")
@@ -140,5 +144,7 @@ def _upgrade(connection: sqlite3.Connection, vault: Vault, version: int) -> None
         upgrade_from_2(connection)
     if version < FIRST_SEALED_FORMAT:
         upgrade_from_3(connection, vault, CREATE_STATEMENTS)
-    upgrade_from_4(connection, vault)
+    if version < 5:
+        upgrade_from_4(connection, vault)
+    upgrade_from_5(connection, CREATE_STATEMENTS)
     connection.execute(f"PRAGMA user_version={STATE_FORMAT}")

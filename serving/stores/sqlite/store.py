@@ -13,6 +13,7 @@ from typing import Final
 from recsys.clock import Millis
 from recsys.stores.protocols import Stores
 from recsys.stores.retention import LOG_RETENTION_MS, expiry, retention_cutoff
+from serving.stores.sqlite.audit import SqliteAudit
 from serving.stores.sqlite.catalogue import SqliteCatalogue
 from serving.stores.sqlite.decisions import SqliteDecisions
 from serving.stores.sqlite.events import SqliteEvents
@@ -55,10 +56,12 @@ class SqliteStore:
         self.decisions: Final = SqliteDecisions(rows)
         self.exposure: Final = SqliteExposure(self._database)
         self.controllers: Final = SqliteControllers(self._database)
+        self.audit: Final = SqliteAudit(self._database)
         self._rows: Final = rows
         self.stores: Final = Stores(
             users=self.users, cutoffs=self.cutoffs, events=self.events, catalogue=self.catalogue,
             decisions=self.decisions, exposure=self.exposure, controllers=self.controllers,
+            audit=self.audit,
         )  # fmt: skip
 
     def _finish_upgrade(self) -> None:
@@ -90,6 +93,7 @@ class SqliteStore:
             "decisions": prune_table(database, "decisions", "at", expired.decisions),
             "events": prune_table(database, "events", "received_at", expired.events),
             "exposure": join_old_days(database, expired.first_day_apart),
+            "audit": prune_table(database, "audit", "at", expired.audit),
         }
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
 """
-State files of older formats: renamed (2 to 3), sealed (3 to 4), without clusters (4 to 5). People's ledgers are never
-thrown away.
+State files of older formats: renamed (2 to 3), sealed (3 to 4), without clusters (4 to 5), with an audit log (5 to 6).
+People's ledgers are never thrown away.
 """
 
 import sqlite3
@@ -87,10 +87,7 @@ def upgrade_from_3(connection: sqlite3.Connection, vault: Vault, tables: Sequenc
         connection.execute(f"ALTER TABLE {name} RENAME TO old_{name}")
     for name in _INDEXES:
         connection.execute(f"DROP INDEX {name}")
-    existing = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-    for statement in tables:
-        if statement.split("(")[0].split()[2] not in existing:
-            connection.execute(statement)
+    _create_missing(connection, tables)
     connection.execute(
         "INSERT INTO meta SELECT 1, ?, 0, writes, committed_at, revision, newest_raise, last_no FROM old_meta",
         (vault.installation,),
@@ -104,6 +101,13 @@ def upgrade_from_3(connection: sqlite3.Connection, vault: Vault, tables: Sequenc
     if last:  # states remember the last event they took in, so numbers go on from there
         connection.execute("DELETE FROM sqlite_sequence WHERE name = 'events'")
         connection.execute("INSERT INTO sqlite_sequence VALUES ('events', ?)", last)
+
+
+def _create_missing(connection: sqlite3.Connection, tables: Sequence[str]) -> None:
+    existing = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    for statement in tables:
+        if statement.split("(")[0].split()[2] not in existing:
+            connection.execute(statement)
 
 
 def _keys_of_everybody(connection: sqlite3.Connection, vault: Vault) -> dict[str, Key]:
@@ -202,3 +206,8 @@ def _see_items(connection: sqlite3.Connection, vault: Vault, members: Mapping[in
             seen = of_clusters(unpack_seen(key.open(sealed, SEEN + owner)), members)
             sealed = key.seal(msgspec.msgpack.encode(seen), SEEN + owner)
             connection.execute("UPDATE users SET seen = ? WHERE owner = ?", (sealed, owner))
+
+
+def upgrade_from_5(connection: sqlite3.Connection, tables: Sequence[str]) -> None:
+    """An empty audit log: nobody noted the decisions of before."""
+    _create_missing(connection, tables)

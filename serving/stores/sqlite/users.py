@@ -8,9 +8,11 @@ import msgspec
 
 from recsys.clock import Millis
 from recsys.errors import StoreError
+from recsys.stores.audit import LOCAL, AuditEntry, erased_name, erasure_entry
 from recsys.stores.protocols import DecisionRecord, Forgotten, Read, Version
 from recsys.stores.retention import ERASED, Expiry
 from recsys.user.state import Delivery, UserState, pack, unpack, unpack_safety
+from serving.stores.sqlite.audit import add_entries
 from serving.stores.sqlite.decisions import add_decision, open_answer, seal_answer
 from serving.stores.sqlite.exposure import add_counts
 from serving.stores.sqlite.prune import prune_table
@@ -97,9 +99,14 @@ class SqliteUsers:
             lambda connection: connection.execute("UPDATE meta SET committed_at = max(committed_at, ?)", (at,))
         )
 
-    def set_back_time(self, at: Millis) -> None:
-        """See `UserStore.set_back_time`."""
-        self._rows.database.write(lambda connection: connection.execute("UPDATE meta SET committed_at = ?", (at,)))
+    def set_time(self, at: Millis, audit: Sequence[AuditEntry] = ()) -> None:
+        """See `UserStore.set_time`."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("UPDATE meta SET committed_at = ?", (at,))
+            add_entries(connection, audit)
+
+        self._rows.database.write(work)
 
     def erase(
         self,
@@ -108,6 +115,7 @@ class SqliteUsers:
         tombstone: bytes | None,
         version: Version | None = None,
         log_seq: int | None = None,
+        who: str = LOCAL,
     ) -> Mapping[str, int] | None:
         """
         See `UserStore.erase`. The rows go and the key's end is noted in one transaction; then the key is destroyed, and
@@ -117,6 +125,7 @@ class SqliteUsers:
             unpack_safety(tombstone)
         owner = self._vault.hide(user_id)
         key = self._vault.find(owner)
+        entry = erasure_entry(at, who, self._vault.hide(erased_name(user_id)))
 
         def work(connection: sqlite3.Connection) -> dict[str, int] | None:
             if not _is_unchanged(connection, owner, version, log_seq):
@@ -124,6 +133,7 @@ class SqliteUsers:
             stone = None if tombstone is None else seal_tombstone(self._vault, tombstone, owner)
             if key is not None:
                 note_shred(connection, key.number, at)
+            add_entries(connection, [entry])
             return _erase(connection, owner, at, stone)
 
         deleted = self._rows.database.write(work)

@@ -27,7 +27,15 @@ def test_deliveries_stay_8_days_and_decisions_and_events_30(store, make):
         decision = store.users.read("u", "r").answer is not None
         assert (len(store.users.deliveries("u", 0)), decision, len(store.events.since("u", 0))) == kept
     pruned = store.prune(NOW + 30 * DAY + 1)
-    assert pruned == {"deliveries": 0, "decisions": 1, "events": 1, "tombstones": 0, "exposure": 0, "forgotten": 0}
+    assert pruned == {
+        "deliveries": 0,
+        "decisions": 1,
+        "events": 1,
+        "tombstones": 0,
+        "exposure": 0,
+        "forgotten": 0,
+        "audit": 0,
+    }
     assert store.users.read("u", "r").answer is None
     assert store.events.since("u", 0) == ()
     assert store.users.read("u").state == make.state(1)
@@ -61,7 +69,7 @@ def test_a_heartbeat_moves_the_latest_time_on_and_nothing_else(store, make):
 def test_the_latest_time_can_be_set_back_and_goes_on_from_there(store, make):
     store.users.write_if("u", make.state(1), 0, make.page("u", "r", 1, at=NOW + DAY))
     delivered = store.users.deliveries("u", 0)
-    store.users.set_back_time(NOW)
+    store.users.set_time(NOW)
     assert store.committed_at() == NOW and store.users.deliveries("u", 0) == delivered
     store.events.append([make.event("e1")], NOW + 1)
     assert store.committed_at() == NOW + 1

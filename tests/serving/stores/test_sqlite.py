@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from recsys.clock import DAY
 from recsys.errors import StoreError
+from recsys.stores.audit import audit_entry
 from recsys.stores.memory import MemoryStore
 from recsys.stores.protocols import DecisionRecord, ExposureCount, ItemChange, Read, StoredAnswer
 from recsys.types import Event
@@ -320,7 +321,8 @@ class SameAsMemory(RuleBasedStateMachine):
     def commit_time(self, goes_back: bool) -> None:
         for store in (self.file, self.memory):
             users = store.users
-            (users.set_back_time if goes_back else users.commit_time)(self.at - DAY * goes_back)
+            (users.set_time if goes_back else users.commit_time)(self.at - DAY * goes_back)
+            store.audit.append([audit_entry(self.at, "local", "clock_confirmed", goes_back=goes_back)])
 
     @rule(step=STEPS)
     def wait(self, step: int) -> None:
@@ -346,6 +348,8 @@ class SameAsMemory(RuleBasedStateMachine):
         assert file.controllers.read("MA") == memory.controllers.read("MA")
         cutoffs = [sorted(store.cutoffs.forgotten().before.values()) for store in (file, memory)]
         assert cutoffs[0] == cutoffs[1]
+        logs = [[(a.seq, a.entry.at, a.entry.what[:18]) for a in s.audit.page(0, 0, 99)] for s in (file, memory)]
+        assert logs[0] == logs[1]  # the hashes of who was erased are of two keys
         for user in ("u", "w"):
             for request in (None, "r", "s"):
                 assert file.users.read(user, request) == memory.users.read(user, request)

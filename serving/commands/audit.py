@@ -1,0 +1,54 @@
+"""`sanad audit`: who decided what, and when, from a state file."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from recsys.console import Json, instant, isolated
+from serving.commands.options import existing_state
+
+if TYPE_CHECKING:
+    from recsys.stores.audit import Audited, AuditLog
+
+app = typer.Typer()
+_ROWS_AT_ONCE: Final = 1_000
+
+
+@app.command(rich_help_panel="Feeds", epilog="Example: sanad audit var/state.db --since 2026-11-20T00:00:00Z")
+def audit(
+    state: Annotated[Path, typer.Argument(metavar="STATE", help="The state file of 'sanad serve'.")],
+    since: Annotated[
+        str | None, typer.Option(metavar="INSTANT", help="Entries from this instant on, such as 2026-11-20T18:30:00Z.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """
+    Print who decided what, and when: labels set by a person, takedowns, activations, clock confirmations, erasures.
+
+    One line an entry, oldest first; with --json each is an object. The service may be running.
+    """
+    import msgspec
+
+    from recsys.services.audit import as_row
+    from serving.stores.sqlite.store import SqliteStore
+
+    first = 0 if since is None else instant(since, "--since")
+    store = SqliteStore(existing_state(state))
+    try:
+        for audited in _entries(store.audit, first):
+            row = as_row(audited)
+            if as_json:
+                typer.echo(msgspec.json.encode(row).decode())
+            else:
+                typer.echo(f"{row['at']}  {row['who']}  {isolated(audited.entry.what)}")
+    finally:
+        store.close()
+
+
+def _entries(log: "AuditLog", since: int) -> "Iterator[Audited]":
+    after = 0
+    while page := log.page(since, after, _ROWS_AT_ONCE):
+        yield from page
+        after = page[-1].seq
