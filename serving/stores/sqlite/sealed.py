@@ -8,10 +8,9 @@ from typing import Final, TypeVar
 from recsys.clock import Millis
 from recsys.errors import StoreError
 from serving.stores.sqlite.file import Database
-from serving.stores.sqlite.vault import Key, Vault, number_of
+from serving.stores.sqlite.vault import MAX_TRIES, Key, Vault, number_of
 
 T = TypeVar("T")
-MAX_TRIES: Final = 8
 
 
 class SealedRows:

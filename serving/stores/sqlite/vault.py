@@ -29,6 +29,7 @@ APPLICATION: Final = 0x5341_4E4B  # "SANK", in `application_id`
 FORMAT: Final = 1
 _NUMBER: Final = 8  # bytes of a key's number
 _NONCE: Final = 12  # bytes
+MAX_TRIES: Final = 32  # at the same moment as erasures of the same person
 
 TABLES: Final = (
     """CREATE TABLE meta (
@@ -107,17 +108,18 @@ class Vault:
     def ensure(self, owners: Iterable[bytes]) -> Mapping[bytes, Key]:
         """The keys of people; those who have none get one, on disk before this returns."""
         wanted = dict.fromkeys(owners)
-        keys = {owner: self.find(owner) for owner in wanted}
-        missing = [owner for owner, key in keys.items() if key is None]
-        if missing:
-            rows = [(owner, secrets.token_bytes(_NUMBER), secrets.token_bytes(32)) for owner in missing]
-            insert = "INSERT INTO keys VALUES (?, ?, ?) ON CONFLICT (owner) DO NOTHING"
-            self._database.write(lambda connection: connection.executemany(insert, rows))
-            keys |= {owner: self.find(owner) for owner in missing}
-        living = {owner: key for owner, key in keys.items() if key is not None}
-        if len(living) < len(wanted):
-            raise StoreError("the key of a person was destroyed while it was used; ask again")
-        return living
+        for _ in range(MAX_TRIES):  # an erasure may destroy a key that was made just now
+            keys = {owner: self.find(owner) for owner in wanted}
+            missing = [owner for owner, key in keys.items() if key is None]
+            if not missing:
+                return {owner: key for owner, key in keys.items() if key is not None}
+            self._make(missing)
+        raise StoreError("the key of a person was destroyed while it was used; ask again")
+
+    def _make(self, owners: Iterable[bytes]) -> None:
+        rows = [(owner, secrets.token_bytes(_NUMBER), secrets.token_bytes(32)) for owner in owners]
+        insert = "INSERT INTO keys VALUES (?, ?, ?) ON CONFLICT (owner) DO NOTHING"
+        self._database.write(lambda connection: connection.executemany(insert, rows))
 
     def destroy(self, number: bytes) -> None:
         """Destroy a key for good; nothing where it is gone already."""
