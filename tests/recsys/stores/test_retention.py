@@ -25,7 +25,8 @@ def test_logs_stay_as_long_as_told_and_never_shorter_than_safety_needs():
 def test_each_kind_has_its_own_instant():
     assert asdict(expiry(AT, 30 * DAY)) == {
         "deliveries": AT - 8 * DAY, "tombstones": AT - 8 * DAY, "cutoffs": AT - 8 * DAY,
-        "decisions": AT - 30 * DAY, "events": AT - 30 * DAY, "first_day_apart": AT // DAY - EXPOSURE_DAYS_APART,
+        "decisions": AT - 30 * DAY, "events": AT - 30 * DAY, "audit": AT - 400 * DAY,
+        "first_day_apart": AT // DAY - EXPOSURE_DAYS_APART,
     }  # fmt: skip
 
 
