@@ -89,6 +89,7 @@ class GuardedClock:
 
     `store` gives the store of the engine in service. A `wall` clock other than the real one (of a test, of the demo) is
     its own measure unless `elapsed` is given: it never runs ahead of itself, but is compared at the start as any other.
+    With `is_quiet` (a command, which says it itself) the log says nothing.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class GuardedClock:
         elapsed: Clock | None = None,
         *,
         max_behind_ms: Millis = MAX_BEHIND_MS,
+        is_quiet: bool = False,
     ) -> None:
         self._wall: Final = wall
         self._elapsed: Final = elapsed or (since_boot if wall is now else wall)
@@ -107,6 +109,7 @@ class GuardedClock:
         self._believed: _Believed | None = None
         self._known: Millis = 0  # the last committed time, for when the store does not answer
         self._set_back_from: Millis | None = None
+        self._is_quiet: Final = is_quiet
         self._is_reported = False
 
     def __call__(self) -> Millis:
@@ -181,7 +184,7 @@ class GuardedClock:
 
     def _not_believed(self, at: Millis, committed: Millis) -> ClockReading:
         reading = ClockReading(committed, at - committed)
-        if not self._is_reported:
+        if not (self._is_reported or self._is_quiet):
             meanwhile = "serving the safe feed, and events wait" if reading.is_ahead else "events wait"
             direction = "after" if reading.is_ahead else "before"
             seconds = abs(reading.ahead_ms) / SECOND

@@ -36,7 +36,7 @@ _REFUSALS: Final = {
     413: "The body is larger than 10 MB.",
     415: "The body is not application/json.",
     422: "The request breaks the contract.",
-    503: "Too many requests, or the state cannot be written. Retry-After says when to ask again.",
+    503: "Too many requests, the state cannot be written, or the clock is not believed. Retry-After says when to ask.",
 }
 
 

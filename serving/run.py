@@ -122,7 +122,11 @@ def open_service(
     key = signing_key(settings)
     store = SqliteStore(settings.state_file)
     try:
-        guarded = _guarded_clock(settings, store, clock, elapsed)
+        guarded = GuardedClock(
+            clock, lambda: store.users, elapsed, max_behind_ms=settings.clock_behind_ms, is_quiet=not has_upkeep
+        )
+        if settings.clock_confirmed_at is not None:
+            guarded.confirm_if_near(settings.clock_confirmed_at)
         with threadpool_limits(1):
             engine = build_engine(
                 artifact, market, experiments, stores=store.stores,
@@ -132,7 +136,7 @@ def open_service(
             on_progress("warm up", 0, None)
             warm_up(engine, artifact, guarded())
             if has_upkeep:
-                store.audit.append([activation(engine, guarded(), LOCAL)])
+                _note_activation(store, engine, guarded())
             with upkeep(store, engine, guarded, _known_users(artifact)) if has_upkeep else nullcontext():
                 yield Service(engine, guarded)
     finally:
@@ -146,12 +150,12 @@ def open_engine(settings: Settings, *, clock: Clock = now) -> Iterator[Engine]:
         yield service.engine
 
 
-def _guarded_clock(settings: Settings, store: SqliteStore, clock: Clock, elapsed: Clock | None) -> GuardedClock:
-    """The clock over the state file, confirmed where the settings confirm it."""
-    guarded = GuardedClock(clock, lambda: store.users, elapsed, max_behind_ms=settings.clock_behind_ms)
-    if settings.clock_confirmed_at is not None:
-        guarded.confirm_if_near(settings.clock_confirmed_at)
-    return guarded
+def _note_activation(store: SqliteStore, engine: Engine, at: Millis) -> None:
+    """A file that cannot be written is no reason not to start: the safe feed needs none."""
+    try:
+        store.audit.append([activation(engine, at, LOCAL)])
+    except StoreError as error:
+        log.warning("the activation was not noted: %s", error)
 
 
 def warm_up(engine: Engine, artifact: Artifact, at: Millis) -> None:

@@ -193,6 +193,15 @@ def test_a_feed_of_another_year_deletes_nothing_of_the_state_it_is_tried_on(
     store.close()
 
 
+def test_a_feed_that_counts_refuses_a_clock_far_from_the_state_file(
+    tiny_folder: Path, tmp_path: Path, cli: Cli
+) -> None:
+    asked = ("feed", tiny_folder, "--user", "casa-adult", "--json", "--state", tmp_path / "state.db")
+    assert cli(*asked, "--at", AT)[0] == 0
+    code, out, err = cli(*asked)  # the clock is days or years from it
+    assert code == 2 and not out and "give the instant (--at)" in err and "safe feed" not in err
+
+
 def test_a_state_file_that_cannot_be_made_is_a_failure_at_run_time(tiny_folder: Path, tmp_path: Path, cli: Cli) -> None:
     (tmp_path / "file").write_text("")
     code, _, err = cli("feed", tiny_folder, "--user", "u", "--at", AT, "--state", tmp_path / "file" / "state.db")

@@ -1,14 +1,14 @@
 """What the audit log is told: which decisions a change of the catalogue holds, and which versions a service serves."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from recsys.clock import Millis, to_text
 from recsys.feed.engine import Engine
 from recsys.stores.audit import Audited, AuditEntry, audit_entry
-from recsys.types import Fields
+from recsys.types import Fields, JsonObject
 
 PEOPLE: Final = ("human", "partner")
 """Sources of a label that is a person's decision."""
@@ -43,11 +43,10 @@ def activation(engine: Engine, at: Millis, who: str) -> AuditEntry:
     )  # fmt: skip
 
 
-def as_row(audited: Audited) -> dict[str, Any]:
+def as_row(audited: Audited) -> JsonObject:
     """An entry as it is shown: its place, the time as text, who, and what as an object."""
     entry = audited.entry
-    what = msgspec.json.decode(entry.what, type=dict[str, object])
-    return {"seq": audited.seq, "at": to_text(entry.at), "who": entry.who, "what": what}
+    return {"seq": audited.seq, "at": to_text(entry.at), "who": entry.who, "what": msgspec.json.decode(entry.what)}
 
 
 def _takedown(old: Fields, new: Fields, at: Millis, who: str, **subject: object) -> list[AuditEntry]:

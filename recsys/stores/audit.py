@@ -55,5 +55,5 @@ def erasure_entry(at: Millis, who: str, person: bytes) -> AuditEntry:
 
 
 def erased_name(user_id: str) -> str:
-    """What is hashed for an erasure's entry: another text than the id, so that it joins nothing to who comes back."""
-    return f"erased {user_id}"
+    """What is hashed for an erasure's entry: a text that is no id, so that it joins nothing to who comes back."""
+    return f"erased\0{user_id}"

@@ -62,7 +62,7 @@ def in_memory(artifact: Artifact, settings: Settings, at: Millis) -> Iterator[En
 
 def check_clock(engine: Engine, at: Millis) -> None:
     """Raise ConfigError when the clock is not believed: a page that counts would free windows of the ledger."""
-    reading = GuardedClock(lambda: at, lambda: engine.stores.users).read()
+    reading = GuardedClock(lambda: at, lambda: engine.stores.users, is_quiet=True).read()
     if not reading.is_believed:
         raise ConfigError(
             f"found the clock at {to_text(at)} and a state file last written at {to_text(reading.at)}, expected "

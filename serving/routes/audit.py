@@ -2,6 +2,7 @@
 
 from typing import Annotated, Final
 
+import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
 from recsys.services.audit import as_row
@@ -29,7 +30,7 @@ def audit_routes(deps: Dependencies) -> APIRouter:
         found = deps.engine().stores.audit.page(query.since_ms, query.after, query.size + 1)
         page = found[: query.size]
         following = page[-1].seq if len(found) > len(page) else None
-        entries = tuple(AuditRow(**as_row(audited)) for audited in page)
+        entries = msgspec.convert([as_row(audited) for audited in page], tuple[AuditRow, ...])
         return struct_response(AuditPage(request_id=request.state.request_id, entries=entries, next=following))
 
     return routes

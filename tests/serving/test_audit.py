@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 
 import sanad
 from recsys.clock import DAY, from_text, to_text
+from recsys.errors import StoreError
 from serving.settings import Settings
 
 from .conftest import Open, StillClock
@@ -167,3 +168,15 @@ def test_the_command_refuses_what_it_cannot_read(
 ) -> None:
     assert sanad.run(["audit", *(a.format(state=logged.state_file) for a in arguments)]) == 2
     assert "expected" in capfd.readouterr().err
+
+
+def test_a_state_file_that_cannot_be_written_is_no_reason_not_to_start(
+    open_service: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr("serving.stores.sqlite.audit.SqliteAudit.append", refuse)
+    with open_service() as client:
+        assert client.get("/health/ready").json()["status"] == "ready"
+    assert "the activation was not noted: the disk is full" in caplog.text

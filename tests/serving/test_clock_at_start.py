@@ -73,7 +73,7 @@ def full(start: Open, clocks: Clocks, settings: Settings) -> None:
 
 
 @pytest.mark.usefixtures("full")
-def test_three_seconds_of_a_service_started_nine_days_ahead_free_nothing_and_delete_nothing(
+def test_attack_06_three_seconds_of_a_service_started_nine_days_ahead_free_nothing_and_delete_nothing(
     start: Open, clocks: Clocks, settings: Settings
 ) -> None:
     before, at = deliveries(settings), committed_at(settings)

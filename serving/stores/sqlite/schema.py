@@ -74,6 +74,7 @@ CREATE_STATEMENTS: Final = (
     """CREATE TABLE audit (
         seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL
     )""",
+    "CREATE INDEX audit_by_age ON audit (at)",
     # Keys that an erasure ended: from its commit on nothing is sealed with them. `is_done`: destroyed in the vault too.
     "CREATE TABLE shreds (number BLOB PRIMARY KEY, at INTEGER NOT NULL, is_done INTEGER NOT NULL) WITHOUT ROWID",
 )

@@ -79,10 +79,10 @@ def test_an_upload_beside_a_takedown_never_brings_the_item_back(service, evening
         def __getattr__(self, name):
             return getattr(store, name)
 
-        def put(self, changes, at):
+        def put(self, changes, at, audit):
             if not store.get("new").fields.get("is_hidden"):
                 delete_item(store, "new", at)
-            return store.put(changes, at)
+            return store.put(changes, at, audit)
 
     assert put_item(TakenDownMeanwhile(), "new", {**fields, "title": "better"}, evening)["is_hidden"] is True
     assert get_item(store, "new")["title"] == "better"
