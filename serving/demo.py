@@ -81,7 +81,7 @@ class Stage:
     market: Market
     out: Console
     items: pl.DataFrame
-    people: Sequence[Person]  # in this order: an adult, a minor, a parent
+    people: Sequence[Person]  # in this order: an adult, a minor, a parent, others
 
     def ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> bytes:
         """One call over HTTP. Raises `urllib.error.HTTPError`, which is an OSError, for a refusal."""
@@ -161,11 +161,37 @@ def show(folder: Path, people: Sequence[Person], out: Console | None = None) -> 
                 market=load_market(DEFAULT_POLICY),
                 out=screen,
                 items=pl.read_parquet(folder / "data" / "items.parquet"),
-                people=people,
+                people=(*people, *_tamazight_readers(folder / "data")),
             )
             for scene in (_opening, _people, _caps, _takedown, _event):
                 scene(stage)
     screen.print("\nThe service is stopped. Everybody and everything above is made up.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reader:
+    """A person of the data."""
+
+    user_id: str
+    who: str
+    age_band: str
+    languages: tuple[str, ...]
+
+
+def _tamazight_readers(data: Path) -> Sequence[Person]:
+    """The most active adult whose first language is Tamazight; nobody where there is none."""
+    events = pl.scan_parquet(data / "events.parquet").group_by("user_id").len()
+    users = pl.scan_parquet(data / "users.parquet").filter(
+        pl.col("languages").list.first().str.starts_with("zgh"), pl.col("consent"), pl.col("age_band") == "18+"
+    )
+    best = users.join(events, on="user_id").sort("len", "user_id", descending=[True, False]).head(1).collect()
+    return [
+        _Reader(
+            user_id=row["user_id"], who="an adult who reads Tamazight first", age_band=row["age_band"],
+            languages=tuple(row["languages"]),
+        )
+        for row in best.iter_rows(named=True)
+    ]  # fmt: skip
 
 
 def _opening(stage: Stage) -> None:

@@ -39,12 +39,13 @@ def test_every_run_says_the_same(folder: Path, played: str) -> None:
     assert play(folder, 80) == played
 
 
-def test_three_people_get_a_page_each(played: str) -> None:
-    assert re.findall(r"^(\d+) videos: \d+ R0, \d+ R1, (\d+) R2", played, re.MULTILINE)[:3] == [("10", "0")] * 3
+def test_four_people_get_a_page_each(played: str) -> None:
+    assert re.findall(r"^(\d+) videos: \d+ R0, \d+ R1, (\d+) R2", played, re.MULTILINE)[:4] == [("10", "0")] * 4
     for who in (
         "A Darija-speaking adult in Casablanca",
         "A 15-year-old in Agadir",
         "A French-speaking parent in Rabat",
+        "An adult who reads Tamazight first",
     ):
         assert who in played
 

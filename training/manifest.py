@@ -38,6 +38,7 @@ def describe_run(
         metrics=dict(ranked.metrics) | validation_metrics(fitted),
         settings={},
         content_share=ranked.content_share,
+        language_mix=dict(ranked.language_mix),
     )
 
 

@@ -80,6 +80,10 @@ def recommend(pipeline: Pipeline, query: Query) -> Ranked:
 
 def _ordered(query: Query, candidates: Candidates) -> Candidates:
     """Best first, by the value of the parts; R2 where its constant puts it."""
+    others = Candidates(
+        candidates.item_nos, {name: column for name, column in candidates.columns.items() if name != "p_language"}
+    )
+    candidates = candidates.with_columns({"p_language": _checked("language", score.language(query, others), others)})
     valued = candidates.with_columns({"score": _checked("value", score.value(query, candidates), candidates)})
     valued = valued.with_columns({"score": score.faded(query, valued)})
     order, final = score.page_order(valued, query.items.confidence[candidates.item_nos])

@@ -15,6 +15,7 @@ from recsys.catalogue.new_creators import ExposureSnapshot
 from recsys.catalogue.rankings import PrecomputedRankings
 from recsys.clock import DAY, Millis
 from recsys.errors import DataError
+from recsys.feed.calibration import wanted_languages
 from recsys.feed.history import history_of, responses_of
 from recsys.messages import FeedRequest
 from recsys.models.loaded import TrainedModels
@@ -24,6 +25,7 @@ from recsys.policy.weights import LearnedWeights, effective_weights
 from recsys.safety.loop.levels import topic_factors
 from recsys.text.duplicates import bound_by
 from recsys.types import Candidates, Columns, Floats, History, Ids, Mask, Responses, Viewer
+from recsys.user.feedback import decays
 from recsys.user.seen import seen_since
 from recsys.user.state import UserState
 
@@ -61,6 +63,7 @@ class Query:
     text: str | None
     anchor: int | None
     weights: Mapping[str, float]
+    wanted_languages: Mapping[str, float]  # the share of each on a page; empty = not calibrated
     reduced: Mapping[str, float]  # topics and families that the person refused a while ago: what is left of them
     whole: Candidates
     rankings: PrecomputedRankings
@@ -159,6 +162,9 @@ def build_query(
         text=request.query,
         anchor=_anchor(request, items),
         weights=_weights(state, history, basis, experiment_weights),
+        wanted_languages=wanted_languages(
+            model.language_mix, viewer.languages, _watched_languages(history, items, model.n_rows, at)
+        ),
         reduced=topic_factors(state.safety.loop, market.loop, at),
         whole=whole,
         rankings=cache.rankings(items, model, viewer.country),
@@ -207,6 +213,18 @@ def _learned_of(
     followed = frozenset(creator_number(creator_id) for creator_id, _ in state.interactions.followed)
     history = history_of(state.interactions, trained, items, model.n_rows)
     return history, responses_of(state, history, logged, items, model.n_rows), followed
+
+
+def _watched_languages(history: History, items: Items, n_rows: int, at: Millis) -> Mapping[str, float]:
+    """The decayed confidence of a person's positive reactions by language."""
+    language = np.zeros(n_rows, np.int16)
+    has_row = items.row >= 0
+    language[items.row[has_row]] = items.language[has_row]
+    is_liked = history.weights > 0
+    weights = history.weights[is_liked] * decays(at - history.at[is_liked])
+    by_code = np.bincount(language[history.items[is_liked]], weights, 1)
+    names = {code: name for name, code in items.codes.items()}
+    return {names[code]: float(weight) for code, weight in enumerate(by_code) if code and weight > 0}
 
 
 def _recently_shown(state: UserState, items: Items, market: Market, surface: str, at: Millis) -> Mask:

@@ -73,6 +73,7 @@ _BY_SOURCE: Final = {
     "listed": "listed",
     "cf": "similar_people",
     "content": "similar_content",
+    "affinity": "similar_content",
     "fresh": "fresh",
     "trending": "popular",
     "local": "popular",

@@ -14,7 +14,7 @@ from recsys.feed.context import RequestContext
 from recsys.feed.plan import Plan
 from recsys.feed.query import Query
 from recsys.feed.reasons import codes, sentences
-from recsys.feed.scorers import SCORERS
+from recsys.feed.scorers import PARTS
 from recsys.feed.slate import Selection
 from recsys.messages import FeedItem, FeedRequest, FeedResponse, Locality, Pause, Safety, Shortfall
 from recsys.safety.cards import cards_for
@@ -140,9 +140,7 @@ def _locality(query: Query, item_no: int) -> Locality:
 
 
 def _explained(item: FeedItem, candidates: Candidates, row: int) -> FeedItem:
-    parts = {
-        name: _plain(candidates[f"p_{name}"][row]) for name in SCORERS if np.isfinite(candidates[f"p_{name}"][row])
-    }
+    parts = {name: _plain(candidates[f"p_{name}"][row]) for name in PARTS if np.isfinite(candidates[f"p_{name}"][row])}
     return msgspec.structs.replace(item, score_parts=parts)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from recsys.catalogue.items import topic_bits
 from recsys.clock import DAY
+from recsys.feed.calibration import language_bonus
 from recsys.feed.query import Query
 from recsys.models.features import RankerQuery, ranker_features
 from recsys.models.ranker import Ranker
@@ -125,12 +126,38 @@ SCORERS: Final[Mapping[str, Scorer]] = {
 }
 
 
+PARTS: Final = (*SCORERS, "language")
+"""Every part of a score; `language` is worked out last, from the sum of the others."""
+
+
 def value(query: Query, candidates: Candidates) -> Floats:
     """The weighted sum of the parts; an unknown part counts as the catalogue's mean, 0."""
     total = np.zeros(len(candidates), np.float32)
-    for name in SCORERS:
+    for name in (name for name in PARTS if f"p_{name}" in candidates.columns):
         total += np.float32(query.weights.get(name, 0.0)) * np.nan_to_num(candidates[f"p_{name}"], nan=0.0)
     return total
+
+
+def language(query: Query, candidates: Candidates) -> Floats:
+    """
+    How far a page of the best is behind in each item's language; 0 for a page that is not calibrated.
+
+    It reads the weighted sum of the other parts. R2 and above have a constant score and take no part.
+    """
+    weight, wanted = query.weights.get("language", 0.0), query.wanted_languages
+    names = list(wanted)
+    column_of = np.full(max(query.items.codes.values(), default=0) + 1, -1)
+    column_of[[query.items.codes[name] for name in names if name in query.items.codes]] = [
+        number for number, name in enumerate(names) if name in query.items.codes
+    ]
+    columns = column_of[query.items.language[candidates.item_nos]]
+    rows = np.flatnonzero((columns >= 0) & (candidates["tier"] < 2))
+    bonus = np.zeros(len(candidates), np.float32)
+    if weight and len(rows):
+        scores = value(query, candidates)[rows]
+        shares = np.array(list(wanted.values()), np.float64)
+        bonus[rows] = language_bonus(scores, columns[rows], shares, weight, query.size)
+    return bonus
 
 
 def faded(query: Query, candidates: Candidates) -> Floats:

@@ -26,7 +26,7 @@ class TrainedModels:
     Everything that was trained. `rows` gives the artifact's row of an item id; `profiles` the users table by user id.
 
     `content_share`: how much of the weight of content stays, see `training.models.mixing_weight`. `locality_weight` by
-    market: see `training.models.locality_weight`.
+    market: see `training.models.locality_weight`. `language_mix`: see `training.models.languages`.
     """
 
     version: str
@@ -43,6 +43,7 @@ class TrainedModels:
     seen: SeenInLog
     content_share: float
     locality_weight: Mapping[str, float]
+    language_mix: Mapping[str, Mapping[str, float]]
     ranker: Ranker | None
 
     def popularity_scores(self, country: str | None, rows: Ids) -> Floats:
@@ -100,6 +101,7 @@ def build_models(artifact: Artifact) -> TrainedModels:
         seen=artifact.seen,
         content_share=artifact.manifest.content_share,
         locality_weight=artifact.manifest.locality_weight,
+        language_mix=artifact.manifest.language_mix,
         ranker=_build_ranker(artifact, spaces),
     )
 

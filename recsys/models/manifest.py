@@ -27,8 +27,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     `cutoff`: events from this instant on were held out (None: nothing was). `risk_source`: `labelled`, or `assumed`
     when a flag stood in for missing tiers. `features`: names in order. `encoder`: fingerprint of the text encoder
     (None: no text space). `settings`: what a model holds beside its arrays. `content_share`: how much of the market's
-    weight of content stays. `locality_weight`: by market, in standard deviations of a user's scores. `files`: name ->
-    sha256.
+    weight of content stays. `locality_weight`: by market, in standard deviations of a user's scores. `language_mix`: by
+    first language, the shares of languages that people watch. `files`: name -> sha256.
     """
 
     format: int
@@ -45,6 +45,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     settings: Mapping[str, Fields]
     content_share: float = 1.0
     locality_weight: dict[str, float] = {}
+    language_mix: dict[str, dict[str, float]] = {}
     files: dict[str, str] = {}
 
 

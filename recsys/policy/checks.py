@@ -29,7 +29,7 @@ def _checked(market: Market, path: str) -> Market:
     """The market itself. Raises ConfigError when fields contradict each other, or the scorer has no such weight."""
     if problems := problems_of(market):
         raise ConfigError(f"{path}: {'; '.join(problems)}")
-    known = ("cf", "content", "popular", "fresh", "followed", "local", "supportive", *HEADS)
+    known = ("cf", "content", "popular", "fresh", "followed", "local", "supportive", "language", *HEADS)
     unknown = sorted(set(market.weights) - set(known))
     if unknown:
         raise ConfigError(f"{path}: weights: found {', '.join(unknown)}, expected some of {', '.join(known)}")

@@ -15,7 +15,10 @@ from typing import Final
 from recsys.policy.schema import Market
 
 Weights = Mapping[str, float]
-"""Weight by part of the score: `cf`, `content`, `popular`, `fresh`, `followed`, `local`, `supportive` and the heads."""
+"""
+Weight by part of the score: `cf`, `content`, `popular`, `fresh`, `followed`, `local`, `supportive`, `language` and the
+heads.
+"""
 
 DEFAULT_LOCALITY_WEIGHT: Final = 0.75
 """In standard deviations of scores, where neither the policy file nor the artifact says."""

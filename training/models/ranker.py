@@ -11,7 +11,7 @@ large a weight.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
@@ -37,6 +37,7 @@ from recsys.models.ranker import RankerHeads
 from recsys.models.standardised_space import standardise_space
 from recsys.progress import Progress, quiet
 from recsys.types import Floats, Space
+from training.models.languages import fit_language_mix
 from training.models.mixing_weight import LateImpressions, Mixing, choose_mixing
 from training.models.ranker_heads import RankerParams, fit_heads, head_aucs, trainable_heads
 from training.models.rates import cross_fitted_columns, fit_rates
@@ -59,13 +60,14 @@ FitBefore = Callable[[Millis], EarlierModels]
 class RankerResult:
     """
     The heads, or None; metrics; the outcome in words. Heads with a mixing weight of 0 are of no use to an artifact.
-    `content_share`: how much of the weight of content stays.
+    `content_share`: how much of the weight of content stays. `language_mix`: see `training.models.languages`.
     """
 
     heads: RankerHeads | None
     metrics: Mapping[str, float]
     summary: str
     content_share: float = 1.0
+    language_mix: Mapping[str, dict[str, float]] = field(default_factory=dict)
 
 
 def fit(
@@ -91,17 +93,20 @@ def fit(
         return RankerResult(heads=None, metrics={}, summary="none: no impression was logged")
     first, then = instants
     everything = read_impressions(log, 0, until)
+    facts = build_item_facts(items, creators)
+    places = people_places(log, market)
+    language_mix = fit_language_mix(everything, [next(iter(it or ()), None) for it in places.languages], facts)
     shown = everything.take(np.arange(max(len(everything) - params.max_impressions, 0), len(everything)))
     is_late = shown.at >= then
     names = trainable_heads(shown.did, is_late, params.min_actions)
     if not names:
-        return RankerResult(heads=None, metrics={}, summary="none: too few actions after impressions were logged")
-    facts = build_item_facts(items, creators)
+        summary = "none: too few actions after impressions were logged"
+        return RankerResult(heads=None, metrics={}, summary=summary, language_mix=language_mix)
     models = {at: fit_before(at) for at in (first, then)}
     inputs = {
         at: _feature_inputs(model, facts, fit_rates(everything, facts.creator, at)) for at, model in models.items()
     }
-    past = Past(past_interactions(log, until), past_responses(everything, len(log.people)), people_places(log, market))
+    past = Past(past_interactions(log, until), past_responses(everything, len(log.people)), places)
     on_progress("ranker", 0, None)
     table = _feature_table(shown, past, inputs, facts)
     scale, heads = fit_heads(names, table, shown, is_late, params, int(rng.integers(2**31)))
@@ -115,7 +120,8 @@ def fit(
     )  # fmt: skip
     mixing = choose_mixing(unmixed, late, params.weights, rng)
     aucs = head_aucs(unmixed, table, shown, is_late)
-    return _result(replace(unmixed, rates=fit_rates(everything, facts.creator, until)), mixing, aucs)
+    result = _result(replace(unmixed, rates=fit_rates(everything, facts.creator, until)), mixing, aucs)
+    return replace(result, language_mix=language_mix)
 
 
 def _result(heads: RankerHeads, mixing: Mixing, aucs: Mapping[str, float]) -> RankerResult:

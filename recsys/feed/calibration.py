@@ -1,0 +1,70 @@
+"""
+Calibration of a page to the languages that a person watches: a language that the page is behind in gets a bonus.
+
+Language is a preference and not only a filter. Somebody who reads French first also understands Darija, and popular
+Darija would push French off their page. What is wanted comes from training (what people of the same first language
+watch, see `training.models.languages`) and moves to what this person watches. It is no quota: it adds to the score, the
+caps and floors decide above it, and a language without supply gets nothing (Steck 2018, with a proportional bonus).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.types import Floats, Reals
+
+PRIOR_EVENTS: Final = 10.0
+"""The confidence of a person's own reactions at which it counts as much as what training expects."""
+
+STEP: Final = 1e-4
+"""By so much, in units of the score, a later place of a calibrated page stands below the one before it."""
+
+
+def wanted_languages(
+    mix: Mapping[str, Mapping[str, float]], languages: Sequence[str], watched: Mapping[str, float]
+) -> dict[str, float]:
+    """
+    The share of each language on a page, adding up to 1, by the languages that a person stated and what they watch.
+
+    `mix`: by first language, the shares of languages that people watch. `languages`: those understood, the first first.
+    `watched`: the person's own confidence by language, above 0. Empty where training knows nothing of the first
+    language and the person watched nothing: then the page is not calibrated.
+    """
+    expected = mix.get(languages[0], {}) if languages else {}
+    known = {name: expected.get(name, 0.0) for name in languages}
+    total, own = sum(known.values()), {name: watched.get(name, 0.0) for name in languages}
+    weights = {name: (PRIOR_EVENTS * known[name] / total if total else 0.0) + own[name] for name in languages}
+    whole = sum(weights.values())
+    return {name: weight / whole for name, weight in weights.items()} if whole > 0 else {}
+
+
+def language_bonus(scores: Floats, languages: NDArray[np.integer], wanted: Reals, weight: float, depth: int) -> Floats:
+    """
+    (n,) what is added to each score, in units of `weight`, so that a page of `depth` places is calibrated.
+
+    The page is filled greedily by score + weight * (wanted share - share so far). What comes later on the page scores
+    lower than what comes before, and what is not on it lower than all of it. Shapes: scores (n,) finite;
+    languages (n,) columns of `wanted` (n_languages,), which adds up to at most 1; weight above 0.
+    """
+    adjusted = np.array(scores, np.float64)
+    order = np.argsort(-scores, kind="stable")
+    queues = [order[languages[order] == language] for language in range(len(wanted))]
+    heads, counts = [0] * len(wanted), np.zeros(len(wanted))
+    lowest, deficits = np.inf, np.asarray(wanted, np.float64)
+    for place in range(min(depth, len(scores))):
+        deficits = wanted - counts / max(place, 1)
+        values = [
+            scores[queue[head]] + weight * deficits[n] if head < len(queue) else -np.inf
+            for n, (queue, head) in enumerate(zip(queues, heads, strict=True))
+        ]
+        best = int(np.argmax(values))
+        lowest = min(lowest - STEP, float(values[best]))
+        adjusted[queues[best][heads[best]]] = lowest
+        heads[best] += 1
+        counts[best] += 1
+    for n, queue in enumerate(queues):
+        rest = queue[heads[n] :]
+        adjusted[rest] = np.minimum(scores[rest] + weight * deficits[n], lowest - STEP)
+    return np.asarray((adjusted - scores) / weight, np.float32)
