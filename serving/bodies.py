@@ -17,7 +17,7 @@ from recsys.messages import MAX_TOKEN_LENGTH, FeedRequest
 from recsys.services.events import MAX_EVENTS, TABLE_ONLY
 from recsys.types import Fields
 from recsys.user.state import Profile
-from recsys.vocabulary import CreatorKind
+from recsys.vocabulary import CreatorKind, Family, Tier
 from serving.body_fields import (
     BodyFields,
     ClientBody,
@@ -224,6 +224,25 @@ class AuditQuery(BaseModel):
     def since_ms(self) -> Millis:
         """`since` as milliseconds, 0 when it is left out."""
         return 0 if self.since is None else from_text(self.since)
+
+
+class ReviewsQuery(BaseModel):
+    """The query of `GET /v1/operator/reviews`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    after: int = Field(default=0, ge=0, le=2**62, description="Reviews after this `seq`: `next` of the page before.")
+    size: int = Field(default=100, ge=1, le=1_000)
+
+
+class ReviewAnswer(BaseModel):
+    """The answer to a review. An empty object upholds the label as it stands; a tier is a person's label."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"examples": [{}, {"risk_tier": "R0"}]})
+
+    risk_tier: Tier | None = None
+    risk_family: Family | None = None
+    is_hidden: bool | None = Field(default=None, description="False puts an item back that was taken down.")
 
 
 class TrendingQuery(ListQuery):

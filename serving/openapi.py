@@ -19,12 +19,15 @@ from serving.responses import (
     ProblemDetail,
     Readiness,
     Record,
+    Review,
+    ReviewPage,
     Version,
 )
 
 Description = dict[str, Any]
 RESPONSES: Final = (
-    FeedResponse, EventsResponse, Record, Version, ConfirmedClock, AuditPage, Liveness, Readiness, ProblemDetail,
+    FeedResponse, EventsResponse, Record, Version, ConfirmedClock, AuditPage, Review, ReviewPage, Liveness, Readiness,
+    ProblemDetail,
 )  # fmt: skip
 """Every struct that a route answers with; their parts are found from them."""
 

@@ -56,6 +56,49 @@ class AuditPage(Wire, frozen=True):
     next: int | None
 
 
+class ReviewState(Wire, frozen=True):
+    """The latest review of an item: open or answered, since when, by when, and what came of it."""
+
+    item_id: str
+    state: Literal["open", "answered"]
+    asked_at: str
+    due_at: str
+    answered_at: str | None
+    outcome: Literal["upheld", "changed"] | None
+
+
+class Review(ReviewState, frozen=True):
+    """The latest review of an item, with the id of this answer."""
+
+    request_id: str
+
+
+class WaitingReview(ReviewState, frozen=True):
+    """An open review, its age in seconds, and where the label comes from: its source and the kind of its evidence."""
+
+    seq: int
+    asked_by: str
+    age_s: int
+    is_overdue: bool
+    creator_id: str | None
+    tier: str | None
+    is_hidden: bool | None
+    source: str | None
+    evidence: str | None
+
+
+class ReviewPage(Wire, frozen=True):
+    """Open reviews, oldest first; how many there are; the `seq` to send as `after` for the next page, or null."""
+
+    request_id: str
+    open: int
+    overdue: int
+    answered: int
+    answered_in_time: int
+    reviews: tuple[WaitingReview, ...]
+    next: int | None
+
+
 class Liveness(Wire, frozen=True):
     """The process answers."""
 

@@ -288,6 +288,7 @@ class Market:
     topics: Mapping[Topic, Texts]
     regions: Mapping[str, Region]
     language_ranges: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # see `recsys.languages`
+    review_hours: Positive = 72  # in which a review that a creator asked for is to be answered
 
 
 def parse_hours(hours: str) -> tuple[int, int]:

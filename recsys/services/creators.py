@@ -19,7 +19,9 @@ from recsys.feed.engine import Engine
 from recsys.policy.schema import Market
 from recsys.services.audit import creator_decisions
 from recsys.services.fields import check_id, check_row
+from recsys.services.labels import is_predicted, label_origin
 from recsys.services.profiles import MAX_WRITE_TRIES
+from recsys.services.reviews import latest_reviews
 from recsys.stores.audit import LOCAL
 from recsys.stores.protocols import Catalogue, CreatorChange, CreatorRow, ExposureCount, ItemRow
 from recsys.types import Fields, JsonObject
@@ -106,13 +108,16 @@ def exposure(engine: Engine, creator_id: str, at: Millis) -> JsonObject | None:
     row = engine.resources.catalogue_cache.catalogue.creator(creator_id)
     if row is None and not counts and not len(mine):
         return None
-    market = engine.resources.policy.market
+    market, catalogue = engine.resources.policy.market, engine.resources.catalogue_cache.catalogue
+    reviews = latest_reviews(engine, [items.item_ids[n] for n in mine[:MAX_LABELS]])
     return {
         "creator_id": creator_id,
         "until": to_text(at),
         "items": {"all": len(mine), "shown": sum(not items.is_hidden[n] for n in mine)},
         **exposure_summary(counts, market, at),
-        "labels": [_label(items, n, engine.resources.catalogue_cache.catalogue) for n in mine[:MAX_LABELS]],
+        "labels": [
+            {**_label(items, n, catalogue), "review": reviews.get(items.item_ids[n])} for n in mine[:MAX_LABELS]
+        ],
     }
 
 
@@ -172,13 +177,15 @@ def _by_place(counts: tuple[ExposureCount, ...], name: str, named: str | None = 
 
 
 def _label(items: Items, item_no: int, catalogue: Catalogue) -> JsonObject:
-    """The label of an item, its reason, and how long it holds."""
+    """The label of an item, where it comes from, its reason, and how long it holds."""
+    row = catalogue.get(items.item_ids[item_no])
     tier, family = int(items.tier[item_no]), int(items.family[item_no])
     return {
         "item_id": items.item_ids[item_no],
         "tier": TIERS[tier],
         "family": FAMILIES[family] if family >= 0 else None,
-        "reason": _why(items, item_no, catalogue),
+        **label_origin(items, item_no, row),
+        "reason": _why(items, item_no, row),
         "is_reviewed": bool(items.is_reviewed[item_no]),
         "is_hidden": bool(items.is_hidden[item_no]),
         "expires_at": None,
@@ -186,9 +193,9 @@ def _label(items: Items, item_no: int, catalogue: Catalogue) -> JsonObject:
     }
 
 
-def _why(items: Items, item_no: int, catalogue: Catalogue) -> str:
+def _why(items: Items, item_no: int, row: ItemRow | None) -> str:
     tier = int(items.own_tier[item_no])
-    if items.tier[item_no] == tier > 0 and _is_ours(catalogue.get(items.item_ids[item_no]), tier):
+    if items.tier[item_no] == tier > 0 and is_predicted(row, tier):
         return "our own label raised it; a person's review takes that back"
     if not items.is_labelled[item_no]:
         return "nobody labelled it yet, so it counts as R2 and minors never get it"
@@ -197,9 +204,3 @@ def _why(items: Items, item_no: int, catalogue: Catalogue) -> str:
     if items.minor_tier[item_no] > items.tier[item_no]:
         return "labelled; not surely enough for minors, for whom it counts one tier higher"
     return "labelled"
-
-
-def _is_ours(row: ItemRow | None, tier: int) -> bool:
-    """Whether an item counts at `tier` by its predicted label; no label counts as R2."""
-    new_fields = None if row is None else row.fields.get("predicted_tier")
-    return row is not None and new_fields == TIERS[tier] and tier > TIERS.index(row.fields.get("risk_tier") or "R2")

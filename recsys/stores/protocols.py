@@ -9,6 +9,7 @@ What the engine needs from storage, by concern. Rules are pure functions elsewhe
     ExposureCounts   how often creators were delivered; names no person
     ControllerStore  what the exposure controller of a market remembers
     AuditLog         who decided what, and when (`recsys.stores.audit`)
+    ReviewQueue      whose label a person should look at (`recsys.stores.reviews`)
 
 A page writes state, deliveries, decision and counts in one transaction: `UserStore.write_if` takes them together.
 Every implementation passes the same contract tests (`tests/contracts`). In memory: `recsys.stores.memory`; in a file:
@@ -23,6 +24,7 @@ import msgspec
 
 from recsys.clock import Millis
 from recsys.stores.audit import LOCAL, AuditEntry, AuditLog
+from recsys.stores.reviews import ReviewQueue
 from recsys.text.clusters import Wording
 from recsys.types import Event, Fields
 from recsys.user.state import Delivery, UserState
@@ -369,3 +371,4 @@ class Stores:
     exposure: ExposureCounts
     controllers: ControllerStore
     audit: AuditLog
+    reviews: ReviewQueue

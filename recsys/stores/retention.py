@@ -8,6 +8,7 @@ What a store deletes, and when: the one place where it is decided. Pure; a store
 | cut-offs for training | 8 days, in which the next model is to be trained |
 | decisions and events | as long as the store is told to, 8 days at least |
 | the audit log | 400 days |
+| reviews | 400 days after the answer |
 | counts of creators' exposure | for ever; after 90 days they are no longer told apart by day |
 """
 
@@ -24,7 +25,7 @@ LOG_RETENTION_MS: Final[Millis] = 30 * DAY
 """How long decisions and events stay unless a store is told otherwise."""
 
 AUDIT_RETENTION_MS: Final[Millis] = 400 * DAY
-"""How long entries of the audit log stay."""
+"""How long entries of the audit log and answered reviews stay."""
 
 EXPOSURE_DAYS_APART: Final = 90
 """Days for which counts of creators' exposure are told apart."""

@@ -1,13 +1,17 @@
 """What an operator decides."""
 
-from typing import Final
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Request, Response
+import msgspec
+from fastapi import APIRouter, Query, Request, Response
 
 from recsys.clock import to_text
-from serving.dependencies import Dependencies, StrictRoute, struct_response, who
+from recsys.services.reviews import answer_review, waiting_reviews
+from serving.bodies import ReviewAnswer, ReviewsQuery
+from serving.dependencies import Dependencies, PathId, StrictRoute, struct_response, who
 from serving.openapi import Description, response
-from serving.responses import ConfirmedClock
+from serving.problems import Problem
+from serving.responses import ConfirmedClock, Review, ReviewPage
 
 _RESPONSES: Final[dict[int | str, Description]] = {200: response(ConfirmedClock, "The clock is confirmed.")}
 
@@ -30,5 +34,34 @@ def operator_routes(deps: Dependencies) -> APIRouter:
             request_id=request.state.request_id, at=to_text(time.at), was_ahead_s=time.ahead_ms / 1_000
         )
         return struct_response(confirmed)
+
+    @routes.get(
+        "/reviews", summary="The reviews that wait", response_class=Response,
+        responses={200: response(ReviewPage, "Open reviews, oldest first.")},
+    )  # fmt: skip
+    def reviews(request: Request, query: Annotated[ReviewsQuery, Query()]) -> Response:
+        """
+        Reviews that creators asked for, each with its age, its due time and where the label comes from. The counts are
+        those of all reviews of the last 400 days.
+        """
+        page = waiting_reviews(deps.engine(), deps.clock(), query.after, query.size)
+        return struct_response(msgspec.convert({"request_id": request.state.request_id, **page}, ReviewPage))
+
+    @routes.post(
+        "/reviews/{item_id}", summary="Answer a review", response_class=Response,
+        responses={200: response(Review, "The review as it was answered.")},
+    )  # fmt: skip
+    def answer(request: Request, item_id: PathId, body: ReviewAnswer) -> Response:
+        """
+        A tier becomes the label of a person, and our own label gives way to it. An empty object upholds the label.
+        `PATCH` of an item with a tier from the source `human` answers its review too. 404 where no review is open.
+        """
+        fields = body.model_dump(exclude_unset=True)
+        answered = answer_review(deps.engine(), item_id, fields, deps.clock(), who(request))
+        if answered is None:
+            raise Problem(
+                404, f"Found no open review of item {item_id!a}; GET /v1/operator/reviews lists those there are."
+            )
+        return struct_response(msgspec.convert({"request_id": request.state.request_id, **answered}, Review))
 
     return routes

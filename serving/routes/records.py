@@ -2,15 +2,17 @@
 
 from typing import Final
 
+import msgspec
 from fastapi import APIRouter, Request, Response
 
-from recsys.services.items import delete_item, get_item, patch_item, put_item
+from recsys.services.items import delete_item, get_item, put_item
 from recsys.services.profiles import get_profile, put_profile
+from recsys.services.reviews import ask_review, label_item
 from recsys.stores.protocols import Catalogue
 from serving.bodies import ItemBody, ItemPatch, UserBody
-from serving.dependencies import Dependencies, PathId, StrictRoute, existing, record_response, who
+from serving.dependencies import Dependencies, PathId, StrictRoute, existing, record_response, struct_response, who
 from serving.openapi import Description, response
-from serving.responses import Record
+from serving.responses import Record, Review
 
 _RESPONSES: Final[dict[int | str, Description]] = {200: response(Record, "As stored.")}
 
@@ -51,7 +53,7 @@ def item_routes(deps: Dependencies) -> APIRouter:
     @routes.patch("/{item_id}", summary="Change some fields of an item", response_class=Response)
     def patch(request: Request, item_id: PathId, body: ItemPatch) -> Response:
         fields = body.stated("item_id", item_id)
-        stored = patch_item(catalogue(), item_id, fields, deps.clock(), who(request))
+        stored = label_item(deps.engine(), item_id, fields, deps.clock(), who(request))
         return record_response(request, existing(stored, "item", item_id))
 
     @routes.delete("/{item_id}", summary="Take an item down", response_class=Response)
@@ -60,5 +62,18 @@ def item_routes(deps: Dependencies) -> APIRouter:
         if not delete_item(catalogue(), item_id, deps.clock(), who(request)):
             existing(None, "item", item_id)
         return record_response(request, {"item_id": item_id, "is_hidden": True})
+
+    described: dict[int | str, Description] = {200: response(Review, "The latest review of the item.")}
+
+    @routes.post("/{item_id}/review", summary="Ask for a review", response_class=Response, responses=described)
+    def review(request: Request, item_id: PathId) -> Response:
+        """
+        A person is to look at the label of the item, or at its takedown. The review waits in the operator's queue and
+        is due within the policy's `review_hours`. An item has one open review: who asks again gets the standing one.
+
+        An answer holds for 30 days, unless the item counts another tier since. Until the answer the label stays.
+        """
+        fields = existing(ask_review(deps.engine(), item_id, deps.clock(), who(request)), "item", item_id)
+        return struct_response(msgspec.convert({"request_id": request.state.request_id, **fields}, Review))
 
     return routes

@@ -12,11 +12,12 @@ from recsys.catalogue.items import is_unlearnable
 from recsys.clock import HOUR, MINUTE, SECOND
 from recsys.messages import Context, FeedResponse
 from recsys.safety.harm_terms import harm_terms_of
-from recsys.services.creators import patch_creator, put_creator
+from recsys.services.creators import exposure, patch_creator, put_creator
 from recsys.services.explain import why
 from recsys.services.floor_audit import audit
 from recsys.services.items import delete_item, patch_item, put_item
 from recsys.services.profiles import put_profile
+from recsys.services.reviews import answer_review, ask_review
 from recsys.stores.protocols import ItemChange
 
 BANDS = ("under_13", "13-15", "16-17", "18+")
@@ -375,3 +376,19 @@ def test_attack_22_every_absence_has_a_reason_that_can_be_audited(service, by_ti
     gone = by_tier["R0"][0]
     delete_item(service.store.catalogue, gone, evening)
     assert why(service.engine, "r", gone)["removed_by"] in ("hidden", "excluded", "seen")
+
+
+def test_attack_22_what_our_own_label_raised_says_so_and_a_review_takes_it_back(service, by_tier, evening):
+    """The report names the kind of evidence, and no word; the answer of a person ends the raise on the next page."""
+    service.is_adult("casa-adult")
+    row = service.store.catalogue.get(by_tier["R0"][0]).fields
+    raised = {"predicted_tier": "R2", "predicted_family": "body", "label_confidence": 0.95, "label_version": "heads"}
+    fields = {**row, "item_id": "raised", "title": "unheard words", "creator_id": "survivor", **raised}
+    service.store.catalogue.put([ItemChange(fields=fields)], evening)
+    [label] = exposure(service.engine, "survivor", evening)["labels"]
+    assert (label["tier"], label["source"], label["evidence"]) == ("R2", "predicted", "text")
+    assert "unheard" not in str(label)
+    ask_review(service.engine, "raised", evening)
+    answered = answer_review(service.engine, "raised", {"risk_tier": "R0"}, evening + HOUR)
+    assert answered["outcome"] == "changed"
+    assert [item.tier for item in service.ask(candidate_ids=("raised",), at=evening + HOUR).items] == ["R0"]

@@ -153,8 +153,8 @@ def test_every_label_of_a_creators_items_has_its_reason(client: TestClient) -> N
     labels = {label["item_id"]: label for label in client.get("/v1/creators/c4/exposure").json()["labels"]}
     assert labels["raw"]["tier"] == "R2" and "nobody labelled it" in labels["raw"]["reason"]
     assert labels["v4"] == {
-        "item_id": "v4", "tier": "R0", "family": None, "reason": "labelled", "is_reviewed": True, "is_hidden": False,
-        "expires_at": None, "until": "another label",
+        "item_id": "v4", "tier": "R0", "family": None, "source": "partner", "evidence": "label", "reason": "labelled",
+        "is_reviewed": True, "is_hidden": False, "expires_at": None, "until": "another label", "review": None,
     }  # fmt: skip
 
 

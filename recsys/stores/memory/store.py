@@ -9,6 +9,7 @@ from recsys.stores.memory.catalogue import MemoryCatalogue
 from recsys.stores.memory.decisions import MemoryDecisions, prune_decisions
 from recsys.stores.memory.events import MemoryEvents, prune_events
 from recsys.stores.memory.exposure import MemoryControllers, MemoryExposure, join_old_days
+from recsys.stores.memory.reviews import MemoryReviews, prune_reviews
 from recsys.stores.memory.tables import Tables
 from recsys.stores.memory.users import MemoryCutoffs, MemoryUsers, prune_users
 from recsys.stores.protocols import Stores
@@ -31,10 +32,11 @@ class MemoryStore:
         self.exposure: Final = MemoryExposure(self._tables)
         self.controllers: Final = MemoryControllers(self._tables)
         self.audit: Final = MemoryAudit(self._tables)
+        self.reviews: Final = MemoryReviews(self._tables)
         self.stores: Final = Stores(
             users=self.users, cutoffs=self.cutoffs, events=self.events, catalogue=self.catalogue,
             decisions=self.decisions, exposure=self.exposure, controllers=self.controllers,
-            audit=self.audit,
+            audit=self.audit, reviews=self.reviews,
         )  # fmt: skip
 
     def committed_at(self) -> Millis:
@@ -59,6 +61,7 @@ class MemoryStore:
                 "events": prune_events(tables, expired.events),
                 "exposure": join_old_days(tables, expired.first_day_apart),
                 "audit": prune_audit(tables, expired.audit),
+                "reviews": prune_reviews(tables, expired.audit),
             }
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from recsys.clock import Millis
 from recsys.stores.audit import Audited
 from recsys.stores.catalogue_write import StoredCatalogue
 from recsys.stores.protocols import CreatorRow, Logged, StoredAnswer, Version
+from recsys.stores.reviews import Review
 from recsys.user.state import Delivery, SafetyState, UserState
 
 StoredPage = tuple[Millis, tuple[Delivery, ...]]
@@ -40,6 +41,8 @@ class Tables:
         self.committed_at: Millis = 0
         self.audit: list[Audited] = []
         self.last_audit = 0
+        self.reviews: dict[int, Review] = {}  # by place
+        self.last_review = 0
 
     def version_of(self, user_id: str) -> Version:
         """The version that the next write of a user must name."""

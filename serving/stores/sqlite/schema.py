@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from recsys.errors import StoreError
-from serving.stores.sqlite.upgrade import upgrade_from_2, upgrade_from_3, upgrade_from_4, upgrade_from_5
+from serving.stores.sqlite.upgrade import add_new_tables, upgrade_from_2, upgrade_from_3, upgrade_from_4
 from serving.stores.sqlite.vault import Vault
 
-STATE_FORMAT: Final = 6  # in `user_version`
+STATE_FORMAT: Final = 7  # in `user_version`
 FIRST_SEALED_FORMAT: Final = 4  # keys stand beside the file from it on
 APPLICATION: Final = 0x5341_4E44  # "SAND", in `application_id`
 
@@ -75,6 +75,14 @@ CREATE_STATEMENTS: Final = (
         seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL
     )""",
     "CREATE INDEX audit_by_age ON audit (at)",
+    # Whose label somebody asked a person to look at; at most one open review of an item.
+    """CREATE TABLE reviews (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, item_id TEXT NOT NULL, asked_at INTEGER NOT NULL, asked_by TEXT NOT NULL,
+        due_at INTEGER NOT NULL, answered_at INTEGER, answered_by TEXT, outcome TEXT, tier INTEGER
+    )""",
+    "CREATE INDEX reviews_of_item ON reviews (item_id, seq)",
+    "CREATE INDEX open_reviews ON reviews (item_id) WHERE answered_at IS NULL",
+    "CREATE INDEX reviews_by_age ON reviews (answered_at)",
     # Keys that an erasure ended: from its commit on nothing is sealed with them. `is_done`: destroyed in the vault too.
     "CREATE TABLE shreds (number BLOB PRIMARY KEY, at INTEGER NOT NULL, is_done INTEGER NOT NULL) WITHOUT ROWID",
 )
@@ -122,7 +130,7 @@ def open_schema(connection: sqlite3.Connection, vault: Vault) -> None:
     elif not FIRST_SEALED_FORMAT <= version <= STATE_FORMAT:
         which = "newer" if version > STATE_FORMAT else "older"
         raise StoreError(
-            f"found a state file of format {version}, expected {STATE_FORMAT}, 5, 4, 3 or 2: {which} software wrote "
+            f"found a state file of format {version}, expected {STATE_FORMAT}, 6, 5, 4, 3 or 2: {which} software wrote "
             f"it; use that version of Sanad, or start with a new file."
         )
     elif connection.execute("SELECT installation FROM meta").fetchone()[0] != vault.installation:
@@ -147,5 +155,5 @@ def _upgrade(connection: sqlite3.Connection, vault: Vault, version: int) -> None
         upgrade_from_3(connection, vault, CREATE_STATEMENTS)
     if version < 5:
         upgrade_from_4(connection, vault)
-    upgrade_from_5(connection, CREATE_STATEMENTS)
+    add_new_tables(connection, CREATE_STATEMENTS)
     connection.execute(f"PRAGMA user_version={STATE_FORMAT}")

@@ -20,6 +20,7 @@ from serving.stores.sqlite.events import SqliteEvents
 from serving.stores.sqlite.exposure import SqliteControllers, SqliteExposure, join_old_days
 from serving.stores.sqlite.file import BUSY_WAIT_S, Database
 from serving.stores.sqlite.prune import prune_table
+from serving.stores.sqlite.reviews import SqliteReviews
 from serving.stores.sqlite.schema import former_state, open_schema
 from serving.stores.sqlite.sealed import SealedRows
 from serving.stores.sqlite.users import SqliteCutoffs, SqliteUsers, prune_users
@@ -57,11 +58,12 @@ class SqliteStore:
         self.exposure: Final = SqliteExposure(self._database)
         self.controllers: Final = SqliteControllers(self._database)
         self.audit: Final = SqliteAudit(self._database)
+        self.reviews: Final = SqliteReviews(self._database)
         self._rows: Final = rows
         self.stores: Final = Stores(
             users=self.users, cutoffs=self.cutoffs, events=self.events, catalogue=self.catalogue,
             decisions=self.decisions, exposure=self.exposure, controllers=self.controllers,
-            audit=self.audit,
+            audit=self.audit, reviews=self.reviews,
         )  # fmt: skip
 
     def _finish_upgrade(self) -> None:
@@ -94,6 +96,7 @@ class SqliteStore:
             "events": prune_table(database, "events", "received_at", expired.events),
             "exposure": join_old_days(database, expired.first_day_apart),
             "audit": prune_table(database, "audit", "at", expired.audit),
+            "reviews": prune_table(database, "reviews", "answered_at", expired.audit),
         }
 
     def close(self) -> None:

@@ -208,6 +208,9 @@ def _see_items(connection: sqlite3.Connection, vault: Vault, members: Mapping[in
             connection.execute("UPDATE users SET seen = ? WHERE owner = ?", (sealed, owner))
 
 
-def upgrade_from_5(connection: sqlite3.Connection, tables: Sequence[str]) -> None:
-    """An empty audit log: nobody noted the decisions of before."""
+def add_new_tables(connection: sqlite3.Connection, tables: Sequence[str]) -> None:
+    """
+    The tables of later formats, empty: an audit log from format 6 and reviews from 7 on. Nobody noted what was decided
+    or asked before.
+    """
     _create_missing(connection, tables)

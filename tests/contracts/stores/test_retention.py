@@ -35,6 +35,7 @@ def test_deliveries_stay_8_days_and_decisions_and_events_30(store, make):
         "exposure": 0,
         "forgotten": 0,
         "audit": 0,
+        "reviews": 0,
     }
     assert store.users.read("u", "r").answer is None
     assert store.events.since("u", 0) == ()

@@ -159,7 +159,7 @@ def test_a_file_of_another_format_is_refused_and_left_alone(tmp_path, version, w
     connection.close()
     before = rows_of(path)
     with pytest.raises(
-        StoreError, match=f"format {version}, expected {STATE_FORMAT}, 5, 4, 3 or 2: {words} wrote it; use that"
+        StoreError, match=f"format {version}, expected {STATE_FORMAT}, 6, 5, 4, 3 or 2: {words} wrote it; use that"
     ):
         SqliteStore(path)
     assert rows_of(path) == before
@@ -243,7 +243,7 @@ def test_an_edited_copy_of_r3_is_not_freed_by_the_upgrade(old, morocco):
     assert tiers_after_upgrade(old, morocco, numbers) == [3, 3, 2, 0]
 
 
-def test_a_file_of_format_5_gets_an_audit_log_and_loses_nothing(tmp_path):
+def test_a_file_of_format_5_gets_an_audit_log_and_reviews_and_loses_nothing(tmp_path):
     path = tmp_path / "state.db"
     for name, beside in (("format-5.db.gz", ""), ("format-5.people-keys.gz", ".people-keys")):
         path.with_name(path.name + beside).write_bytes(gzip.decompress((FOLDER / name).read_bytes()))
@@ -258,4 +258,4 @@ def test_a_file_of_format_5_gets_an_audit_log_and_loses_nothing(tmp_path):
     upgraded.users.erase("adult", 9, None)
     assert len(upgraded.audit.page(0, 0, 10)) == 1
     upgraded.close()
-    assert rows_of(path).keys() == before.keys() | {"audit"}
+    assert rows_of(path).keys() == before.keys() | {"audit", "reviews"}
