@@ -87,41 +87,61 @@ def fit(
 
     `until` is the cutoff, None when nothing is held out; `market` stands in for an unknown country.
     """
-    log = read_log(data, items)
-    instants = _find_instants(log, until, params)
+    logged = _read_logged(data, items, creators, until, market)
+    instants = _find_instants(logged.log, until, params)
     if instants is None:
         return RankerResult(heads=None, metrics={}, summary="none: no impression was logged")
-    first, then = instants
-    everything = read_impressions(log, 0, until)
-    facts = build_item_facts(items, creators)
-    places = people_places(log, market)
-    language_mix = fit_language_mix(everything, [next(iter(it or ()), None) for it in places.languages], facts)
+    everything, facts, (first, then) = logged.everything, logged.facts, instants
     shown = everything.take(np.arange(max(len(everything) - params.max_impressions, 0), len(everything)))
     is_late = shown.at >= then
     names = trainable_heads(shown.did, is_late, params.min_actions)
     if not names:
         summary = "none: too few actions after impressions were logged"
-        return RankerResult(heads=None, metrics={}, summary=summary, language_mix=language_mix)
+        return RankerResult(heads=None, metrics={}, summary=summary, language_mix=logged.language_mix())
     models = {at: fit_before(at) for at in (first, then)}
     inputs = {
         at: _feature_inputs(model, facts, fit_rates(everything, facts.creator, at)) for at, model in models.items()
     }
-    past = Past(past_interactions(log, until), past_responses(everything, len(log.people)), places)
     on_progress("ranker", 0, None)
-    table = _feature_table(shown, past, inputs, facts)
+    table = _feature_table(shown, logged.past, inputs, facts)
     scale, heads = fit_heads(names, table, shown, is_late, params, int(rng.integers(2**31)))
     unmixed = RankerHeads(
         features=feature_names(inputs[then].spaces), scale=scale, heads=heads, rates=inputs[then].rates,
         item_features=inputs[then].item_features, mixing_weight=0.0, base_scale=1.0, head_scale=0.0,
     )  # fmt: skip
     late = LateImpressions(
-        log=log, inputs=inputs[then], blend=models[then].blend(), past=past, shown=shown,
-        is_learnable=log.items["is_learnable"].to_numpy(), then=then,
+        log=logged.log, inputs=inputs[then], blend=models[then].blend(), past=logged.past, shown=shown,
+        is_learnable=logged.log.items["is_learnable"].to_numpy(), then=then,
     )  # fmt: skip
     mixing = choose_mixing(unmixed, late, params.weights, rng)
     aucs = head_aucs(unmixed, table, shown, is_late)
     result = _result(replace(unmixed, rates=fit_rates(everything, facts.creator, until)), mixing, aucs)
-    return replace(result, language_mix=language_mix)
+    return replace(result, language_mix=logged.language_mix())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Logged:
+    """What the log says before the cutoff: every impression, the facts of items, and what is known of people."""
+
+    log: Log
+    everything: Impressions
+    facts: ItemFacts
+    past: Past
+
+    def language_mix(self) -> dict[str, dict[str, float]]:
+        """See `training.models.languages`."""
+        firsts = [next(iter(languages or ()), None) for languages in self.past.places.languages]
+        return fit_language_mix(self.everything, firsts, self.facts)
+
+
+def _read_logged(
+    data: Dataset, items: pl.DataFrame, creators: pl.DataFrame, until: Millis | None, market: str
+) -> _Logged:
+    log = read_log(data, items)
+    everything = read_impressions(log, 0, until)
+    responses, places = past_responses(everything, len(log.people)), people_places(log, market)
+    past = Past(past_interactions(log, until), responses, places)
+    return _Logged(log=log, everything=everything, facts=build_item_facts(items, creators), past=past)
 
 
 def _result(heads: RankerHeads, mixing: Mixing, aucs: Mapping[str, float]) -> RankerResult:
