@@ -26,11 +26,28 @@ from recsys.clock import Millis, from_text, to_text
 from recsys.data.tables import read_dataset, reading
 from recsys.errors import DataError
 from recsys.models.artifact import Artifact
-from recsys.types import Ids
+from recsys.types import Floats, Ids
 from recsys.user import feedback
 from recsys.vocabulary import EVENT_KINDS, ITEM_EVENTS, TIERS
 
-_COLUMNS: Final = ("event_id", "user_id", "kind", "at", "item_id", "value", "watch_fraction")
+_COLUMNS: Final = ("event_id", "user_id", "kind", "at", "item_id", "value", "watch_fraction", "propensity")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class HeldOutImpressions:
+    """
+    What one person was shown after the cutoff for the first time, of R0 and R1: m rows of the artifact's items,
+    ascending; how much of each they watched, see `feedback.responses`; and the logged propensity, NaN = none.
+    """
+
+    rows: Ids
+    response: Floats
+    propensity: Floats
+
+
+NO_IMPRESSIONS: Final = HeldOutImpressions(
+    rows=np.empty(0, np.int32), response=np.empty(0, np.float32), propensity=np.empty(0, np.float32)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,7 +58,7 @@ class HeldOutUser:
 
     `relevant`: what they reacted well to after the cutoff. `exposed`: what they were shown or reacted to after the
     cutoff for the first time, `relevant` included. `seen`: what they met before the cutoff. `liked`: the part of
-    `seen` that they reacted well to.
+    `seen` that they reacted well to. `impressions`: what they were shown, watched or not.
     """
 
     user_id: str
@@ -50,6 +67,7 @@ class HeldOutUser:
     exposed: Ids
     seen: Ids
     liked: Ids
+    impressions: HeldOutImpressions = NO_IMPRESSIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +141,7 @@ def _item_events(artifact: Artifact, data: Path, cutoff: Millis, until: Millis |
             events.filter(pl.col("kind").is_in(ITEM_EVENTS))
             .join(undone, on=("user_id", "event_id"), how="anti")
             .join(items.lazy(), on="item_id")
-            .select("user_id", "row", "at", "kind", "watch_fraction", "published_at", "is_learnable")
+            .select("user_id", "row", "at", "kind", "watch_fraction", "propensity", "published_at", "is_learnable")
             .collect(engine="streaming")
         )
     kinds = table["kind"].cast(pl.Enum(EVENT_KINDS)).to_physical().to_numpy().astype(np.uint8)
@@ -134,6 +152,8 @@ def _item_events(artifact: Artifact, data: Path, cutoff: Millis, until: Millis |
         "at",
         "published_at",
         "is_learnable",
+        "propensity",
+        is_impression=pl.col("kind").is_in(["impression", "view"]),
         is_held_out=pl.col("at") >= cutoff,
         weight=pl.Series(feedback.confidences(kinds, fractions).astype(np.float64)),
     )
@@ -143,7 +163,14 @@ def _exposed(held_out: pl.DataFrame, before: pl.DataFrame, first: pl.DataFrame) 
     """One row for each person and item that was new to them after the cutoff, and whether it is relevant."""
     return (
         held_out.group_by("user_id", "row")
-        .agg(pl.col("weight").sum(), pl.col("published_at").first(), pl.col("is_learnable").first())
+        .agg(
+            pl.col("weight").sum(),
+            pl.col("published_at").first(),
+            pl.col("is_learnable").first(),
+            pl.col("is_impression").any(),
+            pl.col("propensity").drop_nulls().first(),
+            response=feedback.response_column(pl.col("weight")),
+        )
         .join(before.select("user_id", "row").unique(), on=("user_id", "row"), how="anti")
         .join(first, on="user_id")
         .filter(pl.col("published_at") <= pl.col("came_at"))
@@ -156,7 +183,7 @@ def _people(exposed: pl.DataFrame, first: pl.DataFrame, before: pl.DataFrame) ->
     relevant_rows, exposed_rows, seen_rows = _rows(exposed.filter("is_relevant")), _rows(exposed), _rows(before)
     net = before.group_by("user_id", "row").agg(pl.col("weight").sum())
     liked_rows = _rows(net.filter(pl.col("weight") >= feedback.MIN_POSITIVE_CONFIDENCE))
-    nothing = np.empty(0, np.int32)
+    nothing, impressions = np.empty(0, np.int32), _impressions(exposed)
     return [
         HeldOutUser(
             user_id=user_id,
@@ -165,9 +192,23 @@ def _people(exposed: pl.DataFrame, first: pl.DataFrame, before: pl.DataFrame) ->
             exposed=exposed_rows[user_id],
             seen=seen_rows.get(user_id, nothing),
             liked=liked_rows.get(user_id, nothing),
+            impressions=impressions.get(user_id, NO_IMPRESSIONS),
         )
         for user_id in sorted(relevant_rows)
     ]
+
+
+def _impressions(exposed: pl.DataFrame) -> dict[str, HeldOutImpressions]:
+    """By user id."""
+    shown = exposed.filter("is_impression", "is_learnable").sort("user_id", "row").group_by("user_id")
+    table = shown.agg("row", "response", pl.col("propensity").cast(pl.Float32).fill_null(float("nan")))
+    return {
+        user_id: HeldOutImpressions(
+            rows=np.array(rows, np.int32), response=np.array(response, np.float32),
+            propensity=np.array(propensity, np.float32),
+        )
+        for user_id, rows, response, propensity in table.iter_rows()
+    }  # fmt: skip
 
 
 def _rows(pairs: pl.DataFrame) -> dict[str, Ids]:

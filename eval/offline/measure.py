@@ -20,7 +20,7 @@ from recsys.types import Mask, Reals
 from recsys.vocabulary import TIERS
 
 COMPARISONS: Final = (("engine", "popularity"), ("score", "popularity"), ("engine", "score"), ("score", "no_local"))
-COMPARED_METRICS: Final = ("recall", "ndcg", "impression_auc", "local_share", "supportive_share")
+COMPARED_METRICS: Final = ("watch", "recall", "ndcg", "impression_auc", "local_share", "supportive_share")
 ACTIVITY_SEGMENTS: Final = (
     ("cold, liked nothing before", 0, 0),
     ("warm, liked 1 to 9", 1, 9),
@@ -72,6 +72,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     n_held_out_events: int
     n_items: int
     relevant_per_person: float
+    effective_impressions: float
     local_share_history: Estimate
     local_share_eligible: Estimate
     values: dict[str, dict[str, Estimate]]
@@ -115,6 +116,7 @@ def measure(
         n_active=holdout.n_active,
         n_held_out_events=holdout.n_events,
         n_items=int((replayed.n_eligible > 0).sum()),
+        effective_impressions=round(replayed.effective_impressions, 1),
         relevant_per_person=float(replayed.n_relevant.mean()),
         local_share_history=estimate(replayed.local_share_history, resamples),
         local_share_eligible=estimate(replayed.local_share_eligible, resamples),
@@ -139,6 +141,7 @@ def per_person(replayed: ReplayResult, market: Market, k: int) -> dict[str, dict
     functions: dict[str, Callable[[str], Reals]] = {
         "recall": lambda name: metrics.recall(hits[name], n_relevant, k),
         "ndcg": lambda name: metrics.ndcg(hits[name], n_relevant, k),
+        "watch": lambda name: replayed.watch[name],
         "impression_auc": lambda name: replayed.impression_auc[name],
         "local_share": lambda name: metrics.share(replayed.is_local[name], pages[name]),
         "supportive_share": lambda name: metrics.share(is_supportive, pages[name]),
@@ -158,12 +161,12 @@ def _estimates(values: PerPerson, resamples: Resamples) -> dict[str, dict[str, E
 
 
 def _differences(values: Mapping[str, dict[str, Reals]], resamples: Resamples) -> list[Difference]:
-    """Each comparison of each compared metric. The engine's page has no single score, so it has no impression AUC."""
+    """Each comparison of each compared metric. The engine's page has no single score, which two of them need."""
     return [
         difference(metric, first, second, values[metric], resamples)
         for metric in COMPARED_METRICS
         for first, second in COMPARISONS
-        if not (metric == "impression_auc" and "engine" in (first, second))
+        if not (metric in ("watch", "impression_auc") and "engine" in (first, second))
     ]
 
 

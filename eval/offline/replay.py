@@ -19,8 +19,9 @@ from typing import Final
 
 import numpy as np
 
-from eval.offline.holdout import HeldOutUser
+from eval.offline.holdout import HeldOutImpressions, HeldOutUser
 from eval.offline.locality import PersonLocality, observe_locality, without_local
+from eval.offline.watch import RankedImpressions, draw_open, effective_impressions, estimated_watch, targets
 from recsys.catalogue.items import Items
 from recsys.clock import Millis, from_text
 from recsys.experiments.payload import Experiments
@@ -35,7 +36,7 @@ from recsys.models.artifact import Artifact
 from recsys.policy.schema import Market
 from recsys.progress import Progress, quiet
 from recsys.stores.memory import MemoryStore
-from recsys.types import Candidates, Ids, Longs, Mask, Pages, Reals, rank_order
+from recsys.types import Candidates, Floats, Ids, Longs, Mask, Pages, Reals, rank_order
 
 RANKINGS: Final = ("engine", "score", "no_local", "popularity")
 
@@ -46,7 +47,8 @@ class ReplayResult:
     The pages of q people. Item numbers are those of `items`; `at` is the latest request.
 
     Shapes, by ranking: `pages` (q, k), `EMPTY` where a page is short; `is_relevant` and `is_local` (q, k), slot by
-    slot; `impression_auc` (q,), NaN for the engine.
+    slot; `impression_auc` and `watch` (q,), NaN for the engine, see `eval.offline.watch`.
+    `effective_impressions`: how many equally weighted impressions would tell as much about the score.
     Shapes, by person: `n_relevant`, `n_liked` (q,); `local_share_history` and `local_share_eligible` (q,), the local
     share of what the person liked before and of what could be shown; `country`, `region`, `locality`, `relevant`.
     `n_eligible` (n_items,): for how many people an item could be shown. `notices`: alerts of the engine.
@@ -59,6 +61,8 @@ class ReplayResult:
     is_relevant: Mapping[str, Mask]
     is_local: Mapping[str, Mask]
     impression_auc: Mapping[str, Reals]
+    watch: Mapping[str, Reals]
+    effective_impressions: float
     n_relevant: Longs
     n_liked: Longs
     local_share_history: Reals
@@ -78,6 +82,7 @@ class _PersonReplay:
     pages: Mapping[str, Ids]
     is_local: Mapping[str, Mask]
     impression_auc: Mapping[str, float]
+    impressions: RankedImpressions
     relevant: Ids
     local_share_history: float
     local_share_eligible: float
@@ -144,6 +149,7 @@ def _replay_person(plan: Plan, person: HeldOutUser, item_nos: Ids, k: int) -> _P
         pages=pages,
         is_local={name: is_local[page] for name, page in pages.items()},
         impression_auc=_impression_auc(query, item_nos[person.relevant], item_nos[person.exposed]),
+        impressions=_ranked_impressions(query, person, item_nos),
         relevant=item_nos[person.relevant],
         local_share_history=_mean(is_local[liked]),
         local_share_eligible=_mean(is_local[query.is_eligible]),
@@ -169,14 +175,34 @@ def _impression_auc(query: Query, relevant: Ids, exposed: Ids) -> Mapping[str, f
     """
     item_nos = exposed[query.is_eligible[exposed]]
     is_relevant = np.isin(item_nos, relevant)
+    scores = _scores(query, item_nos)
+    return {"engine": float("nan")} | {name: auc(values, is_relevant) for name, values in scores.items()}
+
+
+def _scores(query: Query, item_nos: Ids) -> Mapping[str, Floats]:
+    """(n,) the score of items by ranking; the engine has none."""
     candidates = _with_predictions(query, query.whole.take(item_nos.astype(np.intp)))
     without_locality = replace(query, weights={**query.weights, "local": 0.0})
-    scores = {
+    return {
         "score": scorers.value(query, candidates),
         "no_local": scorers.value(without_locality, candidates),
         "popularity": scorers.popular(query, candidates),
     }
-    return {"engine": float("nan")} | {name: auc(values, is_relevant) for name, values in scores.items()}
+
+
+def _ranked_impressions(query: Query, person: HeldOutUser, item_nos: Ids) -> RankedImpressions:
+    """The impressions that pass the filters, and how high each ranking puts them."""
+    impressions = person.impressions
+    is_open = query.is_eligible[item_nos[impressions.rows]]
+    kept = HeldOutImpressions(
+        rows=impressions.rows[is_open], response=impressions.response[is_open],
+        propensity=impressions.propensity[is_open],
+    )  # fmt: skip
+    drawn = draw_open(query)
+    scores = _scores(query, np.concatenate([drawn, item_nos[kept.rows]]))
+    of_drawn = {name: values[: len(drawn)] for name, values in scores.items()}
+    of_shown = {name: values[len(drawn) :] for name, values in scores.items()}
+    return RankedImpressions(impressions=kept, target=targets(of_drawn, of_shown, query))
 
 
 def _with_predictions(query: Query, candidates: Candidates) -> Candidates:
@@ -191,6 +217,7 @@ def _combine(
         name: np.stack([np.isin(page, part.relevant) for page, part in zip(pages[name], parts, strict=True)])
         for name in RANKINGS
     }
+    impressions = [part.impressions for part in parts]
     return ReplayResult(
         people=people,
         items=items,
@@ -199,6 +226,8 @@ def _combine(
         is_relevant=is_relevant,
         is_local={name: np.stack([_padded_mask(part.is_local[name], k) for part in parts]) for name in RANKINGS},
         impression_auc={name: np.array([part.impression_auc[name] for part in parts]) for name in RANKINGS},
+        watch=estimated_watch(impressions, RANKINGS, len(items)),
+        effective_impressions=effective_impressions(impressions, "score", len(items)),
         n_relevant=np.array([len(part.relevant) for part in parts]),
         n_liked=np.array([len(person.liked) for person in people]),
         local_share_history=np.array([part.local_share_history for part in parts]),

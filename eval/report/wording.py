@@ -20,8 +20,9 @@ HEAD_NAMES: Final = {
     "not_interested": "negative feedback",
 }
 METRIC_NAMES: Final = {
-    "recall": "Recall@{k}",
-    "ndcg": "NDCG@{k}",
+    "watch": "watch fraction",
+    "recall": "Recall@{k} as exposed",
+    "ndcg": "NDCG@{k} as exposed",
     "impression_auc": "impression AUC",
     "local_share": "local share",
     "supportive_share": "supportive share",
@@ -33,7 +34,11 @@ METRIC_NAMES: Final = {
     "gini_items": "Gini, items",
     "gini_creators": "Gini, creators",
 }
+HEADLINES: Final = (("watch", "score"), ("ndcg", "engine"))
+"""Metric and ranking that are compared with popularity first. The engine's page has no score to estimate from."""
+
 METRIC_MEANINGS: Final = {
+    "watch": "estimated share that people would watch of what comes first, also of what the old feed rarely showed",
     "recall": "share of a person's relevant videos that is on the page",
     "ndcg": "the same, with more weight for early positions",
     "impression_auc": "chance that a relevant video scores above another impression",
@@ -90,17 +95,24 @@ def verdict(difference: Difference) -> str:
 
 
 def headline(report: Report) -> str:
-    """The comparison that readers ask for first, in a sentence that claims no more than its interval does."""
-    comparison = next(
-        d for d in report.differences if (d.metric, d.first, d.second) == ("ndcg", "engine", "popularity")
-    )
+    """The comparisons that readers ask for first, in sentences that claim no more than their intervals do."""
+    return " ".join(_against_popularity(report, metric, first) for metric, first in HEADLINES)
+
+
+def _against_popularity(report: Report, metric: str, first: str) -> str:
+    found = (d for d in report.differences if (d.metric, d.first, d.second) == (metric, first, "popularity"))
+    comparison = next(found)
     relation = {"higher": "above", "lower": "below", "not clear": "not clearly different from"}
-    estimates = report.values["ndcg"]
+    estimates = report.values[metric]
+    counts = (
+        f"; better for {comparison.wins:,} people, worse for {comparison.losses:,}, equal for {comparison.ties:,}"
+        if metric == "ndcg"
+        else ""
+    )
     return (
-        f"{metric_name('ndcg', report.k)} of the engine is {number(estimates['engine'].mean)}, "
-        f"{relation.get(verdict(comparison), 'not comparable with')} popularity's "
-        f"{number(estimates['popularity'].mean)} ({signed(comparison.estimate)}; better for {comparison.wins:,} "
-        f"people, worse for {comparison.losses:,}, equal for {comparison.ties:,})."
+        f"{metric_name(metric, report.k).capitalize() if metric == 'watch' else metric_name(metric, report.k)} of the "
+        f"{first} is {number(estimates[first].mean)}, {relation.get(verdict(comparison), 'not comparable with')} "
+        f"popularity's {number(estimates['popularity'].mean)} ({signed(comparison.estimate)}{counts})."
     )
 
 
@@ -130,8 +142,9 @@ def cautions(report: Report) -> list[str]:
         f"{report.n_people:,} of the {report.n_active:,} people who came back are evaluated: a sample of the "
         f"{report.n_evaluable:,} with a relevant new video. They have {report.relevant_per_person:.1f} relevant videos "
         "each.",
-        "People can only react to what the old feed showed them, so rankings like the old feed's look better than they "
-        "are. Impression AUC is less affected.",
+        "People can only react to what the old feed showed them, so by recall and NDCG rankings like the old feed's "
+        "look better than they are. The watch fraction takes that out as far as propensities tell; it rests on "
+        f"{report.effective_impressions:,.0f} equally weighted impressions.",
     ]
     if report.risk_source == "assumed":
         sentences.insert(0, "Tiers are made up (--assume-tier): no number here says anything about risk or support.")

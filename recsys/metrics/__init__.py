@@ -6,6 +6,7 @@ propensity with which they were shown.
 """
 
 from recsys.metrics.counterfactual import (
+    CLIP,
     WeightedEstimate,
     discounted_target,
     doubly_robust,
@@ -13,6 +14,7 @@ from recsys.metrics.counterfactual import (
     estimated_propensity,
     importance_weights,
     influence,
+    ranking_target,
     snips,
 )
 from recsys.metrics.ranking import (
@@ -32,6 +34,7 @@ from recsys.metrics.ranking import (
 )
 
 __all__ = [
+    "CLIP",
     "EMPTY",
     "WeightedEstimate",
     "auc",
@@ -49,6 +52,7 @@ __all__ = [
     "mean",
     "n_counted",
     "ndcg",
+    "ranking_target",
     "recall",
     "share",
     "snips",

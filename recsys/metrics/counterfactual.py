@@ -15,6 +15,12 @@ from recsys.types import Floats, Ids, Longs, Reals
 
 NO_CLIP: Final = float("inf")
 
+CLIP: Final = 5.0
+"""The most that an impression counts for a ranking, in medians of all."""
+
+HALVING_SHARE: Final = 1 / 30
+"""An impression counts half as much when it stands lower by this share of what could be shown."""
+
 
 @dataclass(frozen=True, slots=True)
 class WeightedEstimate:
@@ -72,6 +78,19 @@ def discounted_target(ranks: Reals, halving_ranks: float) -> Reals:
     A page of 20 matches next to nothing of a log; this looks at the head of a whole ranking, the first places most.
     """
     return np.asarray(np.exp2(-np.asarray(ranks, np.float64) / halving_ranks))
+
+
+def ranking_target(drawn: Floats, shown: Floats, n_open: int) -> Reals:
+    """
+    (m,) how much a ranking would show of what was shown, half as much every `HALVING_SHARE` of the `n_open` items that
+    could be shown.
+
+    Shapes: `drawn` scores of items drawn uniformly from those that could be shown; `shown` (m,) scores of impressions.
+    """
+    ascending = np.sort(drawn)
+    above = len(ascending) - np.searchsorted(ascending, shown, side="right")
+    ranks = above / max(len(ascending), 1) * n_open
+    return discounted_target(ranks, max(HALVING_SHARE * n_open, 1.0))
 
 
 def influence(values: Floats | Reals, weights: Reals, users: Ids | Longs, n_users: int) -> Reals:

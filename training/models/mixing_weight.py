@@ -21,7 +21,7 @@ import numpy as np
 from recsys.clock import Millis
 from recsys.data.impressions import Impressions, Log, Past, ranker_query, rows_met
 from recsys.feed.scorers import FRESH_HALF_LIFE
-from recsys.metrics import auc, discounted_target, estimated_propensity, importance_weights, influence, ndcg
+from recsys.metrics import CLIP, auc, estimated_propensity, importance_weights, influence, ndcg, ranking_target
 from recsys.models.blend import Blend
 from recsys.models.features import FeatureInputs, RankerQuery, ranker_features
 from recsys.models.loaded import blend_scores
@@ -37,12 +37,6 @@ K: Final = 20
 MAX_USERS: Final = 500
 MAX_ITEMS: Final = 1_000
 """Items of a user's ranking, drawn uniformly, in which the rank of an impression is measured."""
-
-HALVING_SHARE: Final = 1 / 30
-"""An impression counts half as much when it stands lower by this share of what could be shown."""
-
-CLIP: Final = 5.0
-"""The most that an impression counts, in medians of all."""
 
 MAX_WIDENING: Final = 2**0.5
 """Two equal halves that agree in nothing are narrower than either by this factor."""
@@ -135,10 +129,7 @@ class _EvaluatedUser:
 
     def target(self, scales: tuple[float, float]) -> Reals:
         """(m,) how much a page by these scales would show of what was shown."""
-        ascending = np.sort(self.ranking.score(scales))
-        above = len(ascending) - np.searchsorted(ascending, self.shown.score(scales), side="right")
-        share_above = above / max(len(ascending), 1)
-        return discounted_target(share_above * self.n_open, max(HALVING_SHARE * self.n_open, 1.0))
+        return ranking_target(self.ranking.score(scales), self.shown.score(scales), self.n_open)
 
 
 def choose_mixing(
