@@ -17,6 +17,11 @@ from recsys.types import Fields
 EVIDENCE_SOURCES: Final = ("none", "inferred", "declared", "platform", "partner")
 """Weakest first; tables hold the position. `vocabulary.PLACE_SOURCES` has the same words, strongest first."""
 UNKNOWN_COUNTRY: Final = "ZZ"
+_SIZES: Final = (
+    (1_000, "0 to 999 followers"),
+    (10_000, "1,000 to 9,999 followers"),
+    (100_000, "10,000 to 99,999 followers"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +59,13 @@ class EvidencedPlace:
 
 
 UNKNOWN_PLACE: Final = EvidencedPlace()
+
+
+def creator_size(followers: int | None) -> str | None:
+    """The size of a creator in words, as reports name it; None where the followers are unknown."""
+    if followers is None:
+        return None
+    return next((name for limit, name in _SIZES if followers < limit), "100,000 followers and more")
 
 
 def creator_place(creator: Creator) -> EvidencedPlace:

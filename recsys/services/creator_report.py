@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from recsys import metrics
-from recsys.catalogue.creators import Creator
+from recsys.catalogue.creators import Creator, creator_size
 from recsys.catalogue.items import Items
 from recsys.clock import DAY, Millis, to_text
 from recsys.feed.attribution import ATTRIBUTIONS
@@ -19,7 +19,6 @@ from recsys.policy.schema import Market
 from recsys.services.creators import days_to
 from recsys.stores.protocols import ExposureCount
 
-SIZES: Final = ((0, 1_000), (1_000, 10_000), (10_000, 100_000), (100_000, 10**12))  # followers
 TOP: Final = 10
 
 
@@ -134,10 +133,8 @@ def _grouped(
 
 
 def _size(creator: Creator | None) -> str:
-    if creator is None or creator.followers is None:
-        return "followers unknown"
-    low, high = next((low, high) for low, high in SIZES if low <= creator.followers < high)
-    return f"{low:,} followers and more" if high == SIZES[-1][1] else f"{low:,} to {high - 1:,} followers"
+    size = None if creator is None else creator_size(creator.followers)
+    return "followers unknown" if size is None else size
 
 
 def _kind(creator: Creator | None) -> str:

@@ -13,6 +13,7 @@ from training.commands.setup import prepare_training
 
 if TYPE_CHECKING:
     import polars as pl
+    from rich.table import Table
 
     from recsys.stores.protocols import Catalogue
     from training.labels.explain import Why
@@ -191,6 +192,7 @@ def _print_labels(done: "LabelRun", *, explain: bool, as_json: bool) -> None:
             f"{row['unknown']:.0%}",
         )  # fmt: skip
     console().print(table)
+    console().print(_group_table(done))
     if not explain:
         return
     for item in done.raised(_MAX_SHOWN):
@@ -200,3 +202,17 @@ def _print_labels(done: "LabelRun", *, explain: bool, as_json: bool) -> None:
             f"({item['label_confidence']:.0%}); n-grams {isolated(' '.join(why['ngrams']))}; similar "
             + ", ".join(f"{other['item_id']} ({other['tier']}, {other['similarity']:.2f})" for other in why["similar"])
         )
+
+
+def _group_table(done: "LabelRun") -> "Table":
+    from rich.table import Table
+
+    table = Table(
+        "group", "", "labelled", "raised falsely (95 %)", "supportive", "not raised", "recognised",
+        box=None, pad_edge=False,
+    )  # fmt: skip
+    for row in done.report["groups"]:
+        interval = f"{row['raised']:.1%} ({row['raised_low']:.1%} to {row['raised_high']:.1%})"
+        shares = ("-" if share is None else f"{share:.0%}" for share in (row["stay"], row["recall"]))
+        table.add_row(row["by"], row["group"], f"{row['n']:,}", interval, f"{row['n_supportive']:,}", *shares)
+    return table

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from recsys.types import Mask, Reals
 from recsys.vocabulary import TIERS
+from training.labels.groups import GroupRow, group_rows
+from training.labels.intervals import wilson_interval
 from training.labels.predict import PredictedLabels, label_answers
 
 if TYPE_CHECKING:
@@ -84,15 +86,20 @@ class LabelReport(TypedDict):
     recall: list[RecallRow]
     reliability: list[ReliabilityRow]
     missed_r2: list[MissedShare]
+    groups: list[GroupRow]
 
 
 def evaluate_labels(
-    items: pl.DataFrame, languages: Sequence[str | None], predicted: PredictedLabels, threshold: float
+    items: pl.DataFrame,
+    languages: Sequence[str | None],
+    predicted: PredictedLabels,
+    threshold: float,
+    sizes: Sequence[str | None],
 ) -> LabelReport:
     """
     The report: `recall` of each tier and language at a precision of at least 0.9, and the share of unknown answers;
     `reliability`, predicted against observed in ten steps; `missed_r2`, how much R2 is served as R0 when R2 items are
-    missed.
+    missed; `groups`, false raises and supportive items by language, dialect and size of the creator (`sizes`).
     """
     rows = np.flatnonzero(predicted.is_fitted & ~np.isnan(predicted.probabilities[:, 0]))
     truth = label_answers(items[rows])
@@ -110,6 +117,7 @@ def evaluate_labels(
             predictions, yes = probability[members], np.asarray(truth[question][members], np.bool_)
             recall.append(_recall_row(question, group, predictions, yes, unknown[members]))
             reliability.append({"question": question, "language": group, "bins": reliability_bins(predictions, yes)})
+    labelled = items[rows].hstack(predicted.columns[rows])
     is_r2 = truth["tier>=R2"] & ~truth.get("tier>=R3", np.zeros(len(rows), np.bool_))
     return {
         "precision": MIN_PRECISION,
@@ -117,7 +125,16 @@ def evaluate_labels(
         "recall": recall,
         "reliability": reliability,
         "missed_r2": missed_r2(float(is_r2.mean()) if len(rows) else 0.0),
+        "groups": group_rows(labelled, {"language": spoken.tolist(), **_declared(labelled, rows, sizes)}),
     }
+
+
+def _declared(
+    labelled: pl.DataFrame, rows: NDArray[np.intp], sizes: Sequence[str | None]
+) -> dict[str, list[str | None]]:
+    """The dialect and the size of the creator of labelled items."""
+    dialects = labelled["dialect"].to_list() if "dialect" in labelled.columns else [None] * len(rows)
+    return {"dialect": dialects, "creator size": [sizes[row] for row in rows.tolist()]}
 
 
 def _recall_row(question: str, language: str, predicted: Reals, yes: Mask, unknown: Mask) -> RecallRow:
@@ -220,11 +237,3 @@ def _draw_panel(axes: "Axes", row: ReliabilityRow) -> None:
     axes.set_title(f"{row['language']}, {sizes.sum():,} items", fontsize=9)
     axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1), aspect="equal")
     axes.tick_params(labelsize=8)
-
-
-def wilson_interval(share: Reals, n: NDArray[np.int64]) -> tuple[Reals, Reals]:
-    """The 95 % interval of shares of n (Wilson 1927), which does not shrink to a point at shares of 0 and 1."""
-    z2 = 1.96**2
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = 1.96 * np.sqrt(share * (1 - share) / n + z2 / (4 * n**2)) / (1 + z2 / n)
-    return np.maximum(middle - half, 0.0), np.minimum(middle + half, 1.0)

@@ -11,6 +11,7 @@ from recsys.progress import Progress, quiet
 from recsys.vocabulary import TIERS
 from training.labels.explain import Why
 from training.labels.explain import explain as explain_labels
+from training.labels.groups import sizes_of_creators
 from training.labels.heads import heads_version, pack_heads
 from training.labels.predict import LabelParams, PredictedLabels, count_raised, predict_labels
 from training.labels.report import LabelReport, evaluate_labels, write_report
@@ -72,7 +73,8 @@ def run_labels(
     if predicted is None:
         return None
     on_progress("evaluate", 0, None)
-    report = evaluate_labels(items, features.languages, predicted, threshold)
+    sizes = sizes_of_creators(items, dataset.creators.collect(engine="streaming"))
+    report = evaluate_labels(items, features.languages, predicted, threshold, sizes)
     if report_to is not None:
         write_report(report, report_to)
     why = explain_labels(items, texts, predicted) if explain else pl.lit(None)

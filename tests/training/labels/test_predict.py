@@ -13,8 +13,9 @@ from recsys.clock import Millis, from_text
 from recsys.data.tables import write_dataset
 from recsys.models.artifact import load_artifact
 from training.labels.heads import load_heads
+from training.labels.intervals import wilson_interval
 from training.labels.predict import count_raised, is_human_label, label_answers, label_columns
-from training.labels.report import missed_r2, recall_at_precision, reliability_bins, wilson_interval
+from training.labels.report import missed_r2, recall_at_precision, reliability_bins
 from training.labels.run import LabelRun, run_labels
 from training.params import TrainParams
 from training.text.encoder import EncoderParams
@@ -178,6 +179,9 @@ def test_the_explanation_names_ngrams_and_the_most_similar_labelled_items(labell
 def test_the_report_has_a_line_for_every_language_with_enough_items_and_plots(labelled: tuple[LabelRun, Path]) -> None:
     done, where = labelled
     assert {row["language"] for row in done.report["recall"]} >= {"all", "fr", "en"}
+    groups = {(row["by"], row["group"]): row for row in done.report["groups"]}
+    assert {by for by, _ in groups} >= {"all", "language", "creator size"}
+    assert 0 <= groups["all", "all"]["raised"] < 0.2 and groups["all", "all"]["n_supportive"] > 100
     assert (where / "reliability-R2.svg").read_text("utf-8").startswith("<?xml")
     assert msgspec.json.decode((where / "report.json").read_bytes())["missed_r2"][0]["missed"] == 0.05
 
