@@ -14,9 +14,11 @@ from recsys.catalogue.creators import Creator, index_creators
 from recsys.catalogue.items import Items, apply_delta, empty_items, with_creator_changes
 from recsys.catalogue.locality import Nearness, nearness
 from recsys.catalogue.new_creators import ExposureSnapshot
+from recsys.catalogue.new_items import RankableItems, rankable_items
 from recsys.catalogue.rankings import PrecomputedRankings, precompute_rankings
 from recsys.catalogue.rule_columns import rule_columns
 from recsys.models.loaded import TrainedModels
+from recsys.models.ranker import Ranker
 from recsys.policy.schema import Market
 from recsys.stores.protocols import Catalogue
 from recsys.types import Candidates, Viewer
@@ -35,6 +37,7 @@ class CatalogueCache:
     items: Items = field(default_factory=empty_items)
     _lock: Lock = field(default_factory=Lock)
     _by_viewer: dict[tuple[object, ...], tuple[Nearness, Candidates]] = field(default_factory=dict)
+    _rankable: tuple[int, RankableItems] | None = None
     _rankings: dict[tuple[int, str | None], PrecomputedRankings] = field(default_factory=dict)
 
     def at_least(self, revision: int) -> Items:
@@ -59,6 +62,14 @@ class CatalogueCache:
         if rankings is None:
             rankings = self._rankings[key] = precompute_rankings(items, model, key[1])
         return rankings
+
+    def rankable(self, items: Items, ranker: Ranker) -> RankableItems:
+        """What the ranker reads of the catalogue, also of items that came after the artifact."""
+        revision, rankable = self._rankable or (-1, None)
+        if rankable is None or revision != items.revision:
+            rankable = rankable_items(items, ranker.inputs)
+            self._rankable = (items.revision, rankable)
+        return rankable
 
     def for_viewer(
         self, items: Items, viewer: Viewer, counts: ExposureSnapshot, *, is_minor: bool

@@ -12,6 +12,7 @@ from recsys.catalogue.cache import CatalogueCache
 from recsys.catalogue.items import Items, creator_number
 from recsys.catalogue.locality import Nearness
 from recsys.catalogue.new_creators import ExposureSnapshot
+from recsys.catalogue.new_items import RankableItems
 from recsys.catalogue.rankings import PrecomputedRankings
 from recsys.clock import DAY, Millis
 from recsys.errors import DataError
@@ -67,6 +68,7 @@ class Query:
     reduced: Mapping[str, float]  # topics and families that the person refused a while ago: what is left of them
     whole: Candidates
     rankings: PrecomputedRankings
+    rankable: RankableItems | None  # None = no ranker
     is_eligible: Mask
     _vectors: dict[str, Floats] = field(init=False, default_factory=dict)  # worked out when first asked for
     chances: dict[bytes, Columns] = field(init=False, default_factory=dict)  # by item numbers, likewise
@@ -82,8 +84,8 @@ class Query:
     def user(self) -> Floats:
         """(d + 1,) the person's coefficients of affinity; only with a ranker."""
         if "affinity" not in self._vectors:
-            assert self.model.ranker is not None
-            self._vectors["affinity"] = self.model.ranker.inputs.embed_user(self.responses)
+            assert self.rankable is not None
+            self._vectors["affinity"] = self.rankable.inputs.embed_user(self.responses)
         return self._vectors["affinity"]
 
     def blend_scores(self) -> Floats | None:
@@ -168,6 +170,7 @@ def build_query(
         reduced=topic_factors(state.safety.loop, market.loop, at),
         whole=whole,
         rankings=cache.rankings(items, model, viewer.country),
+        rankable=None if model.ranker is None else cache.rankable(items, model.ranker),
         is_eligible=np.zeros(0, np.bool_),
     )
 

@@ -74,7 +74,7 @@ def supportive(query: Query, candidates: Candidates) -> Floats:
 
 def of_head(name: str) -> Scorer:
     """
-    The chance that the person does this with an item; NaN = no ranker. An item that it never met, or of R2 and above,
+    The chance that the person does this with an item; NaN = no ranker. An item without a label, or of R2 and above,
     gets the same chance for everybody: nothing is predicted from risk.
     """
 
@@ -105,9 +105,10 @@ def asked_of(query: Query) -> RankerQuery:
 
 
 def _chances(ranker: Ranker, query: Query, candidates: Candidates) -> Columns:
-    rows = query.items.row[candidates.item_nos]
+    assert query.rankable is not None
+    rows = query.rankable.rows[candidates.item_nos]
     is_met = (rows >= 0) & (candidates["tier"] < 2)
-    predicted = ranker.heads.predict(ranker_features(asked_of(query), ranker.inputs, rows[is_met]))
+    predicted = ranker.heads.predict(ranker_features(asked_of(query), query.rankable.inputs, rows[is_met]))
     columns = {name: np.full(len(rows), head.prior, np.float32) for name, head in ranker.heads.heads.items()}
     for name, chances in predicted.items():
         columns[name][is_met] = chances

@@ -47,13 +47,13 @@ def blend(query: Query) -> Ids:
 
 
 def affinity(query: Query) -> Ids:
-    """The items that the person would watch most of: what is expected of each, and the person's affinity."""
-    ranker = query.model.ranker
-    if ranker is None:
+    """The R0 and R1 that the person would watch most of: what is expected of each, and the person's affinity."""
+    if query.rankable is None:
         return np.empty(0, np.int32)
-    rows = np.flatnonzero(query.allowed_rows()).astype(np.int32)
-    expected = ranker.inputs.rates[rows, RESPONSE] + affinities(ranker.inputs.item_features, query.user(), rows)
-    return query.item_nos(rows[top_k(expected[None].astype(np.float32), LARGE_SOURCE_ITEMS)[0]])
+    inputs, rows = query.rankable.inputs, query.rankable.rows
+    numbers = np.flatnonzero(query.is_eligible & (rows >= 0) & (query.whole["tier"] < 2)).astype(np.int32)
+    expected = inputs.rates[rows[numbers], RESPONSE] + affinities(inputs.item_features, query.user(), rows[numbers])
+    return np.asarray(numbers[top_k(expected[None].astype(np.float32), LARGE_SOURCE_ITEMS)[0]], np.int32)
 
 
 def trending_local(query: Query) -> Ids:

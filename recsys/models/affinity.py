@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from recsys.types import Floats, Ids, Responses, Space
+from recsys.vocabulary import TOPICS
 
 RIDGE: Final = 12.0
 """The variance of a response over that of a user's coefficient: so many responses move it half of the way."""
@@ -19,6 +20,7 @@ LANGUAGE_SCALE: Final = 0.5
 MAX_LANGUAGES: Final = 16  # commonest of the catalogue
 INTERCEPT_RIDGE: Final = 1.0
 MAX_RESPONSES: Final = 300  # newest of a user; more change little and cost time
+N_TOPICS: Final = len(TOPICS)
 TEXT_COMPONENTS: Final = 24
 TEXT_SCALE: Final = 0.2
 """The standard deviation of each component of texts, where a topic is 0 or 1: how far words are trusted beside it."""
@@ -35,6 +37,14 @@ def item_features(topics: Floats, language: Ids, text: Space | None) -> Floats:
     spoken = LANGUAGE_SCALE * (language[:, None] == commonest)
     columns = [topics, spoken] if text is None else [topics, spoken, _components(np.asarray(text.item_vectors))]
     return np.ascontiguousarray(np.hstack(columns), np.float32)
+
+
+def without_text(features: Floats, has_text: bool) -> Floats:
+    """The features (n, d) of items whose words nobody encoded: the components of texts at their mean, 0."""
+    blanked = features.copy()
+    if has_text:
+        blanked[:, -TEXT_COMPONENTS:] = 0
+    return blanked
 
 
 def _components(vectors: Floats) -> Floats:

@@ -94,7 +94,8 @@ class RankerQuery:
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FeatureInputs:
     """
-    What features are computed from, beside the request. `rates` (n_items, 2 * len(RATE_NAMES)): of the item, then of
+    What features are computed from, beside the request. Items that came after the artifact may follow its rows: then
+    spaces and popularity know nothing of them. `rates` (n_items, 2 * len(RATE_NAMES)): of the item, then of
     its creator. `item_features`: see `recsys.models.affinity`.
     """
 
@@ -103,6 +104,11 @@ class FeatureInputs:
     facts: ItemFacts
     rates: Floats
     item_features: Floats
+
+    @property
+    def has_text(self) -> bool:
+        """Whether the last of `item_features` are components of texts."""
+        return "text" in self.spaces
 
     def embed_user(self, responses: Responses) -> Floats:
         """A user's coefficients of affinity."""
@@ -130,7 +136,7 @@ def ranker_features(query: RankerQuery, inputs: FeatureInputs, rows: Ids, positi
     facts, n = inputs.facts, len(rows)
     unknown = np.full(n, np.nan, np.float32)
     of_spaces = [
-        space.scores(query.vectors[name], rows) if name in query.vectors else unknown
+        space.scores(query.vectors[name], _within(rows, len(space.is_known))) if name in query.vectors else unknown
         for name, space in sorted(inputs.spaces.items())
     ]
     age_days = np.maximum(query.at - facts.published_at[rows], 0) / DAY
@@ -140,7 +146,7 @@ def ranker_features(query: RankerQuery, inputs: FeatureInputs, rows: Ids, positi
         *inputs.rates[rows].T,
         age_days,
         facts.duration_s[rows],
-        inputs.popularity.of(query.country)[rows],
+        _popularity(inputs.popularity.of(query.country), rows),
         *_match_columns(query, facts, rows),
         *_liked_columns(query, facts, rows),
         affinities(inputs.item_features, user, rows),
@@ -148,6 +154,16 @@ def ranker_features(query: RankerQuery, inputs: FeatureInputs, rows: Ids, positi
         np.full(n, FIRST_POSITION) if positions is None else positions,
     ]
     return np.array(columns, np.float32).T.copy()
+
+
+def _within(rows: Ids, n_rows: int) -> Ids:
+    """The rows of the artifact, -1 for those of newer items."""
+    return np.where(rows < n_rows, rows, -1).astype(np.int32)
+
+
+def _popularity(scores: Floats, rows: Ids) -> Floats:
+    known = _within(rows, len(scores))
+    return np.where(known >= 0, scores[known], np.nan).astype(np.float32)
 
 
 def _match_columns(query: RankerQuery, facts: ItemFacts, rows: Ids) -> list[NDArray[np.bool_]]:

@@ -4,11 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from recsys.clock import DAY, HOUR, MINUTE, Millis
 from recsys.feed.slate import Selection, delivered, select
+from recsys.models.artifact import Artifact, ArtifactContents, save_artifact
+from recsys.models.ranker import FeatureScale, RankerHead, RankerHeads
 from recsys.policy.checks import load_market
 from recsys.policy.compiled import CompiledPolicy
 from recsys.policy.limits import Limits
@@ -18,7 +21,7 @@ from recsys.safety.ledger import deliver, server_time, touch
 from recsys.types import Candidates
 from recsys.user.seen import add_delivered
 from recsys.user.state import Delivery, Ledger, Seen
-from recsys.vocabulary import FAMILIES
+from recsys.vocabulary import FAMILIES, HEADS
 
 POLICY = Path(__file__).parents[2] / "policies" / "morocco.yaml"
 START: Millis = 1_790_000_000_000
@@ -181,3 +184,45 @@ def somebody(market) -> Callable[[], Person]:
 def steps() -> Sequence[Millis]:
     """Pauses between two pages: around the ends of every window, and clocks that go back."""
     return STEPS
+
+
+@pytest.fixture(scope="session")
+def ranked_tiny(tiny: Artifact, tmp_path_factory) -> Path:
+    """The tiny artifact with heads that were fitted on noise: their quality is not tested here, only how it is used."""
+    import lightgbm
+
+    from recsys.models.features import feature_names
+
+    names = feature_names(tiny.spaces)
+    rng = np.random.default_rng(0)
+    table = rng.standard_normal((400, len(names))).astype(np.float32)
+    heads = {}
+    for n, name in enumerate(HEADS):
+        data = lightgbm.Dataset(table, (table[:, n] + rng.standard_normal(400) > 0).astype(int))
+        trees = lightgbm.train({"objective": "binary", "num_leaves": 4, "verbosity": -1, "num_threads": 1}, data, 5)
+        heads[name] = RankerHead(
+            coefficients=rng.normal(0, 0.1, len(names)).astype(np.float32), booster=trees if n % 2 else None, slope=1.5,
+            intercept=-1.0, prior=0.1 + n / 100,
+        )  # fmt: skip
+    ranker = RankerHeads(
+        features=names, scale=FeatureScale(table.mean(axis=0), table.std(axis=0)), heads=heads,
+        rates=rng.random((len(tiny.items), 8)).astype(np.float32),
+        item_features=rng.random((len(tiny.items), 40)).astype(np.float32), mixing_weight=0.5, base_scale=0.6,
+        head_scale=4.0,
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("ranked") / "artifact"
+    save_artifact(folder, _contents(tiny, ranker), msgspec.structs.replace(tiny.manifest, features=names))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def contents_of() -> Callable[[Artifact, RankerHeads], ArtifactContents]:
+    """An artifact's contents with these heads."""
+    return _contents
+
+
+def _contents(tiny: Artifact, ranker: RankerHeads) -> ArtifactContents:
+    return ArtifactContents(
+        items=tiny.items, creators=tiny.creators, users=tiny.users, spaces=tiny.spaces, blend=tiny.blend,
+        popularity=tiny.popularity, histories=tiny.histories, safe_feed=tiny.safe_feed, ranker=ranker,
+    )  # fmt: skip

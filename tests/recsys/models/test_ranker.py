@@ -1,60 +1,21 @@
 """Laws of the ranker as the engine uses it, on real trees over the tiny world."""
 
 from dataclasses import replace
-from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 
 from recsys.errors import ArtifactError
 from recsys.feed import scorers as score
 from recsys.messages import FeedRequest
-from recsys.models.artifact import Artifact, ArtifactContents, load_artifact, save_artifact
-from recsys.models.ranker import FeatureScale, RankerHead, RankerHeads
+from recsys.models.artifact import load_artifact, save_artifact
 from recsys.services.explain import replay, why
 from recsys.vocabulary import HEADS
 
 
-@pytest.fixture(scope="module")
-def with_heads(tiny: Artifact, tmp_path_factory) -> Path:
-    """The tiny artifact with heads that were fitted on noise: their quality is not tested here, only how it is used."""
-    import lightgbm
-
-    from recsys.models.features import feature_names
-
-    names = feature_names(tiny.spaces)
-    rng = np.random.default_rng(0)
-    table = rng.standard_normal((400, len(names))).astype(np.float32)
-    heads = {}
-    for n, name in enumerate(HEADS):
-        data = lightgbm.Dataset(table, (table[:, n] + rng.standard_normal(400) > 0).astype(int))
-        trees = lightgbm.train({"objective": "binary", "num_leaves": 4, "verbosity": -1, "num_threads": 1}, data, 5)
-        heads[name] = RankerHead(
-            coefficients=rng.normal(0, 0.1, len(names)).astype(np.float32), booster=trees if n % 2 else None, slope=1.5,
-            intercept=-1.0, prior=0.1 + n / 100,
-        )  # fmt: skip
-    ranker = RankerHeads(
-        features=names, scale=FeatureScale(table.mean(axis=0), table.std(axis=0)), heads=heads,
-        rates=rng.random((len(tiny.items), 8)).astype(np.float32),
-        item_features=rng.random((len(tiny.items), 12)).astype(np.float32), mixing_weight=0.5, base_scale=0.6,
-        head_scale=4.0,
-    )  # fmt: skip
-    folder = tmp_path_factory.mktemp("ranked") / "artifact"
-    save_artifact(folder, _contents(tiny, ranker), msgspec.structs.replace(tiny.manifest, features=names))
-    return folder
-
-
-def _contents(tiny: Artifact, ranker: RankerHeads) -> ArtifactContents:
-    return ArtifactContents(
-        items=tiny.items, creators=tiny.creators, users=tiny.users, spaces=tiny.spaces, blend=tiny.blend,
-        popularity=tiny.popularity, histories=tiny.histories, safe_feed=tiny.safe_feed, ranker=ranker,
-    )  # fmt: skip
-
-
 @pytest.fixture
-def service(make_service, with_heads):
-    return make_service(artifact=load_artifact(with_heads)).is_adult("casa-adult")
+def service(make_service, ranked_tiny):
+    return make_service(artifact=load_artifact(ranked_tiny)).is_adult("casa-adult")
 
 
 @pytest.fixture
@@ -62,8 +23,8 @@ def query(service, evening):
     return service.engine.context(FeedRequest(user_id="casa-adult"), evening).query
 
 
-def test_heads_are_read_back_as_they_were_written(with_heads, query):
-    again = load_artifact(with_heads).ranker
+def test_heads_are_read_back_as_they_were_written(ranked_tiny, query):
+    again = load_artifact(ranked_tiny).ranker
     assert (
         again is not None
         and tuple(again.heads) == HEADS
@@ -75,10 +36,10 @@ def test_heads_are_read_back_as_they_were_written(with_heads, query):
         assert ((chances > 0) & (chances < 1)).all()
 
 
-def test_a_ranker_of_other_spaces_is_refused_with_a_sentence(tiny, with_heads, tmp_path):
-    ranker = load_artifact(with_heads).ranker
+def test_a_ranker_of_other_spaces_is_refused_with_a_sentence(tiny, ranked_tiny, contents_of, tmp_path):
+    ranker = load_artifact(ranked_tiny).ranker
     assert ranker is not None
-    contents = _contents(tiny, replace(ranker, features=ranker.features[::-1]))
+    contents = contents_of(tiny, replace(ranker, features=ranker.features[::-1]))
     save_artifact(tmp_path / "other", contents, tiny.manifest)
     with pytest.raises(ArtifactError, match=r"the ranker reads the features position, .* expected space_cf"):
         load_artifact(tmp_path / "other")
