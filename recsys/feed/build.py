@@ -39,6 +39,7 @@ def build_engine(
     were edited over the wire stay as they are. `harm_terms` are those by which searches for harm are known: None is the
     starter list, `NO_TERMS` none at all.
     """
+    note_label_rules(stores, market, at)
     stores.catalogue.put_creators(
         [CreatorChange(fields=_known(row), is_edited=False) for row in artifact.creators.to_dicts()], at
     )
@@ -65,6 +66,23 @@ def first_activation(records: ControllerStore, version: str, at: Millis) -> Mill
     if known is None and records.replace(name, None, msgspec.msgpack.encode(at)):
         return at
     return int(msgspec.msgpack.decode(records.read(name) or msgspec.msgpack.encode(at)))
+
+
+def note_label_rules(stores: Stores, market: Market, at: Millis) -> None:
+    """
+    Where a policy reads labels by other numbers than the one before it in these stores, a new revision of the
+    catalogue: tiers of now are compared with nothing older, so that everybody's past is counted again on it.
+
+    The revision comes before the note: a crash in between costs one more count.
+    """
+    name = f"label rules {market.market}"
+    rules = msgspec.msgpack.encode((market.label_threshold, market.grief_topic))
+    known = stores.controllers.read(name)
+    if known == rules:
+        return
+    if stores.users.read("").revision > 0:
+        stores.catalogue.renew(at)
+    stores.controllers.replace(name, known, rules)
 
 
 _NOT_FIELDS: Final = ("text_id", "n_words")

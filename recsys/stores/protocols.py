@@ -354,6 +354,10 @@ class Catalogue(Protocol):
         """
         ...
 
+    def renew(self, at: Millis) -> int:
+        """A new revision in which no row changed: the tiers of all are to be read again. Durable before it returns."""
+        ...
+
     def creator(self, creator_id: str) -> CreatorRow | None:
         """One creator, also a hidden one."""
         ...

@@ -54,6 +54,13 @@ class MemoryCatalogue:
                 add_entries(tables, audit)
             return tables.catalogue.revision
 
+    def renew(self, at: Millis) -> int:
+        """See `Catalogue.renew`."""
+        with self._tables.lock:
+            self._tables.catalogue.revision += 1
+            self._tables.commit(at)
+            return self._tables.catalogue.revision
+
     def creator(self, creator_id: str) -> CreatorRow | None:
         """See `Catalogue.creator`."""
         return self._tables.creators.get(creator_id)

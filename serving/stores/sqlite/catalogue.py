@@ -75,6 +75,10 @@ class SqliteCatalogue:
             return revision
         return self._database.write(lambda connection: _put_creators(connection, changes, at, audit))
 
+    def renew(self, at: Millis) -> int:
+        """See `Catalogue.renew`."""
+        return self._database.write(lambda connection: _renew(connection, at))
+
     def creator(self, creator_id: str) -> CreatorRow | None:
         """See `Catalogue.creator`."""
         with self._database.reading() as connection:
@@ -82,6 +86,12 @@ class SqliteCatalogue:
                 "SELECT revision, is_edited, packed FROM creators WHERE creator_id = ?", (creator_id,)
             ).fetchone()
         return None if row is None else _creator(row)
+
+
+def _renew(connection: sqlite3.Connection, at: Millis) -> int:
+    connection.execute("UPDATE meta SET revision = revision + 1, committed_at = max(committed_at, ?)", (at,))
+    revision: int = connection.execute("SELECT revision FROM meta").fetchone()[0]
+    return revision
 
 
 def _creator(columns: tuple[int, int, bytes]) -> CreatorRow:

@@ -270,3 +270,13 @@ def test_what_an_item_was_outlives_an_artifact_that_does_not_know_it(store, make
     before = make.put(store, make.change("a", None, edited=False, title="two"))
     assert hash_tiers(store, "a") == {HASH: "R3"} and len(wordings(store, "a")) == 2
     assert make.put(store, make.change("a", None, edited=False, title="two")) == before
+
+
+def test_a_renewal_is_a_revision_without_rows(store, make):
+    revision = make.put(store, make.change("v1"))
+    before = store.catalogue.since(0)
+    assert store.catalogue.renew(NOW + 1) == revision + 1
+    after = store.catalogue.since(revision)
+    assert (after.revision, after.newest_raise, after.rows) == (revision + 1, before.newest_raise, ())
+    assert store.catalogue.since(0).rows == before.rows and store.users.read("u").revision == revision + 1
+    assert store.users.committed_at() == NOW + 1

@@ -1,5 +1,7 @@
 """A label that is raised counts backwards, a takedown binds the next page, and risk teaches nothing."""
 
+from dataclasses import replace
+
 import pytest
 
 from recsys.clock import MINUTE
@@ -108,3 +110,39 @@ def test_a_refusal_of_r2_is_learned(service, by_tier):
     service.tell({"kind": "not_interested", "item_id": by_tier["R2"][0]}, user_id="watcher")
     service.ask("watcher")
     assert service.store.users.read("watcher").state.interactions.weights == (-1.0,)
+
+
+@pytest.mark.parametrize(
+    ("user_id", "label", "rules"),
+    [
+        # sure for a minor at the threshold of .8, one tier higher at one of .9
+        ("agadir-teen", {"risk_source": "platform", "risk_confidence": 0.85}, {"label_threshold": 0.9}),
+        ("casa-adult", {"topics": ["S12"]}, {"grief_topic": "S12"}),  # grief counts as R1
+    ],
+)
+def test_another_rule_of_labels_counts_the_past_again_from_the_next_start(
+    make_service, morocco, by_tier, evening, user_id, label, rules
+):
+    def r1_after(service, minutes):
+        service.ask(user_id, size=1, candidate_ids=(), request_id=f"r-{minutes}", at=evening + minutes * MINUTE)
+        return len(service.store.users.read(user_id).state.safety.ledger.capped.get("R1", ()))
+
+    service = make_service().is_adult("casa-adult")
+    shown = next(item.item_id for item in service.ask(user_id, size=20).items if item.tier == "R0")
+    row = service.store.catalogue.get(shown)
+    service.store.catalogue.put([ItemChange(fields={**row.fields, **label})], evening)
+    service.edit(by_tier["R1"][0], risk_tier="R2", risk_family="body")  # a raise: all is counted at this revision
+    before = r1_after(service, 1)
+    assert r1_after(make_service(service.store), 2) == before
+    after = r1_after(make_service(service.store, market=replace(morocco, **rules)), 3)
+    assert after > before
+    assert r1_after(make_service(service.store), 4) == after  # counts only go up
+
+
+def test_a_start_with_the_same_rules_writes_no_revision(make_service, morocco):
+    service = make_service()
+    revision = service.store.catalogue.since(0).revision
+    make_service(service.store)
+    assert service.store.catalogue.since(0).revision == revision
+    make_service(service.store, market=replace(morocco, grief_topic="S12"))
+    assert service.store.catalogue.since(0).revision == revision + 1
