@@ -37,6 +37,9 @@ LATEST: Final[Millis] = from_text("2100-01-01T00:00:00Z")
 """Instants outside are mistakes of a unit or a sign. Videos may be scheduled, within reason."""
 
 MAX_ID_LENGTH: Final = 128  # characters
+ID_PATTERN: Final = r"^ *[^\p{C}\p{Z}](?:[^\p{C}\p{Z}]| )*$"
+"""Printable characters, not all of them spaces, as descriptions say it: ECMA-262 with the flag u."""
+
 MAX_TEXT_LENGTH: Final = 100_000  # characters; longer text is refused, not cut
 
 MAX_QUERY_LENGTH: Final = 200  # characters

@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from recsys.columns import (
     COUNTRY,
+    ID_PATTERN,
     LANGUAGE,
     MAX_ID_LENGTH,
     MAX_LANGUAGE_LENGTH,
@@ -29,8 +30,12 @@ MAX_IDS: Final = 1_000  # in one list of a request
 MAX_TOKEN_LENGTH: Final = 2_048  # characters
 
 Id = Annotated[
-    str, Meta(min_length=1, max_length=MAX_ID_LENGTH, description="Printable characters.", extra={"is_id": True})
-]
+    str,
+    Meta(
+        min_length=1, max_length=MAX_ID_LENGTH, description="Printable characters.", extra={"is_id": True},
+        extra_json_schema={"pattern": ID_PATTERN},
+    ),
+]  # fmt: skip
 Country = Annotated[str, Meta(pattern=COUNTRY, description="ISO 3166-1.", examples=["MA"])]
 Region = Annotated[str, Meta(pattern=REGION, description="ISO 3166-2.", examples=["MA-06"])]
 Place = Annotated[str, Meta(pattern=PLACE, description="ISO 3166-1 or 3166-2.", examples=["MA"])]

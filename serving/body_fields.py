@@ -92,7 +92,7 @@ def checks_of(hint: TypeHint) -> Sequence[object]:
 
 def _checks(meta: Meta) -> Sequence[object]:
     names = ("ge", "le", "min_length", "max_length", "pattern", "description", "examples")
-    field = Field(**_given({name: getattr(meta, name) for name in names}))
+    field = Field(**_given({name: getattr(meta, name) for name in names}), json_schema_extra=meta.extra_json_schema)
     return [field, AfterValidator(_printable)] if (meta.extra or {}).get("is_id") else [field]
 
 

@@ -1,14 +1,17 @@
 """The description of the interface is true: it names what the engine sends, and what the data contract holds."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import pytest
 from fastapi.testclient import TestClient
-from pydantic import BaseModel
+from hypothesis import example as tried
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from recsys import messages
-from recsys.columns import CREATORS, EVENTS, ITEMS
+from recsys.columns import CREATORS, EVENTS, ID_PATTERN, ITEMS
 from recsys.user.state import Profile
 from serving import bodies, openapi, responses
 
@@ -29,6 +32,44 @@ def test_a_request_is_described_by_the_fields_of_its_struct(
     required = [field.name for field in msgspec.structs.fields(struct) if field.required]
     assert described.get("required", []) == required
     assert described["additionalProperties"] is False
+
+
+@given(st.text(st.characters(exclude_categories=["Cn", "Cs"]), min_size=1, max_size=4))
+@tried("u/1 é 🙂 بنت")
+@tried("   ")
+@tried("a\u00a0b")
+@tried("a\u202eb")
+def test_the_pattern_of_an_id_matches_exactly_what_is_accepted(text: str) -> None:
+    """With another engine of expressions than the one that checks ids, which knows no classes of characters."""
+    is_accepted = text.isprintable() and not text.isspace()
+    assert _matches(ID_PATTERN, text) == is_accepted == (_id_of(text) is not None)
+
+
+def test_every_id_is_described_with_its_pattern(shared_client: TestClient) -> None:
+    described = shared_client.get("/openapi.json").json()
+    parameters = [
+        p for path in described["paths"].values() for call in path.values() for p in call.get("parameters", ())
+    ]
+    in_paths = [p["schema"]["pattern"] for p in parameters if p["in"] == "path" and p["name"].endswith("_id")]
+    assert len(in_paths) > 10 and set(in_paths) == {ID_PATTERN}
+    bodies_of = described["components"]["schemas"]
+    assert bodies_of["FeedBody"]["properties"]["user_id"]["pattern"] == ID_PATTERN
+    assert bodies_of["EventBody"]["properties"]["event_id"]["pattern"] == ID_PATTERN
+
+
+def _matches(pattern: str, text: str) -> bool:
+    try:
+        TypeAdapter(Annotated[str, Field(pattern=pattern)]).validate_python(text)
+    except ValidationError:
+        return False
+    return True
+
+
+def _id_of(text: str) -> str | None:
+    try:
+        return bodies.FeedBody(user_id=text).user_id
+    except ValidationError:
+        return None
 
 
 def test_items_and_people_have_the_fields_of_the_data_contract() -> None:
