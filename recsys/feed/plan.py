@@ -158,6 +158,7 @@ def _selected(candidates: Candidates, context: RequestContext) -> Selection:
         at=context.at,
         rng=np.random.default_rng([query.seed, 2]),
         explore_slots=query.market.exploration.slots,
+        explore_from=query.market.exploration.draw_from,
         new_creator_share=query.market.locality.new_creator.share,
     )
 

@@ -77,6 +77,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     propensities: bytes
     forced: list[str]
     floor_missed: list[str]
+    explore_from: int = 0
 
 
 _DECODER: Final = msgspec.msgpack.Decoder(Decision)
@@ -147,6 +148,7 @@ def decision_of(request: FeedRequest, plan: Plan) -> Decision:
         supply=context.supply,
         supply_factor=query.market.locality.supply_factor,
         explore_slots=query.market.exploration.slots,
+        explore_from=query.market.exploration.draw_from,
         new_creator_share=query.market.locality.new_creator.share,
         ledger=context.state.safety.ledger,
         item_nos=candidates.item_nos.astype("<i4").tobytes(),
@@ -202,5 +204,6 @@ def replay(decision: Decision) -> Selection:
         at=decision.at,
         rng=np.random.default_rng([decision.seed, 2]),
         explore_slots=decision.explore_slots,
+        explore_from=decision.explore_from,
         new_creator_share=decision.new_creator_share,
     )

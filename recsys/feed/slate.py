@@ -165,11 +165,14 @@ def select(
     at: Millis,
     rng: np.random.Generator,
     explore_slots: int,
+    explore_from: int = 0,
     new_creator_share: float = 0.0,
 ) -> Selection:
     """
     Up to `size` rows of `candidates`, which come best first with the columns tier, family, is_s4, is_supportive,
     is_local, creator_no, is_explorable, is_new_creator and those of `safety.copies`. All have passed the filters.
+
+    An explored slot is a uniform draw from `explore_from` of what may come, best first; 0 = from all of it.
     """
     page = _open_page(candidates, ledger, limits, supply, supply_factor, at)
     page.new_creator_share = new_creator_share
@@ -182,7 +185,7 @@ def select(
         if row is None:
             break
         may_explore = n_explored < explore_slots and (ledger.n_delivered + place) % RUN in EXPLORE_AT[:explore_slots]
-        draw = _explorable(page, buckets) if may_explore else []
+        draw = _explorable(page, buckets)[: explore_from or None] if may_explore else []
         if draw:
             row = draw[int(rng.integers(len(draw)))]
             n_explored += 1

@@ -136,10 +136,14 @@ class LocalityRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exploration:
-    """Slots given to a uniform draw from feasible reviewed items."""
+    """
+    Slots given to a uniform draw from feasible reviewed items. `pool` of them are retrieved by chance. `draw_from`: the
+    draw is from at most so many, those that score best; 0 = from all that are on hand.
+    """
 
     slots: Annotated[int, Range(0, 2)] = 1
     pool: Positive = 20
+    draw_from: Annotated[int, Range(0, 10_000)] = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,6 +89,7 @@ def again(policy: CompiledPolicy, decision: Decision, candidates: Candidates) ->
         at=decision.at,
         rng=np.random.default_rng([decision.seed, 2]),
         explore_slots=market.exploration.slots,
+        explore_from=market.exploration.draw_from,
         new_creator_share=market.locality.new_creator.share,
     )
     return allowed.take(selection.rows)

@@ -264,6 +264,19 @@ def test_without_new_creators_exploration_draws_from_everybody_reviewed(somebody
     assert chosen.propensities[chosen.is_exploration.index(True)] == np.float32(0.25)
 
 
+@given(seed=seeds, most=st.integers(1, 30))
+@settings(max_examples=30, deadline=None)
+def test_a_draw_from_the_best_gives_each_of_them_an_equal_chance_and_all_others_none(somebody, seed, most):
+    person = somebody()
+    candidates = table([{"is_explorable": n % 2 == 0} for n in range(40)])
+    chosen = person.page(candidates, Limits(), 20, seed, explore_from=most, new_creator_share=0.0)
+    slot = chosen.is_exploration.index(True)
+    before = set(chosen.rows[:slot].tolist())
+    feasible = [row for row in range(0, 40, 2) if row not in before][:most]
+    assert int(chosen.rows[slot]) in feasible
+    assert chosen.propensities[slot] == np.float32(1 / len(feasible)) >= np.float32(1 / most)
+
+
 def test_no_slots_for_exploration_mean_none(somebody):
     person = somebody()
     candidates = table([{"is_explorable": True}] * 40)
