@@ -4,6 +4,7 @@ What the engine's pages are worth to people of worlds whose truth is known, besi
     python benchmarks/worth.py [--seeds 20261120] [--items 3000] [--people 1000] [--affinity 0 .4 1.2]
     python benchmarks/worth.py --artifact var/artifact --data var/data
     python benchmarks/worth.py --weights all=0,complete=8      # for trial: other weights of the policy
+    python benchmarks/worth.py --reactions 200                 # newcomers after 3, 10, 30, 60 videos
     python benchmarks/worth.py --yardsticks --seeds 1 2 3      # which measure orders rankers as their worth does
 
 Each world is made and trained on once. Then a page of 20 is planned for everybody under the whole policy, with an empty
@@ -19,6 +20,7 @@ import msgspec
 import numpy as np
 from threadpoolctl import threadpool_limits
 from worth_pages import engine_of, serve
+from worth_reactions import after_reactions
 from worth_tables import (
     Compared,
     Numbers,
@@ -83,6 +85,7 @@ def _options() -> argparse.ArgumentParser:
     options.add_argument("--policy", type=Path, default=ROOT / "policies" / "morocco.yaml")
     options.add_argument("--weights", default="", help="such as complete=8,cf=0; all=0 sets all weights first")
     options.add_argument("--rules", type=int, default=RULE_PEOPLE, help="people for the costs of rules; 0 = none")
+    options.add_argument("--reactions", type=int, default=0, help="newcomers whose pages are judged as they react")
     options.add_argument("--yardsticks", action="store_true", help="compare measures of rankers with their true worth")
     options.add_argument("--json", type=Path, help="write every number there")
     return options
@@ -113,6 +116,8 @@ def judge(world: JudgedWorld, market: Market, asked: argparse.Namespace) -> Numb
     print_groups("share of languages on pages", numbers["languages"])
     print_groups("share of local videos", numbers["locality"])
     print_groups("doses, of 20 places", numbers["safety"])
+    if asked.reactions:
+        numbers["reactions"] = after_reactions(world, market, asked.reactions)
     for alert in sorted({*served.alerts, *as_new.alerts}):
         print(f"alert of the engine: {alert}")
     if asked.rules:
