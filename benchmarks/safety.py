@@ -2,6 +2,7 @@
 The effect of the caps: a million impressions through the real engine, recounted by brute force; and other rankers.
 
     python benchmarks/safety.py [--impressions 1000000] [--seeds 10] [--processes 2] [--plot FILE.svg]
+    python benchmarks/safety.py --attack flood --seeds 0         # colluding accounts; or copycats
 
 First part: twelve personas, watching by their own taste or blindly, scroll for 7, 14 or 28 days through the engine.
 Apps are at their worst: discarded pages, repeats, slow clocks, late events, five surfaces, lists of R1 and R2 items.
@@ -26,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from safety_attacks import ATTACKS
 from safety_tables import print_exposures, print_overview, print_shares
 from threadpoolctl import threadpool_limits
 
@@ -93,9 +95,9 @@ class Lab:
 LAB: list[Lab] = []  # one per process, set up once
 
 
-def prepare(folder: Path) -> World:
+def prepare(folder: Path, attack: str | None) -> World:
     """Two trained artifacts over one world: `labelled`, and `blind`, which has no R1 and R2 labels."""
-    world = generate(WORLD)
+    world = generate(WORLD) if attack is None else ATTACKS[attack](generate(WORLD))
     is_never_served = pl.col("risk_tier").is_in(["R3", "R4"])
     blind = world.items.with_columns(
         risk_tier=pl.when(is_never_served).then("risk_tier").otherwise(pl.lit("R0")),
@@ -241,13 +243,14 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=10, help="people per persona and policy; 0 leaves that part out")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=20261123)
+    parser.add_argument("--attack", choices=sorted(ATTACKS), help="what was done to the world before the training")
     parser.add_argument("--personas", default="", help="only these of the second part, separated by commas")
     parser.add_argument("--plot", type=Path, help="write the R2 share over days here (.svg or .png)")
     options = parser.parse_args()
     print(f"{platform.node()}: {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        world = prepare(Path(folder))
+        world = prepare(Path(folder), options.attack)
         print(f"a world of {len(world.items):,} videos, trained twice in {time.perf_counter() - started:.0f} s")
         context = multiprocessing.get_context("spawn")
         arguments = (Path(folder), world, options.seed)
