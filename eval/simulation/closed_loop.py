@@ -91,6 +91,7 @@ class PageView:
 
     at: Millis
     size: int
+    surface: Surface
     rows: Longs
     watched: Reals
     answer: PageAnswer
@@ -222,8 +223,8 @@ class _Simulation:
         answer = self.service.ask(request, at)
         rows = np.array([self.shared.row_of[item_id] for item_id in answer.item_ids], np.int64)
         page = PageView(
-            at=at, size=request.size, rows=rows, watched=np.full(len(rows), np.nan), answer=answer,
-            is_repeat=is_repeat, has_recovered=at >= self.recovers_at,
+            at=at, size=request.size, surface=request.surface, rows=rows, watched=np.full(len(rows), np.nan),
+            answer=answer, is_repeat=is_repeat, has_recovered=at >= self.recovers_at,
         )  # fmt: skip
         self.log.pages.append(page)
         return page

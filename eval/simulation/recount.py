@@ -25,7 +25,10 @@ MAX_REMEMBERED: Final = 2_000  # deliveries within which an item must not repeat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountedDelivery:
-    """One delivery: instant (never before an earlier one), session, age band, loop level, night and page number."""
+    """
+    One delivery: instant (never before an earlier one), session, age band, loop level, night, page number, and whether
+    it answers a search.
+    """
 
     at: Millis
     session: int
@@ -34,6 +37,7 @@ class CountedDelivery:
     level: int
     is_night: bool
     page: int
+    is_search: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +84,7 @@ def deliveries_of(log: PersonLog, market: Market) -> tuple[list[CountedDelivery]
         deliveries += [
             CountedDelivery(
                 at=now, session=session, item=item, band=safety.age_band, level=safety.loop_level, page=number,
-                is_night=_is_night(now, market, safety.age_band, log),
+                is_night=_is_night(now, market, safety.age_band, log), is_search=page.surface == "search",
             )
             for item in response.items
         ]  # fmt: skip
@@ -211,6 +215,8 @@ def _repeats(deliveries: Sequence[CountedDelivery], market: Market, user_id: str
     for place, delivery in enumerate(deliveries):
         before = last.get(delivery.item.item_id)
         is_remembered = before is not None and place - before <= MAX_REMEMBERED
+        if delivery.is_search:  # a search may show again what a person asks for
+            is_remembered = False
         if is_remembered and delivery.at - deliveries[before or 0].at <= market.session.seen_days * DAY:
             yield f"{user_id}: item {delivery.item.item_id} again after {place - (before or 0)} deliveries"
         last[delivery.item.item_id] = place

@@ -13,8 +13,10 @@ Pairs = list[tuple[int, Millis]]
 
 
 def add_delivered(seen: Seen, item_nos: Sequence[int], at: Millis, days: int) -> Seen:
-    """Items delivered now; what is older than `days` is dropped."""
-    return _seen([*_delivered(seen), *((item_no, at) for item_no in item_nos)], _reported(seen), seen, at, days)
+    """Items delivered now; what is older than `days` is dropped. Of an item the latest delivery is remembered."""
+    now = set(item_nos)
+    before = [pair for pair in _delivered(seen) if pair[0] not in now]
+    return _seen([*before, *((item_no, at) for item_no in item_nos)], _reported(seen), seen, at, days)
 
 
 def add_reported(seen: Seen, item_nos: Iterable[int], reported_at: Millis, at: Millis, days: int) -> Seen:
@@ -56,13 +58,14 @@ def _reported(seen: Seen) -> Pairs:
 
 
 def _seen(delivered: Pairs, reported: Pairs, before: Seen, at: Millis, days: int) -> Seen:
-    """Both lists without what is too old, at most the newest `MAX_SEEN` of them together."""
+    """Both lists without what is too old, of at most the newest `MAX_SEEN` items together."""
     since = at - days * DAY
-    newest = sorted((time for _, time in (*delivered, *reported) if time >= since), reverse=True)
-    since = max(since, newest[MAX_SEEN - 1]) if len(newest) > MAX_SEEN else since
-    delivered = [pair for pair in delivered if pair[1] >= since][-MAX_SEEN:]
+    delivered = [pair for pair in delivered if pair[1] >= since]
     reported = [pair for pair in reported if pair[1] >= since]
-    reported = reported[max(0, len(reported) + len(delivered) - MAX_SEEN) :]
+    forgotten = _beyond_the_newest(delivered, reported)
+    if forgotten:
+        delivered = [pair for pair in delivered if pair[0] not in forgotten]
+        reported = [pair for pair in reported if pair[0] not in forgotten]
     return Seen(
         item_nos=tuple(item_no for item_no, _ in delivered),
         at=tuple(time for _, time in delivered),
@@ -70,3 +73,17 @@ def _seen(delivered: Pairs, reported: Pairs, before: Seen, at: Millis, days: int
         reported_at=tuple(time for _, time in reported),
         log_version=before.log_version,
     )
+
+
+def _beyond_the_newest(delivered: Pairs, reported: Pairs) -> set[int]:
+    """
+    The items that are not among the newest `MAX_SEEN`. An item counts once, though most that were delivered are
+    reported as well. Of items of one instant those stay that were delivered, and of these the last.
+    """
+    if len(delivered) + len(reported) <= MAX_SEEN:
+        return set()
+    times = dict(reported)
+    for item_no, time in delivered:
+        times[item_no] = max(time, times.get(item_no, 0))
+    n_beyond = len(times) - MAX_SEEN
+    return set() if n_beyond <= 0 else set(sorted(times, key=times.__getitem__)[:n_beyond])

@@ -49,6 +49,10 @@ def test_what_the_table_allows_is_no_violation(problems) -> None:
     assert problems(shown(*feed("200000020000000000002"))) == []
 
 
+def test_a_search_may_show_again_what_was_seen(problems) -> None:
+    assert problems(shown(item(0), item(1)) + shown(item(0), is_search=True)) == []
+
+
 @pytest.mark.parametrize(
     ("history", "sentence"),
     [
@@ -61,6 +65,7 @@ def test_what_the_table_allows_is_no_violation(problems) -> None:
         (shown(*feed("0002"), is_night=True, level=1), "R2 last_20 1 > 0"),
         (shown(item(0, "R2", family="unlabelled"), band="13-15"), "an unlabelled item for a minor"),
         (shown(item(0), item(1), item(0)), "item v0 again after 2 deliveries"),
+        (shown(item(0), is_search=True) + shown(item(1), item(0)), "item v0 again after 2 deliveries"),
         (shown(*feed("000", creator_id="c")), "3 of creator c in 20"),
         (shown(*(item(n, "R2") for n in (0,)), *feed("000000", 10), item(9, "R2")), "R2:despair last_20 2 > 1"),
     ],

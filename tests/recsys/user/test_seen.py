@@ -33,9 +33,27 @@ def test_seen_is_what_was_delivered_or_reported_in_the_last_30_days(steps):
 def test_at_most_the_newest_2000_are_remembered(n_delivered, n_reported):
     seen = add_reported(Seen(), range(n_reported), AT - DAY, AT - DAY, DAYS)
     seen = add_delivered(seen, range(n_delivered), AT, DAYS)
-    n = min(MAX_SEEN, min(n_reported, MAX_SEEN) + n_delivered)
-    assert len(seen.item_nos) + len(seen.reported) == n
+    assert len({*seen.item_nos, *seen.reported}) == min(MAX_SEEN, max(n_reported, n_delivered))
     assert len(seen.item_nos) == min(MAX_SEEN, n_delivered)  # they are the newest
+
+
+@given(st.integers(1, 40), st.integers(40, 60))
+def test_what_was_delivered_and_reported_takes_one_place(n_pages, size):
+    """Nearly everything that is delivered is reported as well: the memory is of 2,000 items, and not of 1,000."""
+    seen = Seen()
+    for page in range(n_pages):
+        items = range(page * size, (page + 1) * size)
+        seen = add_delivered(seen, items, AT + 2 * page, DAYS)
+        seen = add_reported(seen, items, AT + 2 * page + 1, AT + 2 * page + 1, DAYS)
+    n = n_pages * size
+    assert {*range(max(0, n - MAX_SEEN), n)} == {*seen_since(seen, AT)}
+
+
+def test_an_item_that_is_searched_for_again_and_again_takes_one_place():
+    seen = add_delivered(Seen(), [7, 8], AT, DAYS)
+    for n in range(1, 5):
+        seen = add_delivered(seen, [7], AT + n, DAYS)
+    assert (seen.item_nos, seen.at) == ((8, 7), (AT, AT + 4))
 
 
 def test_an_old_report_is_not_remembered_and_a_newer_one_lasts_longer():
