@@ -68,9 +68,8 @@ def answer_review(engine: Engine, item_id: str, fields: Fields, at: Millis, who:
     Write `fields` of the item (a tier counts as a person's review), and close its open review. Without fields the label
     is upheld as it stands. None, and nothing written, when no review of the item is open. Raises DataError.
     """
-    last = engine.stores.reviews.latest([check_id("item_id", item_id)]).get(item_id)
     before = _counted(engine, item_id)
-    if last is None or last.answered_at is not None or before is None:
+    if before is None or not _is_open(engine.stores.reviews.latest([item_id]).get(item_id)):
         return None
     if fields:
         by_a_person = {"risk_source": "human", "risk_confidence": None} if fields.get("risk_tier") is not None else {}
@@ -82,6 +81,7 @@ def answer_review(engine: Engine, item_id: str, fields: Fields, at: Millis, who:
 def label_item(engine: Engine, item_id: str, fields: Fields, at: Millis, who: str = LOCAL) -> JsonObject | None:
     """`patch_item`; a tier that a person gives answers the item's open review."""
     is_answer = fields.get("risk_source") == "human" and fields.get("risk_tier") is not None
+    is_answer = is_answer and _is_open(engine.stores.reviews.latest([check_id("item_id", item_id)]).get(item_id))
     before = _counted(engine, item_id) if is_answer else None
     stored = patch_item(engine.resources.catalogue_cache.catalogue, item_id, fields, at, who)
     if stored is not None and before is not None:
@@ -104,6 +104,10 @@ def review_fields(review: Review) -> JsonObject:
         "answered_at": None if review.answered_at is None else to_text(review.answered_at),
         "outcome": review.outcome,
     }
+
+
+def _is_open(review: Review | None) -> bool:
+    return review is not None and review.answered_at is None
 
 
 def _stands(review: Review, tier: int, at: Millis) -> bool:
