@@ -164,9 +164,7 @@ def build_query(
         text=request.query,
         anchor=_anchor(request, items),
         weights=_weights(state, history, basis, experiment_weights),
-        wanted_languages=wanted_languages(
-            model.language_mix, viewer.languages, _watched_languages(history, items, model.n_rows, at)
-        ),
+        wanted_languages=_wanted_languages(viewer, history, basis, at),
         reduced=topic_factors(state.safety.loop, market.loop, at),
         whole=whole,
         rankings=cache.rankings(items, model, viewer.country),
@@ -216,6 +214,12 @@ def _learned_of(
     followed = frozenset(creator_number(creator_id) for creator_id, _ in state.interactions.followed)
     history = history_of(state.interactions, trained, items, model.n_rows)
     return history, responses_of(state, history, logged, items, model.n_rows), followed
+
+
+def _wanted_languages(viewer: Viewer, history: History, basis: QueryBasis, at: Millis) -> Mapping[str, float]:
+    """The share of each language on the page."""
+    watched = _watched_languages(history, basis.items, basis.model.n_rows, at)
+    return wanted_languages(basis.model.language_mix, viewer.languages, watched)
 
 
 def _watched_languages(history: History, items: Items, n_rows: int, at: Millis) -> Mapping[str, float]:
