@@ -46,7 +46,9 @@ def responses_of(state: UserState, history: History, logged: Ids, items: Items, 
     known = np.concatenate([history.items[~np.isin(history.items, rows)], rows])
     known = known[(known >= 0) & ~_unlearnable_rows(items, n_rows)[known]]
     once = known[np.sort(np.unique(known, return_index=True)[1])].astype(np.int32)
-    return Responses(once, responses(history.items, history.weights, n_rows)[once])
+    rows, place = np.unique(np.concatenate([once, history.items]), return_inverse=True)
+    watched = responses(place[len(once) :].astype(np.int32), history.weights, len(rows))
+    return Responses(once, watched[place[: len(once)]])
 
 
 def _unlearnable_rows(items: Items, n_rows: int) -> Mask:

@@ -218,20 +218,17 @@ def _learned_of(
 
 def _wanted_languages(viewer: Viewer, history: History, basis: QueryBasis, at: Millis) -> Mapping[str, float]:
     """The share of each language on the page."""
-    watched = _watched_languages(history, basis.items, basis.model.n_rows, at)
+    of_row = basis.catalogue_cache.rankings(basis.items, basis.model, viewer.country).of_row
+    watched = _watched_languages(history, basis.items, of_row, at)
     return wanted_languages(basis.model.language_mix, viewer.languages, watched)
 
 
-def _watched_languages(history: History, items: Items, n_rows: int, at: Millis) -> Mapping[str, float]:
-    """The decayed confidence of a person's positive reactions by language."""
-    language = np.zeros(n_rows, np.int16)
-    has_row = items.row >= 0
-    language[items.row[has_row]] = items.language[has_row]
+def _watched_languages(history: History, items: Items, of_row: Ids, at: Millis) -> Mapping[str, float]:
+    """The decayed confidence of a person's positive reactions by language; `of_row` (n_rows,) are item numbers."""
     is_liked = history.weights > 0
     weights = history.weights[is_liked] * decays(at - history.at[is_liked])
-    by_code = np.bincount(language[history.items[is_liked]], weights, 1)
-    names = {code: name for name, code in items.codes.items()}
-    return {names[code]: float(weight) for code, weight in enumerate(by_code) if code and weight > 0}
+    by_code = np.bincount(items.language[of_row[history.items[is_liked]]], weights, 1)
+    return {str(items.name(code)): float(weight) for code, weight in enumerate(by_code) if code and weight > 0}
 
 
 def _recently_shown(state: UserState, items: Items, market: Market, surface: str, at: Millis) -> Mask:
