@@ -72,8 +72,7 @@ def answer_review(engine: Engine, item_id: str, fields: Fields, at: Millis, who:
     if before is None or not _is_open(engine.stores.reviews.latest([item_id]).get(item_id)):
         return None
     if fields:
-        by_a_person = {"risk_source": "human", "risk_confidence": None} if fields.get("risk_tier") is not None else {}
-        patch_item(engine.resources.catalogue_cache.catalogue, item_id, {**fields, **by_a_person}, at, who)
+        patch_item(engine.resources.catalogue_cache.catalogue, item_id, {**_by_a_person(fields), **fields}, at, who)
     _close(engine, item_id, before, at, who)
     return review_fields(engine.stores.reviews.latest([item_id])[item_id])
 
@@ -104,6 +103,14 @@ def review_fields(review: Review) -> JsonObject:
         "answered_at": None if review.answered_at is None else to_text(review.answered_at),
         "outcome": review.outcome,
     }
+
+
+def _by_a_person(fields: Fields) -> Fields:
+    """What a tier from a person says beside itself: whose it is, and that R0 and R1 are of no family."""
+    if "risk_tier" not in fields:
+        return {}
+    family: Fields = {"risk_family": None} if fields["risk_tier"] in ("R0", "R1") else {}
+    return {"risk_source": "human", "risk_confidence": None, **family}
 
 
 def _is_open(review: Review | None) -> bool:

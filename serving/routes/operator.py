@@ -56,7 +56,7 @@ def operator_routes(deps: Dependencies) -> APIRouter:
         A tier becomes the label of a person, and our own label gives way to it. An empty object upholds the label.
         `PATCH` of an item with a tier from the source `human` answers its review too. 404 where no review is open.
         """
-        fields = body.model_dump(exclude_unset=True)
+        fields = body.model_dump(exclude_none=True)
         answered = answer_review(deps.engine(), item_id, fields, deps.clock(), who(request))
         if answered is None:
             raise Problem(

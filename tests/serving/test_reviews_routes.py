@@ -1,6 +1,7 @@
 """A creator's way back over HTTP: what a label comes from, a review that is asked for, and the answer of a person."""
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
@@ -49,6 +50,8 @@ def test_a_review_waits_with_its_age_until_a_person_answers(client: TestClient, 
     answered = client.post("/v1/operator/reviews/v9", json={"risk_tier": "R0"}).json()
     assert (answered["state"], answered["outcome"]) == ("answered", "changed")
     assert tier(client, "v9") == "R0"  # on the next page
+    stored = client.get("/v1/items/v9").json()
+    assert (stored["risk_tier"], stored["risk_family"], stored["risk_source"]) == ("R0", None, "human")
     assert labels(client, "c9")["v9"]["review"] == {name: answered[name] for name in answered if name != "request_id"}
     done = queue(client)
     assert (done["open"], done["answered"], done["answered_in_time"], done["reviews"]) == (0, 1, 1, [])
@@ -151,3 +154,23 @@ def test_a_report_names_the_source_and_the_kind_of_evidence_and_never_a_word(cli
     assert found["raw"] == ("nobody", "none")
     assert found["copy"] == ("copy", "hash")
     assert "zanzibar" not in report.text and "original" not in report.text
+
+
+@pytest.mark.parametrize(
+    "fields", [{"risk_tier": "R2"}, {"risk_tier": "R3", "risk_family": "body"}, {"risk_tier": None}]
+)
+def test_an_answer_may_be_stricter_and_never_takes_a_label_away(client: TestClient, fields: Fields) -> None:
+    ask_review(client, "v4")
+    answer = client.post("/v1/operator/reviews/v4", json=fields)
+    assert answer.status_code in (200, 422), answer.text
+    item = client.get("/v1/items/v4").json()
+    assert item["risk_tier"] is not None
+    assert (queue(client)["open"] == 0) == (answer.status_code == 200)
+
+
+def test_ids_with_slashes_and_letters_of_any_script_are_reviewed(client: TestClient) -> None:
+    for item_id in ("a/b", "فيديو 🙂"):
+        path = quote(item_id, safe="")
+        assert client.put(f"/v1/items/{path}", json={**CALM, "title": "a title"}).status_code == 200
+        assert client.post(f"/v1/items/{path}/review").json()["item_id"] == item_id
+        assert client.post(f"/v1/operator/reviews/{path}", json={}).json()["state"] == "answered"

@@ -12,6 +12,7 @@ import pytest
 from recsys.catalogue.items import apply_delta, empty_items
 from recsys.errors import StoreError
 from recsys.exposure.controller import unpack_controller
+from recsys.stores.audit import AuditEntry
 from recsys.stores.protocols import ItemChange
 from recsys.text.clusters import wording_of
 from recsys.user.state import Seen, UserState
@@ -259,3 +260,18 @@ def test_a_file_of_format_5_gets_an_audit_log_and_reviews_and_loses_nothing(tmp_
     assert len(upgraded.audit.page(0, 0, 10)) == 1
     upgraded.close()
     assert rows_of(path).keys() == before.keys() | {"audit", "reviews"}
+
+
+def test_a_file_of_format_6_gets_reviews_and_keeps_its_audit_log(tmp_path):
+    path = tmp_path / "state.db"
+    store = SqliteStore(path)
+    store.audit.append([AuditEntry(1, "moderation", "{}")])
+    store.close()
+    connection = sqlite3.connect(path)
+    connection.execute("DROP TABLE reviews")
+    connection.execute("PRAGMA user_version=6")
+    connection.close()
+    upgraded = SqliteStore(path)
+    assert [audited.entry for audited in upgraded.audit.page(0, 0, 10)] == [AuditEntry(1, "moderation", "{}")]
+    assert upgraded.reviews.ask("v1", 2, 3, "platform").seq == 1
+    upgraded.close()
