@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from recsys.catalogue.items import Items
+from recsys.catalogue.items import Items, is_unlearnable
 from recsys.models.affinity import N_TOPICS, without_text
 from recsys.models.features import RATE_NAMES, FeatureInputs, ItemFacts
 from recsys.types import Floats, Ids
@@ -28,10 +28,11 @@ class RankableItems:
 
 def rankable_items(items: Items, inputs: FeatureInputs) -> RankableItems:
     """
-    The artifact's items and the new ones, of which only labelled R0 and R1 are predicted: risk is no interest to learn.
+    The artifact's items and the new ones, of which only those are predicted that are labelled and were never R2:
+    risk is no interest to learn.
     """
     n_rows = len(inputs.rates)
-    is_new = items.exists & (items.row < 0) & items.is_labelled & (items.tier < 2)
+    is_new = items.exists & (items.row < 0) & ~is_unlearnable(items)
     new = np.flatnonzero(is_new).astype(np.int32)
     rows = items.row.astype(np.int32)
     if not len(new) or not n_rows:
