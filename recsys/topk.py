@@ -20,8 +20,8 @@ def top_k(scores: Floats, k: int) -> Rows:
     """
     q, n = scores.shape
     k = min(k, n)
-    if not q:
-        return np.empty((0, k), np.intp)
+    if not q or not k:
+        return np.empty((q, k), np.intp)
     whole = n - n % _GROUP
     peaks = scores[:, :whole].reshape(q, -1, _GROUP).max(axis=2)
     if peaks.shape[1] < 2 * k:  # few columns: sorting them all is as good

@@ -48,15 +48,20 @@ def without_text(features: Floats, has_text: bool) -> Floats:
 
 
 def _components(vectors: Floats) -> Floats:
-    """(n_items, TEXT_COMPONENTS) principal components of vectors (n_items, d), each as widely spread as the others."""
+    """
+    (n_items, TEXT_COMPONENTS) principal components of vectors (n_items, d), each as widely spread as the others; those
+    that fewer dimensions or texts do not have are 0.
+    """
+    padded = np.zeros((len(vectors), TEXT_COMPONENTS), np.float32)
     has_text = np.abs(vectors).sum(axis=1) > 0
     if has_text.sum() < 2:
-        return np.zeros((len(vectors), 0), np.float32)
+        return padded
     centred = np.where(has_text[:, None], vectors - vectors[has_text].mean(axis=0), 0.0)
     _, axes = np.linalg.eigh(centred.T.astype(np.float64) @ centred)
     components = centred @ axes[:, ::-1][:, :TEXT_COMPONENTS].astype(np.float32)
     spread = np.maximum(components[has_text].std(axis=0), 1e-6)
-    return np.asarray(TEXT_SCALE * components / spread, np.float32)
+    padded[:, : components.shape[1]] = TEXT_SCALE * components / spread
+    return padded
 
 
 def embed_user(features: Floats, expected: Floats, responses: Responses) -> Floats:

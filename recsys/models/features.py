@@ -128,7 +128,7 @@ def feature_names(spaces: Iterable[str]) -> tuple[str, ...]:
 
 def ranker_features(query: RankerQuery, inputs: FeatureInputs, rows: Ids, positions: Floats | None = None) -> Floats:
     """
-    (n, len(names_of(...))) of n artifact rows (all known, none below 0), NaN = unknown; in float32.
+    (n, len(feature_names(...))) of n artifact rows (all known, none below 0), NaN = unknown; in float32.
 
     `positions` (n,) are those of logged impressions; None sets every item to the first position.
     A row depends on the user and that item only.

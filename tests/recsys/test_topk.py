@@ -19,3 +19,8 @@ def test_the_first_k_are_those_of_a_stable_sort(q: int, n: int, k: int, levels: 
 @pytest.mark.parametrize("value", [0.0, -np.inf])
 def test_equal_scores_come_in_the_order_of_columns(value: float) -> None:
     assert_array_equal(top_k(np.full((2, 20_000), value, np.float32), 3), [[0, 1, 2], [0, 1, 2]])
+
+
+@pytest.mark.parametrize("q", [0, 1, 2])
+def test_of_no_columns_there_is_nothing_to_take(q: int) -> None:
+    assert top_k(np.empty((q, 0), np.float32), 3).shape == (q, 0)

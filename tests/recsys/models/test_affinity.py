@@ -75,3 +75,14 @@ def test_features_are_topics_then_languages_then_texts() -> None:
     has_text = np.arange(40) != 7
     np.testing.assert_allclose(components[has_text].std(axis=0), affinity.TEXT_SCALE, rtol=1e-4)
     assert item_features(topics, language, None).shape == (40, 7)
+
+
+@pytest.mark.parametrize("n_texts, d", [(0, 32), (1, 32), (40, 8)])
+def test_few_or_short_texts_leave_topics_and_languages_where_they_are(n_texts: int, d: int) -> None:
+    texts = _Texts()
+    texts.item_vectors = np.zeros((40, d), np.float32)
+    texts.item_vectors[:n_texts] = np.random.default_rng(0).standard_normal((n_texts, d))
+    topics, language = np.ones((40, 12), np.float32), np.ones(40, np.int32)
+    features = affinity.without_text(item_features(topics, language, texts), has_text=True)
+    assert features[:, :13].tolist() == [[1.0] * 12 + [affinity.LANGUAGE_SCALE]] * 40
+    assert not features[:, 13:].any()
