@@ -168,7 +168,7 @@ def _exposed(held_out: pl.DataFrame, before: pl.DataFrame, first: pl.DataFrame) 
             pl.col("published_at").first(),
             pl.col("is_learnable").first(),
             pl.col("is_impression").any(),
-            pl.col("propensity").drop_nulls().first(),
+            pl.col("propensity").sort_by("at", "propensity").drop_nulls().first(),
             response=feedback.response_column(pl.col("weight")),
         )
         .join(before.select("user_id", "row").unique(), on=("user_id", "row"), how="anti")

@@ -14,7 +14,15 @@ import numpy as np
 
 from eval.offline.holdout import HeldOutImpressions
 from recsys.feed.query import Query
-from recsys.metrics import CLIP, effective_size, estimated_propensity, importance_weights, influence, ranking_target
+from recsys.metrics import (
+    CLIP,
+    effective_size,
+    estimated_propensity,
+    importance_weights,
+    influence,
+    is_probability,
+    ranking_target,
+)
 from recsys.types import Floats, Ids, Reals
 
 MAX_DRAWN: Final = 500
@@ -72,9 +80,9 @@ def effective_impressions(people: Sequence[RankedImpressions], ranking: str, n_r
 
 
 def _propensity(people: Sequence[RankedImpressions], n_rows: int) -> Reals:
-    """The logged propensities of all impressions; estimated for all where fewer than half were logged."""
+    """The logged propensities of all impressions; estimated for all where fewer than half are probabilities."""
     logged = _joined([person.impressions.propensity for person in people])
-    if len(logged) and np.isfinite(logged).mean() >= 0.5:
+    if len(logged) and is_probability(logged).mean() >= 0.5:
         return logged
     rows = np.concatenate([person.impressions.rows for person in people]) if people else np.empty(0, np.int32)
     return np.asarray(estimated_propensity(np.bincount(rows, minlength=n_rows))[rows], np.float64)

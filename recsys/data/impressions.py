@@ -154,10 +154,12 @@ def read_impressions(log: Log, since: Millis, until: Millis | None) -> Impressio
     }
     period = log.events.filter("is_learnable", pl.col("at") >= since, True if until is None else pl.col("at") < until)
     slate = pl.coalesce("request_id", pl.concat_str(pl.col("at") // HOUR, "user_id"))
-    first = pl.col("at", "position", "propensity", "slate").sort_by("at").first()
+    untold = 2 * pl.col("propensity").is_null().cast(pl.Int64) + pl.col("position").is_null()
+    order = pl.when(is_shown).then(4 * pl.col("at") + untold)  # of events of one instant, what says most comes first
+    first = pl.col("at", "position", "propensity", "slate").sort_by("order", nulls_last=True).first()
     with reading("events"):
         table = (
-            period.with_columns(slate=slate, confidence=confidence_column())
+            period.with_columns(slate=slate, order=order, confidence=confidence_column())
             .group_by("person", "row")
             .agg(
                 first,

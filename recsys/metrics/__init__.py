@@ -14,6 +14,7 @@ from recsys.metrics.counterfactual import (
     estimated_propensity,
     importance_weights,
     influence,
+    is_probability,
     ranking_target,
     snips,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "hhi",
     "importance_weights",
     "influence",
+    "is_probability",
     "jensen_shannon",
     "mean",
     "n_counted",

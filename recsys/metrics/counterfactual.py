@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from recsys.types import Floats, Ids, Longs, Reals
+from recsys.types import Floats, Ids, Longs, Mask, Reals
 
 NO_CLIP: Final = float("inf")
 
@@ -30,6 +30,11 @@ class WeightedEstimate:
     effective_size: float
 
 
+def is_probability(logged: Floats | Reals) -> Mask:
+    """(n,) whether a logged propensity (n,) can be one: known, above 0 and at most 1."""
+    return np.asarray(np.isfinite(logged) & (logged > 0) & (logged <= 1))
+
+
 def importance_weights(logged: Floats | Reals, target: Floats | Reals, clip: float = NO_CLIP) -> Reals:
     """
     How much each logged outcome counts for the policy that is judged.
@@ -42,8 +47,7 @@ def importance_weights(logged: Floats | Reals, target: Floats | Reals, clip: flo
     """
     if np.any(target < 0) or not clip > 0:
         raise ValueError(f"found a target of {np.min(target, initial=0)} and clip {clip}, expected >= 0 and > 0")
-    is_usable = np.isfinite(logged) & (logged > 0) & (logged <= 1)
-    weights = np.divide(target, logged, out=np.zeros(len(logged)), where=is_usable)
+    weights = np.divide(target, logged, out=np.zeros(len(logged)), where=is_probability(logged))
     above = weights[weights > 0]
     return np.asarray(np.minimum(weights, clip * np.median(above)) if len(above) else weights, np.float64)
 

@@ -21,7 +21,16 @@ import numpy as np
 from recsys.clock import Millis
 from recsys.data.impressions import Impressions, Log, Past, ranker_query, rows_met
 from recsys.feed.scorers import FRESH_HALF_LIFE
-from recsys.metrics import CLIP, auc, estimated_propensity, importance_weights, influence, ndcg, ranking_target
+from recsys.metrics import (
+    CLIP,
+    auc,
+    estimated_propensity,
+    importance_weights,
+    influence,
+    is_probability,
+    ndcg,
+    ranking_target,
+)
 from recsys.models.blend import Blend
 from recsys.models.features import FeatureInputs, RankerQuery, ranker_features
 from recsys.models.loaded import blend_scores
@@ -212,9 +221,9 @@ def _estimate(users: Sequence[_EvaluatedUser], scales: tuple[float, float]) -> C
 
 
 def _propensity(late: LateImpressions) -> Floats:
-    """(n,) of every impression; estimated for all where fewer than half were logged."""
+    """(n,) of every impression; estimated for all where fewer than half of the logged ones are probabilities."""
     logged = late.shown.propensity
-    if np.isfinite(logged).mean() >= 0.5:
+    if is_probability(logged).mean() >= 0.5:
         return logged
     counts = np.bincount(late.shown.rows, minlength=len(late.is_learnable))
     return estimated_propensity(counts)[late.shown.rows].astype(np.float32)
@@ -243,7 +252,7 @@ def _metrics(
     """Without heads, and as chosen: the estimated watch fraction, NDCG@20 as exposed, and the AUC of impressions."""
     measured = {
         "ranker_people": float(len(users)),
-        "ranker_logged_propensities": round(float(np.isfinite(late.shown.propensity).mean()), 4),
+        "ranker_logged_propensities": round(float(is_probability(late.shown.propensity).mean()), 4),
         "ranker_effective_impressions": round(estimates[1].effective_size, 1),
     }
     for name, estimate, pair in zip(("without", "with"), estimates, scales, strict=True):

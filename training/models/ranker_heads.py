@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from recsys.data.impressions import Impressions
-from recsys.metrics import auc
+from recsys.metrics import auc, is_probability
 from recsys.models.ranker import FeatureScale, RankerHead, RankerHeads
 from recsys.models.trees import open_booster
 from recsys.types import Booster, Floats, Mask, Reals
@@ -57,9 +57,9 @@ def trainable_heads(did: Mask, is_late: Mask, min_actions: int) -> list[str]:
 def propensity_weights(propensity: Floats, max_ratio: float) -> Floats:
     """
     (n,) the weight of each impression: the inverse of its propensity against the median one, between 1 / max_ratio and
-    max_ratio, so that what the old feed liked to show does not drown the rest; 1 where no propensity was logged.
+    max_ratio, so that what the old feed liked to show does not drown the rest; 1 where the log has no probability.
     """
-    known = np.isfinite(propensity) & (propensity > 0)
+    known = is_probability(propensity)
     weights = np.ones(len(propensity), np.float32)
     if known.any():
         median = np.median(propensity[known])

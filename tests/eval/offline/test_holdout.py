@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from eval.offline.holdout import hold_out, sample
+from eval.offline.holdout import HeldOutUser, hold_out, sample
 from recsys.clock import DAY, HOUR, from_text, to_text
 from recsys.data.tables import write_dataset
 from recsys.errors import DataError
@@ -132,3 +132,26 @@ def test_a_sample_is_drawn_without_repeats_and_by_its_seed(artifact: Artifact, d
     assert sample(holdout, 9, np.random.default_rng(0)) == holdout.people
     first, again = (sample(holdout, 1, np.random.default_rng(3)) for _ in range(2))
     assert len(first) == 1 and first == again
+
+
+def test_an_impression_counts_by_the_propensity_of_its_first_showing(artifact: Artifact, data: Path) -> None:
+    events = [
+        *EVENTS,
+        {**_event(20, "amal", "impression", "b", CUTOFF + 2 * HOUR), "propensity": 0.9},
+        {**_event(21, "amal", "impression", "b", CUTOFF + HOUR), "propensity": 0.2},
+        _event(22, "amal", "view", "b", CUTOFF + HOUR, 0.9),
+    ]
+    frame = pl.DataFrame(events, infer_schema_length=None)
+    amal = _people_of(artifact, data, frame)["amal"]
+    shown = dict(zip(_ids(artifact, amal.impressions.rows), amal.impressions.propensity.tolist(), strict=True))
+    assert shown["b"] == pytest.approx(0.2)
+    reversed_ = _people_of(artifact, data, frame.reverse())["amal"]
+    assert reversed_.impressions.propensity.tolist() == pytest.approx(amal.impressions.propensity.tolist(), nan_ok=True)
+
+
+def _people_of(artifact: Artifact, data: Path, events: pl.DataFrame) -> dict[str, HeldOutUser]:
+    """The held-out people, by user id, of the dataset with other events."""
+    folder = data.parent / "other"
+    tables = {name: pl.read_parquet(data / f"{name}.parquet") for name in ("creators", "items", "users")}
+    write_dataset(folder, **tables, events=events)
+    return {person.user_id: person for person in hold_out(artifact, folder).people}

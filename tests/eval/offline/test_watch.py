@@ -45,6 +45,15 @@ def test_without_logged_propensities_they_are_estimated_for_all() -> None:
     assert estimated_watch(people, ["score"], 3)["score"].mean() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("bad", [0.0, 1.5])
+def test_propensities_that_are_no_chances_are_estimated_like_missing_ones(bad: float) -> None:
+    logged, missing = (
+        [person((0, 1.0, value, 1.0), (1, 0.0, value, 1.0)), person((1, 0.0, 0.5, 1.0))] for value in (bad, NAN)
+    )
+    values = [estimated_watch(people, ["score"], 3)["score"].tolist() for people in (logged, missing)]
+    assert values[0] == values[1]
+
+
 def test_a_ranking_without_scores_and_a_log_without_impressions_have_no_estimate() -> None:
     assert np.isnan(estimated_watch([person((0, 1.0, 0.5, 1.0))], ["engine"], 5)["engine"]).all()
     assert np.isnan(estimated_watch([person()], ["score"], 5)["score"]).all()

@@ -37,6 +37,11 @@ EVENTS = [
 
 @pytest.fixture
 def log(tmp_path):
+    return written(tmp_path, EVENTS)
+
+
+def written(folder, events):
+    """The log of a dataset with these events."""
     items = pl.DataFrame(
         {
             "item_id": list(ITEMS),
@@ -47,13 +52,13 @@ def log(tmp_path):
         }
     )
     write_dataset(
-        tmp_path,
+        folder,
         creators=pl.DataFrame({"creator_id": ["c"], "country": ["MA"]}),
         items=items,
         users=pl.DataFrame({"user_id": ["u", "refuses"], "country": ["MA", None], "consent": [None, False]}),
-        events=pl.DataFrame(EVENTS, infer_schema_length=None),
+        events=pl.DataFrame(events, infer_schema_length=None),
     )
-    data = read_dataset(tmp_path)
+    data = read_dataset(folder)
     return read_log(data, data.items.collect())
 
 
@@ -70,6 +75,19 @@ def test_an_impression_is_a_person_an_item_and_all_they_did_with_it(log):
         ["complete", "like"], ["not_interested"], []
     ]  # fmt: skip
     assert [(s.start, s.stop) for s in iterate_slates(rows)] == [(0, 2), (2, 3)]
+
+
+def test_an_impression_has_the_propensity_and_position_of_its_first_showing(tmp_path):
+    """Whatever else was logged before it or at its instant, and however the file is ordered."""
+    events = [
+        event(0, "impression", "calm", at=90, request_id="r9", position=9, propensity=0.9),
+        event(1, "like", "calm", at=5),
+        event(2, "view", "calm", at=10, watch_fraction=0.5),
+        event(3, "impression", "calm", at=10, request_id="r1", position=3, propensity=0.25),
+    ]
+    rows = read_impressions(written(tmp_path, events), T, None)
+    assert (rows.at - T).tolist() == [10]
+    assert (rows.position.tolist(), rows.propensity.tolist()) == ([3.0], [0.25])
 
 
 def test_a_period_knows_nothing_of_what_came_later(log):

@@ -228,6 +228,8 @@ def test_propensity_weights_by_hand() -> None:
     logged = np.array([0.1, 0.2, 0.4, 0.002, np.nan, 0.0], np.float32)
     assert propensity_weights(logged, 3.0).tolist() == pytest.approx([1.5, 0.75, 0.375, 3.0, 1.0, 1.0])
     assert propensity_weights(logged[4:], 3.0).tolist() == [1.0, 1.0]
+    no_probabilities = np.array([0.1, 0.2, 50.0, 70.0, 90.0], np.float32)
+    assert propensity_weights(no_probabilities, 3.0).tolist() == pytest.approx([1.5, 0.75, 1.0, 1.0, 1.0])
 
 
 def test_platt_scaling_fits_the_line_and_never_reverses_the_order() -> None:
