@@ -15,6 +15,7 @@ import polars as pl
 from recsys.clock import HOUR, Millis
 from recsys.data.copies import copies_of, tiers_of_copies
 from recsys.data.tables import Dataset, reading
+from recsys.languages import lookup_all
 from recsys.models.features import FeatureInputs, RankerQuery, feature_names, ranker_features
 from recsys.types import Floats, History, Ids, Longs, Mask, Responses, Rows
 from recsys.user import feedback
@@ -227,7 +228,10 @@ def past_interactions(log: Log, until: Millis | None = None) -> PastInteractions
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PeoplePlaces:
-    """Country, region and languages of people, by number; the market's country where it is unknown."""
+    """
+    Country, region and languages of people, by number; the market's country where it is unknown. Languages are those
+    of a request, see `recsys.languages`, but for what a market says of the tags of its country.
+    """
 
     country: list[str]
     region: list[str | None]
@@ -239,7 +243,7 @@ def people_places(log: Log, market: str) -> PeoplePlaces:
     return PeoplePlaces(
         country=log.people["country"].fill_null(market).to_list(),
         region=log.people["region"].to_list(),
-        languages=log.people["languages"].to_list(),
+        languages=[tags and list(lookup_all(tags)) for tags in log.people["languages"].to_list()],
     )
 
 

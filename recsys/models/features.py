@@ -15,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys.clock import DAY, Millis
+from recsys.languages import lookup
 from recsys.models.affinity import affinities, embed_user
 from recsys.models.popularity import Popularity
 from recsys.models.standardised_space import StandardisedSpace
@@ -199,9 +200,15 @@ def _sum_by_code(codes: Ids, items: Ids, weights: Floats) -> Floats:
     return np.bincount(codes[items], weights, int(codes.max(initial=0)) + 1).astype(np.float32)
 
 
+def _spoken(tags: pl.Series) -> pl.Series:
+    """The language that each tag stands for first."""
+    return tags.replace({tag: lookup(tag)[0] for tag in tags.unique().drop_nulls()})
+
+
 def build_item_facts(items: pl.DataFrame, creators: pl.DataFrame) -> ItemFacts:
     """
-    The facts of items, from the tables of items and creators: language and place as the live catalogue reads them.
+    The facts of items, from the tables of items and creators: language and place as the live catalogue reads them, but
+    for what a market says of the tags of its country.
     """
     makers = creators.select(
         "creator_id", c_country="country", c_region="region", c_language=pl.col("languages").list.first()
@@ -209,7 +216,7 @@ def build_item_facts(items: pl.DataFrame, creators: pl.DataFrame) -> ItemFacts:
     both = items.join(makers, on="creator_id", how="left", maintain_order="left")
     country = pl.coalesce("country", pl.col("region").str.split("-").list.first())
     names = both.select(
-        language=pl.coalesce("language", "dialect", "c_language"),
+        language=_spoken(both.select(pl.coalesce("language", "dialect", "c_language")).to_series()),
         country=pl.coalesce(country, pl.when(pl.col("c_country") != "ZZ").then("c_country")),
         region=pl.when(country.is_not_null()).then("region").otherwise("c_region"),
     )

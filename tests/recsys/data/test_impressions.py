@@ -1,10 +1,19 @@
 """The log as rows, worked by hand: one row for each person and video, and what never becomes one."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
 
-from recsys.data.impressions import iterate_slates, past_interactions, read_impressions, read_log, rows_met
+from recsys.data.impressions import (
+    iterate_slates,
+    past_interactions,
+    people_places,
+    read_impressions,
+    read_log,
+    rows_met,
+)
 from recsys.data.tables import read_dataset, write_dataset
 from recsys.vocabulary import HEADS
 
@@ -75,6 +84,13 @@ def test_an_impression_is_a_person_an_item_and_all_they_did_with_it(log):
         ["complete", "like"], ["not_interested"], []
     ]  # fmt: skip
     assert [(s.start, s.stop) for s in iterate_slates(rows)] == [(0, 2), (2, 3)]
+
+
+def test_the_languages_of_people_are_those_that_their_tags_stand_for(log):
+    """As a request reads them; otherwise nothing learned of `fr-FR` would reach somebody who reads `fr`."""
+    tags = [["FR_fr", "fr", "ber"], None]
+    tagged = replace(log, people=log.people.with_columns(languages=pl.Series(tags)))
+    assert people_places(tagged, "MA").languages == [["fr", "zgh"], None]
 
 
 def test_an_impression_has_the_propensity_and_position_of_its_first_showing(tmp_path):

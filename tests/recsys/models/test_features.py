@@ -118,6 +118,17 @@ def test_a_ranker_query_has_no_field_for_risk_loop_night_or_exposure():
     assert not [name for name in feature_names(["cf", "text"]) if any(word in name for word in words)]
 
 
+def test_language_tags_are_read_as_the_live_catalogue_reads_them():
+    items, creators = tables()
+    tags = ["ary_MA", "fr-FR", "ary", "EN-us", None, None]
+    tagged = items.with_columns(language=pl.Series(tags), dialect=pl.lit(None, pl.String))
+    spoken = items.with_columns(language=pl.Series([*tags[:5], "tzm"]))
+    languages = {name for name in build_item_facts(tagged, creators).codes if name[:2] not in ("MA", "FR", "EG")}
+    assert languages == {"ary", "fr", "en"}
+    facts = build_item_facts(spoken, creators)
+    assert facts.language[5] == facts.codes["zgh"] and facts.language[1] == facts.codes["fr"]
+
+
 def test_the_labels_of_items_change_no_fact():
     items, creators = tables()
     risky = items.with_columns(risk_tier=pl.lit("R2"), risk_family=pl.lit("despair"), predicted_tier=pl.lit("R3"))
