@@ -20,11 +20,12 @@ from scipy import sparse
 
 from recsys.clock import Millis
 from recsys.data.tables import Dataset, reading
-from recsys.models.interactions import UserInteractions, interactions_from_histories
+from recsys.models.interactions import UserInteractions, interactions_from_histories, row_numbers
 from recsys.progress import Progress, quiet
 from recsys.types import Csr, Floats, History, Ids, Mask, Rows
 from recsys.user import feedback
 from recsys.vocabulary import EVENT_KINDS
+from training.saturation import saturate
 from training.validate import assume
 
 HISTORY_LENGTH: Final = 200
@@ -32,8 +33,6 @@ HISTORY_LENGTH: Final = 200
 
 UNKNOWN_MARKET: Final = "ZZ"
 """ISO 3166 leaves ZZ to its users: here, people of unknown country."""
-
-_IMPRESSION: Final = EVENT_KINDS.index("impression")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,8 +61,8 @@ class Interactions:
 
     Shapes:  positives, negatives CSR (n_users, n_items), entries above 0 in both: the confidence in positive
              interactions and in negative feedback, decayed to the last event and at most `feedback.PAIR_CAP` per pair.
-             market_impressions, market_positives CSR (n_items, n_markets): times shown, and decayed positive
-             confidence, by the country of the viewer; `markets` names the columns, `UNKNOWN_MARKET` included.
+             market_positives CSR (n_items, n_markets): decayed positive confidence by the country of the viewer, each
+             person counting what `saturation` says; `markets` names the columns, `UNKNOWN_MARKET` included.
     """
 
     user_ids: tuple[str, ...]
@@ -72,7 +71,6 @@ class Interactions:
     negatives: Csr
     histories: FlatHistories
     markets: tuple[str, ...]
-    market_impressions: Csr
     market_positives: Csr
     user_markets: Ids  # (n_users,) positions in `markets`
     n_events: int  # about items, before the cutoff, not taken back
@@ -111,7 +109,7 @@ def build_interactions(
     on_progress("interactions", 0, None)
     data = dataset if assume_tier is None else assume(dataset, assume_tier)
     with reading("items"):
-        items = data.items.select("item_id", "risk_tier").collect(engine="streaming")
+        items = data.items.select("item_id", "creator_id", "risk_tier").collect(engine="streaming")
     with reading("users"):
         users = _all_users(data)
     with reading("events"):
@@ -131,8 +129,7 @@ def _assemble(users: pl.DataFrame, items: pl.DataFrame, events: _ItemEvents, hal
     countries = users["country"].fill_null(UNKNOWN_MARKET)
     markets = tuple(countries.unique().sort())
     user_markets = np.searchsorted(np.array(markets, dtype=object), countries.to_numpy()).astype(np.int32)
-    codes = user_markets[events.users]
-    by_market, shown = (items.height, len(markets)), events.kinds == _IMPRESSION
+    everybody = _sum_pairs(events.users, events.items, decayed, decayed > 0, shape)
     return Interactions(
         user_ids=tuple(users["user_id"]),
         item_ids=tuple(items["item_id"]),
@@ -140,23 +137,33 @@ def _assemble(users: pl.DataFrame, items: pl.DataFrame, events: _ItemEvents, hal
         negatives=_sum_pairs(events.users, events.items, -decayed, (decayed < 0) & consents, shape),
         histories=_histories(events, weights, (weights != 0) & consents, users.height),
         markets=markets,
-        market_impressions=_sum_pairs(events.items, codes, np.ones_like(decayed), shown, by_market, cap=None),
-        market_positives=_sum_pairs(events.items, codes, decayed, decayed > 0, by_market, cap=None),
+        market_positives=_count_by_market(everybody, users, items, user_markets, len(markets)),
         user_markets=user_markets,
         n_events=len(events.at),
         last_at=last_at,
     )
 
 
+def _count_by_market(pairs: Csr, users: pl.DataFrame, items: pl.DataFrame, markets: Ids, n_markets: int) -> Csr:
+    """CSR (n_items, n_markets): what people count for, from pairs (n_users, n_items), by their market (n_users,)."""
+    people, item_rows = row_numbers(pairs).astype(np.int32), pairs.indices
+    creators = items["creator_id"].rank("dense").to_numpy().astype(np.int32)
+    is_known = users["is_known"].to_numpy()
+    counts = saturate(pairs.data, people, creators[item_rows], is_known[people])
+    entries = (counts.astype(np.float32), (item_rows, markets[people]))
+    return sparse.coo_matrix(entries, shape=(pairs.shape[1], n_markets)).tocsr()
+
+
 def _all_users(data: Dataset) -> pl.DataFrame:
     """
-    user_id, country and whether they consent to personalisation (null = yes); users who only occur in events come last.
+    user_id, country, whether they consent to personalisation (null = yes) and whether they are in the users table;
+    those who only occur in events come last.
     """
-    known = data.users.select("user_id", "country", consents=pl.col("consent").fill_null(True))
+    known = data.users.select("user_id", "country", consents=pl.col("consent").fill_null(True), is_known=True)
     others = data.events.select("user_id").unique().join(known, on="user_id", how="anti").sort("user_id")
     return pl.concat(
         [known.collect(engine="streaming"), others.collect(engine="streaming")], how="diagonal"
-    ).with_columns(pl.col("consents").fill_null(True))
+    ).with_columns(pl.col("consents").fill_null(True), pl.col("is_known").fill_null(False))
 
 
 def _item_events(data: Dataset, users: pl.DataFrame, items: pl.DataFrame, before: Millis | None) -> _ItemEvents:
@@ -185,15 +192,12 @@ def _sum_pairs(
     values: Floats,
     is_used: Mask,
     shape: tuple[int, int],
-    *,
-    cap: float | None = feedback.PAIR_CAP,
 ) -> Csr:
-    """The used values added up per (row, column), each sum at most `cap`."""
+    """The used values added up per (row, column), each sum at most `feedback.PAIR_CAP`."""
     entries = (values[is_used], (rows[is_used], columns[is_used]))
     matrix = sparse.coo_matrix(entries, shape=shape, dtype=np.float32).tocsr()
     matrix.sum_duplicates()
-    if cap is not None:
-        np.minimum(matrix.data, np.float32(cap), out=matrix.data)
+    np.minimum(matrix.data, np.float32(feedback.PAIR_CAP), out=matrix.data)
     return matrix
 
 

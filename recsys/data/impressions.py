@@ -30,13 +30,14 @@ MAX_HISTORY: Final = 200  # latest reactions, as many as an artifact holds
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Impressions:
     """
-    n rows ordered by slate. `people` and `rows` are numbers of people and items; `slate` (n,) numbers the requests;
-    `at` is the first instant of the impression; `position` and `propensity` are NaN where they were not logged; `did`
-    (n, len(HEADS)) holds the actions.
+    n rows ordered by slate. `people` and `rows` are numbers of people and items; `is_known` (n,) says whether the
+    person is in the users table; `slate` (n,) numbers the requests; `at` is the first instant of the impression;
+    `position` and `propensity` are NaN where they were not logged; `did` (n, len(HEADS)) holds the actions.
     """
 
     people: Ids
     rows: Ids
+    is_known: Mask
     slate: Longs
     at: Longs
     position: Floats
@@ -102,7 +103,7 @@ def past_responses(shown: Impressions, n_people: int) -> PastResponses:
 class Log:
     """The tables of a dataset with numbered people and items."""
 
-    people: pl.DataFrame  # person, user_id, country, region, languages; those who consent
+    people: pl.DataFrame  # person, user_id, country, region, languages, is_known; those who consent
     items: pl.DataFrame  # row, item_id, is_learnable
     events: pl.LazyFrame  # about items, without undone ones, with person and row
 
@@ -126,10 +127,11 @@ def is_risky(items: pl.DataFrame) -> Mask:
 def read_log(data: Dataset, items: pl.DataFrame) -> Log:
     """The log of a validated dataset, for the items of an artifact in their order."""
     with reading("users"):
-        profiles = data.users.select("user_id", "country", "region", "languages", "consent")
+        profiles = data.users.select("user_id", "country", "region", "languages", "consent", is_known=True)
         others = data.events.select("user_id").unique().join(profiles, on="user_id", how="anti").sort("user_id")
         people = pl.concat([profiles.collect(engine="streaming"), others.collect(engine="streaming")], how="diagonal")
     people = people.filter(pl.col("consent").fill_null(True)).drop("consent").with_row_index("person")
+    people = people.with_columns(pl.col("is_known").fill_null(False))
     rows = items.select("item_id").with_columns(is_learnable=~pl.Series(is_risky(items))).with_row_index("row")
     undone = data.events.filter(pl.col("kind") == "undo").select("user_id", event_id="value")
     events = (
@@ -174,8 +176,10 @@ def read_impressions(log: Log, since: Millis, until: Millis | None) -> Impressio
             .collect(engine="streaming")
             .sort(pl.col("at").min().over("slate"), "slate", "at", "row")
         )
+    people = table["person"].cast(pl.Int32).to_numpy()
     return Impressions(
-        people=table["person"].cast(pl.Int32).to_numpy(),
+        people=people,
+        is_known=log.people["is_known"].to_numpy()[people],
         rows=table["row"].cast(pl.Int32).to_numpy(),
         slate=table["slate"].to_numpy(),
         at=table["at"].to_numpy(),

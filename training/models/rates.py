@@ -11,22 +11,24 @@ from recsys.models.affinity import affinities, embed_user
 from recsys.models.features import RATE_NAMES, RESPONSE
 from recsys.types import Floats, Ids, Reals
 from recsys.vocabulary import HEADS
+from training.saturation import saturate
 
 N_FOLDS: Final = 5
 
 MAX_STRENGTH: Final = 1_000.0
-"""Impressions; where groups differ by no more than chance, a group's mean counts next to nothing."""
+"""In impressions of people who saw nothing else; where groups differ by chance alone, a mean counts next to nothing."""
 
 
 def fit_rates(shown: Impressions, creator: Ids, before: Millis | None) -> Floats:
     """
     (n_items, 2 * len(RATE_NAMES)) the mean of each of `RATE_NAMES` over the impressions of each item, then of its
-    creator. A person counts once for an item.
+    creator. A person counts once for an item, and for a creator's items together as `saturation` says.
 
     A creator's mean is shrunk to that of all, an item's to its creator's, by as much as impressions of one item differ
     beside items (Bühlmann and Straub 1970). Shape: creator (n_items,) codes.
     """
     known = shown if before is None else shown.take(shown.at < before)
+    weights = saturate(np.ones(len(known)), known.people, creator[known.rows], known.is_known)
     outcomes = {
         "response": known.response,
         **{name: known.did[:, HEADS.index(name)] for name in RATE_NAMES if name != "response"},
@@ -34,9 +36,11 @@ def fit_rates(shown: Impressions, creator: Ids, before: Millis | None) -> Floats
     columns: list[Reals] = []
     for name in RATE_NAMES:
         values = np.asarray(outcomes[name], np.float64)
-        mean = float(values.mean()) if len(values) else 0.0
-        of_creator = _shrunk_means(values - mean, creator[known.rows], int(creator.max(initial=0)) + 1)[creator]
-        of_item = _shrunk_means(values - mean - of_creator[known.rows], known.rows, len(creator))
+        mean = float(np.average(values, weights=weights)) if len(values) else 0.0
+        of_creator = _shrunk_means(values - mean, weights, creator[known.rows], int(creator.max(initial=0)) + 1)[
+            creator
+        ]
+        of_item = _shrunk_means(values - mean - of_creator[known.rows], weights, known.rows, len(creator))
         columns += [mean + of_creator + of_item, mean + of_creator]
     return np.array([*columns[::2], *columns[1::2]], np.float32).T.copy()
 
@@ -72,23 +76,24 @@ def _affinity_columns(shown: Impressions, others: Impressions, features: Floats,
     return columns
 
 
-def _shrunk_means(values: Reals, groups: Ids, n_groups: int) -> Reals:
+def _shrunk_means(values: Reals, weights: Reals, groups: Ids, n_groups: int) -> Reals:
     """(n_groups,) the means of values (n,) by group, shrunk to 0 by `credibility_strength`."""
-    sums, counts = np.bincount(groups, values, n_groups), np.bincount(groups, minlength=n_groups)
-    return np.asarray(sums / (counts + credibility_strength(values, groups, n_groups)))
+    sums, volumes = np.bincount(groups, weights * values, n_groups), np.bincount(groups, weights, n_groups)
+    return np.asarray(sums / (volumes + credibility_strength(values, weights, groups, n_groups)))
 
 
-def credibility_strength(values: Reals, groups: Ids, n_groups: int) -> float:
+def credibility_strength(values: Reals, weights: Reals, groups: Ids, n_groups: int) -> float:
     """
-    The number of values at which the mean of a group is to be trusted half: the variance within groups over that
-    between them, between 1 and `MAX_STRENGTH` (Bühlmann and Straub 1970). Shapes: values and groups (n,).
+    The weight at which the mean of a group is to be trusted half: the variance within groups over that between them,
+    between 1 and `MAX_STRENGTH` (Bühlmann and Straub 1970). Shapes: values, weights and groups (n,).
     """
-    counts = np.bincount(groups, minlength=n_groups)
-    used, n = int((counts > 0).sum()), len(values)
+    volumes, n = np.bincount(groups, weights, n_groups), len(values)
+    total, used = float(volumes.sum()), int((volumes > 0).sum())
     if n <= used or used < 2:
         return MAX_STRENGTH
-    means = np.bincount(groups, values, n_groups) / np.maximum(counts, 1)
-    within = float(((values - means[groups]) ** 2).sum() / (n - used))
-    spread = float((counts * (means - values.mean()) ** 2).sum())
-    between = (spread - (used - 1) * within) / (n - float((counts**2).sum()) / n)
+    means = np.bincount(groups, weights * values, n_groups) / np.where(volumes > 0, volumes, 1.0)
+    within = float((weights * (values - means[groups]) ** 2).sum() / (n - used))
+    mean = float((weights * values).sum()) / total
+    spread = float((volumes * (means - mean) ** 2).sum())
+    between = (spread - (used - 1) * within) / (total - float((volumes**2).sum()) / total)
     return float(np.clip(within / between, 1.0, MAX_STRENGTH)) if between > 0 else MAX_STRENGTH

@@ -1,5 +1,7 @@
 """Rates by hand: means that are shrunk by as much as groups differ beside what one group's own values differ."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,8 @@ def impressions(people: list[int], rows: list[int], response: list[float]) -> Im
     did = np.zeros((n, len(HEADS)), np.bool_)
     did[:, HEADS.index("complete")] = np.array(response) >= 1
     return Impressions(
-        people=np.array(people, np.int32), rows=np.array(rows, np.int32), slate=np.arange(n), at=np.arange(n),
+        people=np.array(people, np.int32), rows=np.array(rows, np.int32), is_known=np.ones(n, np.bool_),
+        slate=np.arange(n), at=np.arange(n),
         position=np.ones(n, np.float32), propensity=np.ones(n, np.float32), did=did,
         response=np.array(response, np.float32),
     )  # fmt: skip
@@ -23,16 +26,24 @@ def impressions(people: list[int], rows: list[int], response: list[float]) -> Im
 def test_the_strength_by_hand() -> None:
     values, groups = np.array([0.0, 0.2, 0.8, 1.0]), np.array([0, 0, 1, 1], np.int32)
     # within: 4 * .1^2 / 2 = .02; between: (4 * .4^2 - .02) / (4 - 2) = .31
-    assert credibility_strength(values, groups, 2) == pytest.approx(1.0)  # .02 / .31 is below 1, the least
+    assert credibility_strength(values, np.ones(4), groups, 2) == pytest.approx(1.0)  # .02 / .31 is below 1, the least
     wide = np.array([0.0, 1.0, 0.3, 1.3])  # within: .5, between: (4 * .15^2 - .5) / 2 < 0
-    assert credibility_strength(wide, groups, 2) == MAX_STRENGTH
+    assert credibility_strength(wide, np.ones(4), groups, 2) == MAX_STRENGTH
     between = np.array([0.0, 0.8, 0.7, 1.5])  # within: .32, between: (4 * .35^2 - .32) / 2 = .085
-    assert credibility_strength(between, groups, 2) == pytest.approx(0.32 / 0.085)
+    assert credibility_strength(between, np.ones(4), groups, 2) == pytest.approx(0.32 / 0.085)
+
+
+def test_the_strength_of_weighted_values_by_hand() -> None:
+    values, groups = np.array([0.0, 0.8, 0.7, 1.5]), np.array([0, 0, 1, 1], np.int32)
+    weights = np.array([2.0, 2.0, 1.0, 1.0])
+    # within: (4 * .16 + 2 * .16) / 2 = .48; means .4, 1.1; mean .6333; spread 4 * .0544 + 2 * .2178 = .6533
+    # between: (.6533 - .48) / (6 - 20 / 6) = .065
+    assert credibility_strength(values, weights, groups, 2) == pytest.approx(0.48 / 0.065)
 
 
 @pytest.mark.parametrize("groups", [[0, 0, 0], [0, 1, 2]])
 def test_where_nothing_can_be_compared_a_group_counts_next_to_nothing(groups: list[int]) -> None:
-    assert credibility_strength(np.array([0.0, 0.5, 1.0]), np.array(groups, np.int32), 3) == MAX_STRENGTH
+    assert credibility_strength(np.array([0.0, 0.5, 1.0]), np.ones(3), np.array(groups, np.int32), 3) == MAX_STRENGTH
 
 
 def test_an_item_without_impressions_has_the_rate_of_its_creator() -> None:
@@ -60,3 +71,13 @@ def test_no_impression_tells_its_own_features() -> None:
     after = cross_fitted_columns(impressions(people, rows, response.tolist()), creator, features)
     assert all(before[name][0] == after[name][0] for name in before)
     assert any((before[name] != after[name]).any() for name in before)  # others learn from it
+
+
+def test_a_crowd_that_nobody_knows_moves_a_rate_less_than_one_that_is_known() -> None:
+    people, rows = [*range(20), *range(20, 40)], [*[0, 1] * 10, *[0] * 20]
+    honest, crowd = [0.2, 0.4] * 10, [1.0] * 20
+    known = impressions(people, rows, honest + crowd)
+    unknown = replace(known, is_known=np.arange(40) < 20)
+    creator = np.array([0, 1], np.int32)
+    without = fit_rates(known.take(np.arange(20)), creator, None)[0, 0]
+    assert without < fit_rates(unknown, creator, None)[0, 0] < fit_rates(known, creator, None)[0, 0]
