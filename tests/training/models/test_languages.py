@@ -22,7 +22,8 @@ def facts(language: list[int], codes: dict[str, int]) -> ItemFacts:
 def shown(people: list[int], rows: list[int], response: list[float]) -> Impressions:
     n = len(rows)
     return Impressions(
-        people=np.array(people, np.int32), rows=np.array(rows, np.int32), slate=np.arange(n), at=np.arange(n),
+        people=np.array(people, np.int32), rows=np.array(rows, np.int32), is_known=np.ones(n, np.bool_),
+        slate=np.arange(n), at=np.arange(n),
         position=np.ones(n, np.float32), propensity=np.ones(n, np.float32), did=np.zeros((n, len(HEADS)), np.bool_),
         response=np.array(response, np.float32),
     )  # fmt: skip
