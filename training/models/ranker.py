@@ -172,7 +172,8 @@ def _feature_table(shown: Impressions, past: Past, inputs: Mapping[Millis, Featu
     Of the others, what the spaces and popularity say is known only after they stopped learning; rates and affinity come
     from other impressions (cross-fitting), so that nearly the whole log teaches the heads.
     """
-    (first, early), (then, late) = sorted(inputs.items())
+    first, then = min(inputs), max(inputs)  # one instant for both where many impressions have the same
+    early, late = inputs[first], inputs[then]
     is_late = shown.at >= then
     table = np.empty((len(shown), len(feature_names(early.spaces))), np.float32)
     table[is_late] = feature_matrix(shown.take(is_late), past, late)

@@ -167,6 +167,12 @@ def test_a_log_without_impressions_or_with_few_actions_gives_no_ranker_and_says_
     assert few.heads is None and "too few actions" in few.summary
 
 
+def test_a_log_that_only_knows_dates_may_have_one_instant_for_both_parts(tmp_path: Path) -> None:
+    data = world(tmp_path)
+    date = pl.when(pl.col("at") < T0 + N_DAYS // 2 * DAY).then(T0).otherwise(T0 + N_DAYS // 2 * DAY)
+    assert fitted(replace(data, events=data.events.with_columns(at=date))).heads is not None
+
+
 def test_training_and_serving_compute_the_same_features(tiny, make_service, tmp_path, evening) -> None:
     from recsys.messages import FeedRequest
 
