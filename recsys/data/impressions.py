@@ -279,7 +279,7 @@ def ranker_query(person: int, at: Millis, past: Past, inputs: FeatureInputs) -> 
 def iterate_slates(shown: Impressions) -> Iterator[slice]:
     """The rows of each slate, in order."""
     ends = np.flatnonzero(np.diff(shown.slate, append=-1)) + 1
-    begins = np.concatenate(([0], ends[:-1]))
+    begins = np.concatenate(([0], ends))[:-1]
     yield from (slice(int(begin), int(end)) for begin, end in zip(begins, ends, strict=True) if end > begin)
 
 
