@@ -41,8 +41,10 @@ class FeatureScale:
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RankerHead:
     """
-    One action. `coefficients` (n_features,) of the standardised features; `booster` gives the raw sum of the trees,
-    None = no trees; `prior` is the probability where nothing is known.
+    One action. `coefficients` (n_features,) of the standardised features; `booster` gives the raw sum of the trees over
+    the same, None = no trees; `prior` is the probability where nothing is known.
+
+    Trees do not see the features as they are: which are unknown differs between a log and a request.
     """
 
     coefficients: Floats
@@ -51,17 +53,17 @@ class RankerHead:
     intercept: float
     prior: float
 
-    def raw(self, matrix: Floats, standardised: Floats) -> Floats:
-        """(n,) before calibration, of n rows of features, as they are and standardised."""
+    def raw(self, standardised: Floats) -> Floats:
+        """(n,) before calibration, of n rows of standardised features."""
         linear = standardised @ self.coefficients
         if self.booster is None:
             return linear
-        trees = self.booster.predict(matrix, raw_score=True, num_threads=1, predict_disable_shape_check=True)
+        trees = self.booster.predict(standardised, raw_score=True, num_threads=1, predict_disable_shape_check=True)
         return np.asarray(linear + trees, np.float32)
 
-    def predict(self, matrix: Floats, standardised: Floats) -> Floats:
+    def predict(self, standardised: Floats) -> Floats:
         """(n,) probabilities in (0, 1)."""
-        raw = self.raw(matrix, standardised)
+        raw = self.raw(standardised)
         return np.asarray(1 / (1 + np.exp(-(self.slope * raw + self.intercept))), np.float32)
 
 
@@ -87,7 +89,7 @@ class RankerHeads:
     def predict(self, matrix: Floats) -> Mapping[str, Floats]:
         """(n,) probabilities by action. `matrix` (n, len(features)) contiguous float32."""
         standardised = self.scale.standardise(matrix)
-        return {name: head.predict(matrix, standardised) for name, head in self.heads.items()}
+        return {name: head.predict(standardised) for name, head in self.heads.items()}
 
     def weights(self, given: Mapping[str, float]) -> Mapping[str, float]:
         """

@@ -74,9 +74,7 @@ def fit_heads(
     scale = _fit_scale(table[~is_late])
     standardised = scale.standardise(table)
     return scale, {
-        name: _fit_head(
-            _HeadTable(table, standardised, shown.did[:, HEADS.index(name)], is_late, weights), params, seed
-        )
+        name: _fit_head(_HeadTable(standardised, shown.did[:, HEADS.index(name)], is_late, weights), params, seed)
         for name in names
     }
 
@@ -92,10 +90,9 @@ def _fit_scale(table: Floats) -> FeatureScale:
 
 
 class _HeadTable(NamedTuple):
-    """What a head is fitted to: features (n, n_features), and n actions, whether they are late, and their weights."""
+    """What a head is fitted to: standardised features (n, n_features), n actions, whether late, and their weights."""
 
     features: Floats
-    standardised: Floats
     did: Mask
     is_late: Mask
     weights: Floats
@@ -109,7 +106,7 @@ def _fit_head(table: _HeadTable, params: RankerParams, seed: int) -> RankerHead:
         coefficients=coefficients, booster=None, slope=1.0, intercept=0.0, prior=float(table.did.mean())
     )
     trees = _fit_trees(table, coefficients, params, seed)
-    slope, intercept = fit_platt(linear.raw(table.features[late], table.standardised[late]), table.did[late])
+    slope, intercept = fit_platt(linear.raw(table.features[late]), table.did[late])
     calibrated = replace(linear, slope=slope, intercept=intercept)
     return calibrated if trees is None else _better_head(calibrated, replace(linear, booster=trees), table)
 
@@ -117,10 +114,10 @@ def _fit_head(table: _HeadTable, params: RankerParams, seed: int) -> RankerHead:
 def _better_head(linear: RankerHead, with_trees: RankerHead, table: _HeadTable) -> RankerHead:
     """The head with trees, calibrated, if it is better on the late impressions by more than a standard error."""
     late = table.is_late
-    features, standardised, did = table.features[late], table.standardised[late], table.did[late]
-    slope, intercept = fit_platt(with_trees.raw(features, standardised), did)
+    features, did = table.features[late], table.did[late]
+    slope, intercept = fit_platt(with_trees.raw(features), did)
     calibrated = replace(with_trees, slope=slope, intercept=intercept)
-    losses = [_log_losses(head.predict(features, standardised), did) for head in (linear, calibrated)]
+    losses = [_log_losses(head.predict(features), did) for head in (linear, calibrated)]
     gain = (losses[0] - losses[1]) * table.weights[late]
     return calibrated if gain.mean() > gain.std() / len(gain) ** 0.5 else linear
 
@@ -141,7 +138,7 @@ def _fit_coefficients(table: _HeadTable, penalty: float) -> Floats:
 
     early = ~table.is_late
     model = LogisticRegression(C=1 / penalty, max_iter=300)
-    model.fit(table.standardised[early], table.did[early], sample_weight=table.weights[early])
+    model.fit(table.features[early], table.did[early], sample_weight=table.weights[early])
     return np.asarray(model.coef_[0], np.float32)
 
 
@@ -151,7 +148,7 @@ def _fit_trees(table: _HeadTable, coefficients: Floats, params: RankerParams, se
         return None
     import lightgbm
 
-    start = table.standardised @ coefficients
+    start = table.features @ coefficients
     early, late = (
         lightgbm.Dataset(
             table.features[part], table.did[part], weight=table.weights[part], init_score=start[part],

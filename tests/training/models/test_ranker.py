@@ -9,6 +9,7 @@ import pytest
 
 from recsys.clock import DAY, HOUR, Millis
 from recsys.data.impressions import (
+    Impressions,
     Log,
     Past,
     PastInteractions,
@@ -33,7 +34,7 @@ from recsys.vocabulary import HEADS
 from training.models.blend import BlendParams
 from training.models.mixing_weight import CONTENT_SHARES, ChoiceEstimate, best_choice, last_as_good
 from training.models.ranker import EarlierModels, RankerResult, fit
-from training.models.ranker_heads import RankerParams, fit_platt, propensity_weights
+from training.models.ranker_heads import RankerParams, fit_heads, fit_platt, propensity_weights
 from training.params import TrainParams
 from training.train import run
 
@@ -303,3 +304,20 @@ def test_an_artifact_keeps_the_heads_that_help_and_leaves_out_those_that_do_not(
         trained = run(tmp_path / "data", tmp_path / name, replace(params, ranker=ranker), T0 + 30 * DAY)
         assert load_artifact(tmp_path / name).ranker is None
         assert trained.ranker.startswith("mixing weight 0%" if ranker else "none, as asked")
+
+
+def test_heads_are_fitted_where_most_features_are_unknown() -> None:
+    # Trees that split by what is unknown have an infinite threshold, which no artifact may hold.
+    rng = np.random.default_rng(0)
+    n, names = 4_000, feature_names(["cf"])
+    table = rng.standard_normal((n, len(names))).astype(np.float32)
+    table[: n // 2, 0] = np.nan
+    did = np.zeros((n, len(HEADS)), np.bool_)
+    did[:, 0] = rng.random(n) < np.where(np.isnan(table[:, 0]), 0.9, 0.1)
+    shown = Impressions(
+        people=np.zeros(n, np.int32), rows=np.zeros(n, np.int32), slate=np.arange(n), at=np.arange(n),
+        position=np.ones(n, np.float32), propensity=np.ones(n, np.float32), did=did,
+        response=np.zeros(n, np.float32),
+    )  # fmt: skip
+    scale, heads = fit_heads([HEADS[0]], table, shown, rng.random(n) < 0.3, PARAMS, 0)
+    assert np.isfinite(heads[HEADS[0]].predict(scale.standardise(table))).all()
