@@ -20,8 +20,8 @@ from recsys.metrics import (
     estimated_propensity,
     importance_weights,
     influence,
-    is_probability,
     ranking_target,
+    tells_exposure,
 )
 from recsys.types import Floats, Ids, Reals
 
@@ -80,9 +80,9 @@ def effective_impressions(people: Sequence[RankedImpressions], ranking: str, n_r
 
 
 def _propensity(people: Sequence[RankedImpressions], n_rows: int) -> Reals:
-    """The logged propensities of all impressions; estimated for all where fewer than half are probabilities."""
+    """The logged propensities of all impressions; estimated for all where they do not tell how the old feed chose."""
     logged = _joined([person.impressions.propensity for person in people])
-    if len(logged) and is_probability(logged).mean() >= 0.5:
+    if tells_exposure(logged):
         return logged
     rows = np.concatenate([person.impressions.rows for person in people]) if people else np.empty(0, np.int32)
     return np.asarray(estimated_propensity(np.bincount(rows, minlength=n_rows))[rows], np.float64)

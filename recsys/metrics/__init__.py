@@ -17,6 +17,7 @@ from recsys.metrics.counterfactual import (
     is_probability,
     ranking_target,
     snips,
+    tells_exposure,
 )
 from recsys.metrics.ranking import (
     EMPTY,
@@ -58,5 +59,6 @@ __all__ = [
     "recall",
     "share",
     "snips",
+    "tells_exposure",
     "top_share",
 ]

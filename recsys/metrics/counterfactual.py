@@ -35,6 +35,14 @@ def is_probability(logged: Floats | Reals) -> Mask:
     return np.asarray(np.isfinite(logged) & (logged > 0) & (logged <= 1))
 
 
+def tells_exposure(logged: Floats | Reals) -> bool:
+    """
+    Whether logged propensities (n,) say how an old feed chose: at least half are probabilities below 1. A feed that
+    showed its items for sure, all but the explored ones, says nothing of how likely the others were.
+    """
+    return len(logged) > 0 and bool(np.mean(is_probability(logged) & (logged < 1)) >= 0.5)
+
+
 def importance_weights(logged: Floats | Reals, target: Floats | Reals, clip: float = NO_CLIP) -> Reals:
     """
     How much each logged outcome counts for the policy that is judged.

@@ -30,6 +30,7 @@ from recsys.metrics import (
     is_probability,
     ndcg,
     ranking_target,
+    tells_exposure,
 )
 from recsys.models.blend import Blend
 from recsys.models.features import FeatureInputs, RankerQuery, ranker_features
@@ -221,9 +222,9 @@ def _estimate(users: Sequence[_EvaluatedUser], scales: tuple[float, float]) -> C
 
 
 def _propensity(late: LateImpressions) -> Floats:
-    """(n,) of every impression; estimated for all where fewer than half of the logged ones are probabilities."""
+    """(n,) of every impression; estimated for all where the logged ones do not tell how the old feed chose."""
     logged = late.shown.propensity
-    if is_probability(logged).mean() >= 0.5:
+    if tells_exposure(logged):
         return logged
     counts = np.bincount(late.shown.rows, minlength=len(late.is_learnable))
     return estimated_propensity(counts)[late.shown.rows].astype(np.float32)

@@ -63,3 +63,10 @@ def test_a_ranking_without_scores_and_a_log_without_impressions_have_no_estimate
 def test_equal_impressions_are_worth_their_number() -> None:
     people = [person(*((row, 0.5, 0.5, 1.0) for row in range(4)))]
     assert effective_impressions(people, "score", 5) == pytest.approx(4)
+
+
+def test_a_feed_that_was_sure_of_its_items_does_not_tell_how_likely_others_were() -> None:
+    sure = [person((0, 1.0, 1.0, 1.0), (1, 0.0, 1.0, 1.0)), person((1, 0.0, 0.01, 1.0))]
+    unlogged = [person((0, 1.0, NAN, 1.0), (1, 0.0, NAN, 1.0)), person((1, 0.0, NAN, 1.0))]
+    first, second = (estimated_watch(people, ["score"], 3)["score"].mean() for people in (sure, unlogged))
+    assert first == second

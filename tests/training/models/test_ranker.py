@@ -317,7 +317,7 @@ def test_heads_are_fitted_where_most_features_are_unknown() -> None:
     shown = Impressions(
         people=np.zeros(n, np.int32), rows=np.zeros(n, np.int32), slate=np.arange(n), at=np.arange(n),
         position=np.ones(n, np.float32), propensity=np.ones(n, np.float32), did=did,
-        response=np.zeros(n, np.float32),
+        response=np.zeros(n, np.float32), is_known=np.ones(n, np.bool_),
     )  # fmt: skip
     scale, heads = fit_heads([HEADS[0]], table, shown, rng.random(n) < 0.3, PARAMS, 0)
     assert np.isfinite(heads[HEADS[0]].predict(scale.standardise(table))).all()
