@@ -69,7 +69,7 @@ def demo(
     only_prepare: Annotated[bool, typer.Option("--prepare", help="Make the data and the artifact, then stop.")] = False,
 ) -> None:
     """
-    Show the whole engine: the feeds of three users, the caps, a takedown and an event, from the real service.
+    Show the whole engine: the feeds of four people, the caps, a takedown and an event, from the real service.
 
     The first run makes the data and trains, which takes a minute or two.
 

@@ -20,6 +20,8 @@ from recsys.clock import from_text
 from recsys.models.artifact import load_artifact
 from recsys.models.features import RankerQuery, ranker_features
 from recsys.models.loaded import build_models
+from recsys.types import Responses
+from recsys.user.feedback import responses
 
 
 def main() -> None:
@@ -33,7 +35,8 @@ def main() -> None:
     model = build_models(artifact)
     if model.ranker is None:
         raise SystemExit(f"found no ranker in {chosen.artifact}; its manifest says why")
-    sizes = ", ".join(f"{name} {head.booster.num_trees()}" for name, head in model.ranker.heads.heads.items())
+    heads = model.ranker.heads.heads
+    sizes = ", ".join(f"{name} {head.booster.num_trees() if head.booster else 0}" for name, head in heads.items())
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; trees: {sizes}")
     rng, at = np.random.default_rng(0), from_text(artifact.manifest.created_at)
     times: dict[str, list[float]] = {"fold in": [], "features": [], "heads": [], "one space": []}
@@ -42,9 +45,12 @@ def main() -> None:
             rows = rng.choice(model.n_rows, min(chosen.candidates, model.n_rows), replace=False).astype(np.int32)
             history, started = model.histories[user_id], process_time()
             vectors = {name: space.space.fold_in(history) for name, space in model.spaces.items()}
+            seen = np.unique(history.items)
+            watched = Responses(seen, responses(history.items, history.weights, model.n_rows)[seen])
             who = RankerQuery(
-                country="MA", region="MA-06", languages=("ary", "fr"), at=at, history=history, vectors=vectors
-            )
+                country="MA", region="MA-06", languages=("ary", "fr"), at=at, history=history, responses=watched,
+                vectors=vectors,
+            )  # fmt: skip
             times["fold in"].append(process_time() - started)
             started = process_time()
             table = ranker_features(who, model.ranker.inputs, rows)

@@ -52,7 +52,7 @@ def test_four_people_get_a_page_each(played: str) -> None:
 
 def test_the_cap_lets_two_through_and_then_none(played: str) -> None:
     offered, then = played.split("A cap at work")[1].split("A minute later")
-    n_first, n_then = (int(re.search(r"R1, (\d+) R2", part)[1]) for part in (offered, then))  # type: ignore[index]
+    n_first, n_then = (int(re.search(r"R1, (\d+) R2", part)[1]) for part in (offered, then))
     assert 1 <= n_first <= 2 and n_then == 0
     assert "nothing is relaxed to fill it" in then
 

@@ -168,7 +168,7 @@ def test_the_modules_of_an_extra_are_those_that_it_installs() -> None:
 
 def test_a_missing_extra_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     extras.require_extra("train", "sanad train")
-    monkeypatch.setitem(extras.MODULES, "train", ("numpy", "no_such_module"))  # type: ignore[arg-type]
+    monkeypatch.setitem(extras.MODULES, "train", ("numpy", "no_such_module"))
     with pytest.raises(ConfigError, match=r"found no no_such_module, .* pip install 'sanad\[train\]'"):
         extras.require_extra("train", "sanad train")
 

@@ -116,7 +116,7 @@ def _accuracy(report: Report) -> str:
     for metric in ("watch", "recall", "ndcg", "impression_auc"):
         estimates = {name: e for name, e in report.values[metric].items() if e.mean is not None}
         top = _axis_end(estimates.values())
-        low, high = (0.4, max(0.7, top)) if metric in ("watch", "impression_auc") else (0.0, top)
+        low, high = (0.4, max(0.7, top)) if metric == "impression_auc" else (0.0, top)
         rows = [(escape(RANKING_NAMES[name]), [(name, e)], number(e.mean)) for name, e in estimates.items()]
         title = f"{metric_name(metric, report.k)}: {METRIC_MEANINGS[metric]}"
         plots.append(_dots(title, rows, low, high))

@@ -112,7 +112,7 @@ def clock() -> StillClock:
 
 
 def _local(app: object, address: str = "127.0.0.1", **more: object) -> TestClient:
-    return TestClient(app, "http://127.0.0.1:8000", client=(address, 5_000), **more)  # type: ignore[arg-type]
+    return TestClient(app, "http://127.0.0.1:8000", client=(address, 5_000), **more)
 
 
 Local = Callable[..., TestClient]

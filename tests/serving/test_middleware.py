@@ -71,7 +71,7 @@ def test_without_keys_strangers_names_and_proxies_are_not_local(
 def test_a_service_without_keys_says_so(
     settings: Settings, client: TestClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    create_app(lambda: None, settings=settings)  # type: ignore[arg-type, return-value]  # nobody asks it
+    create_app(lambda: None, settings=settings)
     assert "no service keys" in caplog.text
 
 

@@ -156,7 +156,7 @@ def _fit_weights(ngrams: Csr, sources: Floats, targets: Floats, params: FitParam
             loss = loss + 2 * params.words_share * (1 - (single * target[words]).sum(1)).mean()
         sparse_steps.zero_grad()
         steps.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         for optimiser in (sparse_steps, steps):
             optimiser.step()
     weights = (table.weight, spread.weight.T, mix.weight.T)

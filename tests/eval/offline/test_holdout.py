@@ -20,7 +20,7 @@ T0 = from_text("2026-11-01T12:00:00Z")
 CUTOFF = T0 + 5 * DAY
 
 
-def _event(n: int, user: str, kind: str, item: str | None, at: int, fraction: float | None = None, value: str = ""):  # type: ignore[no-untyped-def]  # a row
+def _event(n: int, user: str, kind: str, item: str | None, at: int, fraction: float | None = None, value: str = ""):
     return {
         "event_id": f"e{n}",
         "user_id": user,

@@ -28,7 +28,7 @@ from eval.report.html_locality import (
 
 
 @pytest.fixture(scope="module")
-def report(small) -> LocalityReport:  # type: ignore[no-untyped-def]  # the fixture of this folder
+def report(small) -> LocalityReport:
     return evaluate(small.folder, small.data, small.policy, EvalParams(n_people=40))[0].locality
 
 
@@ -40,7 +40,7 @@ def person(
     counts = {"engine": np.array([3.0, 1.0]), "liked": np.array([1.0, 1.0])} if countries is None else countries
     return PersonLocality(
         history_share=dict.fromkeys(DEFINITIONS, history), eligible_share=dict.fromkeys(DEFINITIONS, eligible),
-        slots=dict.fromkeys(DEFINITIONS, by_ranking), unknown=by_ranking, floor_pages={}, countries=counts,  # type: ignore[arg-type]
+        slots=dict.fromkeys(DEFINITIONS, by_ranking), unknown=by_ranking, floor_pages={}, countries=counts,
         n_local_required=required, is_floor_eligible=mask,
     )  # fmt: skip
 

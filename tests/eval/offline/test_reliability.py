@@ -81,6 +81,6 @@ def test_a_ranker_is_evaluated_on_impressions_after_its_cutoff(tmp_path) -> None
     )
     run(tmp_path / "data", tmp_path / "model", params, T0 + 30 * DAY)
     (like,) = reliability(load_artifact(tmp_path / "model"), tmp_path / "data", None)
-    cutoff = int(events["at"].max()) + 1 - 3 * DAY  # type: ignore[arg-type]  # a column of instants
+    cutoff = int(events["at"].max()) + 1 - 3 * DAY
     assert like.head == "like" and like.n == (events.filter(pl.col("at") >= cutoff)["kind"] == "impression").sum()
     assert like.error < 0.12 and like.auc > 0.75 and like.predicted == pytest.approx(like.observed, abs=0.06)

@@ -9,11 +9,11 @@ from recsys.metrics import EMPTY, auc
 
 
 @pytest.fixture(scope="module")
-def replayed(small) -> ReplayResult:  # type: ignore[no-untyped-def]  # the fixture of this folder
+def replayed(small) -> ReplayResult:
     return replay(small.artifact, small.market, hold_out(small.artifact, small.data).people, k=20)
 
 
-def test_no_ranking_shows_what_a_person_had_met_or_what_was_not_there_yet(small, replayed: ReplayResult) -> None:  # type: ignore[no-untyped-def]
+def test_no_ranking_shows_what_a_person_had_met_or_what_was_not_there_yet(small, replayed: ReplayResult) -> None:
     ids = small.artifact.items["item_id"].to_list()
     for row, person in enumerate(replayed.people):
         seen = {replayed.items.index[ids[int(n)]] for n in person.seen}
@@ -30,14 +30,14 @@ def test_no_ranking_shows_what_is_never_served(replayed: ReplayResult) -> None:
         assert np.all(replayed.items.tier[page[page != EMPTY]] <= 2)
 
 
-def test_the_engine_keeps_its_caps_where_other_rankings_need_not(small, replayed: ReplayResult) -> None:  # type: ignore[no-untyped-def]
+def test_the_engine_keeps_its_caps_where_other_rankings_need_not(small, replayed: ReplayResult) -> None:
     cap = small.market.locality.creator_last_20
     for page in replayed.pages["engine"]:
         creators = replayed.items.creator_no[page[page != EMPTY]]
         assert np.unique(creators, return_counts=True)[1].max(initial=0) <= cap
 
 
-def test_a_hit_is_a_relevant_item(small, replayed: ReplayResult) -> None:  # type: ignore[no-untyped-def]
+def test_a_hit_is_a_relevant_item(small, replayed: ReplayResult) -> None:
     ids = small.artifact.items["item_id"].to_list()
     for row, person in enumerate(replayed.people):
         relevant = {ids[int(n)] for n in person.relevant}
@@ -46,7 +46,7 @@ def test_a_hit_is_a_relevant_item(small, replayed: ReplayResult) -> None:  # typ
         assert [replayed.items.item_ids[n] in relevant for n in page] == hits.tolist()
 
 
-def test_two_replays_are_equal(small, replayed: ReplayResult) -> None:  # type: ignore[no-untyped-def]
+def test_two_replays_are_equal(small, replayed: ReplayResult) -> None:
     people = replayed.people[:5]
     again = replay(small.artifact, small.market, people, k=20)
     for name in RANKINGS:

@@ -17,7 +17,7 @@ from recsys.errors import DataError
 
 
 @pytest.fixture(scope="module")
-def report(small) -> Report:  # type: ignore[no-untyped-def]  # the fixture of this folder
+def report(small) -> Report:
     return evaluate(small.folder, small.data, small.policy, EvalParams(n_people=40))[0]
 
 
@@ -40,7 +40,7 @@ class _Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_opens_anywhere(report: Report, small) -> None:  # type: ignore[no-untyped-def]
+def test_the_page_opens_anywhere(report: Report, small) -> None:
     """No script, no address, every tag closed: it can be sent around and opened offline."""
     tags = _Tags()
     page = render(report, small.market)
@@ -51,7 +51,7 @@ def test_the_page_opens_anywhere(report: Report, small) -> None:  # type: ignore
     assert "http" not in page and "url(" not in page
 
 
-def test_the_page_escapes_what_it_is_given(report: Report, small) -> None:  # type: ignore[no-untyped-def]
+def test_the_page_escapes_what_it_is_given(report: Report, small) -> None:
     nasty = msgspec.structs.replace(report, model_version="<script>alert(1)</script>", notices=["<b>"])
     assert "<script>" not in render(nasty, small.market)
 
@@ -60,7 +60,7 @@ def test_every_number_of_a_person_has_an_interval_around_it(report: Report) -> N
     for metric in METRIC_NAMES:
         for estimate in report.values[metric].values():
             if estimate.n:
-                assert estimate.low <= estimate.mean <= estimate.high  # type: ignore[operator]  # n > 0: they are there
+                assert estimate.low <= estimate.mean <= estimate.high
 
 
 def test_tiers_of_a_page_add_up(report: Report) -> None:
@@ -73,7 +73,7 @@ def test_attention_and_supply_are_shares(report: Report) -> None:
     assert sum(place.exposure["engine"] for place in report.places) == pytest.approx(1)
 
 
-def test_a_report_is_the_same_for_the_same_seed(report: Report, small) -> None:  # type: ignore[no-untyped-def]
+def test_a_report_is_the_same_for_the_same_seed(report: Report, small) -> None:
     again = evaluate(small.folder, small.data, small.policy, EvalParams(n_people=40))[0]
     assert msgspec.json.encode(again) == msgspec.json.encode(report)
 
@@ -96,7 +96,7 @@ def test_the_headline_claims_no_more_than_its_interval(report: Report) -> None:
     assert accuracy_cost_sentence(report)
 
 
-def test_the_command_writes_both_files_and_prints_json(small, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_the_command_writes_both_files_and_prints_json(small, tmp_path: Path) -> None:
     out = tmp_path / "report"
     arguments = [str(small.folder), "--data", str(small.data), "--out", str(out), "--users", "10", "--json", "--quiet"]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
@@ -107,13 +107,13 @@ def test_the_command_writes_both_files_and_prints_json(small, tmp_path: Path) ->
     assert sorted(path.name for path in out.iterdir()) == ["metrics.json", "report.html"]
 
 
-def test_the_command_prints_a_table(small, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_the_command_prints_a_table(small, tmp_path: Path) -> None:
     arguments = [str(small.folder), "--data", str(small.data), "--out", str(tmp_path / "x"), "--users", "10"]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     assert "Recall@20" in result.stdout and "popularity" in result.stdout
 
 
-def test_a_folder_that_is_no_dataset_is_a_sentence(small, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_folder_that_is_no_dataset_is_a_sentence(small, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="found no file"):
         evaluate(small.folder, tmp_path, small.policy, EvalParams())

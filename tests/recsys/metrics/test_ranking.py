@@ -112,7 +112,7 @@ def test_gini_of_nothing_is_unknown_and_of_debts_refused() -> None:
 
 
 @pytest.mark.parametrize("metric", [recall, ndcg])
-def test_a_cut_off_below_one_is_refused(metric) -> None:  # type: ignore[no-untyped-def]  # either function
+def test_a_cut_off_below_one_is_refused(metric) -> None:
     with pytest.raises(ValueError, match="k = 0"):
         metric(HITS, N_RELEVANT, 0)
 

@@ -96,7 +96,7 @@ def test_vectors_are_those_of_the_engine(tiny: Artifact, tmp_path: Path) -> None
     texts = TextFile(["je ne sais pas pourquoi", "", "كنحس براسي عيان بزاف"], [None, None, "ary"])
     like = _with_encoder(tiny, "f1")
     found = encode_file(texts, encoder(), tmp_path, like)
-    centres = like.spaces["text"].centres  # type: ignore[attr-defined]  # the text space of the tiny artifact
+    centres = like.spaces["text"].centres
     plain = encode_file(texts, encoder(), tmp_path)
     assert plain.n_reused == 2 and plain.centre == ()
     assert found.centre[0] == "fr" and found.centre[2] == "ary"
