@@ -78,12 +78,11 @@ def _seen(delivered: Pairs, reported: Pairs, before: Seen, at: Millis, days: int
 def _beyond_the_newest(delivered: Pairs, reported: Pairs) -> set[int]:
     """
     The items that are not among the newest `MAX_SEEN`. An item counts once, though most that were delivered are
-    reported as well. Of items of one instant those stay that were delivered, and of these the last.
+    reported as well: by its delivery, so that late reports of older deliveries push out none of the last `MAX_SEEN`.
+    Of items of one instant those stay that were delivered, and of these the last.
     """
     if len(delivered) + len(reported) <= MAX_SEEN:
         return set()
-    times = dict(reported)
-    for item_no, time in delivered:
-        times[item_no] = max(time, times.get(item_no, 0))
+    times = dict(reported) | dict(delivered)
     n_beyond = len(times) - MAX_SEEN
     return set() if n_beyond <= 0 else set(sorted(times, key=times.__getitem__)[:n_beyond])

@@ -49,6 +49,18 @@ def test_what_was_delivered_and_reported_takes_one_place(n_pages, size):
     assert {*range(max(0, n - MAX_SEEN), n)} == {*seen_since(seen, AT)}
 
 
+@given(st.lists(st.integers(0, 2_499), max_size=60))
+def test_late_reports_of_old_deliveries_push_out_none_of_the_last_2000(reported):
+    """A telephone that was offline reports what was delivered long ago: the order of deliveries stays."""
+    seen = Seen()
+    for page in range(50):
+        items = range(page * 50, (page + 1) * 50)
+        seen = add_delivered(seen, items, AT + page, DAYS)
+        late = [item_no for item_no in reported if items.stop - MAX_SEEN <= item_no < items.stop]
+        seen = add_reported(seen, late, AT + page, AT + page, DAYS)
+    assert {*range(500, 2_500)} == {*seen_since(seen, AT - DAYS * DAY)}
+
+
 def test_an_item_that_is_searched_for_again_and_again_takes_one_place():
     seen = add_delivered(Seen(), [7, 8], AT, DAYS)
     for n in range(1, 5):
