@@ -10,6 +10,9 @@ that delete people in a loop, by turns. Client and service share the machine.
 
 import argparse
 import mmap
+import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,7 +25,7 @@ from urllib.request import Request, urlopen
 
 import numpy as np
 import polars as pl
-from feed import ask, service
+from feed import ROOT, ask, service
 
 from recsys.stores.protocols import DecisionRecord, StoredAnswer
 from recsys.user.state import PersonState, Profile, UserState
@@ -101,7 +104,26 @@ def feeds_beside_deletions(url: str, artifact: Path, n_feeds: int) -> None:
 
 @contextmanager
 def _deleting(url: str) -> Iterator[list[int]]:
-    """Clients that delete people whom nobody knows, in a loop; how many each deleted."""
+    """
+    Clients that delete people whom nobody knows, in a loop; how many each deleted. They are a process of their own: in
+    this one they would slow the client whose feeds are measured.
+    """
+    count: list[int] = []
+    code = f"from erasure import delete; delete({url!r})"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "benchmarks")])}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            yield count
+        finally:
+            count.append(int(process.communicate("stop\n")[0]))
+
+
+def delete(url: str) -> None:
+    """Delete in `N_CLIENTS` loops until a line comes in, then print how many were deleted."""
     stop, count = Signal(), [0] * N_CLIENTS
 
     def run(client: int) -> None:
@@ -115,12 +137,12 @@ def _deleting(url: str) -> Iterator[list[int]]:
     threads = [Thread(target=run, args=(client,)) for client in range(N_CLIENTS)]
     for thread in threads:
         thread.start()
-    try:
-        yield count
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
+    print("running", flush=True)
+    sys.stdin.readline()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    print(sum(count))
 
 
 if __name__ == "__main__":

@@ -2,10 +2,12 @@
 
 from typing import Annotated, Final
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from recsys.services import rights
+from recsys.types import JsonObject
 from recsys.vocabulary import Topic
 from serving.body_fields import ClientBody, Id, Languages
 from serving.dependencies import Dependencies, PathId, StrictRoute, record_response, who
@@ -46,6 +48,7 @@ class GuardianBody(ClientBody):
 def rights_routes(deps: Dependencies) -> APIRouter:
     """Controls, limits, exposure, export and erasure of a user."""
     routes = APIRouter(prefix="/v1/users", route_class=StrictRoute, tags=["rights"], responses=dict(_RESPONSES))
+    one_at_a_time = CapacityLimiter(1)  # many erasures wait for each other, so that feeds do not wait for them
 
     @routes.get("/{user_id}/controls", summary="The controls of a user", response_class=Response)
     def get_controls(request: Request, user_id: PathId) -> Response:
@@ -79,12 +82,17 @@ def rights_routes(deps: Dependencies) -> APIRouter:
         return record_response(request, rights.export(deps.engine(), user_id, deps.clock()))
 
     @routes.delete("/{user_id}", summary="Erase a user", response_class=Response)
-    def erase(request: Request, user_id: PathId) -> Response:
+    async def erase(request: Request, user_id: PathId) -> Response:
         """The receipt names what was deleted, and the keyed hash that bounds exposure for 8 more days."""
-        engine, time = deps.engine(), deps.clock.read()
-        receipt = rights.erase(engine, user_id, time.at, who(request))
-        if time.is_ahead:
-            engine.stores.cutoffs.forget(user_id, time.latest)
+        receipt = await to_thread.run_sync(_erase, deps, user_id, who(request), limiter=one_at_a_time)
         return record_response(request, receipt)
 
     return routes
+
+
+def _erase(deps: Dependencies, user_id: str, caller: str) -> JsonObject:
+    engine, time = deps.engine(), deps.clock.read()
+    receipt = rights.erase(engine, user_id, time.at, caller)
+    if time.is_ahead:
+        engine.stores.cutoffs.forget(user_id, time.latest)
+    return receipt

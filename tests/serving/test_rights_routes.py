@@ -1,6 +1,8 @@
 """What a person and a guardian can set, see, take along and have erased, over HTTP."""
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from urllib.parse import quote
@@ -8,8 +10,10 @@ from urllib.parse import quote
 import pytest
 from fastapi.testclient import TestClient
 
-from recsys.clock import DAY, HOUR, MINUTE, SECOND, from_text
-from recsys.types import Fields
+from recsys.clock import DAY, HOUR, MINUTE, SECOND, Millis, from_text
+from recsys.feed.engine import Engine
+from recsys.services import rights
+from recsys.types import Fields, JsonObject
 from serving.settings import Settings
 
 from .conftest import StillClock
@@ -393,3 +397,24 @@ def test_erasing_twice_or_somebody_unknown_is_fine(client: TestClient) -> None:
 @pytest.mark.parametrize("what", ["controls", "guardian", "exposure", "export"])
 def test_somebody_unknown_has_defaults_and_no_error(client: TestClient, what: str) -> None:
     assert get(client, what, "nobody-knows")["user_id"] == "nobody-knows"
+
+
+def test_erasures_wait_for_each_other_and_all_are_answered(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise clients that erase in a loop hold every thread, and feeds wait."""
+    running, most = 0, 0
+    erase = rights.erase
+
+    def watched(engine: Engine, user_id: str, at: Millis, who: str) -> JsonObject:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        time.sleep(0.02)
+        receipt = erase(engine, user_id, at, who)
+        running -= 1
+        return receipt
+
+    monkeypatch.setattr(rights, "erase", watched)
+    with ThreadPoolExecutor(8) as clients:
+        answers = list(clients.map(client.delete, [f"/v1/users/u{n}" for n in range(8)]))
+    assert [answer.status_code for answer in answers] == [200] * 8
+    assert most == 1
