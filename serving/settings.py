@@ -19,7 +19,7 @@ from typing import Any, Final, Literal
 
 from recsys.clock import HOUR, SECOND, Millis, from_text
 from recsys.errors import ConfigError
-from recsys.resources import DEFAULT_EXPERIMENTS, DEFAULT_POLICY, policy_file
+from recsys.resources import DEFAULT_POLICY, policy_file
 from serving.clock_guard import MAX_BEHIND_MS
 
 MIN_KEY_LENGTH: Final = 32  # characters of a signing key
@@ -44,7 +44,7 @@ class Settings:
 
     artifact: Path
     policy: Path = DEFAULT_POLICY
-    experiments: Path | None = DEFAULT_EXPERIMENTS
+    experiments: Path | None = None
     state: Path | None = None
     host: str = "127.0.0.1"
     port: int = 8000

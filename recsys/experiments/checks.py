@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, pairwise
 from typing import Final
 
+from recsys.experiments.audience import audience_problems
 from recsys.experiments.parameters import Parameter, adjustable_parameters, problem_with, resolve_parameter
 from recsys.experiments.schema import ANY_LAYER, ATTRIBUTES, PROTECTED, Experiment, Metric, ParameterRules, Registry
 from recsys.experiments.source import SourceFile, to_plain
@@ -111,7 +112,14 @@ def _attribute_problems(source: SourceFile, registry: Registry, market: Market) 
 def experiment_problems(
     source: SourceFile, experiment: Experiment, registry: Registry, parameters: Mapping[str, Parameter]
 ) -> Iterator[str]:
-    """The problems of one experiment alone."""
+    """The problems of one experiment alone; whether it can reach anybody is asked when it has no others."""
+    problems = list(_file_problems(source, experiment, registry, parameters))
+    yield from problems or audience_problems(source, experiment, registry)
+
+
+def _file_problems(
+    source: SourceFile, experiment: Experiment, registry: Registry, parameters: Mapping[str, Parameter]
+) -> Iterator[str]:
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{2,63}", experiment.key):
         sentence = f"found {experiment.key!r}, expected 3 to 64 lower-case letters, digits and hyphens"
         yield source.problem("key", sentence)
@@ -196,6 +204,9 @@ def _targeting_problems(source: SourceFile, experiment: Experiment, registry: Re
 
 
 def _condition_problem(wanted: object, values: list[object]) -> str | None:
+    if isinstance(wanted, list):
+        any_of = f"{{$in: [{', '.join(map(str, wanted))}]}}"
+        return f"found a list, expected one value or {any_of}, which means any of these"
     if isinstance(wanted, dict):
         if len(wanted) != 1 or next(iter(wanted)) not in OPERATORS:
             return f"found {', '.join(map(str, wanted))}, expected one operator of {', '.join(OPERATORS)}"

@@ -17,6 +17,7 @@ from recsys.experiments.source import SourceFile, to_plain
 from recsys.policy.schema import Market
 
 REGISTRY_FILE: Final = "registry.yaml"
+_NOTES: Final = (".md", ".rst", "readme", "readme.txt")
 T = TypeVar("T")
 
 
@@ -58,10 +59,32 @@ def _paths(folder: Path) -> list[Path]:
         raise ConfigError(
             f"{folder}: found no such folder, expected one with {REGISTRY_FILE} and a file per experiment"
         )
-    misnamed = sorted(path.name for path in folder.glob("*.yml"))
-    if misnamed:
-        raise ConfigError(f"{folder}: found {', '.join(misnamed)}, expected names that end in .yaml")
-    return sorted(folder.glob("*.yaml"))
+    overlooked = [name for name in unread(folder) if not _is_aside(name)]
+    if overlooked:
+        raise ConfigError(
+            *(
+                f"{folder / name}: is not read, expected a name that ends in .yaml, in {folder} itself; "
+                "rename it, or move it elsewhere"
+                for name in overlooked
+            )
+        )
+    return sorted(path for path in folder.glob("*.yaml") if not path.name.startswith("."))
+
+
+def unread(folder: Path) -> tuple[str, ...]:
+    """What the folder holds beside the files that are read. Folders end in a slash; empty ones are left out."""
+    return tuple(
+        f"{path.name}/" if path.is_dir() else path.name
+        for path in sorted(folder.iterdir())
+        if path.name.startswith(".") or path.suffix != ".yaml" or path.is_dir()
+        if not path.is_dir() or any(path.iterdir())
+    )
+
+
+def _is_aside(name: str) -> bool:
+    """Whether a name is plainly no experiment: notes for people, and what tools hide (`.git/`, `..data/`)."""
+    is_hidden = name.startswith(".") and not name.casefold().endswith((".yaml", ".yml"))
+    return is_hidden or name.casefold().endswith(_NOTES)
 
 
 def _read(path: Path, schema: type[T], problems: list[str]) -> tuple[SourceFile, T] | None:
@@ -108,10 +131,11 @@ class ExperimentSummary:
 
 @dataclass(frozen=True, slots=True)
 class FolderCheck:
-    """The result of `sanad experiment check`: a row for each experiment, or the problems."""
+    """The result of `sanad experiment check`: a row for each experiment, or the problems; and what was not read."""
 
     rows: tuple[ExperimentSummary, ...]
     problems: tuple[str, ...]
+    unread: tuple[str, ...] = ()
 
 
 def check_folder(folder: Path, market: Market) -> FolderCheck:
@@ -119,8 +143,8 @@ def check_folder(folder: Path, market: Market) -> FolderCheck:
     try:
         experiments = load_experiments(folder, market)
     except ConfigError as error:
-        return FolderCheck((), error.problems)
-    return FolderCheck(tuple(_summarise(experiment) for experiment in experiments.experiments), ())
+        return FolderCheck((), error.problems, unread(folder) if folder.is_dir() else ())
+    return FolderCheck(tuple(_summarise(experiment) for experiment in experiments.experiments), (), unread(folder))
 
 
 def _summarise(experiment: Experiment) -> ExperimentSummary:
@@ -133,8 +157,13 @@ def _summarise(experiment: Experiment) -> ExperimentSummary:
         key=experiment.key,
         status="killed" if experiment.kill_switch else experiment.status,
         layer=experiment.layer,
-        slice=f"{experiment.slice[0]:.0%} to {experiment.slice[1]:.0%}",
-        ramp=", ".join(f"{step.coverage:.0%} from {to_text(from_datetime(step.at))}" for step in experiment.ramp),
-        variants=", ".join(f"{variant.key} {variant.weight:.0%}" for variant in experiment.variants),
+        slice=f"{_percent(experiment.slice[0])} to {_percent(experiment.slice[1])}",
+        ramp=", ".join(f"{_percent(step.coverage)} from {to_text(from_datetime(step.at))}" for step in experiment.ramp),
+        variants=", ".join(f"{variant.key} {_percent(variant.weight)}" for variant in experiment.variants),
         changes="; ".join(changes) or "nothing",
     )
+
+
+def _percent(share: float) -> str:
+    """A share as it was written: 0.00001 is 0.001 %, not 0 %."""
+    return f"{100 * share:.6g}%"

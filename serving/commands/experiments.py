@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from recsys.console import Json, console, print_json
+from recsys.console import Json, console, print_json, say
 from recsys.errors import ConfigError
 from recsys.resources import DEFAULT_EXPERIMENTS, DEFAULT_POLICY, policy_file
 
@@ -34,18 +34,29 @@ def check(
     """
     Check whether the experiments of a folder may run, and list every problem by file, line and key.
 
-    An experiment can only tighten a limit of safety. Exit code 0: they may run; 1: they may not.
+    An experiment can only tighten a limit of safety, and somebody must be able to be in it.
+
+    Exit code 0: they may run; 1: they may not.
     """
     from recsys.experiments.files import check_folder
     from recsys.policy.checks import load_market
 
     report = check_folder(folder, load_market(policy))
     if as_json:
-        print_json({"ok": not report.problems, "experiments": report.rows, "problems": report.problems})
+        print_json(
+            {
+                "ok": not report.problems,
+                "experiments": report.rows,
+                "problems": report.problems,
+                "not_read": report.unread,
+            }
+        )
     elif report.problems:
         typer.echo("\n".join(report.problems))
     else:
         typer.echo(f"{folder}: fine, {len(report.rows)} experiments")
+        if report.unread:
+            say(f"note: not read: {', '.join(report.unread)}")
     raise typer.Exit(1 if report.problems else 0)
 
 

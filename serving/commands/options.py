@@ -28,7 +28,7 @@ PolicyFile = Annotated[
 ]
 ExperimentFolder = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", show_default="the shipped one", help="A folder of experiment files."),
+    typer.Option(metavar="DIR", show_default="none", help="A folder of experiment files, to run those that run."),
 ]
 StateFile = Annotated[Path, typer.Option("--state", metavar="FILE", help="The state file of 'sanad serve'.")]
 

@@ -55,7 +55,9 @@ def forced(experiments, *overrides):
         variants = (example.variants[0], replace(example.variants[1], overrides=values))
         variants = (replace(variants[0], weight=0.001), replace(variants[1], weight=0.999))
         key = f"forced-{layer}"
-        made.append(replace(example, key=key, layer=layer, slice=(0.0, 1.0), holdout=None, variants=variants))
+        made.append(
+            replace(example, status="running", key=key, layer=layer, slice=(0.0, 1.0), holdout=None, variants=variants)
+        )
     return replace(experiments, experiments=tuple(made))
 
 

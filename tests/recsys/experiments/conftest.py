@@ -20,16 +20,31 @@ def market() -> Market:
     return load_market(ROOT / "policies" / "morocco.yaml")
 
 
+def copy_running(to: Path) -> Path:
+    """A copy of the repository's experiments in which the example runs; the repository ships it as a draft."""
+    copy = Path(shutil.copytree(ROOT / "experiments", to / "experiments"))
+    text = (copy / EXAMPLE).read_text("utf-8")
+    assert text.count("status: draft #") == 1
+    (copy / EXAMPLE).write_text(text.replace("status: draft #", "status: running #"), "utf-8")
+    return copy
+
+
 @pytest.fixture(scope="session")
-def experiments(market):
-    """Those of the repository: one experiment, running."""
-    return load_experiments(ROOT / "experiments", market)
+def running_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Never changed."""
+    return copy_running(tmp_path_factory.mktemp("running"))
+
+
+@pytest.fixture(scope="session")
+def experiments(market, running_folder):
+    """One experiment, running."""
+    return load_experiments(running_folder, market)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of the repository's experiments, to be changed."""
-    return Path(shutil.copytree(ROOT / "experiments", tmp_path / "experiments"))
+    """A copy, to be changed."""
+    return copy_running(tmp_path)
 
 
 @pytest.fixture

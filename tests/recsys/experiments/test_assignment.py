@@ -298,7 +298,7 @@ def test_the_payload_is_plain_json(experiments, after_ramp):
     }
 
 
-def test_assigning_opens_no_socket_and_brings_no_torch():
+def test_assigning_opens_no_socket_and_brings_no_torch(running_folder):
     """In a process of its own: what the files need, what assignment needs, and that neither talks to anybody."""
     script = """
 import socket, sys
@@ -307,7 +307,7 @@ def refuse(*a, **k): raise AssertionError("a socket was opened")
 from recsys.policy.checks import load_market
 from recsys.experiments.files import load_experiments
 from recsys.experiments.assignment import assign
-e = load_experiments(Path("experiments"), load_market(Path("policies/morocco.yaml")))
+e = load_experiments(Path(sys.argv[1]), load_market(Path("policies/morocco.yaml")))
 assert "growthbook" not in sys.modules, "reading the files needs no SDK"
 socket.socket.__init__ = refuse
 a = {"country": "MA", "language": "ary", "effective_age_band": "18+", "loop_level": 0}
@@ -318,5 +318,6 @@ import threading
 assert threading.active_count() == 1
 """
     root = Path(__file__).parents[3]
-    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", script, str(running_folder)]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

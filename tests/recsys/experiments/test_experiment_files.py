@@ -183,7 +183,7 @@ def test_experiments_need_their_registry(folder, market):
 
 def test_a_file_that_would_be_overlooked_is_an_error(folder, market):
     (folder / "mine.yml").write_text("", "utf-8")
-    with pytest.raises(ConfigError, match=r"mine\.yml, expected names that end in \.yaml"):
+    with pytest.raises(ConfigError, match=r"mine\.yml: is not read, expected a name that ends in \.yaml"):
         load_experiments(folder, market)
 
 
