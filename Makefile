@@ -2,6 +2,7 @@
 # make demo   show the engine in one go and end
 # make test   all tests
 # make check  format, lint, types and tests
+# make native compile the loops of recsys/kernels in place (make run, demo and test have done it)
 # make clean  forget the demo: data, artifact, state of people, caches
 
 PORT ?= 8000
@@ -19,9 +20,9 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export PYTHONUTF8 := 1
 
 SANAD := .venv/bin/sanad
-PINS := pyproject.toml constraints.txt scripts/setup
+PINS := pyproject.toml constraints.txt scripts/setup recsys/kernels/native.c
 
-.PHONY: help run demo test check clean
+.PHONY: help run demo test check native clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -44,6 +45,9 @@ check: .venv/ready-dev
 
 .venv/ready-dev: $(PINS)
 	@scripts/setup dev
+
+native:
+	@.venv/bin/python -c 'from setuptools import setup; setup()' --quiet build_ext --inplace
 
 clean:
 	@echo "Wiping var/ (demo data, artifact, state and events of people) and .cache/ (encoder, vectors)."

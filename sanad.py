@@ -14,6 +14,7 @@ import typer
 import eval.commands as evaluation
 import serving.commands as serving
 import training.commands as training
+from recsys import kernels
 from recsys.errors import SanadError, SourceError, StageError, StoreError
 from recsys.resources import sanad_version
 
@@ -44,7 +45,7 @@ app.add_typer(serving.export, name="export", rich_help_panel="Feeds")
 
 def _print_version(is_wanted: bool) -> None:
     if is_wanted:
-        typer.echo(f"sanad {sanad_version()}")
+        typer.echo(f"sanad {sanad_version()} ({kernels.describe()} loops)")
         raise typer.Exit
 
 

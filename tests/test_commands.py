@@ -77,7 +77,7 @@ def test_a_place_that_cannot_be_written_is_said_before_any_work(
 
 def test_the_version_is_a_line(cli: Cli) -> None:
     code, out, err = cli("--version")
-    assert (code, err) == (0, "") and re.fullmatch(r"sanad \d+\.\d+\.\d+\n", out)
+    assert (code, err) == (0, "") and re.fullmatch(r"sanad \d+\.\d+\.\d+ \((compiled|Python) loops\)\n", out)
 
 
 def test_a_shell_can_complete_commands() -> None:

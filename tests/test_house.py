@@ -11,7 +11,7 @@ import pytest
 ROOT: Final = Path(__file__).parents[1]
 FLOORS: Final = (
     ("ground",),  # the modules that stand in `recsys` itself
-    ("text", "user", "metrics"),
+    ("text", "user", "metrics", "kernels"),
     ("policy", "stores", "models"),
     ("catalogue", "experiments", "data"),
     ("safety", "exposure"),

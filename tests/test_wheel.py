@@ -110,7 +110,7 @@ def test_the_base_packages_bring_nothing_that_trains(installed: Installed) -> No
 @pytest.mark.slow
 def test_a_wheel_finds_the_policies_and_experiments_that_it_ships(installed: Installed) -> None:
     code, out, _ = installed.sanad("--version")
-    assert code == 0 and re.fullmatch(r"sanad \d+\.\d+\.\d+\n", out)
+    assert code == 0 and re.fullmatch(r"sanad \d+\.\d+\.\d+ \((compiled|Python) loops\)\n", out)
     for command in (("policy", "check"), ("policy", "check", "strict"), ("experiment", "check")):
         code, out, err = installed.sanad(*command)
         assert code == 0, out + err

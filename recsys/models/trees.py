@@ -1,16 +1,18 @@
 """
-Trees (LightGBM) from their text, checked before the library sees it.
+Trees (LightGBM) from their text, checked before anything is computed with them.
 
 The library reads whatever it is given: a child that points back at its parent makes it loop for ever, a feature outside
 the table makes it read foreign memory. So the text is parsed and checked here, and the library gets a text that is
-written anew from what was found in order.
+written anew from what was found in order. The sum of all trees needs no library: it comes from tables.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Final, cast
 
-from recsys.types import Booster
+from recsys.models.tree_tables import TreeTables, build_tables
+from recsys.types import Booster, Floats, Reals
 
 _NUMBER: Final = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,3})?")
 _OBJECTIVE: Final = re.compile(r"[a-z_]+( [a-z_]+:[-+.\w]+)*")
@@ -29,36 +31,100 @@ _WHOLE: Final = frozenset(
 Fields = Mapping[str, str]
 
 
-def open_booster(text: str) -> Booster:
+class CheckedTrees:
+    """Trees whose text was checked. What tables do not give, the library does; it is loaded when first asked."""
+
+    def __init__(self, text: str, n_trees: int, n_features: int, tables: TreeTables | None) -> None:
+        self._text = text
+        self._n_trees = n_trees
+        self._n_features = n_features
+        self._tables = tables
+
+    def predict(
+        self,
+        data: Floats,
+        *,
+        start_iteration: int = 0,
+        num_iteration: int | None = None,
+        raw_score: bool = False,
+        num_threads: int = 0,
+        predict_disable_shape_check: bool = False,
+    ) -> Reals:
+        """See `Booster.predict`. The raw sum of all trees comes from tables, with the same bits."""
+        is_whole = raw_score and start_iteration == 0 and num_iteration in (None, -1)
+        if is_whole and self._tables is not None and data.ndim == 2 and data.shape[1] == self._n_features:
+            return self._tables.sums(data)
+        return self._library.predict(
+            data,
+            start_iteration=start_iteration,
+            num_iteration=num_iteration,
+            raw_score=raw_score,
+            num_threads=num_threads,
+            predict_disable_shape_check=predict_disable_shape_check,
+        )
+
+    def model_to_string(self, num_iteration: int | None = None) -> str:
+        """The trees as text."""
+        return self._library.model_to_string(num_iteration)
+
+    def num_trees(self) -> int:
+        """How many trees there are."""
+        return self._n_trees
+
+    def num_feature(self) -> int:
+        """How many features the trees read."""
+        return self._n_features
+
+    @cached_property
+    def _library(self) -> Booster:
+        from lightgbm import Booster as LightGBM  # half a second and 60 MB: only where tables are not enough
+        from lightgbm.basic import LightGBMError
+
+        try:
+            return cast(Booster, LightGBM(model_str=self._text))
+        except LightGBMError as error:
+            raise ValueError(
+                f"found trees that cannot be read ({error}), expected the text that was written"
+            ) from error
+
+
+def open_booster(text: str) -> CheckedTrees:
     """Trees from their text. Raises ValueError for a text that is not a whole and harmless set of trees."""
-    from lightgbm import Booster as LightGBM  # half a second and 60 MB: only where there is a ranker
-    from lightgbm.basic import LightGBMError
-
-    try:
-        return cast(Booster, LightGBM(model_str=_checked(text)))
-    except LightGBMError as error:
-        raise ValueError(f"found trees that cannot be read ({error}), expected the text that was written") from error
+    head, blocks = _parts(text)
+    n_features = _check_head(head, blocks)
+    trees = [_tree(block, number, n_features) for number, block in enumerate(blocks)]
+    tables = build_tables([{name: value.split() for name, value in _fields(tree).items()} for tree in trees])
+    return CheckedTrees(_write(head, trees, n_features), len(trees), n_features, tables)
 
 
-def _checked(text: str) -> str:
+def _write(head: Fields, trees: Sequence[str], n_features: int) -> str:
     """The text written anew from its checked fields."""
-    head, *blocks = text.partition("\nend of trees")[0].split("\nTree=")
-    fields = _fields(head)
-    n_features = _integer(fields, "max_feature_idx", 0, 100_000) + 1
-    if _integer(fields, "num_class", 1, 1) != _integer(fields, "num_tree_per_iteration", 1, 1):
-        raise _broken("several trees for one iteration")
-    if len(blocks) > _MAX_TREES or len(blocks) != len(fields.get("tree_sizes", "").split()):
-        raise _broken(f"{len(blocks)} trees, and tree_sizes of another number")
-    if not _OBJECTIVE.fullmatch(fields.get("objective", "")):
-        raise _broken("no objective")
-    trees = [f"Tree={number}\n{_tree(block, number, n_features)}\n\n" for number, block in enumerate(blocks)]
+    blocks = [f"Tree={number}\n{tree}\n\n" for number, tree in enumerate(trees)]
     return "\n".join([
         "tree", "version=v4", "num_class=1", "num_tree_per_iteration=1", "label_index=0",
-        f"max_feature_idx={n_features - 1}", f"objective={fields['objective']}",
+        f"max_feature_idx={n_features - 1}", f"objective={head['objective']}",
         "feature_names=" + " ".join(f"Column_{n}" for n in range(n_features)),
         "feature_infos=" + " ".join(["none"] * n_features),
-        "tree_sizes=" + " ".join(str(len(tree.encode())) for tree in trees), "", "".join(trees) + "end of trees\n",
+        "tree_sizes=" + " ".join(str(len(block.encode())) for block in blocks), "", "".join(blocks) + "end of trees\n",
     ])  # fmt: skip
+
+
+def _parts(text: str) -> tuple[Fields, Sequence[str]]:
+    """The fields of the head, and the text of each tree."""
+    head, *blocks = text.partition("\nend of trees")[0].split("\nTree=")
+    return _fields(head), blocks
+
+
+def _check_head(head: Fields, blocks: Sequence[str]) -> int:
+    """How many features the trees read."""
+    n_features = _integer(head, "max_feature_idx", 0, 100_000) + 1
+    if _integer(head, "num_class", 1, 1) != _integer(head, "num_tree_per_iteration", 1, 1):
+        raise _broken("several trees for one iteration")
+    if len(blocks) > _MAX_TREES or len(blocks) != len(head.get("tree_sizes", "").split()):
+        raise _broken(f"{len(blocks)} trees, and tree_sizes of another number")
+    if not _OBJECTIVE.fullmatch(head.get("objective", "")):
+        raise _broken("no objective")
+    return n_features
 
 
 def _tree(block: str, number: int, n_features: int) -> str:

@@ -1,6 +1,9 @@
 """What the tests of the ledger, the slate and the validator share: the market, made-up candidates, a dumb recount."""
 
+import shutil
+import subprocess
 from collections.abc import Callable, Sequence
+from ctypes import CDLL
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from recsys import kernels
 from recsys.clock import DAY, HOUR, MINUTE, Millis
 from recsys.feed.slate import Selection, delivered, select
 from recsys.models.artifact import Artifact, ArtifactContents, save_artifact
@@ -29,6 +33,20 @@ STEPS = (
     0, 1, 1_000, MINUTE, 20 * MINUTE, 30 * MINUTE, 30 * MINUTE + 1, 2 * HOUR, 9 * HOUR,
     DAY - 1, DAY, DAY + 1, 3 * DAY, 7 * DAY, 7 * DAY + 1, -5_000, -2 * DAY,
 )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def native(tmp_path_factory: pytest.TempPathFactory) -> CDLL:
+    """The compiled loops, built from their source of now."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("found no C compiler, expected one to build recsys/kernels/native.c; install gcc or clang")
+    file = tmp_path_factory.mktemp("kernels") / "native.so"
+    flags = ["-std=c11", "-O3", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared"]
+    subprocess.run([compiler, *flags, str(kernels.SOURCE), "-o", str(file), "-lm"], check=True)
+    library = kernels.open_library(file)
+    assert library is not None
+    return library
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,46 @@
+"""
+Compiled loops, where a C compiler was there when Sanad was installed.
+
+`library()` gives the compiled functions, or None: then each caller runs its reference in Python, which gives the same
+bits and takes longer. `describe()` says which of the two runs.
+"""
+
+import ctypes
+from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from recsys.types import Array
+
+VERSION: Final = 1
+"""The version of the functions' signatures: a library that was built from another source is not used."""
+
+SOURCE: Final = Path(__file__).with_name("native.c")
+
+
+def open_library(path: Path) -> ctypes.CDLL | None:
+    """The functions of a file; None when it is no library of these signatures."""
+    try:
+        found = ctypes.CDLL(str(path))
+        return found if found.kernels_version() == VERSION else None
+    except (OSError, AttributeError):
+        return None
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The compiled functions of this installation; None where there are none."""
+    files = [SOURCE.with_suffix(suffix) for suffix in EXTENSION_SUFFIXES]
+    return next((found for path in files if path.is_file() and (found := open_library(path))), None)
+
+
+def describe() -> str:
+    """Which loops run: `compiled`, or `Python`."""
+    return "Python" if library() is None else "compiled"
+
+
+def address(array: "Array") -> ctypes.c_void_p:
+    """Where the numbers of a contiguous array begin."""
+    return ctypes.c_void_p(array.ctypes.data)
