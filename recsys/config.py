@@ -5,6 +5,7 @@ Unknown keys are errors. All problems are reported at once, each with file, line
 """
 
 import math
+import re
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
@@ -101,8 +102,11 @@ class _Reader:
     problems: list[str]
 
     def add_problem(self, line: int, key: str, value: object, expected: str) -> None:
-        shown = repr(value) if isinstance(value, str) else str(_outline(value))
-        self.problems.append(f"{self.name}:{line}: {key or 'file'}: found {shown[:80]}, expected {expected}")
+        shown = repr(value) if isinstance(value, str) else _WORDS.get(str(value)) or str(_outline(value))
+        self.add_sentence(line, key, f"found {shown[:80]}, expected {expected}")
+
+    def add_sentence(self, line: int, key: str, sentence: str) -> None:
+        self.problems.append(f"{self.name}:{line}: {key or 'file'}: {sentence}")
 
     def read(self, value: Tree, kind: Annotation, key: str, line: int) -> Tree:
         origin = _origin(kind)
@@ -132,7 +136,7 @@ class _Reader:
     def union(self, value: Tree, kinds: tuple[Annotation, ...], key: str, line: int) -> Tree:
         if value is None:
             if type(None) not in kinds:
-                self.add_problem(line, key, "nothing", "a value")
+                self.add_problem(line, key, None, "a value")
             return None
         some = [kind for kind in kinds if kind is not type(None)]
         return self.read(value, some[0], key, line)
@@ -166,20 +170,24 @@ class _Reader:
         renamed = {f.metadata["before"]: f"its new name, {f.name}" for f in fields(kind) if "before" in f.metadata}
         for unknown in [k for k in value if k not in names]:
             expected = renamed.get(unknown) or f"one of {', '.join(names)}{_hint(str(unknown), names)}"
-            self.add_problem(_line(value, unknown, line), key, f"unknown key {unknown}", expected)
+            self.add_sentence(_line(value, unknown, line), key, f"unknown field {unknown}, expected {expected}")
         read = {}
         for f, name in zip(fields(kind), names, strict=True):
             path = f"{key}.{name}".lstrip(".")
             if name in value:
                 read[f.name] = self.read(value[name], hints[f.name], path, _line(value, name, line))
             elif f.default is MISSING and f.default_factory is MISSING:
-                self.add_problem(line, path, "nothing", "a value")
+                self.add_sentence(line, path, f"is missing, expected {_wanted(path, hints[f.name])}")
         if len(self.problems) > before:
             return None
         try:
             return kind(**read)
         except ValueError as error:  # a cross-check in __post_init__
-            self.problems.append(f"{self.name}:{line}: {key or 'file'}: {error}")
+            name, _, sentence = str(error).partition(": ")
+            if name in value:  # it begins with the field: its line says more than that of the record
+                self.add_sentence(_line(value, name, line), f"{key}.{name}".lstrip("."), sentence)
+            else:
+                self.add_sentence(line, key, str(error))
             return None
 
     def scalar(self, value: Tree, kind: Annotation, key: str, line: int) -> Tree:
@@ -194,8 +202,30 @@ class _Reader:
         )
         if is_right and not (kind is float and not math.isfinite(value)):
             return kind(value) if kind in (str, int, float) else value
-        self.add_problem(line, key, value, _TYPE_NAMES.get(kind, str(kind)))
+        self.add_problem(line, key, value, _TYPE_NAMES.get(kind, str(kind)) + _unpercented(value, kind))
         return value
+
+
+def _unpercented(value: object, kind: Annotation) -> str:
+    """How a share that was written as `30%` is written in a file."""
+    share = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*%\s*", value) if isinstance(value, str) and kind is float else None
+    return f"; write {float(share[1]) / 100:g} for {share[1]} %" if share else ""
+
+
+def _wanted(key: str, kind: Annotation) -> str:
+    """What stands at a key, in a few words."""
+    origin, inner = _origin(kind), get_args(kind)
+    if origin is Annotated:
+        return f"a number from {inner[1].low:g} to {inner[1].high:g}" if isinstance(inner[1], Range) else "a value"
+    if origin in (Union, types.UnionType):
+        return f"{_wanted(key, inner[0])} or null"
+    if origin is Literal:
+        return _words(key, inner)
+    if origin in (tuple, frozenset):
+        return "a list"
+    if origin is not None or is_dataclass(kind):
+        return "a mapping"
+    return _TYPE_NAMES.get(kind, "a value")
 
 
 def _words(key: str, words: tuple[object, ...]) -> str:
@@ -211,6 +241,7 @@ def _origin(kind: Annotation) -> Annotation:
     return get_origin(kind)
 
 
+_WORDS: Mapping[str, str] = {"None": "nothing", "True": "true", "False": "false"}  # as the file spells them
 _TYPE_NAMES: Mapping[Annotation, str] = {
     int: "a whole number",
     float: "a finite number",

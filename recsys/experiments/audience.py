@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from recsys.experiments.schema import Experiment, Registry
-from recsys.experiments.source import SourceFile, to_plain
+from recsys.source import SourceFile, to_plain
 from recsys.types import Fields
 
 MIN_SHARE: Final = 0.0001

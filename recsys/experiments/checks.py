@@ -12,8 +12,8 @@ from typing import Final
 from recsys.experiments.audience import audience_problems
 from recsys.experiments.parameters import Parameter, adjustable_parameters, problem_with, resolve_parameter
 from recsys.experiments.schema import ANY_LAYER, ATTRIBUTES, PROTECTED, Experiment, Metric, ParameterRules, Registry
-from recsys.experiments.source import SourceFile, to_plain
 from recsys.policy.schema import Market
+from recsys.source import SourceFile, to_plain
 
 CONTROL: Final = "control"
 LIST_OPERATORS: Final = ("$in", "$nin")

@@ -13,8 +13,8 @@ from recsys.experiments.checks import conflicts_between, experiment_problems, re
 from recsys.experiments.parameters import resolve_parameter
 from recsys.experiments.payload import Experiments
 from recsys.experiments.schema import Experiment, Registry
-from recsys.experiments.source import SourceFile, to_plain
 from recsys.policy.schema import Market
+from recsys.source import SourceFile, to_plain
 
 REGISTRY_FILE: Final = "registry.yaml"
 _NOTES: Final = (".md", ".rst", "readme", "readme.txt")

@@ -15,7 +15,7 @@ from typing import Final
 from recsys.clock import Millis, from_datetime
 from recsys.experiments.parameters import Parameter
 from recsys.experiments.schema import Experiment, Registry
-from recsys.experiments.source import to_plain
+from recsys.source import to_plain
 from recsys.types import Fields, JsonObject
 
 LAYER_PREFIX: Final = "layer."

@@ -17,6 +17,7 @@ from recsys.user.state import LAST
 
 MAX_CAP: Final = 100  # deliveries; the ledger holds the newest 100 times of a counter
 WINDOWS: Final = ("last_20", "session", "rolling_24h", "rolling_7d")
+_DAY_MINUTES: Final = 1_440
 LimitValue = int | float | frozenset[int] | frozenset[str]
 """What may stand at a policy path: a cap, gap, share or switch, or a set of what is blocked."""
 Rule = Callable[[Any, Any], Any]
@@ -173,6 +174,15 @@ def spans_of(minutes_of_day: frozenset[int]) -> list[tuple[int, int]]:
         return [(0, 0)] if minutes_of_day else []
     ends = sorted((m + 1) % 1440 for m in minutes_of_day if (m + 1) % 1440 not in minutes_of_day)
     return [(start, next((end for end in ends if end > start), ends[0])) for start in starts]
+
+
+def hours_text(minutes_of_day: Iterable[int | str]) -> str:
+    """Minutes of the day as people write hours, such as `22:00-07:00`."""
+    every = frozenset(map(int, minutes_of_day))
+    if len(every) == _DAY_MINUTES:
+        return "all day"
+    hours = [f"{start // 60:02}:{start % 60:02}-{end // 60:02}:{end % 60:02}" for start, end in spans_of(every)]
+    return ", ".join(hours) or "none"
 
 
 def changed(before: Limits, after: Limits) -> Mapping[str, tuple[LimitValue | None, LimitValue | None]]:

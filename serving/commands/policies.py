@@ -1,6 +1,6 @@
 """`sanad policy`: check, show, explain and compare policy files, for everybody who sets limits."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -15,8 +15,9 @@ from serving.commands.options import PolicyFile, existing_state
 
 if TYPE_CHECKING:
     from recsys.policy.compiled import CompiledPolicy
-    from recsys.policy.limits import Limits, LimitValue
+    from recsys.policy.limits import LimitValue
     from recsys.policy.schema import Market
+    from serving.commands.policy_diff import Change
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -65,7 +66,7 @@ def show(policy: PolicyFile = DEFAULT_POLICY, as_json: Json = False) -> None:
     signed = f"signed off by {market.signed_off.name}" if market.signed_off else "not signed off"
     typer.echo(f"{market.market}, version {market.version}, {signed}; {market.time_zone}\n")
     _show_caps(market)
-    typer.echo("\nA cap of 2 / 3 / 6 / 21 admits 2 in any 20 videos, 3 in a session, 6 in 24 h and 21 in 7 days.")
+    typer.echo("\nCaps of 2/3/6/21 admit 2 in any 20 videos, 3 in a session, 6 in 24 h and 21 in 7 days.")
     typer.echo("A gap is the number of other videos between two. 'sanad policy explain' shows nights and loop levels.")
 
 
@@ -107,18 +108,14 @@ def diff(
     """
     from recsys.policy.checks import load_market
     from recsys.policy.compiled import CompiledPolicy
+    from serving.commands.policy_diff import changes_between
 
-    policies = CompiledPolicy(load_market(before)), CompiledPolicy(load_market(after))
-    rows = [
-        row for key in policies[0].limits for row in _changes(key, policies[0].limits[key], policies[1].limits[key])
-    ]
-    n_looser = sum(row["direction"] == "looser" for row in rows)
+    changes = changes_between(CompiledPolicy(load_market(before)), CompiledPolicy(load_market(after)))
+    n_looser = sum(change.direction == "looser" for change in changes)
     if as_json:
-        print_json({"changes": rows, "n_looser": n_looser})
-    elif rows:
-        _print_table(("who", "limit", "before", "after", "which is"), (tuple(row.values()) for row in rows))
-    if not as_json:
-        typer.echo(f"{len(rows)} limits differ, {n_looser} of them looser.")
+        print_json({"changes": [_plain_change(change) for change in changes], "n_looser": n_looser})
+    else:
+        _print_changes(changes)
     raise typer.Exit(1 if n_looser else 0)
 
 
@@ -172,39 +169,47 @@ def _is_night(compiled: "CompiledPolicy", age: str, level: int, instant: str) ->
         raise ConfigError(f"--at: found {instant!r}, expected an instant such as 2026-11-20T23:30:00Z") from error
 
 
-def _changes(key: tuple[str, int, bool], before: "Limits", after: "Limits") -> list[dict[str, str]]:
-    from recsys.policy.limits import changed, meet
+def _plain_change(change: "Change") -> dict[str, str]:
+    return {
+        "who": change.who,
+        "limit": change.path,
+        "before": _text(change.path, change.before),
+        "after": _text(change.path, change.after),
+        "direction": change.direction,
+    }
 
-    looser = changed(after, meet(before, after))
-    who = f"{key[0]}, level {key[1]}, {'night' if key[2] else 'day'}"
-    return [
-        {
-            "who": who,
-            "limit": path,
-            "before": _text(path, old),
-            "after": _text(path, new),
-            "direction": "looser" if path in looser else "stricter",
-        }
-        for path, (old, new) in changed(before, after).items()
-    ]
+
+def _print_changes(changes: "Sequence[Change]") -> None:
+    """A table for each group of situations in which the same limits changed; then how many there are."""
+    from serving.commands.policy_diff import grouped
+
+    groups = grouped(changes)
+    for whom, rows in groups:
+        typer.echo(whom)
+        _print_table(
+            ("  limit", "before", "after", "which is"),
+            ((f"  {c.path}", _text(c.path, c.before), _text(c.path, c.after), c.direction) for c in rows),
+        )
+        typer.echo()
+    printed = [change for _, rows in groups for change in rows]
+    n_looser = sum(change.direction == "looser" for change in printed)
+    typer.echo(f"{len(printed)} limits differ, {n_looser} of them looser.")
 
 
 def _show_caps(market: "Market") -> None:
-    """Counters down, ages across: caps within 20 / session / 24 h / 7 days, and the gap."""
+    """Counters down, ages across: caps within 20 / session / 24 h / 7 days, and the gaps."""
     from recsys.policy.limits import WINDOWS
     from recsys.vocabulary import COUNTERS
 
     rows: list[tuple[str, ...]] = []
     for counter in COUNTERS:
-        cells = []
-        for band in _BANDS:
-            rules = market.ages[band]
-            caps = " / ".join(_number(getattr(rules.windows[counter], window)) for window in WINDOWS)
-            gap = f", gap {rules.gaps[counter]}" if rules.gaps.get(counter) else ""
-            cells.append(caps + gap)
-        rows.append((counter, *cells))
-    rows.append(("supportive floor", *(f"{market.ages[band].supportive_floor:.0%}" for band in _BANDS)))
-    rows.append(("local floor", *(f"{market.locality.floor:.0%}" for _ in _BANDS)))
+        caps = [[_number(getattr(market.ages[band].windows[counter], w)) for w in WINDOWS] for band in _BANDS]
+        rows.append((f"{counter} caps", *("/".join(cells) for cells in caps)))
+        gaps = [market.ages[band].gaps.get(counter, 0) for band in _BANDS]
+        if any(gaps):
+            rows.append((f"{counter} gap", *(str(gap or "none") for gap in gaps)))
+    rows.append(("supportive floor", *(f"{100 * market.ages[band].supportive_floor:.6g}%" for band in _BANDS)))
+    rows.append(("local floor", *(f"{100 * market.locality.floor:.6g}%" for _ in _BANDS)))
     rows.append(("night", *(", ".join(market.ages[band].night.hours) or "none" for band in _BANDS)))
     rows.append(("minutes a day", *(_number(market.ages[band].daily_minutes) for band in _BANDS)))
     _print_table(("", *_BANDS), rows)
@@ -233,20 +238,12 @@ def _text(path: str, value: "LimitValue | None") -> str:
         return _set_text(path, value)
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.0%}" if isinstance(value, float) else str(value)
+    return f"{100 * value:.6g}%" if isinstance(value, float) else str(value)
 
 
 def _set_text(path: str, values: frozenset[int] | frozenset[str]) -> str:
+    from recsys.policy.limits import hours_text
+
     if path == "night":
-        return _hours(frozenset(map(int, values)))
+        return hours_text(values)
     return ", ".join(sorted(f"R{value}" if path == "blocked.tiers" else str(value) for value in values))
-
-
-def _hours(minutes: frozenset[int]) -> str:
-    """Minutes of the day as intervals, such as 22:00-07:00."""
-    starts = sorted(m for m in minutes if (m - 1) % 1440 not in minutes)
-    spans = []
-    for start in starts:
-        end = next(m % 1440 for m in range(start + 1, start + 1441) if m % 1440 not in minutes)
-        spans.append(f"{start // 60:02}:{start % 60:02}-{end // 60:02}:{end % 60:02}")
-    return ", ".join(spans) or "all day"

@@ -34,7 +34,7 @@ def test_an_old_policy_is_refused_with_the_new_name_of_each_key(tmp_path: Path) 
     problems = problems_of_policy(BEFORE / "policy.yaml")
     assert len(problems) == len(RENAMED)
     for problem, (old, new) in zip(problems, RENAMED.items(), strict=True):
-        assert f"unknown key {old}" in problem and f"expected its new name, {new}" in problem
+        assert f"unknown field {old}" in problem and f"expected its new name, {new}" in problem
 
 
 def test_an_old_policy_opens_once_its_keys_have_the_names_of_the_sentences(tmp_path: Path) -> None:

@@ -81,12 +81,13 @@ CONDITIONS = st.one_of(
 
 
 @pytest.fixture(scope="module")
-def everybody(tmp_path_factory, market, running_folder):
-    """The language condition is replaced in place: one slice of everything, no holdout."""
+def everybody(market, running_folder, adult, after_ramp):
+    """The example for everybody, with a condition on the language: one slice of everything, no holdout."""
     from dataclasses import replace
 
     loaded = load_experiments(running_folder, market)
     (example,) = loaded.experiments
+    assign(loaded, user_id="u1", attributes=adult, at=after_ramp)  # loads the SDK, which takes its time once
 
     def with_language(condition):
         one = replace(example, slice=(0.0, 1.0), holdout=None, targeting={"language": condition})

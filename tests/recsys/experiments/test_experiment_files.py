@@ -32,7 +32,7 @@ def ramp(*coverages):
 
 
 BROKEN = {
-    "unknown key": (change(audience="all"), "unknown key audience"),
+    "unknown key": (change(audience="all"), "unknown field audience"),
     "unknown parameter": (overrides(weights__locl=0.5), "a path that the registry does not list"),
     "session length": (overrides(session__idle_minutes=5), "a path that the registry does not list"),
     "cards": (overrides(cards__rules__level_1_daily=0), "a path that the registry does not list"),

@@ -182,9 +182,7 @@ def line_of(path, text: str) -> int:
 def test_an_unknown_key_is_named_with_file_line_and_the_nearest_key(broken):
     path = broken(lambda tree: tree["locality"].insert(1, "flor", 0.3))
     (problem,) = problems(path)
-    assert problem.startswith(
-        f"{path}:{line_of(path, 'flor:')}: locality: found 'unknown key flor', expected one of floor,"
-    )
+    assert problem.startswith(f"{path}:{line_of(path, 'flor:')}: locality: unknown field flor, expected one of floor,")
     assert problem.endswith("did you mean floor?")
 
 
@@ -193,7 +191,7 @@ def test_a_file_of_the_version_before_is_refused_with_the_new_name_of_its_key(br
         tree["locality"].insert(1, "proven", tree["locality"].pop("floor_eligible"))
 
     (problem,) = problems(broken(rename))
-    assert problem.endswith("locality: found 'unknown key proven', expected its new name, floor_eligible")
+    assert problem.endswith("locality: unknown field proven, expected its new name, floor_eligible")
 
 
 @pytest.mark.parametrize(
@@ -203,9 +201,11 @@ def test_a_file_of_the_version_before_is_refused_with_the_new_name_of_its_key(br
         (-0.1, "found -0.1, expected a number from 0 to 1"),
         (1e9, "found 1000000000.0, expected a number from 0 to 1"),
         ("much", "found 'much', expected a finite number"),
-        (None, "found None, expected a finite number"),
+        (None, "found nothing, expected a finite number"),
         ([0.3], "found [0.3], expected a finite number"),
-        (True, "found True, expected a finite number"),
+        (True, "found true, expected a finite number"),
+        ("30%", "found '30%', expected a finite number; write 0.3 for 30 %"),
+        ("2.5 %", "found '2.5 %', expected a finite number; write 0.025 for 2.5 %"),
     ],
 )
 def test_a_wrong_number_is_named_with_its_line(broken, value, expected):
@@ -233,8 +233,11 @@ def test_a_looser_younger_band_is_refused(broken):
         tree["ages"]["16-17"]["windows"]["R2"]["rolling_24h"] = 7
         tree["ages"]["16-17"]["gaps"]["R1"] = 1
 
-    (problem,) = problems(broken(loosen))
-    assert "ages.16-17: looser than 18+ in gaps.R1, windows.R2.rolling_24h" in problem
+    path = broken(loosen)
+    cap, gap = sorted(problems(path))
+    where = f"{path}:{line_of(path, 'rolling_24h: 7')}: ages.16-17.windows.R2.rolling_24h"
+    assert cap == f"{where}: found 7, which is looser than 6 of 18+; expected 6 or stricter"
+    assert "ages.16-17.gaps.R1: found 1, which is looser than 2 of 18+; expected 2 or stricter" in gap
 
 
 def test_a_looser_level_of_a_younger_band_is_refused(broken):
@@ -242,15 +245,21 @@ def test_a_looser_level_of_a_younger_band_is_refused(broken):
         tree["ages"]["16-17"]["levels"][1]["windows"]["R2"]["session"] = 2
         tree["ages"]["16-17"]["levels"][1]["windows"]["R2"]["rolling_24h"] = 3
 
-    assert (
-        "ages.16-17: looser than 18+ at level 1 in windows.R2.rolling_24h, windows.R2.session"
-        in problems(broken(loosen))[0]
-    )
+    path = broken(loosen)
+    session, day = sorted(problems(path), key=lambda problem: "rolling" in problem)
+    where = f"{path}:{line_of(path, 'session: 2, rolling_24h: 3, rolling_7d: 3')}: ages.16-17.levels.1.windows.R2"
+    assert session == f"{where}.session: found 2, which is looser than 1 of 18+ at level 1; expected 1 or stricter"
+    assert day == f"{where}.rolling_24h: found 3, which is looser than 2 of 18+ at level 1; expected 2 or stricter"
 
 
 def test_a_neighbour_must_name_its_neighbour_back(broken):
     (problem,) = problems(broken(lambda tree: tree["regions"]["MA-12"]["neighbours"].append("MA-01")))
-    assert "regions.MA-12: found neighbours ['MA-01'] that do not name it back" in problem
+    assert "regions.MA-12.neighbours: found MA-01, which does not name MA-12; expected both or neither" in problem
+
+
+def test_a_neighbour_must_be_a_region_of_the_file(broken):
+    (problem,) = problems(broken(lambda tree: tree["regions"]["MA-12"]["neighbours"].append("MA-99")))
+    assert "regions.MA-12.neighbours: found MA-99, expected one of MA-01, MA-02" in problem
 
 
 def test_a_zone_must_exist(broken):
@@ -265,10 +274,10 @@ def test_r3_and_r4_cannot_be_taken_off_the_list(broken, tiers):
 
 
 def test_a_missing_band_topic_or_level_is_refused(broken):
-    assert any("ages: found" in p for p in problems(broken(lambda tree: tree["ages"].pop("13-15"))))
-    assert any("topics: found" in p for p in problems(broken(lambda tree: tree["topics"].pop("S12"))))
+    assert any("ages: 13-15 is missing, expected" in p for p in problems(broken(lambda t: t["ages"].pop("13-15"))))
+    assert any("topics: S12 is missing, expected" in p for p in problems(broken(lambda t: t["topics"].pop("S12"))))
     assert any(
-        "levels: found [1], expected 1 and 2" in p
+        "ages.18+.levels: found [1], expected 1 and 2" in p
         for p in problems(broken(lambda tree: tree["ages"]["18+"]["levels"].pop(2)))
     )
 
@@ -285,12 +294,12 @@ def test_all_problems_come_at_once(broken):
 
 def test_a_weight_that_no_scorer_knows_is_refused(broken):
     (problem,) = problems(broken(lambda tree: tree["weights"].update(gripping=1.0)))
-    assert "weights: found gripping, expected some of cf, content," in problem
+    assert "weights.gripping: found a weight gripping, expected one of cf, content," in problem
 
 
 def test_an_age_above_all_other_keys_of_the_contract_cannot_be_empty(broken):
     path = broken(lambda tree: tree.update(ages=None))
-    assert any("ages: found None, expected a mapping" in p for p in problems(path))
+    assert any("ages: found nothing, expected a mapping" in p for p in problems(path))
 
 
 def test_the_file_reads_the_same_twice(market, broken):
