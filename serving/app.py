@@ -19,6 +19,7 @@ from recsys.resources import sanad_version
 from serving import problems, routes
 from serving.clock_guard import GuardedClock
 from serving.dependencies import Dependencies
+from serving.field_errors import field_errors
 from serving.middleware import RequestGuard
 from serving.openapi import describe, refusals
 from serving.problems import Problem
@@ -106,7 +107,7 @@ def _handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def validation_error(request: Request, error: RequestValidationError) -> Response:
-        errors = problems.field_errors(error.errors())
+        errors = field_errors(error.errors(), request.scope.get("route"))
         return _problem(request, 422, problems.summarise(errors), errors=errors)
 
     @app.exception_handler(Problem)

@@ -29,6 +29,7 @@ _MAX_DRAINED_BYTES: Final = 4 * MAX_BODY_BYTES
 _BODY_TIMEOUT_S: Final = 20.0
 _OPEN_PATHS: Final = ("/health/live", "/health/ready")
 _REQUEST_ID: Final = re.compile(rf"[\x21-\x7e]{{1,{MAX_ID_LENGTH}}}")
+_LONE_PERCENT: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _PROXY_HEADERS: Final = ("forwarded", "x-forwarded-for", "x-real-ip")
 
 
@@ -122,6 +123,12 @@ def _caller(scope: Scope, settings: Settings) -> str:
 
 
 def _check_encoding(scope: Scope) -> None:
+    """A lone percent sign is refused: `/v1/users/50%25` is about the user `50%`; a guess could mean another."""
+    address = scope.get("raw_path") or b""
+    if _LONE_PERCENT.search(address) or _LONE_PERCENT.search(scope["query_string"]):
+        raise Problem(
+            400, "Found % without two hexadecimal digits behind it in the address; write a percent sign as %25."
+        )
     try:
         unquote_to_bytes(scope.get("raw_path") or b"").decode()
         unquote_to_bytes(scope["query_string"]).decode()

@@ -33,9 +33,12 @@ RESPONSES: Final = (
 
 _REF: Final = "#/components/schemas/"
 _REFUSALS: Final = {
-    400: "The body is not JSON in UTF-8.",
+    400: "The request cannot be read: no HTTP, an address that is not encoded, or a body that is not JSON in UTF-8.",
     401: "No known service key.",
     403: "Not a local call, and no service keys are set.",
+    404: "No such address, or nothing under this id.",
+    405: "The address has other methods; the header Allow names them.",
+    408: "The body took too long to arrive.",
     413: "The body is larger than 10 MB.",
     415: "The body is not application/json.",
     422: "The request breaks the contract.",
@@ -52,9 +55,17 @@ def response(
     return described if headers is None else described | {"headers": headers}
 
 
+def refused(status: int, text: str) -> dict[int | str, Description]:
+    """A problem that one route answers with beside those of every route."""
+    return {status: response(ProblemDetail, text, media_type=MEDIA_TYPE)}
+
+
+WRITTEN_MEANWHILE: Final = refused(409, "Somebody else wrote the row meanwhile. Read it again.")
+
+
 def refusals() -> dict[int | str, Description]:
     """The problems that any route may answer with, by status."""
-    return {status: response(ProblemDetail, text, media_type=MEDIA_TYPE) for status, text in _REFUSALS.items()}
+    return {status: of for code, text in _REFUSALS.items() for status, of in refused(code, text).items()}
 
 
 def describe(app: FastAPI) -> Description:

@@ -5,7 +5,7 @@ A client sees sentences only: no stack trace, no file, no name of a class.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -13,7 +13,7 @@ from fastapi import Response
 from starlette.exceptions import HTTPException
 
 from recsys.errors import Conflict, DataError, Gone, SanadError, StoreError
-from recsys.types import Fields
+from serving.field_errors import MAX_ERRORS
 from serving.responses import FieldError, ProblemDetail
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -21,18 +21,9 @@ RETRY_AFTER_S: Final = 1
 CLOCK_RETRY_AFTER_S: Final = 60  # a clock waits for an operator
 SLASH_OF_ID: Final = "\ue000"
 """Stands for a slash inside an id, between the path and the route. No id holds it, because it does not print."""
-_MAX_SHOWN: Final = 80  # characters of a wrong value
-MAX_ERRORS: Final = 100  # errors in one answer
-_SENTENCE: Final = re.compile(r"(?P<name>\w+): found (?P<found>.+?), expected (?P<expected>.+)", re.DOTALL)
-_REWORDINGS: Final = (
-    ("Input should be ", ""),
-    ("Value error, expected ", ""),
-    ("String should have ", "text of "),
-    ("String should match pattern ", "text that matches "),
-    ("List should have ", "a list of "),
-)
+_SENTENCE: Final = re.compile(r"(?P<name>[\w.]+): found (?P<found>.+?), expected (?P<expected>.+)", re.DOTALL)
 _KINDS: Final[Mapping[int, tuple[str, str]]] = {
-    400: ("not-json", "The request is not JSON in UTF-8"),
+    400: ("unreadable", "The request cannot be read"),
     401: ("no-key", "A service key is needed"),
     403: ("not-local", "Only local calls are accepted"),
     404: ("not-found", "There is nothing here"),
@@ -114,47 +105,6 @@ def _parse_sentence(text: str) -> FieldError:
 def internal_error_response(path: str, request_id: str) -> Response:
     """The response to an unexpected error. Only the log says what happened."""
     return problem_response(500, _INTERNAL, path=path, request_id=request_id)
-
-
-def field_errors(errors: Iterable[Fields]) -> tuple[FieldError, ...]:
-    """Errors of pydantic as field errors, at most `MAX_ERRORS`."""
-    return tuple(_field_error(error) for error in list(errors)[:MAX_ERRORS])
-
-
-def _field_error(error: Fields) -> FieldError:
-    kind, loc = str(error["type"]), tuple(error["loc"])
-    name = ".".join(str(part) for part in loc[1:]) or "the request"
-    value = "nothing" if kind == "missing" else _shorten(error.get("input"))
-    expected = _expected(kind, str(error["msg"]), name)
-    return FieldError(loc=loc, msg=f"{name}: found {value}, expected {expected}", found=value, expected=expected)
-
-
-def _expected(kind: str, message: str, name: str) -> str:
-    if kind == "missing":
-        return "a value"
-    if kind == "extra_forbidden":
-        return f"no field {name}; the fields are listed in /openapi.json"
-    if kind in ("model_attributes_type", "model_type", "dict_type"):
-        return "a JSON object"
-    for opening, replacement in _REWORDINGS:
-        if message.startswith(opening):
-            return replacement + message.removeprefix(opening).partition(" after validation")[0]
-    return message[:1].lower() + message[1:]
-
-
-def _shorten(value: object) -> str:
-    """A wrong value, shortened, with control and direction characters escaped."""
-    text = ascii(value[: _MAX_SHOWN + 1]) if isinstance(value, str) else ascii(_outline(value))
-    return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "..."
-
-
-def _outline(value: object) -> object:
-    """A large container by its outline, because only its beginning is shown."""
-    if isinstance(value, Mapping):
-        return {str(key)[:_MAX_SHOWN]: "..." for key in list(value)[:8]}
-    if isinstance(value, list | tuple):
-        return [f"{len(value)} values"]
-    return value
 
 
 def summarise(problems: Sequence[FieldError]) -> str:

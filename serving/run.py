@@ -33,6 +33,7 @@ from recsys.services.audit import activation
 from recsys.stores.audit import LOCAL
 from serving.app import create_app
 from serving.clock_guard import GuardedClock
+from serving.http_protocol import ProblemProtocol
 from serving.settings import HarmTermsChoice, Settings, signing_key
 from serving.stores.sqlite.store import SqliteStore
 from serving.upkeep import upkeep
@@ -243,7 +244,7 @@ def _config(settings: Settings, service: Service) -> uvicorn.Config:
     return uvicorn.Config(
         create_app(service.engine, settings=settings, clock=service.clock),
         loop="uvloop",
-        http="httptools",
+        http=ProblemProtocol,
         ws="none",
         lifespan="on",
         backlog=_BACKLOG,

@@ -80,12 +80,19 @@ def _kind(fields: Fields) -> str:
     given = [name for name in _SUBJECTS if fields.get(name) is not None]
     expected = [subject] if subject in _SUBJECTS else []
     if given != expected:
-        named = " and ".join(given) or "none"
-        asked = " and ".join(expected) or "none of " + ", ".join(_SUBJECTS)
-        raise DataError(f"{kind}: found {named}, expected {asked}")
+        raise DataError(_wrong_subject(str(kind), given, subject))
     if subject == "value" and not fields.get("value"):
-        raise DataError("undo: found no value, expected the event_id to undo")
+        raise DataError("value: is missing, expected the event_id to undo")
     return str(kind)
+
+
+def _wrong_subject(kind: str, given: Sequence[str], subject: str | None) -> str:
+    if subject not in _SUBJECTS:
+        return f"{given[0]}: found in an event of kind {kind}, expected none of {', '.join(_SUBJECTS)}"
+    if subject not in given:
+        return f"{subject}: is missing, expected the one that the event of kind {kind} is about"
+    others = " and ".join(name for name in given if name != subject)
+    return f"{others}: found in an event of kind {kind}, expected {subject} alone"
 
 
 def _check_item(engine: Engine, values: Fields) -> None:

@@ -313,7 +313,7 @@ def _nights(hours: Iterable[object] | None) -> list[tuple[int, int]] | None:
     try:
         return [parse_hours(str(text)) for text in hours]
     except (ValueError, TypeError) as error:
-        raise DataError(f"night: {error}") from error
+        raise DataError(f"night: {str(error).removeprefix('hours: ')}") from error
 
 
 def _hours(start: int, end: int) -> str:

@@ -89,6 +89,7 @@ def verify(
     entry_id: EntryId,
     by: Annotated[str, typer.Option(help="Who called the helpline, or read the text: name and role.")],
     on: Today = None,
+    as_json: Json = False,
 ) -> None:
     """
     Write into the policy file that an entry was verified. Nothing else in the file changes.
@@ -106,6 +107,9 @@ def verify(
     if not 0 <= (today - day).days <= market.stale_days:
         raise ConfigError(f"--on: found {day}, expected a day of the last {market.stale_days}, up to {today}")
     _write(policy, market, entry_id, {"verified_at": day, "verified_by": by.strip()}, {})
+    if as_json:
+        print_json({"file": str(policy), "entry": entry_id, "verified_at": day, "days": market.stale_days})
+        return
     typer.echo(f"{policy}: {entry_id} counts as verified for {market.stale_days} days from {day}; restart the service")
 
 
@@ -119,6 +123,7 @@ def edit(
         list[str] | None,
         typer.Option(metavar="LANGUAGE=TEXT", help="The name of a helpline, or the text of a card. Repeatable."),
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """
     Change a helpline or the text of a card. What was changed is no longer verified.
@@ -136,6 +141,9 @@ def edit(
     if values and entry_id.startswith("card."):
         raise ConfigError(f"{entry_id}: found --contact or --hours, expected --text for a card")
     _write(policy, load_market(policy), entry_id, {**values, "verified_at": None, "verified_by": None}, texts)
+    if as_json:
+        print_json({"file": str(policy), "entry": entry_id, "verified_at": None})
+        return
     typer.echo(f"{policy}: {entry_id} is changed and no longer verified")
 
 

@@ -8,7 +8,7 @@ from recsys.services import creators as records
 from recsys.stores.protocols import Catalogue
 from serving.bodies import CreatorBody, CreatorPatch
 from serving.dependencies import Dependencies, PathId, StrictRoute, existing, record_response, who
-from serving.openapi import Description, response
+from serving.openapi import WRITTEN_MEANWHILE, Description, response
 from serving.responses import Record
 
 _RESPONSES: Final[dict[int | str, Description]] = {200: response(Record, "As stored.")}
@@ -16,7 +16,9 @@ _RESPONSES: Final[dict[int | str, Description]] = {200: response(Record, "As sto
 
 def creator_routes(deps: Dependencies) -> APIRouter:
     """`/v1/creators/{creator_id}`. A change holds from the next page on."""
-    routes = APIRouter(prefix="/v1/creators", route_class=StrictRoute, tags=["creators"], responses=dict(_RESPONSES))
+    routes = APIRouter(
+        prefix="/v1/creators", route_class=StrictRoute, tags=["creators"], responses=_RESPONSES | WRITTEN_MEANWHILE
+    )
 
     def catalogue() -> Catalogue:
         return deps.engine().resources.catalogue_cache.catalogue

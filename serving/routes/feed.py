@@ -14,12 +14,17 @@ from recsys.services.events import accept_events
 from recsys.types import Fields
 from serving.bodies import EventBody, EventsBody, FeedBody, ShortForm
 from serving.dependencies import Dependencies, PathId, StrictRoute, encoded_response, struct_response
-from serving.openapi import response
-from serving.problems import MAX_ERRORS, waiting_for_clock
+from serving.field_errors import MAX_ERRORS
+from serving.openapi import refused, response
+from serving.problems import waiting_for_clock
 
-_EVENT_FIELDS: Final = frozenset(EventBody.model_fields)
+_EVENT_FIELDS: Final = tuple(EventBody.model_fields)
 _RETRY: Final = {
     "Retry-After": {"description": "Seconds. Comes with an empty page only.", "schema": {"type": "integer"}}
+}
+_OF_A_PAGE: Final = {
+    **refused(409, "The request_id was used within 24 h for another request."),
+    **refused(410, "The cursor has expired. Ask for a page without one."),
 }
 
 
@@ -32,7 +37,7 @@ def feed_routes(deps: Dependencies) -> APIRouter:
         tags=["feed"],
         summary="One page for a user",
         response_class=Response,
-        responses={200: response(FeedResponse, "A page.", headers=_RETRY)},
+        responses={200: response(FeedResponse, "A page.", headers=_RETRY), **_OF_A_PAGE},
     )
     def post_feed(body: FeedBody) -> Response:
         return _page_response(_page(deps, body.to_request()))
@@ -89,8 +94,15 @@ def _page_response(page: Page) -> Response:
 
 def _check_fields(events: Sequence[Fields]) -> None:
     """Raise for a field that no event has: it is a typo, and every request with one is refused."""
+    known = {"fields": _EVENT_FIELDS}
     unknown = (
-        {"type": "extra_forbidden", "loc": ("body", "events", index, name), "msg": "", "input": event[name]}
+        {
+            "type": "extra_forbidden",
+            "loc": ("body", "events", index, name),
+            "msg": "",
+            "input": event[name],
+            "ctx": known,
+        }
         for index, event in enumerate(events)
         for name in event
         if name not in _EVENT_FIELDS

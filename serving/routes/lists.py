@@ -8,7 +8,7 @@ from recsys.services import lists
 from recsys.services.family import is_guardian, together
 from serving.bodies import ListQuery, LocalQuery, TogetherQuery, TrendingQuery
 from serving.dependencies import Dependencies, PathId, StrictRoute, record_response
-from serving.openapi import Description, response
+from serving.openapi import Description, refused, response
 from serving.problems import Problem, waiting_for_clock
 from serving.responses import Record
 
@@ -60,6 +60,7 @@ def family_routes(deps: Dependencies) -> APIRouter:
         "/{guardian_id}/together",
         summary="One page for a child and a guardian to watch together",
         response_class=Response,
+        responses=refused(409, "The request_id was used within 24 h for another request."),
     )
     def family_feed(request: Request, guardian_id: PathId, query: Annotated[TogetherQuery, Query()]) -> Response:
         """

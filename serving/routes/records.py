@@ -11,7 +11,7 @@ from recsys.services.reviews import ask_review, label_item
 from recsys.stores.protocols import Catalogue
 from serving.bodies import ItemBody, ItemPatch, UserBody
 from serving.dependencies import Dependencies, PathId, StrictRoute, existing, record_response, struct_response, who
-from serving.openapi import Description, response
+from serving.openapi import WRITTEN_MEANWHILE, Description, response
 from serving.responses import Record, Review
 
 _RESPONSES: Final[dict[int | str, Description]] = {200: response(Record, "As stored.")}
@@ -36,7 +36,9 @@ def user_routes(deps: Dependencies) -> APIRouter:
 
 def item_routes(deps: Dependencies) -> APIRouter:
     """`/v1/items/{item_id}`. A change holds from the next page on."""
-    routes = APIRouter(prefix="/v1/items", route_class=StrictRoute, tags=["items"], responses=dict(_RESPONSES))
+    routes = APIRouter(
+        prefix="/v1/items", route_class=StrictRoute, tags=["items"], responses=_RESPONSES | WRITTEN_MEANWHILE
+    )
 
     def catalogue() -> Catalogue:
         return deps.engine().resources.catalogue_cache.catalogue

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from recsys.services import rights
 from recsys.types import JsonObject
-from recsys.vocabulary import Topic
+from recsys.vocabulary import Tier, Topic
 from serving.body_fields import ClientBody, Id, Languages
 from serving.dependencies import Dependencies, PathId, StrictRoute, record_response, who
 from serving.openapi import Description, response
@@ -41,7 +41,7 @@ class GuardianBody(ClientBody):
     daily_minutes: Minutes | None = Field(default=None, description="0 = no feed.")
     night: Annotated[list[str], Field(max_length=10, examples=[["21:00-07:00"]])] | None = None
     calm_mode: bool = False
-    max_tier: str | None = Field(default=None, description="The highest tier to be shown.", examples=["R0"])
+    max_tier: Tier | None = Field(default=None, description="The highest tier to be shown.", examples=["R0"])
     labelled_only: bool = False
 
 

@@ -143,7 +143,10 @@ def test_every_call_is_described_with_its_refusals(shared_client: TestClient) ->
     for name, call in calls.items():
         assert call["summary"], name
         assert "application/json" in call["responses"]["200"]["content"], name
-        assert list(call["responses"]["422"]["content"]) == ["application/problem+json"], name
+        for status in ("404", "405", "408", "422"):
+            assert list(call["responses"][status]["content"]) == ["application/problem+json"], name
+    assert {"409", "410"} <= calls["post", "/v1/feed"]["responses"].keys()
+    assert "409" in calls["put", "/v1/items/{item_id}"]["responses"]
     assert "HTTPValidationError" not in described["components"]["schemas"]
 
 
