@@ -36,6 +36,7 @@ bench = typer.Typer(help="Measure models and the locality weight on splits of re
 bench.add_typer(evaluation.bench)
 bench.add_typer(training.bench)
 app.add_typer(bench, name="bench", rich_help_panel="Evaluation")
+app.add_typer(training.imports, name="import", rich_help_panel="Data and models")
 app.add_typer(serving.policy, name="policy", rich_help_panel=_RULES)
 app.add_typer(serving.helplines, name="helplines", rich_help_panel=_RULES)
 app.add_typer(serving.experiment, name="experiment", rich_help_panel=_RULES)

@@ -110,7 +110,7 @@ def test_a_feed_never_imports_torch_nor_anything_that_trains(tiny_folder: Path) 
         f"import sys, sanad; code = sanad.run(['feed', {str(tiny_folder)!r}, '--user', 'casa-adult', '--at', '{AT}']);"
         "print(code, sorted(m for m in sys.modules if m.split('.')[0] in ('torch', 'training', 'transformers')))"
     )
-    modules = ("bench", "data", "label", "setup", "text", "tune")
+    modules = ("bench", "data", "imports", "label", "setup", "text", "tune")
     light = ["training", "training.commands", *(f"training.commands.{name}" for name in modules)]
     assert out.splitlines()[-1] == f"0 {light}"
 
@@ -338,7 +338,7 @@ def test_explain_knows_the_night_of_an_instant_by_the_markets_clock(cli: Cli) ->
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (("import", "netflix", "src", "data"), 2, "expected one of kuairand"),
+        (("import", "netflix", "src", "data"), 2, "expected one of table"),
         (("import", "movielens", "nowhere", "data"), 2, "found no folder nowhere"),
         (("validate", "nowhere"), 2, "table creators: found no file"),
         (("train", "nowhere", "--out", "artifact", "--at", "yesterday"), 2, "--at: found 'yesterday'"),

@@ -1,14 +1,15 @@
-"""The commands about data, texts and models: `app` holds them all; `bench` goes under `sanad bench`."""
+"""The commands about data, texts and models: `app`, and the groups `bench` and `import`."""
 
 import typer
 
 from training.commands.bench import app as bench
 from training.commands.data import app as _data
+from training.commands.imports import app as imports
 from training.commands.label import app as _label
 from training.commands.text import app as _text
 from training.commands.tune import app as _tune
 
-__all__ = ["app", "bench"]
+__all__ = ["app", "bench", "imports"]
 
 app = typer.Typer()
 for _group in (_data, _text, _label, _tune):

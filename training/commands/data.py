@@ -1,4 +1,4 @@
-"""The commands about data and models: `import`, `validate`, `train`. Heavy imports wait until one runs."""
+"""The commands about data and models: `validate`, `train`. Heavy imports wait until one runs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +10,6 @@ from recsys.console import (
     Json,
     Quiet,
     console,
-    format_counts,
     instant,
     present,
     print_json,
@@ -18,12 +17,10 @@ from recsys.console import (
     say,
     writable,
 )
-from recsys.errors import ConfigError, DataError
 from training.commands.setup import prepare_training
 from training.commands.tune import blend_params
 
 if TYPE_CHECKING:
-    from training.importers.common import ImportReport
     from training.text.encoder import EncoderParams
     from training.train import Trained
     from training.validate import Report
@@ -63,45 +60,6 @@ Forget = Annotated[
     typer.Option(metavar="FILE", help="Leave out the people in a list from 'sanad export forgotten'; repeatable."),
 ]
 Cache = Annotated[Path | None, typer.Option(help="The folder of encoder and cached vectors.", file_okay=False)]
-
-
-@app.command("import", rich_help_panel=_PANEL, epilog="Example: sanad import movielens ~/ml-1m data/ml-1m")
-def import_(
-    form: Annotated[
-        str,
-        typer.Argument(
-            metavar="FORMAT", help="kuairand, kuairand-signed, lastfm-countries, lightgcn, microlens or movielens."
-        ),
-    ],
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="The folder with the files as published.")],
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="The folder to write; it must hold no tables yet.")],
-    as_json: Json = False,
-    is_quiet: Quiet = False,
-) -> None:
-    """
-    Turn a public data set, in its published layout, into a dataset folder.
-
-    Columns without a place in the data contract are left out with a notice; missing ones are an error.
-    """
-    from recsys.data.tables import check_unused
-    from training.importers import FORMATS
-
-    if form not in FORMATS:
-        raise ConfigError(f"found format {form!r}, expected one of {', '.join(FORMATS)}")
-    if not source.is_dir():
-        raise DataError(f"found no folder {source}, expected the one with the published files; correct SRC")
-    check_unused(data)
-    with progress(is_quiet=is_quiet) as report:
-        report(f"import {form}", 0, None)
-        done = FORMATS[form](source, data)
-    for notice in done.notices:
-        say(f"note: {notice}", is_quiet=is_quiet)
-    if as_json:
-        print_json({"data": str(data), "counts": done.counts, "notices": done.notices, "cutoffs": _instants(done)})
-        return
-    typer.echo(f"{data}: {format_counts(done.counts)}")
-    for part, at in _instants(done).items():
-        typer.echo(f"The published {part} part begins at {at}; train without it with --holdout-from {at}")
 
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: sanad validate var/data --rejected var/rejected")
@@ -196,12 +154,6 @@ def _encoder(name: str) -> "EncoderParams | None":
     from training.text.encoder import EncoderParams
 
     return None if name == "none" else EncoderParams(model=name)
-
-
-def _instants(done: "ImportReport") -> dict[str, str]:
-    from recsys.clock import to_text
-
-    return {part: to_text(at) for part, at in done.cutoffs.items()}
 
 
 def _plain_report(report: "Report") -> dict[str, object]:

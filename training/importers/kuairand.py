@@ -6,6 +6,7 @@ One log row becomes an `impression`, a `view` when something was played, a `comp
 and one event per act: like, comment, share (`is_forward`), follow (of the author), not_interested (`is_hate`).
 `events.variant` tells the standard policy from the uniformly random exposures. A video's day of upload counts from
 midnight UTC. Countries of creators, titles and propensities are not published (see `common`).
+Source: https://kuairand.com.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,9 @@ from typing import Final
 
 import polars as pl
 
-from training.importers.common import UNKNOWN_COUNTRY, ImportReport, all_needed, find, finish, scan_text, untitled
+from training.importers.common import ImportReport, all_needed, find, finish, note_unused_columns
+from training.importers.fields import id_of, instant, number
+from training.importers.published import ROW, PublishedTable, open_table
 
 _LOG: Final = ("user_id", "video_id", "time_ms", "play_time_ms", "duration_ms")
 _ACTS: Final[Mapping[str, str]] = {
@@ -40,41 +43,53 @@ def run(source: Path, folder: Path) -> ImportReport:
     authors = items.select("item_id", "creator_id")
     logs = [(path, "standard") for path in standard] + [(p, "random") for p in find(source, "log_random_*.csv")]
     events = pl.concat(
-        part for number, (path, policy) in enumerate(logs) for part in _events(path, number, policy, authors, notices)
+        part for n, (path, policy) in enumerate(logs) for part in _events(path, n, policy, authors, notices)
     )
-    users = pl.concat(scan_text(path, ["user_id"], notices=notices) for path in people)
+    users = pl.concat(_open(path, ["user_id"], notices).read({"user_id": id_of("user_id")}) for path in people)
     return finish(
         folder,
-        creators=items.select("creator_id").unique().sort("creator_id").with_columns(country=pl.lit(UNKNOWN_COUNTRY)),
         items=items,
-        users=users,
+        users=users.select("user_id"),
         events=events,
         notices=notices,
+        items_name=videos[0].name,
+        users_name=people[0].name,
     )
+
+
+def _open(path: Path, columns: list[str], notices: list[str]) -> PublishedTable:
+    table = open_table(path)
+    note_unused_columns(table, columns, notices)
+    return table
 
 
 def _items(path: Path, notices: list[str]) -> pl.LazyFrame:
     columns = ["video_id", "author_id", "upload_dt", "video_duration", "music_id"]
-    raw = scan_text(path, columns, notices=notices)
-    return raw.select(
-        item_id=pl.col("video_id"),
-        creator_id=pl.col("author_id"),
-        published_at=pl.col("upload_dt").str.to_datetime("%Y-%m-%d", time_unit="ms", time_zone="UTC"),
-        title=untitled("video_id"),
-        duration_s=pl.col("video_duration").cast(pl.Float64) / 1_000,
-        sound_id=pl.col("music_id"),
-    )
+    fields = {
+        "item_id": id_of("video_id"),
+        "creator_id": id_of("author_id", is_required=False),
+        "published_at": instant("upload_dt", is_required=False),
+        "duration_s": number("video_duration", is_required=False),
+        "sound_id": id_of("music_id", is_required=False),
+    }
+    rows = _open(path, columns, notices).read(fields).drop(ROW)
+    return rows.with_columns(pl.col("duration_s") / 1_000)
 
 
-def _events(path: Path, number: int, policy: str, authors: pl.LazyFrame, notices: list[str]) -> list[pl.LazyFrame]:
-    raw = scan_text(path, [*_LOG, *_ACTS], notices=notices).with_row_index("row")
-    rows = raw.join(authors, left_on="video_id", right_on="item_id", how="left", maintain_order="left").with_columns(
-        pl.col("time_ms", "play_time_ms", "duration_ms").cast(pl.Float64)
-    )
+def _events(path: Path, file_no: int, policy: str, authors: pl.LazyFrame, notices: list[str]) -> list[pl.LazyFrame]:
+    fields = {
+        "user_id": id_of("user_id"),
+        "video_id": id_of("video_id"),
+        "at": instant("time_ms"),
+        "play_time_ms": number("play_time_ms"),
+        "duration_ms": number("duration_ms"),
+    } | {flag: number(flag) for flag in _ACTS}
+    raw = _open(path, [*_LOG, *_ACTS], notices).read(fields)
+    rows = raw.join(authors, left_on="video_id", right_on="item_id", how="left", maintain_order="left")
     played, length = pl.col("play_time_ms"), pl.col("duration_ms")
     common = {
         "user_id": pl.col("user_id"),
-        "at": pl.col("time_ms").cast(pl.Int64),
+        "at": pl.col("at"),
         "variant": pl.lit(policy),
     }
     nothing = pl.lit(None, dtype=pl.Float64)
@@ -83,7 +98,7 @@ def _events(path: Path, number: int, policy: str, authors: pl.LazyFrame, notices
     def select_kind(kind: str, happened: pl.Expr, watch: bool = False) -> pl.LazyFrame:
         of_creator = kind == "follow"
         return rows.filter(happened).select(
-            event_id=pl.format("{}-{}-" + kind, pl.lit(number), "row"),
+            event_id=pl.format("{}-{}-" + kind, pl.lit(file_no), ROW),
             **common,
             kind=pl.lit(kind),
             item_id=pl.lit(None, dtype=pl.String) if of_creator else pl.col("video_id"),
@@ -96,5 +111,5 @@ def _events(path: Path, number: int, policy: str, authors: pl.LazyFrame, notices
         select_kind("impression", pl.lit(True)),
         select_kind("view", played > 0, watch=True),
         select_kind("complete", (length > 0) & (played >= length)),
-        *(select_kind(kind, pl.col(flag).cast(pl.Float64) > 0) for flag, kind in _ACTS.items()),
+        *(select_kind(kind, pl.col(flag) > 0) for flag, kind in _ACTS.items()),
     ]

@@ -10,20 +10,9 @@ from pathlib import Path
 
 import polars as pl
 
-from recsys.errors import DataError
-from training.importers.common import (
-    CUTOFFS,
-    DAY_ZERO,
-    PARTS,
-    ImportReport,
-    find,
-    finish,
-    need,
-    scan_text,
-    solo_creators,
-    times_of_part,
-    untitled,
-)
+from training.importers.common import CUTOFFS, DAY_ZERO, PARTS, ImportReport, find, finish, need, times_of_part
+from training.importers.fields import Field, id_of
+from training.importers.published import ROW, open_table
 
 
 def run(source: Path, folder: Path) -> ImportReport:
@@ -33,45 +22,30 @@ def run(source: Path, folder: Path) -> ImportReport:
     Raises:  DataError for a missing train file or lines of another layout.
     """
     need(source, "train.txt")
-    notices: list[str] = []
-    parts = [_part(files[0], part, notices) for part in PARTS if (files := find(source, f"{part}.txt"))]
-    notices.extend(
-        f"{part}.txt is not there; its events are missing" for part in PARTS if not find(source, f"{part}.txt")
-    )
-    events = pl.concat(parts)
-    ids = pl.col("item_id").unique()
-    items = (
-        events.lazy()
-        .select(ids)
-        .sort(pl.col("item_id").cast(pl.Int64, strict=False), "item_id")
-        .select("item_id", creator_id="item_id", published_at=pl.lit(DAY_ZERO), title=untitled())
-    )
-    users = (
-        events.lazy().select(pl.col("user_id").unique()).sort(pl.col("user_id").cast(pl.Int64, strict=False), "user_id")
-    )
-    return finish(
-        folder,
-        creators=solo_creators(items),
-        items=items,
-        users=users,
-        events=events.lazy(),
-        notices=notices,
-        cutoffs=CUTOFFS,
-    )
+    files = {part: find(source, f"{part}.txt") for part in PARTS}
+    notices = [f"{part}.txt is not there; its events are missing" for part, paths in files.items() if not paths]
+    events = pl.concat(_part(paths[0], part) for part, paths in files.items() if paths).lazy()
+    items = events.select(pl.col("item_id").unique()).with_columns(published_at=pl.lit(DAY_ZERO))
+    ordered = items.sort(pl.col("item_id").cast(pl.Int64, strict=False), "item_id")
+    return finish(folder, events=events, items=ordered, notices=notices, cutoffs=CUTOFFS)
 
 
-def _part(path: Path, part: str, notices: list[str]) -> pl.DataFrame:
-    columns = ["user_id", "item_id", "label"]
-    raw = scan_text(path, columns, notices=notices, separator=" ", header=False, quote=None).collect()
-    label = raw["label"].cast(pl.Float64, strict=False)
-    wrong = raw.filter(~label.is_in([0.0, 1.0]).fill_null(False))
-    if wrong.height:
-        raise DataError(f"{path.name}: found label {wrong['label'][0]!r}, expected 0 or 1")
-    return raw.with_row_index("row").select(
+def _part(path: Path, part: str) -> pl.DataFrame:
+    table = open_table(path, separator=" ", quote=None, names=("user_id", "item_id", "label"))
+    rows = table.read({"user_id": id_of("user_id"), "item_id": id_of("item_id"), "kind": _label()}).collect()
+    return rows.select(
         "user_id",
         "item_id",
-        event_id=pl.format(part + "-{}", "row"),
-        kind=pl.when(label > 0).then(pl.lit("complete")).otherwise(pl.lit("not_interested")),
-        at=times_of_part(part, raw.height),
+        "kind",
+        event_id=pl.format(part + "-{}", ROW),
+        at=times_of_part(part, rows.height),
         variant=pl.lit(part),
     )
+
+
+def _label() -> Field:
+    def convert(raw: pl.Expr, _: pl.DataType) -> pl.Expr:
+        label = raw.cast(pl.Float64, strict=False)
+        return pl.when(label == 1).then(pl.lit("complete")).when(label == 0).then(pl.lit("not_interested"))
+
+    return Field(column="label", convert=convert, expected="the label 0 or 1")

@@ -19,9 +19,11 @@ from training.importers.common import (
     all_needed,
     find,
     finish,
-    scan_text,
+    note_unused_columns,
     times_of_part,
 )
+from training.importers.fields import id_of, text
+from training.importers.published import ROW, PublishedTable, open_table
 
 
 def run(source: Path, folder: Path) -> ImportReport:
@@ -32,33 +34,45 @@ def run(source: Path, folder: Path) -> ImportReport:
     """
     people, acts, _ = all_needed(source, "users.csv", "artists.csv", "train.csv")
     notices: list[str] = []
-    artists = scan_text(acts[0], ["artist", "country_iso2"], notices=notices)
-    users = scan_text(people[0], ["user", "country_iso2"], notices=notices)
+    artists, users = _places(acts[0], "artist", notices), _places(people[0], "user", notices)
     parts = [_events(files[0], part, notices) for part in PARTS if (files := find(source, f"{part}.csv"))]
-    n_unknown = artists.filter(pl.col("country_iso2").is_null()).select(pl.len()).collect().item()
+    n_unknown = artists.filter(pl.col("country").is_null()).select(pl.len()).collect().item()
     if n_unknown:
         notices.append(f"{n_unknown} artists have no country and were given {UNKNOWN_COUNTRY} (unknown)")
-    country = pl.col("country_iso2")
+    items = artists.select(item_id="id", creator_id="id", published_at=pl.lit(DAY_ZERO), title="id", country="country")
     return finish(
         folder,
-        creators=artists.select(creator_id="artist", country=country.fill_null(UNKNOWN_COUNTRY)),
-        items=artists.select(
-            item_id="artist", creator_id="artist", published_at=pl.lit(DAY_ZERO), title="artist", country=country
-        ),
-        users=users.select(user_id="user", country=country),
+        items=items,
+        users=users.select(user_id="id", country="country"),
+        creators=artists.select(creator_id="id", country=pl.col("country").fill_null(UNKNOWN_COUNTRY)),
         events=pl.concat(parts).lazy(),
         notices=notices,
+        items_name=acts[0].name,
+        users_name=people[0].name,
         cutoffs=CUTOFFS,
     )
 
 
+def _open(path: Path, columns: tuple[str, str], notices: list[str]) -> PublishedTable:
+    table = open_table(path)
+    note_unused_columns(table, columns, notices)
+    return table
+
+
+def _places(path: Path, key: str, notices: list[str]) -> pl.LazyFrame:
+    """id and country of artists or listeners."""
+    table = _open(path, (key, "country_iso2"), notices)
+    return table.read({"id": id_of(key), "country": text("country_iso2")})
+
+
 def _events(path: Path, part: str, notices: list[str]) -> pl.DataFrame:
-    raw = scan_text(path, ["user", "artist"], notices=notices).collect().with_row_index("row")
-    return raw.select(
-        event_id=pl.format(part + "-{}", "row"),
-        user_id="user",
-        item_id="artist",
+    table = _open(path, ("user", "artist"), notices)
+    rows = table.read({"user_id": id_of("user"), "item_id": id_of("artist")}).collect()
+    return rows.select(
+        "user_id",
+        "item_id",
+        event_id=pl.format(part + "-{}", ROW),
         kind=pl.lit("complete"),
-        at=times_of_part(part, raw.height),
+        at=times_of_part(part, rows.height),
         variant=pl.lit(part),
     )

@@ -2,40 +2,28 @@
 Sets in the layout of LightGCN and NGCF (Gowalla, Yelp2018, Amazon-Book): `train` and `test`, each as `.npz` (a SciPy
 sparse matrix, users x items) or `.txt` (a user and its items per line), and optionally `valid`.
 
-Each pair becomes a `like`. Ids are the published row and column numbers, and users and items are written in that
-order, also those without events: row i of a matrix built from the dataset is row i of the published one. What the
-sets do not publish (times, creators, countries, titles): see `common`.
+Each pair becomes a `like`; an entry below 0 is `not_interested`, and a stored 0 nothing. Ids are the published row and
+column numbers, and users and items are written in that order, also those without events: row i of a matrix built from
+the dataset is row i of the published one. What the sets do not publish (times, creators, countries, titles): see
+`common`.
 """
 
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
-from scipy import sparse
 
 from recsys.errors import DataError
-from training.importers.common import (
-    CUTOFFS,
-    DAY_ZERO,
-    PARTS,
-    ImportReport,
-    find,
-    finish,
-    need,
-    solo_creators,
-    times_of_part,
-    untitled,
-)
-
-Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
+from training.importers.common import CUTOFFS, DAY_ZERO, PARTS, ImportReport, find, finish, need, times_of_part
+from training.importers.files import check_text, scan_lines
+from training.models.splits import check_numbers, read_npz
 
 
 def run(source: Path, folder: Path) -> ImportReport:
     """
     Reads `train.npz` or `train.txt`, and `test` and `valid` likewise.
 
-    Raises:  DataError for a missing train or test file and for lines that are not numbers.
+    Raises:  DataError for a missing train or test file, for lines that are not numbers and for ids in their place.
     """
     need(source, "train.npz", "train.txt")
     need(source, "test.npz", "test.txt")
@@ -48,59 +36,56 @@ def run(source: Path, folder: Path) -> ImportReport:
         files = find(source, f"{part}.npz", f"{part}.txt")
         if not files:
             continue
-        (rows, columns), shape = _pairs(files[0])
+        pairs, shape = _read(files[0])
         n_users, n_items = max(n_users, shape[0]), max(n_items, shape[1])
-        parts.append(_events(part, rows, columns))
-    items = _numbered(n_items, "item_id").select(
-        "item_id", creator_id="item_id", published_at=pl.lit(DAY_ZERO), title=untitled()
-    )
-    return finish(
-        folder,
-        creators=solo_creators(items),
-        items=items,
-        users=_numbered(n_users, "user_id"),
-        events=pl.concat(parts).lazy(),
-        notices=notices,
-        cutoffs=CUTOFFS,
-    )
+        parts.append(_events(part, pairs))
+    items = _numbered(n_items, "item_id").with_columns(published_at=pl.lit(DAY_ZERO))
+    users, events = _numbered(n_users, "user_id"), pl.concat(parts).lazy()
+    return finish(folder, items=items, users=users, events=events, notices=notices, cutoffs=CUTOFFS)
 
 
 def _numbered(n: int, name: str) -> pl.LazyFrame:
     return pl.LazyFrame({name: pl.int_range(n, eager=True).cast(pl.String)})
 
 
-def _events(part: str, users: NDArray[np.int64], items: NDArray[np.int64]) -> pl.DataFrame:
-    pairs = pl.DataFrame({"user_id": users, "item_id": items}).cast(pl.String).with_row_index("row")
-    return pairs.select(
-        "user_id",
-        "item_id",
+def _events(part: str, pairs: pl.DataFrame) -> pl.DataFrame:
+    return pairs.with_row_index("row").select(
+        pl.col("user_id", "item_id").cast(pl.String),
         event_id=pl.format(part + "-{}", "row"),
-        kind=pl.lit("like"),
+        kind=pl.when(pl.col("sign") > 0).then(pl.lit("like")).otherwise(pl.lit("not_interested")),
         at=times_of_part(part, pairs.height),
         variant=pl.lit(part),
     )
 
 
-def _pairs(path: Path) -> tuple[Pairs, tuple[int, int]]:
-    if path.suffix != ".npz":
-        users, items = _text_pairs(path)
-        return (users, items), (int(users.max(initial=-1)) + 1, int(items.max(initial=-1)) + 1)
-    try:
-        matrix = sparse.coo_array(sparse.load_npz(path))
-    except (ValueError, OSError, KeyError) as error:
-        raise DataError(f"{path.name}: found {error}, expected a SciPy sparse matrix (users x items)") from error
-    rows, columns = matrix.coords
-    return (rows.astype(np.int64), columns.astype(np.int64)), (matrix.shape[0], matrix.shape[1])
+def _read(path: Path) -> tuple[pl.DataFrame, tuple[int, int]]:
+    """user_id, item_id and sign of every pair; and the numbers of users and items."""
+    if ".npz" not in path.suffixes:
+        return _read_text(path)
+    matrix = read_npz(path).tocoo()
+    pairs = {"user_id": matrix.row.astype(np.int64), "item_id": matrix.col.astype(np.int64), "sign": matrix.data}
+    return pl.DataFrame(pairs), (matrix.shape[0], matrix.shape[1])
 
 
-def _text_pairs(path: Path) -> Pairs:
-    lines = pl.scan_lines(path, name="line").filter(pl.col("line").str.strip_chars() != "")
-    numbers = lines.select(
-        pl.col("line").str.strip_chars().str.split(" ").cast(pl.List(pl.Int64), strict=False)
-    ).collect()
-    if numbers["line"].list.eval(pl.element().is_null()).list.any().any():
-        raise DataError(f"{path.name}: found text, expected lines of numbers: a user, then its items")
-    pairs = (
-        numbers.select(user=pl.col("line").list.first(), item=pl.col("line").list.slice(1)).explode("item").drop_nulls()
-    )
-    return pairs["user"].to_numpy(), pairs["item"].to_numpy()
+def _read_text(path: Path) -> tuple[pl.DataFrame, tuple[int, int]]:
+    """A line for each user: their number, then the numbers of their items. A user may have none."""
+    check_text(path)
+    words = pl.col("line").str.strip_chars().str.replace_all(r"\s+", " ").str.split(" ")
+    lines = scan_lines(path).with_row_index("row").filter(pl.col("line").str.strip_chars() != "")
+    numbers = lines.select("row", "line", number=words.cast(pl.List(pl.UInt32), strict=False)).collect()
+    wrong = numbers.filter(pl.col("number").list.eval(pl.element().is_null()).list.any())
+    for row, line, _ in wrong.head(1).rows():
+        raise DataError(
+            f"{path.name}, line {row + 1:,}: found {line[:60]!r}, expected lines of numbers: a user, then its items"
+        )
+    users, items = pl.col("number").list.first().cast(pl.Int64), pl.col("number").list.slice(1)
+    pairs = numbers.select(user_id=users, item_id=items).explode("item_id").cast(pl.Int64)
+    shape = tuple(_size(path, what, pairs[key]) for what, key in (("users", "user_id"), ("items", "item_id")))
+    return pairs.drop_nulls().with_columns(sign=pl.lit(1.0, pl.Float32)), (shape[0], shape[1])
+
+
+def _size(path: Path, what: str, numbers: pl.Series) -> int:
+    """The largest number and one. Raises DataError where ids stand for numbers of rows."""
+    size = int(numbers.drop_nulls().to_numpy().max(initial=-1)) + 1
+    check_numbers(path, what, size, numbers.drop_nulls().n_unique())
+    return size

@@ -2,6 +2,7 @@
 MovieLens (Harper and Konstan 2015; research use, not redistributed here) in its three layouts: 100k (`u.data`,
 `u.item`, `u.user`), 1M and 10M (`ratings.dat`, `movies.dat`, `users.dat`, fields divided by `::`), and 20M and later
 (`ratings.csv`, `movies.csv`).
+Source: the README files at https://files.grouplens.org/datasets/movielens/.
 
 A rating of 4 and above becomes `like`, of 2 and below `not_interested`, between them `view` of an unknown length;
 the rating itself is in `events.value`. An item counts as published at its first rating (films are older than the
@@ -15,22 +16,40 @@ from typing import Final
 import polars as pl
 
 from recsys.errors import DataError
-from training.importers.common import DAY_ZERO, ImportReport, all_needed, find, finish, scan_text, solo_creators
+from training.importers.common import (
+    ImportReport,
+    age_band,
+    all_needed,
+    find,
+    finish,
+    note_unused_columns,
+    note_unused_files,
+)
+from training.importers.fields import id_of, number, text
+from training.importers.published import ROW, PublishedTable, open_table
+from training.importers.table import TableColumns, events_of
+
+LIKE: Final = 4.0
+"""Of five stars: from here on somebody likes it."""
+
+DISLIKE: Final = 2.0
+"""Of five stars: up to here it is negative feedback."""
 
 _GENRES_100K: Final = (
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama",
     "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
 )  # fmt: skip
-_RATINGS: Final = ("user_id", "item_id", "rating", "seconds")
+_RATINGS: Final = ("user_id", "item_id", "rating", "timestamp")
 
-Read = tuple[pl.LazyFrame, pl.LazyFrame, pl.LazyFrame | None]  # ratings, films, people
+Read = tuple[pl.LazyFrame, pl.LazyFrame, pl.LazyFrame | None, list[Path]]
+"""Events, films, people, and the files that were read: films second."""
 
 
 def run(source: Path, folder: Path) -> ImportReport:
     """
     Reads whichever layout stands in `source`.
 
-    Raises:  DataError when none of the three is there, or a file or column of it is missing.
+    Raises:  DataError when none of the three is there, or a file, a column or a value of it cannot be read.
     """
     notices: list[str] = []
     layouts: dict[str, Callable[[Path, list[str]], Read]] = {
@@ -43,99 +62,67 @@ def run(source: Path, folder: Path) -> ImportReport:
         raise DataError(
             f"found {len(readers)} of {', '.join(layouts)} in {source}, expected exactly one; which set is it?"
         )
-    ratings, films, people = readers[0](source, notices)
-    events = _events(ratings)
-    first = events.group_by("item_id").agg(published_at=pl.col("at").min())
-    items = films.join(first, on="item_id", how="left", maintain_order="left").select(
-        "item_id",
-        creator_id="item_id",
-        published_at=pl.col("published_at").fill_null(DAY_ZERO),
-        title="title",
-        text="text",
+    events, films, people, files = readers[0](source, notices)
+    note_unused_files(source, files, notices)
+    return finish(
+        folder,
+        events=events,
+        items=films,
+        users=people,
+        notices=notices,
+        items_name=files[1].name,
+        users_name=files[-1].name,
     )
-    users = people if people is not None else events.select("user_id").unique().sort("user_id")
-    return finish(folder, creators=solo_creators(items), items=items, users=users, events=events, notices=notices)
 
 
-def _events(ratings: pl.LazyFrame) -> pl.LazyFrame:
-    rating = pl.col("rating").cast(pl.Float64)
-    kind = pl.when(rating >= 4).then(pl.lit("like")).when(rating <= 2).then(pl.lit("not_interested"))
-    return ratings.select(
-        "user_id",
-        "item_id",
-        event_id=pl.format("{}-{}-{}", "user_id", "item_id", "seconds"),
-        kind=kind.otherwise(pl.lit("view")),
-        at=pl.col("seconds").cast(pl.Int64) * 1_000,
-        value=pl.col("rating"),
-    )
+def _events(table: PublishedTable, user: str, item: str) -> pl.LazyFrame:
+    columns = TableColumns(user=user, item=item, rating="rating", threshold=LIKE, dislike=DISLIKE, at="timestamp")
+    return events_of(table, columns).with_columns(event_id=pl.format("{}-{}-{}", "user_id", "item_id", "at")).drop(ROW)
 
 
 def _read_100k(source: Path, notices: list[str]) -> Read:
-    data, films, people = all_needed(source, "u.data", "u.item", "u.user")
-    ratings = scan_text(data[0], _RATINGS, notices=notices, separator="\t", header=False, quote=None)
+    data, films, people = (paths[0] for paths in all_needed(source, "u.data", "u.item", "u.user"))
+    ratings = open_table(data, separator="\t", quote=None, names=_RATINGS)
     genres = [f"genre_{n}" for n in range(len(_GENRES_100K))]
-    rows = _split(films[0], "|", ["item_id", "title", "released", "video_released", "url", *genres])
-    named = [pl.when(pl.col(f"genre_{n}") == "1").then(pl.lit(name)) for n, name in enumerate(_GENRES_100K)]
+    names = ["item_id", "title", "released", "video_released", "url", *genres]
+    rows = open_table(films, separator="|", quote=None, names=names).read(
+        {"item_id": id_of("item_id"), "title": text("title")} | {genre: number(genre) for genre in genres}
+    )
+    named = [pl.when(pl.col(f"genre_{n}") == 1).then(pl.lit(name)) for n, name in enumerate(_GENRES_100K)]
     items = rows.select("item_id", "title", text=pl.concat_str(named, separator=", ", ignore_nulls=True))
-    ages = _split(people[0], "|", ["user_id", "age", "gender", "occupation", "zip"])
-    notices.append(f"{films[0].name}, {people[0].name}: dates, links, gender, occupation and zip code were left out")
-    return ratings, items, ages.select("user_id", *_age(pl.col("age").cast(pl.Int64)))
-
-
-def _age(years: pl.Expr) -> list[pl.Expr]:
-    band = (
-        pl.when(years < 13).then(pl.lit("under_13")).when(years < 16).then(pl.lit("13-15"))
-        .when(years < 18).then(pl.lit("16-17")).otherwise(pl.lit("18+"))
-    )  # fmt: skip
-    return [band.alias("age_band"), pl.lit("declared").alias("age_source")]
+    table = open_table(people, separator="|", quote=None, names=("user_id", "age", "gender", "occupation", "zip"))
+    users = table.read({"user_id": id_of("user_id"), "age": number("age", is_required=False)}).select(
+        "user_id", age_band=age_band(pl.col("age")), age_source=pl.lit("declared")
+    )
+    notices.append(f"{films.name}, {people.name}: dates, links, gender, occupation and zip code were left out")
+    return _events(ratings, "user_id", "item_id"), items, users, [data, films, people]
 
 
 def _read_dat(source: Path, notices: list[str]) -> Read:
-    data, films = all_needed(source, "ratings.dat", "movies.dat")
-    ratings = _split(data[0], "::", list(_RATINGS))
-    items = _split(films[0], "::", ["item_id", "title", "genres"])
+    data, films = (paths[0] for paths in all_needed(source, "ratings.dat", "movies.dat"))
+    ratings = open_table(data, separator="::", quote=None, names=_RATINGS)
+    items = open_table(films, separator="::", quote=None, names=("item_id", "title", "genres"))
     people = find(source, "users.dat")
     users = None
     if people:  # 10M has none
-        rows = _split(people[0], "::", ["user_id", "gender", "age", "occupation", "zip"])
-        band = pl.when(pl.col("age") == "1").then(pl.lit("unknown")).otherwise(pl.lit("18+"))
-        users = rows.select("user_id", age_band=band, age_source=pl.lit("declared"))
+        table = open_table(
+            people[0], separator="::", quote=None, names=("user_id", "gender", "age", "occupation", "zip")
+        )
+        users = table.read({"user_id": id_of("user_id"), "age": number("age", is_required=False)}).select(
+            "user_id", age_band=age_band(pl.col("age")), age_source=pl.lit("declared")
+        )
         notices.append(f"{people[0].name}: gender, occupation and zip code were left out")
-    return (
-        ratings,
-        items.select("item_id", "title", text=pl.col("genres").str.replace_all("|", ", ", literal=True)),
-        users,
-    )
+    return _events(ratings, "user_id", "item_id"), _films(items, "item_id"), users, [data, films, *people]
 
 
 def _read_csv(source: Path, notices: list[str]) -> Read:
-    data, films = all_needed(source, "ratings.csv", "movies.csv")
-    ratings = scan_text(data[0], ["userId", "movieId", "rating", "timestamp"], notices=notices)
-    items = scan_text(films[0], ["movieId", "title", "genres"], notices=notices)
-    others = [p.name for p in find(source, "*.csv") if p not in (*data, *films)]
-    notices.extend(f"{name} was left out" for name in others)
-    return (
-        ratings.rename({"userId": "user_id", "movieId": "item_id", "timestamp": "seconds"}),
-        items.select(
-            pl.col("movieId").alias("item_id"), "title", text=pl.col("genres").str.replace_all("|", ", ", literal=True)
-        ),
-        None,
-    )
+    data, films = (paths[0] for paths in all_needed(source, "ratings.csv", "movies.csv"))
+    ratings, items = open_table(data), open_table(films)
+    note_unused_columns(ratings, ("userId", "movieId", "rating", "timestamp"), notices)
+    note_unused_columns(items, ("movieId", "title", "genres"), notices)
+    return _events(ratings, "userId", "movieId"), _films(items, "movieId"), None, [data, films]
 
 
-def _split(path: Path, separator: str, columns: list[str]) -> pl.LazyFrame:
-    """A table whose separator no CSV reader knows, or whose text is Latin-1 (u.item, movies.dat)."""
-    raw = path.read_bytes()
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError:
-        text = raw.decode("latin-1")
-    lines = pl.Series("line", [line for line in text.split("\n") if line.strip()], dtype=pl.String)
-    fields = lines.str.strip_chars_end("\r").str.split(separator)
-    wrong = fields.list.len() != len(columns)
-    if wrong.any():
-        row = int(wrong.arg_true()[0])
-        raise DataError(
-            f"{path.name}: line {row + 1} has {len(fields[row])} fields, expected {len(columns)}: {columns}"
-        )
-    return pl.LazyFrame({name: fields.list.get(n) for n, name in enumerate(columns)})
+def _films(table: PublishedTable, item: str) -> pl.LazyFrame:
+    rows = table.read({"item_id": id_of(item), "title": text("title"), "text": text("genres")})
+    return rows.drop(ROW).with_columns(pl.col("text").str.replace_all("|", ", ", literal=True))
