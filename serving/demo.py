@@ -270,7 +270,7 @@ def _event(stage: Stage) -> None:
     stage.clock.wait(1)
     user = stage.people[0].user_id
     before = stage.feed(user, "demo taste", size=20, dry_run=True)
-    item = next(item for item in before.items if "cf" in item.sources or "content" in item.sources)
+    item = next(item for item in before.items if {"cf", "content", "affinity"} & set(item.sources))
     event = {"event_id": "demo-1", "user_id": user, "item_id": item.item_id, "kind": "not_interested"}
     stage.head(f"An event acts on the next feed ({user})")
     stage.say(f"Not interested: {item.item_id}  {stage.title(item.item_id)}")

@@ -76,9 +76,10 @@ class CapsOnly:
         return rows
 
     def _with_labels(self, candidates: Candidates, query: Query) -> Candidates:
-        cache, exposure = self.labelled.resources.catalogue_cache, self.labelled.resources.exposure
-        _, whole = cache.for_viewer(cache.items, query.viewer, exposure.now, is_minor=query.is_minor)
-        return candidates.with_columns({name: c[candidates.item_nos] for name, c in whole.columns.items()})
+        resources = self.labelled.resources
+        cache, now = resources.catalogue_cache, resources.exposure.now
+        kind = cache.for_viewer(cache.items, resources.model, query.viewer, now, is_minor=query.is_minor)
+        return candidates.with_columns(kind.rules.take(candidates.item_nos).columns)
 
     def _limits(self, viewer: Viewer, at: Millis) -> Limits:
         policy = self.labelled.resources.policy

@@ -12,18 +12,39 @@ from typing import Final
 
 from recsys.catalogue.creators import Creator, index_creators
 from recsys.catalogue.items import Items, apply_delta, empty_items, with_creator_changes
-from recsys.catalogue.locality import Nearness, nearness
+from recsys.catalogue.locality import NearnessByClass, nearness_by_class
 from recsys.catalogue.new_creators import ExposureSnapshot
 from recsys.catalogue.new_items import RankableItems, rankable_items
-from recsys.catalogue.rankings import PrecomputedRankings, precompute_rankings
-from recsys.catalogue.rule_columns import rule_columns
+from recsys.catalogue.rankings import (
+    CatalogueIndex,
+    PopularHead,
+    PrecomputedRankings,
+    index_catalogue,
+    precompute_rankings,
+)
+from recsys.catalogue.rule_columns import RuleColumns, SharedColumns, shared_columns
 from recsys.models.loaded import TrainedModels
 from recsys.models.ranker import Ranker
 from recsys.policy.schema import Market
 from recsys.stores.protocols import Catalogue
-from recsys.types import Candidates, Viewer
+from recsys.types import Mask, Viewer
 
-MAX_VIEWER_KINDS: Final = 256  # kinds of viewers; then all are computed again
+MAX_VIEWER_KINDS: Final = 2_000  # kinds of viewers of some 10 kB each; then the oldest goes first
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ViewerKind:
+    """
+    What is the same for all viewers of one place, with the same languages, who are or are not minors.
+
+    `floor_eligible` and `near` are the most popular items that a slot of the local floor takes, and the other local
+    ones.
+    """
+
+    nearness: NearnessByClass
+    rules: RuleColumns
+    floor_eligible: PopularHead
+    near: PopularHead
 
 
 @dataclass(slots=True)
@@ -36,9 +57,12 @@ class CatalogueCache:
     rows: Mapping[str, int]
     items: Items = field(default_factory=empty_items)
     _lock: Lock = field(default_factory=Lock)
-    _by_viewer: dict[tuple[object, ...], tuple[Nearness, Candidates]] = field(default_factory=dict)
+    _by_viewer: dict[tuple[object, ...], ViewerKind] = field(default_factory=dict)
     _rankable: tuple[int, RankableItems] | None = None
     _rankings: dict[tuple[int, str | None], PrecomputedRankings] = field(default_factory=dict)
+    _index: CatalogueIndex | None = None
+    _shared: dict[tuple[int, bool], SharedColumns] = field(default_factory=dict)
+    _is_new: tuple[int, int, Mask] | None = None
 
     def at_least(self, revision: int) -> Items:
         """The table at `revision` or later. Raises StoreError when the store does not answer."""
@@ -53,14 +77,22 @@ class CatalogueCache:
                 self.items = with_creator_changes(items, changed.values(), delta.revision)
                 self._by_viewer.clear()
                 self._rankings.clear()
+                self._shared.clear()
             return self.items
+
+    def index(self, items: Items) -> CatalogueIndex:
+        """The catalogue in orders and groups that no market changes."""
+        index = self._index
+        if index is None or index.revision != items.revision:
+            index = self._index = index_catalogue(items, len(self.rows))
+        return index
 
     def rankings(self, items: Items, model: TrainedModels, country: str | None) -> PrecomputedRankings:
         """The catalogue in the orders that sources start from, for people of a country."""
         key = (items.revision, country if country in model.popularity.markets else None)
         rankings = self._rankings.get(key)
         if rankings is None:
-            rankings = self._rankings[key] = precompute_rankings(items, model, key[1])
+            rankings = self._rankings[key] = precompute_rankings(items, self.index(items), model, key[1])
         return rankings
 
     def rankable(self, items: Items, ranker: Ranker) -> RankableItems:
@@ -72,16 +104,42 @@ class CatalogueCache:
         return rankable
 
     def for_viewer(
-        self, items: Items, viewer: Viewer, counts: ExposureSnapshot, *, is_minor: bool
-    ) -> tuple[Nearness, Candidates]:
-        """The nearness of every item to a kind of viewer, and the columns that the rules read."""
+        self, items: Items, model: TrainedModels, viewer: Viewer, counts: ExposureSnapshot, *, is_minor: bool
+    ) -> ViewerKind:
+        """The nearness of items to a kind of viewer, and the columns that the rules read."""
         key = (items.revision, counts.version, viewer.country, viewer.region, viewer.languages, is_minor)
-        columns = self._by_viewer.get(key)
-        if columns is None:
-            near = nearness(viewer, items, self.market)
-            is_new = counts.is_new(items, self.market.locality.new_creator.impressions)
-            columns = near, rule_columns(items, near, is_new, self.market, is_minor=is_minor)
-            if len(self._by_viewer) >= MAX_VIEWER_KINDS:
-                self._by_viewer.clear()
-            self._by_viewer[key] = columns
-        return columns
+        kind = self._by_viewer.get(key)
+        if kind is None:
+            index, rankings = self.index(items), self.rankings(items, model, viewer.country)
+            nearness = nearness_by_class(viewer, items, self.market, index.classes)
+            near = nearness.by_class
+            kind = ViewerKind(
+                nearness,
+                RuleColumns(
+                    self._shared_columns(items, index, is_minor=is_minor),
+                    nearness,
+                    items.creator_row,
+                    self._is_new_creator(index, counts),
+                ),
+                rankings.head_of_classes(near.is_floor_eligible),
+                rankings.head_of_classes(near.is_local & ~near.is_floor_eligible),
+            )
+            while len(self._by_viewer) >= MAX_VIEWER_KINDS:
+                self._by_viewer.pop(next(iter(self._by_viewer)), None)
+            self._by_viewer[key] = kind
+        return kind
+
+    def _shared_columns(self, items: Items, index: CatalogueIndex, *, is_minor: bool) -> SharedColumns:
+        shared = self._shared.get((items.revision, is_minor))
+        if shared is None:
+            shared = shared_columns(items, index.of_row, self.market, is_minor=is_minor)
+            self._shared[items.revision, is_minor] = shared
+        return shared
+
+    def _is_new_creator(self, index: CatalogueIndex, counts: ExposureSnapshot) -> Mask:
+        """(n_creators,) by the index's `creator_nos`."""
+        known = self._is_new
+        if known is None or known[:2] != (index.revision, counts.version):
+            is_new = counts.is_new(index.creator_nos, self.market.locality.new_creator.impressions)
+            known = self._is_new = (index.revision, counts.version, is_new)
+        return known[2]

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from recsys.catalogue.creators import EVIDENCE_SOURCES
 from recsys.catalogue.items import Items
 from recsys.policy.schema import LocalityRules, Market
-from recsys.types import Floats, Ids, Mask, Viewer
+from recsys.types import Floats, Ids, Integers, Mask, Viewer
 
 MATCHES: Final = (
     "unknown", "foreign", "language", "dialect", "country", "neighbour", "region", "fit", "audience",
@@ -53,6 +53,85 @@ class Nearness:
     is_local: Mask
     is_floor_eligible: Mask
     confidence: Floats
+
+    def take(self, rows: Integers | int) -> "Nearness":
+        """The nearness at some rows, or at one."""
+        return Nearness(
+            self.score[rows], self.match[rows], self.is_local[rows], self.is_floor_eligible[rows], self.confidence
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NearnessClasses:
+    """
+    Items of one class are equally near to everybody: there are a few hundred classes, however many items there are.
+
+    Shapes: `class_of` (n_items,); `examples` (n_classes,) an item of each.
+    """
+
+    class_of: Ids
+    examples: Ids
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NearnessByClass:
+    """The nearness of every item to a viewer: `by_class` (n_classes,), and `class_of` (n_items,) items."""
+
+    by_class: Nearness
+    class_of: Ids
+
+    def of(self, item_nos: Integers | int) -> Nearness:
+        """The nearness of some items, or of one."""
+        return self.by_class.take(self.class_of[item_nos])
+
+    @property
+    def score(self) -> Floats:
+        """(n_items,) see `Nearness`; a pass over the catalogue, as the next ones are."""
+        return self.by_class.score[self.class_of]
+
+    @property
+    def match(self) -> NDArray[np.int8]:
+        """(n_items,) see `Nearness`."""
+        return self.by_class.match[self.class_of]
+
+    @property
+    def is_local(self) -> Mask:
+        """(n_items,) see `Nearness`."""
+        return self.by_class.is_local[self.class_of]
+
+    @property
+    def is_floor_eligible(self) -> Mask:
+        """(n_items,) see `Nearness`."""
+        return self.by_class.is_floor_eligible[self.class_of]
+
+
+_READ: Final = (
+    "region", "country", "region_source", "place_source", "has_own_language", "language", "audience", "reviewed_fit",
+    "is_dialect",
+)  # fmt: skip
+"""All that `nearness` reads of an item."""
+
+
+def nearness_classes(items: Items) -> NearnessClasses:
+    """The classes of the catalogue's items."""
+    key, n_keys = np.zeros(len(items), np.int64), 1
+    for name in _READ:
+        column = getattr(items, name).astype(np.int64)
+        least, size = int(column.min(initial=0)), int(np.ptp(column)) + 1 if len(column) else 1
+        if n_keys * size > _MAX_KEY:
+            key = np.unique(key, return_inverse=True)[1].astype(np.int64)
+            n_keys = int(key.max(initial=0)) + 1
+        key, n_keys = key * size + (column - least), n_keys * size
+    _, examples, class_of = np.unique(key, return_index=True, return_inverse=True)
+    return NearnessClasses(class_of.astype(np.int32), examples.astype(np.int32))
+
+
+_MAX_KEY: Final = 2**62
+
+
+def nearness_by_class(viewer: Viewer, items: Items, market: Market, classes: NearnessClasses) -> NearnessByClass:
+    """The nearness of items to a viewer, worked out for an item of each class."""
+    return NearnessByClass(nearness(viewer, items, market, classes.examples), classes.class_of)
 
 
 def nearness(viewer: Viewer, items: Items, market: Market, item_nos: Ids | slice = slice(None)) -> Nearness:
@@ -124,8 +203,10 @@ def _is_floor_eligible(items: Items, rules: LocalityRules, item_nos: Ids | slice
 
 
 def evidence(near: Nearness, items: Items, item_no: int, market: Market) -> tuple[str, float]:
-    """The evidence of an item's match and its confidence: a source, `corroborated`, or `none`."""
-    match = MATCHES[near.match[item_no]]
+    """
+    The evidence of an item's match and its confidence: a source, `corroborated`, or `none`. `near`: of this item alone.
+    """
+    match = MATCHES[int(near.match)]
     if match == "unknown":
         return "none", 0.0
     if match in ("dialect", "language", "audience", "fit"):
@@ -135,7 +216,7 @@ def evidence(near: Nearness, items: Items, item_no: int, market: Market) -> tupl
     position = int((items.region_source if match in ("region", "neighbour") else items.place_source)[item_no])
     source = EVIDENCE_SOURCES[position]
     confidence = float(near.confidence[position])
-    if near.is_floor_eligible[item_no] and source not in market.locality.floor_eligible:
+    if near.is_floor_eligible and source not in market.locality.floor_eligible:
         return "corroborated", confidence
     return source, confidence
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from recsys.catalogue.items import Items
 from recsys.clock import Millis
-from recsys.types import Mask
+from recsys.types import Longs, Mask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +21,7 @@ class ExposureSnapshot:
     deliveries: Mapping[int, int] = field(default_factory=dict)
     factor: float = 1.0  # what the controller multiplies the weight of locality by
 
-    def is_new(self, items: Items, limit: int) -> Mask:
-        """(n_items,) whether an item's creator was delivered less often than `limit`."""
-        established = sorted(number for number, n in self.deliveries.items() if n >= limit)
-        return np.asarray(~np.isin(items.creator_no, established))
+    def is_new(self, creator_nos: Longs, limit: int) -> Mask:
+        """(n,) whether creators (n,), each once, were delivered less often than `limit`."""
+        established = [number for number, n in self.deliveries.items() if n >= limit]
+        return np.isin(creator_nos, established, assume_unique=True, invert=True)

@@ -20,10 +20,12 @@ from recsys.vocabulary import TOPICS
 class RankableItems:
     """
     What features are computed from, artifact rows first, and the row of each item number; -1 = nothing is predicted.
+    `new` are the numbers of items that follow the artifact's.
     """
 
     inputs: FeatureInputs
     rows: Ids
+    new: Ids
 
 
 def rankable_items(items: Items, inputs: FeatureInputs) -> RankableItems:
@@ -36,7 +38,7 @@ def rankable_items(items: Items, inputs: FeatureInputs) -> RankableItems:
     new = np.flatnonzero(is_new).astype(np.int32)
     rows = items.row.astype(np.int32)
     if not len(new) or not n_rows:
-        return RankableItems(inputs, rows)
+        return RankableItems(inputs, rows, np.empty(0, np.int32))
     rows[new] = np.arange(n_rows, n_rows + len(new), dtype=np.int32)
     facts = _facts_of(items, new, inputs.facts)
     rates = _rates_of(items, new, inputs.rates)
@@ -47,7 +49,7 @@ def rankable_items(items: Items, inputs: FeatureInputs) -> RankableItems:
         rates=np.concatenate([inputs.rates, rates]),
         item_features=np.concatenate([inputs.item_features, features]),
     )
-    return RankableItems(extended, rows)
+    return RankableItems(extended, rows, new)
 
 
 def _facts_of(items: Items, new: Ids, known: ItemFacts) -> ItemFacts:

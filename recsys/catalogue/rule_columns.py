@@ -1,37 +1,93 @@
-"""The columns that filters and the slot loop read, for one kind of viewer."""
+"""The columns that filters and the slot loop read."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from recsys.catalogue.copies import copy_columns
 from recsys.catalogue.items import Items, topic_bits
-from recsys.catalogue.locality import Nearness
+from recsys.catalogue.locality import NearnessByClass
 from recsys.policy.schema import Market
-from recsys.types import Candidates, Mask
+from recsys.types import Candidates, Column, Columns, Ids, Integers, Mask, Rows
 
 
-def rule_columns(items: Items, nearness: Nearness, is_new: Mask, market: Market, *, is_minor: bool) -> Candidates:
+@dataclass(frozen=True, slots=True, eq=False)
+class SharedColumns:
     """
-    The whole catalogue as candidates, with the columns that filters and the slot loop read, for one kind of viewer.
+    What is the same for all viewers who are, or are not, minors: `columns` (n_items,) each.
 
-    `tier` is the one that counts for the viewer; an item is supportive when it is R0 on a supportive topic. `is_new`
-    (n_items,) says whose creators are new: hardly delivered yet. Only reviewed local items of theirs count as such.
+    `memo`: what was worked out from them for groups of viewers, such as what is eligible; the oldest goes first.
+    """
+
+    columns: Columns
+    reviewed: Ids  # the items that exploration may draw
+    is_calm_row: Mask  # (n_rows,) artifact rows whose items are R0 or R1
+    memo: dict[Hashable, Any] = field(init=False, default_factory=dict)
+
+    def remember(self, key: Hashable, value: object, most: int) -> None:
+        """Keep a value, and at most so many of them."""
+        while len(self.memo) >= most:
+            self.memo.pop(next(iter(self.memo)), None)
+        self.memo[key] = value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RuleColumns:
+    """
+    The columns of the catalogue for one kind of viewer, put together for the few items that are asked for.
+
+    `creator_row` (n_items,), `is_new_creator` (n_creators,) by it: hardly delivered yet. Only reviewed local items of
+    new creators count as theirs.
+    """
+
+    shared: SharedColumns
+    nearness: NearnessByClass
+    creator_row: Ids
+    is_new_creator: Mask
+
+    def __len__(self) -> int:
+        return len(self.creator_row)
+
+    def __getitem__(self, name: str) -> Column:
+        """(n_items,) one of the shared columns."""
+        return self.shared.columns[name]
+
+    def take(self, item_nos: Integers | Rows) -> Candidates:
+        """Items as candidates."""
+        shared = {name: column[item_nos] for name, column in self.shared.columns.items()}
+        near = self.nearness.of(item_nos)
+        is_new = self.is_new_creator[self.creator_row[item_nos]]
+        return Candidates(
+            item_nos.astype(np.int32),
+            {
+                **shared,
+                "is_local": near.is_floor_eligible,  # what a slot of the floor takes
+                "match": near.match,
+                "is_new_creator": shared["is_explorable"] & near.is_floor_eligible & is_new,
+            },
+        )
+
+
+def shared_columns(items: Items, of_row: Ids, market: Market, *, is_minor: bool) -> SharedColumns:
+    """
+    The columns of the whole catalogue that do not depend on where a viewer is from.
+
+    `tier` is the one that counts for the viewer; an item is supportive when it is R0 on a supportive topic. `of_row`
+    (n_rows,) are the item numbers of artifact rows.
     """
     tier = items.minor_tier if is_minor else items.tier
     supportive = topic_bits(market.supportive_topics)
-    is_s4 = (items.topics & topic_bits([market.hope_topic])) != 0
-    return Candidates(
-        np.arange(len(items), dtype=np.int32),
-        {
-            "tier": tier,
-            "family": np.where(tier >= 2, items.family, -1).astype(np.int8),
-            "is_s4": is_s4,
-            "is_supportive": (tier == 0) & items.is_labelled & ((items.topics & supportive) != 0),
-            "is_local": nearness.is_floor_eligible,  # what a slot of the floor takes
-            "match": nearness.match,
-            "creator_no": items.creator_no,
-            **copy_columns(items.copies),
-            "topics": items.topics,
-            "is_explorable": items.is_reviewed & (tier == 0),
-            "is_new_creator": items.is_reviewed & (tier == 0) & nearness.is_floor_eligible & is_new,
-        },
-    )
+    is_explorable = items.is_reviewed & (tier == 0)
+    columns = {
+        "tier": tier,
+        "family": np.where(tier >= 2, items.family, -1).astype(np.int8),
+        "is_s4": (items.topics & topic_bits([market.hope_topic])) != 0,
+        "is_supportive": (tier == 0) & items.is_labelled & ((items.topics & supportive) != 0),
+        "creator_no": items.creator_no,
+        **copy_columns(items.copies),
+        "topics": items.topics,
+        "is_explorable": is_explorable,
+    }
+    return SharedColumns(columns, np.flatnonzero(is_explorable).astype(np.int32), (tier < 2)[of_row])

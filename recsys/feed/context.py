@@ -18,9 +18,10 @@ from recsys.experiments.assignment import Assignment, assign
 from recsys.experiments.payload import Experiments
 from recsys.exposure.counts import CreatorExposure
 from recsys.feed.catchup import PendingUpdates, catch_up
+from recsys.feed.eligible import find_eligible
 from recsys.feed.events import AppliedEvents
-from recsys.feed.pipeline import Pipeline, eligible
-from recsys.feed.query import Query, QueryBasis, build_query
+from recsys.feed.pipeline import Pipeline
+from recsys.feed.query import Query, QueryBasis, build_query, count_eligible
 from recsys.feed.supply import remaining_supply
 from recsys.feed.viewer import experiment_attributes, identify, languages_of, stated_languages, viewer_of
 from recsys.messages import FeedRequest
@@ -167,7 +168,7 @@ def with_training_log(
     if state.safety.is_erased or state.seen.log_version == model.version:
         return state
     rows = model.seen.get(user_id, ())
-    numbers = resources.catalogue_cache.rankings(items, model, None).of_row[np.asarray(rows, np.intp)]
+    numbers = resources.catalogue_cache.index(items).of_row[np.asarray(rows, np.intp)]
     item_nos = numbers[numbers > 0].tolist()
     seen = add_reported(state.seen, item_nos, max(model.seen.until, resources.activated_at), at, days)
     return msgspec.structs.replace(state, seen=msgspec.structs.replace(seen, log_version=model.version))
@@ -200,6 +201,7 @@ def _pause_context(
 def _with_eligible(pipeline: Pipeline, query: Query) -> tuple[Query, str | None]:
     """The query with what is eligible; nothing when a filter failed, and what went wrong."""
     try:
-        return eligible(pipeline, query), None
+        return find_eligible(pipeline.filters, query), None
     except Exception as error:  # whatever a filter raises, it must not let anything through
-        return replace(query, is_eligible=np.zeros(len(query.whole), np.bool_)), f"{type(error).__name__}: {error}"
+        nothing = count_eligible(query, np.zeros(len(query.items), np.bool_))
+        return replace(query, eligible=nothing), f"{type(error).__name__}: {error}"

@@ -23,7 +23,7 @@ import numpy as np
 
 from recsys.catalogue.items import UNLABELLED_FAMILY, Items, creator_number, mentions, topic_bits
 from recsys.feed.query import Query
-from recsys.text.duplicates import bound_by
+from recsys.text.duplicates import add_bound
 from recsys.types import Candidates, Ids, Mask
 from recsys.vocabulary import FAMILIES
 
@@ -64,7 +64,8 @@ def age(query: Query, candidates: Candidates) -> Mask:
 
 def seen(query: Query, candidates: Candidates) -> Mask:
     """Items that were not seen lately, by themselves or by what binds them as copies."""
-    return ~query.is_shown[candidates.item_nos]
+    place = np.searchsorted(query.shown, candidates.item_nos)
+    return np.asarray(np.append(query.shown, -1)[place] != candidates.item_nos)
 
 
 def excluded(query: Query, candidates: Candidates) -> Mask:
@@ -118,9 +119,9 @@ def surface(query: Query, candidates: Candidates) -> Mask:
     if query.surface == "following":
         return np.isin(candidates["creator_no"], list(query.followed))
     if query.surface == "local":
-        return query.nearness.is_local[candidates.item_nos]
+        return query.nearness.of(candidates.item_nos).is_local
     if query.surface == "related" and query.anchor is not None:
-        return ~bound_by(query.items.copies, np.arange(len(query.items)) == query.anchor)[candidates.item_nos]
+        return ~np.isin(candidates.item_nos, add_bound(query.rankings.index.joined, np.array([query.anchor], np.int32)))
     return np.ones(len(candidates), np.bool_)
 
 

@@ -4,19 +4,19 @@ What models read of a person: the history of reactions, by training and since, a
 
 import numpy as np
 
-from recsys.catalogue.items import Items, is_unlearnable
+from recsys.catalogue.items import Items
 from recsys.clock import Millis
 from recsys.types import History, Ids, Mask, Responses
 from recsys.user.feedback import learnables, responses
 from recsys.user.state import InteractionHistory, UserState
 
 
-def history_of(recent: InteractionHistory, trained: History | None, items: Items, n_rows: int) -> History:
+def history_of(recent: InteractionHistory, trained: History | None, items: Items, is_unlearnable_row: Mask) -> History:
     """
     Trained history and recent interactions as rows of the artifact, oldest first, for `fold_in`.
 
-    Nothing positive comes from an item that counts as R2 or above now, whatever it was when it was watched. `n_rows` is
-    how many rows the artifact has.
+    Nothing positive comes from an item that counts as R2 or above now, whatever it was when it was watched.
+    `is_unlearnable_row` (n_rows,) tells these, by rows of the artifact.
     """
     base = History.empty() if trained is None else _after(trained, recent.reset_at)
     numbers = np.array(recent.items, np.intp)
@@ -26,12 +26,12 @@ def history_of(recent: InteractionHistory, trained: History | None, items: Items
         np.concatenate([base.weights, np.array(recent.weights, np.float32)[is_new]]),
         np.concatenate([base.at, np.array(recent.at, np.int64)[is_new]]),
     )
-    weights = learnables(history.weights, _unlearnable_rows(items, n_rows)[history.items])
+    weights = learnables(history.weights, is_unlearnable_row[history.items])
     is_telling = weights != 0  # what tells nothing is left out, so that it cannot even touch a rounding
     return History(history.items[is_telling], weights[is_telling], history.at[is_telling])
 
 
-def responses_of(state: UserState, history: History, logged: Ids, items: Items, n_rows: int) -> Responses:
+def responses_of(state: UserState, history: History, logged: Ids, items: Items, is_unlearnable_row: Mask) -> Responses:
     """
     How much a person watched of what they were shown by the word of events and of the training log.
 
@@ -44,18 +44,11 @@ def responses_of(state: UserState, history: History, logged: Ids, items: Items, 
     if reset_at:
         rows = rows[~np.isin(rows, logged)]
     known = np.concatenate([history.items[~np.isin(history.items, rows)], rows])
-    known = known[(known >= 0) & ~_unlearnable_rows(items, n_rows)[known]]
+    known = known[(known >= 0) & ~is_unlearnable_row[known]]
     once = known[np.sort(np.unique(known, return_index=True)[1])].astype(np.int32)
     rows, place = np.unique(np.concatenate([once, history.items]), return_inverse=True)
     watched = responses(place[len(once) :].astype(np.int32), history.weights, len(rows))
     return Responses(once, watched[place[: len(once)]])
-
-
-def _unlearnable_rows(items: Items, n_rows: int) -> Mask:
-    """(n_rows,) rows of the artifact whose items count as R2 or above now."""
-    is_risky = np.zeros(n_rows, np.bool_)
-    is_risky[items.row[is_unlearnable(items) & (items.row >= 0)]] = True
-    return is_risky
 
 
 def _after(history: History, at: Millis) -> History:

@@ -12,6 +12,7 @@ import numpy as np
 from recsys.errors import StageError
 from recsys.feed import filters, sources
 from recsys.feed import scorers as score
+from recsys.feed.eligible import verdict
 from recsys.feed.query import Query
 from recsys.types import Candidates, Ids
 
@@ -65,8 +66,7 @@ def recommend(pipeline: Pipeline, query: Query) -> Ranked:
     """Candidates for a query, best first. Raises StageError when a stage breaks its contract."""
     retrieved, failed = retrieve(pipeline, query)
     numbers, ranks = _union(retrieved)
-    rules = {name: column[numbers] for name, column in query.whole.columns.items()}
-    candidates = Candidates(numbers, {**rules, **ranks})
+    candidates = query.rules.take(numbers).with_columns(ranks)
     keep, removed = _filter(pipeline, query, candidates)
     candidates = candidates.take(keep)
     for name, scorer in pipeline.scorers.items():
@@ -102,17 +102,9 @@ def retrieve(pipeline: Pipeline, query: Query) -> tuple[Mapping[str, Ids], Mappi
     return retrieved, failed
 
 
-def eligible(pipeline: Pipeline, query: Query) -> Query:
-    """The query with `is_eligible` worked out over the whole catalogue."""
-    keep = np.ones(len(query.whole), np.bool_)
-    for check in pipeline.filters.values():
-        keep &= check(query, query.whole)
-    return replace(query, is_eligible=keep)
-
-
 def removals(pipeline: Pipeline, query: Query) -> Mapping[str, int]:
     """How many items of the catalogue, or of the request's own list, each filter removes; each counts at the first."""
-    asked = query.whole if query.only is None else query.whole.take(query.only.astype(np.intp))
+    asked = query.whole if query.only is None else query.rules.take(query.only)
     _, removed = _filter(pipeline, query, asked)
     real = query.items.exists
     return {name: int(real[numbers].sum()) for name, numbers in removed.items() if real[numbers].any()}
@@ -133,11 +125,9 @@ def _filter(pipeline: Pipeline, query: Query, candidates: Candidates) -> tuple[n
     keep = np.ones(len(candidates), np.bool_)
     removed = {}
     for name, check in pipeline.filters.items():
-        verdict = check(query, candidates)
-        if verdict.shape != keep.shape or verdict.dtype != np.bool_:
-            raise StageError(f"filter {name}: found {verdict.dtype}{verdict.shape}, expected bool{keep.shape}")
-        removed[name] = candidates.item_nos[keep & ~verdict]
-        keep &= verdict
+        is_kept = verdict(name, check, query, candidates)
+        removed[name] = candidates.item_nos[keep & ~is_kept]
+        keep &= is_kept
     return keep, removed
 
 
@@ -149,7 +139,6 @@ def _checked(name: str, scores: np.ndarray, candidates: Candidates) -> np.ndarra
 
 def refilter(pipeline: Pipeline, query: Query, ranked: Ranked) -> Ranked:
     """Scored candidates on a newer state: filters and order again, as a label may be new; the parts are kept."""
-    rules = {name: column[ranked.candidates.item_nos] for name, column in query.whole.columns.items()}
-    candidates = ranked.candidates.with_columns(rules)
+    candidates = ranked.candidates.with_columns(query.rules.take(ranked.candidates.item_nos).columns)
     keep, removed = _filter(pipeline, query, candidates)
     return replace(ranked, candidates=_ordered(query, candidates.take(keep)), removed=removed)

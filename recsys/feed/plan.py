@@ -141,7 +141,7 @@ def _ranked(pipeline: Pipeline, context: RequestContext) -> _Ranking:
 
 
 def _no_candidates(context: RequestContext, problem: str) -> _Ranking:
-    nothing = context.query.whole.take(np.empty(0, np.intp)).with_columns({"score": np.empty(0, np.float32)})
+    nothing = context.query.rules.take(np.empty(0, np.intp)).with_columns({"score": np.empty(0, np.float32)})
     ranked = Ranked(candidates=nothing, removed={}, failed={})
     return _Ranking(ranked, ("ranking", "filters"), (f"empty page: {problem}",))
 
@@ -171,7 +171,7 @@ def _validated(
     is wrong.
     """
     query, sentences = context.query, list[str]()
-    seen = frozenset(np.flatnonzero(query.is_shown).tolist())
+    seen = frozenset(query.shown.tolist())
     while True:
         page = delivered(candidates, selection.rows, context.at)
         broken = violations(

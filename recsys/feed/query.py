@@ -5,15 +5,17 @@ One resolved request: everything a pipeline stage may read. The only clock and t
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
-from recsys.catalogue.cache import CatalogueCache
+from recsys.catalogue.cache import CatalogueCache, ViewerKind
 from recsys.catalogue.items import Items, creator_number
-from recsys.catalogue.locality import Nearness
+from recsys.catalogue.locality import NearnessByClass
 from recsys.catalogue.new_creators import ExposureSnapshot
 from recsys.catalogue.new_items import RankableItems
 from recsys.catalogue.rankings import PrecomputedRankings
+from recsys.catalogue.rule_columns import RuleColumns
 from recsys.clock import DAY, Millis
 from recsys.errors import DataError
 from recsys.feed.calibration import wanted_languages
@@ -24,11 +26,25 @@ from recsys.policy.limits import Limits
 from recsys.policy.schema import Market
 from recsys.policy.weights import LearnedWeights, effective_weights
 from recsys.safety.loop.levels import topic_factors
-from recsys.text.duplicates import bound_by
-from recsys.types import Candidates, Columns, Floats, History, Ids, Mask, Responses, Viewer
+from recsys.text.duplicates import Joined, add_bound
+from recsys.types import Candidates, Columns, Floats, History, Ids, Longs, Mask, Responses, Viewer
 from recsys.user.feedback import decays
 from recsys.user.seen import seen_since
 from recsys.user.state import UserState
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EligibleItems:
+    """
+    What every filter lets through.
+
+    Shapes: `mask` (n_items,); `rows` (n_rows,) of the artifact; `n_by_class` (n_classes,) how many of each of
+            `NearnessClasses`.
+    """
+
+    mask: Mask
+    rows: Mask
+    n_by_class: Longs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,10 +52,10 @@ class Query:
     """
     A request, resolved before the pipeline starts; stages do no I/O.
 
-    `items` is the catalogue, `whole` all of it as candidates with the columns that filters read, `is_eligible`
-    (n_items,) what every filter lets through. `only` limits the page to some items; `is_shown` (n_items,) are those
-    that do not come back: seen lately, or given negative feedback, and what these bind as copies. `is_help` is true for
-    a request that looks for harm: help answers it.
+    `items` is the catalogue, `kind` what it is to viewers like this one, `eligible` what every filter lets through.
+    `only` limits the page to some items; `shown` are those that do not come back, ascending: seen lately, or given
+    negative feedback, and what these bind as copies. `is_help` is true for a request that looks for harm: help answers
+    it.
     """
 
     request_id: str
@@ -51,14 +67,14 @@ class Query:
     market: Market
     model: TrainedModels
     items: Items
-    nearness: Nearness
+    kind: ViewerKind
     limits: Limits
     is_minor: bool
     is_help: bool
     history: History
     responses: Responses
     followed: frozenset[int]
-    is_shown: Mask
+    shown: Ids
     excluded: frozenset[int]
     only: Ids | None
     text: str | None
@@ -66,12 +82,34 @@ class Query:
     weights: Mapping[str, float]
     wanted_languages: Mapping[str, float]  # the share of each on a page; empty = not calibrated
     reduced: Mapping[str, float]  # topics and families that the person refused a while ago: what is left of them
-    whole: Candidates
     rankings: PrecomputedRankings
     rankable: RankableItems | None  # None = no ranker
-    is_eligible: Mask
+    eligible: EligibleItems
     _vectors: dict[str, Floats] = field(init=False, default_factory=dict)  # worked out when first asked for
     chances: dict[bytes, Columns] = field(init=False, default_factory=dict)  # by item numbers, likewise
+    _whole: list[Candidates] = field(init=False, default_factory=list)  # likewise
+
+    @property
+    def nearness(self) -> NearnessByClass:
+        """How near each item is to the viewer."""
+        return self.kind.nearness
+
+    @property
+    def rules(self) -> RuleColumns:
+        """The columns that filters and the slot loop read."""
+        return self.kind.rules
+
+    @property
+    def is_eligible(self) -> Mask:
+        """(n_items,) what every filter lets through."""
+        return self.eligible.mask
+
+    @property
+    def whole(self) -> Candidates:
+        """The catalogue as candidates, with the columns that filters read: for what has to look at all of it."""
+        if not self._whole:
+            self._whole.append(self.rules.take(np.arange(len(self.items), dtype=np.int32)))
+        return self._whole[0]
 
     def vector(self, space: str) -> Floats | None:
         """(d,) the person's vector in a space; None for an unknown space, or without a history."""
@@ -93,7 +131,7 @@ class Query:
         if not len(self.history) or not self.model.n_rows:
             return None
         if "blend" not in self._vectors:
-            is_open = self.allowed_rows() if len(self.is_eligible) else None
+            is_open = self.eligible.rows if len(self.is_eligible) else None
             scores = self.model.blend_scores(self.history, self.viewer.country, is_open)
             cf, vector = self.model.spaces.get("cf"), self.vector("cf")
             if cf is not None and vector is not None:  # items without interactions, by the cold-start mapping
@@ -102,13 +140,20 @@ class Query:
             self._vectors["blend"] = scores
         return self._vectors["blend"]
 
-    def allowed_rows(self) -> Mask:
-        """(n_rows,) artifact rows that every filter lets through."""
-        return self.is_eligible[self.rankings.of_row]  # number 0 is no item's, and never eligible
-
     def item_nos(self, rows: Ids) -> Ids:
         """Item numbers of artifact rows."""
-        return self.rankings.of_row[rows]
+        return self.rankings.index.of_row[rows]
+
+
+def count_eligible(query: Query, mask: Mask) -> EligibleItems:
+    """The items (n_items,) that are eligible, counted."""
+    index = query.rankings.index
+    n_classes = len(index.classes.examples)
+    return EligibleItems(
+        mask,
+        mask[index.of_row],  # number 0 is no item's, and never eligible
+        np.bincount(index.classes.class_of[mask], minlength=n_classes),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -139,8 +184,8 @@ def build_query(
     exist.
     """
     items, model, market, cache = basis.items, basis.model, basis.market, basis.catalogue_cache
-    nearness, whole = cache.for_viewer(items, viewer, basis.exposure, is_minor=is_minor)
-    history, responses, followed = _learned_of(state, viewer, model, items)
+    rankings = cache.rankings(items, model, viewer.country)
+    history, responses, followed = _learned_of(state, viewer, model, items, rankings.index.is_unlearnable_row)
     return Query(
         request_id=request.request_id or "",
         viewer=viewer,
@@ -151,26 +196,29 @@ def build_query(
         market=market,
         model=model,
         items=items,
-        nearness=nearness,
+        kind=cache.for_viewer(items, model, viewer, basis.exposure, is_minor=is_minor),
         limits=limits,
         is_minor=is_minor,
         is_help=is_help,
         history=history,
         responses=responses,
         followed=followed,
-        is_shown=_recently_shown(state, items, market, request.surface, at),
+        shown=_recently_shown(state, items, rankings.index.joined, market, request.surface, at),
         excluded=frozenset(items.index[item_id] for item_id in request.exclude_ids if item_id in items.index),
         only=_listed(request, items),
         text=request.query,
         anchor=_anchor(request, items),
         weights=_weights(state, history, basis, experiment_weights),
-        wanted_languages=_wanted_languages(viewer, history, basis, at),
+        wanted_languages=_wanted_languages(viewer, history, basis, rankings.index.of_row, at),
         reduced=topic_factors(state.safety.loop, market.loop, at),
-        whole=whole,
-        rankings=cache.rankings(items, model, viewer.country),
+        rankings=rankings,
         rankable=None if model.ranker is None else cache.rankable(items, model.ranker),
-        is_eligible=np.zeros(0, np.bool_),
+        eligible=NOTHING,
     )
+
+
+NOTHING: Final = EligibleItems(np.zeros(0, np.bool_), np.zeros(0, np.bool_), np.zeros(0, np.int64))
+"""Before `find_eligible` told."""
 
 
 def seed_of(request_id: str) -> int:
@@ -201,7 +249,7 @@ def _learned_weights(model: TrainedModels) -> LearnedWeights:
 
 
 def _learned_of(
-    state: UserState, viewer: Viewer, model: TrainedModels, items: Items
+    state: UserState, viewer: Viewer, model: TrainedModels, items: Items, is_unlearnable_row: Mask
 ) -> tuple[History, Responses, frozenset[int]]:
     """
     The history, the responses and the followed creators (by number) that a personalised page reads; nothing for any
@@ -212,13 +260,14 @@ def _learned_of(
     trained = None if state.safety.is_erased else model.histories.get(viewer.user_id)
     logged = np.asarray([] if state.safety.is_erased else model.seen.get(viewer.user_id, ()), np.int32)
     followed = frozenset(creator_number(creator_id) for creator_id, _ in state.interactions.followed)
-    history = history_of(state.interactions, trained, items, model.n_rows)
-    return history, responses_of(state, history, logged, items, model.n_rows), followed
+    history = history_of(state.interactions, trained, items, is_unlearnable_row)
+    return history, responses_of(state, history, logged, items, is_unlearnable_row), followed
 
 
-def _wanted_languages(viewer: Viewer, history: History, basis: QueryBasis, at: Millis) -> Mapping[str, float]:
+def _wanted_languages(
+    viewer: Viewer, history: History, basis: QueryBasis, of_row: Ids, at: Millis
+) -> Mapping[str, float]:
     """The share of each language on the page."""
-    of_row = basis.catalogue_cache.rankings(basis.items, basis.model, viewer.country).of_row
     watched = _watched_languages(history, basis.items, of_row, at)
     return wanted_languages(basis.model.language_mix, viewer.languages, watched)
 
@@ -231,16 +280,15 @@ def _watched_languages(history: History, items: Items, of_row: Ids, at: Millis) 
     return {str(items.name(code)): float(weight) for code, weight in enumerate(by_code) if code and weight > 0}
 
 
-def _recently_shown(state: UserState, items: Items, market: Market, surface: str, at: Millis) -> Mask:
-    """(n_items,) what does not come back: seen in the last `seen_days`, or given negative feedback; and its copies."""
-    is_shown = np.zeros(len(items), np.bool_)
+def _recently_shown(state: UserState, items: Items, joined: Joined, market: Market, surface: str, at: Millis) -> Ids:
+    """What does not come back: seen in the last `seen_days`, or given negative feedback; and its copies."""
     since = at - market.session.seen_days * DAY
-    if surface != "search":  # a search may show again what the person asks for
-        is_shown[[item_no for item_no in seen_since(state.seen, since) if item_no < len(is_shown)]] = True
+    # a search may show again what the person asks for
+    seen = [] if surface == "search" else seen_since(state.seen, since)
     interactions = state.interactions
     pairs = zip(interactions.items, interactions.weights, strict=True)
-    is_shown[[item_no for item_no, weight in pairs if weight < 0]] = True
-    return bound_by(items.copies, is_shown)
+    shown = np.array([*seen, *(item_no for item_no, weight in pairs if weight < 0)], np.int32)
+    return add_bound(joined, shown[shown < len(items)])
 
 
 def _listed(request: FeedRequest, items: Items) -> Ids | None:

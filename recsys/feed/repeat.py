@@ -49,7 +49,7 @@ def _is_still_allowed(context: RequestContext, item: FeedItem) -> bool:
     item_no = query.items.index.get(item.item_id)
     if item_no is None or context.failure:
         return False
-    row = query.whole.take(np.array([item_no], np.intp))
+    row = query.rules.take(np.array([item_no], np.intp))
     tier, family, is_s4 = int(row["tier"][0]), int(row["family"][0]), bool(row["is_s4"][0])
     windows = [windows_of(query.limits, name) for name in counters_of(tier, family, is_s4)]
     is_never = any(0 in (w.last_20, w.session, w.rolling_24h, w.rolling_7d) for w in windows)

@@ -102,7 +102,7 @@ def _item(
     sources = sources_of(candidates, row)
     reason_codes = codes(
         sources=sources,
-        match=MATCHES[query.nearness.match[item_no]],
+        match=MATCHES[int(candidates["match"][row])],
         floor=selection.forced[slot],
         is_exploration=selection.is_exploration[slot],
         is_supportive=bool(candidates["is_supportive"][row]),
@@ -128,12 +128,12 @@ def _item(
 
 
 def _locality(query: Query, item_no: int) -> Locality:
-    near = query.nearness
+    near = query.nearness.of(item_no)
     source, sure = evidence(near, query.items, item_no, query.market)
-    score = near.score[item_no]
+    score = float(near.score)
     return Locality(
         score=None if np.isnan(score) else _plain(score),
-        match=MATCHES[near.match[item_no]],
+        match=MATCHES[int(near.match)],
         source=source,
         confidence=_plain(sure),
     )

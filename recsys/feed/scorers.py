@@ -25,20 +25,23 @@ FRESH_HALF_LIFE: Final = 7 * DAY
 R2_PERCENTILE: Final = 30
 
 
-def of_space(name: str) -> Scorer:
-    """How near an item is to the person in a space; NaN = unknown."""
-
-    def score(query: Query, candidates: Candidates) -> Floats:
-        ranked, vector = query.model.spaces.get(name), query.vector(name)
-        if ranked is None or vector is None:
-            return np.zeros(len(candidates), np.float32)
-        return ranked.scores(vector, query.items.row[candidates.item_nos])
-
-    return score
+def content(query: Query, candidates: Candidates) -> Floats:
+    """How near an item is to the person by its texts; NaN = unknown, or not worked out, as it weighs nothing."""
+    if not query.weights.get("content"):
+        return np.full(len(candidates), np.nan, np.float32)
+    ranked, vector = query.model.spaces.get("text"), query.vector("text")
+    if ranked is None or vector is None:
+        return np.zeros(len(candidates), np.float32)
+    return ranked.scores(vector, query.items.row[candidates.item_nos])
 
 
 def blend(query: Query, candidates: Candidates) -> Floats:
-    """The blend's standardised scores; NaN = unknown, zeros for a person without a history."""
+    """
+    The blend's standardised scores; NaN = unknown, or not worked out, as it weighs nothing. Zeros for a person without
+    a history.
+    """
+    if not query.weights.get("cf"):
+        return np.full(len(candidates), np.nan, np.float32)
     scores = query.blend_scores()
     if scores is None:
         return np.zeros(len(candidates), np.float32)
@@ -64,7 +67,7 @@ def followed(query: Query, candidates: Candidates) -> Floats:
 
 def local(query: Query, candidates: Candidates) -> Floats:
     """The locality score; unknown counts as 0, neither local nor foreign."""
-    return np.nan_to_num(query.nearness.score[candidates.item_nos], nan=0.0)
+    return np.nan_to_num(query.nearness.of(candidates.item_nos).score, nan=0.0)
 
 
 def supportive(query: Query, candidates: Candidates) -> Floats:
@@ -117,7 +120,7 @@ def _chances(ranker: Ranker, query: Query, candidates: Candidates) -> Columns:
 
 SCORERS: Final[Mapping[str, Scorer]] = {
     "cf": blend,
-    "content": of_space("text"),
+    "content": content,
     "popular": popular,
     "fresh": fresh,
     "followed": followed,

@@ -8,9 +8,13 @@ from typing import Final
 
 import numpy as np
 
+from recsys.catalogue.items import mentions
+from recsys.catalogue.rankings import PopularHead
 from recsys.feed.query import Query
 from recsys.models.affinity import affinities
+from recsys.models.affinity_index import query_vector
 from recsys.models.features import RESPONSE
+from recsys.models.index import search
 from recsys.topk import top_k
 from recsys.types import Ids, Mask, rank_order
 
@@ -24,48 +28,47 @@ MEDIUM_SOURCE_ITEMS: Final = 60
 SMALL_SOURCE_ITEMS: Final = 20
 
 
-def space(name: str, k: int = LARGE_SOURCE_ITEMS) -> Source:
-    """The nearest items of a space to the person's history; nothing for a person without one."""
-
-    def retrieve(query: Query) -> Ids:
-        ranked, vector = query.model.spaces.get(name), query.vector(name)
-        if ranked is None or vector is None:
-            return np.empty(0, np.int32)
-        return query.item_nos(ranked.nearest(vector, k, query.allowed_rows()))
-
-    return retrieve
+def content(query: Query) -> Ids:
+    """The nearest items to the person's history in the space of texts; nothing where content weighs nothing."""
+    ranked = query.model.spaces.get("text") if query.weights.get("content") else None
+    vector = query.vector("text") if ranked else None
+    if ranked is None or vector is None:
+        return np.empty(0, np.int32)
+    return query.item_nos(ranked.nearest(vector, LARGE_SOURCE_ITEMS, query.eligible.rows))
 
 
 def blend(query: Query) -> Ids:
-    """The items with the best scores of the blend; nothing for a person without a history."""
-    of_blend = query.blend_scores()
+    """The items with the best scores of the blend; nothing without a history, or where it weighs nothing."""
+    of_blend = query.blend_scores() if query.weights.get("cf") else None
     if of_blend is None:
         return np.empty(0, np.int32)
-    scores = np.where(query.allowed_rows() & np.isfinite(of_blend), of_blend, -np.inf).astype(np.float32)
+    scores = np.where(query.eligible.rows & np.isfinite(of_blend), of_blend, -np.inf).astype(np.float32)
     best = top_k(scores[None], LARGE_SOURCE_ITEMS)[0]
     return query.item_nos(best[np.isfinite(scores[best])].astype(np.int32))
 
 
 def affinity(query: Query) -> Ids:
     """The R0 and R1 that the person would watch most of: what is expected of each, and the person's affinity."""
-    if query.rankable is None:
+    index = query.model.affinity_index
+    if query.rankable is None or index is None:
         return np.empty(0, np.int32)
-    inputs, rows = query.rankable.inputs, query.rankable.rows
-    numbers = np.flatnonzero(query.is_eligible & (rows >= 0) & (query.whole["tier"] < 2)).astype(np.int32)
-    expected = inputs.rates[rows[numbers], RESPONSE] + affinities(inputs.item_features, query.user(), rows[numbers])
-    return np.asarray(numbers[top_k(expected[None].astype(np.float32), LARGE_SOURCE_ITEMS)[0]], np.int32)
+    inputs, user = query.rankable.inputs, query.user()
+    allowed = query.eligible.rows & query.rules.shared.is_calm_row
+    nearest, _ = search(index, query_vector(user), LARGE_SOURCE_ITEMS, allowed)
+    new = query.rankable.new
+    new = new[query.is_eligible[new] & (query.rules["tier"][new] < 2)]
+    numbers = np.concatenate([query.item_nos(nearest.astype(np.int32)), new])
+    rows = query.rankable.rows[numbers]
+    expected = inputs.rates[rows, RESPONSE] + affinities(inputs.item_features, user, rows)
+    return numbers[rank_order(expected, numbers)[:LARGE_SOURCE_ITEMS]]
 
 
 def trending_local(query: Query) -> Ids:
     """What people of the market act on, among items near the viewer: first what the floor takes, then the others."""
-    near = query.nearness
-    floor_eligible = _first(query.rankings.popular, query.is_eligible & near.is_floor_eligible, MEDIUM_SOURCE_ITEMS)
     return np.concatenate(
         [
-            floor_eligible,
-            _first(
-                query.rankings.popular, query.is_eligible & near.is_local & ~near.is_floor_eligible, SMALL_SOURCE_ITEMS
-            ),
+            _first_of_head(query, query.kind.floor_eligible, _is_floor_eligible, MEDIUM_SOURCE_ITEMS),
+            _first_of_head(query, query.kind.near, _is_near, SMALL_SOURCE_ITEMS),
         ]
     )
 
@@ -77,37 +80,66 @@ def trending(query: Query) -> Ids:
 
 def fresh(query: Query) -> Ids:
     """The newest items, also those that no model has seen yet."""
-    return _first(query.rankings.newest, query.is_eligible, MEDIUM_SOURCE_ITEMS)
+    return _first(query.rankings.index.newest, query.is_eligible, MEDIUM_SOURCE_ITEMS)
 
 
 def followed(query: Query) -> Ids:
     """The newest items of creators the person follows."""
-    if not query.followed:
-        return np.empty(0, np.int32)
-    mine = np.isin(query.items.creator_no, list(query.followed))
-    return _first(query.rankings.newest, query.is_eligible & mine, MEDIUM_SOURCE_ITEMS)
+    index = query.rankings.index
+    creators = index.creator_rows(np.array(sorted(query.followed), np.int64))
+    items = index.by_creator.heads(creators, len(query.items))
+    items = items[query.is_eligible[items]]
+    return items[np.argsort(index.newest_rank[items])][:MEDIUM_SOURCE_ITEMS]
 
 
 def resources(query: Query) -> Ids:
     """Supportive items of the market, near ones first: what the floors are filled from."""
-    is_supportive = query.is_eligible & query.whole["is_supportive"]
-    near = _first(query.rankings.popular, is_supportive & query.nearness.is_floor_eligible, MEDIUM_SOURCE_ITEMS)
+
+    def is_near(query: Query, item_nos: Ids) -> Mask:
+        return query.rules["is_supportive"][item_nos] & _is_floor_eligible(query, item_nos)
+
+    def is_elsewhere(query: Query, item_nos: Ids) -> Mask:
+        return query.rules["is_supportive"][item_nos] & ~_is_floor_eligible(query, item_nos)
+
+    supportive = query.rankings.head_of_supportive(query.rules["is_supportive"], is_minor=query.is_minor)
     return np.concatenate(
-        [near, _first(query.rankings.popular, is_supportive & ~query.nearness.is_floor_eligible, MEDIUM_SOURCE_ITEMS)]
+        [
+            _first_of_head(query, query.kind.floor_eligible, is_near, MEDIUM_SOURCE_ITEMS),
+            _first_of_head(query, supportive, is_elsewhere, MEDIUM_SOURCE_ITEMS),
+        ]
     )
 
 
 def explore(query: Query) -> Ids:
     """A uniform draw from reviewed items, and another from those of new creators."""
-    rng = np.random.default_rng([query.seed, 1])
-    drawn = [
-        rng.choice(pool, min(len(pool), query.market.exploration.pool), replace=False)
-        for pool in (
-            np.flatnonzero(query.is_eligible & query.whole[name]) for name in ("is_explorable", "is_new_creator")
-        )
-    ]
-    new = drawn[1][~np.isin(drawn[1], drawn[0])]
-    return np.concatenate([drawn[0], new]).astype(np.int32)
+    rng, rules = np.random.default_rng([query.seed, 1]), query.rules
+    reviewed, n = rules.shared.reviewed, query.market.exploration.pool
+
+    def is_new(item_nos: Ids) -> Mask:
+        is_creator_new = rules.is_new_creator[rules.creator_row[item_nos]]
+        return query.is_eligible[item_nos] & is_creator_new & _is_floor_eligible(query, item_nos)
+
+    drawn = draw(rng, reviewed, lambda item_nos: query.is_eligible[item_nos], n)
+    new = draw(rng, reviewed, is_new, n)
+    return np.concatenate([drawn, new[~np.isin(new, drawn)]]).astype(np.int32)
+
+
+def draw(rng: np.random.Generator, pool: Ids, keep: Callable[[Ids], Mask], n: int) -> Ids:
+    """
+    Up to n of the items in a pool that are kept, in random order, each as likely as the others.
+
+    A few of the pool are drawn first. When too few of these are kept, the whole pool is looked at, and drawn from anew.
+    """
+    tried = pool[rng.choice(len(pool), min(len(pool), TRIES * n), replace=False)]
+    drawn = tried[keep(tried)]
+    if len(drawn) >= n or len(tried) == len(pool):
+        return drawn[:n]
+    kept = pool[keep(pool)]
+    return kept[rng.choice(len(kept), min(len(kept), n), replace=False)]
+
+
+TRIES: Final = 8
+"""Items drawn for each that is wanted."""
 
 
 def related(query: Query) -> Ids:
@@ -116,7 +148,7 @@ def related(query: Query) -> Ids:
     if query.anchor is None or ranked is None or query.items.row[query.anchor] < 0:
         return np.empty(0, np.int32)
     vector = np.asarray(ranked.space.item_vectors[query.items.row[query.anchor]])
-    return query.item_nos(ranked.nearest(vector, LARGE_SOURCE_ITEMS, query.allowed_rows()))
+    return query.item_nos(ranked.nearest(vector, LARGE_SOURCE_ITEMS, query.eligible.rows))
 
 
 def listed(query: Query) -> Ids:
@@ -128,17 +160,16 @@ def listed(query: Query) -> Ids:
 
 def matching(query: Query) -> Ids:
     """Items whose words match the search: all words first, then some."""
-    words = set((query.text or "").casefold().split())
-    eligible = np.flatnonzero(query.is_eligible)
-    texts = query.items.texts
-    hits = np.array([sum(word in texts[n] for word in words) for n in eligible], np.float32)
-    numbers = eligible[hits > 0]
-    return numbers[rank_order(hits[hits > 0], numbers.astype(np.int32))[:LARGE_SOURCE_ITEMS]].astype(np.int32)
+    hits = np.zeros(len(query.items), np.float32)
+    for word in set((query.text or "").casefold().split()):
+        hits += mentions(query.items, word)
+    numbers = np.flatnonzero((hits > 0) & query.is_eligible)
+    return numbers[rank_order(hits[numbers], numbers.astype(np.int32))[:LARGE_SOURCE_ITEMS]].astype(np.int32)
 
 
 FOR_YOU: Final[Mapping[str, Source]] = {
     "cf": blend,
-    "content": space("text"),
+    "content": content,
     "affinity": affinity,
     "local": trending_local,
     "trending": trending,
@@ -155,6 +186,25 @@ BY_SURFACE: Final[Mapping[str, Mapping[str, Source]]] = {
     "search": {"search": matching},
     "together": FOR_YOU,
 }
+
+
+def _is_floor_eligible(query: Query, item_nos: Ids) -> Mask:
+    return query.nearness.of(item_nos).is_floor_eligible
+
+
+def _is_near(query: Query, item_nos: Ids) -> Mask:
+    near = query.nearness.of(item_nos)
+    return near.is_local & ~near.is_floor_eligible
+
+
+def _first_of_head(query: Query, head: PopularHead, is_meant: Callable[[Query, Ids], Mask], k: int) -> Ids:
+    """The first k eligible items that are meant; where the head has too few, of the whole catalogue."""
+    items = head.item_nos
+    best = items[query.is_eligible[items] & is_meant(query, items)][:k]
+    if len(best) == k or head.is_whole:
+        return best
+    everything = query.rankings.popular
+    return everything[query.is_eligible[everything] & is_meant(query, everything)][:k]
 
 
 def _first(order: Ids, keep: Mask, k: int) -> Ids:

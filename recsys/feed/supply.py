@@ -2,14 +2,17 @@
 Supply: how many supportive and local items of any 20 the catalogue could fill for a viewer. The floors shrink to it.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
+from recsys.catalogue.rankings import PopularHead
 from recsys.clock import Millis
 from recsys.feed.query import Query
 from recsys.policy.limits import Limits
 from recsys.safety.floors import Supply
 from recsys.safety.ledger import RUN, room, served, windows_of
-from recsys.types import Mask
+from recsys.types import Ids, Mask
 from recsys.user.state import Ledger
 
 
@@ -18,24 +21,42 @@ def remaining_supply(query: Query, ledger: Ledger, at: Millis) -> Supply:
     What the catalogue still offers: eligible and unseen, at most `creator_last_20` of each creator, and as many stories
     of hope as any 20 can hold.
     """
-    is_eligible, whole = query.is_eligible, query.whole
-    is_calm = is_eligible & (whole["tier"] == 0)
-    n_eligible, n_local = int(is_eligible.sum()), int((is_eligible & query.nearness.is_floor_eligible).sum())
+    is_near = query.nearness.by_class.is_floor_eligible
+    n_by_class = query.eligible.n_by_class
+    n_eligible = int(n_by_class.sum())
     n_hope = _hope_stories(query.limits, ledger, at)
+    supportive = query.rankings.head_of_supportive(query.rules["is_supportive"], is_minor=query.is_minor)
+
+    def is_supportive(item_nos: Ids) -> Mask:
+        return np.asarray(query.rules["is_supportive"][item_nos])
+
+    def is_local(item_nos: Ids) -> Mask:
+        return np.asarray(query.nearness.of(item_nos).is_floor_eligible & (query.rules["tier"][item_nos] == 0))
+
     return Supply(
-        supportive=_fill_of_20(query, is_calm & whole["is_supportive"], n_hope),
-        local=_fill_of_20(query, is_calm & query.nearness.is_floor_eligible, n_hope),
-        local_share=n_local / n_eligible if n_eligible else 0.0,
+        supportive=_eligible_of_20(query, supportive, is_supportive, n_hope),
+        local=_eligible_of_20(query, query.kind.floor_eligible, is_local, n_hope),
+        local_share=int(n_by_class[is_near].sum()) / n_eligible if n_eligible else 0.0,
     )
+
+
+def _eligible_of_20(query: Query, head: PopularHead, is_meant: Callable[[Ids], Mask], n_hope: int) -> int:
+    """How many of 20 the eligible items that are meant can fill: those of the head, and all where these are too few."""
+    items = head.item_nos[query.is_eligible[head.item_nos]]
+    filled = _fill_of_20(query, items[is_meant(items)], n_hope)
+    if filled == RUN or head.is_whole:
+        return filled
+    items = np.flatnonzero(query.is_eligible).astype(np.int32)
+    return _fill_of_20(query, items[is_meant(items)], n_hope)
 
 
 def catalogue_supply(query: Query) -> Supply:
     """What the catalogue holds for such a viewer, seen or not."""
-    items, whole = query.items, query.whole
-    is_there = items.exists & ~items.is_hidden & (whole["tier"] == 0)
+    items = query.items
+    is_there = items.exists & ~items.is_hidden & (query.rules["tier"] == 0)
     is_local = is_there & query.nearness.is_floor_eligible
     n_there, n_local = int(is_there.sum()), int(is_local.sum())
-    fills = _fill_of_20(query, is_local, RUN)
+    fills = _fill_of_20(query, np.flatnonzero(is_local).astype(np.int32), RUN)
     return Supply(supportive=0, local=fills, local_share=n_local / n_there if n_there else 0.0)
 
 
@@ -46,13 +67,11 @@ def _hope_stories(limits: Limits, ledger: Ledger, at: Millis) -> int:
     return min(RUN if cap is None else cap, in_last_19 + max(0, room(ledger, limits, "S4", at)))
 
 
-def _fill_of_20(query: Query, mask: Mask, n_hope: int) -> int:
-    """How many of 20 the masked items can fill, with the cap per creator and `n_hope` stories of hope."""
+def _fill_of_20(query: Query, item_nos: Ids, n_hope: int) -> int:
+    """How many of 20 some items can fill, with the cap per creator and `n_hope` stories of hope."""
     cap = RUN if query.limits.creator_last_20 is None else query.limits.creator_last_20
-    is_s4, creators = query.whole["is_s4"], query.items.creator_row
-    n_creators = int(creators.max(initial=0)) + 1
-    n_calm = np.bincount(creators[mask & ~is_s4], minlength=n_creators)
-    n_stories = np.bincount(creators[mask & is_s4], minlength=n_creators)
-    filled = np.minimum(n_calm, cap)
-    stories = np.minimum(n_stories, cap - filled).sum()
+    is_s4 = query.rules["is_s4"][item_nos]
+    creators, row = np.unique(query.items.creator_row[item_nos], return_inverse=True)
+    filled = np.minimum(np.bincount(row[~is_s4], minlength=len(creators)), cap)
+    stories = np.minimum(np.bincount(row[is_s4], minlength=len(creators)), cap - filled).sum()
     return min(RUN, int(filled.sum()) + min(n_hope, int(stories)))

@@ -29,7 +29,7 @@ _TARGET_RECALL: Final = 0.985
 """On the users it is measured with, so that others get `RECALL`."""
 
 _RECALL_AT: Final = 100
-_MAX_QUERIES: Final = 200
+MAX_QUERIES: Final = 200
 """Users with whose vectors recall is measured."""
 
 _MIN_QUERIES: Final = 20
@@ -99,12 +99,16 @@ def measure_recall(index: VectorIndex, exact: VectorIndex, queries: Floats) -> f
 
 
 def sample_user_vectors(space: Space, histories: Mapping[str, History]) -> Floats:
-    """(q, d) vectors of up to `_MAX_QUERIES` users, evenly drawn, without those that the space does not know."""
-    user_ids = list(histories)
-    drawn = user_ids[:: max(1, len(user_ids) // _MAX_QUERIES)][:_MAX_QUERIES]
-    vectors = [space.fold_in(histories[user_id]) for user_id in drawn]
+    """(q, d) vectors of up to `MAX_QUERIES` users, evenly drawn, without those that the space does not know."""
+    vectors = [space.fold_in(history) for history in sample_users(histories)]
     known = [vector for vector in vectors if np.any(vector)]
     return np.array(known, np.float32).reshape(-1, space.item_vectors.shape[1])
+
+
+def sample_users(histories: Mapping[str, History]) -> list[History]:
+    """Up to `MAX_QUERIES` histories, evenly drawn."""
+    user_ids = list(histories)
+    return [histories[user_id] for user_id in user_ids[:: max(1, len(user_ids) // MAX_QUERIES)][:MAX_QUERIES]]
 
 
 def describe_index(index: VectorIndex, vectors: Floats, queries: Floats) -> JsonObject:

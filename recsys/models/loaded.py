@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse
 
+from recsys.models.affinity_index import AFFINITY, index_vectors
 from recsys.models.artifact import Artifact
 from recsys.models.blend import Blend
 from recsys.models.features import FeatureInputs, build_item_facts
 from recsys.models.histories import SeenInLog
+from recsys.models.index import VectorIndex, build_index
 from recsys.models.interactions import interactions_from_history
 from recsys.models.popularity import Popularity
 from recsys.models.ranker import Ranker
@@ -45,6 +47,7 @@ class TrainedModels:
     locality_weight: Mapping[str, float]
     language_mix: Mapping[str, Mapping[str, float]]
     ranker: Ranker | None
+    affinity_index: VectorIndex | None  # of `affinity_index.index_vectors`; None without a ranker
 
     def popularity_scores(self, country: str | None, rows: Ids) -> Floats:
         """(n,) standardised popularity in a market; NaN for rows below 0."""
@@ -103,7 +106,15 @@ def build_models(artifact: Artifact) -> TrainedModels:
         locality_weight=artifact.manifest.locality_weight,
         language_mix=artifact.manifest.language_mix,
         ranker=_build_ranker(artifact, spaces),
+        affinity_index=_affinity_index(artifact),
     )
+
+
+def _affinity_index(artifact: Artifact) -> VectorIndex | None:
+    """The artifact's index; one made now for an artifact that was written without it."""
+    if artifact.ranker is None or AFFINITY in artifact.indexes:
+        return artifact.indexes.get(AFFINITY)
+    return build_index(index_vectors(artifact.ranker))
 
 
 def _build_ranker(artifact: Artifact, spaces: Mapping[str, StandardisedSpace]) -> Ranker | None:

@@ -198,7 +198,7 @@ def _not_retrieved(engine: Engine, decision: Decision, item_id: str, item_no: in
     """An item that was no candidate: what would remove it today, since the catalogue of then is gone."""
     request = msgspec.json.decode(decision.request, type=FeedRequest)
     context = engine.context(request, decision.at)
-    whole = context.query.whole.take(np.array([item_no], np.intp))
+    whole = context.query.rules.take(np.array([item_no], np.intp))
     removed_by = [name for name, check in FILTERS.items() if not check(context.query, whole)[0]]
     return {
         "request_id": decision.request_id, "item_id": item_id, "shown": False, "position": None, "score_parts": [],

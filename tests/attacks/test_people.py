@@ -68,7 +68,7 @@ def test_attack_05_no_events_in_any_order_loosen_anything(make_service, by_tier,
 def _admitted(turn, item_ids):
     """How many of these items a page of 20 would take, with nothing but them to choose from."""
     numbers = np.array([turn.query.items.index[item_id] for item_id in item_ids], np.intp)
-    fresh = numbers[~turn.query.is_shown[numbers]]
+    fresh = numbers[~np.isin(numbers, turn.query.shown)]
     candidates = turn.query.whole.take(fresh).with_columns({"score": np.zeros(len(fresh), np.float32)})
     return len(
         select(

@@ -17,6 +17,8 @@ import recsys.models
 from recsys.clock import DAY
 from recsys.feed import filters, pipeline, sources
 from recsys.feed import scorers as score
+from recsys.feed.eligible import find_eligible
+from recsys.feed.query import count_eligible
 from recsys.messages import FeedRequest
 from recsys.models.base import LinearSpace
 from recsys.models.ials import FactorSpace
@@ -76,7 +78,7 @@ def asked(make_service, evening):
 
 def empty(query):
     """The same question when nothing is eligible."""
-    return replace(query, is_eligible=np.zeros(len(query.whole), np.bool_))
+    return replace(query, eligible=count_eligible(query, np.zeros(len(query.whole), np.bool_)))
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -118,6 +120,15 @@ class TestFilter:
     def test_no_rows_no_verdicts(self, asked, name):
         for query in asked.values():
             assert filters.FILTERS[name](query, query.whole.take(np.empty(0, np.intp))).shape == (0,)
+
+
+def test_what_is_eligible_is_what_every_filter_keeps_of_the_whole_catalogue(asked):
+    for query in asked.values():
+        keep = np.all([check(query, query.whole) for check in filters.FILTERS.values()], axis=0)
+        found = find_eligible(filters.FILTERS, query).eligible
+        counted = count_eligible(query, keep)
+        assert (found.mask == keep).all() and (found.rows == counted.rows).all()
+        assert found.n_by_class.tolist() == counted.n_by_class.tolist()
 
 
 @pytest.mark.parametrize("name", score.SCORERS)

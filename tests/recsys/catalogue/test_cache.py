@@ -23,22 +23,24 @@ def test_a_newer_revision_is_fetched_and_an_older_table_stays_as_it_was(service,
 
 
 def test_what_is_worked_out_for_a_kind_of_viewer_is_kept_until_the_catalogue_changes(service, tiny, evening):
-    view = service.engine.resources.catalogue_cache
-    first = view.for_viewer(view.items, VIEWER, ExposureSnapshot(), is_minor=False)
-    assert view.for_viewer(view.items, replace(VIEWER, user_id="other"), ExposureSnapshot(), is_minor=False) is first
-    assert view.for_viewer(view.items, VIEWER, ExposureSnapshot(), is_minor=True) is not first
+    view, model = service.engine.resources.catalogue_cache, service.engine.resources.model
+    first = view.for_viewer(view.items, model, VIEWER, ExposureSnapshot(), is_minor=False)
+    other = replace(VIEWER, user_id="other")
+    assert view.for_viewer(view.items, model, other, ExposureSnapshot(), is_minor=False) is first
+    assert view.for_viewer(view.items, model, VIEWER, ExposureSnapshot(), is_minor=True) is not first
     delete_item(service.store.catalogue, tiny.items["item_id"][0], evening)
     newer = view.at_least(view.items.revision + 1)
-    assert view.for_viewer(newer, VIEWER, ExposureSnapshot(), is_minor=False) is not first
+    assert view.for_viewer(newer, model, VIEWER, ExposureSnapshot(), is_minor=False) is not first
 
 
 def test_minors_count_a_doubtful_label_one_tier_higher(service, tiny, evening):
     item_id = next(r["item_id"] for r in tiny.items.iter_rows(named=True) if r["risk_tier"] == "R0")
     service.edit(item_id, risk_source="model", risk_confidence=0.79, topics=["S3"])
-    cache = service.engine.resources.catalogue_cache
+    cache, model = service.engine.resources.catalogue_cache, service.engine.resources.model
     items = cache.at_least(service.store.catalogue.since(0).revision)
     adult, minor = (
-        cache.for_viewer(items, VIEWER, ExposureSnapshot(), is_minor=is_minor)[1] for is_minor in (False, True)
+        cache.for_viewer(items, model, VIEWER, ExposureSnapshot(), is_minor=is_minor).rules
+        for is_minor in (False, True)
     )
     number = items.index[item_id]
     assert (adult["tier"][number], minor["tier"][number]) == (0, 1)
@@ -49,8 +51,8 @@ def test_the_orders_hold_every_number_once_and_each_row_finds_its_item(service):
     view, model = service.engine.resources.catalogue_cache, service.engine.resources.model
     orders = view.rankings(view.items, model, "MA")
     everything = list(range(len(view.items)))
-    assert sorted(orders.popular.tolist()) == sorted(orders.newest.tolist()) == everything
-    assert (view.items.row[orders.of_row] == np.arange(model.n_rows)).all()
+    assert sorted(orders.popular.tolist()) == sorted(orders.index.newest.tolist()) == everything
+    assert (view.items.row[orders.index.of_row] == np.arange(model.n_rows)).all()
     assert view.rankings(view.items, model, "XX") is view.rankings(view.items, model, None)
 
 

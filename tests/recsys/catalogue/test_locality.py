@@ -23,7 +23,7 @@ from recsys.catalogue.creators import (
     resolve_place,
 )
 from recsys.catalogue.items import apply_delta, empty_items, with_creator_changes
-from recsys.catalogue.locality import MATCHES, evidence, nearness
+from recsys.catalogue.locality import MATCHES, evidence, nearness, nearness_by_class, nearness_classes
 from recsys.feed.viewer import home_of, usual_languages
 from recsys.messages import Context, FeedRequest
 from recsys.stores.protocols import CatalogueDelta, ItemRow, StatedWording
@@ -108,7 +108,7 @@ def test_how_near_an_item_is(table, market, fields, score, match, source, is_loc
     items = table(row(1, **fields))
     near = nearness(VIEWER, items, market)
     assert near.score[1] == pytest.approx(score, abs=1e-6) if score is not None else np.isnan(near.score[1])
-    assert (MATCHES[near.match[1]], evidence(near, items, 1, market)[0]) == (match, source)
+    assert (MATCHES[near.match[1]], evidence(near.take(1), items, 1, market)[0]) == (match, source)
     assert (bool(near.is_local[1]), bool(near.is_floor_eligible[1])) == (is_local, is_floor_eligible)
 
 
@@ -152,6 +152,17 @@ declared_items = st.fixed_dictionaries(
         "place_source": st.sampled_from(["partner", "platform", "declared", "inferred"]),
     },
 )  # fmt: skip
+
+
+@given(st.lists(declared_items, min_size=1, max_size=8), st.sampled_from(["MA-06", "MA-07", None]))
+def test_items_of_one_class_are_as_near_as_each_is_alone(market, table, declared, region):
+    items = table(*(row(n, **fields) for n, fields in enumerate(declared, start=1)))
+    viewer = replace(VIEWER, region=region)
+    whole = nearness(viewer, items, market)
+    by_class = nearness_by_class(viewer, items, market, nearness_classes(items))
+    for name in ("score", "match", "is_local", "is_floor_eligible"):
+        np.testing.assert_array_equal(getattr(by_class, name), getattr(whole, name))
+    assert len(by_class.by_class.match) <= len(items)
 
 
 @given(st.lists(declared_items, min_size=1, max_size=8))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from recsys.feed.scorers import of_head
+from recsys.feed.sources import LARGE_SOURCE_ITEMS, affinity
 from recsys.messages import FeedRequest
 from recsys.models.artifact import load_artifact
 from recsys.services.items import put_item
@@ -64,12 +65,19 @@ def test_risk_and_what_nobody_labelled_get_the_same_chance_for_everybody(service
 
 
 def test_the_source_of_affinity_finds_new_items_and_no_risk(service, tiny, evening) -> None:
-    from recsys.feed.pipeline import eligible, for_surface
-    from recsys.feed.sources import affinity
-
     put(service, "calm", evening, creator_id=tiny.items["creator_id"][0])
     put(service, "risky", evening, creator_id=tiny.items["creator_id"][0], risk_tier="R2", risk_family="despair")
     query = query_of(service, evening + 1)
-    found = {query.items.item_ids[n] for n in affinity(eligible(for_surface("for_you"), query))}
+    found = {query.items.item_ids[n] for n in affinity(query)}
     assert "calm" in found and "risky" not in found
     assert all(query.items.tier[query.items.index[name]] < 2 for name in found)
+
+
+def test_by_affinity_come_the_calm_items_of_which_most_would_be_watched(service, evening) -> None:
+    query = query_of(service, evening)
+    rankable, user = query.rankable, query.user()
+    numbers = np.flatnonzero(query.is_eligible & (rankable.rows >= 0) & (query.whole["tier"] < 2))
+    rows = rankable.rows[numbers]
+    expected = rankable.inputs.rates[rows, 0] + rankable.inputs.item_features[rows] @ user[:-1]
+    best = numbers[np.lexsort((numbers, -expected))][:LARGE_SOURCE_ITEMS]
+    assert affinity(query).tolist() == best.tolist()

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recsys.catalogue.rankings import index_catalogue
 from recsys.clock import DAY, HOUR, MINUTE
 from recsys.feed.events import apply_events
 from recsys.feed.history import history_of
@@ -14,6 +15,11 @@ from recsys.safety.loop.state import loop_context_of
 from recsys.stores.protocols import Logged
 from recsys.types import Event, History
 from recsys.user.state import MAX_INTERACTIONS, InteractionHistory, UserState
+
+
+def unlearnable_rows(items):
+    """The rows of the artifact from which nothing positive may be learned."""
+    return index_catalogue(items, len(items) - 1).is_unlearnable_row
 
 
 @pytest.fixture(scope="module")
@@ -175,13 +181,13 @@ def test_a_history_has_no_positive_from_r2_and_is_the_same_without_them(items, o
         items=tuple(numbers), weights=(1.0,) * len(numbers), at=tuple(evening + DAY + n for n in range(len(numbers))),
         event_ids=tuple(map(str, numbers)),
     )  # fmt: skip
-    with_risk = history_of(taste, trained, items, len(items) - 1)
+    with_risk = history_of(taste, trained, items, unlearnable_rows(items))
     keep = [n for n, number in enumerate(numbers) if items.tier[number] < 2]
     calm = InteractionHistory(
         **{name: tuple(getattr(taste, name)[n] for n in keep) for name in ("items", "weights", "at", "event_ids")}
     )
     trained = History(trained.items[keep], trained.weights[keep], trained.at[keep])
-    without = history_of(calm, trained, items, len(items) - 1)
+    without = history_of(calm, trained, items, unlearnable_rows(items))
     assert with_risk.items.tolist() == without.items.tolist() and with_risk.weights.tolist() == without.weights.tolist()
 
 
@@ -190,11 +196,11 @@ def test_the_first_item_of_an_artifact_can_be_learned_from(items, evening):
     number = int(np.flatnonzero(items.row == 0)[0])
     taste = InteractionHistory(items=(number,), weights=(1.0,), at=(evening,), event_ids=("e",))
     expected = [] if items.tier[number] >= 2 or items.minor_tier[number] >= 2 else [0]
-    assert history_of(taste, None, items, len(items) - 1).items.tolist() == expected
+    assert history_of(taste, None, items, unlearnable_rows(items)).items.tolist() == expected
 
 
 def test_a_reset_forgets_what_training_knew(items, of_tier, evening):
     row = items.row[items.index[of_tier(0)[0]]]
     trained = History(np.array([row]), np.array([1.0], np.float32), np.array([evening]))
-    assert len(history_of(InteractionHistory(reset_at=evening), trained, items, len(items) - 1)) == 0
-    assert len(history_of(InteractionHistory(reset_at=evening - 1), trained, items, len(items) - 1)) == 1
+    assert len(history_of(InteractionHistory(reset_at=evening), trained, items, unlearnable_rows(items))) == 0
+    assert len(history_of(InteractionHistory(reset_at=evening - 1), trained, items, unlearnable_rows(items))) == 1

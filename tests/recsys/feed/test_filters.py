@@ -58,9 +58,7 @@ def test_an_age_is_reached_from_its_first_birthday_in_the_band(query, band, age)
 
 
 def test_what_was_seen_is_not_kept(query):
-    is_shown = np.zeros_like(query.is_shown)
-    is_shown[3] = True
-    keep = filters.seen(replace(query, is_shown=is_shown), query.whole)
+    keep = filters.seen(replace(query, shown=np.array([3], np.int32)), query.whole)
     assert np.flatnonzero(~keep).tolist() == [3]
 
 

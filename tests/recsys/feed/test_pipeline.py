@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.errors import StageError
+from recsys.feed.eligible import find_eligible
 from recsys.feed.filters import FILTERS
-from recsys.feed.pipeline import Pipeline, eligible, for_surface, recommend, refilter, removals, retrieve
+from recsys.feed.pipeline import Pipeline, for_surface, recommend, refilter, removals, retrieve
 from recsys.feed.scorers import SCORERS, page_order
 from recsys.messages import FeedRequest
 from recsys.types import Candidates, rank_order
@@ -125,7 +126,7 @@ def test_a_failed_source_says_what_went_wrong(query):
 
 def test_what_is_eligible_is_what_every_filter_keeps_and_removals_count_the_rest(query):
     pipeline = for_surface("for_you")
-    again = eligible(pipeline, query)
+    again = find_eligible(pipeline.filters, query)
     assert (again.is_eligible == query.is_eligible).all()
     real = int(query.items.exists.sum())
     assert sum(removals(pipeline, query).values()) == real - int(query.is_eligible.sum())
@@ -143,7 +144,6 @@ def test_refiltering_drops_what_was_seen_meanwhile(query):
     pipeline = for_surface("for_you")
     ranked = recommend(pipeline, query)
     best = ranked.candidates.item_nos[0]
-    is_shown = query.is_shown.copy()
-    is_shown[best] = True
-    again = refilter(pipeline, replace(query, is_shown=is_shown), ranked)
+    shown = np.union1d(query.shown, best).astype(np.int32)
+    again = refilter(pipeline, replace(query, shown=shown), ranked)
     assert best not in again.candidates.item_nos and best in again.removed["seen"]

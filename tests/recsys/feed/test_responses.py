@@ -12,7 +12,8 @@ def responses(service, user: str, at: int) -> dict[str, float]:
     ids = query.items.item_ids
     found: Responses = query.responses
     return {
-        ids[query.rankings.of_row[row]]: round(float(v), 3) for row, v in zip(found.items, found.values, strict=True)
+        ids[query.rankings.index.of_row[row]]: round(float(v), 3)
+        for row, v in zip(found.items, found.values, strict=True)
     }
 
 

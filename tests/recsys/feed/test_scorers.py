@@ -24,16 +24,17 @@ def test_fresh_halves_every_7_days_and_the_future_is_now(query):
     assert found[[1, 2, 3, 4]].tolist() == pytest.approx([0.5, 0.25, 1.0, 1.0])
 
 
-def test_a_space_scores_in_standard_deviations_over_the_catalogue(query):
-    for name in ("cf", "text"):
-        scores = score.of_space(name)(query, query.whole)
-        known = scores[np.isfinite(scores)]
-        assert len(known) and known.mean() == pytest.approx(0, abs=0.02) and known.std() == pytest.approx(1, abs=0.02)
+def test_content_scores_in_standard_deviations_over_the_catalogue(query):
+    scores = score.content(replace(query, weights={"content": 1.0}), query.whole)
+    known = scores[np.isfinite(scores)]
+    assert len(known) and known.mean() == pytest.approx(0, abs=0.02) and known.std() == pytest.approx(1, abs=0.02)
 
 
-def test_whom_a_space_does_not_know_it_scores_zero_everywhere(query):
+def test_what_weighs_nothing_is_not_worked_out_and_of_nobody_every_score_is_zero(query):
     nobody = replace(query, history=type(query.history).empty())
-    assert not score.of_space("cf")(nobody, query.whole).any()
+    for name, scorer in {"cf": score.blend, "content": score.content}.items():
+        assert np.isnan(scorer(replace(query, weights={name: 0.0}), query.whole)).all()
+        assert not scorer(replace(nobody, weights={name: 1.0}), query.whole).any()
 
 
 def test_an_unknown_part_counts_as_the_mean(query):

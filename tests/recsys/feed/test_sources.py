@@ -8,6 +8,9 @@ import pytest
 from recsys.feed.sources import (
     LARGE_SOURCE_ITEMS,
     MEDIUM_SOURCE_ITEMS,
+    SMALL_SOURCE_ITEMS,
+    blend,
+    content,
     explore,
     followed,
     fresh,
@@ -15,8 +18,8 @@ from recsys.feed.sources import (
     matching,
     related,
     resources,
-    space,
     trending,
+    trending_local,
 )
 from recsys.messages import FeedRequest
 
@@ -48,17 +51,43 @@ def test_trending_is_the_most_popular_of_the_market_first(turn):
 
 def test_the_nearest_are_those_of_a_plain_product_among_what_is_eligible(turn):
     query = turn()
-    for name in ("cf", "text"):
-        vectors = np.asarray(query.model.spaces[name].space.item_vectors)
-        scores = np.where(query.allowed_rows(), vectors @ query.vector(name), -np.inf)
-        expected = np.sort(scores)[::-1][: min(LARGE_SOURCE_ITEMS, int(query.allowed_rows().sum()))]
-        found = scores[query.items.row[space(name)(query)]]
-        assert np.allclose(found, expected, rtol=1e-4, atol=1e-5)
+    vectors = np.asarray(query.model.spaces["text"].space.item_vectors)
+    scores = np.where(query.eligible.rows, vectors @ query.vector("text"), -np.inf)
+    expected = np.sort(scores)[::-1][: min(LARGE_SOURCE_ITEMS, int(query.eligible.rows.sum()))]
+    found = scores[query.items.row[content(weighted(query, content=0.1))]]
+    assert np.allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_space_that_the_model_lacks_or_a_person_without_history_finds_nothing(turn):
-    assert len(space("none")(turn())) == 0
-    assert len(space("cf")(turn(mode="non_personalised"))) == 0
+def test_what_weighs_nothing_is_not_searched_and_a_person_without_history_finds_nothing(turn):
+    query, nobody = turn(), turn(mode="non_personalised")
+    assert len(content(weighted(query, content=0.0))) == len(blend(weighted(query, cf=0.0))) == 0
+    assert len(blend(weighted(query, cf=0.1))) > 0
+    assert len(content(weighted(nobody, content=1.0))) == len(blend(weighted(nobody, cf=1.0))) == 0
+
+
+@pytest.mark.parametrize("n_head", [0, 3, 10_000])
+def test_a_short_head_of_the_popular_changes_nothing(make_service, evening, monkeypatch, n_head):
+    monkeypatch.setattr("recsys.catalogue.rankings.HEAD_ITEMS", n_head)
+    service = make_service().is_adult("casa-adult")
+    query = service.engine.context(FeedRequest(user_id="casa-adult", request_id="r"), evening).query
+    popular, near = query.rankings.popular, query.nearness
+    is_floor_eligible = near.is_floor_eligible & query.is_eligible
+    is_near = near.is_local & ~near.is_floor_eligible & query.is_eligible
+    is_supportive = query.whole["is_supportive"]
+
+    def first(mask, k):
+        return popular[mask[popular]][:k].tolist()
+
+    floor = first(is_floor_eligible, MEDIUM_SOURCE_ITEMS)
+    assert trending_local(query).tolist() == floor + first(is_near, SMALL_SOURCE_ITEMS)
+    near_support = first(is_floor_eligible & is_supportive, MEDIUM_SOURCE_ITEMS)
+    far_support = first(query.is_eligible & ~near.is_floor_eligible & is_supportive, MEDIUM_SOURCE_ITEMS)
+    assert resources(query).tolist() == near_support + far_support
+
+
+def weighted(query, **weights):
+    """The query with other weights of the score."""
+    return replace(query, weights={**query.weights, **weights})
 
 
 def test_followed_is_of_followed_creators_only(turn):

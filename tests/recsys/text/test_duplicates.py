@@ -10,11 +10,13 @@ from recsys.text.clusters import Wording, copy_keys
 from recsys.text.duplicates import (
     Copies,
     Join,
+    add_bound,
     bound_by,
     join_copies,
     joins_of,
     keys_of,
     no_copies,
+    select_joined,
     through_earlier_hash,
     through_hash,
     through_words,
@@ -106,6 +108,30 @@ def test_what_reaches_an_item_is_the_highest_of_what_binds_it(uploads, random):
         assert max(by_words[n], levels[n]) == max([levels[n], *worded, *unlike])
         binders = [m for m, other, late in pairs if evidence(one, other, is_later=late)]
         assert bound[n] == (chosen[n] or any(chosen[m] for m in binders))
+
+
+@given(UPLOADS, st.lists(st.integers(0, 11), max_size=4), st.lists(st.sampled_from(["aa", "bb"]), max_size=3))
+def test_the_few_items_that_have_copies_tell_what_all_of_them_tell(uploads, former_owners, former_texts):
+    now = copies_of(uploads)
+    former = [(owner, text) for owner, text in zip(former_owners, former_texts, strict=False) if owner < len(uploads)]
+    keys = [
+        copy_keys(uploads[owner].creator, Wording(text, 8), duration_s=uploads[owner].duration, perceptual_hash=None)
+        for owner, text in former
+    ]
+    hashes, creator_texts, duration_texts = keys_of(
+        [copy_keys(u.creator, Wording(u.text, u.n_words), duration_s=u.duration, perceptual_hash=u.picture)
+         for u in uploads] + keys
+    )  # fmt: skip
+    n = len(uploads)
+    owner = np.concatenate([np.arange(n), [owner for owner, _ in former]]).astype(np.int32)
+    copies = join_copies(hashes[:n], owner, creator_texts, duration_texts, np.arange(len(owner), dtype=np.int64))
+    joined = select_joined(copies)
+    assert set(np.flatnonzero(now.hash_no)) <= set(joined.item_nos.tolist())
+    for chosen in ([], [0], [n - 1], list(range(0, n, 2))):
+        numbers = np.array([number for number in chosen if 0 <= number < n], np.int32)
+        is_chosen = np.zeros(n, np.bool_)
+        is_chosen[numbers] = True
+        assert add_bound(joined, numbers).tolist() == np.flatnonzero(bound_by(copies, is_chosen)).tolist()
 
 
 def test_a_join_reaches_no_third():
