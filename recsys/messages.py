@@ -43,7 +43,11 @@ Language = Annotated[str, Meta(max_length=MAX_LANGUAGE_LENGTH, pattern=LANGUAGE,
 Languages = Annotated[tuple[Language, ...], Meta(max_length=MAX_LANGUAGES, examples=[["ary", "fr"]])]
 Ids = Annotated[tuple[Id, ...], Meta(max_length=MAX_IDS)]
 Size = Annotated[int, Meta(ge=1, le=MAX_SIZE)]
-ScoreParts = Annotated[dict[str, float], Meta(description="With explain full only.")]
+ScoreParts = Annotated[
+    dict[str, float],
+    Meta(description="With explain full only. The score is the sum of each part times its weight in score_weights."),
+]
+ScoreWeights = Annotated[dict[str, float], Meta(description="With explain full only: the weight of each part.")]
 
 
 class Wire(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,12 +102,26 @@ class FeedRequest(Wire, frozen=True):
     candidate_ids: Annotated[
         Ids | None, Meta(description="The page holds these items only, ranked under all rules.")
     ] = None
-    explain: Literal["none", "reasons", "full"] = "reasons"
+    include: Annotated[
+        tuple[Literal["title", "creator", "caption"], ...],
+        Meta(max_length=3, description="What to tell of each item beside its id.", examples=[["title"]]),
+    ] = ()
+    explain: Annotated[
+        Literal["none", "reasons", "full"],
+        Meta(description="full adds the parts of each score and the page's weights: the score is their weighted sum."),
+    ] = "reasons"
     dry_run: Annotated[bool, Meta(description="Reserves nothing and is marked as such.")] = False
 
     def body_hash(self, key: bytes) -> str:
-        """A keyed hash over the parsed fields: the same question, however it was written. It tells no search."""
-        return hmac.new(key, msgspec.json.encode(self), hashlib.sha256).hexdigest()
+        """
+        A keyed hash over the parsed fields: the same question, however it was written. It tells no search.
+
+        A field that came later counts only where it is used, so that a version before it hashed the same.
+        """
+        fields = msgspec.to_builtins(self)
+        if not self.include:
+            del fields["include"]
+        return hmac.new(key, msgspec.json.encode(fields), hashlib.sha256).hexdigest()
 
 
 class Locality(Wire, frozen=True):
@@ -120,6 +138,17 @@ class Reason(Wire, frozen=True):
 
     code: str
     text: str
+
+
+class ItemCreator(Wire, frozen=True):
+    """Who made an item, as far as the catalogue knows."""
+
+    creator_id: str
+    country: str | None
+    region: str | None
+    languages: list[str]
+    kind: str | None
+    verified: bool
 
 
 class FeedItem(Wire, frozen=True):
@@ -142,6 +171,9 @@ class FeedItem(Wire, frozen=True):
     ]
     tracking_token: Annotated[str, Meta(description="To be sent back with events.")]
     score_parts: ScoreParts | msgspec.UnsetType = msgspec.UNSET
+    title: Annotated[str | None, Meta(description="When included.")] | msgspec.UnsetType = msgspec.UNSET
+    caption: Annotated[str | None, Meta(description="When included.")] | msgspec.UnsetType = msgspec.UNSET
+    creator: Annotated[ItemCreator | None, Meta(description="When included.")] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Card(Wire, frozen=True):
@@ -168,7 +200,13 @@ class Shortfall(Wire, frozen=True):
     """How many items are missing, and how many candidates were lost by reason."""
 
     missing: int
-    because: dict[str, int]
+    because: Annotated[
+        dict[str, int],
+        Meta(
+            description="Candidates lost by reason, when items are missing. unknown comes always: how many ids of the "
+            "request nothing is known of, candidates and the user."
+        ),
+    ]
 
 
 class Safety(Wire, frozen=True):
@@ -215,3 +253,4 @@ class FeedResponse(Wire, frozen=True):
     replayed: bool
     cursor: str | None
     dry_run: bool = False
+    score_weights: ScoreWeights | msgspec.UnsetType = msgspec.UNSET

@@ -23,6 +23,7 @@ from recsys.feed.attribution import exposure_of_page
 from recsys.feed.catchup import PendingUpdates, read_pending
 from recsys.feed.context import EngineResources, RequestContext, register_activity, resolve_context
 from recsys.feed.events import record_page
+from recsys.feed.included import with_included
 from recsys.feed.locks import Locks
 from recsys.feed.plan import Plan, make_plan, pipeline_of
 from recsys.feed.repeat import answers_repeat, check_same_request, repeated_page
@@ -87,10 +88,11 @@ def feed(engine: Engine, request: FeedRequest, at: Millis) -> Page:
     request = _identified(engine, request, at)
     try:
         with engine.locks.of(request.user_id):
-            return _serve(engine, request, at, started)
+            page = _serve(engine, request, at, started)
     except StoreError as error:
         engine.alert(f"safe feed: {error}")
-        return _safe_page(engine, request, at)
+        page = _safe_page(engine, request, at)
+    return Page(with_included(engine.resources, request, page.answer), page.retry_after_s)
 
 
 def safe_page(engine: Engine, request: FeedRequest, at: Millis) -> Page:
@@ -100,7 +102,8 @@ def safe_page(engine: Engine, request: FeedRequest, at: Millis) -> Page:
     """
     with suppress(StoreError):
         engine.resources.catalogue_cache.at_least(engine.stores.users.read(request.user_id).revision)
-    return _safe_page(engine, request, at)
+    page = _safe_page(engine, request, at)
+    return Page(with_included(engine.resources, request, page.answer))
 
 
 def _safe_page(engine: Engine, request: FeedRequest, at: Millis) -> Page:

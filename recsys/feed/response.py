@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isnan
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -26,6 +27,13 @@ from recsys.user.state import Ledger
 from recsys.vocabulary import COUNTERS, FAMILIES, TIERS
 
 CURSOR_TTL: Millis = DAY
+UNKNOWN: Final = "unknown"
+"""In a shortfall: ids of the request that nothing is known of. It is told also when nothing is missing."""
+
+FIXED_PARTS: Final[Mapping[str, float]] = {"constant": 1.0, "faded": 1.0}
+"""Parts of a score that are no scorer's, and their weight."""
+
+_ROUNDING: Final = 1e-4  # scores are sums of 32-bit floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,13 +71,17 @@ def response_of(request: FeedRequest, plan: Plan, after: Ledger, key: bytes, too
             context.cards, plan.deliveries, query.market, context.loop_context.zone, query.surface, context.at
         ),
         pause=context.allowance.pause or _break_of(plan, after),
-        shortfall=shortfall_of(request.size, query.size, len(items), plan.lost, plan.selection.blocked),
+        shortfall=with_unknown(
+            shortfall_of(request.size, query.size, len(items), plan.lost, plan.selection.blocked),
+            n_unknown(request, context),
+        ),
         degraded=[*plan.degraded, *context.notes],
         experiments=dict(context.assignment.variants),
         safety=safety_of(context, after),
         replayed=False,
         cursor=signer.cursor() if items else None,
         dry_run=request.dry_run,
+        score_weights={**query.weights, **FIXED_PARTS} if request.explain == "full" else msgspec.UNSET,
     )
 
 
@@ -124,7 +136,7 @@ def _item(
         propensity=_plain(selection.propensities[slot]),
         tracking_token=signer.tracking(item_no, slot + 1),
     )
-    return _explained(item, candidates, row) if request.explain == "full" else item
+    return _explained(item, query, candidates, row) if request.explain == "full" else item
 
 
 def _locality(query: Query, item_no: int) -> Locality:
@@ -139,9 +151,20 @@ def _locality(query: Query, item_no: int) -> Locality:
     )
 
 
-def _explained(item: FeedItem, candidates: Candidates, row: int) -> FeedItem:
-    parts = {name: _plain(candidates[f"p_{name}"][row]) for name in PARTS if np.isfinite(candidates[f"p_{name}"][row])}
-    return msgspec.structs.replace(item, score_parts=parts)
+def _explained(item: FeedItem, query: Query, candidates: Candidates, row: int) -> FeedItem:
+    """
+    The item with parts whose weighted sum is its score. R2 never competes on engagement, so it has a constant alone;
+    `faded` is what the person's "not interested" on a topic or family took off.
+    """
+    score = float(candidates["score"][row])
+    if candidates["tier"][row] >= 2:
+        return msgspec.structs.replace(item, score_parts={"constant": _plain(score)})
+    columns = {name: float(candidates[f"p_{name}"][row]) for name in PARTS if f"p_{name}" in candidates.columns}
+    parts = {name: part for name, part in columns.items() if np.isfinite(part)}
+    faded = score - sum(query.weights.get(name, 0.0) * part for name, part in parts.items())
+    if np.isfinite(faded) and abs(faded) > _ROUNDING:
+        parts["faded"] = faded
+    return msgspec.structs.replace(item, score_parts={name: _plain(part) for name, part in parts.items()})
 
 
 def sources_of(candidates: Candidates, row: int) -> list[str]:
@@ -174,3 +197,27 @@ def shortfall_of(asked: int, most: int, n_items: int, *because: Mapping[str, int
             for reason, count in reasons.items():
                 merged[reason] = merged.get(reason, 0) + count
     return Shortfall(missing=asked - n_items, because=merged)
+
+
+def with_unknown(shortfall: Shortfall, n_ids: int) -> Shortfall:
+    """The shortfall with the ids that nothing is known of."""
+    if not n_ids:
+        return shortfall
+    return msgspec.structs.replace(shortfall, because={**shortfall.because, UNKNOWN: n_ids})
+
+
+def n_unknown(request: FeedRequest, context: RequestContext) -> int:
+    """
+    How many ids of a request nothing is known of: candidates that the catalogue does not hold, and the person, when
+    there is no profile, no reaction of theirs and no row in the training data.
+    """
+    known = context.query.items.index
+    strangers = {item_id for item_id in request.candidate_ids or () if item_id not in known}
+    return len(strangers) + (not _is_known(request.user_id, context))
+
+
+def _is_known(user_id: str, context: RequestContext) -> bool:
+    state, model = context.state, context.query.model
+    has_said_something = bool(state.interactions.items or state.interactions.followed or state.interactions.hidden)
+    is_trained_on = user_id in model.profiles or user_id in model.histories
+    return state.person.is_put or has_said_something or (is_trained_on and not state.safety.is_erased)

@@ -19,7 +19,7 @@ from recsys.feed.engine import Engine
 from recsys.feed.filters import FILTERS
 from recsys.feed.reasons import codes, sentences
 from recsys.feed.record import Decision
-from recsys.feed.response import shortfall_of, sources_of
+from recsys.feed.response import UNKNOWN, shortfall_of, sources_of
 from recsys.feed.slate import Selection, delivered
 from recsys.messages import FeedRequest, FeedResponse
 from recsys.policy.limits import flatten
@@ -222,7 +222,8 @@ def replay(engine: Engine, request_id: str, user_id: str | None = None) -> JsonO
     sent = [
         (i.item_id, i.position, _bits(i.propensity), [msgspec.to_builtins(r) for r in i.reasons]) for i in answer.items
     ]
-    before = msgspec.json.encode([sent, msgspec.to_builtins(answer.shortfall)])
+    chosen = {reason: n for reason, n in answer.shortfall.because.items() if reason != UNKNOWN}
+    before = msgspec.json.encode([sent, {"missing": answer.shortfall.missing, "because": chosen}])
     after = msgspec.json.encode(again)
     differences = [] if before == after else [{"kind": "record", "sent": sent, "replayed": again[0]}]
     return {"request_id": request_id, "identical": before == after, "differences": differences,

@@ -177,7 +177,7 @@ def test_attack_17_what_would_loosen_by_another_name_cannot_be_spelled(folder, m
     assert path not in adjustable_parameters(morocco)
     with pytest.raises(ConfigError, match="a path that the registry does not list"):
         load_experiments(folder(INDIRECT[name]), morocco)
-    with pytest.raises(ConfigError, match="unknown key"):
+    with pytest.raises(ConfigError, match="unknown field"):
         load_experiments(folder({}, **{path.split(".")[0]: 1}), morocco)
 
 
