@@ -20,7 +20,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export PYTHONUTF8 := 1
 
 SANAD := .venv/bin/sanad
-PINS := pyproject.toml constraints.txt scripts/setup recsys/kernels/native.c
+PINS := pyproject.toml constraints.txt scripts/setup $(wildcard recsys/kernels/*.[ch])
 
 .PHONY: help run demo test check native clean
 

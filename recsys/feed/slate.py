@@ -8,24 +8,25 @@ at a few buckets and not at every candidate.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recsys.clock import Millis
+from recsys.feed.compiled_slots import FilledPage, fill_page
+from recsys.feed.slot_rules import SlotRules, WindowCounter, floors, slot_rules
+from recsys.kernels import library
 from recsys.policy.limits import Limits
 from recsys.safety.copies import PageCopies
-from recsys.safety.floors import BOTH, NO_DEFICIT, Floor, FloorKind, FloorMiss, Supply, feasible, of_20
-from recsys.safety.ledger import RUN, counters_of, placed, room, served, windows_of
+from recsys.safety.floors import BOTH, NO_DEFICIT, Floor, FloorKind, FloorMiss, Supply, feasible
+from recsys.safety.ledger import RUN, counters_of
 from recsys.types import Candidates, Floats, Rows
-from recsys.user.state import LAST, Delivery, Ledger
+from recsys.user.state import Delivery, Ledger
 
 __all__ = ["FloorMiss", "Selection", "Supply", "delivered", "floors", "select"]
-
-EXPLORE_AT: Final = (10, 16)  # places within 20 deliveries that are given to exploration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,35 +58,10 @@ class _FilledSlot(NamedTuple):
 
 
 @dataclass(slots=True)
-class _WindowCounter:
-    """One counter while a page is filled: what its windows still admit, and where it last appeared."""
-
-    name: str
-    room: int
-    last_20: int | None
-    gap: int
-    is_zero: bool
-    places: list[int]  # ascending; the first slot of the page is place 0
-    why: str | None = None  # why it admits nothing at the current place; None when it does
-
-    def refresh(self, place: int) -> None:
-        """Works out `why` for a place."""
-        self.why = None
-        if self.room <= 0:
-            self.why = f"cap:{self.name}"
-        elif self.places and self.places[-1] >= place - self.gap:
-            self.why = f"gap:{self.name}"
-        elif (
-            self.last_20 is not None and sum(p > place - RUN for p in self.places[-self.last_20 - 1 :]) >= self.last_20
-        ):
-            self.why = f"cap:{self.name}"
-
-
-@dataclass(slots=True)
 class _Bucket:
     """Candidates that add to the same counters and floors, best first."""
 
-    counters: tuple[_WindowCounter, ...]
+    counters: tuple[WindowCounter, ...]
     kind: FloorKind
     rows: list[int]
     head: int = -1  # the best row that may come at the current place
@@ -103,7 +79,7 @@ class _Page:
     """The page being filled; only this module sees it."""
 
     candidates: Candidates
-    counters: Mapping[str, _WindowCounter]
+    counters: Mapping[str, WindowCounter]
     buckets: list[_Bucket]
     bucket_of: list[int]
     creators: list[int]
@@ -112,11 +88,11 @@ class _Page:
     often: Counter[int]  # the same, counted over the last 19
     creator_cap: int
     floors: tuple[Floor, Floor]
+    new_creator_share: float  # of the local slots, as far as the ledger and the page know them
+    n_local: int
+    n_new_creators: int
     used: set[int] = field(default_factory=set)
     missed: list[FloorMiss] = field(default_factory=list)
-    new_creator_share: float = 0.0  # of the local slots, as far as the ledger and the page know them
-    n_local: int = 0
-    n_new_creators: int = 0
     best_left: int = 0  # the best row that is not on the page yet
 
     def is_spaced(self, row: int) -> bool:
@@ -174,18 +150,47 @@ def select(
 
     An explored slot is a uniform draw from `explore_from` of what may come, best first; 0 = from all of it.
     """
-    page = _open_page(candidates, ledger, limits, supply, supply_factor, at)
-    page.new_creator_share = new_creator_share
+    rules = slot_rules(
+        ledger,
+        limits,
+        floors(ledger, limits, supply, supply_factor),
+        size=size,
+        at=at,
+        explore_slots=explore_slots,
+        explore_from=explore_from,
+        new_creator_share=new_creator_share,
+    )
+    native = library()
+    filled = None if native is None else fill_page(native, candidates, rules, rng)
+    return select_slot_by_slot(candidates, rules, rng) if filled is None else selection_of(filled)
+
+
+def selection_of(filled: FilledPage) -> Selection:
+    """The page that the compiled loop filled."""
+    return Selection(
+        rows=filled.rows.astype(np.intp),
+        propensities=(1 / np.maximum(filled.n_drawn, 1)).astype(np.float32),
+        is_exploration=tuple((filled.n_drawn > 0).tolist()),
+        forced=filled.forced,
+        blocked=filled.blocked,
+        refusals=filled.refusals,
+        floor_missed=filled.floor_missed,
+    )
+
+
+def select_slot_by_slot(candidates: Candidates, rules: SlotRules, rng: np.random.Generator) -> Selection:
+    """The page, slot by slot: the specification of the compiled loop, which gives the same pages."""
+    page = _open_page(candidates, rules)
     chosen: list[_FilledSlot] = []
     refusals = n_explored = 0
-    for place in range(size):
+    for place, may_explore in enumerate(rules.may_explore):
         buckets, floor = _within_floors(page, page.open_buckets(place), place)
         row = min((bucket.head for bucket in buckets), default=None)
         refusals += _is_refusal(page, row)
         if row is None:
             break
-        may_explore = n_explored < explore_slots and (ledger.n_delivered + place) % RUN in EXPLORE_AT[:explore_slots]
-        draw = _explorable(page, buckets)[: explore_from or None] if may_explore else []
+        is_open = may_explore and n_explored < rules.explore_slots
+        draw = _explorable(page, buckets)[: rules.explore_from or None] if is_open else []
         if draw:
             row = draw[int(rng.integers(len(draw)))]
             n_explored += 1
@@ -196,46 +201,35 @@ def select(
         propensities=np.array([choice.propensity for choice in chosen], np.float32),
         is_exploration=tuple(choice.is_exploration for choice in chosen),
         forced=tuple(choice.forced for choice in chosen),
-        blocked=_blocked(page) if len(chosen) < size else {},
+        blocked=_blocked(page) if len(chosen) < len(rules.may_explore) else {},
         refusals=refusals,
         floor_missed=tuple(page.missed),
     )
 
 
-def _open_page(
-    candidates: Candidates, ledger: Ledger, limits: Limits, supply: Supply, supply_factor: float, at: Millis
-) -> _Page:
-    before = placed(ledger)
-    counters: dict[str, _WindowCounter] = {}
-
-    def counter(name: str) -> _WindowCounter:
-        if name not in counters:
-            counters[name] = _window_counter(name, before, ledger, limits, at)
-        return counters[name]
-
-    buckets, bucket_of = _buckets(candidates, counter)
-    recent = [d.creator_no for d in served(ledger, RUN - 1)]
-    known = served(ledger, LAST)
+def _open_page(candidates: Candidates, rules: SlotRules) -> _Page:
+    buckets, bucket_of = _buckets(candidates, rules.counters)
     return _Page(
         candidates=candidates,
-        counters=counters,
+        counters=rules.counters,
         buckets=buckets,
         bucket_of=bucket_of,
         creators=candidates["creator_no"].tolist(),
         copies=PageCopies(candidates.columns),
-        recent=recent,
-        often=Counter(recent),
-        creator_cap=RUN if limits.creator_last_20 is None else limits.creator_last_20,
-        floors=floors(ledger, limits, supply, supply_factor),
-        n_local=sum(d.is_local for d in known),
-        n_new_creators=sum(d.is_new_creator for d in known),
+        recent=[*rules.recent],
+        often=Counter(rules.recent),
+        creator_cap=rules.creator_cap,
+        floors=rules.floors,
+        new_creator_share=rules.new_creator_share,
+        n_local=rules.n_local,
+        n_new_creators=rules.n_new_creators,
     )
 
 
-def _buckets(candidates: Candidates, counter: Callable[[str], _WindowCounter]) -> tuple[list[_Bucket], list[int]]:
+def _buckets(candidates: Candidates, counters: Mapping[str, WindowCounter]) -> tuple[list[_Bucket], list[int]]:
     """The buckets, and each row's bucket. Grouped by one number per kind, because 500 rows are too many to look at."""
-    names = ("tier", "family", "is_s4", "is_supportive", "is_local")
-    tier, family, is_s4, is_supportive, is_local = (candidates[name].astype(np.int64) for name in names)
+    kinds = ("tier", "family", "is_s4", "is_supportive", "is_local")
+    tier, family, is_s4, is_supportive, is_local = (candidates[name].astype(np.int64) for name in kinds)
     code = (((tier * 8 + np.where(tier >= 2, family + 1, 0)) * 2 + is_s4) * 2 + is_supportive) * 2 + is_local
     order = np.argsort(code, kind="stable")
     buckets: list[_Bucket] = []
@@ -244,39 +238,16 @@ def _buckets(candidates: Candidates, counter: Callable[[str], _WindowCounter]) -
         if len(rows) == 0:
             continue  # no candidates at all
         first = rows[0]
-        counters = counters_of(int(tier[first]), int(family[first]), bool(is_s4[first]))
+        names = counters_of(int(tier[first]), int(family[first]), bool(is_s4[first]))
         bucket_of[rows] = len(buckets)
         buckets.append(
-            _Bucket(tuple(map(counter, counters)), (bool(is_supportive[first]), bool(is_local[first])), rows.tolist())
+            _Bucket(
+                tuple(counters[name] for name in names),
+                (bool(is_supportive[first]), bool(is_local[first])),
+                rows.tolist(),
+            )
         )
     return buckets, bucket_of.tolist()
-
-
-def _window_counter(
-    name: str, before: Sequence[tuple[int, tuple[str, ...]]], ledger: Ledger, limits: Limits, at: Millis
-) -> _WindowCounter:
-    """`before` holds place and counters of everything in `ledger.last`."""
-    windows = windows_of(limits, name)
-    return _WindowCounter(
-        name=name,
-        room=room(ledger, limits, name, at),
-        last_20=windows.last_20,
-        gap=limits.gaps.get(name, 0),
-        is_zero=0 in (windows.last_20, windows.session, windows.rolling_24h, windows.rolling_7d),
-        places=[place for place, names in before if name in names],
-    )
-
-
-def floors(ledger: Ledger, limits: Limits, supply: Supply, supply_factor: float) -> tuple[Floor, Floor]:
-    """
-    The supportive and the local floor as counts of 20, lowered to what the catalogue can fill (policy-spec 0, Floors).
-    """
-    recent = served(ledger, RUN - 1)
-    local_floor = min(limits.local_floor, supply_factor * supply.local_share)
-    return (
-        Floor("supportive", min(of_20(limits.supportive_floor), supply.supportive), [d.is_supportive for d in recent]),
-        Floor("local", min(of_20(local_floor), supply.local), [d.is_local for d in recent]),
-    )
 
 
 def _within_floors(page: _Page, buckets: list[_Bucket], place: int) -> tuple[list[_Bucket], str]:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from recsys.types import Array
 
-VERSION: Final = 1
+VERSION: Final = 2
 """The version of the functions' signatures: a library that was built from another source is not used."""
 
-SOURCE: Final = Path(__file__).with_name("native.c")
+SOURCES: Final = tuple(Path(__file__).with_name(name) for name in ("native.c", "slots.c"))
 
 
 def open_library(path: Path) -> ctypes.CDLL | None:
@@ -32,7 +32,7 @@ def open_library(path: Path) -> ctypes.CDLL | None:
 @cache
 def library() -> ctypes.CDLL | None:
     """The compiled functions of this installation; None where there are none."""
-    files = [SOURCE.with_suffix(suffix) for suffix in EXTENSION_SUFFIXES]
+    files = [SOURCES[0].with_suffix(suffix) for suffix in EXTENSION_SUFFIXES]
     return next((found for path in files if path.is_file() and (found := open_library(path))), None)
 
 

@@ -1,21 +1,12 @@
-/*
- * The loops of a request that NumPy cannot run as one: plain C without Python's headers, so that a compiler is enough.
- *
- * Every function has a reference in Python beside its caller and gives the same bits: sums are taken in the same order,
- * and the compiler may not contract them (-ffp-contract=off). Callers check shapes and types; here nothing is checked.
- */
+/* What a library says of itself, and the trees of the ranker. */
 
-#include <math.h>
-#include <stdint.h>
+#include "native.h"
 
 #ifdef _WIN32
-#define PUBLIC __declspec(dllexport)
 void *PyInit_native(void) { return 0; } /* what the linker of Windows asks for; nobody imports this as a module */
-#else
-#define PUBLIC __attribute__((visibility("default")))
 #endif
 
-#define VERSION 1 /* raised with every change of a signature, together with recsys/kernels/__init__.py */
+#define VERSION 2 /* raised with every change of a signature, together with recsys/kernels/__init__.py */
 
 PUBLIC int32_t kernels_version(void) { return VERSION; }
 

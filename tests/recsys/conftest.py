@@ -43,7 +43,7 @@ def native(tmp_path_factory: pytest.TempPathFactory) -> CDLL:
         pytest.skip("found no C compiler, expected one to build recsys/kernels/native.c; install gcc or clang")
     file = tmp_path_factory.mktemp("kernels") / "native.so"
     flags = ["-std=c11", "-O3", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared"]
-    subprocess.run([compiler, *flags, str(kernels.SOURCE), "-o", str(file), "-lm"], check=True)
+    subprocess.run([compiler, *flags, *map(str, kernels.SOURCES), "-o", str(file), "-lm"], check=True)
     library = kernels.open_library(file)
     assert library is not None
     return library

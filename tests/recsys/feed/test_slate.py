@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.clock import DAY, HOUR, MINUTE
+from recsys.feed import slate
 from recsys.feed.slate import delivered, floors
 from recsys.policy.limits import Limits, Windows
 from recsys.safety.copies import COLUMNS, bound_pairs
@@ -28,6 +29,15 @@ limits_ = st.builds(
     local_floor=st.floats(0, 1),
 )
 seeds = st.integers(0, 2**32 - 1)
+
+
+@pytest.fixture(scope="module", autouse=True, params=["compiled", "Python"])
+def loops(request):
+    """Every law holds for both loops."""
+    library = request.getfixturevalue("native") if request.param == "compiled" else None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slate, "library", lambda: library)
+        yield
 
 
 def no_floors(limits: Limits) -> Limits:

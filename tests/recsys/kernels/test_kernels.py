@@ -30,7 +30,7 @@ def test_what_is_no_library_of_ours_is_left_alone(native, tmp_path, monkeypatch)
 
 
 def test_without_a_file_the_loops_run_in_python(tmp_path, monkeypatch):
-    monkeypatch.setattr(kernels, "SOURCE", tmp_path / "native.c")
+    monkeypatch.setattr(kernels, "SOURCES", (tmp_path / "native.c",))
     assert kernels.library.__wrapped__() is None
 
 
