@@ -85,7 +85,7 @@ def _options() -> argparse.ArgumentParser:
 
 
 def measure(asked: argparse.Namespace, on_progress: Progress) -> None:
-    """Every pair, then every contender alone."""
+    """Every pair, and every contender alone; the smallest first, so that what is quick is there early."""
     if bool(asked.against) != bool(asked.against_artifact):
         raise SystemExit("found one of --against and --against-artifact, expected both or none; name the other one too")
     here = [_here(asked.artifact.resolve()), *(_grown(asked, n, on_progress) for n in sorted(asked.growth))]
@@ -99,12 +99,16 @@ def measure(asked: argparse.Namespace, on_progress: Progress) -> None:
     }
     pairs = [*_same_size(before, here), *((base, other) for other in grown)]
     asked.json.parent.mkdir(parents=True, exist_ok=True)
-    for two in pairs:
-        results["pairs"].append(measure_pair(two, asked.people, on_progress))
+    for step in sorted([*pairs, *((one,) for one in (*before, *here))], key=_largest):
+        if len(step) == 2:
+            results["pairs"].append(measure_pair(step, asked.people, on_progress))
+        else:
+            results["alone"].append(measure_alone(step[0], asked, on_progress))
         asked.json.write_text(json.dumps(results, indent=1))
-    for contender in (*before, *here):
-        results["alone"].append(measure_alone(contender, asked, on_progress))
-        asked.json.write_text(json.dumps(results, indent=1))
+
+
+def _largest(step: Sequence[Contender]) -> int:
+    return max(contender.n_items for contender in step)
 
 
 def _same_size(before: Sequence[Contender], here: Sequence[Contender]) -> list[tuple[Contender, Contender]]:
@@ -144,12 +148,12 @@ def measure_alone(contender: Contender, asked: argparse.Namespace, on_progress: 
         with running(contender, state) as service:
             numbers["start_s"] = round(service.start_s, 2)
             numbers |= alone(service, people, asked.feeds, asked.kinds, on_progress)
-        numbers["bytes_a_page"] = round((disk_bytes(state) - empty) / asked.feeds)
-        if not asked.no_load:
-            with running(contender, state) as service:
+            if not asked.no_load:
                 numbers["saturated"] = closed_loop(service, people, N_CONNECTIONS, on_progress)
                 rate = SHARE_OF_SATURATION * numbers["saturated"]["feeds_a_second"]
                 numbers["open_loop"] = open_loop(service, people, rate, N_OPEN, on_progress)
+        n_pages = asked.feeds * (1 if asked.no_load else 3)
+        numbers["bytes_a_page"] = round((disk_bytes(state) - empty) / n_pages)
     numbers["artifact_mb"] = round(disk_bytes(contender.artifact) / 1e6)
     return numbers
 
