@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
+from recsys.errors import ArtifactError
 from recsys.models.artifact import Artifact, ArtifactContents, load_artifact, save_artifact
 from recsys.models.base import ItemItemModel, LinearSpace, PopularityModel, PreferenceModel
 from recsys.models.histories import UserHistories
@@ -210,15 +211,25 @@ def write_enlarged(folder: Path, out: Path, n_items: int, seed: int = 0) -> None
     save_artifact(out, contents, msgspec.structs.replace(artifact.manifest, counts=counts))
 
 
+def whole_number(text: str) -> int:
+    """A number from 1 on, of an argument."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number from 1 on")
+    return int(text)
+
+
 def main() -> None:
     """Writes one artifact."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("artifact", type=Path)
     options.add_argument("out", type=Path)
-    options.add_argument("--items", type=int, required=True)
+    options.add_argument("--items", type=whole_number, required=True)
     options.add_argument("--seed", type=int, default=0)
     asked = options.parse_args()
-    write_enlarged(asked.artifact, asked.out, asked.items, asked.seed)
+    try:
+        write_enlarged(asked.artifact, asked.out, asked.items, asked.seed)
+    except ArtifactError as error:
+        raise SystemExit(str(error)) from None
     print(f"{asked.out}: {asked.items:,} items")
 
 

@@ -11,8 +11,8 @@ processor times does not depend on what else the machine does, and is the result
 is paired with the artifact of as many items. Times on the clock inform only. A fixed piece of work is timed beside
 (`calibration_ms`): half a loop of Python, half NumPy.
 
-`--against` names a checkout of an earlier commit (`git worktree add DIR COMMIT`) whose `.venv` can run it. Results go
-to a JSON file, from which `--plot-only` draws the plot again.
+`--against` names a checkout of an earlier commit (`git worktree add DIR COMMIT`), run by its `.venv` if it has one.
+Results go to a JSON file after every step; `--plot-only` prints and draws it again. Runs on Linux.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from enlarge import write_enlarged
+from enlarge import whole_number, write_enlarged
 from serve_measure import KINDS, Numbers, alone, closed_loop, memory_of, open_loop, pair
 from serve_process import CORES, ROOT, Contender, disk_bytes, running
 
@@ -42,6 +42,9 @@ processor. The floor is a route that answers a constant, the search of 20 items 
 once; the earlier commit is the ruler by which the floor is known on another machine.
 """
 FLOOR_COMMIT: Final = "6782c16"
+PAIRED: Final = (
+    "processor a feed, ms (p50; p99)", "pages", "first", "second", "second/first [95 %]", "calibration, ms",
+)  # fmt: skip
 ALONE: Final = (
     "alone", "ms a feed (p50; p99)", "calibration, ms", "feeds/s a core",
     "open loop: feeds/s, ms on the clock (p50; p99)", "start, again, s", "private MB ready, after",
@@ -56,9 +59,10 @@ def main() -> None:
     """Measures what is asked for, writes the JSON file after every step, and prints one table."""
     asked = _options().parse_args()
     if not asked.plot_only:
-        os.sched_setaffinity(0, {CORES[0]})
         with progress(is_quiet=False) as on_progress:
             measure(asked, on_progress)
+    elif not asked.json.is_file():
+        raise SystemExit(f"found no {asked.json}, expected the results of a run; run without --plot-only first")
     results = json.loads(asked.json.read_text("utf-8"))
     print_table(results)
     if asked.plot:
@@ -72,11 +76,11 @@ def _options() -> argparse.ArgumentParser:
     options.add_argument("artifact", type=Path)
     options.add_argument("--against", type=Path, help="a checkout of an earlier commit")
     options.add_argument("--against-artifact", type=Path, nargs="+", default=[], help="made by the earlier commit")
-    options.add_argument("--growth", type=int, nargs="*", default=[], help="numbers of items")
+    options.add_argument("--growth", type=whole_number, nargs="*", default=[], help="numbers of items")
     options.add_argument("--folder", type=Path, default=ROOT / "var" / "serve", help="where larger artifacts are kept")
-    options.add_argument("--people", type=int, default=100, help="of each pair, with three pages each")
-    options.add_argument("--feeds", type=int, default=1_000, help="of each service alone")
-    options.add_argument("--kinds", type=int, default=500, help="kinds of people among them")
+    options.add_argument("--people", type=whole_number, default=100, help="of each pair, with three pages each")
+    options.add_argument("--feeds", type=whole_number, default=1_000, help="of each service alone")
+    options.add_argument("--kinds", type=whole_number, default=500, help="kinds of people among them")
     options.add_argument("--no-load", action="store_true", help="measure no closed and open loop")
     options.add_argument("--json", type=Path, default=ROOT / "var" / "serve" / "results.json")
     options.add_argument("--plot", type=Path, help="such as docs/serving.svg")
@@ -86,6 +90,9 @@ def _options() -> argparse.ArgumentParser:
 
 def measure(asked: argparse.Namespace, on_progress: Progress) -> None:
     """Every pair, and every contender alone; the smallest first, so that what is quick is there early."""
+    if not CORES:
+        raise SystemExit("found no way to read the processor time of other processes here; run this on Linux")
+    os.sched_setaffinity(0, {CORES[0]})
     if bool(asked.against) != bool(asked.against_artifact):
         raise SystemExit("found one of --against and --against-artifact, expected both or none; name the other one too")
     here = [_here(asked.artifact.resolve()), *(_grown(asked, n, on_progress) for n in sorted(asked.growth))]
@@ -163,6 +170,10 @@ def _here(artifact: Path) -> Contender:
 
 
 def _contender(checkout: Path, artifact: Path) -> Contender:
+    if not (artifact / "manifest.json").is_file():
+        raise SystemExit(f"found no manifest.json in {artifact}, expected an artifact; make one with `sanad train`")
+    if not (checkout / "serving" / "run.py").is_file():
+        raise SystemExit(f"found no serving/run.py in {checkout}, expected a checkout of Sanad; name another one")
     contender = Contender("", checkout, artifact)
     return Contender(f"{_commit(checkout)} {contender.n_items:,}", checkout, artifact)
 
@@ -195,6 +206,7 @@ def _processor() -> str:
 @contextmanager
 def _scratch() -> Iterator[Path]:
     """A folder for states and logs, which is removed; not in memory, so that bytes on disk are on disk."""
+    (ROOT / "var").mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="serve-", dir=ROOT / "var"))
     try:
         yield folder
@@ -205,25 +217,26 @@ def _scratch() -> Iterator[Path]:
 def print_table(results: Numbers) -> None:
     """Everything as two Markdown tables: pairs, then each service alone."""
     print(f"\n{results['machine']}, commit {results['commit']}\n")
-    print(
-        "| processor a feed, ms (p50; p99) | " + " | ".join(["pages", "first", "second", "second/first [95 %]"]) + " |"
-    )
-    print("|---|---|---|---|---|")
-    for pair_ in results["pairs"]:
-        first, second = pair_["services"]
-        for kind in (*KINDS, "all"):
-            costs = [service[kind] if kind == "all" else service[kind]["cpu_ms"] for service in (first, second)]
-            cells = [_p50_p99(cost) for cost in costs]
-            ratio = pair_["ratio"][kind]
-            told = f"{ratio['median']:.3f} [{ratio['low']:.3f}, {ratio['high']:.3f}]"
-            print(f"| {first['name']} and {second['name']} | {kind} | {cells[0]} | {cells[1]} | {told} |")
-        if (floor := times_floor(pair_)) is not None:
-            print(f"| of it the bare floor, times | {KINDS[-1]} | {floor[0]:.1f} | {floor[1]:.1f} | |")
+    _print_rows([PAIRED, *(cells for pair_ in results["pairs"] for cells in _cells_of_pair(pair_))])
     print()
-    print("| " + " | ".join(ALONE) + " |")
-    print("|---|---|---|---|---|---|---|---|---|")
-    for row in results["alone"]:
-        print("| " + " | ".join(_cells_alone(row)) + " |")
+    _print_rows([ALONE, *(_cells_alone(row) for row in results["alone"])])
+
+
+def _print_rows(rows: Sequence[Sequence[str]]) -> None:
+    for cells in (rows[0], ["---"] * len(rows[0]), *rows[1:]):
+        print("| " + " | ".join(cells) + " |")
+
+
+def _cells_of_pair(pair_: Numbers) -> Iterator[list[str]]:
+    first, second = pair_["services"]
+    name = f"{first['name']} and {second['name']}"
+    for kind in (*KINDS, "all"):
+        costs = [service[kind] if kind == "all" else service[kind]["cpu_ms"] for service in (first, second)]
+        ratio = pair_["ratio"][kind]
+        told = f"{ratio['median']:.3f} [{ratio['low']:.3f}, {ratio['high']:.3f}]"
+        yield [name, kind, *(_p50_p99(cost) for cost in costs), told, f"{pair_['calibration_ms']['p50']:.2f}"]
+    if (floor := times_floor(pair_)) is not None:
+        yield ["times the bare floor", KINDS[-1], *(f"{times:.1f}" for times in floor), "", ""]
 
 
 def times_floor(pair_: Numbers) -> tuple[float, float] | None:

@@ -17,7 +17,7 @@ import polars as pl
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 SIZE: Final = 20
-CORES: Final = sorted(os.sched_getaffinity(0))
+CORES: Final = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else []
 """The client stays on the first, services on the last, so that they do not take turns where there are two."""
 
 _SERVICE: Final = """
@@ -122,7 +122,8 @@ def running(contender: Contender, folder: Path) -> Iterator[Running]:
             assert process.stdout is not None
             url = process.stdout.readline().strip()
             if not url:
-                raise SystemExit(f"{contender.name} did not start: {log.read_text()[-2_000:]}")
+                told = log.read_text().strip().splitlines() or ["it said nothing"]
+                raise SystemExit(f"{contender.name} did not start: {told[-1]}")
             yield Running(contender, url, process.pid, cpu_of(process.pid))
         finally:
             process.terminate()
