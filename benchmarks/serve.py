@@ -29,7 +29,7 @@ from typing import Final
 
 import numpy as np
 from enlarge import whole_number, write_enlarged
-from serve_measure import KINDS, Numbers, alone, closed_loop, memory_of, open_loop, pair
+from serve_measure import KINDS, Numbers, alone, closed_loop, described, memory_of, open_loop, pair
 from serve_process import CORES, ROOT, Contender, disk_bytes, running
 
 from recsys.console import progress
@@ -145,10 +145,11 @@ def measure_alone(contender: Contender, asked: argparse.Namespace, on_progress: 
     on_progress(f"{contender.name}, start", 0, None)
     people = np.random.default_rng(11).permutation(contender.user_ids)
     people = np.resize(people, asked.feeds).tolist()
-    numbers: Numbers = {"name": contender.name, "n_items": contender.n_items, "load": os.getloadavg()[0]}
+    numbers: Numbers = {"load": os.getloadavg()[0]}
     with _scratch() as folder:
         state = folder / "state"
         with running(contender, state) as service:
+            numbers |= described(service)
             numbers["first_start_s"] = round(service.start_s, 2)
             numbers["first_ready_mb"] = memory_of(service)
         empty = disk_bytes(state)
@@ -215,8 +216,8 @@ def _scratch() -> Iterator[Path]:
 
 
 def print_table(results: Numbers) -> None:
-    """Everything as two Markdown tables: pairs, then each service alone."""
-    print(f"\n{results['machine']}, commit {results['commit']}\n")
+    """Everything as two Markdown tables: pairs, then each service alone. A star marks compiled loops."""
+    print(f"\n{results['machine']}, commit {results['commit']}; * compiled loops (`make native`)\n")
     _print_rows([PAIRED, *(cells for pair_ in results["pairs"] for cells in _cells_of_pair(pair_))])
     print()
     _print_rows([ALONE, *(_cells_alone(row) for row in results["alone"])])
@@ -229,7 +230,7 @@ def _print_rows(rows: Sequence[Sequence[str]]) -> None:
 
 def _cells_of_pair(pair_: Numbers) -> Iterator[list[str]]:
     first, second = pair_["services"]
-    name = f"{first['name']} and {second['name']}"
+    name = f"{_name(first)} and {_name(second)}"
     for kind in (*KINDS, "all"):
         costs = [service[kind] if kind == "all" else service[kind]["cpu_ms"] for service in (first, second)]
         ratio = pair_["ratio"][kind]
@@ -251,7 +252,7 @@ def times_floor(pair_: Numbers) -> tuple[float, float] | None:
 def _cells_alone(row: Numbers) -> list[str]:
     memory, loop, saturated = row["memory_mb"], row.get("open_loop"), row.get("saturated")
     return [
-        row["name"],
+        _name(row),
         _p50_p99(row["cpu_ms"]),
         f"{row['calibration_ms']['p50']:.2f}",
         f"{saturated['feeds_a_core']:.0f}" if saturated else "",
@@ -261,6 +262,10 @@ def _cells_alone(row: Numbers) -> list[str]:
         f"{memory[-1]['resident']:,.0f}",
         f"{row['bytes_a_page'] / 1e3:.1f}",
     ]
+
+
+def _name(service: Numbers) -> str:
+    return service["name"] + " *" * (service.get("loops") == "compiled")
 
 
 def _p50_p99(values: dict[str, float]) -> str:

@@ -130,8 +130,7 @@ def pair(services: Sequence[Running], user_ids: Sequence[str], on_progress: Prog
     flat = [[cpu for kind in KINDS for cpu in of_service[kind].cpu] for of_service in costs]
     return {
         "services": [
-            {"name": service.contender.name, "n_items": service.contender.n_items, "all": percentiles(cpu)}
-            | {kind: of_service[kind].summary() for kind in KINDS}
+            {**described(service), "all": percentiles(cpu)} | {kind: of_service[kind].summary() for kind in KINDS}
             for service, of_service, cpu in zip(services, costs, flat, strict=True)
         ],
         "ratio": {kind: ratio_of_pairs(*(of_service[kind].cpu for of_service in costs)) for kind in KINDS}
@@ -183,6 +182,11 @@ def alone(service: Running, user_ids: Sequence[str], n_feeds: int, n_kinds: int,
             memory.append({"feeds": n, **memory_of(service)})
             calibration.append(fixed_work())
     return {**costs.summary(), "memory_mb": memory, "calibration_ms": percentiles(calibration)}
+
+
+def described(service: Running) -> Numbers:
+    contender = service.contender
+    return {"name": contender.name, "n_items": contender.n_items, "loops": service.loops}
 
 
 def memory_of(service: Running) -> dict[str, float]:

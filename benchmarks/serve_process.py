@@ -27,7 +27,12 @@ from serving.run import serve
 from serving.settings import Settings
 
 settings = Settings(artifact=Path(sys.argv[1]), state=Path(sys.argv[2]), experiments=None, port=0, allow_assumed=True)
-serve(settings, on_ready=lambda url: print(url, flush=True))
+try:
+    from recsys.kernels import describe
+    loops = describe()
+except ImportError:
+    loops = "Python"
+serve(settings, on_ready=lambda url: print(url, loops, flush=True))
 """
 _THREADS: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -84,12 +89,16 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A service that is ready. `start_s` is the processor time of its start, imports and warm-up too."""
+    """
+    A service that is ready. `start_s` is the processor time of its start, imports and warm-up too; `loops` says whether
+    its inner loops are `compiled` or run in `Python`.
+    """
 
     contender: Contender
     url: str
     pid: int
     start_s: float
+    loops: str
 
     def cpu(self) -> float:
         """Seconds of processor so far."""
@@ -120,11 +129,11 @@ def running(contender: Contender, folder: Path) -> Iterator[Running]:
         os.sched_setaffinity(process.pid, {CORES[-1]})
         try:
             assert process.stdout is not None
-            url = process.stdout.readline().strip()
+            url, _, loops = process.stdout.readline().strip().partition(" ")
             if not url:
                 told = log.read_text().strip().splitlines() or ["it said nothing"]
                 raise SystemExit(f"{contender.name} did not start: {told[-1]}")
-            yield Running(contender, url, process.pid, cpu_of(process.pid))
+            yield Running(contender, url, process.pid, cpu_of(process.pid), loops)
         finally:
             process.terminate()
             process.wait()
