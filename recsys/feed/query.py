@@ -21,6 +21,7 @@ from recsys.errors import DataError
 from recsys.feed.calibration import wanted_languages
 from recsys.feed.history import history_of, responses_of
 from recsys.messages import FeedRequest
+from recsys.models.linear_blend import LinearBlend, UserBlend
 from recsys.models.loaded import TrainedModels
 from recsys.policy.limits import Limits
 from recsys.policy.schema import Market
@@ -88,6 +89,7 @@ class Query:
     _vectors: dict[str, Floats] = field(init=False, default_factory=dict)  # worked out when first asked for
     chances: dict[bytes, Columns] = field(init=False, default_factory=dict)  # by item numbers, likewise
     _whole: list[Candidates] = field(init=False, default_factory=list)  # likewise
+    _blends: list[UserBlend] = field(init=False, default_factory=list)  # likewise
 
     @property
     def nearness(self) -> NearnessByClass:
@@ -126,19 +128,40 @@ class Query:
             self._vectors["affinity"] = self.rankable.inputs.embed_user(self.responses)
         return self._vectors["affinity"]
 
-    def blend_scores(self) -> Floats | None:
-        """(n_rows,) the blend's standardised score of every artifact row, NaN = unknown; None without a history."""
+    def blend_scores(self, rows: Ids) -> Floats | None:
+        """
+        (n,) the blend's standardised scores of artifact rows, NaN = unknown, or below 0; None without a history.
+
+        Of items without interactions these are the scores of the cold-start mapping.
+        """
         if not len(self.history) or not self.model.n_rows:
             return None
+        at = np.maximum(rows, 0)
+        linear = self.model.linear_blend
+        scores = self._all_blend_scores()[at] if linear is None else linear.scores(self._user_blend(linear), at)
+        cf, vector = self.model.spaces.get("cf"), self.vector("cf")
+        if cf is not None and vector is not None:
+            cold = np.isnan(scores) & cf.is_known[at]
+            scores[cold] = cf.scores(vector, at[cold])
+        scores[rows < 0] = np.nan
+        return scores
+
+    def _all_blend_scores(self) -> Floats:
+        """(n_rows,) of a blend that has no closed form."""
         if "blend" not in self._vectors:
             is_open = self.eligible.rows if len(self.is_eligible) else None
-            scores = self.model.blend_scores(self.history, self.viewer.country, is_open)
-            cf, vector = self.model.spaces.get("cf"), self.vector("cf")
-            if cf is not None and vector is not None:  # items without interactions, by the cold-start mapping
-                cold = np.flatnonzero(np.isnan(scores) & cf.is_known).astype(np.int32)
-                scores[cold] = cf.scores(vector, cold)
-            self._vectors["blend"] = scores
+            self._vectors["blend"] = self.model.blend_scores(self.history, self.viewer.country, is_open)
         return self._vectors["blend"]
+
+    def _user_blend(self, linear: LinearBlend) -> UserBlend:
+        if not self._blends:
+            names = {id(ranked.space): name for name, ranked in self.model.spaces.items()}
+            vectors = {}
+            for name, space in linear.spaces.items():
+                known = self.vector(names[id(space)]) if id(space) in names else None
+                vectors[name] = space.fold_in(self.history) if known is None else known
+            self._blends.append(linear.for_user(vectors, self.viewer.country))
+        return self._blends[0]
 
     def item_nos(self, rows: Ids) -> Ids:
         """Item numbers of artifact rows."""

@@ -42,11 +42,8 @@ def blend(query: Query, candidates: Candidates) -> Floats:
     """
     if not query.weights.get("cf"):
         return np.full(len(candidates), np.nan, np.float32)
-    scores = query.blend_scores()
-    if scores is None:
-        return np.zeros(len(candidates), np.float32)
-    rows = query.items.row[candidates.item_nos]
-    return np.where(rows < 0, np.nan, scores[np.maximum(rows, 0)]).astype(np.float32)
+    scores = query.blend_scores(query.items.row[candidates.item_nos])
+    return np.zeros(len(candidates), np.float32) if scores is None else scores
 
 
 def popular(query: Query, candidates: Candidates) -> Floats:

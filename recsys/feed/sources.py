@@ -39,12 +39,26 @@ def content(query: Query) -> Ids:
 
 def blend(query: Query) -> Ids:
     """The items with the best scores of the blend; nothing without a history, or where it weighs nothing."""
-    of_blend = query.blend_scores() if query.weights.get("cf") else None
+    rows = _blend_rows(query) if query.weights.get("cf") else np.empty(0, np.int32)
+    of_blend = query.blend_scores(rows)
     if of_blend is None:
         return np.empty(0, np.int32)
-    scores = np.where(query.eligible.rows & np.isfinite(of_blend), of_blend, -np.inf).astype(np.float32)
-    best = top_k(scores[None], LARGE_SOURCE_ITEMS)[0]
-    return query.item_nos(best[np.isfinite(scores[best])].astype(np.int32))
+    rows, of_blend = rows[np.isfinite(of_blend)], of_blend[np.isfinite(of_blend)]
+    return query.item_nos(rows[top_k(of_blend[None], LARGE_SOURCE_ITEMS)[0]])
+
+
+MAX_SCORED_ROWS: Final = 50_000
+"""Artifact rows that one product scores in less time than an index takes; of more, those that an index finds."""
+
+
+def _blend_rows(query: Query) -> Ids:
+    """The eligible artifact rows among which the blend's best are looked for."""
+    rows, cf, vector = query.eligible.rows, query.model.spaces.get("cf"), query.vector("cf")
+    if len(rows) <= MAX_SCORED_ROWS or query.model.linear_blend is None or cf is None or vector is None:
+        return np.flatnonzero(rows).astype(np.int32)
+    popular = query.items.row[_first(query.rankings.popular, query.is_eligible, 2 * LARGE_SOURCE_ITEMS)]
+    nearest = cf.nearest(vector, 2 * LARGE_SOURCE_ITEMS, rows)
+    return np.union1d(nearest, popular[popular >= 0]).astype(np.int32)
 
 
 def affinity(query: Query) -> Ids:

@@ -14,11 +14,11 @@ from typing import Final
 import numpy as np
 
 from recsys.errors import DataError
-from recsys.models.interactions import UserInteractions, clean_matrix, interactions_from_history, select_positive
-from recsys.models.solver import diagonalise, solve_rows
+from recsys.models.interactions import UserInteractions, clean_matrix, select_positive
+from recsys.models.solver import diagonalise, solve_row, solve_rows
 from recsys.models.spectral import singular_vectors
 from recsys.progress import Progress, quiet
-from recsys.types import Csr, Floats, History
+from recsys.types import Csr, Floats, History, Reals
 
 _MIN_CONFIDENCE: Final = 1e-6
 """Confidence; dividing by less would leave the range of float32."""
@@ -62,7 +62,15 @@ class FactorSpace:
 
     def fold_in(self, history: History) -> Floats:
         """(d,) the vector of one user. Several interactions with one item add up."""
-        return np.asarray(self.embed_users(interactions_from_history(history, len(self.item_vectors)))[0])
+        items, place = np.unique(history.items, return_inverse=True)
+        signed = np.bincount(place, history.weights, len(items)).astype(np.float32)
+        is_read = signed != 0 if self.negative_weight > 0 else signed > 0
+        items, signed = items[is_read], signed[is_read]
+        if not np.any(signed > 0):
+            return np.zeros(self.item_vectors.shape[1], np.float32)
+        confidence, targets = _confidence(signed, self)
+        reg = _regularisation(float(np.maximum(signed, 0).sum()), len(self.item_vectors), self)
+        return solve_row(np.asarray(self.item_vectors)[items], self.scales, confidence, targets, reg)
 
     def scores(self, users: UserInteractions) -> Floats:
         """(q, n_items) inner products of users and items."""
@@ -110,10 +118,21 @@ def _initial_vectors(by_user: Csr, d: int, rng: np.random.Generator) -> Floats:
 def _solve_half_step(vectors: Floats, scales: Floats, signed: Csr, params: IALSParams | FactorSpace) -> Floats:
     """(n_rows, d) a vector for each row of `signed`; zeros for rows without a positive entry."""
     confidence = (signed if params.negative_weight > 0 else select_positive(signed)).copy()
-    is_positive = confidence.data > 0
-    negative = -params.negative_weight * confidence.data
-    confidence.data = np.maximum(np.where(is_positive, confidence.data, negative), _MIN_CONFIDENCE)
-    targets = np.where(is_positive, 1 + params.unobserved / confidence.data, 0).astype(np.float32)
-    use = np.asarray(select_positive(signed).sum(axis=1), np.float64).ravel() + params.unobserved * signed.shape[1]
-    reg = (params.reg * use**params.power).astype(np.float32)
-    return solve_rows(vectors, scales, confidence, targets, reg)
+    confidence.data, targets = _confidence(confidence.data, params)
+    positive = np.asarray(select_positive(signed).sum(axis=1), np.float64).ravel()
+    return solve_rows(
+        vectors, scales, confidence, targets, np.asarray(_regularisation(positive, signed.shape[1], params))
+    )
+
+
+def _confidence(signed: Floats, params: IALSParams | FactorSpace) -> tuple[Floats, Floats]:
+    """(n,) the confidence of entries in their preference, and the preferences that the solver is given."""
+    is_positive = signed > 0
+    negative = -params.negative_weight * signed
+    confidence = np.maximum(np.where(is_positive, signed, negative), _MIN_CONFIDENCE).astype(np.float32)
+    return confidence, np.where(is_positive, 1 + params.unobserved / confidence, 0).astype(np.float32)
+
+
+def _regularisation(positive: Reals | float, n_items: int, params: IALSParams | FactorSpace) -> Floats:
+    """The regularisation of rows by the sum of their positive confidence."""
+    return np.asarray(params.reg * (positive + params.unobserved * n_items) ** params.power, np.float32)

@@ -16,6 +16,7 @@ from recsys.models.features import FeatureInputs, build_item_facts
 from recsys.models.histories import SeenInLog
 from recsys.models.index import VectorIndex, build_index
 from recsys.models.interactions import interactions_from_history
+from recsys.models.linear_blend import LinearBlend, linear_blend
 from recsys.models.popularity import Popularity
 from recsys.models.ranker import Ranker
 from recsys.models.standardised_space import StandardisedSpace, standardise_space
@@ -47,6 +48,7 @@ class TrainedModels:
     locality_weight: Mapping[str, float]
     language_mix: Mapping[str, Mapping[str, float]]
     ranker: Ranker | None
+    linear_blend: LinearBlend | None  # the blend in closed form, where it has one
     affinity_index: VectorIndex | None  # of `affinity_index.index_vectors`; None without a ranker
 
     def popularity_scores(self, country: str | None, rows: Ids) -> Floats:
@@ -106,6 +108,7 @@ def build_models(artifact: Artifact) -> TrainedModels:
         locality_weight=artifact.manifest.locality_weight,
         language_mix=artifact.manifest.language_mix,
         ranker=_build_ranker(artifact, spaces),
+        linear_blend=linear_blend(artifact.blend, artifact.popularity),
         affinity_index=_affinity_index(artifact),
     )
 

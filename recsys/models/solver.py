@@ -46,6 +46,12 @@ def solve_rows(vectors: Floats, scales: Floats, confidence: Csr, targets: Floats
     return solved
 
 
+def solve_row(vectors: Floats, scales: Floats, confidence: Floats, targets: Floats, reg: Floats) -> Floats:
+    """(d,) the vector of one row from the vectors (m, d) of its entries; otherwise as `solve_rows`."""
+    solve = _solve_narrow if len(vectors) < vectors.shape[1] else _solve_wide
+    return np.asarray(solve(vectors[None], confidence[None], targets[None], (scales + reg)[None])[0], np.float32)
+
+
 def _solve_narrow(y: Floats, c: Floats, p: Floats, diagonal: Floats) -> Floats:
     """(b, d) by m equations. Shapes: y (b, m, d); c and p (b, m); diagonal (b, d)."""
     root = np.sqrt(diagonal)
