@@ -18,8 +18,9 @@ from training.forget import LeftOutCounts, leave_out
 from training.labels.heads import heads_version, pack_heads
 from training.labels.predict import LabelParams, count_raised, predict_labels
 from training.params import TrainParams
+from training.report import Report
 from training.text.item_texts import EncodedItems, encode_items
-from training.validate import Report, clean
+from training.validate import clean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -30,10 +30,10 @@ from training.models.locality_weight import fit_locality_weights
 from training.models.ranker import EarlierModels, FitBefore, RankerResult
 from training.params import TrainParams, check_params
 from training.prepare import PreparedData, Stopwatch, prepare
+from training.report import Report
 from training.safe_feed import safe_feed
 from training.seen import seen_in_log
 from training.text.encoder import cache_folder
-from training.validate import Report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ Memory is bounded: tables are read by the streaming engine, and what is kept is 
 is checked, and the numbers of the refused rows.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -27,91 +27,22 @@ from recsys.data.checks import (
     reference_check,
     subject_checks,
 )
-from recsys.data.tables import UNREADABLE, Dataset, reading, scan
+from recsys.data.spellings import unmatched
+from recsys.data.tables import Dataset, notices_of, reading, scan
+from recsys.data.values import ASSUMED, ASSUMPTIONS, UNREADABLE
 from recsys.errors import DataError
 from recsys.progress import Progress, quiet
 from recsys.vocabulary import TIERS
-
-EXAMPLES: Final = 20
-"""How many problems of one kind in one column a report shows; all are counted."""
+from training.report import EXAMPLES, SHOWN, Counted, Problem, Report, TableCount, shorten
 
 MAX_BAD_SHARE: Final = 0.01
 """The share of unusable rows in any one table above which a run fails."""
 
-_SHOWN: Final = 80  # characters of a value
 _REFERENCES: Final = {
     "items": (("creator_id", CREATORS),),
     "events": (("item_id", ITEMS), ("creator_id", CREATORS)),
 }
 _SOFT_REFERENCES: Final = {"events": "user_id", "users": "guardian_id"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """One unusable value: where it stands (`row` is 1-based and counts data rows), what it is, what was expected."""
-
-    table: str
-    row: int
-    column: str
-    kind: str
-    value: str
-    expected: str
-
-    def sentence(self) -> str:
-        """The problem for a person to read."""
-        where = f"table {self.table}, row {self.row:,}, column {self.column!r}"
-        return f"{where}: found {self.value}, expected {self.expected}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counted:
-    """How many rows of a table break one check."""
-
-    table: str
-    column: str
-    kind: str
-    expected: str
-    n_rows: int
-
-
-@dataclass(frozen=True, slots=True)
-class TableCount:
-    """Rows of one table: read, and of those refused."""
-
-    n_read: int
-    n_rejected: int
-
-    @property
-    def n_accepted(self) -> int:
-        """Rows that can be used."""
-        return self.n_read - self.n_rejected
-
-    @property
-    def bad_share(self) -> float:
-        """Refused rows per row read, in [0, 1]; 0 for an empty table."""
-        return self.n_rejected / self.n_read if self.n_read else 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """
-    What `validate` reports.
-
-    `tables` counts rows per table, `problems` are examples (at most `EXAMPLES` per kind and column), `counted` is
-    every kind of problem with its exact number, `failures` are the sentences for which a run must stop.
-    """
-
-    tables: Mapping[str, TableCount]
-    problems: tuple[Problem, ...]
-    counted: tuple[Counted, ...]
-    notices: tuple[str, ...]
-    failures: tuple[str, ...]
-    n_unlabelled: int
-
-    @property
-    def ok(self) -> bool:
-        """Whether the dataset may be used: few enough unusable rows, and something left to rank."""
-        return not self.failures
 
 
 def validate(
@@ -191,21 +122,24 @@ class _Outcome:
     """One table after its checks."""
 
     frame: pl.LazyFrame  # the accepted rows, columns of the contract
+    read: pl.LazyFrame  # every row
     count: TableCount
     problems: tuple[Problem, ...]
     counted: tuple[Counted, ...]
+    notices: tuple[str, ...]
+    failures: tuple[str, ...]
     extra: Mapping[str, int]
 
 
 def _examine(
     folder: Path, at: Millis, rejected: Path | None, max_bad_share: float, on_progress: Progress
 ) -> tuple[Dataset, Report]:
-    frames, notices = scan(folder)
+    scans = scan(folder)
     outcomes: dict[str, _Outcome] = {}
     for n_done, table in enumerate(TABLES):
         on_progress("validate", n_done, len(TABLES))
-        with reading(table.name):
-            outcomes[table.name] = _check_table(table, frames[table.name], outcomes, at, rejected)
+        with reading(table.name, scans[table.name].files):
+            outcomes[table.name] = _check_table(table, scans[table.name].frame, outcomes, at, rejected)
     on_progress("validate", len(TABLES), len(TABLES))
     counts = {name: outcome.count for name, outcome in outcomes.items()}
     n_unlabelled = outcomes["items"].extra["unlabelled"]
@@ -213,8 +147,8 @@ def _examine(
         tables=counts,
         problems=tuple(p for o in outcomes.values() for p in o.problems),
         counted=tuple(c for o in outcomes.values() for c in o.counted),
-        notices=(*notices, *_notices(outcomes, n_unlabelled)),
-        failures=tuple(_failures(counts, max_bad_share)),
+        notices=(*notices_of(scans.values()), *_notices(outcomes, n_unlabelled)),
+        failures=(*_failures(counts, max_bad_share), *(f for o in outcomes.values() for f in o.failures)),
         n_unlabelled=n_unlabelled,
     )
     return Dataset(**{name: o.frame for name, o in outcomes.items()}, notices=report.notices), report
@@ -224,8 +158,9 @@ def _check_table(
     table: Table, scanned: pl.LazyFrame, before: Mapping[str, _Outcome], at: Millis, rejected: Path | None
 ) -> _Outcome:
     frame = scanned.with_row_index(ROW, offset=1)
-    checks = [*column_checks(table, at), *_whole_table_checks(table, frame, before)]
-    soft = _soft_expressions(table, frame, before)
+    references = list(_references(table, frame, before))
+    checks = [*column_checks(table, at), *_whole_table_checks(table, frame, references)]
+    soft = _soft_expressions(table, references)
     marks = [check.is_bad.sum().alias(f"{n}") for n, check in enumerate(checks)]
     usable = ~pl.any_horizontal(check.is_bad for check in checks)
     totals = frame.select(
@@ -243,27 +178,51 @@ def _check_table(
             _set_aside(table, frame, failing, rejected)
         bad = _unusable(frame, failing).select(ROW).collect(engine="streaming")
         usable_rows = frame.join(bad.lazy(), on=ROW, how="anti", maintain_order="left")
+    verdicts = [unmatched(table.name, r.column, frame, r.unknown, r.target.name, r.read) for r in references]
     return _Outcome(
+        read=scanned,
         frame=usable_rows.select(c.name for c in table.columns),
         count=TableCount(numbers["n_read"], numbers["n_rejected"]),
         problems=tuple(problem for check, _ in broken for problem in _examples(table, frame, check)),
         counted=tuple(
             Counted(table=table.name, column=c.column, kind=c.kind, expected=c.expected, n_rows=n) for c, n in broken
         ),
+        notices=(*(notice for _, notice in verdicts if notice), *_assumed(table, frame, numbers)),
+        failures=tuple(failure for failure, _ in verdicts if failure),
         extra={name: numbers[name] for name in soft},
     )
 
 
-def _whole_table_checks(table: Table, frame: pl.LazyFrame, before: Mapping[str, _Outcome]) -> Iterator[RowCheck]:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Reference:
+    """A column of ids of another table: the distinct ones in it that no usable row there has, and all ids there."""
+
+    column: str
+    target: Table
+    unknown: pl.Series
+    read: pl.LazyFrame
+    is_needed: bool
+
+
+def _references(table: Table, frame: pl.LazyFrame, before: Mapping[str, _Outcome]) -> Iterator[_Reference]:
+    hard = [(column, target, True) for column, target in _REFERENCES.get(table.name, ())]
+    soft = [(column, USERS, False) for column in [_SOFT_REFERENCES.get(table.name)] if column]
+    for column, target, is_needed in hard + soft:
+        usable, read = (frame, frame) if target is table else (before[target.name].frame, before[target.name].read)
+        unknown = _unknown(frame, column, usable, target.key)
+        read = read.select(target.key)
+        yield _Reference(column=column, target=target, unknown=unknown, read=read, is_needed=is_needed)
+
+
+def _whole_table_checks(table: Table, frame: pl.LazyFrame, references: Sequence[_Reference]) -> Iterator[RowCheck]:
     repeated = _repeated_rows(table, frame)
     if len(repeated):
         yield duplicate_check(table.key, repeated)
     if table is EVENTS:
         yield from subject_checks()
-    for column, target in _REFERENCES.get(table.name, ()):
-        unknown = _unknown(frame, column, before[target.name].frame, target.key)
-        if len(unknown):
-            yield reference_check(column, target.name, unknown)
+    for reference in references:
+        if reference.is_needed and len(reference.unknown):
+            yield reference_check(reference.column, reference.target.name, reference.unknown)
 
 
 def _repeated_rows(table: Table, frame: pl.LazyFrame) -> pl.Series:
@@ -285,17 +244,26 @@ def _unknown(frame: pl.LazyFrame, column: str, target: pl.LazyFrame, key: str) -
     return used.join(target.select(key), on=key, how="anti").collect(engine="streaming").to_series()
 
 
-def _soft_expressions(table: Table, frame: pl.LazyFrame, before: Mapping[str, _Outcome]) -> dict[str, pl.Expr]:
+def _soft_expressions(table: Table, references: Sequence[_Reference]) -> dict[str, pl.Expr]:
     """What is worth a notice but makes no row unusable: name -> expression, true where it is so."""
+    soft = _assumptions(table)
     if table is ITEMS:
         has_marks = pl.col("title").str.contains(BIDI_MARKS).fill_null(False)
-        return {"unlabelled": pl.col("risk_tier").is_null(), "bidi": has_marks}
-    if table not in (USERS, EVENTS):
-        return {}
-    column = _SOFT_REFERENCES[table.name]
-    users = before["users"].frame if table is EVENTS else frame
-    unknown = _unknown(frame, column, users, "user_id")
-    return {"unknown_user": pl.col(column).is_in(unknown.implode()).fill_null(False)}
+        soft |= {"unlabelled": pl.col("risk_tier").is_null(), "bidi": has_marks}
+    for reference in references:
+        if not reference.is_needed:
+            is_unknown = pl.col(reference.column).is_in(reference.unknown.implode())
+            soft["unknown_user"] = is_unknown.fill_null(False)
+    return soft
+
+
+def _assumptions(table: Table) -> dict[str, pl.Expr]:
+    """By column of instants: the values that were read by an assumption."""
+    return {
+        ASSUMED + column.name: pl.col(ASSUMED + column.name).is_not_null() & pl.col(column.name).is_not_null()
+        for column in table.columns
+        if column.dtype == "time"
+    }
 
 
 # ---- unusable rows ----
@@ -324,7 +292,7 @@ def _unusable(frame: pl.LazyFrame, checks: list[RowCheck]) -> pl.LazyFrame:
 
 def _examples(table: Table, frame: pl.LazyFrame, check: RowCheck) -> Iterator[Problem]:
     column = next(column for column in table.columns if column.name == check.column)
-    shown = _readable(column).str.slice(0, _SHOWN + 1).alias("value")
+    shown = _readable(column).str.slice(0, SHOWN + 1).alias("value")
     first = frame.filter(check.is_bad).select(ROW, shown).head(EXAMPLES).collect(engine="streaming")
     for row, value in first.rows():
         yield Problem(
@@ -332,7 +300,7 @@ def _examples(table: Table, frame: pl.LazyFrame, check: RowCheck) -> Iterator[Pr
             row=row,
             column=check.column,
             kind=check.kind,
-            value=_short(value),
+            value=shorten(value),
             expected=check.expected,
         )
 
@@ -342,14 +310,6 @@ def _readable(column: Column) -> pl.Expr:
     value = pl.col(column.name)
     text = value.list.join("|") if column.dtype == "list" else value.cast(pl.String)
     return pl.coalesce(UNREADABLE + column.name, text).alias(column.name)
-
-
-def _short(value: str | None) -> str:
-    """A value for a terminal: quoted, shortened, with control and direction characters escaped."""
-    if value is None:
-        return "null"
-    cut = value if len(value) <= _SHOWN else value[: _SHOWN - 1] + "…"
-    return "'" + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut) + "'"
 
 
 # ---- sentences ----
@@ -367,8 +327,20 @@ def _notices(outcomes: Mapping[str, _Outcome], n_unlabelled: int) -> list[str]:
         "place": n_unknown,
         f"{n_guardians:,} people name a guardian_id that is not in the table users": n_guardians,
     }
+    told = [notice for outcome in outcomes.values() for notice in outcome.notices]
     empty = [f"table {name} has no rows" for name in ("users", "events") if not outcomes[name].count.n_read]
-    return [sentence for sentence, number in sentences.items() if number] + empty
+    return [sentence for sentence, number in sentences.items() if number] + told + empty
+
+
+def _assumed(table: Table, frame: pl.LazyFrame, numbers: Mapping[str, int]) -> Iterator[str]:
+    """What was assumed to read instants, in sentences."""
+    for column in (c.name for c in table.columns if c.dtype == "time" and numbers[ASSUMED + c.name]):
+        counts = frame.group_by(ASSUMED + column).agg(pl.col(column).is_not_null().sum()).drop_nulls()
+        for assumed, number in sorted(counts.collect(engine="streaming").rows()):
+            yield (
+                f"table {table.name}: {number:,} values of column {column!r} have {assumed}; they were read "
+                f"{ASSUMPTIONS[assumed]}"
+            )
 
 
 def _failures(counts: Mapping[str, TableCount], max_bad_share: float) -> Iterator[str]:

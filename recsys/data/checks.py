@@ -13,7 +13,7 @@ import polars as pl
 
 from recsys.clock import MINUTE, Millis, to_text
 from recsys.columns import EARLIEST, Column, Table, subject_of
-from recsys.data.tables import UNREADABLE
+from recsys.data.values import UNREADABLE
 from recsys.vocabulary import EVENT_KINDS
 
 CLOCK_SKEW: Final[Millis] = 5 * MINUTE

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from recsys.columns import ITEMS, TABLES
-from recsys.data.tables import DTYPES, read_dataset, write_dataset
+from recsys.data.tables import read_dataset, write_dataset
+from recsys.data.values import DTYPES
 from recsys.errors import DataError
 
 MIDNIGHT = 1_767_225_600_000  # 2026-01-01T00:00:00Z
@@ -136,7 +137,7 @@ def test_a_line_that_is_not_json_is_located(write):
 def test_a_file_that_is_no_parquet_is_a_sentence(write):
     folder = write("parquet")
     (folder / "users.parquet").write_bytes(b"this is no parquet file at all")
-    assert "table users: reading it failed" in problems_of(folder)
+    assert "table users: users.parquet: found b'this' at its beginning, expected Parquet" in problems_of(folder)
 
 
 def test_what_is_written_reads_back_and_leaves_nothing_half_done(tmp_path):

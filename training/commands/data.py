@@ -21,9 +21,9 @@ from training.commands.setup import prepare_training
 from training.commands.tune import blend_params
 
 if TYPE_CHECKING:
+    from training.report import Report
     from training.text.encoder import EncoderParams
     from training.train import Trained
-    from training.validate import Report
 
 app = typer.Typer()
 _PANEL = "Data and models"

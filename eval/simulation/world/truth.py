@@ -9,7 +9,7 @@ import polars as pl
 from eval.simulation.world.morocco import NEUTRAL_TOPICS
 from eval.simulation.world.params import WorldParams
 from recsys.columns import Table
-from recsys.data.tables import DTYPES
+from recsys.data.values import DTYPES
 from recsys.types import Longs, Mask, Reals
 from recsys.vocabulary import TOPICS
 

@@ -1,0 +1,82 @@
+"""JSON Lines: one object per line, looked through with every line's own place in sentences."""
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+from typing import Final
+
+import msgspec
+import polars as pl
+
+from recsys.data.text_files import TextFile, open_plain, shorten
+from recsys.errors import DataError
+
+_NOT_JSON: Final = re.compile(rb"(NaN|-?Infinity)\b")
+_KEY: Final = re.compile(rb'"((?:[^"\\]|\\.)*)"\s*:\s*$')
+_BATCH: Final = 5_000
+Line = tuple[int, bytes]
+
+
+def keys_of(file: TextFile) -> list[str]:
+    """
+    The names of all lines, in the order of their first use.
+
+    Raises:  DataError with the line and, where it can be told, the column of the first text that is not JSON.
+    """
+    if file.eol == "\r":
+        raise DataError(f"{file.name}: found lines that end in CR only, expected LF; convert the file")
+    decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+    keys: dict[str, None] = {}
+    for number, line in _lines(file):
+        try:
+            row = decode(line)
+        except msgspec.MsgspecError as error:
+            raise DataError(_sentence(file, number, line)) from error
+        if not keys.keys() >= row.keys():
+            keys.update(dict.fromkeys(row))
+    return list(keys)
+
+
+def broken_line(file: TextFile, schema: dict[str, pl.DataType]) -> str | None:
+    """A sentence about the first line that Polars cannot read; None when there is none."""
+    lines = _lines(file)
+    while batch := list(islice(lines, _BATCH)):
+        if _is_readable(batch, schema):
+            continue
+        number, line = next((one for one in batch if not _is_readable([one], schema)), batch[0])
+        return f"line {number:,} of {file.name}: found {shorten(line.decode())}, expected plain JSON values; correct it"
+    return None
+
+
+def _is_readable(lines: list[Line], schema: dict[str, pl.DataType]) -> bool:
+    try:
+        pl.read_ndjson(b"\n".join(line for _, line in lines), schema=schema)
+    except pl.exceptions.PolarsError:
+        return False
+    return True
+
+
+def _lines(file: TextFile) -> Iterator[Line]:
+    with open_plain(file.path) as stream:
+        for number, line in enumerate(stream, 1):
+            if line.strip():
+                yield number, line.strip()
+
+
+def _sentence(file: TextFile, number: int, line: bytes) -> str:
+    where = f"line {number:,} of {file.name}"
+    word = _NOT_JSON.search(_without_texts(line))
+    if word is not None:
+        key = _KEY.search(line[: word.start()])
+        column = f", column {key[1].decode()!r}" if key else ""
+        return f"{where}{column}: found {word[1].decode()}, which is not JSON; leave it out or write null"
+    if number == file.n_lines and file.tail.strip() and not line.endswith(b"}"):
+        return f"{where} is cut off: found {shorten(line.decode())} without an end; fetch the file again"
+    if line.startswith(b"["):
+        return f"{where}: found a list, expected one JSON object per line; export the file as JSON Lines"
+    return f"{where} is not one JSON object: found {shorten(line.decode())}; repair it"
+
+
+def _without_texts(line: bytes) -> bytes:
+    """The line with what stands in quotes blanked, so that places stay; keys too, which only the numbers need."""
+    return re.sub(rb'"(?:[^"\\]|\\.)*"', lambda found: b" " * len(found[0]), line)

@@ -1,0 +1,173 @@
+"""One data file as a lazy frame of what stands in it, and the sentence for a file that cannot be read to its end."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from recsys.columns import FORMER_NAMES, Table
+from recsys.data.delimited import broken_line as broken_record
+from recsys.data.delimited import scan_delimited
+from recsys.data.files import DataFile
+from recsys.data.text_files import TextFile, damage_of, look_through, shorten, without_bom
+from recsys.errors import DataError
+
+_MAGIC: Final = b"PAR1"
+_SEPARATORS: Final = {"csv": ",", "tsv": "\t"}
+_NAMED: Final = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
+DAMAGE: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+"""What Polars raises for files that it cannot read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Raw:
+    """
+    A file: its frame, the dtypes of its columns as far as the contract knows them, all of its names, and a function
+    that finds the broken place after reading has failed.
+    """
+
+    frame: pl.LazyFrame
+    schema: Mapping[str, pl.DataType]
+    names: Sequence[str]
+    locate: Callable[[], str | None]
+
+
+def open_raw(file: DataFile, table: Table) -> Raw | None:
+    """
+    The file as it stands, with the columns that its folders name; None for a file without anything in it.
+
+    Raises:  DataError when it is damaged, not of its format, or its header is none of the contract's.
+    """
+    raw = _open_parquet(file) if file.form == "parquet" else _open_text(file, table)
+    if raw is None:
+        return None
+    given = {name: value for name, value in file.columns.items() if name not in raw.names}
+    raw = _with_columns(raw, given) if given else raw
+    problems = header_problems(file, raw.names, table)
+    if problems:
+        raise DataError(*problems)
+    return raw
+
+
+def former_names(table: Table, names: Sequence[str]) -> dict[str, str]:
+    """The former names among the columns of a file, with the names of now."""
+    pairs = FORMER_NAMES.get(table.name, {}).items()
+    return {old: new for old, new in pairs if old in names and new not in names}
+
+
+def _with_columns(raw: Raw, given: Mapping[str, str | None]) -> Raw:
+    columns = [pl.lit(value, dtype=pl.String).alias(name) for name, value in given.items()]
+    return Raw(
+        frame=raw.frame.with_columns(columns),
+        schema={**raw.schema, **dict.fromkeys(given, pl.String())},
+        names=[*raw.names, *given],
+        locate=raw.locate,
+    )
+
+
+def _open_parquet(file: DataFile) -> Raw | None:
+    with damage_of(file.name), file.path.open("rb") as stream:
+        size = stream.seek(0, 2)
+        stream.seek(0)
+        start = stream.read(4)
+        stream.seek(max(0, size - 4))
+        end = stream.read(4)
+    if not size:
+        return None
+    if start != _MAGIC:
+        raise DataError(f"{file.name}: found {start!r} at its beginning, expected Parquet; export it again")
+    if end != _MAGIC or size < 12:
+        raise DataError(f"{file.name} ends too early: found a part of a Parquet file; fetch it again")
+    frame = pl.scan_parquet(file.path, hive_partitioning=False, glob=False)
+    try:
+        schema = frame.collect_schema()
+    except DAMAGE as error:
+        raise DataError(f"{file.name} is damaged: {_words(error)}; fetch or export it again") from error
+    return Raw(frame=frame, schema=schema, names=list(schema), locate=lambda: _broken_column(file, frame, schema))
+
+
+def _broken_column(file: DataFile, frame: pl.LazyFrame, schema: pl.Schema) -> str | None:
+    for name in schema:
+        try:
+            frame.select(name).collect(engine="streaming")
+        except DAMAGE as error:
+            return f"{file.name} is damaged in column {name!r}: {_words(error)}; fetch or export it again"
+    return None
+
+
+def _words(error: BaseException) -> str:
+    return f"found {' '.join(str(error).split())[:160]!r}"
+
+
+def _open_text(file: DataFile, table: Table) -> Raw | None:
+    text = look_through(file.path, file.name)
+    if text.is_empty:
+        return None
+    return _open_json(text, table) if file.form == "jsonl" else _open_delimited(text, _SEPARATORS[file.form])
+
+
+def _open_delimited(text: TextFile, separator: str) -> Raw:
+    frame, names = scan_delimited(text, separator)
+    return Raw(
+        frame=frame,
+        schema=dict.fromkeys(names, pl.String()),
+        names=names,
+        locate=lambda: broken_record(text, separator, len(names)),
+    )
+
+
+def _open_json(text: TextFile, table: Table) -> Raw:
+    from recsys.data import json_lines
+
+    plain = without_bom(text)
+    names = json_lines.keys_of(plain)
+    former = {new: old for old, new in former_names(table, names).items()}
+    dtypes: dict[str, pl.DataType] = {former.get(c.name, c.name): pl.String() for c in table.columns}
+    return Raw(
+        frame=pl.scan_ndjson(plain.path, schema=dtypes),
+        schema=dtypes,
+        names=names,
+        locate=lambda: json_lines.broken_line(plain, dtypes),
+    )
+
+
+# ---- headers ----
+
+
+def header_problems(file: DataFile, names: Sequence[str], table: Table) -> list[str]:
+    """What is wrong with the names of a file's columns, in sentences."""
+    known = {column.name for column in table.columns} | set(FORMER_NAMES.get(table.name, {}))
+    where = file.name if file.form in ("parquet", "jsonl") else f"line 1 of {file.name}"
+    if names and not known & {_plain(name) for name in names}:
+        return [_unknown_header(file, where, names, table)]
+    twice = sorted({name for name in names if list(names).count(name) > 1})
+    problems = [f"{where}: found the column {name!r} twice, expected it once; remove one" for name in twice]
+    problems += [
+        f"{where}: found the column {name!r}, expected {_plain(name)!r}; rename it"
+        for name in names
+        if name not in known and _plain(name) in known and _plain(name) not in names
+    ]
+    if problems:
+        return problems
+    present = {former_names(table, names).get(name, name) for name in names}
+    missing = [name for name in table.required if name not in present]
+    return [f"{file.name} has no column {name!r}, which is required; add it" for name in missing]
+
+
+def _plain(name: str) -> str:
+    return name.strip().strip('"').lower()
+
+
+def _unknown_header(file: DataFile, where: str, names: Sequence[str], table: Table) -> str:
+    expected = _SEPARATORS.get(file.form)
+    other = next((mark for mark in _NAMED if mark in names[0] and mark != expected), None) if len(names) <= 2 else None
+    if expected is not None and other is not None:
+        return (
+            f"{where}: found the header {shorten(','.join(names))}, divided by {_NAMED[other]}, expected columns "
+            f"divided by {_NAMED[expected]}; export it so{', or name it .tsv' if other == chr(9) else ''}"
+        )
+    return (
+        f"{where}: found no column of the table {table.name} among {shorten(', '.join(names))}, expected a header with "
+        f"{', '.join(table.required)}; name the columns so"
+    )
