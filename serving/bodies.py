@@ -10,9 +10,10 @@ from typing import Annotated, Any, Final
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
-from recsys.clock import Millis, from_text
+from recsys.clock import Millis
 from recsys.columns import CREATORS, EVENTS, ITEMS, USERS, Table
 from recsys.errors import DataError
+from recsys.instants import read_instant
 from recsys.messages import MAX_TOKEN_LENGTH, FeedRequest
 from recsys.services.events import MAX_EVENTS, TABLE_ONLY
 from recsys.types import Fields
@@ -27,6 +28,7 @@ from serving.body_fields import (
     Language,
     Region,
     Size,
+    row_field,
     row_fields,
     struct_fields,
     with_fields,
@@ -77,10 +79,7 @@ class ShortForm(BaseModel):
 @with_fields(
     row_fields(EVENTS, leave_out=TABLE_ONLY, required=("event_id", "user_id", "kind"))
     | {
-        "at": (
-            Instant | Annotated[int, Field(description="Milliseconds since 1970-01-01 UTC.")] | None,
-            Field(default=None, description=EVENTS["at"].about),
-        ),
+        "at": row_field(EVENTS["at"]),
         "tracking_token": (
             Annotated[str, Field(max_length=MAX_TOKEN_LENGTH)] | None,
             Field(default=None, description="The one that came with the item. It joins the event to its page."),
@@ -223,7 +222,7 @@ class AuditQuery(BaseModel):
     @property
     def since_ms(self) -> Millis:
         """`since` as milliseconds, 0 when it is left out."""
-        return 0 if self.since is None else from_text(self.since)
+        return (read_instant(self.since) or 0) if self.since else 0
 
 
 class ReviewsQuery(BaseModel):

@@ -13,11 +13,12 @@ from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get
 
 import msgspec
 from msgspec import Meta
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from recsys import messages
 from recsys.clock import from_text
 from recsys.columns import COUNTRY, LANGUAGE, PLACE, REGION, Column, Table
+from recsys.instants import read_instant
 
 TypeHint = Any
 """A type as a value: a class, or what `typing` makes of classes."""
@@ -108,13 +109,17 @@ def _printable(text: str) -> str:
 
 
 def _instant(text: str) -> str:
-    try:
-        is_plausible = 0 <= from_text(text) < _YEAR_3000
-    except (ValueError, OverflowError):
-        is_plausible = False
-    if not is_plausible:
+    at = read_instant(text)
+    if at is None or not 0 <= at < _YEAR_3000:
         raise ValueError("expected an instant such as 2026-11-20T18:00:00Z")
     return text
+
+
+def _given_value(value: object) -> object:
+    """What a client gave, as the readers of data files take it: an empty text is unknown, and 3.0 is a whole number."""
+    if value == "":
+        return None
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 Id = Annotated[str, *checks_of(messages.Id)]
@@ -126,6 +131,7 @@ Languages = Annotated[list[Language], *checks_of(messages.Languages)]
 Size = Annotated[int, *checks_of(messages.Size)]
 Instant = Annotated[str, Field(max_length=40, description="RFC 3339.", examples=["2026-11-20T18:00:00Z"]),
                     AfterValidator(_instant)]  # fmt: skip
+Moment = Instant | Annotated[float, Field(description="Milliseconds since 1970-01-01 UTC.", allow_inf_nan=False)]
 
 
 # ---- from columns ----
@@ -145,13 +151,13 @@ def row_field(column: Column, *, is_required: bool = False) -> tuple[TypeHint, A
     about = _given({"description": column.about or None})
     if is_required:
         return value_type(column), Field(**about)
-    return value_type(column) | None, Field(default=None, **about)
+    return Annotated[value_type(column) | None, BeforeValidator(_given_value)], Field(default=None, **about)
 
 
 def value_type(column: Column) -> TypeHint:
     """What a value of a column is over HTTP."""
     if column.dtype == "time":
-        return Instant
+        return Moment
     if column.dtype == "bool":
         return bool
     if column.dtype in ("int", "float"):

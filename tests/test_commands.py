@@ -340,7 +340,7 @@ def test_explain_knows_the_night_of_an_instant_by_the_markets_clock(cli: Cli) ->
     [
         (("import", "netflix", "src", "data"), 2, "expected one of table"),
         (("import", "movielens", "nowhere", "data"), 2, "found no folder nowhere"),
-        (("validate", "nowhere"), 2, "table creators: found no file"),
+        (("validate", "nowhere"), 2, "found no folder nowhere"),
         (("train", "nowhere", "--out", "artifact", "--at", "yesterday"), 2, "--at: found 'yesterday'"),
         (("feed", "nowhere", "--user", "u"), 2, "found no manifest.json"),
         (("feed", "nowhere"), 2, "found no --user"),

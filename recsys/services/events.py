@@ -5,10 +5,11 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from recsys.clock import DAY, MINUTE, Millis, from_text, to_text
+from recsys.clock import DAY, MINUTE, Millis, to_text
 from recsys.columns import EVENTS, Column, subject_of
 from recsys.errors import DataError
 from recsys.feed.engine import Engine
+from recsys.instants import read_instant
 from recsys.messages import MAX_TOKEN_LENGTH, RejectedEvent
 from recsys.safety.harm_terms import redact_query
 from recsys.services.fields import check_column, shorten
@@ -77,7 +78,7 @@ def _kind(fields: Fields) -> str:
     if kind not in EVENT_KINDS:
         raise DataError(f"kind: found {shorten(kind)}, expected one of {', '.join(EVENT_KINDS)}")
     subject = subject_of(str(kind))
-    given = [name for name in _SUBJECTS if fields.get(name) is not None]
+    given = [name for name in _SUBJECTS if fields.get(name) not in (None, "")]
     expected = [subject] if subject in _SUBJECTS else []
     if given != expected:
         raise DataError(_wrong_subject(str(kind), given, subject))
@@ -140,12 +141,11 @@ def _item_id(engine: Engine, item_no: int) -> str | None:
 
 def _when(value: object, now: Millis) -> Millis:
     """The time of an event: at most 7 days old, not from the future; the server's time when it is missing."""
-    if value is None:
+    if value is None or value == "":
         return now
-    try:
-        at = from_text(str(value)) if not isinstance(value, int) or isinstance(value, bool) else value
-    except ValueError as error:
-        raise DataError(f"at: found {shorten(value)}, expected an instant such as {to_text(now)}") from error
+    at = read_instant(value)
+    if at is None:
+        raise DataError(f"at: found {shorten(value)}, expected an instant such as {to_text(now)}")
     if not now - MAX_AGE_MS <= at <= now + MAX_AHEAD_MS:
         raise DataError(f"at: found {shorten(value)}, expected within 7 days before {to_text(now)} and not after it")
     return at

@@ -3,9 +3,10 @@
 import re
 from typing import Any, Final
 
-from recsys.clock import from_text, to_text
+from recsys.clock import to_text
 from recsys.columns import EARLIEST, LATEST, MAX_ID_LENGTH, Column, Table
 from recsys.errors import DataError
+from recsys.instants import read_instant
 from recsys.types import Fields, JsonObject
 
 
@@ -51,18 +52,22 @@ def check_row(table: Table, fields: Fields) -> Fields:
 
 
 def check_column(column: Column, value: object) -> Any:
-    """The value of a column that came over the wire, a time in milliseconds. Raises DataError by the contract."""
-    problem = _problem(column, value)
+    """
+    The value of a column that came over the wire, a time in milliseconds, by the rules for data files: an empty text is
+    unknown, and 3.0 a whole number. Raises DataError by the contract.
+    """
+    given = None if value == "" else value
+    if column.dtype == "int" and isinstance(given, float) and given.is_integer():
+        given = int(given)
+    problem = _problem(column, given)
     if problem:
         raise DataError(f"{column.name}: found {shorten(value)}, expected {problem}")
-    if value is None:
-        return None
-    return from_text(str(value)) if column.dtype == "time" else value
+    return read_instant(given) if column.dtype == "time" else given
 
 
 def _problem(column: Column, value: object) -> str | None:
     """What a value should have been; None when it is fine."""
-    if value is None:
+    if value is None or (column.required and isinstance(value, str) and not value.strip()):
         return "a value" if column.required else None
     if column.dtype == "time":
         return _time_problem(value)
@@ -91,11 +96,8 @@ def _text_problem(column: Column, value: object) -> str | None:
 
 
 def _time_problem(value: object) -> str | None:
-    if not isinstance(value, str):
-        return _AN_INSTANT
-    try:
-        at = from_text(value)
-    except (ValueError, TypeError, OverflowError):
+    at = read_instant(value)
+    if at is None:
         return _AN_INSTANT
     return None if EARLIEST <= at < LATEST else f"an instant from {to_text(EARLIEST)} to {to_text(LATEST)}"
 
