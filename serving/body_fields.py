@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get
 
 import msgspec
 from msgspec import Meta
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, create_model
 
 from recsys import messages
 from recsys.clock import from_text
@@ -108,11 +108,11 @@ def _printable(text: str) -> str:
     return text
 
 
-def _instant(text: str) -> str:
-    at = read_instant(text)
+def _instant(value: object) -> object:
+    at = read_instant(value)
     if at is None or not 0 <= at < _YEAR_3000:
         raise ValueError("expected an instant such as 2026-11-20T18:00:00Z")
-    return text
+    return value
 
 
 def _given_value(value: object) -> object:
@@ -131,7 +131,12 @@ Languages = Annotated[list[Language], *checks_of(messages.Languages)]
 Size = Annotated[int, *checks_of(messages.Size)]
 Instant = Annotated[str, Field(max_length=40, description="RFC 3339.", examples=["2026-11-20T18:00:00Z"]),
                     AfterValidator(_instant)]  # fmt: skip
-Moment = Instant | Annotated[float, Field(description="Milliseconds since 1970-01-01 UTC.", allow_inf_nan=False)]
+_MOMENT: Final = [
+    {"type": "string", "maxLength": 40, "description": "RFC 3339.", "examples": ["2026-11-20T18:00:00Z"]},
+    {"type": "number", "description": "Milliseconds since 1970-01-01 UTC."},
+]
+Moment = Annotated[Any, AfterValidator(_instant), WithJsonSchema({"anyOf": _MOMENT})]
+"""An instant of a row. One type for text and numbers, so that errors name the field and not a kind of it."""
 
 
 # ---- from columns ----
