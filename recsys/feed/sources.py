@@ -211,11 +211,18 @@ def _is_near(query: Query, item_nos: Ids) -> Mask:
     return near.is_local & ~near.is_floor_eligible
 
 
+FIRST_LOOK: Final = 8
+"""Items of a head that are looked at first, for each that is wanted."""
+
+
 def _first_of_head(query: Query, head: PopularHead, is_meant: Callable[[Query, Ids], Mask], k: int) -> Ids:
     """The first k eligible items that are meant; where the head has too few, of the whole catalogue."""
-    items = head.item_nos
-    best = items[query.is_eligible[items] & is_meant(query, items)][:k]
-    if len(best) == k or head.is_whole:
+    for items in (head.item_nos[: FIRST_LOOK * k], head.item_nos):
+        best = items[query.is_eligible[items]]
+        best = best[is_meant(query, best)][:k]
+        if len(best) == k:
+            return best
+    if head.is_whole:
         return best
     everything = query.rankings.popular
     return everything[query.is_eligible[everything] & is_meant(query, everything)][:k]

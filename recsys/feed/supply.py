@@ -3,6 +3,7 @@ Supply: how many supportive and local items of any 20 the catalogue could fill f
 """
 
 from collections.abc import Callable
+from typing import Final
 
 import numpy as np
 
@@ -40,11 +41,19 @@ def remaining_supply(query: Query, ledger: Ledger, at: Millis) -> Supply:
     )
 
 
+FIRST_LOOK: Final = 256
+"""Items of a head among which twenty are nearly always found."""
+
+
 def _eligible_of_20(query: Query, head: PopularHead, is_meant: Callable[[Ids], Mask], n_hope: int) -> int:
     """How many of 20 the eligible items that are meant can fill: those of the head, and all where these are too few."""
-    items = head.item_nos[query.is_eligible[head.item_nos]]
-    filled = _fill_of_20(query, items[is_meant(items)], n_hope)
-    if filled == RUN or head.is_whole:
+    for first in (FIRST_LOOK, len(head.item_nos)):
+        items = head.item_nos[:first]
+        items = items[query.is_eligible[items]]
+        filled = _fill_of_20(query, items[is_meant(items)], n_hope)
+        if filled == RUN:
+            return filled
+    if head.is_whole:
         return filled
     items = np.flatnonzero(query.is_eligible).astype(np.int32)
     return _fill_of_20(query, items[is_meant(items)], n_hope)
