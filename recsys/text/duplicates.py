@@ -207,7 +207,7 @@ def add_bound(joined: Joined, chosen: Ids) -> Ids:
     """The chosen item numbers and those that one of them binds, ascending: `bound_by` without a pass over all items."""
     is_chosen = np.zeros(len(joined.item_nos) + 1, np.bool_)  # the last place is for numbers above all others
     place = np.searchsorted(joined.item_nos, chosen)
-    is_chosen[place] = np.append(joined.item_nos, -1)[place] == chosen
+    is_chosen[place[np.append(joined.item_nos, -1)[place] == chosen]] = True
     if not is_chosen.any():
         return np.unique(chosen)
     bound = joined.item_nos[bound_by(joined.copies, is_chosen[:-1])]

@@ -127,7 +127,7 @@ def test_the_few_items_that_have_copies_tell_what_all_of_them_tell(uploads, form
     copies = join_copies(hashes[:n], owner, creator_texts, duration_texts, np.arange(len(owner), dtype=np.int64))
     joined = select_joined(copies)
     assert set(np.flatnonzero(now.hash_no)) <= set(joined.item_nos.tolist())
-    for chosen in ([], [0], [n - 1], list(range(0, n, 2))):
+    for chosen in ([], [0], [n - 1], list(range(0, n, 2)), list(range(n))[::-1], [n - 1, 0, n - 1]):
         numbers = np.array([number for number in chosen if 0 <= number < n], np.int32)
         is_chosen = np.zeros(n, np.bool_)
         is_chosen[numbers] = True
