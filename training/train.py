@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from recsys.clock import Millis
+from recsys.data.fingerprint import fingerprint
 from recsys.models import popularity
 from recsys.models.artifact import ArtifactContents, save_artifact
 from recsys.models.histories import UserHistories, row_numbers
@@ -20,7 +21,6 @@ from recsys.models.text import TextSpace
 from recsys.progress import Progress, quiet
 from recsys.stores.protocols import Forgotten
 from recsys.types import History, Space
-from training.fingerprint import fingerprint
 from training.interactions import Interactions, build_interactions, market_names
 from training.manifest import describe_run
 from training.models import ranker

@@ -30,6 +30,9 @@ def evaluate(
         typer.Option(metavar="FILE", parser=policy_file, show_default="morocco", help="The market's policy."),
     ] = DEFAULT_POLICY,
     seed: Annotated[int, typer.Option(min=0, help="The seed of the sample; equal seeds give equal reports.")] = 0,
+    assume_adults: Annotated[
+        bool, typer.Option("--assume-adults", help="Count people of unknown age as adults. For sets without ages.")
+    ] = False,
     as_json: Json = False,
     is_quiet: Quiet = False,
 ) -> None:
@@ -44,7 +47,7 @@ def evaluate(
     from eval.report.write import show, write
 
     end = None if until is None else instant(until, "--until")
-    params = EvalParams(k=k, n_people=users, seed=seed, until=end)
+    params = EvalParams(k=k, n_people=users, seed=seed, until=end, assume_adults=assume_adults)
     with progress(is_quiet=is_quiet) as on_progress:
         report, market = run(artifact, data, policy, params, on_progress=on_progress)
     folder = out or artifact.parent / f"{artifact.name}.eval"

@@ -1,5 +1,6 @@
 """The numbers of a report, from the pages that each ranking would have shown."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -56,7 +57,13 @@ class PlaceExposure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """All results of `sanad eval`. Rates are in [0, 1], times RFC 3339 in UTC. docs/evaluation.md explains them."""
+    """
+    All results of `sanad eval`. Rates are in [0, 1], times RFC 3339 in UTC. docs/evaluation.md explains them.
+
+    `n_minors`: people whose page was a minor's, among them those of unknown age. `kept_back`: by reason, how many
+    videos it kept from a page of the engine that is short, on average over the `n_short_pages`. `data_notes`: how the
+    data differ from those behind the artifact.
+    """
 
     model_version: str
     policy_version: str
@@ -84,6 +91,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     locality: LocalityReport
     reliability: list[Reliability]
     notices: list[str]
+    n_minors: int
+    n_short_pages: int
+    kept_back: dict[str, float]
+    assume_adults: bool = False
+    data_notes: list[str] = []
 
 
 def measure(
@@ -131,6 +143,9 @@ def measure(
         ),
         reliability=reliability,
         notices=list(replayed.notices),
+        n_minors=int(replayed.is_minor.sum()),
+        n_short_pages=len(replayed.missing),
+        kept_back=_kept_back(replayed),
     )
 
 
@@ -203,6 +218,14 @@ def _locality_accuracy_cost(estimates: Mapping[str, Mapping[str, Estimate]]) -> 
         return None
     gained = share_after - share_before
     return (1 - after / before) / gained if gained >= MIN_LOCAL_SHARE_CHANGE else None
+
+
+def _kept_back(replayed: ReplayResult) -> dict[str, float]:
+    """By reason, videos kept from a page that is short, the greatest first."""
+    total = Counter[str]()
+    for reasons in replayed.missing:
+        total.update(reasons)
+    return {reason: round(n / len(replayed.missing), 2) for reason, n in total.most_common()}
 
 
 def _by_region(replayed: ReplayResult) -> dict[str, Mask]:

@@ -30,6 +30,7 @@ from recsys.feed.build import build_engine
 from recsys.feed.engine import Engine
 from recsys.feed.plan import Plan
 from recsys.feed.query import Query
+from recsys.feed.response import shortfall_of
 from recsys.messages import FeedRequest
 from recsys.metrics import EMPTY, auc
 from recsys.models.artifact import Artifact
@@ -51,7 +52,8 @@ class ReplayResult:
     `effective_impressions`: how many equally weighted impressions would tell as much about the score.
     Shapes, by person: `n_relevant`, `n_liked` (q,); `local_share_history` and `local_share_eligible` (q,), the local
     share of what the person liked before and of what could be shown; `country`, `region`, `locality`, `relevant`.
-    `n_eligible` (n_items,): for how many people an item could be shown. `notices`: alerts of the engine.
+    `n_eligible` (n_items,): for how many people an item could be shown. `is_minor` (q,): whose page was a minor's.
+    `missing`: of each page that is short, how many videos each reason kept back. `notices`: alerts of the engine.
     """
 
     people: tuple[HeldOutUser, ...]
@@ -72,6 +74,8 @@ class ReplayResult:
     locality: tuple[PersonLocality, ...]
     relevant: tuple[Ids, ...]
     n_eligible: Longs
+    is_minor: Mask
+    missing: tuple[Mapping[str, int], ...]
     notices: tuple[str, ...]
 
 
@@ -90,6 +94,8 @@ class _PersonReplay:
     region: str | None
     locality: PersonLocality
     is_eligible: Mask
+    is_minor: bool
+    missing: Mapping[str, int]
 
 
 def offline_engine(artifact: Artifact, market: Market, at: Millis, alerts: list[str]) -> Engine:
@@ -157,6 +163,8 @@ def _replay_person(plan: Plan, person: HeldOutUser, item_nos: Ids, k: int) -> _P
         region=query.viewer.region,
         locality=observe_locality(plan.context, rankings, pages, liked, k),
         is_eligible=query.is_eligible,
+        is_minor=query.market.ages[query.viewer.age_band].is_minor,
+        missing=shortfall_of(k, query.size, len(pages["engine"]), plan.lost, plan.selection.blocked).because,
     )
 
 
@@ -237,6 +245,8 @@ def _combine(
         locality=tuple(part.locality for part in parts),
         relevant=tuple(part.relevant for part in parts),
         n_eligible=np.sum([part.is_eligible for part in parts], axis=0, dtype=np.int64),
+        is_minor=np.array([part.is_minor for part in parts]),
+        missing=tuple(part.missing for part in parts if part.missing),
         notices=notices,
     )
 

@@ -146,6 +146,44 @@ def cautions(report: Report) -> list[str]:
         "look better than they are. The watch fraction takes that out as far as propensities tell; it rests on "
         f"{report.effective_impressions:,.0f} equally weighted impressions.",
     ]
+    sentences[:0] = [*report.data_notes, *_short_pages(report)]
+    if report.assume_adults:
+        sentences.insert(0, "People of unknown age count as adults here (--assume-adults); a service never does that.")
     if report.risk_source == "assumed":
         sentences.insert(0, "Tiers are made up (--assume-tier): no number here says anything about risk or support.")
     return [*sentences, *(f"Alert of the engine: {notice}" for notice in report.notices)]
+
+
+_REASONS: Final = {
+    "age": "not for the person's age",
+    "gap": "too soon after the last of the same tier",
+    "cap": "above a cap",
+    "language": "in languages the person does not read",
+    "pause": "not asked for because of a pause",
+    "published": "published later",
+    "excluded": "met before the cutoff",
+    "tier": "of a tier that is never served to them",
+    "unlabelled": "without a risk tier",
+}
+"""By the reason of a shortfall, without the counter behind its colon."""
+
+_MAX_REASONS: Final = 4
+
+
+def _short_pages(report: Report) -> list[str]:
+    """Why pages are empty, and for how many people that is because nobody knows their age."""
+    fill_rate = report.values["fill_rate"]["engine"].mean
+    if fill_rate is None or not report.n_short_pages:
+        return []
+    most = [(reason, n) for reason, n in report.kept_back.items() if n >= 0.5][:_MAX_REASONS]
+    reasons = ", ".join(f"{n:,.0f} {_REASONS.get(reason.partition(':')[0], reason)}" for reason, n in most)
+    sentences = [
+        f"{fill_rate:.1%} of the slots are filled: {report.n_short_pages:,} of {report.n_people:,} pages are short. "
+        f"Left out of such a page, on average: {reasons}."
+    ]
+    if report.n_minors and not report.assume_adults:
+        sentences.append(
+            f"{report.n_minors:,} of {report.n_people:,} people got the page of a minor, as all do whose age nobody "
+            "verified. For a set without ages see --assume-adults."
+        )
+    return sentences

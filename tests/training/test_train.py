@@ -8,13 +8,13 @@ import polars as pl
 import pytest
 
 from recsys.clock import DAY, Millis, from_text, to_text
+from recsys.data.fingerprint import fingerprint
 from recsys.data.impressions import is_risky
 from recsys.data.tables import read_dataset, write_dataset
 from recsys.errors import ConfigError, DataError
 from recsys.models.artifact import load_artifact
 from recsys.models.ials import IALSParams
 from recsys.models.text import TextParams
-from training.fingerprint import fingerprint
 from training.interactions import build_interactions
 from training.models.blend import BlendParams
 from training.params import TrainParams

@@ -41,7 +41,7 @@ def tune(
     You can stop it at any time; run again, it continues where it was. Events held out for 'sanad eval' are not read.
     """
     require_extra("train", "sanad tune")
-    from training.fingerprint import fingerprint
+    from recsys.data.fingerprint import fingerprint
     from training.models.tune import as_yaml
     from training.models.tune import tune as run
     from training.prepare import cutoff_of

@@ -84,6 +84,21 @@ def test_a_report_on_made_up_tiers_begins_with_that_caution(report: Report) -> N
     assert not any("made up" in sentence for sentence in cautions(report))
 
 
+def test_short_pages_are_explained_and_so_are_ages_that_nobody_knows(report: Report) -> None:
+    short = msgspec.structs.replace(
+        report, n_people=40, n_short_pages=3, kept_back={"gap:R1": 130.2, "pause": 7.0}, n_minors=5
+    )
+    text = " ".join(cautions(short))
+    assert "3 of 40 pages are short. Left out of such a page, on average: 130 too soon after the last" in text
+    assert "7 not asked for because of a pause" in text
+    assert "5 of 40 people got the page of a minor" in text and "--assume-adults" in text
+    assert "got the page of a minor" not in " ".join(cautions(msgspec.structs.replace(short, assume_adults=True)))
+
+
+def test_how_the_data_differ_is_said_before_the_numbers(report: Report) -> None:
+    assert cautions(msgspec.structs.replace(report, data_notes=["The past has changed."]))[0] == "The past has changed."
+
+
 HEADLINE_COMPARISONS = (("watch", "score", "popularity"), ("ndcg", "engine", "popularity"))
 
 
