@@ -57,7 +57,7 @@ WRONG = [
     ({"tracking_token": "forged"}, "tracking_token"),
     ({"value": "x" * 10_000_000}, "value"),
     ({"at": "yesterday"}, "at"),
-    ({"at": "2026-11-20T10:00:00"}, "at"),
+    ({"at": "2026-13-20T10:00:00Z"}, "at"),
     ({"at": True}, "at"),
     ({"kind": "search", "item_id": None, "query": "x" * 201}, "query"),
 ]
