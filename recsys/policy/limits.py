@@ -179,10 +179,29 @@ def spans_of(minutes_of_day: frozenset[int]) -> list[tuple[int, int]]:
 def hours_text(minutes_of_day: Iterable[int | str]) -> str:
     """Minutes of the day as people write hours, such as `22:00-07:00`."""
     every = frozenset(map(int, minutes_of_day))
-    if len(every) == _DAY_MINUTES:
-        return "all day"
-    hours = [f"{start // 60:02}:{start % 60:02}-{end // 60:02}:{end % 60:02}" for start, end in spans_of(every)]
-    return ", ".join(hours) or "none"
+    return "all day" if len(every) == _DAY_MINUTES else ", ".join(hours_of(every)) or "none"
+
+
+def hours_of(minutes_of_day: Iterable[int | str]) -> list[str]:
+    """Minutes of the day as a policy file spells hours; the whole day is `00:00-00:00`."""
+    return [span_text(*span) for span in spans_of(frozenset(map(int, minutes_of_day)))]
+
+
+def span_text(start: int, end: int) -> str:
+    """Two minutes of the day as hours."""
+    return f"{start // 60:02}:{start % 60:02}-{end // 60:02}:{end % 60:02}"
+
+
+def plain_value(path: str, value: LimitValue) -> object:
+    """The value of one limit as JSON has it: the night as hours, another set as a sorted list."""
+    if not isinstance(value, frozenset):
+        return value
+    return hours_of(value) if path == PATHS["night"] else sorted(value)
+
+
+def plain_limits(limits: "Limits") -> dict[str, object]:
+    """Every set limit under its policy path, such as `windows.R2.rolling_24h`, as JSON has it."""
+    return {path: plain_value(path, value) for path, value in flatten(limits).items()}
 
 
 def changed(before: Limits, after: Limits) -> Mapping[str, tuple[LimitValue | None, LimitValue | None]]:

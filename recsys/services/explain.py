@@ -22,12 +22,13 @@ from recsys.feed.record import Decision
 from recsys.feed.response import UNKNOWN, shortfall_of, sources_of
 from recsys.feed.slate import Selection, delivered
 from recsys.messages import FeedRequest, FeedResponse
-from recsys.policy.limits import flatten
+from recsys.policy.limits import plain_limits
 from recsys.safety.copies import bound_pairs
 from recsys.safety.validator import violations
 from recsys.services.copies import copy_of
+from recsys.services.why_wording import explain_in_words, language_of
 from recsys.stores.protocols import StoredAnswer
-from recsys.types import Candidates, Fields, JsonObject
+from recsys.types import Candidates, JsonObject
 from recsys.vocabulary import FAMILIES, TIERS
 
 SHOWN: Final = 100  # candidates listed in a record's view, best first
@@ -53,7 +54,7 @@ def record_of(engine: Engine, request_id: str, user_id: str | None = None) -> Js
         "degraded": decision.degraded,
         "seed": decision.seed,
         "weights": decision.weights,
-        "limits": _plain(flatten(decision.limits)),
+        "limits": plain_limits(decision.limits),
         "supply": msgspec.to_builtins(decision.supply),
         "removed": decision.removed,
         "floor_missed": decision.floor_missed,
@@ -80,10 +81,6 @@ def _read(engine: Engine, request_id: str, user_id: str | None) -> tuple[StoredA
     return stored, records.unpack(stored.decision)
 
 
-def _plain(values: Fields) -> JsonObject:
-    return {path: sorted(value) if isinstance(value, frozenset) else value for path, value in values.items()}
-
-
 def _candidate(decision: Decision, candidates: Candidates, row: int, item_id: str, is_shown: bool) -> JsonObject:
     family = int(candidates["family"][row])
     return {
@@ -105,14 +102,41 @@ def why(engine: Engine, request_id: str, item_id: str, user_id: str | None = Non
     One item's way through one page. Raises DataError when the record or the item is unknown.
 
     `rules` lists what touched it; `removed_by` is the first thing that kept it out; `counterfactual` says where it
-    would have stood without that. `copy_of` lists what binds the item as a copy now; see `recsys.services.copies`.
+    would have stood without that. `sentences` says all this to the person, in `language`. `copy_of` lists what binds
+    the item as a copy now; see `recsys.services.copies`.
     """
     _, decision = _read(engine, request_id, user_id)
     items = engine.resources.catalogue_cache.items
     item_no = items.index.get(item_id)
     if item_no is None:
         raise DataError(f"item_id: found {item_id!r}, expected the id of an item in the catalogue")
-    return {**_why(engine, decision, item_id, item_no), "copy_of": copy_of(items, item_no)}
+    answer = _why(engine, decision, item_id, item_no)
+    candidates = records.candidates_of(decision)
+    rows = np.flatnonzero(candidates.item_nos == item_no)
+    n_better = sum(chosen < int(rows[0]) for chosen in decision.chosen) if len(rows) else None
+    codes_of_item = _codes_of_shown(decision, candidates, int(rows[0])) if answer["shown"] else []
+    return {
+        **answer,
+        "language": language_of(decision.languages),
+        "sentences": explain_in_words(answer, codes_of_item, decision.languages, n_better),
+        "copy_of": copy_of(items, item_no),
+    }
+
+
+def _codes_of_shown(decision: Decision, candidates: Candidates, row: int) -> list[str]:
+    slot = decision.chosen.index(row)
+    is_exploration = records.replay(decision).is_exploration[slot]
+    return _codes(candidates, row, decision.forced[slot], is_exploration=is_exploration)
+
+
+def _codes(candidates: Candidates, row: int, floor: str, *, is_exploration: bool) -> list[str]:
+    return codes(
+        sources=sources_of(candidates, row),
+        match=MATCHES[candidates["match"][row]],
+        floor=floor,
+        is_exploration=is_exploration,
+        is_supportive=bool(candidates["is_supportive"][row]),
+    )
 
 
 def _why(engine: Engine, decision: Decision, item_id: str, item_no: int) -> JsonObject:
@@ -141,16 +165,21 @@ def _why(engine: Engine, decision: Decision, item_id: str, item_no: int) -> Json
 def _parts(decision: Decision, candidates: Candidates, row: int) -> list[JsonObject]:
     """Each part of the score with its weight; R2 has none, it never competes on engagement."""
     if candidates["tier"][row] >= 2:
-        return [{"name": "constant", "value": float(candidates["score"][row]), "weight": 1.0}]
+        return [{"name": "constant", "value": _rounded(candidates["score"][row]), "weight": 1.0}]
     names = [name for name in candidates.columns if name.startswith("p_")]
     return [
         {
             "name": name.removeprefix("p_"),
-            "value": None if np.isnan(candidates[name][row]) else float(candidates[name][row]),
-            "weight": decision.weights.get(name.removeprefix("p_"), 0.0),
+            "value": None if np.isnan(candidates[name][row]) else _rounded(candidates[name][row]),
+            "weight": _rounded(decision.weights.get(name.removeprefix("p_"), 0.0)),
         }
         for name in names
     ]
+
+
+def _rounded(number: float) -> float:
+    """Three significant digits: parts are kept as 16-bit floats, and more would be noise."""
+    return float(f"{float(number):.3g}")
 
 
 def _rules_of_shown(decision: Decision, candidates: Candidates, slot: int) -> list[JsonObject]:
@@ -239,13 +268,7 @@ def _page(engine: Engine, decision: Decision, selection: Selection, *, explain: 
     asked = msgspec.json.decode(decision.request, type=FeedRequest).size
     page = []
     for slot, row in enumerate(selection.rows.tolist()):
-        reason_codes = codes(
-            sources=sources_of(candidates, row),
-            match=MATCHES[candidates["match"][row]],
-            floor=selection.forced[slot],
-            is_exploration=selection.is_exploration[slot],
-            is_supportive=bool(candidates["is_supportive"][row]),
-        )
+        reason_codes = _codes(candidates, row, selection.forced[slot], is_exploration=selection.is_exploration[slot])
         reasons = [msgspec.to_builtins(r) for r in sentences(reason_codes, decision.languages)] if explain else []
         page.append((ids[candidates.item_nos[row]], slot + 1, _bits(selection.propensities[slot]), reasons))
     shortfall = shortfall_of(asked, decision.size, len(page), decision.lost, selection.blocked)

@@ -2,8 +2,9 @@
 Conversation starters for a guardian and a child: labelled R0 items on supportive topics that both policies accept.
 
 Neither history is used: the page is drawn at random from what both may see, starters for families (S6) before the
-rest, so that nothing on it, and nothing missing, says what one of the two watched. It is reserved for the child first
-and for the guardian then; when the second step fails, the first one holds, for what was reserved counts as shown.
+rest; only what the child was shown lately does not come again. So nothing on it says what one of the two watched. It
+is reserved for the child first and for the guardian then; when the second step fails, the first one holds, for what
+was reserved counts as shown.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from recsys.catalogue.items import topic_bits
+from recsys.catalogue.items import Items, topic_bits
 from recsys.clock import DAY, Millis, to_text
 from recsys.errors import Conflict, DataError, StoreError
 from recsys.feed.context import RequestContext
@@ -25,9 +26,9 @@ from recsys.feed.viewer import profile_of
 from recsys.messages import FeedRequest, FeedResponse
 from recsys.safety.cards import CONVERSATION_STARTERS
 from recsys.services.fields import check_id
-from recsys.types import JsonObject, Mask
+from recsys.types import Ids, JsonObject, Mask
 
-DRAWN: Final = 3  # times the size: what the child's own rules may still take from
+DRAWN: Final = 3  # times the size: what the child's own rules may still take from, at first
 
 
 def is_guardian(engine: Engine, guardian_id: str, child_id: str) -> bool:
@@ -49,7 +50,7 @@ def together(
         raise DataError("child_id: found a person whose profile does not name this guardian, expected one that does")
     named = request_id or engine.new_id()
     asked = _request(child_id, _id_of(named, child_id), size)
-    ids = _asked_before(engine, asked, at) or _drawn(engine, guardian_id, asked, at)
+    ids = _asked_before(engine, asked, at) or _enough(engine, guardian_id, asked, at)
     answer = _answer(feed(engine, msgspec.structs.replace(asked, candidate_ids=ids), at))
     degraded = list(answer.degraded)
     if answer.items and not _reserved(engine, guardian_id, answer, named, at):
@@ -65,6 +66,7 @@ def together(
             for item in answer.items
         ],
         "missing": size - len(answer.items),
+        "because": _because(engine, guardian_id, asked, answer, at),
         "pause": None if answer.pause is None else {"kind": answer.pause.kind, "text": answer.pause.text},
         "degraded": degraded,
     }  # fmt: skip
@@ -90,18 +92,55 @@ def _asked_before(engine: Engine, asked: FeedRequest, at: Millis) -> tuple[str, 
     return msgspec.json.decode(unpack(stored.decision).request, type=FeedRequest).candidate_ids
 
 
+def _enough(engine: Engine, guardian_id: str, asked: FeedRequest, at: Millis) -> tuple[str, ...]:
+    """
+    As many of the drawn ids as fill the page, tried as plans that reserve nothing: creators and gaps may need more than
+    a few. All of them where nothing fills it.
+    """
+    drawn = _drawn(engine, guardian_id, asked, at)
+    n_ids = DRAWN * asked.size
+    while n_ids < len(drawn):
+        plan = engine.plan(msgspec.structs.replace(asked, candidate_ids=drawn[:n_ids]), at)
+        if len(plan.selection.rows) >= plan.context.query.size:
+            break
+        n_ids *= 4
+    return drawn[:n_ids]
+
+
 def _drawn(engine: Engine, guardian_id: str, asked: FeedRequest, at: Millis) -> tuple[str, ...]:
-    """Ids drawn by the request and the day alone, from what the meet of both policies accepts: S6 first."""
-    child = engine.context(asked, at)
-    guardian = engine.context(msgspec.structs.replace(asked, user_id=guardian_id), at)
-    items = child.query.items
-    accepted = _accepts(child) & _accepts(guardian) & child.query.whole["is_supportive"] & items.is_labelled
-    numbers = np.flatnonzero(accepted)
+    """
+    Ids drawn by the request and the day alone, from what both policies accept and the child was not shown: S6 first.
+    """
+    items, numbers = _open_to_both(engine, guardian_id, asked, at)
     rng = np.random.default_rng([seed_of(asked.request_id or ""), 3, at // DAY])  # not the same again tomorrow
     drawn = numbers[rng.permutation(len(numbers))]
     is_family = (items.topics[drawn] & topic_bits(CONVERSATION_STARTERS.topics)) != 0
-    first = drawn[np.argsort(~is_family, kind="stable")][: DRAWN * asked.size]
-    return tuple(items.item_ids[n] for n in first)
+    return tuple(items.item_ids[n] for n in drawn[np.argsort(~is_family, kind="stable")])
+
+
+def _open_to_both(engine: Engine, guardian_id: str, asked: FeedRequest, at: Millis) -> tuple[Items, Ids]:
+    """The catalogue, and the numbers of what the meet of both policies accepts and the child was not shown lately."""
+    child = engine.context(asked, at)
+    guardian = engine.context(msgspec.structs.replace(asked, user_id=guardian_id), at)
+    items, whole = child.query.items, child.query.whole
+    accepted = _accepts(child) & _accepts(guardian) & whole["is_supportive"] & items.is_labelled
+    return items, np.flatnonzero(accepted & FILTERS["seen"](child.query, whole)).astype(np.int32)
+
+
+def _because(engine: Engine, guardian_id: str, asked: FeedRequest, answer: FeedResponse, at: Millis) -> dict[str, int]:
+    """
+    Why places are empty: `pause`; `supply`, when nothing is left that both may see and the child was not shown; else
+    `rules`, when creators, gaps or caps leave no more. Which videos either of them watched is not told.
+    """
+    missing = asked.size - len(answer.items)
+    if not missing:
+        return {}
+    if answer.pause is not None and answer.pause.kind != "break":
+        return {"pause": missing}
+    sent = {item.item_id for item in answer.items}
+    items, numbers = _open_to_both(engine, guardian_id, asked, at)
+    is_exhausted = all(items.item_ids[n] in sent for n in numbers)
+    return {"supply" if is_exhausted else "rules": missing}
 
 
 def _accepts(context: RequestContext) -> Mask:

@@ -15,13 +15,15 @@ from recsys.clock import Millis, to_text
 from recsys.errors import DataError, StoreError
 from recsys.feed.engine import Engine
 from recsys.feed.viewer import profile_of
+from recsys.languages import lookup_all
 from recsys.models.loaded import TrainedModels
 from recsys.policy.effective import effective_limits, personal_limits
-from recsys.policy.limits import WINDOWS, Limits, spans_of
-from recsys.policy.schema import parse_hours
+from recsys.policy.limits import WINDOWS, Limits, hours_of, span_text
+from recsys.policy.schema import Market, parse_hours
 from recsys.safety.ledger import FAMILY_COUNTERS, RUN, active_minutes, counts, placed, server_time, windows_of
 from recsys.safety.loop.levels import describe_loop, raise_for_calm_mode
 from recsys.safety.loop.state import retain_after_erasure
+from recsys.safety.loop.wording import describe_reason, describe_signal
 from recsys.services.compaction import band_of, standing
 from recsys.services.fields import check_id
 from recsys.services.profiles import MAX_WRITE_TRIES, check_languages, update_state
@@ -29,7 +31,7 @@ from recsys.stores.audit import LOCAL
 from recsys.stores.protocols import Read
 from recsys.stores.retention import SAFETY_RETENTION_MS
 from recsys.types import Event, Fields, History, JsonObject
-from recsys.user.state import Controls, Guardian, Ledger, SafetyState, UserState, pack
+from recsys.user.state import Controls, Guardian, Ledger, Profile, SafetyState, UserState, pack
 from recsys.vocabulary import COUNTERS, TIERS, TOPICS
 
 T = TypeVar("T", Controls, Guardian)
@@ -63,9 +65,7 @@ def put_controls(engine: Engine, user_id: str, fields: Fields, at: Millis) -> Js
 def get_guardian(engine: Engine, user_id: str) -> JsonObject:
     """The guardian's limits: nothing about what was watched."""
     state = engine.stores.users.read(check_id("user_id", user_id)).state
-    guardian = state.person.guardian or Guardian()
-    shown = msgspec.to_builtins(_named(guardian)) | {"night": [_hours(*pair) for pair in guardian.night]}
-    return {"user_id": user_id, **shown}
+    return {"user_id": user_id, **_guardian_in_words(state.person.guardian or Guardian())}
 
 
 def put_guardian(engine: Engine, user_id: str, fields: Fields, at: Millis) -> JsonObject:
@@ -115,7 +115,7 @@ def _in_force(engine: Engine, user_id: str, at: Millis) -> JsonObject:
     limits = effective_limits(engine.resources.policy, state, personal, band, profile.country, at).limits
     return {
         "daily_minutes": limits.daily_minutes,
-        "night": [_hours(*span) for span in spans_of(limits.night)],
+        "night": hours_of(limits.night),
         "max_tier": TIERS[min(limits.blocked_tiers, default=len(TIERS)) - 1],
         "labelled_only": limits.labelled_only,
         "loop_level": state.safety.loop.level,
@@ -155,8 +155,31 @@ def exposure(engine: Engine, user_id: str, at: Millis) -> JsonObject:
         "deliveries": ledger.n_delivered,
         "minutes_24h": round(active_minutes(ledger, at), 1),
         "daily_minutes": limits.daily_minutes,
-        "loop": describe_loop(state, policy.market, is_minor=policy.market.ages[band].is_minor),
+        "loop": describe_loop(
+            state,
+            policy.market,
+            is_minor=policy.market.ages[band].is_minor,
+            languages=_languages(state, profile, policy.market),
+        ),
     }
+
+
+def _languages(state: UserState, profile: Profile, market: Market) -> tuple[str, ...]:
+    """The languages that a person is told things in, best first."""
+    return lookup_all(state.person.controls.languages or profile.languages, market.language_ranges)
+
+
+def _loop_in_words(state: UserState, languages: tuple[str, ...]) -> JsonObject:
+    loop = state.safety.loop
+    return {
+        **msgspec.to_builtins(_named(loop)),
+        "reasons": [describe_reason(reason, languages) for reason in loop.reasons],
+        "active_signals": [describe_signal(letter, languages)[0] for letter in loop.active_signals],
+    }
+
+
+def _guardian_in_words(guardian: Guardian) -> JsonObject:
+    return {**msgspec.to_builtins(_named(guardian)), "night": [span_text(*pair) for pair in guardian.night]}
 
 
 def _against(ledger: Ledger, limits: Limits, counter: str, at: Millis) -> JsonObject:
@@ -171,14 +194,15 @@ def export(engine: Engine, user_id: str, at: Millis) -> JsonObject:
     state = engine.stores.users.read(check_id("user_id", user_id)).state
     trained = None if state.safety.is_erased else engine.resources.model.histories.get(user_id)
     ids = engine.resources.catalogue_cache.items.item_ids
+    profile = profile_of(state, engine.resources.model, user_id)
     return {
         "user_id": user_id,
         "exported_at": to_text(at),
-        "profile": msgspec.to_builtins(_named(profile_of(state, engine.resources.model, user_id))),
+        "profile": msgspec.to_builtins(_named(profile)),
         "controls": msgspec.to_builtins(_named(state.person.controls)),
-        "guardian": None if state.person.guardian is None else msgspec.to_builtins(_named(state.person.guardian)),
+        "guardian": None if state.person.guardian is None else _guardian_in_words(state.person.guardian),
         "ledger": msgspec.to_builtins(_named(state.safety.ledger)),
-        "loop": msgspec.to_builtins(_named(state.safety.loop)),
+        "loop": _loop_in_words(state, _languages(state, profile, engine.resources.policy.market)),
         "seen": msgspec.to_builtins(_named(state.seen)),
         "interactions": msgspec.to_builtins(_named(state.interactions)),
         "deliveries": [
@@ -314,7 +338,3 @@ def _nights(hours: Iterable[object] | None) -> list[tuple[int, int]] | None:
         return [parse_hours(str(text)) for text in hours]
     except (ValueError, TypeError) as error:
         raise DataError(f"night: {str(error).removeprefix('hours: ')}") from error
-
-
-def _hours(start: int, end: int) -> str:
-    return f"{start // 60:02d}:{start % 60:02d}-{end // 60:02d}:{end % 60:02d}"

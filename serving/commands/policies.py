@@ -56,7 +56,7 @@ def show(policy: PolicyFile = DEFAULT_POLICY, as_json: Json = False) -> None:
     """Show the limits of each age band: caps per window, gaps, floors and night hours."""
     from recsys.policy.checks import load_market
     from recsys.policy.compiled import CompiledPolicy
-    from serving.limit_values import plain_limits
+    from recsys.policy.limits import plain_limits
 
     market = load_market(policy)
     compiled = CompiledPolicy(market)
@@ -85,12 +85,12 @@ def explain(
     from recsys.policy.checks import load_market
     from recsys.policy.compiled import CompiledPolicy
     from recsys.policy.compiled import explain_limits as rows_of
-    from serving.limit_values import plain_value
+    from recsys.policy.limits import plain_value
 
     compiled = CompiledPolicy(load_market(policy))
     rows = rows_of(compiled.layers(age, level, night or (at is not None and _is_night(compiled, age, level, at))))
     if as_json:
-        print_json([{"path": path, "value": plain_value(value), "set_by": name} for path, value, name in rows])
+        print_json([{"path": path, "value": plain_value(path, value), "set_by": name} for path, value, name in rows])
         return
     _print_table(("limit", "value", "set by"), ((path, _text(path, value), name) for path, value, name in rows))
 

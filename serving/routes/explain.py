@@ -10,11 +10,11 @@ from recsys.errors import ConfigError, DataError
 from recsys.feed.record import unpack
 from recsys.policy.checks import market_of
 from recsys.policy.compiled import CompiledPolicy
+from recsys.policy.limits import plain_limits
 from recsys.services import explain
 from recsys.services.preview import preview
 from serving.body_fields import ClientBody, Id
 from serving.dependencies import Dependencies, PathId, StrictRoute, record_response
-from serving.limit_values import plain_limits
 from serving.openapi import Description, response
 from serving.problems import Problem
 from serving.responses import Record

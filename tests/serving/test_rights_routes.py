@@ -295,7 +295,7 @@ def test_exposure_shows_every_counter_against_every_window(client: TestClient) -
         for window in ("last_20", "session", "rolling_24h", "rolling_7d"):
             assert found["counters"][counter][window]["used"] == n
     assert found["counters"]["R2"]["rolling_24h"]["allowed"] == 2  # level 1, though no page came since
-    assert found["loop"]["level"] == 1 and found["loop"]["reasons"][0]["signal"] == "g"
+    assert found["loop"]["level"] == 1 and found["loop"]["reasons"][0]["signal"] == "said_too_much"
     assert found["loop"]["expires_at"] == "2026-11-27T12:00:00.000Z"
     assert found["deliveries"] == len(shown["items"])
 

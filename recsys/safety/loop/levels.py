@@ -41,6 +41,7 @@ from recsys.safety.loop.state import (
     recent_negative_feedback,
     request_card,
 )
+from recsys.safety.loop.wording import describe_reason
 from recsys.stores.protocols import Logged
 from recsys.types import Event, Floats, JsonObject
 from recsys.user.state import Delivery, LoopState, Reason, UserState
@@ -259,13 +260,13 @@ def expires_at(loop: LoopState, rules: LoopRules, *, is_minor: bool) -> Millis |
     return loop.clean_since + _clean_ms(rules, is_minor=is_minor) if loop.level else None
 
 
-def describe_loop(state: UserState, market: Market, *, is_minor: bool) -> JsonObject:
-    """The level, why it rose, when it loosens, and what is off: for the person alone."""
+def describe_loop(state: UserState, market: Market, *, is_minor: bool, languages: Sequence[str] = ()) -> JsonObject:
+    """The level, why it rose (in the person's language), when it loosens, and what is off: for the person alone."""
     loop, rules = state.safety.loop, market.loop
     until = expires_at(loop, rules, is_minor=is_minor)
     return {
         "level": loop.level,
-        "reasons": [{"signal": reason.signal, "at": to_text(reason.at)} for reason in loop.reasons],
+        "reasons": [describe_reason(reason, languages) for reason in loop.reasons],
         "expires_at": None if until is None else to_text(until),
         "topics_off": [
             {

@@ -144,3 +144,47 @@ def test_nobody_elses_child_is_reached(family, evening):
     for guardian_id, child_id in (("stranger", "child"), ("parent", "stranger"), ("parent", "parent")):
         with pytest.raises(DataError, match="does not name this guardian"):
             together(family.engine, guardian_id, child_id, size=5, request_id="r", at=evening)
+
+
+def test_the_page_stays_full_while_unseen_supply_lasts_and_nothing_comes_twice(family, evening):
+    """
+    On the fifteenth evening as on the first, from 93 videos that both may see. On the sixteenth 18 are left,
+    by creators who have their share of the last 20: no rule gives way.
+    """
+    pages = [ask(family, evening + day * (DAY + 1), request_id=f"r{day}") for day in range(16)]
+    shown = [item["item_id"] for page in pages for item in page["items"]]
+    assert all((len(page["items"]), page["missing"], page["because"]) == (5, 0, {}) for page in pages[:15])
+    assert pages[15]["because"] == {"rules": pages[15]["missing"]}
+    assert len(shown) == len(set(shown)) > 75
+
+
+def test_a_page_that_supply_does_not_fill_says_so(family, evening, by_topic):
+    """Three videos that both may see; the next page has none, and no repeats."""
+    put_controls(family.engine, "child", {"muted_topics": [f"S{n}" for n in range(1, 13) if n != 6]}, evening)
+    only = [item_id for item_id in by_topic["S6"] if len(topics_of(family, item_id)) == 1]
+    assert len(only) > 3
+    for item_id in only[3:]:
+        family.edit(item_id, is_hidden=True)
+    page = ask(family, evening)
+    assert {item["item_id"] for item in page["items"]} == set(only[:3])
+    assert page["because"] == {"supply": 2}
+    again = ask(family, evening, request_id="another")
+    assert again["items"] == [] and again["because"] == {"supply": 5}
+
+
+def topics_of(family, item_id):
+    return family.store.catalogue.get(item_id).fields["topics"]
+
+
+def test_few_creators_do_not_end_the_page_early(family, evening, tiny):
+    """The first draw may hold starters of a few creators only, each of whom has a share of any 20 videos."""
+    starters = [r for r in tiny.items.iter_rows(named=True) if "S6" in (r["topics"] or ()) and r["risk_tier"] == "R0"]
+    for row in starters:
+        family.edit(row["item_id"], creator_id=starters[0]["creator_id"])
+    page = together(family.engine, "parent", "child", size=10, request_id="r", at=evening)
+    assert len(page["items"]) == 10 and page["because"] == {}
+
+
+def test_an_empty_place_names_the_pause(family, evening):
+    put_guardian(family.engine, "child", {"daily_minutes": 0}, evening)
+    assert ask(family, evening)["because"] == {"pause": 5}

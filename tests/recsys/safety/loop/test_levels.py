@@ -224,7 +224,9 @@ def test_the_person_sees_level_reasons_and_expiry(someone, market):
     told = describe_loop(someone.state, market, is_minor=False)
     assert told == {
         "level": 1,
-        "reasons": [{"signal": "g", "at": "2026-09-21T14:00:00.000Z"}],
+        "reasons": [
+            {"signal": "said_too_much", "text": "You said that it is too much", "at": "2026-09-21T14:00:00.000Z"}
+        ],
         "expires_at": "2026-09-28T14:00:00.000Z",
         "topics_off": [
             {
