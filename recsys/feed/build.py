@@ -43,7 +43,8 @@ def build_engine(
     stores.catalogue.put_creators(
         [CreatorChange(fields=_known(row), is_edited=False) for row in artifact.creators.to_dicts()], at
     )
-    stores.catalogue.put(item_changes(artifact), at)
+    if stores.catalogue.source() != (source := f"{artifact.version} in form {ITEM_CHANGES_FORM}"):
+        stores.catalogue.put(item_changes(artifact), at, source=source)
     model = build_models(artifact)
     cache = CatalogueCache(catalogue=stores.catalogue, market=market, creators={}, rows=model.rows)
     cache.at_least(stores.catalogue.since(2**62).revision)
@@ -85,6 +86,7 @@ def note_label_rules(stores: Stores, market: Market, at: Millis) -> None:
     stores.controllers.replace(name, known, rules)
 
 
+ITEM_CHANGES_FORM: Final = 1  # grows when `item_changes` makes other rows of the same artifact
 _NOT_FIELDS: Final = ("text_id", "n_words")
 
 

@@ -222,13 +222,14 @@ def build_item_facts(items: pl.DataFrame, creators: pl.DataFrame) -> ItemFacts:
     )
     known = sorted({name for column in names for name in column.unique() if name is not None})
     codes = {name: code for code, name in enumerate(known, 1)}
-    coded = {column.name: np.array([codes.get(name, 0) for name in column], np.int32) for column in names}
-    topics = [[topic in (labelled or ()) for topic in TOPICS] for labelled in both["topics"].to_list()]
+    coded = {column.name: column.replace_strict(codes, default=0, return_dtype=pl.Int32).to_numpy() for column in names}
+    labelled = both["topics"]
+    topics = [labelled.list.contains(topic).fill_null(value=False).to_numpy() for topic in TOPICS]
     return ItemFacts(
         published_at=both["published_at"].to_numpy(),
         duration_s=both["duration_s"].cast(pl.Float32).fill_null(float("nan")).to_numpy(),
         creator=both["creator_id"].rank("dense").cast(pl.Int32).to_numpy(),
-        topics=np.array(topics, np.float32).reshape(-1, len(TOPICS)),
+        topics=np.column_stack(topics).astype(np.float32),
         codes=codes,
         **coded,
     )

@@ -111,6 +111,11 @@ def _wording_of(fields: Fields) -> Wording:
     return wording_of(fields.get("title") or "", fields.get("text"))
 
 
+def is_artifact(changes: Iterable[Prepared]) -> bool:
+    """Whether any of the changes did not come over the wire."""
+    return any(not change.is_edited for change in changes)
+
+
 def write(stored: StoredCatalogue, changes: Iterable[Prepared]) -> set[str]:
     """
     Apply changes in order to `stored`, in place; the ids of the items that are different now.

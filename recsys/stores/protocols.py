@@ -333,13 +333,23 @@ class Catalogue(Protocol):
         """Rows with a higher revision."""
         ...
 
-    def put(self, changes: Sequence[ItemChange], at: Millis, audit: Sequence[AuditEntry] = ()) -> int:
+    def put(
+        self, changes: Sequence[ItemChange], at: Millis, audit: Sequence[AuditEntry] = (), source: str | None = None
+    ) -> int:
         """
         Insert or replace items by `item_id`; returns the new revision, durable before it returns. `audit` is appended
         in the same transaction, where anything is written.
 
         A change with `is_edited=False` (an artifact being loaded) leaves rows alone that were edited over the wire.
+        `source` names the artifact whose items these all are, and is noted in the same transaction, see `source`.
         Raises Conflict, with nothing written, when an item is not at the revision that its change expects.
+        """
+        ...
+
+    def source(self) -> str | None:
+        """
+        The artifact that was put last, whole: to put it again would change nothing. None when none was, or when
+        something that did not come over the wire was written since without a `source`.
         """
         ...
 

@@ -27,14 +27,22 @@ class MemoryCatalogue:
                 revision=stored.revision, newest_raise=stored.newest_raise, rows=rows, creators=creators
             )
 
-    def put(self, changes: Sequence[ItemChange], at: Millis, audit: Sequence[AuditEntry] = ()) -> int:
+    def put(
+        self, changes: Sequence[ItemChange], at: Millis, audit: Sequence[AuditEntry] = (), source: str | None = None
+    ) -> int:
         """See `Catalogue.put`. Raises DataError on a change that is no item."""
         prepared = catalogue_write.prepare(changes)
         with self._tables.lock:
             if catalogue_write.write(self._tables.catalogue, prepared):
                 self._tables.commit(at)
                 add_entries(self._tables, audit)
+            if source is not None or catalogue_write.is_artifact(prepared):
+                self._tables.catalogue_source = source
             return self._tables.catalogue.revision
+
+    def source(self) -> str | None:
+        """See `Catalogue.source`."""
+        return self._tables.catalogue_source
 
     def get(self, item_id: str) -> ItemRow | None:
         """See `Catalogue.get`."""

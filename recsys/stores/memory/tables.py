@@ -31,6 +31,7 @@ class Tables:
         self.decisions: dict[tuple[str, str], StoredAnswer] = {}  # by user and request, in commit order
         self.events: dict[str, dict[str, Logged]] = {}  # user_id -> event_id -> entry
         self.catalogue: Final = StoredCatalogue()
+        self.catalogue_source: str | None = None
         self.creators: dict[str, CreatorRow] = {}
         self.exposure: Counter[CountKey] = Counter()
         self.controllers: dict[str, bytes] = {}

@@ -15,6 +15,7 @@ from serving.stores.sqlite.audit import add_entries
 from serving.stores.sqlite.file import Database
 
 _ITEM = "i.item_no, i.revision, i.peak_tier, i.is_edited, i.packed, i.memory"
+_SOURCE = "items of artifact"  # the name of the note among the small records
 _Columns = tuple[int, int, int, int, bytes, bytes]
 
 
@@ -52,14 +53,22 @@ class SqliteCatalogue:
         creators = tuple(map(_creator, newer))
         return CatalogueDelta(revision=joined[0][0], newest_raise=joined[0][1], rows=rows, creators=creators)
 
-    def put(self, changes: Sequence[ItemChange], at: Millis, audit: Sequence[AuditEntry] = ()) -> int:
+    def put(
+        self, changes: Sequence[ItemChange], at: Millis, audit: Sequence[AuditEntry] = (), source: str | None = None
+    ) -> int:
         """See `Catalogue.put`. Raises DataError on a change that is no item."""
         prepared = catalogue_write.prepare(changes)
         with self._database.reading() as connection:
-            known = _known(connection, prepared)
-        if not catalogue_write.write(known, prepared):
+            known, noted = _known(connection, prepared), _source(connection)
+        is_noted = source == noted or (source is None and not catalogue_write.is_artifact(prepared))
+        if not catalogue_write.write(known, prepared) and is_noted:
             return known.revision  # loading the same artifact again costs no write
-        return self._database.write(lambda connection: _put(connection, prepared, at, audit))
+        return self._database.write(lambda connection: _put(connection, prepared, at, audit, source))
+
+    def source(self) -> str | None:
+        """See `Catalogue.source`."""
+        with self._database.reading() as connection:
+            return _source(connection)
 
     def get(self, item_id: str) -> ItemRow | None:
         """See `Catalogue.get`."""
@@ -86,6 +95,17 @@ class SqliteCatalogue:
                 "SELECT revision, is_edited, packed FROM creators WHERE creator_id = ?", (creator_id,)
             ).fetchone()
         return None if row is None else _creator(row)
+
+
+def _source(connection: sqlite3.Connection) -> str | None:
+    row = connection.execute("SELECT packed FROM controllers WHERE market = ?", (_SOURCE,)).fetchone()
+    return None if row is None else bytes(row[0]).decode()
+
+
+def _note_source(connection: sqlite3.Connection, source: str | None) -> None:
+    connection.execute("DELETE FROM controllers WHERE market = ?", (_SOURCE,))
+    if source is not None:
+        connection.execute("INSERT INTO controllers VALUES (?, ?)", (_SOURCE, source.encode()))
 
 
 def _renew(connection: sqlite3.Connection, at: Millis) -> int:
@@ -147,9 +167,12 @@ def _put(
     changes: Sequence[catalogue_write.Prepared],
     at: Millis,
     audit: Sequence[AuditEntry],
+    source: str | None,
 ) -> int:
     known = _known(connection, changes)
     touched = catalogue_write.write(known, changes)
+    if source is not None or catalogue_write.is_artifact(changes):
+        _note_source(connection, source)
     items = [(i.item_no, key, i) for key in touched for i in (known.items[key],)]
     connection.executemany(
         "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (item_no) DO UPDATE SET "

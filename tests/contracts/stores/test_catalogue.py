@@ -1,5 +1,7 @@
 """What `Catalogue` promises: numbers given once, revisions, what an item was before, raises, and creators."""
 
+from dataclasses import replace
+
 import pytest
 
 from recsys.errors import Conflict, DataError
@@ -280,3 +282,24 @@ def test_a_renewal_is_a_revision_without_rows(store, make):
     assert (after.revision, after.newest_raise, after.rows) == (revision + 1, before.newest_raise, ())
     assert store.catalogue.since(0).rows == before.rows and store.users.read("u").revision == revision + 1
     assert store.users.committed_at() == NOW + 1
+
+
+def test_the_artifact_that_was_put_last_is_noted_with_its_rows(store, make):
+    assert store.catalogue.source() is None
+    from_artifact = replace(make.change("v1"), is_edited=False)
+    revision = store.catalogue.put([from_artifact], NOW, source="a")
+    assert store.catalogue.source() == "a"
+    assert store.catalogue.put([from_artifact], NOW, source="b") == revision  # equal rows: noted without a revision
+    assert store.catalogue.source() == "b"
+    make.put(store, make.change("v2"))
+    assert store.catalogue.source() == "b"  # what comes over the wire wins anyway
+
+
+def test_a_failed_artifact_is_not_noted_and_rows_of_no_artifact_end_the_note(store, make):
+    from_artifact = replace(make.change("v1"), is_edited=False)
+    store.catalogue.put([from_artifact], NOW, source="a")
+    with pytest.raises(Conflict):
+        store.catalogue.put([replace(make.change("v1", "R1"), is_edited=False, expects=99)], NOW, source="b")
+    assert store.catalogue.source() == "a"
+    store.catalogue.put([replace(make.change("v1", "R1"), is_edited=False)], NOW)
+    assert store.catalogue.source() is None
