@@ -12,7 +12,7 @@ import polars as pl
 import typer
 
 from recsys.clock import Millis
-from recsys.errors import ConfigError, DataError
+from recsys.errors import ConfigError
 from recsys.feed.engine import Engine, feed
 from recsys.messages import FeedRequest, FeedResponse
 from recsys.models.artifact import Artifact
@@ -30,15 +30,6 @@ def check_name(out: Path | None) -> None:
     """Raise ConfigError when the name of a file does not say its format."""
     if out is not None and out.suffix not in (".jsonl", ".parquet"):
         raise ConfigError(f"found --out {out}, expected a name that ends in .jsonl or .parquet")
-
-
-def read_ids(path: Path) -> list[str]:
-    """The ids of a file, one per line, without repetitions. Raises DataError."""
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"found {path}, which cannot be read ({error}); expected an id per line in UTF-8") from error
-    return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
 
 
 def known_ids(artifact: Artifact) -> list[str]:

@@ -127,7 +127,8 @@ def feed(
 def recommend(
     artifact: ArtifactFolder = None,
     users: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="One user id per line. Default: every user of the artifact.")
+        Path | None,
+        typer.Option(metavar="FILE", help="One user id per line, or a CSV with user_id. Default: all users."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -146,6 +147,7 @@ def recommend(
 
     Do not show two of these pages to one user: together they may hold more than the caps allow.
     """
+    from recsys.data.id_files import read_ids, strangers_note
     from serving.commands import batch
     from serving.commands.engines import command_engine
 
@@ -155,7 +157,11 @@ def recommend(
         engine,
         loaded,
     ):
-        ids = batch.read_ids(users) if users else batch.known_ids(loaded)
+        known = batch.known_ids(loaded)
+        ids = read_ids(users, "user_id") if users else known
+        note = strangers_note(users, ids, known) if users else None
+        if note:
+            say(f"note: {note}", is_quiet=is_quiet)
         with progress(is_quiet=is_quiet) as report:
             n_rows = batch.write(batch.rows(engine, ids, size, now, report), out)
     say(f"{len(ids):,} people, {n_rows:,} rows" + (f" in {out}" if out else ""), is_quiet=is_quiet)
