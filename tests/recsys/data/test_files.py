@@ -35,7 +35,7 @@ LAYOUTS = {
     "tabs": {"events.tsv": EVENTS.replace(",", "\t").encode()},
     "JSON Lines by its other name": {"events.ndjson": json_lines(EVENTS.encode())},
     "parts by date": {"events/date=2026-01-02/0.csv": PART_1, "events/date=2026-01-03/0.csv": PART_2},
-    "parts by month, and one beside them": {"events/2026-01/0.csv": PART_1, "events/1.csv": PART_2},
+    "parts by month, and one beside them": {"events/2026-01/0.csv": PART_1, "events/3.csv": PART_2},
     "parts in several formats": {"events/0.csv.gz": gzip.compress(PART_1), "events/1.ndjson": json_lines(PART_2)},
     "parts in the folder itself": {"events-0.csv": PART_1, "events-1.csv": PART_2},
     "a folder that Spark wrote": {"events.csv/_SUCCESS": b"", "events.csv/.0.crc": b"x", "events.csv/0.csv": PART_1,
