@@ -157,7 +157,7 @@ ids = st.text(
 )
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)  # each example imports a whole folder
 @given(st.lists(st.tuples(ids, ids, st.floats(-10, 10)), min_size=1, max_size=30))
 def test_every_row_of_any_table_is_one_event_of_a_set_that_validates(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, float]]

@@ -106,7 +106,7 @@ def test_a_review_by_a_person_ends_a_predicted_label_until_the_text_changes(arti
 
 
 def test_what_the_engine_does_not_understand_stays_unknown_and_waits_no_longer(artifact, cache, catalogue) -> None:
-    for n, title in enumerate(("ⴰⵣⵓⵍ ⴼⵍⵍⴰⵡⵏ ⴰⵢⵜⵎⴰ", "😭😭", "\u202e\u200b", " ")):
+    for n, title in enumerate(("ⴰⵣⵓⵍ ⴼⵍⵍⴰⵡⵏ ⴰⵢⵜⵎⴰ", "😭😭", "\u202e\u200b", "…")):
         put_item(catalogue, f"odd-{n}", {"creator_id": "c0001", "title": title}, NOW)
     done = label_live(catalogue, artifact, NOW, cache)
     assert done.n_labelled == 5
