@@ -3,11 +3,32 @@
 import base64
 import hashlib
 import hmac
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
+from recsys.clock import Millis
+
 _SIZE: Final = 12  # bytes of signature
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signer:
+    """What makes tokens for one answer."""
+
+    key: bytes
+    request_id: str
+    user_id: str
+    at: Millis
+
+    def tracking(self, item_no: int, position: int) -> str:
+        """The token of one delivered item."""
+        return sign(self.key, "t", self.user_id, self.request_id, item_no, position, self.at)
+
+    def cursor(self) -> str:
+        """The token that asks for the next page."""
+        return sign(self.key, "c", self.user_id, self.request_id, self.at)
 
 
 def sign(key: bytes, *fields: str | int) -> str:

@@ -19,6 +19,7 @@ import msgspec
 from recsys.clock import Millis
 from recsys.errors import DataError, Gone, StoreError
 from recsys.feed import record as records
+from recsys.feed.answer import answer_of, pack_answer
 from recsys.feed.attribution import exposure_of_page
 from recsys.feed.catchup import PendingUpdates, read_pending
 from recsys.feed.context import EngineResources, RequestContext, register_activity, resolve_context
@@ -140,10 +141,11 @@ def _serve(engine: Engine, request: FeedRequest, at: Millis, started: float) -> 
         pending = engine._pending(request, read, at)
         if read.answer is not None and not request.dry_run:
             check_same_request(request, read.answer, engine.key, at)
-            if answers_repeat(read.answer, at):
+            before = answer_of(read.answer, engine.key)
+            if answers_repeat(before, read.answer.at, at):
                 context = resolve_context(engine.resources, request, read.state, pending, pipeline_of(request), at)
                 _note_activity(engine, request.user_id, at)
-                return Page(msgspec.json.encode(repeated_page(context, read.answer)))
+                return Page(msgspec.json.encode(repeated_page(context, before)))
         plan = make_plan(engine.resources, request, read.state, pending, at, plan)
         for sentence in plan.alerts:
             engine.alert(sentence)
@@ -154,7 +156,7 @@ def _serve(engine: Engine, request: FeedRequest, at: Millis, started: float) -> 
         if request.dry_run:
             _note_activity(engine, request.user_id, at)
             return Page(answer)
-        if engine.stores.users.write_if(request.user_id, after, read.version, _record(engine, request, plan, answer)):
+        if engine.stores.users.write_if(request.user_id, after, read.version, _record(engine, request, plan, response)):
             _report_supply(engine, plan.context)
             return Page(answer)
     return _busy(response)
@@ -191,7 +193,7 @@ def state_after(plan: Plan) -> UserState:
     return note_cards(state, context.cards, context.at)
 
 
-def _record(engine: Engine, request: FeedRequest, plan: Plan, answer: bytes) -> DecisionRecord:
+def _record(engine: Engine, request: FeedRequest, plan: Plan, response: FeedResponse) -> DecisionRecord:
     """What is committed with the state: deliveries, the answer, its decision, and the creators' exposure."""
     context, query = plan.context, plan.context.query
     stored = StoredAnswer(
@@ -199,7 +201,7 @@ def _record(engine: Engine, request: FeedRequest, plan: Plan, answer: bytes) -> 
         user_id=request.user_id,
         at=context.at,
         body_hash=request.body_hash(engine.key),
-        answer=answer,
+        answer=pack_answer(response),
         decision=records.pack(records.decision_of(request, plan)),
     )
     counts = exposure_of_page(query.items, plan.candidates, plan.selection, query.viewer, query.market, context.at)

@@ -6,21 +6,32 @@ columns, beside seed, time and versions. `replay` reproduces rows, propensities 
 """
 
 import zlib
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 
 from recsys.clock import Millis
+from recsys.codes import deflate, inflate, pack_bits, pack_table, unpack_bits, unpack_table
+from recsys.feed import compact
 from recsys.feed.plan import Plan
 from recsys.feed.slate import Selection, Supply, select
 from recsys.messages import FeedRequest
 from recsys.policy.limits import Limits
 from recsys.safety.copies import COLUMNS
-from recsys.types import Candidates, Column, Fields, JsonObject
+from recsys.types import Candidates, Column, Fields, Integers, JsonObject, Longs, Rows
+from recsys.user.packed import PackedLedger, pack_ledger, unpack_ledger
 from recsys.user.state import Ledger
 
-FORMAT: Final = 3
+FORMAT: Final = 4
+LISTED: Final = 100
+"""Candidates, best first, that people can look at one by one: of these a packed record keeps sources and scores."""
+
+ROUGH_PARTS: Final = 40
+"""Candidates, best first, of whom a packed record keeps the parts of the score in 8 bits, if they were not shown."""
+
+_ZLIB: Final = b"\x78"  # how records of former formats start
 RULES: Final = {
     "tier": "i1",
     "family": "i1",
@@ -37,7 +48,15 @@ RULES: Final = {
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """One page's record. `columns` and `parts` are raw little-endian bytes, one row per candidate, best first."""
+    """
+    One page's record. `columns` and `parts` are raw little-endian bytes, one row per candidate, best first.
+
+    Of a candidate that was not shown a packed record keeps what the slot loop reads and little more. Its creator's
+    number becomes one below 0, the same for all of the creator, unless the ledger knows them; it has no topics; a
+    number of copies that no other candidate has becomes 0. Behind the best 100 scores are rounded, and nothing says
+    which sources returned it or how near it is. `parts_to` is the first row without parts of its score. Those before it
+    are rounded to 8 bits, as are parts of what was shown that weigh nothing; None = all are as they were.
+    """
 
     format: int = FORMAT
     request_id: str
@@ -78,14 +97,81 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     forced: list[str]
     floor_missed: list[str]
     explore_from: int = 0
+    parts_to: int | None = None
 
 
-_DECODER: Final = msgspec.msgpack.Decoder(Decision)
+_IN_COLUMNS: Final = ("item_nos", "scores", "columns", "parts", "from_sources", "chosen", "parts_to", "ledger")
+
+
+class _Tables(msgspec.Struct, frozen=True, array_like=True):
+    """The deflated part of a packed record: what its codes mean, and every field that is no column."""
+
+    fields: dict[str, Any]
+    ledger: PackedLedger
+    n: int
+    chosen: list[int]
+    kinds: bytes
+    creators: bytes
+    sources: bytes
+    topics: bytes
+    joins: dict[str, bytes]
+    parts: compact.PartsTable
+
+
+class _Packed(msgspec.Struct, frozen=True, array_like=True):
+    """A packed record. `tables` are deflated `_Tables`; the others are codes of the columns."""
+
+    format: int
+    tables: bytes
+    item_nos: bytes
+    kinds: bytes
+    creators: bytes
+    sources: bytes
+    scores: dict[str, bytes]
+    parts: bytes
+
+
+_PACKED: Final = msgspec.msgpack.Decoder(_Packed)
+_TABLES: Final = msgspec.msgpack.Decoder(_Tables)
 
 
 def pack(decision: Decision) -> bytes:
-    """A record as bytes."""
-    return zlib.compress(msgspec.msgpack.encode(decision), 1)
+    """A record as bytes, without what `replay` cannot tell apart; see `Decision` for what that is."""
+    columns, n = candidates_of(decision), len(decision.item_nos) // 4
+    shown, listed = np.array(decision.chosen, np.intp), _listed_rows(n, decision.chosen)
+    creators = columns["creator_no"][shown]
+    raw_parts = {name: np.frombuffer(part, "<f2") for name, part in decision.parts.items()}
+    kinds, kind_codes = compact.pack_kinds(columns.columns, listed)
+    sources, source_codes = pack_table(np.frombuffer(decision.from_sources, "<u2")[listed])
+    parts, part_codes = compact.pack_parts(raw_parts, shown, min(n, ROUGH_PARTS), _weighed(decision.weights))
+    tables = _Tables(
+        fields={name: value for name, value in msgspec.structs.asdict(decision).items() if name not in _IN_COLUMNS},
+        ledger=pack_ledger(decision.ledger),
+        n=n,
+        chosen=decision.chosen,
+        kinds=kinds,
+        creators=creators.astype("<u4").tobytes(),
+        sources=sources,
+        topics=columns["topics"][shown].tobytes(),
+        joins=compact.pack_joins(columns.columns),
+        parts=parts,
+    )
+    packed = _Packed(
+        format=FORMAT,
+        tables=deflate(msgspec.msgpack.encode(tables)),
+        item_nos=pack_bits(columns.item_nos),
+        kinds=kind_codes,
+        creators=compact.pack_creators(columns["creator_no"], _named_creators(decision.ledger, creators)),
+        sources=source_codes,
+        scores=compact.pack_scores(columns["score"], listed),
+        parts=part_codes,
+    )
+    return msgspec.msgpack.encode(packed)
+
+
+def tables_of(data: bytes) -> bytes:
+    """The deflated part of a packed record, inflated: what a dictionary is made from."""
+    return inflate(_PACKED.decode(data).tables)
 
 
 def unpack(data: bytes) -> Decision:
@@ -93,19 +179,59 @@ def unpack(data: bytes) -> Decision:
     The inverse of `pack`, also of a record of an older format. Raises `msgspec.ValidationError`,
     `msgspec.DecodeError` or `zlib.error` on other bytes.
     """
-    packed = zlib.decompress(data)
-    if _FORMAT_OF.decode(packed).format < FORMAT:
-        return msgspec.convert(_upgrade(msgspec.msgpack.decode(packed)), Decision)
-    return _DECODER.decode(packed)
+    if data[:1] == _ZLIB:
+        return _of_former_format(zlib.decompress(data))
+    packed = _PACKED.decode(data)
+    tables = _TABLES.decode(inflate(packed.tables))
+    n, shown, listed = tables.n, np.array(tables.chosen, np.intp), _listed_rows(tables.n, tables.chosen)
+    topics, sources = np.zeros(n, RULES["topics"]), np.zeros(n, "<u2")
+    topics[shown] = np.frombuffer(tables.topics, topics.dtype)
+    sources[listed] = unpack_table((tables.sources, packed.sources), "<u2", len(listed))
+    ledger, creators = unpack_ledger(tables.ledger), np.frombuffer(tables.creators, "<u4")
+    columns = {
+        **compact.unpack_kinds((tables.kinds, packed.kinds), n),
+        **compact.unpack_joins(tables.joins, n),
+        "creator_no": compact.unpack_creators(packed.creators, _named_creators(ledger, creators), n),
+        "topics": topics,
+    }
+    parts = compact.unpack_parts(tables.parts, packed.parts, shown, _weighed(tables.fields["weights"]), n)
+    fields = tables.fields | {
+        "ledger": ledger,
+        "chosen": tables.chosen,
+        "item_nos": unpack_bits(packed.item_nos, n).astype("<i4").tobytes(),
+        "scores": compact.unpack_scores(packed.scores, listed, n).tobytes(),
+        "columns": {name: columns[name].astype(dtype).tobytes() for name, dtype in RULES.items()},
+        "parts": {name: part.tobytes() for name, part in parts.items()},
+        "from_sources": sources.tobytes(),
+        "parts_to": tables.parts.rough_to,
+    }
+    return msgspec.convert(fields, Decision, from_attributes=True)
 
 
-class _Format(msgspec.Struct):
-    """The one field of a record that says how to read the others."""
+def _weighed(weights: Mapping[str, float]) -> set[str]:
+    """The parts that weigh something."""
+    return {f"p_{name}" for name, weight in weights.items() if weight}
 
-    format: int
+
+def _named_creators(ledger: Ledger, shown: Integers) -> Longs:
+    """The numbers of creators that a record keeps, each once: of the ledger's, then of the page's."""
+    numbers = dict.fromkeys([*(delivery.creator_no for delivery in ledger.last), *shown.tolist()])
+    return np.fromiter(numbers, np.int64, len(numbers))
 
 
-_FORMAT_OF: Final = msgspec.msgpack.Decoder(_Format)
+def _listed_rows(n: int, chosen: Sequence[int]) -> Rows:
+    """The best rows and those that were shown, ascending: of these a record keeps what people may ask for."""
+    return np.union1d(np.arange(min(n, LISTED)), np.array(chosen, np.intp))
+
+
+def _of_former_format(packed: bytes) -> Decision:
+    """A record of format 1 to 3: all columns whole, in one compressed piece."""
+    record = msgspec.msgpack.decode(packed)
+    if record["format"] < 3:
+        record = _upgrade(record)
+    return msgspec.convert({**record, "format": FORMAT}, Decision)
+
+
 _FORMER_FIELDS: Final = {"own_limits": "personal_limits", "newcomer_share": "new_creator_share"}
 _FORMER_COLUMNS: Final = {"is_newcomer": "is_new_creator", "cluster_no": "hash_no"}  # a cluster joined both ways
 
@@ -116,7 +242,7 @@ def _upgrade(record: Fields) -> JsonObject:
     n = len(record["item_nos"]) // np.dtype("<i4").itemsize
     no_joins = {name: np.zeros(n, dtype).tobytes() for name, dtype in COLUMNS.items()}
     columns = {_FORMER_COLUMNS.get(name, name): column for name, column in record["columns"].items()}
-    return {**fields, "columns": {**no_joins, **columns}, "format": FORMAT}
+    return {**fields, "columns": {**no_joins, **columns}}
 
 
 def decision_of(request: FeedRequest, plan: Plan) -> Decision:
@@ -190,6 +316,15 @@ def candidates_of(decision: Decision) -> Candidates:
     for name, part in decision.parts.items():
         columns[name] = np.frombuffer(part, "<f2")
     return Candidates(np.frombuffer(decision.item_nos, "<i4"), columns)
+
+
+def precision_of(decision: Decision, part: str, row: int) -> str:
+    """How a record holds a part of a candidate's score: `float16`, `8 bits` of it, or `none` of it."""
+    values = np.frombuffer(decision.parts[part], "<u2")
+    is_weighed, is_shown = part in _weighed(decision.weights), row in decision.chosen
+    if decision.parts_to is None or (values == values[0]).all() or (is_weighed and is_shown):
+        return "float16"
+    return "8 bits" if is_shown or (is_weighed and row < decision.parts_to) else "none"
 
 
 def replay(decision: Decision) -> Selection:

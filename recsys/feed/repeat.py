@@ -19,11 +19,10 @@ REPEAT_MS: Final[Millis] = DAY
 """How long a request_id answers with the same page."""
 
 
-def answers_repeat(stored: StoredAnswer, at: Millis) -> bool:
-    """Whether a stored answer answers a repeat: for 24 h, unless a pause emptied it, which may be over by now."""
-    if at - stored.at > REPEAT_MS:
+def answers_repeat(answer: FeedResponse, sent_at: Millis, at: Millis) -> bool:
+    """Whether an answer answers a repeat: for 24 h, unless a pause emptied it, which may be over by now."""
+    if at - sent_at > REPEAT_MS:
         return False
-    answer = msgspec.json.decode(stored.answer, type=FeedResponse)
     return bool(answer.items) or answer.pause is None or answer.pause.kind == "break"
 
 
@@ -36,9 +35,8 @@ def check_same_request(request: FeedRequest, stored: StoredAnswer, key: bytes, a
         )
 
 
-def repeated_page(context: RequestContext, stored: StoredAnswer) -> FeedResponse:
-    """The stored page without items that a rule forbids by now."""
-    answer = msgspec.json.decode(stored.answer, type=FeedResponse)
+def repeated_page(context: RequestContext, answer: FeedResponse) -> FeedResponse:
+    """The page that was sent, without items that a rule forbids by now."""
     items = [item for item in answer.items if context.allowance.most > 0 and _is_still_allowed(context, item)]
     return msgspec.structs.replace(answer, items=items, replayed=True)
 

@@ -1,7 +1,6 @@
 """From a finished page to what goes over the wire."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import isnan
 from typing import Final
 
@@ -21,7 +20,7 @@ from recsys.messages import FeedItem, FeedRequest, FeedResponse, Locality, Pause
 from recsys.safety.cards import cards_for
 from recsys.safety.ledger import remaining
 from recsys.safety.screen_time import break_after
-from recsys.tokens import sign
+from recsys.tokens import Signer
 from recsys.types import Candidates
 from recsys.user.state import Ledger
 from recsys.vocabulary import COUNTERS, FAMILIES, TIERS
@@ -34,24 +33,6 @@ FIXED_PARTS: Final[Mapping[str, float]] = {"constant": 1.0, "faded": 1.0}
 """Parts of a score that are no scorer's, and their weight."""
 
 _ROUNDING: Final = 1e-4  # scores are sums of 32-bit floats
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signer:
-    """What makes tokens for one answer."""
-
-    key: bytes
-    request_id: str
-    user_id: str
-    at: Millis
-
-    def tracking(self, item_no: int, position: int) -> str:
-        """The token of one delivered item."""
-        return sign(self.key, "t", self.user_id, self.request_id, item_no, position, self.at)
-
-    def cursor(self) -> str:
-        """The token that asks for the next page."""
-        return sign(self.key, "c", self.user_id, self.request_id, self.at)
 
 
 def response_of(request: FeedRequest, plan: Plan, after: Ledger, key: bytes, took_ms: float) -> FeedResponse:

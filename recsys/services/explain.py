@@ -15,6 +15,7 @@ from recsys.catalogue.locality import MATCHES
 from recsys.clock import to_text
 from recsys.errors import DataError
 from recsys.feed import record as records
+from recsys.feed.answer import answer_of
 from recsys.feed.engine import Engine
 from recsys.feed.filters import FILTERS
 from recsys.feed.reasons import codes, sentences
@@ -63,7 +64,7 @@ def record_of(engine: Engine, request_id: str, user_id: str | None = None) -> Js
             _candidate(decision, candidates, row, ids[candidates.item_nos[row]], row in chosen)
             for row in range(min(SHOWN, len(candidates)))
         ],
-        "answer": msgspec.json.decode(stored.answer),
+        "answer": msgspec.to_builtins(answer_of(stored, engine.key)),
     }
 
 
@@ -163,7 +164,10 @@ def _why(engine: Engine, decision: Decision, item_id: str, item_no: int) -> Json
 
 
 def _parts(decision: Decision, candidates: Candidates, row: int) -> list[JsonObject]:
-    """Each part of the score with its weight; R2 has none, it never competes on engagement."""
+    """
+    Each part of the score with its weight, and how exactly the record holds it; R2 has none, it never competes on
+    engagement.
+    """
     if candidates["tier"][row] >= 2:
         return [{"name": "constant", "value": _rounded(candidates["score"][row]), "weight": 1.0}]
     names = [name for name in candidates.columns if name.startswith("p_")]
@@ -172,6 +176,7 @@ def _parts(decision: Decision, candidates: Candidates, row: int) -> list[JsonObj
             "name": name.removeprefix("p_"),
             "value": None if np.isnan(candidates[name][row]) else _rounded(candidates[name][row]),
             "weight": _rounded(decision.weights.get(name.removeprefix("p_"), 0.0)),
+            "precision": records.precision_of(decision, name, row),
         }
         for name in names
     ]
@@ -244,7 +249,7 @@ def replay(engine: Engine, request_id: str, user_id: str | None = None) -> JsonO
     `identical` compares items, propensities, reasons and shortfall with the stored answer, byte for byte.
     """
     stored, decision = _read(engine, request_id, user_id)
-    answer = msgspec.json.decode(stored.answer, type=FeedResponse)
+    answer = answer_of(stored, engine.key)
     selection = records.replay(decision)
     asked = msgspec.json.decode(decision.request, type=FeedRequest)
     again = _page(engine, decision, selection, explain=asked.explain != "none")

@@ -13,6 +13,7 @@ import msgspec
 
 from recsys.clock import Millis, to_text
 from recsys.errors import DataError, StoreError
+from recsys.feed.answer import as_sent
 from recsys.feed.engine import Engine
 from recsys.feed.viewer import profile_of
 from recsys.languages import lookup_all
@@ -213,7 +214,9 @@ def export(engine: Engine, user_id: str, at: Millis) -> JsonObject:
             {"seq": entry.seq, "received_at": to_text(entry.received_at), **_event(entry.event)}
             for entry in engine.stores.events.since(user_id, 0)
         ],
-        "answers": [msgspec.json.decode(stored.answer) for stored in engine.stores.decisions.of_user(user_id)],
+        "answers": [
+            msgspec.json.decode(as_sent(stored, engine.key)) for stored in engine.stores.decisions.of_user(user_id)
+        ],
         "trained_on": [] if trained is None else _trained(trained, engine.resources.model),
     }
 

@@ -16,6 +16,7 @@ from benchmarks.harm_terms import starter_terms
 from recsys.catalogue.items import topic_bits
 from recsys.clock import DAY, MINUTE
 from recsys.errors import StoreError
+from recsys.feed.answer import as_sent
 from recsys.messages import FeedRequest
 from recsys.safety.harm_terms import NO_TERMS
 from recsys.services.profiles import put_profile
@@ -142,7 +143,7 @@ def test_what_was_searched_is_in_no_record_state_log_or_alert(service, evening):
         search(service, f"{query} zqxmarker", evening + n * MINUTE)
         service.tell({"kind": "search", "query": f"{query} zqxmarker"}, at=evening + n * MINUTE)
     answers = service.store.decisions.of_user("casa-adult")
-    stored = [answer.answer + answer.decision for answer in answers]
+    stored = [as_sent(answer, service.engine.key) for answer in answers]
     stored += [msgspec.msgpack.encode(decision) for decision in service.decisions()]
     stored += [msgspec.msgpack.encode(logged) for logged in service.store.events.since("casa-adult", 0)]
     stored.append(msgspec.msgpack.encode(service.store.users.read("casa-adult").state))

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -10,7 +9,8 @@ import pytest
 from recsys.catalogue.creators import Creator
 from recsys.catalogue.items import is_unlearnable
 from recsys.clock import HOUR, MINUTE, SECOND
-from recsys.messages import Context, FeedResponse
+from recsys.feed.answer import answer_of
+from recsys.messages import Context
 from recsys.safety.harm_terms import harm_terms_of
 from recsys.services.creators import exposure, patch_creator, put_creator
 from recsys.services.explain import why
@@ -159,7 +159,7 @@ def test_attack_10_only_what_was_reviewed_is_explored(service, evening, label):
 
 
 def _answer(service, request_id):
-    return msgspec.json.decode(service.store.decisions.of_request(request_id).answer, type=FeedResponse)
+    return answer_of(service.store.decisions.of_request(request_id), service.engine.key)
 
 
 def test_attack_10_a_new_creators_reviewed_work_is_tried_and_no_more_than_its_share(make_service, tiny, evening):

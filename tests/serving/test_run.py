@@ -21,6 +21,7 @@ import pytest
 
 from recsys.clock import now, to_text
 from recsys.errors import ArtifactError, ConfigError, StoreError
+from recsys.feed.answer import answer_of
 from recsys.models.manifest import MANIFEST
 from serving.run import open_engine, run_in_thread, serve
 from serving.settings import Settings
@@ -198,7 +199,7 @@ def test_a_kill_loses_no_accepted_event_and_no_answered_page(settings: Settings)
     for name, item_ids in pages.items():
         answer = stored[name]
         assert answer is not None
-        assert [item["item_id"] for item in json.loads(answer.answer)["items"]] == item_ids
+        assert [item.item_id for item in answer_of(answer, b"a key").items] == item_ids
     n_served = sum(map(len, pages.values()))
     assert n_served <= delivered <= n_served + N_KILLS
     with sqlite3.connect(settings.state_file) as connection:

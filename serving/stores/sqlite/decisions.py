@@ -12,6 +12,8 @@ from serving.stores.sqlite.vault import Key
 
 TABLE: Final = b"decisions"
 _RECORD: Final = msgspec.msgpack.Decoder(StoredAnswer)
+_NAMES: Final = ("request_id", "user_id", "at", "body_hash", "answer", "decision")  # in the order of a packed record
+_MAP: Final = 0x80  # how msgpack starts a small map: versions before wrote records by the names of their fields
 _AT_ONCE: Final = 100  # rows read at once
 
 
@@ -53,12 +55,16 @@ class SqliteDecisions:
 def open_answer(rows: SealedRows, owner: bytes, sealed: bytes) -> StoredAnswer | None:
     """A record; None when the key of its person is gone."""
     [packed] = rows.open(owner, (sealed, TABLE))
-    return None if packed is None else _RECORD.decode(packed)
+    if packed is None:
+        return None
+    if packed[0] & 0xF0 == _MAP:
+        return _RECORD.decode(packed)
+    return msgspec.convert(dict(zip(_NAMES, msgspec.msgpack.decode(packed), strict=True)), StoredAnswer)
 
 
 def seal_answer(answer: StoredAnswer, key: Key, owner: bytes) -> bytes:
     """A record, sealed for its person."""
-    return key.seal(msgspec.msgpack.encode(answer), TABLE + owner)
+    return key.seal(msgspec.msgpack.encode([getattr(answer, name) for name in _NAMES]), TABLE + owner)
 
 
 def add_decision(connection: sqlite3.Connection, owner: bytes, request: bytes, at: int, sealed: bytes) -> None:

@@ -1,9 +1,10 @@
 """
-Counts of creators' exposure in the state file, and what the exposure controllers remember. A page is counted in its own
-transaction; nothing here names a person.
+Counts of creators' exposure in the state file, and what the exposure controllers remember. A page is counted in the
+transaction that commits it, together with the other pages of it; nothing here names a person.
 """
 
 import sqlite3
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -90,12 +91,31 @@ def _packed(connection: sqlite3.Connection, market: str) -> bytes | None:
     return None if row is None else bytes(row[0])
 
 
-def add_counts(connection: sqlite3.Connection, counts: Sequence[ExposureCount]) -> None:
-    """Add what one page counts."""
-    connection.executemany(
-        _ADD, [(c.creator_id, c.day, c.country, c.region, c.attribution, c.is_local, c.n) for c in counts]
-    )
-    connection.executemany(_ADD_TOTAL, [(c.creator_id, c.n) for c in counts])
+class CountsOfGroup:
+    """What the pages of one commit count, added up. Used on the writer's thread alone."""
+
+    def __init__(self) -> None:
+        self._counts: Final[Counter[tuple[str, int, str, str, str, bool]]] = Counter()
+
+    def add(self, counts: Sequence[ExposureCount]) -> None:
+        """Add what one page counts."""
+        for c in counts:
+            self._counts[c.creator_id, c.day, c.country, c.region, c.attribution, c.is_local] += c.n
+
+    def flush(self, connection: sqlite3.Connection) -> None:
+        """See `Group.flush`."""
+        if not self._counts:
+            return
+        totals: Counter[str] = Counter()
+        for (creator_id, *_), n in self._counts.items():
+            totals[creator_id] += n
+        connection.executemany(_ADD, [(*key, n) for key, n in self._counts.items()])
+        connection.executemany(_ADD_TOTAL, list(totals.items()))
+        self.clear()
+
+    def clear(self) -> None:
+        """See `Group.clear`."""
+        self._counts.clear()
 
 
 def join_old_days(database: Database, first_day: int) -> int:

@@ -15,13 +15,26 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from recsys.errors import StoreError
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 _Job = tuple[Work[Any], "Future[Any]"]
+
+
+class Group(Protocol):
+    """What the writes of one commit add up, so that it is written once."""
+
+    def flush(self, connection: sqlite3.Connection) -> None:
+        """Write it, before the commit."""
+        ...
+
+    def clear(self) -> None:
+        """Forget it: the transaction was undone."""
+        ...
+
 
 MAX_GROUP: Final = 64  # writes that share a commit
 BUSY_WAIT_S: Final = 5.0  # how long to wait for another process
@@ -51,14 +64,18 @@ def _code(error: BaseException) -> str:
 
 class Database:
     """
-    The file, its writer and its readers. `create` makes or checks the tables inside a transaction.
+    The file, its writer and its readers. `create` makes or checks the tables inside a transaction; `group` is what the
+    writes of a commit add up, on the writer's thread.
 
     Raises StoreError, with what to do, whenever the file cannot be used.
     """
 
-    def __init__(self, path: Path, create: Work[None], busy_wait_s: float = BUSY_WAIT_S) -> None:
+    def __init__(
+        self, path: Path, create: Work[None], busy_wait_s: float = BUSY_WAIT_S, group: Group | None = None
+    ) -> None:
         self.path: Final = path
         self._busy_wait_s: Final = busy_wait_s
+        self._group: Final = group
         self._queue: Final[SimpleQueue[_Job | None]] = SimpleQueue()
         self._idle: Final[list[sqlite3.Connection]] = []
         self._queue_lock: Final = Lock()
@@ -240,7 +257,10 @@ class Database:
     def _results(self, jobs: list[_Job]) -> list[Any] | None:
         """What the jobs return; None, with the transaction undone, when one of several failed."""
         try:
-            return [_without_cursor(work(self._writer)) for work, _ in jobs]
+            results = [_without_cursor(work(self._writer)) for work, _ in jobs]
+            if self._group is not None:
+                self._group.flush(self._writer)
+            return results
         except Exception:
             if len(jobs) == 1:
                 raise
@@ -248,6 +268,8 @@ class Database:
             return None
 
     def _undo(self) -> None:
+        if self._group is not None:
+            self._group.clear()
         with suppress(sqlite3.Error):  # the writer lives on; the next BEGIN meets the same trouble and says it
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")

@@ -17,7 +17,7 @@ from serving.stores.sqlite.audit import SqliteAudit
 from serving.stores.sqlite.catalogue import SqliteCatalogue
 from serving.stores.sqlite.decisions import SqliteDecisions
 from serving.stores.sqlite.events import SqliteEvents
-from serving.stores.sqlite.exposure import SqliteControllers, SqliteExposure, join_old_days
+from serving.stores.sqlite.exposure import CountsOfGroup, SqliteControllers, SqliteExposure, join_old_days
 from serving.stores.sqlite.file import BUSY_WAIT_S, Database
 from serving.stores.sqlite.prune import prune_table
 from serving.stores.sqlite.reviews import SqliteReviews
@@ -41,7 +41,10 @@ class SqliteStore:
         self._log_retention_ms: Final = log_retention_ms
         self._vault: Final = Vault(vault_path(path), busy_wait_s, is_new=former.is_new, index_key=former.index_key)
         try:
-            self._database: Final = Database(path, lambda connection: open_schema(connection, self._vault), busy_wait_s)
+            counts = CountsOfGroup()
+            self._database: Final = Database(
+                path, lambda connection: open_schema(connection, self._vault), busy_wait_s, counts
+            )
         except BaseException:
             self._vault.close()
             if former.is_new and not had_keys:  # the file beside it is somebody else's: it gets no keys
@@ -50,7 +53,7 @@ class SqliteStore:
         rows = SealedRows(self._database, self._vault)
         rows.finish_shreds()
         self._finish_upgrade()
-        self.users: Final = SqliteUsers(rows)
+        self.users: Final = SqliteUsers(rows, counts)
         self.cutoffs: Final = SqliteCutoffs(rows)
         self.events: Final = SqliteEvents(rows)
         self.catalogue: Final = SqliteCatalogue(self._database)

@@ -11,10 +11,11 @@ from recsys.errors import StoreError
 from recsys.stores.audit import LOCAL, AuditEntry, erased_name, erasure_entry
 from recsys.stores.protocols import DecisionRecord, Forgotten, Read, Version
 from recsys.stores.retention import ERASED, Expiry
+from recsys.user.packed import pack_page, unpack_page
 from recsys.user.state import Delivery, UserState, pack, unpack, unpack_safety
 from serving.stores.sqlite.audit import add_entries
 from serving.stores.sqlite.decisions import add_decision, open_answer, seal_answer
-from serving.stores.sqlite.exposure import add_counts
+from serving.stores.sqlite.exposure import CountsOfGroup
 from serving.stores.sqlite.prune import prune_table
 from serving.stores.sqlite.sealed import SealedRows, note_shred
 from serving.stores.sqlite.vault import Key, Vault
@@ -23,7 +24,6 @@ DELIVERIES: Final = b"deliveries"
 SEEN: Final = b"users.seen"
 _PARTS: Final = (b"users.person", b"users.safety", SEEN, b"users.interactions")
 _TOMBSTONES: Final = b"tombstones"
-_DELIVERIES: Final = msgspec.msgpack.Decoder(tuple[Delivery, ...])
 _READ: Final = """
     SELECT m.revision, u.version, u.person, u.safety, u.seen, u.interactions, t.version, t.safety, d.sealed
     FROM meta m LEFT JOIN users u ON u.owner = ?1 LEFT JOIN tombstones t ON t.key = ?1
@@ -39,9 +39,10 @@ _INSERT: Final = "INSERT INTO users VALUES (?, (SELECT writes + 1 FROM meta), ?,
 class SqliteUsers:
     """`UserStore` in SQLite, sealed."""
 
-    def __init__(self, rows: SealedRows) -> None:
+    def __init__(self, rows: SealedRows, counts: CountsOfGroup) -> None:
         self._rows = rows
         self._vault = rows.vault
+        self._counts = counts
 
     def read(self, user_id: str, request_id: str | None = None) -> Read:
         """See `UserStore.read`. One statement, so one snapshot."""
@@ -70,7 +71,7 @@ class SqliteUsers:
             connection.execute("UPDATE meta SET writes = writes + 1, committed_at = max(committed_at, ?)", (at,))
             if record is not None:
                 _add_deliveries(connection, owner, record.deliveries, key)
-                add_counts(connection, record.exposure)
+                self._counts.add(record.exposure)
                 request = self._vault.hide(record.answer.request_id)
                 add_decision(connection, owner, request, record.answer.at, seal_answer(record.answer, key, owner))
             return True
@@ -85,7 +86,7 @@ class SqliteUsers:
                 "SELECT sealed FROM deliveries WHERE owner = ? AND at >= ? ORDER BY seq", (owner, since)
             ).fetchall()
         packed = self._rows.open(owner, *((page, DELIVERIES) for (page,) in pages)) if pages else []
-        return tuple(d for page in packed if page is not None for d in _DELIVERIES.decode(page) if d.at >= since)
+        return tuple(d for page in packed if page is not None for d in unpack_page(page) if d.at >= since)
 
     def committed_at(self) -> Millis:
         """See `UserStore.committed_at`."""
@@ -204,7 +205,7 @@ def _swap(connection: sqlite3.Connection, owner: bytes, parts: Sequence[bytes], 
 
 def _add_deliveries(connection: sqlite3.Connection, owner: bytes, deliveries: Sequence[Delivery], key: Key) -> None:
     if deliveries:
-        sealed = key.seal(msgspec.msgpack.encode(deliveries), DELIVERIES + owner)
+        sealed = key.seal(pack_page(deliveries), DELIVERIES + owner)
         connection.execute(
             "INSERT INTO deliveries (owner, at, n, sealed) VALUES (?, ?, ?, ?)",
             (owner, max(delivery.at for delivery in deliveries), len(deliveries), sealed),

@@ -3,20 +3,80 @@
 import gzip
 import json
 import sqlite3
+import zlib
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
-from recsys.feed.record import FORMAT, RULES, candidates_of, pack, replay, unpack
+from recsys.clock import MINUTE
+from recsys.feed import record
+from recsys.feed.record import FORMAT, LISTED, RULES, Decision, candidates_of, pack, precision_of, replay, unpack
 from recsys.messages import FeedRequest
 
+PLAIN = set(Decision.__struct_fields__) - {"scores", "columns", "parts", "from_sources", "parts_to"}
 
-def test_a_record_comes_back_as_it_was_written(service):
-    service.ask()
-    decision = service.decisions()[0]
-    assert unpack(pack(decision)) == decision
+
+@pytest.fixture
+def whole(service, evening, monkeypatch):
+    """The decisions of three pages before they were packed, and their bytes."""
+    made = []
+    monkeypatch.setattr(record, "pack", lambda decision: made.append((decision, pack(decision))) or made[-1][1])
+    for n in range(3):
+        service.ask(at=evening + n * MINUTE, size=20, explain="full")
+    return made
+
+
+def test_a_record_comes_back_but_for_what_it_says_it_leaves_out(whole):
+    for decision, packed in whole:
+        again = unpack(packed)
+        assert {name: getattr(again, name) for name in PLAIN} == {name: getattr(decision, name) for name in PLAIN}
+        before, after = candidates_of(decision), candidates_of(again)
+        kept = sorted({*range(min(LISTED, len(before))), *decision.chosen})
+        for name in ("tier", "family", "is_s4", "is_supportive", "is_local", "is_explorable", "is_new_creator"):
+            assert np.array_equal(before[name], after[name]), name
+        for name in ("score", "match", *(f"rank_{source}" for source in decision.sources)):
+            assert np.array_equal(before[name][kept], after[name][kept], equal_nan=name.startswith("rank_")), name
+        for name in ("creator_no", "topics"):
+            assert np.array_equal(before[name][decision.chosen], after[name][decision.chosen])
+        assert np.allclose(before["score"], after["score"], atol=np.ptp(before["score"]) / 255)
+
+
+def test_a_packed_record_replays_as_the_whole_one(whole):
+    for decision, packed in whole:
+        before, after = replay(decision), replay(unpack(packed))
+        for name in ("is_exploration", "forced", "blocked", "refusals", "floor_missed"):
+            assert getattr(before, name) == getattr(after, name), name
+        assert before.rows.tolist() == after.rows.tolist() == decision.chosen
+        assert before.propensities.tobytes() == after.propensities.tobytes() == decision.propensities
+
+
+def test_parts_say_how_exactly_they_are_kept(whole):
+    for decision, packed in whole:
+        again = unpack(packed)
+        for name, part in decision.parts.items():
+            before, after = np.frombuffer(part, "<f2"), np.frombuffer(again.parts[name], "<f2")
+            for row in range(len(before)):
+                precision = precision_of(again, name, row)
+                if precision == "float16":
+                    assert before[row : row + 1].tobytes() == after[row : row + 1].tobytes()
+                elif precision == "8 bits" and np.isfinite(before[row]):
+                    assert after[row] == pytest.approx(before[row], rel=0.13, abs=1e-4)
+                else:
+                    assert np.isnan(after[row])
+        assert {precision_of(again, name, row) for name in again.parts for row in range(120)} <= {
+            "float16", "8 bits", "none",
+        }  # fmt: skip
+        assert all(precision_of(decision, name, 0) == "float16" for name in decision.parts)
+
+
+def test_a_record_of_format_3_is_read_as_it_was(whole):
+    """They stand in state files for weeks: all columns whole, in one compressed piece."""
+    decision = whole[0][0]
+    former = msgspec.to_builtins(decision, builtin_types=(bytes,)) | {"format": 3}
+    del former["parts_to"]
+    assert unpack(zlib.compress(msgspec.msgpack.encode(former), 1)) == decision
 
 
 def test_candidates_come_back_with_their_dtypes_scores_and_sources(service):

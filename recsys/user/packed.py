@@ -1,0 +1,103 @@
+"""Deliveries and ledgers as few bytes: fields as columns, and times as differences."""
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from recsys.codes import deflate, inflate, pack_bits, pack_table, unpack_bits, unpack_table
+from recsys.user.state import Delivery, Ledger, Span
+
+
+class PackedDeliveries(msgspec.Struct, frozen=True, array_like=True):
+    """`n` deliveries as columns by field, of one value where all are the same."""
+
+    n: int
+    item_nos: bytes
+    creators: tuple[bytes, bytes]
+    columns: dict[str, list[int]]
+
+
+class PackedLedger(msgspec.Struct, frozen=True, array_like=True):
+    """A ledger; its times are differences from the one before."""
+
+    fields: dict[str, Any]
+    last: PackedDeliveries
+    capped: dict[str, list[int]]
+    active: list[int]
+
+
+_IN_COLUMNS: Final = ("last", "capped", "active")
+
+
+_PAGE: Final = b"\0"  # how a packed page starts, and no msgpack array does
+_DELIVERIES: Final = msgspec.msgpack.Decoder(PackedDeliveries)
+_ONE_BY_ONE: Final = msgspec.msgpack.Decoder(tuple[Delivery, ...])
+
+
+def pack_deliveries(deliveries: Sequence[Delivery]) -> PackedDeliveries:
+    """Deliveries as `PackedDeliveries`."""
+    rows = [msgspec.structs.astuple(delivery) for delivery in deliveries]
+    columns = {name: [int(row[place]) for row in rows] for place, name in enumerate(Delivery.__struct_fields__)}
+    item_nos, creators = np.array(columns.pop("item_no"), np.int64), np.array(columns.pop("creator_no"), "<i8")
+    columns["at"] = _differences(columns["at"])
+    return PackedDeliveries(
+        n=len(rows),
+        item_nos=pack_bits(item_nos),
+        creators=pack_table(creators),
+        columns={name: column[:1] if len(set(column)) <= 1 else column for name, column in columns.items()},
+    )
+
+
+def unpack_deliveries(packed: PackedDeliveries) -> tuple[Delivery, ...]:
+    """The inverse of `pack_deliveries`. Fields that a later version added have their defaults."""
+    n = packed.n
+    if n == 0:
+        return ()
+    columns = {name: column * (n if len(column) == 1 else 1) for name, column in packed.columns.items()}
+    columns["at"] = list(accumulate(columns["at"]))
+    columns["item_no"] = unpack_bits(packed.item_nos, n).tolist()
+    columns["creator_no"] = unpack_table(packed.creators, "<i8", n).tolist()
+    known = [columns[name] for name in Delivery.__struct_fields__ if name in columns]
+    return msgspec.convert(list(zip(*known, strict=True)), tuple[Delivery, ...], strict=False)
+
+
+def pack_page(deliveries: Sequence[Delivery]) -> bytes:
+    """The deliveries of a page, as a store holds them."""
+    return _PAGE + deflate(msgspec.msgpack.encode(pack_deliveries(deliveries)))
+
+
+def unpack_page(packed: bytes) -> tuple[Delivery, ...]:
+    """The inverse of `pack_page`, also of what versions before wrote: the deliveries one by one."""
+    if packed[:1] == _PAGE:
+        return unpack_deliveries(_DELIVERIES.decode(inflate(packed[1:])))
+    return _ONE_BY_ONE.decode(packed)
+
+
+def pack_ledger(ledger: Ledger) -> PackedLedger:
+    """The ledger as `PackedLedger`."""
+    return PackedLedger(
+        fields={name: value for name, value in msgspec.structs.asdict(ledger).items() if name not in _IN_COLUMNS},
+        last=pack_deliveries(ledger.last),
+        capped={name: _differences(times) for name, times in ledger.capped.items()},
+        active=_differences([time for span in ledger.active for time in (span.start, span.end)]),
+    )
+
+
+def unpack_ledger(packed: PackedLedger) -> Ledger:
+    """The inverse of `pack_ledger`."""
+    active = list(accumulate(packed.active))
+    fields = packed.fields | {
+        "last": unpack_deliveries(packed.last),
+        "capped": {name: tuple(accumulate(times)) for name, times in packed.capped.items()},
+        "active": tuple(Span(start=start, end=end) for start, end in zip(active[::2], active[1::2], strict=True)),
+    }
+    known = [name for name in Ledger.__struct_fields__ if name in fields]  # a later version adds fields at the end
+    return msgspec.convert([fields[name] for name in known], Ledger, from_attributes=True)
+
+
+def _differences(times: Sequence[int]) -> list[int]:
+    """Each number less the one before it."""
+    return [time - before for before, time in zip((0, *times), times, strict=False)]

@@ -1,0 +1,61 @@
+"""Numbers come back from their codes, whatever they are."""
+
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recsys.codes import (
+    deflate,
+    dictionary,
+    inflate,
+    pack_bits,
+    pack_codes,
+    pack_table,
+    unpack_bits,
+    unpack_codes,
+    unpack_table,
+)
+
+WHOLE = st.lists(st.one_of(st.integers(0, 3), st.integers(0, 70_000), st.integers(0, 2**62)), max_size=40)
+
+
+@given(numbers=WHOLE)
+def test_bits_and_codes_come_back(numbers):
+    column = np.array(numbers, np.int64)
+    assert unpack_bits(pack_bits(column), len(column)).tolist() == numbers
+    assert unpack_codes(pack_codes(column), len(column)).tolist() == numbers
+
+
+@given(numbers=st.lists(st.integers(-(2**62), 2**62), max_size=40))
+def test_a_table_comes_back(numbers):
+    column = np.array(numbers, "<i8")
+    assert unpack_table(pack_table(column), "<i8", len(column)).tolist() == numbers
+
+
+def test_bits_have_the_width_of_the_largest_number():
+    """20,000 items are 15 bits each: 8 numbers are 15 bytes after the one that says the width."""
+    assert len(pack_bits(np.arange(19_992, 20_000))) == 1 + 15
+
+
+def test_few_values_take_few_bits():
+    numbers = np.zeros(800, np.int64)
+    numbers[::80] = 300
+    assert len(pack_codes(numbers)) < 2 * 800 / 7
+
+
+@given(text=st.binary(max_size=300))
+def test_text_comes_back_from_the_dictionary(text):
+    assert inflate(deflate(text)) == text
+
+
+def test_the_dictionary_is_that_of_the_format():
+    """Records of format 4 cannot be read with another: to change it is to make format 5, and to ship both."""
+    assert (len(dictionary()), zlib.crc32(dictionary())) == (26_377, 0x31D30CA1)
+
+
+def test_other_bytes_are_refused():
+    with pytest.raises(zlib.error):
+        inflate(b"\xff\xff\xff")
