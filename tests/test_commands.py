@@ -110,7 +110,7 @@ def test_a_feed_never_imports_torch_nor_anything_that_trains(tiny_folder: Path) 
         f"import sys, sanad; code = sanad.run(['feed', {str(tiny_folder)!r}, '--user', 'casa-adult', '--at', '{AT}']);"
         "print(code, sorted(m for m in sys.modules if m.split('.')[0] in ('torch', 'training', 'transformers')))"
     )
-    modules = ("bench", "data", "imports", "label", "setup", "text", "tune")
+    modules = ("bench", "columns", "data", "imports", "label", "setup", "text", "tune")
     light = ["training", "training.commands", *(f"training.commands.{name}" for name in modules)]
     assert out.splitlines()[-1] == f"0 {light}"
 
