@@ -12,7 +12,10 @@ SHOWN: Final = 80  # characters of a value
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One unusable value: where it stands (`row` is 1-based and counts data rows), what it is, what was expected."""
+    """
+    One unusable value: where it stands (`row` is 1-based and counts data rows, `place` is the line of the file), what
+    it is, what was expected.
+    """
 
     table: str
     row: int
@@ -20,10 +23,12 @@ class Problem:
     kind: str
     value: str
     expected: str
+    place: str = ""
 
     def sentence(self) -> str:
         """The problem for a person to read."""
-        where = f"table {self.table}, row {self.row:,}, column {self.column!r}"
+        place = f" ({self.place})" if self.place else ""
+        where = f"table {self.table}, row {self.row:,}{place}, column {self.column!r}"
         return f"{where}: found {self.value}, expected {self.expected}"
 
 

@@ -27,6 +27,8 @@ from recsys.data.checks import (
     reference_check,
     subject_checks,
 )
+from recsys.data.places import places
+from recsys.data.raw import Raw
 from recsys.data.spellings import unmatched
 from recsys.data.tables import Dataset, notices_of, reading, scan
 from recsys.data.values import ASSUMED, ASSUMPTIONS, UNREADABLE
@@ -139,7 +141,8 @@ def _examine(
     for n_done, table in enumerate(TABLES):
         on_progress("validate", n_done, len(TABLES))
         with reading(table.name, scans[table.name].files):
-            outcomes[table.name] = _check_table(table, scans[table.name].frame, outcomes, at, rejected)
+            outcome = _check_table(table, scans[table.name].frame, outcomes, at, rejected)
+            outcomes[table.name] = replace(outcome, problems=_placed(outcome.problems, scans[table.name].files))
     on_progress("validate", len(TABLES), len(TABLES))
     counts = {name: outcome.count for name, outcome in outcomes.items()}
     n_unlabelled = outcomes["items"].extra["unlabelled"]
@@ -303,6 +306,12 @@ def _examples(table: Table, frame: pl.LazyFrame, check: RowCheck) -> Iterator[Pr
             value=shorten(value),
             expected=check.expected,
         )
+
+
+def _placed(problems: Sequence[Problem], files: Sequence[Raw]) -> tuple[Problem, ...]:
+    """The problems with the places of their rows, which are looked up in the files once."""
+    found = places(files, [problem.row for problem in problems])
+    return tuple(replace(problem, place=found.get(problem.row, "")) for problem in problems)
 
 
 def _readable(column: Column) -> pl.Expr:

@@ -4,6 +4,7 @@ import csv
 import io
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -78,6 +79,18 @@ def broken_line(file: TextFile, separator: str, n_fields: int, *, quote: str | N
                 'them, with "" for a quote inside quotes; export the file again'
             )
     return None
+
+
+def record_lines(file: TextFile, separator: str) -> Iterator[int]:
+    """The lines on which records begin that are not blank, the header among them."""
+    csv.field_size_limit(sys.maxsize)
+    with open_plain(file.path) as raw, io.TextIOWrapper(raw, "utf-8-sig", newline="") as text:
+        rows = csv.reader(text, delimiter=separator)
+        begins_at = 1
+        for row in rows:
+            if any(field.strip() for field in row):
+                yield begins_at
+            begins_at = rows.line_num + 1
 
 
 def _in_one_dialect(file: TextFile, separator: str) -> TextFile:

@@ -27,7 +27,7 @@ def keys_of(file: TextFile) -> list[str]:
         raise DataError(f"{file.name}: found lines that end in CR only, expected LF; convert the file")
     decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
     keys: dict[str, None] = {}
-    for number, line in _lines(file):
+    for number, line in filled_lines(file):
         try:
             row = decode(line)
         except msgspec.MsgspecError as error:
@@ -39,7 +39,7 @@ def keys_of(file: TextFile) -> list[str]:
 
 def broken_line(file: TextFile, schema: dict[str, pl.DataType]) -> str | None:
     """A sentence about the first line that Polars cannot read; None when there is none."""
-    lines = _lines(file)
+    lines = filled_lines(file)
     while batch := list(islice(lines, _BATCH)):
         if _is_readable(batch, schema):
             continue
@@ -56,7 +56,8 @@ def _is_readable(lines: list[Line], schema: dict[str, pl.DataType]) -> bool:
     return True
 
 
-def _lines(file: TextFile) -> Iterator[Line]:
+def filled_lines(file: TextFile) -> Iterator[Line]:
+    """The lines that are not blank, with their numbers from 1."""
     with open_plain(file.path) as stream:
         for number, line in enumerate(stream, 1):
             if line.strip():
@@ -70,10 +71,10 @@ def _sentence(file: TextFile, number: int, line: bytes) -> str:
         key = _KEY.search(line[: word.start()])
         column = f", column {key[1].decode()!r}" if key else ""
         return f"{where}{column}: found {word[1].decode()}, which is not JSON; leave it out or write null"
-    if number == file.n_lines and file.tail.strip() and not line.endswith(b"}"):
-        return f"{where} is cut off: found {shorten(line.decode())} without an end; fetch the file again"
     if line.startswith(b"["):
         return f"{where}: found a list, expected one JSON object per line; export the file as JSON Lines"
+    if number == file.n_lines and file.tail.strip() and not line.endswith(b"}"):
+        return f"{where} is cut off: found {shorten(line.decode())} without an end; fetch the file again"
     return f"{where} is not one JSON object: found {shorten(line.decode())}; repair it"
 
 

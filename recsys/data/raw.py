@@ -1,14 +1,15 @@
 """One data file as a lazy frame of what stands in it, and the sentence for a file that cannot be read to its end."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 import polars as pl
 
 from recsys.columns import FORMER_NAMES, Table
 from recsys.data.delimited import broken_line as broken_record
-from recsys.data.delimited import scan_delimited
+from recsys.data.delimited import record_lines, scan_delimited
 from recsys.data.files import DataFile
 from recsys.data.text_files import TextFile, damage_of, look_through, shorten, without_bom
 from recsys.errors import DataError
@@ -23,14 +24,17 @@ DAMAGE: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSErro
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Raw:
     """
-    A file: its frame, the dtypes of its columns as far as the contract knows them, all of its names, and a function
-    that finds the broken place after reading has failed.
+    A file: what it is called, its frame, the dtypes of its columns as far as the contract knows them, and all of its
+    columns. `locate` finds the broken place after reading has failed; `lines_of` gives the lines on which rows begin,
+    which are counted from 1 and in order, or None where there are no lines.
     """
 
+    name: str
     frame: pl.LazyFrame
     schema: Mapping[str, pl.DataType]
     names: Sequence[str]
     locate: Callable[[], str | None]
+    lines_of: Callable[[Sequence[int]], list[int] | None]
 
 
 def open_raw(file: DataFile, table: Table) -> Raw | None:
@@ -58,12 +62,8 @@ def former_names(table: Table, names: Sequence[str]) -> dict[str, str]:
 
 def _with_columns(raw: Raw, given: Mapping[str, str | None]) -> Raw:
     columns = [pl.lit(value, dtype=pl.String).alias(name) for name, value in given.items()]
-    return Raw(
-        frame=raw.frame.with_columns(columns),
-        schema={**raw.schema, **dict.fromkeys(given, pl.String())},
-        names=[*raw.names, *given],
-        locate=raw.locate,
-    )
+    schema = {**raw.schema, **dict.fromkeys(given, pl.String())}
+    return replace(raw, frame=raw.frame.with_columns(columns), schema=schema, names=[*raw.names, *given])
 
 
 def _open_parquet(file: DataFile) -> Raw | None:
@@ -84,7 +84,14 @@ def _open_parquet(file: DataFile) -> Raw | None:
         schema = frame.collect_schema()
     except DAMAGE as error:
         raise DataError(f"{file.name} is damaged: {_words(error)}; fetch or export it again") from error
-    return Raw(frame=frame, schema=schema, names=list(schema), locate=lambda: _broken_column(file, frame, schema))
+    return Raw(
+        name=file.name,
+        frame=frame,
+        schema=schema,
+        names=list(schema),
+        locate=lambda: _broken_column(file, frame, schema),
+        lines_of=lambda rows: None,
+    )
 
 
 def _broken_column(file: DataFile, frame: pl.LazyFrame, schema: pl.Schema) -> str | None:
@@ -110,10 +117,12 @@ def _open_text(file: DataFile, table: Table) -> Raw | None:
 def _open_delimited(text: TextFile, separator: str) -> Raw:
     frame, names = scan_delimited(text, separator)
     return Raw(
+        name=text.name,
         frame=frame,
         schema=dict.fromkeys(names, pl.String()),
         names=names,
         locate=lambda: broken_record(text, separator, len(names)),
+        lines_of=lambda rows: nth(record_lines(text, separator), [row + 1 for row in rows]),  # after the header
     )
 
 
@@ -125,11 +134,20 @@ def _open_json(text: TextFile, table: Table) -> Raw:
     former = {new: old for old, new in former_names(table, names).items()}
     dtypes: dict[str, pl.DataType] = {former.get(c.name, c.name): pl.String() for c in table.columns}
     return Raw(
+        name=text.name,
         frame=pl.scan_ndjson(plain.path, schema=dtypes),
         schema=dtypes,
         names=names,
         locate=lambda: json_lines.broken_line(plain, dtypes),
+        lines_of=lambda rows: nth((number for number, _ in json_lines.filled_lines(plain)), rows),
     )
+
+
+def nth(lines: Iterable[int], rows: Sequence[int]) -> list[int]:
+    """The lines at these places, from 1 and in order; fewer when there are fewer lines."""
+    wanted = set(rows)
+    picked = (line for row, line in enumerate(lines, 1) if row in wanted)
+    return list(islice(picked, len(wanted)))
 
 
 # ---- headers ----

@@ -8,7 +8,7 @@ integers, floats, booleans, lists of text, and instants as integer milliseconds 
 Frames are lazy. Collect them with the streaming engine, so that memory does not grow with the number of rows.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,9 +181,7 @@ def _scan_table(folder: Path, table: Table, files: Sequence[DataFile]) -> Scan:
             problems += [f"table {table.name}: {problem}" for problem in error.problems]
     if not opened and not problems and all(file.form == "jsonl" for file in files):
         nothing = {table.key: pl.String()}  # no lines, no rows
-        opened.append(
-            (files[0], Raw(frame=pl.LazyFrame(schema=nothing), schema=nothing, names=(), locate=lambda: None))
-        )
+        opened.append((files[0], _no_rows(files[0].name, nothing)))
     if not opened and not problems:
         problems.append(f"table {table.name}: {files[0].name} is empty, expected at least a header; export it again")
     problems += [problem for _, raw in opened for c in table.columns if (problem := wrong_dtype(table, c, raw.schema))]
@@ -194,6 +192,17 @@ def _scan_table(folder: Path, table: Table, files: Sequence[DataFile]) -> Scan:
         frame=pl.concat(frames) if len(frames) > 1 else frames[0],
         files=tuple(raw for _, raw in opened),
         notices=tuple(notice for file, raw in opened for notice in _notices(file, raw, table)),
+    )
+
+
+def _no_rows(name: str, schema: Mapping[str, pl.DataType]) -> Raw:
+    return Raw(
+        name=name,
+        frame=pl.LazyFrame(schema=dict(schema)),
+        schema=schema,
+        names=(),
+        locate=lambda: None,
+        lines_of=lambda rows: [],
     )
 
 
