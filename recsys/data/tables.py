@@ -210,7 +210,7 @@ def _typed(raw: Raw, table: Table) -> pl.LazyFrame:
     former = former_names(table, raw.names)
     schema = {former.get(name, name): dtype for name, dtype in raw.schema.items()}
     frame = raw.frame.rename(former) if former else raw.frame
-    return frame.select(column for c in table.columns for column in typed(c, schema.get(c.name)))
+    return typed(frame, table, schema)
 
 
 def _notices(file: DataFile, raw: Raw, table: Table) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Final
 import polars as pl
 
 from recsys.columns import Column, Dtype, Table
-from recsys.instants import HAIR, NUMBER, PATTERN, UNITS, in_unit
+from recsys.instants import DATE, HAIR, NUMBER, PATTERN, UNITS, in_unit
 
 DTYPES: Final[Mapping[Dtype, pl.DataType]] = {
     "str": pl.String(),
@@ -38,18 +38,31 @@ ASSUMPTIONS: Final[Mapping[str, str]] = {
 
 _MAX_SHOWN: Final = 81  # one character more than a report shows, so that it can mark a cut
 _MAX_WHOLE: Final = 2**53  # above, a float no longer holds every whole number
-_PLAIN: Final = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$"
+_PLAIN: Final = rf"^{DATE}[T ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{{1,9}})?(?:Z|[+-](?:0\d|1[0-4]):[0-5]\d)$"
 """The spelling of nearly all instants, which is read without being rewritten."""
 _NAIVE: Final = r"^\d{4}-\d\d-\d\d(?:[T ][\d:.]+)?$"
 _JSON_TEXTS: Final = r'^\[\s*("[^"]*"(\s*,\s*"[^"]*")*)?\s*\]$'
 
 
-def typed(column: Column, dtype: pl.DataType | None) -> list[pl.Expr]:
-    """The column, beside it its `UNREADABLE` twin, and for instants `ASSUMED`; `dtype` None = the column is absent."""
-    columns = [
-        read_column(column, dtype).alias(column.name),
-        _unreadable(column, dtype).alias(UNREADABLE + column.name),
-    ]
+def typed(frame: pl.LazyFrame, table: Table, schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
+    """
+    The columns of a table, each beside its `UNREADABLE` twin and instants beside `ASSUMED`.
+
+    `schema` are the dtypes of those that the frame has. Values are read once; what is lost is found by comparing.
+    """
+    read = frame.select(
+        expression
+        for c in table.columns
+        for expression in (
+            read_column(c, schema.get(c.name)).alias(c.name),
+            _given(c.name, schema.get(c.name)).alias(UNREADABLE + c.name),
+        )
+    )
+    return read.select(expression for c in table.columns for expression in _beside(c, schema.get(c.name)))
+
+
+def _beside(column: Column, dtype: pl.DataType | None) -> list[pl.Expr]:
+    columns = [pl.col(column.name), _unreadable(column, dtype).alias(UNREADABLE + column.name)]
     return [*columns, _assumed(column, dtype).alias(ASSUMED + column.name)] if column.dtype == "time" else columns
 
 
@@ -101,16 +114,18 @@ def conversion_notice(table: Table, column: Column, schema: Mapping[str, pl.Data
     return None
 
 
-def _given(name: str, dtype: pl.DataType) -> pl.Expr:
-    raw = pl.col(name)
-    return pl.when(raw != "").then(raw) if dtype == pl.String else raw
+def _given(name: str, dtype: pl.DataType | None) -> pl.Expr:
+    """The value as it stands, an empty text as null."""
+    if dtype is None:
+        return pl.lit(None, dtype=pl.String)
+    return pl.when(pl.col(name) != "").then(pl.col(name)) if dtype == pl.String else pl.col(name)
 
 
 def _unreadable(column: Column, dtype: pl.DataType | None) -> pl.Expr:
     if dtype is None or dtype == pl.Null or dtype == DTYPES[column.dtype]:
         return pl.lit(None, dtype=pl.String)
-    raw = _given(column.name, dtype)
-    lost = raw.is_not_null() & read_column(column, dtype).is_null()
+    raw = pl.col(UNREADABLE + column.name)
+    lost = raw.is_not_null() & pl.col(column.name).is_null()
     shown = raw.list.join("|") if isinstance(dtype, pl.List) else raw.cast(pl.String)
     return pl.when(lost).then(shown.str.slice(0, _MAX_SHOWN))
 
@@ -151,8 +166,8 @@ def _of_any_spelling(text: pl.Expr) -> pl.Expr:
 
 
 def _parsed(text: pl.Expr) -> pl.Expr:
-    """Of texts that `PATTERN` knows, with seconds and an offset of hours and minutes or Z."""
-    spelled = pl.when(text.str.contains(PATTERN)).then(text.str.replace(" ", "T", literal=True))
+    """Of texts as `_PLAIN` has them."""
+    spelled = text.str.replace(" ", "T", literal=True)
     return spelled.str.to_datetime("%+", strict=False, time_unit="ms", time_zone="UTC").dt.timestamp("ms")
 
 
@@ -195,7 +210,7 @@ def _assumed(column: Column, dtype: pl.DataType | None) -> pl.Expr:
     """What `_instant` took for granted of a value; what holds for a whole column says `conversion_notice`."""
     if dtype is None or not (dtype == pl.String or dtype.is_numeric()):
         return pl.lit(None, dtype=pl.String)
-    raw = _given(column.name, dtype)
+    raw = pl.col(UNREADABLE + column.name)
     if dtype.is_numeric():
         return _unit(raw.cast(pl.Float64))
     return raw.map_batches(_text_assumptions, return_dtype=pl.String(), is_elementwise=True)

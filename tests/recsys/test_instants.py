@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.columns import EVENTS
+from recsys.columns import EVENTS, Table
 from recsys.data.values import ASSUMED, typed
 from recsys.instants import read_instant
 
@@ -16,7 +16,7 @@ TEN = 1_795_168_800_000  # 2026-11-20T10:00:00Z
 
 def by_polars(*values: object) -> pl.DataFrame:
     frame = pl.DataFrame({"at": values}, strict=False)
-    return frame.select(typed(EVENTS["at"], frame.schema["at"]))
+    return typed(frame.lazy(), Table("events", "at", (EVENTS["at"],)), frame.schema).collect()
 
 
 SPELLINGS = {
