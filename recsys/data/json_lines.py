@@ -1,13 +1,14 @@
 """JSON Lines: one object per line, looked through with every line's own place in sentences."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Final
 
 import msgspec
 import polars as pl
 
+from recsys.columns import Table
 from recsys.data.text_files import TextFile, open_plain, shorten
 from recsys.errors import DataError
 
@@ -17,7 +18,7 @@ _BATCH: Final = 5_000
 Line = tuple[int, bytes]
 
 
-def keys_of(file: TextFile) -> list[str]:
+def keys_of(file: TextFile, table: Table) -> list[str]:
     """
     The names of all lines, in the order of their first use.
 
@@ -32,9 +33,22 @@ def keys_of(file: TextFile) -> list[str]:
             row = decode(line)
         except msgspec.MsgspecError as error:
             raise DataError(_sentence(file, number, line)) from error
+        if b"[" in line or line.count(b"{") > 1:
+            _refuse_nested(file, number, row, table)
         if not keys.keys() >= row.keys():
             keys.update(dict.fromkeys(row))
     return list(keys)
+
+
+def _refuse_nested(file: TextFile, number: int, row: Mapping[str, msgspec.Raw], table: Table) -> None:
+    """Raises DataError for an object, or a list where the contract has none: its text would become the value."""
+    for column in table.columns:
+        value = bytes(row.get(column.name, b""))
+        if value.startswith(b"{") or (value.startswith(b"[") and column.dtype != "list"):
+            raise DataError(
+                f"line {number:,} of {file.name}, column {column.name!r}: found {shorten(value.decode())}, expected "
+                "one value; take it apart"
+            )
 
 
 def broken_line(file: TextFile, schema: dict[str, pl.DataType]) -> str | None:

@@ -11,7 +11,7 @@ from recsys.columns import FORMER_NAMES, Table
 from recsys.data.delimited import broken_line as broken_record
 from recsys.data.delimited import record_lines, scan_delimited
 from recsys.data.files import DataFile
-from recsys.data.text_files import TextFile, damage_of, look_through, shorten, without_bom
+from recsys.data.text_files import TextFile, damage_of, look_through, plainly_named, shorten, without_bom
 from recsys.errors import DataError
 
 _MAGIC: Final = b"PAR1"
@@ -129,8 +129,8 @@ def _open_delimited(text: TextFile, separator: str) -> Raw:
 def _open_json(text: TextFile, table: Table) -> Raw:
     from recsys.data import json_lines
 
-    plain = without_bom(text)
-    names = json_lines.keys_of(plain)
+    plain = plainly_named(without_bom(text))
+    names = json_lines.keys_of(plain, table)
     former = {new: old for old, new in former_names(table, names).items()}
     dtypes: dict[str, pl.DataType] = {former.get(c.name, c.name): pl.String() for c in table.columns}
     return Raw(

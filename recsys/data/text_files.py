@@ -134,6 +134,14 @@ def without_bom(file: TextFile) -> TextFile:
         return replace(file, path=rewritten(file.name, iter(lambda: stream.read(_CHUNK), b"")))
 
 
+def plainly_named(file: TextFile) -> TextFile:
+    """The file, copied where its path would be a pattern to the reader of JSON Lines."""
+    if not set("*?[") & set(str(file.path)):
+        return file
+    with file.path.open("rb") as stream:
+        return replace(file, path=rewritten("data", iter(lambda: stream.read(_CHUNK), b"")))
+
+
 def rewritten(name: str, chunks: Iterable[bytes]) -> Path:
     """A temporary file with these bytes, until the process ends."""
     target = _target(name)
@@ -198,7 +206,8 @@ def _folder() -> Path:
 
 
 def _target(name: str) -> Path:
-    descriptor, target = tempfile.mkstemp(f"-{name.rpartition('/')[2]}.txt", dir=_folder())
+    ending = "".join(character for character in name.rpartition("/")[2] if character not in "*?[]")
+    descriptor, target = tempfile.mkstemp(f"-{ending}.txt", dir=_folder())
     os.close(descriptor)
     return Path(target)
 
@@ -207,7 +216,13 @@ def _decompressed(path: Path, name: str) -> Path:
     """A copy of a Zstandard file as plain text, made by Polars: Python knows the format from 3.14 on."""
     target = _target(name)
     lines = pl.scan_csv(
-        path, has_header=False, separator=_SEPARATOR, quote_char=None, infer_schema=False, new_columns=["line"]
+        path,
+        has_header=False,
+        separator=_SEPARATOR,
+        quote_char=None,
+        infer_schema=False,
+        new_columns=["line"],
+        glob=False,
     )
     with damage_of(name):
         try:

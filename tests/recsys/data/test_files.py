@@ -1,6 +1,7 @@
 """Laws of finding files: every file of a dataset folder is read, or it is named and the run fails."""
 
 import gzip
+from codecs import BOM_UTF8
 from pathlib import Path
 
 import polars as pl
@@ -62,6 +63,18 @@ def test_parquet_has_more_than_one_name(files: Files, tmp_path: Path, name: str)
 def test_text_packed_by_zstandard_is_read_by_its_first_bytes(files: Files, tmp_path: Path, name: str) -> None:
     text = json_lines(EVENTS.encode()) if "jsonl" in name else EVENTS.encode()
     assert read_dataset(files(events={name: zstd(text, tmp_path)})).events.collect().height == 2
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "jsonl.gz", "parquet"])
+@pytest.mark.parametrize("stem", ["events-*[2]", "events/[a-b]?"])
+def test_a_name_that_looks_like_a_pattern_is_a_name(files: Files, tmp_path: Path, stem: str, ending: str) -> None:
+    lines = json_lines(EVENTS.encode())
+    contents = {
+        "csv": EVENTS.encode(), "jsonl": BOM_UTF8 + lines, "jsonl.gz": gzip.compress(lines),
+        "parquet": parquet(EVENTS.encode(), tmp_path),
+    }  # fmt: skip
+    folder = files(events={f"{stem}.{ending}": contents[ending]})
+    assert read_dataset(folder).events.collect().height == 2
 
 
 def test_names_of_folders_are_columns_unless_the_file_has_them(files: Files) -> None:

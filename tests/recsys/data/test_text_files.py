@@ -92,6 +92,8 @@ DAMAGED: dict[str, tuple[str, bytes, str]] = {
             "line 2 of events.jsonl, column 'watch_s': found NaN"),
     "a torn line": ("events.jsonl", b'{"event_id": "e1"}\n{"event_id": "e', "line 2 of events.jsonl is cut off"),
     "a line without its beginning": ("events.jsonl", b'{"event_id": "e1"}\nent_id": "e"}\n', "line 2 of events.jsonl"),
+    "an object as a value": ("events.jsonl", b'{"event_id": {"a": 1}}\n', "line 1 of events.jsonl, column 'event_id'"),
+    "a list as an id": ("events.jsonl", b'{"event_id": ["a"]}\n', "column 'event_id': found '[\"a\"]', expected one"),
     "two objects in a line": ("events.jsonl", b'{"event_id": "e1"}{"event_id": "e2"}\n', "line 1 of events.jsonl"),
     "a list of objects": ("events.json", b'[{"event_id": "e1"}]', "expected one JSON object per line"),
     "CR between objects": ("events.jsonl", b'{"event_id": "e1"}\r{"event_id": "e2"}', "lines that end in CR only"),
