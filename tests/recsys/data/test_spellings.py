@@ -25,7 +25,8 @@ def test_ids_that_differ_are_no_twins(wrong: str, right: str) -> None:
 
 
 def verdict(ids: list[str | None], known: list[str]) -> tuple[str | None, str | None]:
-    unknown = pl.Series("user_id", [i for i in dict.fromkeys(ids) if i is not None and i not in known], pl.String)
+    strange = [i for i in dict.fromkeys(ids) if i is not None and i not in known]
+    unknown = pl.Series("user_id", strange, pl.String)
     frame = pl.LazyFrame({"user_id": ids}, schema={"user_id": pl.String})
     return unmatched(
         "events", "user_id", frame, unknown, "users", pl.LazyFrame({"user_id": known}, {"user_id": pl.String})
