@@ -371,6 +371,9 @@ TABLES: Final = (CREATORS, ITEMS, USERS, EVENTS)
 FORMER_NAMES: Final[Mapping[str, Mapping[str, str]]] = {"items": {"fits": "reviewed_fit"}}
 """By table: what a column was called before, and its name now. Data files may still use the former one."""
 
+FOR_READERS: Final[Mapping[str, tuple[str, ...]]] = {"items": ("gloss",)}
+"""By table: text columns that a folder may hold for people who read it. No model and no service reads them."""
+
 
 def subject_of(kind: str) -> str | None:
     """The column that an event of this kind must fill (`item_id`, `creator_id`, `query`, `value` or None)."""

@@ -5,9 +5,13 @@ Results go to standard output, progress and messages to standard error. Only com
 """
 
 import re
-from collections.abc import Iterator, Mapping
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Lock, Thread
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -30,6 +34,9 @@ At = Annotated[
 
 _LINES_PER_LONG_STAGE: Final = 4  # where there is no terminal to draw on
 _LONG_STAGE: Final = 1_000  # steps
+_FIRST_BEAT_S: Final = 10.0  # without a line; then twice as long, up to a minute
+_LONGEST_BEAT_S: Final = 60.0
+_BEAT_S: Final = 1.0
 _MAX_WIDTH: Final = 132  # columns
 _CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]")
 _LTR_MARK: Final = "\u200e"
@@ -82,25 +89,47 @@ def print_json(value: object) -> None:
     typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
-def isolated(text: str, width: int | None = None) -> str:
+def isolated(text: str, width: int | None = None, *, on_terminal: bool | None = None) -> str:
     """
-    Text of any direction for a line that runs left to right, cut to `width` cells.
+    Text of any direction for a line that runs left to right, cut to `width` cells. Characters that control a terminal
+    or the direction are removed.
 
-    Isolates keep a right-to-left title from moving its neighbours. The mark after it does the same on terminals
-    without isolates; neither takes a cell. Characters that control a terminal or the direction are removed.
+    On a terminal, isolates keep a right-to-left text from moving its neighbours; the mark after it does the same where
+    isolates are not known. Neither takes a cell. Other text, and a file or a pipe, get none: they would stand between
+    its words. `on_terminal` None = whether standard output is one.
     """
     from rich.cells import cell_len, set_cell_size
 
     text = _CONTROLS.sub("", text)
     if width is not None and cell_len(text) > width:
         text = set_cell_size(text, width - 1).rstrip() + "…"
-    return f"{_ISOLATE}{text}{_POP}{_LTR_MARK}"
+    is_drawn = sys.stdout.isatty() if on_terminal is None else on_terminal
+    return f"{_ISOLATE}{text}{_POP}{_LTR_MARK}" if is_drawn and is_right_to_left(text) else text
+
+
+def is_right_to_left(text: str) -> bool:
+    """Whether a letter of a text runs from right to left."""
+    return any(unicodedata.bidirectional(character) in ("R", "AL") for character in text)
+
+
+def isolated_lines(text: str, width: int, max_lines: int, *, on_terminal: bool) -> str:
+    """A text broken between words into lines of at most `width` cells, each isolated; the last one is cut."""
+    from rich.cells import cell_len
+
+    lines: list[str] = []
+    for word in _CONTROLS.sub("", text).split():
+        is_last = len(lines) == max_lines
+        if lines and (is_last or cell_len(f"{lines[-1]} {word}") <= width):
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return "\n".join(isolated(line, width, on_terminal=on_terminal) for line in lines)
 
 
 @contextmanager
 def progress(*, is_quiet: bool) -> Iterator[Progress]:
     """
-    Draws the progress of a long job on standard error: bars on a terminal, a few plain lines elsewhere.
+    Draws the progress of a long job on standard error: bars with the time left on a terminal, a few lines elsewhere.
 
     A bar is removed when its job ends.
     """
@@ -109,13 +138,14 @@ def progress(*, is_quiet: bool) -> Iterator[Progress]:
         return
     errors = console(is_error=True)
     if not errors.is_terminal:
-        yield _lines()
+        with _lines() as report_line:
+            yield report_line
         return
     from rich import progress as bars
 
     columns = (
         bars.SpinnerColumn(), bars.TextColumn("{task.description}"), bars.BarColumn(), bars.MofNCompleteColumn(),
-        bars.TimeRemainingColumn(),
+        bars.TimeElapsedColumn(), bars.TimeRemainingColumn(),
     )  # fmt: skip
     with bars.Progress(*columns, console=errors, transient=True) as drawn:
         tasks: dict[str, bars.TaskID] = {}
@@ -130,17 +160,76 @@ def progress(*, is_quiet: bool) -> Iterator[Progress]:
         yield report
 
 
-def _lines() -> Progress:
-    """A line when a stage begins, and one per quarter of the long ones."""
-    printed: dict[str, int] = {}
+class ProgressLines:
+    """
+    Progress where there is no terminal to draw on: a line when a stage begins, one for each quarter of a long stage,
+    and one whenever nothing was printed for a while, so that nobody wonders whether a long stage stands still.
 
-    def report(stage: str, done: int, total: int | None) -> None:
-        quarter = _LINES_PER_LONG_STAGE * done // total if total and total >= _LONG_STAGE else 0
-        if printed.get(stage, -1) < quarter:
-            printed[stage] = quarter
-            typer.echo(f"  {stage}: {done:,} of {total:,}" if quarter else f"  {stage}", err=True)
+    `report` is a `Progress`; `beat` may be called from another thread. `clock` gives seconds.
+    """
 
-    return report
+    def __init__(self, clock: Callable[[], float], write: Callable[[str], None]) -> None:
+        self._clock, self._write, self._lock = clock, write, Lock()
+        self._quarters: dict[str, int] = {}
+        self._started = clock()  # of the stage
+        self._stage: tuple[str, int, int | None] | None = None
+        self._next_at = clock() + _FIRST_BEAT_S
+
+    def report(self, stage: str, done: int, total: int | None) -> None:
+        """A `Progress`."""
+        with self._lock:
+            if self._stage is None or self._stage[0] != stage:
+                self._started = self._clock()
+            self._stage = (stage, done, total)
+            quarter = _LINES_PER_LONG_STAGE * done // total if total and total >= _LONG_STAGE else 0
+            if self._quarters.get(stage, -1) < quarter:
+                self._quarters[stage] = quarter
+                self._print(f"  {stage}: {done:,} of {total:,}" if quarter else f"  {stage}", _FIRST_BEAT_S)
+
+    def beat(self) -> None:
+        """Say how far the stage is when nothing was printed for a while; less and less often."""
+        with self._lock:
+            now = self._clock()
+            if self._stage is None or now < self._next_at:
+                return
+            stage, done, total = self._stage
+            elapsed = now - self._started
+            if total and 0 < done < total:
+                left = elapsed / done * (total - done)
+                text = f"  {stage}: {done:,} of {total:,}, about {format_seconds(left)} left"
+            else:
+                text = f"  {stage}: {format_seconds(elapsed)} so far"
+            self._print(text, min(elapsed, _LONGEST_BEAT_S))
+
+    def _print(self, text: str, silence_s: float) -> None:
+        self._next_at = self._clock() + max(silence_s, _FIRST_BEAT_S)
+        self._write(text)
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration for people: `40 s`, `3 min`, `1 h 20 min`."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+@contextmanager
+def _lines() -> Iterator[Progress]:
+    """`ProgressLines` on standard error, with a thread that beats."""
+    lines, is_done = ProgressLines(monotonic, lambda text: typer.echo(text, err=True)), Event()
+
+    def beat() -> None:
+        while not is_done.wait(_BEAT_S):
+            lines.beat()
+
+    thread = Thread(target=beat, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield lines.report
+    finally:
+        is_done.set()
+        thread.join()
 
 
 def format_counts(counts: Mapping[str, int]) -> str:

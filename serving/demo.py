@@ -29,7 +29,15 @@ from recsys.policy.nights import local_time
 from recsys.policy.schema import Market
 from recsys.resources import DEFAULT_POLICY
 from recsys.types import Fields
-from serving.commands.page_table import page_table, remaining_line, shortfall_lines, summary_line
+from serving.commands.page_table import (
+    LANGUAGE_NAMES,
+    page_table,
+    place,
+    remaining_line,
+    shared_lines,
+    shortfall_lines,
+    summary_line,
+)
 from serving.run import run_in_thread
 from serving.settings import Settings
 
@@ -39,7 +47,6 @@ NOW: Final = "2026-11-20T18:30:00Z"
 _PAGE_SIZE: Final = 10
 _N_RISKY: Final = 30
 _N_CALM: Final = 22
-_TITLE_CELLS: Final = 34
 _VISITOR: Final = {
     "age_band": "18+", "age_source": "verified", "country": "MA", "region": "MA-06", "languages": ["ary", "ar", "fr"],
 }  # fmt: skip
@@ -70,6 +77,8 @@ class Person(Protocol):
     def age_band(self) -> str: ...
     @property
     def languages(self) -> tuple[str, ...]: ...
+    @property
+    def region(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +91,7 @@ class Stage:
     out: Console
     items: pl.DataFrame
     people: Sequence[Person]  # in this order: an adult, a minor, a parent, others
+    glosses: Mapping[str, str]  # what a title says in English, by item
 
     def ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> bytes:
         """One call over HTTP. Raises `urllib.error.HTTPError`, which is an OSError, for a refusal."""
@@ -102,8 +112,10 @@ class Stage:
         return fields
 
     def title(self, item_id: str) -> str:
-        """An item's title for a line of text."""
-        return isolated(str(self.item(item_id)["title"]), _TITLE_CELLS)
+        """An item's title for a line of text, with its English where the demo data has it."""
+        english = self.glosses.get(item_id)
+        title = isolated(str(self.item(item_id)["title"]), on_terminal=self.out.is_terminal)
+        return f"{title} ({english})" if english else title
 
     def say(self, text: str = "") -> None:
         """A line."""
@@ -155,17 +167,26 @@ def show(folder: Path, people: Sequence[Person], out: Console | None = None) -> 
     with TemporaryDirectory(prefix="sanad-demo-") as state:
         settings = Settings(artifact=folder / "artifact", state=Path(state) / "state.db", port=0)
         with run_in_thread(settings, clock=clock) as url:
+            items = pl.read_parquet(folder / "data" / "items.parquet")
             stage = Stage(
                 url=url,
                 clock=clock,
                 market=load_market(DEFAULT_POLICY),
                 out=screen,
-                items=pl.read_parquet(folder / "data" / "items.parquet"),
+                items=items,
+                glosses=_glosses(items),
                 people=(*people, *_tamazight_readers(folder / "data")),
             )
             for scene in (_opening, _people, _caps, _takedown, _event):
                 scene(stage)
     screen.print("\nThe service is stopped. Everybody and everything above is made up.")
+
+
+def _glosses(items: pl.DataFrame) -> Mapping[str, str]:
+    """The English of titles, which no model and no service reads; none in data that was made before."""
+    if "gloss" not in items.columns:
+        return {}
+    return dict(items.filter(pl.col("gloss").is_not_null()).select("item_id", "gloss").iter_rows())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +197,7 @@ class _Reader:
     who: str
     age_band: str
     languages: tuple[str, ...]
+    region: str
 
 
 def _tamazight_readers(data: Path) -> Sequence[Person]:
@@ -188,7 +210,7 @@ def _tamazight_readers(data: Path) -> Sequence[Person]:
     return [
         _Reader(
             user_id=row["user_id"], who="an adult who reads Tamazight first", age_band=row["age_band"],
-            languages=tuple(row["languages"]),
+            languages=tuple(row["languages"]), region=row["region"] or "",
         )
         for row in best.iter_rows(named=True)
     ]  # fmt: skip
@@ -198,23 +220,32 @@ def _opening(stage: Stage) -> None:
     zone = local_time(stage.clock(), _zone(stage.market))
     stage.say(f"Sanad serves a made-up market. Its clock stands at {zone:%Y-%m-%d %H:%M} in Morocco.")
     stage.say("Tiers: R0 is fine for everybody, R1 is heavy but legitimate, R2 is capped.")
-    stage.say("R3 and R4 are never on a page.")
+    stage.say("R3 and R4 are never on a page. A star marks what is local to the person.")
 
 
 def _people(stage: Stage) -> None:
+    pages = {}
     for person in stage.people:
-        page = stage.feed(person.user_id, f"demo {person.user_id}")
-        stage.head(f"{person.who[0].upper()}{person.who[1:]}: {_profile(person)}")
+        page = pages[person.user_id] = stage.feed(person.user_id, f"demo {person.user_id}")
+        stage.head(f"{person.who[0].upper()}{person.who[1:]} ({person.user_id})")
+        stage.say(_profile(person, stage.market))
         _show_page(stage, page)
+    stage.head("How far these pages differ")
+    for line in shared_lines(pages):
+        stage.say(line)
 
 
-def _profile(person: Person) -> str:
-    return f"age {person.age_band}, reads {', '.join(person.languages)}"
+def _profile(person: Person, market: Market) -> str:
+    home = place({"region": person.region, "country": market.market}, market)
+    languages = ", ".join(LANGUAGE_NAMES.get(name, name) for name in person.languages)
+    return f"Age {person.age_band}, lives in {home}, reads {languages}."
 
 
 def _show_page(stage: Stage, page: FeedResponse) -> None:
-    catalogue = {item.item_id: stage.item(item.item_id) for item in page.items}
-    stage.out.print(page_table(page, catalogue, stage.market, stage.out.width))
+    catalogue = {
+        item.item_id: {**stage.item(item.item_id), "gloss": stage.glosses.get(item.item_id)} for item in page.items
+    }
+    stage.out.print(page_table(page, catalogue, stage.market, stage.out))
     stage.say(summary_line(page))
     _explain(stage, page)
 
@@ -256,12 +287,12 @@ def _takedown(stage: Stage) -> None:
     before = stage.feed(user, "demo preview", dry_run=True)
     gone = before.items[0].item_id
     stage.head(f"A takedown binds the next page ({user})")
-    stage.say(f"About to come first: {gone}  {stage.title(gone)}")
+    stage.say(f"About to come first: {gone}\n  {stage.title(gone)}")
     stage.ask("DELETE", f"/v1/items/{gone}")
     stage.say(f"DELETE /v1/items/{gone}")
     after = stage.feed(user, "demo takedown")
     first = after.items[0].item_id
-    stage.say(f"Now comes first:     {first}  {stage.title(first)}")
+    stage.say(f"Now comes first: {first}\n  {stage.title(first)}")
     stage.say(f"{gone} is on the page: {'yes' if any(item.item_id == gone for item in after.items) else 'no'}")
 
 
@@ -273,14 +304,14 @@ def _event(stage: Stage) -> None:
     item = next(item for item in before.items if {"cf", "content", "affinity"} & set(item.sources))
     event = {"event_id": "demo-1", "user_id": user, "item_id": item.item_id, "kind": "not_interested"}
     stage.head(f"An event acts on the next feed ({user})")
-    stage.say(f"Not interested: {item.item_id}  {stage.title(item.item_id)}")
+    stage.say(f"Not interested: {item.item_id}\n  {stage.title(item.item_id)}")
     stage.ask("POST", "/v1/events", {"events": [event]})
     after = stage.feed(user, "demo taste", size=20, dry_run=True)
     old_ids, new_ids = ([item.item_id for item in page.items] for page in (before, after))
     removed, added = [i for i in old_ids if i not in new_ids], [i for i in new_ids if i not in old_ids]
     stage.say(f"{len(removed)} of {len(before.items)} videos made way for others:")
-    for old, new in zip(removed[:4], added[:4], strict=False):
-        stage.say(f"  {stage.title(old)}  ->  {stage.title(new)}")
+    for old, new in zip(removed[:3], added[:3], strict=False):
+        stage.say(f"  - {stage.title(old)}\n  + {stage.title(new)}")
 
 
 def _zone(market: Market) -> ZoneInfo:

@@ -15,6 +15,7 @@ from serving.responses import (
     EXAMPLE_PROBLEM,
     AuditPage,
     ConfirmedClock,
+    Index,
     Liveness,
     ProblemDetail,
     Readiness,
@@ -26,8 +27,8 @@ from serving.responses import (
 
 Description = dict[str, Any]
 RESPONSES: Final = (
-    FeedResponse, EventsResponse, Record, Version, ConfirmedClock, AuditPage, Review, ReviewPage, Liveness, Readiness,
-    ProblemDetail,
+    FeedResponse, EventsResponse, Record, Version, ConfirmedClock, AuditPage, Review, ReviewPage, Index, Liveness,
+    Readiness, ProblemDetail,
 )  # fmt: skip
 """Every struct that a route answers with; their parts are found from them."""
 

@@ -99,6 +99,16 @@ class ReviewPage(Wire, frozen=True):
     next: int | None
 
 
+class Index(Wire, frozen=True):
+    """Where to go from the root."""
+
+    request_id: str
+    service: str
+    description: str
+    ready: str
+    feed: str
+
+
 class Liveness(Wire, frozen=True):
     """The process answers."""
 

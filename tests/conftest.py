@@ -47,7 +47,12 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An artifact: 300 videos, 100 people, 5,000 events; texts are placed at random, so that no encoder is needed."""
     folder = tmp_path_factory.mktemp("tiny")
     world = generate(WorldParams(n_items=300, n_users=100, n_events=5_000))
-    tables = {"creators": world.creators, "items": world.items, "users": world.users, "events": world.events}
+    tables = {
+        "creators": world.creators,
+        "items": world.items_for_readers,
+        "users": world.users,
+        "events": world.events,
+    }
     write_dataset(folder / "data", **tables)
     params = TrainParams(encoder=None, holdout_days=0, blend=BlendParams(ials=IALSParams(embedding_size=16)))
     run(folder / "data", folder / "artifact", params, EVENING)

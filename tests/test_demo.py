@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
@@ -24,9 +25,12 @@ def folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def play(folder: Path, width: int) -> str:
+def play(folder: Path, width: int, *, on_terminal: bool = False) -> str:
     said = io.StringIO()
-    show(folder, DEMO_PEOPLE, Console(file=said, width=width, highlight=False, markup=False, emoji=False))
+    console = Console(
+        file=said, width=width, highlight=False, markup=False, emoji=False, force_terminal=on_terminal, no_color=True
+    )
+    show(folder, DEMO_PEOPLE, console)
     return said.getvalue()
 
 
@@ -62,11 +66,41 @@ def test_a_takedown_and_an_event_act_on_the_next_page(played: str) -> None:
     assert re.search(r"^[1-9]\d* of 20 videos made way for others", played, re.MULTILINE)
 
 
-def test_right_to_left_titles_never_leave_their_column(played: str) -> None:
+def test_no_line_is_wider_than_the_terminal_and_a_file_gets_no_isolates(played: str) -> None:
     assert any("\u0600" <= character <= "\u06ff" for character in played)
-    for line in played.splitlines():
+    assert not {"\u2068", "\u2069", "\u200e"} & set(played)
+    assert all(cell_len(line) <= 80 for line in played.splitlines())
+
+
+def test_right_to_left_titles_never_leave_their_column_of_a_terminal(folder: Path) -> None:
+    drawn = play(folder, 100, on_terminal=True)
+    isolated = re.findall("\u2068([^\u2069]*)\u2069\u200e", drawn)
+    assert isolated and all(any("\u0600" <= c <= "\u06ff" for c in text) for text in isolated)
+    for line in drawn.splitlines():
         assert line.count("\u2068") == line.count("\u2069"), line
-        assert cell_len(line) <= 80, line
+
+
+def test_a_title_is_printed_whole_with_its_english(folder: Path, played: str) -> None:
+    items = pl.read_parquet(folder / "data" / "items.parquet")
+    page = played.split("Age 18+, lives in Casablanca-Settat")[1].split("10 videos")[0]
+    words = set(page.split())
+    shown = [r for r in items.iter_rows(named=True) if r["gloss"] and set(r["title"].split()) <= words]
+    assert len(shown) >= 3
+    assert sum(set(row["gloss"].split()) <= words for row in shown) >= 3
+
+
+def test_a_local_video_has_a_star_and_says_where_it_is_from(played: str) -> None:
+    rows = [line for line in played.splitlines() if re.match(r"^ ?\d+ \*", line)]
+    assert rows and all(" from" in row for row in rows)
+    reads = "reads Darija, Darija in Latin letters, Arabic, French"
+    assert "your region" in played and reads in " ".join(played.split())
+
+
+def test_the_pages_of_people_are_compared(played: str) -> None:
+    compared = played.split("How far these pages differ")[1].split("A cap at work")[0]
+    assert re.findall(r"(\S+): \d+ of 10 videos are on no other page", compared)[:3] == [
+        person.user_id for person in DEMO_PEOPLE
+    ]
 
 
 def test_what_is_there_is_not_made_again(folder: Path) -> None:

@@ -38,7 +38,12 @@ def world(
     check_unused(data)
     with progress(is_quiet=is_quiet) as report:
         made = generate(params, report)
-        tables = {"creators": made.creators, "items": made.items, "users": made.users, "events": made.events}
+        tables = {
+            "creators": made.creators,
+            "items": made.items_for_readers,
+            "users": made.users,
+            "events": made.events,
+        }
         report("write", 0, None)
         write_dataset(data, **tables)
     counts = {name: len(table) for name, table in tables.items()}

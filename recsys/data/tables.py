@@ -16,7 +16,7 @@ from typing import Final
 
 import polars as pl
 
-from recsys.columns import TABLES, Column, Table
+from recsys.columns import FOR_READERS, TABLES, Column, Table
 from recsys.data.files import DataFile, find_tables
 from recsys.data.raw import DAMAGE, Raw, former_names, open_raw
 from recsys.data.values import DTYPES, conversion_notice, typed, wrong_dtype
@@ -132,7 +132,8 @@ def write_dataset(folder: Path, **frames: pl.LazyFrame | pl.DataFrame) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, frame in lazy.items():
         typed = frame.select(
-            _storage_column(c, schemas[name][c.name]) for c in tables[name].columns if c.name in schemas[name]
+            *(_storage_column(c, schemas[name][c.name]) for c in tables[name].columns if c.name in schemas[name]),
+            *(pl.col(c).cast(pl.String) for c in FOR_READERS.get(name, ()) if c in schemas[name]),
         )
         with reading(name):
             typed.sink_parquet(folder / f".{name}.parquet.tmp", compression="zstd", row_group_size=_ROW_GROUP)
@@ -150,7 +151,7 @@ def _storage_column(column: Column, dtype: pl.DataType) -> pl.Expr:
 
 
 def _unwritable(folder: Path, table: Table, schema: pl.Schema) -> list[str]:
-    names = [c.name for c in table.columns]
+    names = [*(c.name for c in table.columns), *FOR_READERS.get(table.name, ())]
     problems = [f"table {table.name}: found column {c!r}, expected one of {names}" for c in schema if c not in names]
     problems += [f"table {table.name}: column {c!r} is missing and required" for c in table.required if c not in schema]
     there = find_tables(folder, [t.name for t in TABLES])[table.name] if folder.is_dir() else []
@@ -217,7 +218,7 @@ def _notices(file: DataFile, raw: Raw, table: Table) -> Iterator[str]:
     former = former_names(table, raw.names)
     for old, new in former.items():
         yield f"table {table.name}: column {old!r} of {file.name} is called {new!r} now and was read as such"
-    known = {column.name for column in table.columns}
+    known = {*(column.name for column in table.columns), *FOR_READERS.get(table.name, ())}
     for name in raw.names:
         if name not in known and name not in former:
             yield f"table {table.name}: column {name!r} of {file.name} is not in the data contract and was left out"

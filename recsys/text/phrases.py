@@ -29,6 +29,9 @@ class PhraseBook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @cache
 def phrase_book(language: str) -> PhraseBook:
-    """The book of `ar`, `ary`, `ary-Latn`, `en`, `fr` or `zgh-Latn`."""
+    """
+    The book of `ar`, `ary`, `ary-Latn`, `en`, `fr` or `zgh-Latn`; `gloss-ar`, `gloss-ary` and `gloss-zgh-Latn` hold the
+    English of each phrase of those, in the same places (`ary-Latn` has the phrases of `ary`, `fr` those of `en`).
+    """
     data = (files("recsys.text") / "data" / "phrases" / f"{language}.json").read_bytes()
     return msgspec.json.decode(data, type=PhraseBook)

@@ -178,16 +178,17 @@ def _page(engine: "Engine", user_id: str, size: int, at: "Millis") -> "FeedRespo
 
 
 def _show(engine: "Engine", page: "FeedResponse") -> None:
-    from serving.commands.page_table import page_table, remaining_line, shortfall_lines, summary_line
+    from serving.commands.page_table import page_table, remaining_line, shortfall_lines, summary_line, unknown_line
 
     cache, out = engine.resources.catalogue_cache, console()
     rows = {item.item_id: cache.catalogue.get(item.item_id) for item in page.items}
     fields = {item_id: row.fields for item_id, row in rows.items() if row is not None}
-    out.print(page_table(page, fields, cache.market, out.width))
+    out.print(page_table(page, fields, cache.market, out))
     night = ", at night" if page.safety.is_night else ""
     who = f"{page.user_id} counts as {page.safety.age_band}{night}, loop level {page.safety.loop_level}."
     experiments = [f"Experiments: {page.experiments}"] if page.experiments else []
-    for line in (summary_line(page), *shortfall_lines(page), who, remaining_line(page, "R2"), *experiments):
+    unknown = [line] if (line := unknown_line(page)) else []
+    for line in (summary_line(page), *shortfall_lines(page), who, remaining_line(page, "R2"), *unknown, *experiments):
         out.print(line)
 
 

@@ -16,7 +16,7 @@ from recsys.safety.helplines import summary, verifications
 from serving.clock_guard import ClockReading, GuardedClock
 from serving.dependencies import Dependencies, struct_response
 from serving.openapi import response
-from serving.responses import Liveness, Readiness, Version
+from serving.responses import Index, Liveness, Readiness, Version
 
 _NO_REVISION: Final = 2**62  # no catalogue reaches it: the store has to answer, and has nothing to read
 
@@ -25,6 +25,24 @@ def health_routes(deps: Dependencies) -> APIRouter:
     """`/health` and `/v1/version`. They do not wait for the thread pool of the feeds."""
     routes = APIRouter(tags=["health"])
     limiter = CapacityLimiter(1)
+
+    @routes.get(
+        "/",
+        summary="Where to go from here",
+        response_class=Response,
+        responses={200: response(Index, "Addresses of the service.")},
+    )
+    async def index(request: Request) -> Response:
+        """For a person who opens the address in a browser."""
+        return struct_response(
+            Index(
+                request_id=request.state.request_id,
+                service=f"Sanad {sanad_version()}",
+                description=f"{request.base_url}openapi.json",
+                ready=f"{request.base_url}health/ready",
+                feed=f"{request.base_url}v1/feed/{{user_id}}?size=5",
+            )
+        )
 
     @routes.get(
         "/health/live",

@@ -280,3 +280,10 @@ def test_the_engine_can_be_swapped_between_requests(
             client.delete("/v1/items/v1")
             current[0] = second
             assert client.get("/v1/items/v1").json()["is_hidden"] is not True
+
+
+def test_the_root_leads_to_the_description_and_to_a_feed(shared_client: TestClient) -> None:
+    index = shared_client.get("/").json()
+    for name in ("description", "ready"):
+        assert shared_client.get(index[name]).status_code == 200
+    assert shared_client.get(index["feed"].format(user_id="u0")).json()["items"]

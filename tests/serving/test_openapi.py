@@ -90,6 +90,7 @@ def test_what_is_sent_is_what_is_described(shared_client: TestClient) -> None:
     assert receipt["rejected"] and is_exactly(receipt, messages.EventsResponse)
     for path, struct in (
         ("/v1/version", responses.Version),
+        ("/", responses.Index),
         ("/health/live", responses.Liveness),
         ("/health/ready", responses.Readiness),
         ("/nowhere", responses.ProblemDetail),

@@ -175,7 +175,7 @@ def test_another_method_is_told_which_ones_there_are(client: TestClient, method:
     assert answer.headers["allow"] == allowed
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/feeds", "/v1/feed/", "/docs", "/v1/users/a/b", "/v1/items/nowhere"])
+@pytest.mark.parametrize("path", ["/v1", "/v1/feeds", "/v1/feed/", "/docs", "/v1/users/a/b", "/v1/items/nowhere"])
 def test_what_is_not_there_is_not_found(client: TestClient, path: str) -> None:
     assert_problem(client.get(path), 404)
 

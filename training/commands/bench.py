@@ -49,7 +49,7 @@ def split(
 
     if form not in FORMATS:
         raise ConfigError(f"found format {form!r}, expected one of {', '.join(FORMATS)}; correct --format")
-    _run(read_split(form, train, test, valid), k, seed, as_json=as_json, is_quiet=is_quiet)
+    _run(lambda: read_split(form, train, test, valid), k, seed, as_json=as_json, is_quiet=is_quiet)
 
 
 @app.command(epilog="Example: sanad bench gowalla")
@@ -107,17 +107,18 @@ def _public(name: str, data: Path, k: int, seed: int, *, as_json: bool, is_quiet
     folder = data / name
     if not folder.is_dir():
         raise DataError(f"found no folder {folder}, expected the public set {name}; say where it is with --data")
-    report = _run(_PUBLIC[name](folder), k, seed, as_json=as_json, is_quiet=is_quiet)
+    report = _run(lambda: _PUBLIC[name](folder), k, seed, as_json=as_json, is_quiet=is_quiet)
     write_results(name, report, RESULTS)
     say(f"{RESULTS}: the part about {name} is new", is_quiet=is_quiet)
 
 
-def _run(given: "Split", k: int, seed: int, *, as_json: bool, is_quiet: bool) -> "BenchReport":
+def _run(read: "Callable[[], Split]", k: int, seed: int, *, as_json: bool, is_quiet: bool) -> "BenchReport":
     require_extra("train", "sanad bench")
     from training.models.bench import run_split
 
     with progress(is_quiet=is_quiet) as on_progress:
-        report = run_split(given, k, seed, on_progress)
+        on_progress("read", 0, None)
+        report = run_split(read(), k, seed, on_progress)
     if as_json:
         print_json(report)
     else:

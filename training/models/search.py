@@ -106,8 +106,7 @@ def search_models(
     n_fits = 0
     fitting = [spec for spec in specs if spec.fits_size(signed)]
     for spec in fitting:
-        on_progress(f"choose {spec.name}", 0, None)
-        ascent = CoordinateAscent(spec, folds, k, seed)
+        ascent = CoordinateAscent(spec, folds, k, seed, on_progress=on_progress, stage=f"choose {spec.name}")
         params[spec.name] = ascent.search(has_negatives)
         n_fits += len(ascent.measured)
         for fold, models, model in zip(folds, by_fold, ascent.best_models, strict=True):
@@ -164,7 +163,7 @@ class CoordinateAscent:
     The search for one model's parameters: one field at a time, up and down its values for as long as NDCG rises.
 
     `measured` holds every setting with its NDCG, `best_models` the models of the best setting, one for each fold.
-    `earlier` are measures of an earlier run; `remember` is called with every new one.
+    `earlier` are measures of an earlier run; `remember` is called with every new one, and `on_progress` for `stage`.
     """
 
     def __init__(
@@ -175,8 +174,11 @@ class CoordinateAscent:
         seed: int,
         earlier: Mapping[Params, float] | None = None,
         remember: Callable[[Params, float], None] = lambda params, value: None,
+        on_progress: Progress = quiet,
+        stage: str = "",
     ) -> None:
         self.spec, self.folds, self.k, self.seed, self.remember = spec, folds, k, seed, remember
+        self.on_progress, self.stage = on_progress, stage or f"choose {spec.name}"
         self.earlier = earlier or {}
         self.measured: dict[Params, float] = {}
         self.best_models: list[PreferenceModel] = []
@@ -185,6 +187,7 @@ class CoordinateAscent:
     def search(self, has_negatives: bool) -> Params:
         """The best parameters. Weights of negative feedback are searched where there is any."""
         at = self.spec.params
+        self.on_progress(self.stage, 0, self.most_fits)
         self._measure(at)
         for name, values in self.spec.search_space.items():
             if name == "negative_weight" and not has_negatives:
@@ -195,6 +198,11 @@ class CoordinateAscent:
                     at = moved
                     break
         return at
+
+    @property
+    def most_fits(self) -> int:
+        """The most settings that a search may measure: it usually ends much earlier."""
+        return 1 + sum(len(values) for values in self.spec.search_space.values())
 
     def _walk(self, at: Params, name: str, values: tuple[float, ...], step: int) -> Params:
         place = values.index(getattr(at, name)) + step
@@ -216,6 +224,7 @@ class CoordinateAscent:
             ]
             self.measured[params] = float(np.nan_to_num(mean(np.concatenate(values))))  # 0 without users
             self.remember(params, self.measured[params])
+            self.on_progress(self.stage, len(self.measured), self.most_fits)
             if self.measured[params] > self.best_ndcg * MIN_RISE:
                 self.best_ndcg, self.best_models = self.measured[params], models
         return self.measured[params]

@@ -77,8 +77,9 @@ def tune(
         begin = getattr(start, name)
         spec = replace(MODELS[name], params=begin, search_space=_include(MODELS[name].search_space, begin))
         earlier = {type(begin)(**fields): value for model, fields, value in known if model == name}
-        ascent = CoordinateAscent(spec, folds, start.k, seed, earlier, partial(_append, study, key, name))
-        on_progress(f"tune {name}", 0, None)
+        ascent = CoordinateAscent(
+            spec, folds, start.k, seed, earlier, partial(_append, study, key, name), on_progress, f"tune {name}"
+        )
         chosen = ascent.search(has_negatives)
         params = replace(params, **{name: chosen})
         best[name], default[name] = ascent.measured[chosen], ascent.measured[begin]

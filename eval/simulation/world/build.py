@@ -22,9 +22,11 @@ def generate(params: WorldParams, on_progress: Progress = quiet) -> World:
     on_progress("creators", 0, params.n_creators)
     creators, creator_truth = make_creators(params, seeds[0])
     on_progress("videos", 0, params.n_items)
-    items, item_truth = make_items(params, creators, creator_truth, seeds[1])
+    items, item_truth, glosses = make_items(params, creators, creator_truth, seeds[1])
     on_progress("people", 0, params.n_users)
     users, people = make_people(params, seeds[2])
     truth = Truth(people=people, items=item_truth)
     events = make_events(params, (creators, items, users), truth, seeds[3], on_progress)
-    return World(params=params, creators=creators, items=items, users=users, events=events, truth=truth)
+    return World(
+        params=params, creators=creators, items=items, users=users, events=events, truth=truth, glosses=glosses
+    )

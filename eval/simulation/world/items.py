@@ -11,7 +11,16 @@ from eval.simulation.world.creators import CreatorTruth
 from eval.simulation.world.morocco import COUNTRY, LANGUAGE_SCRIPTS
 from eval.simulation.world.params import WorldParams
 from eval.simulation.world.people import STYLE_SIZE
-from eval.simulation.world.titles import N_DRAWS, Wording, caption_of, city_name, edit_title, make_distinct, title_of
+from eval.simulation.world.titles import (
+    N_DRAWS,
+    Wording,
+    caption_of,
+    city_name,
+    edit_title,
+    gloss_of,
+    make_distinct,
+    title_of,
+)
 from eval.simulation.world.truth import N_SUPPORTIVE, TRUE_TOPICS, ColumnValues, ItemTruth, table_frame
 from recsys.clock import DAY, HOUR
 from recsys.columns import ITEMS
@@ -152,10 +161,13 @@ def _copy_rows(truth: ItemTruth, copies: Longs, sources: Longs) -> ItemTruth:
 
 def _titles_and_captions(
     draft: _Draft, creators: CreatorTruth, rng: np.random.Generator
-) -> tuple[list[str], list[str]]:
-    """Titles and captions. Originals first, so that a re-upload can edit the title of its original."""
+) -> tuple[list[str], list[str], list[str | None]]:
+    """
+    Titles, captions and the English of titles. Originals first, so that a re-upload can edit the title of its original.
+    """
     truth, draws = draft.truth, rng.random((len(draft.creator), N_DRAWS))
     titles, captions = [""] * len(draft.creator), [""] * len(draft.creator)
+    glosses: list[str | None] = [None] * len(draft.creator)
     taken: set[str] = set()
     is_copy = truth.group != np.arange(len(draft.creator))
     for row in np.argsort(is_copy, kind="stable"):
@@ -172,7 +184,9 @@ def _titles_and_captions(
         original = titles[truth.group[row]]
         titles[row] = make_distinct(edit_title(original, draw[6]) if is_copy[row] else title_of(wording, draw), taken)
         captions[row] = caption_of(wording, is_moroccan=country == COUNTRY, draws=draw)
-    return titles, captions
+        in_latin = replace(wording, city=city_name("en", country, region))
+        glosses[row] = glosses[truth.group[row]] if is_copy[row] else gloss_of(in_latin, draw)
+    return titles, captions, glosses
 
 
 def _labels(params: WorldParams, truth: ItemTruth, rng: np.random.Generator) -> dict[str, list[object]]:
@@ -226,11 +240,11 @@ def _hashes(params: WorldParams, truth: ItemTruth) -> list[str | None]:
 
 def make_items(
     params: WorldParams, table: pl.DataFrame, creators: CreatorTruth, rng: np.random.Generator
-) -> tuple[pl.DataFrame, ItemTruth]:
-    """The items table and the truth behind it."""
+) -> tuple[pl.DataFrame, ItemTruth, tuple[str | None, ...]]:
+    """The items table, the truth behind it, and the English of its titles."""
     draft = _with_near_duplicates(params, _draft(params, creators, rng), creators, rng)
     truth, creator, n = draft.truth, draft.creator, params.n_items
-    titles, captions = _titles_and_captions(draft, creators, rng)
+    titles, captions, glosses = _titles_and_captions(draft, creators, rng)
     languages = [LANGUAGES[code] for code in truth.language]
     country, region = [creators.country[m] for m in creator], [creators.region_code[m] for m in creator]
     sounds = rng.integers(0, 200, n)
@@ -254,4 +268,4 @@ def make_items(
         "is_hidden": rng.random(n) < 0.01,
         **_labels(params, truth, rng),
     }
-    return table_frame(ITEMS, columns), truth
+    return table_frame(ITEMS, columns), truth, tuple(glosses)

@@ -109,6 +109,29 @@ def _with_opener_and_tail(core: str, wording: Wording, book: PhraseBook, draws: 
     return f"{opener}{core}{'' if tail[0] in '،,' else ' '}{tail}"
 
 
+_GLOSSES: Final[Mapping[str, str]] = {
+    "ar": "gloss-ar", "ary": "gloss-ary", "ary-Latn": "gloss-ary", "fr": "en",
+    "zgh": "gloss-zgh-Latn", "zgh-Latn": "gloss-zgh-Latn",
+}  # fmt: skip
+"""Language -> the book that holds the English of each of its phrases, in the same places."""
+
+
+def gloss_of(wording: Wording, draws: Draws) -> str | None:
+    """
+    What the title of `title_of` says in English, for people who read the demo; None for an English title. `city` is the
+    town's name in Latin letters. No model reads it.
+
+    >>> wording = Wording(language="ary", topic="S7", tier="R0", family=None, city="Fes")
+    >>> gloss_of(wording, (0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0))
+    'you are not alone, there are people like you'
+    """
+    if wording.language not in _GLOSSES or wording.tier in ("R3", "R4"):
+        return None
+    book = phrase_book(_GLOSSES[wording.language])
+    core = _main_phrase(wording, book, draws[0])
+    return _with_opener_and_tail(core, wording, book, draws).replace("{city}", wording.city)
+
+
 def title_of(wording: Wording, draws: Draws) -> str:
     """
     A title. Items of tier R3 and R4 get a placeholder, so that nothing harmful stands in the repository.

@@ -80,7 +80,11 @@ class Truth:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class World:
-    """A whole synthetic market. The tables obey `recsys.columns`: instants Int64 milliseconds, lists List[str]."""
+    """
+    A whole synthetic market. The tables obey `recsys.columns`: instants Int64 milliseconds, lists List[str].
+
+    `glosses` say what each title is in English, None for an English one.
+    """
 
     params: WorldParams
     creators: pl.DataFrame
@@ -88,6 +92,12 @@ class World:
     users: pl.DataFrame
     events: pl.DataFrame
     truth: Truth
+    glosses: tuple[str | None, ...]
+
+    @property
+    def items_for_readers(self) -> pl.DataFrame:
+        """The items with the column `gloss`, see `columns.FOR_READERS`."""
+        return self.items.with_columns(pl.Series("gloss", self.glosses, pl.String))
 
 
 def table_frame(table: Table, columns: Mapping[str, ColumnValues]) -> pl.DataFrame:
