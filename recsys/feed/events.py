@@ -2,7 +2,7 @@
 Events applied to a person's state: pure, in the order of the log, once each. An event can only tighten safety.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -17,9 +17,9 @@ from recsys.stores.protocols import Logged
 from recsys.text.duplicates import joins_of
 from recsys.types import Event
 from recsys.user.feedback import confidence, learnable
-from recsys.user.history import add_reaction, mark_creator, undo
-from recsys.user.seen import add_delivered, add_reported, delivered_at
-from recsys.user.state import Delivery, InteractionHistory, Ledger, Seen, UserState
+from recsys.user.history import HistoryFold
+from recsys.user.seen import SeenFold, add_delivered
+from recsys.user.state import Delivery, UserState
 
 OPENS = frozenset({"view", "rewatch", "complete"})
 
@@ -33,79 +33,87 @@ class AppliedEvents:
 
 
 def apply_events(
-    state: UserState, logged: Iterable[Logged], *, items: Items, loop_context: LoopContext
+    state: UserState, logged: Sequence[Logged], *, items: Items, loop_context: LoopContext
 ) -> AppliedEvents:
     """
     Every logged event in order. An event of an item that the catalogue does not know adds no
     interaction and opens nothing; what it says about the person counts all the same.
     """
-    opens: list[Delivery] = []
+    if not logged:
+        return AppliedEvents(state, ())
+    fold = _Fold(state, items, loop_context)
     for entry in logged:
-        state, opened = _apply_one(state, entry, items, loop_context)
-        state = observe_event(state, entry, items, loop_context)
-        opens += opened
-    return AppliedEvents(state, tuple(opens))
+        fold.add(entry)
+    return fold.result()
 
 
-def _apply_one(
-    state: UserState, entry: Logged, items: Items, loop_context: LoopContext
-) -> tuple[UserState, list[Delivery]]:
-    event = entry.event
-    ledger = touch(state.safety.ledger, entry.received_at, loop_context.market.session, starts=False)
-    history = _with_reaction(state.interactions, event, entry.received_at, items)
-    item_no = items.index.get(event.item_id or "")
-    opened: list[Delivery] = []
-    if event.kind in OPENS and item_no is not None:
-        ledger, opened = _open(ledger, state, item_no, entry.received_at, items, loop_context)
-    return msgspec.structs.replace(
-        state,
-        safety=msgspec.structs.replace(state.safety, ledger=ledger),
-        seen=_with_seen(state.seen, entry, item_no, items, loop_context.market),
-        interactions=msgspec.structs.replace(history, log_seq=entry.seq),
-    ), opened
+class _Fold:
+    """A state while events are added to it; history and seen are put together once, at the end."""
 
+    def __init__(self, state: UserState, items: Items, loop_context: LoopContext) -> None:
+        self._before, self._items, self._loop_context = state, items, loop_context
+        self._ledger, self._loop = state.safety.ledger, state.safety.loop
+        self._history, self._seen = HistoryFold(state.interactions), SeenFold(state.seen)
+        self._log_seq = state.interactions.log_seq
+        self._opens: list[Delivery] = []
 
-def _with_seen(seen: Seen, entry: Logged, item_no: int | None, items: Items, market: Market) -> Seen:
-    """What a person was shown, watched or liked, here or elsewhere in the platform, does not come again soon."""
-    if item_no is None or entry.event.kind not in market.session.seen_events:
-        return seen
-    seen_at = min(entry.event.at, entry.received_at)
-    return add_reported(seen, [item_no], seen_at, entry.received_at, market.session.seen_days)
+    def add(self, entry: Logged) -> None:
+        """One event, at the server's time of receipt."""
+        event, market = entry.event, self._loop_context.market
+        self._ledger = touch(self._ledger, entry.received_at, market.session, starts=False)
+        item_no = self._items.index.get(event.item_id or "")
+        self._react(event, entry.received_at, item_no)
+        if event.kind in OPENS and item_no is not None:
+            self._open(item_no, entry.received_at)
+        if event.kind in market.session.seen_events and item_no is not None:
+            # what was shown, watched or liked, here or elsewhere in the platform, does not come again soon
+            seen_at = min(event.at, entry.received_at)
+            self._seen.add_reported(item_no, seen_at, entry.received_at, market.session.seen_days)
+        self._log_seq = entry.seq
+        self._loop = observe_event(self._loop, self._ledger, entry, self._items, self._loop_context)
 
+    def result(self) -> AppliedEvents:
+        """The state with what was added."""
+        safety = msgspec.structs.replace(self._before.safety, ledger=self._ledger, loop=self._loop)
+        interactions = self._history.result(self._log_seq)
+        state = msgspec.structs.replace(
+            self._before, safety=safety, seen=self._seen.result(), interactions=interactions
+        )
+        return AppliedEvents(state, tuple(self._opens))
 
-def _open(
-    ledger: Ledger, state: UserState, item_no: int, at: Millis, items: Items, loop_context: LoopContext
-) -> tuple[Ledger, list[Delivery]]:
-    """
-    What a person opened elsewhere counts as delivered when it is not R0, even above a cap. A view of what was delivered
-    here is none, nor is one of its copy; it comes 7 days later at most, so that whatever is opened after that was
-    opened again.
-    """
-    videos, since = {item_no, *(join.item_no for join in joins_of(items.copies, item_no))}, at - LEDGER_SPAN_MS
-    is_known = any(delivered_at(state.seen, video) >= since for video in videos) or any(
-        d.item_no in videos and d.at >= since for d in ledger.last
-    )
-    delivery = delivery_of_open(
-        items, item_no, loop_context.market, server_time(ledger, at), is_minor=loop_context.is_minor
-    )
-    if is_known or (delivery.tier == 0 and not delivery.is_s4):
-        return ledger, []
-    return deliver(ledger, [delivery], delivery.at), [delivery]
+    def _react(self, event: Event, received_at: Millis, item_no: int | None) -> None:
+        """What the event says of a taste; an event of an unknown item says nothing."""
+        if event.kind == "undo":
+            self._history.undo(event.value or "")
+        elif self._history.is_undone(event.event_id):
+            return
+        elif event.creator_id is not None:
+            self._history.mark_creator(event.kind, event.creator_id, event.event_id)
+        elif item_no is not None:
+            weight = confidence(event.kind, event.watch_fraction)
+            if weight > 0:
+                weight = learnable(weight, bool(is_unlearnable(self._items, item_no)))
+            self._history.add_reaction(item_no, weight, min(event.at, received_at), event.event_id)
 
-
-def _with_reaction(history: InteractionHistory, event: Event, received_at: Millis, items: Items) -> InteractionHistory:
-    """The history after one event; an event of an unknown item changes nothing."""
-    if event.kind == "undo":
-        return undo(history, event.value or "")
-    if event.event_id in history.undone:
-        return history
-    if event.creator_id is not None:
-        return mark_creator(history, event.kind, event.creator_id, event.event_id)
-    item_no = items.index.get(event.item_id or "")
-    if item_no is None:
-        return history
-    weight = learnable(confidence(event.kind, event.watch_fraction), bool(is_unlearnable(items, item_no)))
-    return add_reaction(history, item_no, weight, min(event.at, received_at), event.event_id)
+    def _open(self, item_no: int, at: Millis) -> None:
+        """
+        What a person opened elsewhere counts as delivered when it is not R0, even above a cap. A view of what was
+        delivered here is none, nor is one of its copy; it comes 7 days later at most, so that whatever is opened after
+        that was opened again.
+        """
+        items, loop_context = self._items, self._loop_context
+        delivery = delivery_of_open(
+            items, item_no, loop_context.market, server_time(self._ledger, at), is_minor=loop_context.is_minor
+        )
+        if delivery.tier == 0 and not delivery.is_s4:
+            return
+        videos, since = {item_no, *(join.item_no for join in joins_of(items.copies, item_no))}, at - LEDGER_SPAN_MS
+        is_known = any(self._seen.delivered_at(video) >= since for video in videos) or any(
+            d.item_no in videos and d.at >= since for d in self._ledger.last
+        )
+        if not is_known:
+            self._ledger = deliver(self._ledger, [delivery], delivery.at)
+            self._opens.append(delivery)
 
 
 def record_page(state: UserState, page: tuple[Delivery, ...], at: Millis, market: Market) -> UserState:

@@ -1,5 +1,5 @@
 """
-Updates of a person's interaction history: reactions to items, creators followed or hidden, and their undoing. Pure.
+Updates of a person's interaction history: reactions to items, creators followed or hidden, and their undoing.
 """
 
 import msgspec
@@ -10,44 +10,54 @@ from recsys.user.state import MAX_INTERACTIONS, MAX_MARKS, InteractionHistory
 _MARK_OF = {"follow": "followed", "hide_creator": "hidden"}
 
 
-def add_reaction(
-    history: InteractionHistory, item_no: int, weight: float, at: Millis, event_id: str
-) -> InteractionHistory:
-    """The history with one more reaction, at most the newest `MAX_INTERACTIONS`; a weight of 0 adds nothing."""
-    if weight == 0:
-        return history
-    return msgspec.structs.replace(
-        history,
-        items=(*history.items, item_no)[-MAX_INTERACTIONS:],
-        weights=(*history.weights, weight)[-MAX_INTERACTIONS:],
-        at=(*history.at, at)[-MAX_INTERACTIONS:],
-        event_ids=(*history.event_ids, event_id)[-MAX_INTERACTIONS:],
-    )
+class HistoryFold:
+    """A history while many events are added to it one by one; `result` is the history with all of them."""
 
+    def __init__(self, history: InteractionHistory) -> None:
+        self._before = history
+        self._reactions = list(zip(history.items, history.weights, history.at, history.event_ids, strict=True))
+        self._marks = {"followed": list(history.followed), "hidden": list(history.hidden)}
+        self._undone = list(history.undone)
 
-def mark_creator(history: InteractionHistory, kind: str, creator_id: str, event_id: str) -> InteractionHistory:
-    """The history after `follow` or `hide_creator`, the newest `MAX_MARKS` of each; other kinds change nothing."""
-    name = _MARK_OF.get(kind)
-    if name is None:
-        return history
-    marks = tuple(pair for pair in getattr(history, name) if pair[0] != creator_id)
-    return msgspec.structs.replace(history, **{name: (*marks, (creator_id, event_id))[-MAX_MARKS:]})
+    def add_reaction(self, item_no: int, weight: float, at: Millis, event_id: str) -> None:
+        """One more reaction, at most the newest `MAX_INTERACTIONS`; a weight of 0 adds nothing."""
+        if weight != 0:
+            self._reactions.append((item_no, weight, at, event_id))
+            del self._reactions[:-MAX_INTERACTIONS]
 
+    def mark_creator(self, kind: str, creator_id: str, event_id: str) -> None:
+        """A `follow` or `hide_creator`, the newest `MAX_MARKS` of each; other kinds change nothing."""
+        name = _MARK_OF.get(kind)
+        if name is not None:
+            others = [pair for pair in self._marks[name] if pair[0] != creator_id]
+            self._marks[name] = [*others, (creator_id, event_id)][-MAX_MARKS:]
 
-def undo(history: InteractionHistory, event_id: str) -> InteractionHistory:
-    """
-    The history without what an event did to it, or will do when it comes late. What the event did to safety stays.
-    """
-    rows = [n for n, known in enumerate(history.event_ids) if known != event_id]
-    marks = history.followed + history.hidden
-    is_known = len(rows) < len(history.event_ids) or any(pair[1] == event_id for pair in marks)
-    return msgspec.structs.replace(
-        history,
-        items=tuple(history.items[n] for n in rows),
-        weights=tuple(history.weights[n] for n in rows),
-        at=tuple(history.at[n] for n in rows),
-        event_ids=tuple(history.event_ids[n] for n in rows),
-        followed=tuple(pair for pair in history.followed if pair[1] != event_id),
-        hidden=tuple(pair for pair in history.hidden if pair[1] != event_id),
-        undone=history.undone if is_known else (*history.undone, event_id)[-MAX_INTERACTIONS:],
-    )
+    def undo(self, event_id: str) -> None:
+        """
+        Takes back what an event did to the history, or will do when it comes late. What it did to safety stays.
+        """
+        n_before = len(self._reactions) + sum(map(len, self._marks.values()))
+        self._reactions = [reaction for reaction in self._reactions if reaction[3] != event_id]
+        self._marks = {name: [pair for pair in pairs if pair[1] != event_id] for name, pairs in self._marks.items()}
+        if len(self._reactions) + sum(map(len, self._marks.values())) == n_before:
+            self._undone = [*self._undone, event_id][-MAX_INTERACTIONS:]
+
+    def is_undone(self, event_id: str) -> bool:
+        """Whether an event was undone before it came."""
+        return event_id in self._undone
+
+    def result(self, log_seq: int) -> InteractionHistory:
+        """The history with all events up to `log_seq`."""
+        columns = list(zip(*self._reactions, strict=True)) or [(), (), (), ()]
+        items, weights, at, event_ids = columns
+        return msgspec.structs.replace(
+            self._before,
+            items=items,
+            weights=weights,
+            at=at,
+            event_ids=event_ids,
+            followed=tuple(self._marks["followed"]),
+            hidden=tuple(self._marks["hidden"]),
+            undone=tuple(self._undone),
+            log_seq=log_seq,
+        )

@@ -4,6 +4,7 @@ What a person has seen lately: delivered here, or by the word of events and of t
 Pure. It stands outside the ledger: it decides what does not come again, and counts against no cap.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 
 from recsys.clock import DAY, Millis
@@ -32,9 +33,100 @@ def seen_since(seen: Seen, since: Millis) -> list[int]:
     return [item_no for item_no, at in (*_delivered(seen), *_reported(seen)) if at >= since]
 
 
-def delivered_at(seen: Seen, item_no: int) -> Millis:
-    """When an item was last delivered here; 0 = not in the last 30 days."""
-    return max((at for known, at in _delivered(seen) if known == item_no), default=0)
+class SeenFold:
+    """
+    What a person has seen, while the items of many events are added to it one by one: the same as by `add_reported`,
+    which builds both lists anew for each.
+    """
+
+    def __init__(self, seen: Seen) -> None:
+        self._before = seen
+        self._is_changed = False
+        self._time_of = dict(_reported(seen))  # by reported item
+        self._items = sorted(self._time_of, key=self._time_of.__getitem__)
+        self._times = [self._time_of[item_no] for item_no in self._items]  # ascending, as `_items`
+        self._set_delivered(_delivered(seen))
+
+    def delivered_at(self, item_no: int) -> Millis:
+        """When an item was last delivered here; 0 = not in the last 30 days."""
+        return self._delivered_at.get(item_no, 0)
+
+    def add_reported(self, item_no: int, reported_at: Millis, at: Millis, days: int) -> None:
+        """See `add_reported`."""
+        self._is_changed = True
+        known, reported_at = self._time_of.get(item_no), max(reported_at, 0)
+        if known is None:
+            self._n_items += item_no not in self._delivered_at
+            self._insert(bisect_right(self._times, reported_at), item_no, reported_at)
+        elif reported_at > known:  # it stood before everything of that instant, and still does
+            self._remove(self._place(item_no))
+            self._insert(bisect_left(self._times, reported_at), item_no, reported_at)
+        self._drop_old(at - days * DAY)
+        while self._n_items > MAX_SEEN:
+            self._forget(self._oldest())
+
+    def result(self) -> Seen:
+        """What the person has seen with all that was added."""
+        if not self._is_changed:
+            return self._before
+        delivered = [pair for pair in self._delivered if pair[0] in self._delivered_at]
+        return Seen(
+            item_nos=tuple(item_no for item_no, _ in delivered),
+            at=tuple(time for _, time in delivered),
+            reported=tuple(self._items),
+            reported_at=tuple(self._times),
+            log_version=self._before.log_version,
+        )
+
+    def _set_delivered(self, delivered: Pairs) -> None:
+        self._delivered = delivered
+        self._delivered_at = dict(delivered)  # what is forgotten goes from here alone
+        self._by_age = sorted(self._delivered_at, key=self._delivered_at.__getitem__)
+        self._n_items = len(self._delivered_at.keys() | self._time_of.keys())
+
+    def _place(self, item_no: int) -> int:
+        """Where a reported item stands."""
+        return self._items.index(item_no, bisect_left(self._times, self._time_of[item_no]))
+
+    def _insert(self, place: int, item_no: int, time: Millis) -> None:
+        self._items.insert(place, item_no)
+        self._times.insert(place, time)
+        self._time_of[item_no] = time
+
+    def _remove(self, place: int) -> None:
+        del self._time_of[self._items.pop(place)], self._times[place]
+
+    def _drop_old(self, since: Millis) -> None:
+        while self._times and self._times[0] < since:
+            self._n_items -= self._items[0] not in self._delivered_at
+            self._remove(0)
+        oldest = self._oldest_delivered()
+        if oldest is not None and self._delivered_at[oldest] < since:
+            left = self._delivered_at
+            self._set_delivered([pair for pair in self._delivered if pair[0] in left and pair[1] >= since])
+
+    def _oldest_delivered(self) -> int | None:
+        while self._by_age and self._by_age[0] not in self._delivered_at:
+            self._by_age.pop(0)
+        return self._by_age[0] if self._by_age else None
+
+    def _oldest(self) -> int:
+        """The item that goes first; see `_beyond_the_newest`. Its time is that of its delivery, if there was one."""
+        oldest, at = self._oldest_delivered(), self._delivered_at
+        n_older = len(self._items) if oldest is None else bisect_right(self._times, at[oldest])
+        alone = next((item_no for item_no in self._items[:n_older] if item_no not in at), None)
+        if oldest is None or (alone is not None and self._time_of[alone] < at[oldest]):
+            return self._items[0] if alone is None else alone
+        n_tied = bisect_right(self._by_age, at[oldest], key=lambda item_no: at.get(item_no, at[oldest]))
+        tied = [item_no for item_no in self._by_age[:n_tied] if item_no in at]
+        reported = [item_no for item_no in tied if item_no in self._time_of] + ([] if alone is None else [alone])
+        return min(reported, key=self._place) if reported else tied[0]
+
+    def _forget(self, item_no: int) -> None:
+        self._delivered_at.pop(item_no, None)
+        if item_no in self._time_of:
+            self._remove(self._place(item_no))
+        self._n_items -= 1
 
 
 def of_clusters(seen: Seen, members: Mapping[int, Sequence[int]]) -> Seen:

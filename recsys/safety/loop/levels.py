@@ -44,7 +44,7 @@ from recsys.safety.loop.state import (
 from recsys.safety.loop.wording import describe_reason
 from recsys.stores.protocols import Logged
 from recsys.types import Event, Floats, JsonObject
-from recsys.user.state import Delivery, LoopState, Reason, UserState
+from recsys.user.state import Delivery, Ledger, LoopState, Reason, UserState
 from recsys.vocabulary import FAMILIES, TOPICS
 
 HIGHEST_LEVEL: Final = 2
@@ -55,15 +55,15 @@ MAX_ONE_SHOT_EVENTS: Final = 4  # event ids remembered; two of them are enough f
 # What happens
 
 
-def observe_event(state: UserState, entry: Logged, items: Items, loop_context: LoopContext) -> UserState:
+def observe_event(loop: LoopState, ledger: Ledger, entry: Logged, items: Items, loop_context: LoopContext) -> LoopState:
     """
-    The state after one logged event, whose activity the ledger already knows.
+    The memory after one logged event, whose activity the ledger already knows.
 
     The server's time of receipt counts, never the reporter's. `undo` changes nothing here.
     """
-    event, ledger, rules = entry.event, state.safety.ledger, loop_context.rules
+    event, rules = entry.event, loop_context.rules
     at = server_time(ledger, entry.received_at)
-    loop = note_activity(state.safety.loop, ledger, loop_context)
+    loop = note_activity(loop, ledger, loop_context)
     item_no = items.index.get(event.item_id or "")
     tier = 0 if item_no is None else _tier(items, item_no, loop_context)
     if item_no is not None and event.kind in WATCH_EVENTS:
@@ -81,7 +81,7 @@ def observe_event(state: UserState, entry: Logged, items: Items, loop_context: L
         loop = _raise_once(loop, event.event_id, "f", at)
     if is_distress(event, tier, rules):
         loop = _raise_once(loop, event.event_id, "g", at)
-    return _with_loop(state, loop)
+    return loop
 
 
 def _tier(items: Items, item_no: int, loop_context: LoopContext) -> int:

@@ -59,11 +59,12 @@ def test_every_event_counts_once_and_the_last_is_remembered(items, frame, of_tie
 def test_folding_in_one_go_or_in_pieces_is_the_same(items, frame, of_tier, evening, data):
     ids = [of_tier(tier)[n] for tier in (0, 1, 2) for n in range(4)]
     kinds = ["view", "like", "complete", "not_interested", "too_much", "save", "impression"]
-    events = data.draw(
-        st.lists(
-            st.builds(lambda k, i: {"kind": k, "item_id": i}, st.sampled_from(kinds), st.sampled_from(ids)), max_size=12
-        )
+    of_item = st.builds(lambda k, i: {"kind": k, "item_id": i}, st.sampled_from(kinds), st.sampled_from(ids))
+    of_creator = st.builds(
+        lambda k, n: {"kind": k, "creator_id": f"c{n}"}, st.sampled_from(["follow", "hide_creator"]), st.integers(0, 2)
     )
+    undo = st.builds(lambda n: {"kind": "undo", "value": f"e{n}"}, st.integers(0, 14))
+    events = data.draw(st.lists(of_item | of_creator | undo, max_size=14))
     log = logged(evening, *events)
     cut = data.draw(st.integers(0, len(log)))
     whole = apply_events(UserState(), log, items=items, loop_context=frame)
@@ -71,6 +72,10 @@ def test_folding_in_one_go_or_in_pieces_is_the_same(items, frame, of_tier, eveni
     second = apply_events(first.state, log[cut:], items=items, loop_context=frame)
     assert second.state == whole.state
     assert (*first.opens, *second.opens) == whole.opens
+    state = UserState()
+    for entry in log:
+        state = apply_events(state, [entry], items=items, loop_context=frame).state
+    assert state == whole.state
 
 
 def test_an_undo_takes_back_a_taste_a_follow_and_a_mute(items, frame, of_tier, evening):

@@ -1,10 +1,12 @@
 """What was seen does not come again for 30 days, whoever delivered it; at most the newest 2,000 are remembered."""
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.clock import DAY
-from recsys.user.seen import add_delivered, add_reported, delivered_at, of_clusters, seen_since
+from recsys.user import seen as seen_module
+from recsys.user.seen import SeenFold, add_delivered, add_reported, of_clusters, seen_since
 from recsys.user.state import MAX_SEEN, Seen
 
 AT, DAYS = 1_000 * DAY, 30
@@ -26,7 +28,7 @@ def test_seen_is_what_was_delivered_or_reported_in_the_last_30_days(steps):
     assert set(seen_since(seen, since)) == {item_no for item_no, when in delivered + reported if when >= since}
     for item_no in range(1, 51):
         mine = [when for known, when in delivered if known == item_no and when >= since]
-        assert delivered_at(seen, item_no) == max(mine, default=0)
+        assert SeenFold(seen).delivered_at(item_no) == max(mine, default=0)
 
 
 @given(st.integers(0, 3_000), st.integers(0, 3_000))
@@ -94,3 +96,30 @@ def test_a_seen_cluster_is_every_item_that_was_in_it_and_at_most_the_newest_2000
     )
     many = of_clusters(add_delivered(Seen(), range(1_900), AT, DAYS), {n: [n, n + 10_000] for n in range(1_900)})
     assert len(many.item_nos) == MAX_SEEN
+
+
+SMALL = 6  # items remembered, so that the limit is met
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    delivered=st.lists(st.tuples(st.integers(1, 9), st.integers(0, 3)), max_size=8, unique_by=lambda pair: pair[0]),
+    before=st.lists(st.tuples(st.integers(1, 12), st.integers(0, 4)), max_size=6),
+    after=st.lists(st.tuples(st.integers(1, 12), st.integers(-1, 34)), max_size=25),
+)
+def test_a_fold_is_what_one_report_after_the_other_is(delivered, before, after):
+    """Ties, returns of what was forgotten, and days so far apart that all of it is too old."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(seen_module, "MAX_SEEN", SMALL)
+        pairs = sorted(delivered, key=lambda pair: pair[1])
+        seen = Seen(item_nos=tuple(n for n, _ in pairs), at=tuple(AT + day * DAY for _, day in pairs))
+        for item_no, day in before:
+            seen = add_reported(seen, [item_no], AT + day * DAY, AT + day * DAY, DAYS)
+        fold = SeenFold(seen)
+        for item_no, day in after:
+            reported_at, at = AT + day * DAY, AT + abs(day) * DAY
+            fold.add_reported(item_no, reported_at, at, DAYS)
+            seen = add_reported(seen, [item_no], reported_at, at, DAYS)
+            assert fold.result() == seen
+            known = dict(zip(seen.item_nos, seen.at, strict=True))
+            assert [fold.delivered_at(n) for n in range(13)] == [known.get(n, 0) for n in range(13)]
