@@ -17,7 +17,7 @@ import numpy as np
 
 from recsys.clock import MINUTE, from_text
 from recsys.experiments.payload import Experiments
-from recsys.feed.answer import answer_of, without_tokens
+from recsys.feed.answer import answer_of, without_ids
 from recsys.feed.build import build_engine
 from recsys.feed.engine import feed
 from recsys.feed.record import tables_of
@@ -58,7 +58,7 @@ def pages(artifact: Path) -> list[Sample]:
         stored = engine.stores.users.read(user_id, request.request_id).answer
         if stored is None:
             raise SystemExit(f"{request.request_id}: found no stored answer")
-        answer = msgspec.json.encode(without_tokens(answer_of(stored, b"k")))
+        answer = msgspec.json.encode(without_ids(answer_of(stored, b"k")))
         samples.append(Sample(tables_of(stored.decision), *_split(answer)))
     return samples
 

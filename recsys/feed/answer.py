@@ -1,5 +1,6 @@
 """
-An answer as it is stored beside its record: deflated, and without what is worked out again, its signatures.
+An answer as it is stored beside its record: deflated, without the ids that stand beside it, and without what is worked
+out again, its signatures.
 
 A signature cannot be compressed, and says nothing that the record does not say. Whoever changes the key of the service
 gets answers signed with the new one.
@@ -19,13 +20,18 @@ _UNSIGNED = ""
 
 def pack_answer(response: FeedResponse) -> bytes:
     """An answer for the store. `as_sent` gives it back."""
-    return deflate(msgspec.json.encode(without_tokens(response)))
+    return deflate(msgspec.json.encode(without_ids(response)))
 
 
-def without_tokens(response: FeedResponse) -> FeedResponse:
-    """The answer without its signed tokens; those that there were are empty."""
-    items = [_with_token(item, _UNSIGNED) for item in response.items]
-    return msgspec.structs.replace(response, items=items, cursor=None if response.cursor is None else _UNSIGNED)
+def without_ids(response: FeedResponse) -> FeedResponse:
+    """The answer without its signed tokens and whose it is; what there was of them is empty."""
+    return msgspec.structs.replace(
+        response,
+        request_id="",
+        user_id="",
+        items=[_with_token(item, _UNSIGNED) for item in response.items],
+        cursor=None if response.cursor is None else _UNSIGNED,
+    )
 
 
 def as_sent(stored: StoredAnswer, key: bytes) -> bytes:
@@ -33,7 +39,8 @@ def as_sent(stored: StoredAnswer, key: bytes) -> bytes:
     if stored.answer[:1] == b"{":
         return stored.answer
     response = msgspec.json.decode(inflate(stored.answer), type=FeedResponse)
-    return msgspec.json.encode(_signed(response, stored, key))
+    whose = msgspec.structs.replace(response, request_id=stored.request_id, user_id=stored.user_id)
+    return msgspec.json.encode(_signed(whose, stored, key))
 
 
 def answer_of(stored: StoredAnswer, key: bytes) -> FeedResponse:

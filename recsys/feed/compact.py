@@ -72,7 +72,7 @@ def pack_joins(columns: Columns) -> dict[str, bytes]:
     """The few rows that have a copy among the candidates; a number that only one of them has joins nothing."""
     rows = np.flatnonzero(columns["hash_no"] | columns["creator_text_no"] | columns["duration_text_no"])
     joins = {name: columns[name][rows] for name in COLUMNS}
-    for name in _SHARED:
+    for name in (name for name in _SHARED if joins[name].any()):
         _, inverse, counts = np.unique(joins[name], return_inverse=True, return_counts=True)
         joins[name] = np.where(counts[inverse] > 1, joins[name], 0)
     for name in ("arrival", "is_hashed"):  # they say something of equal words alone
@@ -154,43 +154,40 @@ def _unsortable(keys: Longs) -> Floats:
 
 
 class PartsTable(msgspec.Struct, frozen=True, array_like=True):
-    """
-    What the bytes of parts mean: their names; `constants` by name, where all rows have the same; the first row of which
-    nothing is kept unless it was shown.
-    """
+    """What the bytes of parts mean: their names, and `constants` by name, where all rows have the same."""
 
     names: list[str]
     constants: dict[str, bytes]
-    rough_to: int
+
+
+def parts_table(parts: Mapping[str, Array]) -> PartsTable:
+    """The table of parts (n,) in float16 by name."""
+    bits = {name: part.view("<u2") for name, part in parts.items()}
+    constants = {name: part[:1].tobytes() for name, part in bits.items() if len(part) == 0 or (part == part[0]).all()}
+    return PartsTable(list(parts), constants)
 
 
 def pack_parts(
-    parts: Mapping[str, Array], shown: Rows, rough_to: int, weighed: Collection[str]
-) -> tuple[PartsTable, bytes]:
+    table: PartsTable, parts: Mapping[str, Array], shown: Rows, rough_to: int, weighed: Collection[str]
+) -> bytes:
     """
-    Parts (n,) in float16 by name: of the rows that were shown and of the others before `rough_to` the upper 8 bits; of
-    what was shown the lower 8 bits too. Of parts that weigh nothing only what was shown, and no lower bits.
+    What is no constant: of the rows that were shown and of the others before `rough_to` the upper 8 bits; of what was
+    shown the lower 8 bits too. Of parts that weigh nothing only what was shown, and no lower bits.
     """
-    table = np.stack([part.view("<u2") for part in parts.values()]) if parts else np.empty((0, 0), "<u2")
-    is_constant = (table == table[:, :1]).all(axis=1) if table.size else np.ones(len(table), np.bool_)
-    is_weighed = np.array([name in weighed for name in parts], np.bool_)
-    constants = {name: table[place, :1].tobytes() for place, name in enumerate(parts) if is_constant[place]}
-    is_exact = ~is_constant & is_weighed
-    halves = [
-        table[~is_constant][:, shown] >> 8,
-        table[is_exact][:, _others(rough_to, shown)] >> 8,
-        table[is_exact][:, shown] & 0xFF,
-    ]
-    return PartsTable(list(parts), constants, rough_to), huffman(
-        np.concatenate([half.ravel() for half in halves]).astype(np.uint8).tobytes()
-    )
+    varied = [name for name in table.names if name not in table.constants]
+    is_exact = np.array([name in weighed for name in varied], np.bool_)
+    if not varied:
+        return b""
+    bits, rows = np.stack([parts[name].view("<u2") for name in varied]), _others(rough_to, shown)
+    halves = [bits[:, shown] >> 8, bits[is_exact][:, rows] >> 8, bits[is_exact][:, shown] & 0xFF]
+    return huffman(np.concatenate([half.ravel() for half in halves]).astype(np.uint8).tobytes())
 
 
 def unpack_parts(
-    table: PartsTable, packed: bytes, shown: Rows, weighed: Collection[str], n: int
+    table: PartsTable, packed: bytes, shown: Rows, rough_to: int, weighed: Collection[str], n: int
 ) -> dict[str, NDArray[np.float16]]:
     """The inverse of `pack_parts`: NaN where nothing is kept, and for 8 bits the middle of what they may be."""
-    rows, halves = _others(table.rough_to, shown), np.frombuffer(unhuffman(packed), np.uint8).astype("<u2")
+    rows, halves = _others(rough_to, shown), np.frombuffer(unhuffman(packed) if packed else b"", np.uint8).astype("<u2")
     varied = [name for name in table.names if name not in table.constants]
     exact = [name for name in varied if name in weighed]
     sizes = (len(varied), len(shown)), (len(exact), len(rows)), (len(exact), len(shown))

@@ -26,10 +26,15 @@ from recsys.user.state import Ledger
 
 FORMAT: Final = 4
 LISTED: Final = 100
-"""Candidates, best first, that people can look at one by one: of these a packed record keeps sources and scores."""
+"""Candidates, best first, that people can look at one by one: of these a packed record keeps the sources."""
 
 ROUGH_PARTS: Final = 40
-"""Candidates, best first, of whom a packed record keeps the parts of the score in 8 bits, if they were not shown."""
+"""Candidates, best first, of whom a packed record keeps the parts of the score in 8 bits, while there is room."""
+
+RECORD_BYTES: Final = 3_100
+"""
+What a record may take with those parts: with its answer and its seal it fits one page of 4,096 bytes of a state file.
+"""
 
 _ZLIB: Final = b"\x78"  # how records of former formats start
 RULES: Final = {
@@ -53,9 +58,10 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
     Of a candidate that was not shown a packed record keeps what the slot loop reads and little more. Its creator's
     number becomes one below 0, the same for all of the creator, unless the ledger knows them; it has no topics; a
-    number of copies that no other candidate has becomes 0. Behind the best 100 scores are rounded, and nothing says
-    which sources returned it or how near it is. `parts_to` is the first row without parts of its score. Those before it
-    are rounded to 8 bits, as are parts of what was shown that weigh nothing; None = all are as they were.
+    number of copies that no other candidate has becomes 0; its score is rounded to one of 256 steps. Behind the best
+    100 nothing says which sources returned it or how near it is. `parts_to` is the first row without parts of its
+    score. Those before it are rounded to 8 bits, as are parts of what was shown that weigh nothing; None = all are as
+    they were.
     """
 
     format: int = FORMAT
@@ -118,32 +124,41 @@ class _Tables(msgspec.Struct, frozen=True, array_like=True):
     parts: compact.PartsTable
 
 
-class _Packed(msgspec.Struct, frozen=True, array_like=True):
-    """A packed record. `tables` are deflated `_Tables`; the others are codes of the columns."""
+class _Codes(msgspec.Struct, frozen=True, array_like=True):
+    """The columns as codes."""
 
-    format: int
-    tables: bytes
     item_nos: bytes
     kinds: bytes
     creators: bytes
     sources: bytes
     scores: dict[str, bytes]
+
+
+class _Packed(msgspec.Struct, frozen=True, array_like=True):
+    """A packed record: deflated `_Tables`, packed `_Codes`, and the parts of scores, with the first row without any."""
+
+    format: int
+    tables: bytes
+    codes: bytes
     parts: bytes
+    parts_to: int
 
 
 _PACKED: Final = msgspec.msgpack.Decoder(_Packed)
 _TABLES: Final = msgspec.msgpack.Decoder(_Tables)
+_CODES: Final = msgspec.msgpack.Decoder(_Codes)
 
 
 def pack(decision: Decision) -> bytes:
     """A record as bytes, without what `replay` cannot tell apart; see `Decision` for what that is."""
-    columns, n = candidates_of(decision), len(decision.item_nos) // 4
-    shown, listed = np.array(decision.chosen, np.intp), _listed_rows(n, decision.chosen)
-    creators = columns["creator_no"][shown]
+    columns: dict[str, Column] = {name: np.frombuffer(decision.columns[name], dtype) for name, dtype in RULES.items()}
+    item_nos, shown = np.frombuffer(decision.item_nos, "<i4"), np.array(decision.chosen, np.intp)
+    n, listed = len(item_nos), _listed_rows(len(item_nos), decision.chosen)
+    creators, weighed = columns["creator_no"][shown], _weighed(decision.weights)
     raw_parts = {name: np.frombuffer(part, "<f2") for name, part in decision.parts.items()}
-    kinds, kind_codes = compact.pack_kinds(columns.columns, listed)
+    kinds, kind_codes = compact.pack_kinds(columns, listed)
     sources, source_codes = pack_table(np.frombuffer(decision.from_sources, "<u2")[listed])
-    parts, part_codes = compact.pack_parts(raw_parts, shown, min(n, ROUGH_PARTS), _weighed(decision.weights))
+    parts = compact.parts_table(raw_parts)
     tables = _Tables(
         fields={name: value for name, value in msgspec.structs.asdict(decision).items() if name not in _IN_COLUMNS},
         ledger=pack_ledger(decision.ledger),
@@ -153,20 +168,22 @@ def pack(decision: Decision) -> bytes:
         creators=creators.astype("<u4").tobytes(),
         sources=sources,
         topics=columns["topics"][shown].tobytes(),
-        joins=compact.pack_joins(columns.columns),
+        joins=compact.pack_joins(columns),
         parts=parts,
     )
-    packed = _Packed(
-        format=FORMAT,
-        tables=deflate(msgspec.msgpack.encode(tables)),
-        item_nos=pack_bits(columns.item_nos),
+    codes = _Codes(
+        item_nos=pack_bits(item_nos),
         kinds=kind_codes,
         creators=compact.pack_creators(columns["creator_no"], _named_creators(decision.ledger, creators)),
         sources=source_codes,
-        scores=compact.pack_scores(columns["score"], listed),
-        parts=part_codes,
+        scores=compact.pack_scores(np.frombuffer(decision.scores, "<f4"), _exact_rows(n, decision.chosen)),
     )
-    return msgspec.msgpack.encode(packed)
+    deflated, coded = deflate(msgspec.msgpack.encode(tables)), msgspec.msgpack.encode(codes)
+    n_varied = len(parts.names) - len(parts.constants)
+    room = RECORD_BYTES - len(deflated) - len(coded) - 2 * n_varied * len(shown)
+    parts_to = min(n, ROUGH_PARTS, max(0, room // max(1, n_varied)))
+    packed_parts = compact.pack_parts(parts, raw_parts, shown, parts_to, weighed)
+    return msgspec.msgpack.encode(_Packed(FORMAT, deflated, coded, packed_parts, parts_to))
 
 
 def tables_of(data: bytes) -> bytes:
@@ -182,28 +199,29 @@ def unpack(data: bytes) -> Decision:
     if data[:1] == _ZLIB:
         return _of_former_format(zlib.decompress(data))
     packed = _PACKED.decode(data)
-    tables = _TABLES.decode(inflate(packed.tables))
+    tables, codes = _TABLES.decode(inflate(packed.tables)), _CODES.decode(packed.codes)
     n, shown, listed = tables.n, np.array(tables.chosen, np.intp), _listed_rows(tables.n, tables.chosen)
     topics, sources = np.zeros(n, RULES["topics"]), np.zeros(n, "<u2")
     topics[shown] = np.frombuffer(tables.topics, topics.dtype)
-    sources[listed] = unpack_table((tables.sources, packed.sources), "<u2", len(listed))
+    sources[listed] = unpack_table((tables.sources, codes.sources), "<u2", len(listed))
     ledger, creators = unpack_ledger(tables.ledger), np.frombuffer(tables.creators, "<u4")
     columns = {
-        **compact.unpack_kinds((tables.kinds, packed.kinds), n),
+        **compact.unpack_kinds((tables.kinds, codes.kinds), n),
         **compact.unpack_joins(tables.joins, n),
-        "creator_no": compact.unpack_creators(packed.creators, _named_creators(ledger, creators), n),
+        "creator_no": compact.unpack_creators(codes.creators, _named_creators(ledger, creators), n),
         "topics": topics,
     }
-    parts = compact.unpack_parts(tables.parts, packed.parts, shown, _weighed(tables.fields["weights"]), n)
+    weighed = _weighed(tables.fields["weights"])
+    parts = compact.unpack_parts(tables.parts, packed.parts, shown, packed.parts_to, weighed, n)
     fields = tables.fields | {
         "ledger": ledger,
         "chosen": tables.chosen,
-        "item_nos": unpack_bits(packed.item_nos, n).astype("<i4").tobytes(),
-        "scores": compact.unpack_scores(packed.scores, listed, n).tobytes(),
+        "item_nos": unpack_bits(codes.item_nos, n).astype("<i4").tobytes(),
+        "scores": compact.unpack_scores(codes.scores, _exact_rows(n, tables.chosen), n).tobytes(),
         "columns": {name: columns[name].astype(dtype).tobytes() for name, dtype in RULES.items()},
         "parts": {name: part.tobytes() for name, part in parts.items()},
         "from_sources": sources.tobytes(),
-        "parts_to": tables.parts.rough_to,
+        "parts_to": packed.parts_to,
     }
     return msgspec.convert(fields, Decision, from_attributes=True)
 
@@ -217,6 +235,11 @@ def _named_creators(ledger: Ledger, shown: Integers) -> Longs:
     """The numbers of creators that a record keeps, each once: of the ledger's, then of the page's."""
     numbers = dict.fromkeys([*(delivery.creator_no for delivery in ledger.last), *shown.tolist()])
     return np.fromiter(numbers, np.int64, len(numbers))
+
+
+def _exact_rows(n: int, chosen: Sequence[int]) -> Rows:
+    """The best row and those that were shown, ascending: of these a record keeps the score as it is."""
+    return np.union1d(np.arange(min(n, 1)), np.array(chosen, np.intp))
 
 
 def _listed_rows(n: int, chosen: Sequence[int]) -> Rows:

@@ -12,12 +12,21 @@ from recsys.user.state import Delivery, Ledger, Span
 
 
 class PackedDeliveries(msgspec.Struct, frozen=True, array_like=True):
-    """`n` deliveries as columns by field, of one value where all are the same."""
+    """
+    `n` deliveries. `kinds` and `topics` are tables with codes, as `pack_table` makes them, `creators` numbers of 32
+    bits; the other fields are columns, of one value where all are the same.
+    """
 
     n: int
     item_nos: bytes
-    creators: tuple[bytes, bytes]
+    kinds: tuple[bytes, bytes]
+    creators: bytes
+    topics: tuple[bytes, bytes]
     columns: dict[str, list[int]]
+
+
+_KIND: Final = ("tier", "family", "is_s4", "is_supportive", "is_local", "is_open", "is_new_creator")
+"""Fields of one byte each, whose combinations are few: with a byte of nothing they are one number."""
 
 
 class PackedLedger(msgspec.Struct, frozen=True, array_like=True):
@@ -39,15 +48,23 @@ _ONE_BY_ONE: Final = msgspec.msgpack.Decoder(tuple[Delivery, ...])
 
 def pack_deliveries(deliveries: Sequence[Delivery]) -> PackedDeliveries:
     """Deliveries as `PackedDeliveries`."""
-    rows = [msgspec.structs.astuple(delivery) for delivery in deliveries]
-    columns = {name: [int(row[place]) for row in rows] for place, name in enumerate(Delivery.__struct_fields__)}
-    item_nos, creators = np.array(columns.pop("item_no"), np.int64), np.array(columns.pop("creator_no"), "<i8")
-    columns["at"] = _differences(columns["at"])
+    names = Delivery.__struct_fields__
+    table = np.array([msgspec.structs.astuple(d) for d in deliveries], np.int64).reshape(-1, len(names))
+    columns = dict(zip(names, table.T, strict=True))
+    kinds = np.zeros((len(table), 8), np.int8)
+    for place, name in enumerate(_KIND):
+        kinds[:, place] = columns.pop(name)
+    item_nos, creators, topics = (columns.pop(name) for name in ("item_no", "creator_no", "topics"))
+    columns["at"] = np.diff(columns["at"], prepend=0)
     return PackedDeliveries(
-        n=len(rows),
+        n=len(table),
         item_nos=pack_bits(item_nos),
-        creators=pack_table(creators),
-        columns={name: column[:1] if len(set(column)) <= 1 else column for name, column in columns.items()},
+        kinds=pack_table(kinds.view("<u8").ravel()),
+        creators=creators.astype("<u4").tobytes(),
+        topics=pack_table(topics.astype("<u2")),
+        columns={
+            name: (column[:1] if (column == column[:1]).all() else column).tolist() for name, column in columns.items()
+        },
     )
 
 
@@ -56,10 +73,15 @@ def unpack_deliveries(packed: PackedDeliveries) -> tuple[Delivery, ...]:
     n = packed.n
     if n == 0:
         return ()
-    columns = {name: column * (n if len(column) == 1 else 1) for name, column in packed.columns.items()}
+    kinds = unpack_table(packed.kinds, "<u8", n).view(np.int8).reshape(n, 8)[:, : len(_KIND)].T.tolist()
+    columns = {
+        **dict(zip(_KIND, kinds, strict=True)),
+        **{name: column * (n if len(column) == 1 else 1) for name, column in packed.columns.items()},
+        "item_no": unpack_bits(packed.item_nos, n).tolist(),
+        "creator_no": np.frombuffer(packed.creators, "<u4").tolist(),
+        "topics": unpack_table(packed.topics, "<u2", n).tolist(),
+    }
     columns["at"] = list(accumulate(columns["at"]))
-    columns["item_no"] = unpack_bits(packed.item_nos, n).tolist()
-    columns["creator_no"] = unpack_table(packed.creators, "<i8", n).tolist()
     known = [columns[name] for name in Delivery.__struct_fields__ if name in columns]
     return msgspec.convert(list(zip(*known, strict=True)), tuple[Delivery, ...], strict=False)
 

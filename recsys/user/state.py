@@ -227,12 +227,13 @@ Parts = tuple[bytes, bytes, bytes, bytes]
 
 def pack(state: UserState) -> Parts:
     """The four parts as bytes: person, safety, seen, interactions."""
-    encode = msgspec.msgpack.encode
-    return encode(state.person), _deflate(encode(state.safety)), encode(state.seen), encode(state.interactions)
+    person, *others = map(msgspec.msgpack.encode, (state.person, state.safety, state.seen, state.interactions))
+    safety, seen, interactions = map(_deflate, others)
+    return person, safety, seen, interactions
 
 
 def _deflate(packed: bytes) -> bytes:
-    """Exact times differ in their last bytes only: a heavy person's counters shrink to less than half."""
+    """Exact times differ in their last bytes only: a heavy person's counters, and what they saw, shrink to a third."""
     return packed if len(packed) < DEFLATED_FROM else zlib.compress(packed, 1)
 
 
@@ -252,7 +253,7 @@ def unpack_safety(packed: bytes) -> SafetyState:
 
 def unpack_seen(packed: bytes) -> Seen:
     """The third part alone. Raises `msgspec.DecodeError`."""
-    return _SEEN.decode(packed)
+    return _SEEN.decode(_inflate(packed))
 
 
 def unpack(parts: Parts) -> UserState:
@@ -262,5 +263,5 @@ def unpack(parts: Parts) -> UserState:
         person=_PERSON.decode(person),
         safety=unpack_safety(safety),
         seen=unpack_seen(seen),
-        interactions=_INTERACTIONS.decode(interactions),
+        interactions=_INTERACTIONS.decode(_inflate(interactions)),
     )

@@ -1,5 +1,6 @@
 """Records of pages in the state file, sealed."""
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from typing import Final
@@ -14,6 +15,7 @@ TABLE: Final = b"decisions"
 _RECORD: Final = msgspec.msgpack.Decoder(StoredAnswer)
 _NAMES: Final = ("request_id", "user_id", "at", "body_hash", "answer", "decision")  # in the order of a packed record
 _MAP: Final = 0x80  # how msgpack starts a small map: versions before wrote records by the names of their fields
+_SHA256: Final = re.compile("[0-9a-f]{64}")  # half as long as bytes
 _AT_ONCE: Final = 100  # rows read at once
 
 
@@ -59,12 +61,18 @@ def open_answer(rows: SealedRows, owner: bytes, sealed: bytes) -> StoredAnswer |
         return None
     if packed[0] & 0xF0 == _MAP:
         return _RECORD.decode(packed)
-    return msgspec.convert(dict(zip(_NAMES, msgspec.msgpack.decode(packed), strict=True)), StoredAnswer)
+    fields = dict(zip(_NAMES, msgspec.msgpack.decode(packed), strict=True))
+    if isinstance(fields["body_hash"], bytes):
+        fields["body_hash"] = fields["body_hash"].hex()
+    return msgspec.convert(fields, StoredAnswer)
 
 
 def seal_answer(answer: StoredAnswer, key: Key, owner: bytes) -> bytes:
     """A record, sealed for its person."""
-    return key.seal(msgspec.msgpack.encode([getattr(answer, name) for name in _NAMES]), TABLE + owner)
+    fields = {name: getattr(answer, name) for name in _NAMES}
+    if _SHA256.fullmatch(answer.body_hash):
+        fields["body_hash"] = bytes.fromhex(answer.body_hash)
+    return key.seal(msgspec.msgpack.encode(list(fields.values())), TABLE + owner)
 
 
 def add_decision(connection: sqlite3.Connection, owner: bytes, request: bytes, at: int, sealed: bytes) -> None:

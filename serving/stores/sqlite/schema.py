@@ -10,7 +10,7 @@ from recsys.errors import StoreError
 from serving.stores.sqlite.upgrade import add_new_tables, upgrade_from_2, upgrade_from_3, upgrade_from_4
 from serving.stores.sqlite.vault import Vault
 
-STATE_FORMAT: Final = 7  # in `user_version`
+STATE_FORMAT: Final = 8  # in `user_version`
 FIRST_SEALED_FORMAT: Final = 4  # keys stand beside the file from it on
 APPLICATION: Final = 0x5341_4E44  # "SAND", in `application_id`
 
@@ -130,8 +130,8 @@ def open_schema(connection: sqlite3.Connection, vault: Vault) -> None:
     elif not FIRST_SEALED_FORMAT <= version <= STATE_FORMAT:
         which = "newer" if version > STATE_FORMAT else "older"
         raise StoreError(
-            f"found a state file of format {version}, expected {STATE_FORMAT}, 6, 5, 4, 3 or 2: {which} software wrote "
-            f"it; use that version of Sanad, or start with a new file."
+            f"found a state file of format {version}, expected {STATE_FORMAT}, 7, 6, 5, 4, 3 or 2: {which} software "
+            f"wrote it; use that version of Sanad, or start with a new file."
         )
     elif connection.execute("SELECT installation FROM meta").fetchone()[0] != vault.installation:
         raise StoreError("found the keys of another state file beside it; restore the keys that belong to it.")

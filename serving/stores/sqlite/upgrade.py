@@ -1,5 +1,6 @@
 """
-State files of older formats: renamed (2 to 3), sealed (3 to 4), without clusters (4 to 5), with an audit log (5 to 6).
+State files of older formats: renamed (2 to 3), sealed (3 to 4), without clusters (4 to 5), with an audit log (5 to 6),
+with reviews (6 to 7). From format 8 on what people left is packed: both forms are read, software before reads one.
 People's ledgers are never thrown away.
 """
 

@@ -9,6 +9,7 @@ from recsys.feed.compact import (
     pack_joins,
     pack_parts,
     pack_scores,
+    parts_table,
     unpack_creators,
     unpack_joins,
     unpack_parts,
@@ -67,8 +68,8 @@ def test_parts_of_what_was_shown_are_whole_and_of_the_next_in_8_bits():
         "p_same": np.full(5, 0.3, "<f2"),
     }
     shown = np.array([1])
-    table, packed = pack_parts(parts, shown, 4, {"p_a", "p_same"})
-    again = unpack_parts(table, packed, shown, {"p_a", "p_same"}, 5)
+    table, weighed = parts_table(parts), {"p_a", "p_same"}
+    again = unpack_parts(table, pack_parts(table, parts, shown, 4, weighed), shown, 4, weighed, 5)
     assert list(again) == list(parts)
     assert again["p_a"][1] == parts["p_a"][1]
     assert again["p_a"][[0, 2, 3]].tolist() == [1.625, 1.625, 0.0]

@@ -36,9 +36,9 @@ def test_a_record_comes_back_but_for_what_it_says_it_leaves_out(whole):
         kept = sorted({*range(min(LISTED, len(before))), *decision.chosen})
         for name in ("tier", "family", "is_s4", "is_supportive", "is_local", "is_explorable", "is_new_creator"):
             assert np.array_equal(before[name], after[name]), name
-        for name in ("score", "match", *(f"rank_{source}" for source in decision.sources)):
+        for name in ("match", *(f"rank_{source}" for source in decision.sources)):
             assert np.array_equal(before[name][kept], after[name][kept], equal_nan=name.startswith("rank_")), name
-        for name in ("creator_no", "topics"):
+        for name in ("score", "creator_no", "topics"):
             assert np.array_equal(before[name][decision.chosen], after[name][decision.chosen])
         assert np.allclose(before["score"], after["score"], atol=np.ptp(before["score"]) / 255)
 

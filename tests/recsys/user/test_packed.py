@@ -10,7 +10,7 @@ from recsys.user.state import Delivery, Ledger, Span
 TIMES = st.integers(0, 2**42)
 DELIVERIES = st.builds(
     Delivery,
-    at=TIMES, item_no=st.integers(0, 2**31 - 1), unused_no=st.integers(0, 5), creator_no=st.integers(0, 2**32 - 1),
+    at=TIMES, item_no=st.integers(0, 2**31 - 1), unused_no=st.integers(0, 10**6), creator_no=st.integers(0, 2**32 - 1),
     tier=st.integers(0, 4), family=st.integers(-1, 4), is_s4=st.booleans(), is_supportive=st.booleans(),
     is_local=st.booleans(), topics=st.integers(0, 4_095), is_open=st.booleans(), is_new_creator=st.booleans(),
 )  # fmt: skip

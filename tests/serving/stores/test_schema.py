@@ -160,7 +160,7 @@ def test_a_file_of_another_format_is_refused_and_left_alone(tmp_path, version, w
     connection.close()
     before = rows_of(path)
     with pytest.raises(
-        StoreError, match=f"format {version}, expected {STATE_FORMAT}, 6, 5, 4, 3 or 2: {words} wrote it; use that"
+        StoreError, match=f"format {version}, expected {STATE_FORMAT}, 7, 6, 5, 4, 3 or 2: {words} wrote it; use that"
     ):
         SqliteStore(path)
     assert rows_of(path) == before
