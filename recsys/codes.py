@@ -21,7 +21,7 @@ _WINDOW: Final = -15  # raw deflate: no header, no checksum, for a sealed value 
 @cache
 def dictionary() -> bytes:
     """The text that packed headers and answers refer to. Another text is another format of records."""
-    return (files("recsys") / "record-4.dictionary.bin").read_bytes()
+    return (files("recsys") / "record-5.dictionary.bin").read_bytes()
 
 
 @cache

@@ -1,7 +1,7 @@
 """
 Make the dictionary that packed decision records refer to (`recsys.codes`), from pages of a demo market.
 
-    python scripts/record_dictionary.py ARTIFACT recsys/record-4.dictionary.bin
+    python scripts/record_dictionary.py ARTIFACT recsys/record-5.dictionary.bin
 
 ARTIFACT is a folder that `sanad demo --prepare` filled. Nobody in it is real, so the dictionary says nothing about
 anybody. Records name their format and a format has one dictionary: another dictionary is another format.

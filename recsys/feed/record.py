@@ -14,6 +14,7 @@ import numpy as np
 
 from recsys.clock import Millis
 from recsys.codes import deflate, inflate, pack_bits, pack_table, unpack_bits, unpack_table
+from recsys.errors import StoreError
 from recsys.feed import compact
 from recsys.feed.plan import Plan
 from recsys.feed.slate import Selection, Supply, select
@@ -24,7 +25,7 @@ from recsys.types import Candidates, Column, Fields, Integers, JsonObject, Longs
 from recsys.user.packed import PackedLedger, pack_ledger, unpack_ledger
 from recsys.user.state import Ledger
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 LISTED: Final = 100
 """Candidates, best first, that people can look at one by one: of these a packed record keeps the sources."""
 
@@ -193,12 +194,16 @@ def tables_of(data: bytes) -> bytes:
 
 def unpack(data: bytes) -> Decision:
     """
-    The inverse of `pack`, also of a record of an older format. Raises `msgspec.ValidationError`,
-    `msgspec.DecodeError` or `zlib.error` on other bytes.
+    The inverse of `pack`, also of a record of an older format. Raises StoreError on another format, and
+    `msgspec.ValidationError`, `msgspec.DecodeError` or `zlib.error` on other bytes.
     """
     if data[:1] == _ZLIB:
         return _of_former_format(zlib.decompress(data))
     packed = _PACKED.decode(data)
+    if packed.format != FORMAT:
+        raise StoreError(
+            f"found a decision record of format {packed.format}, expected {FORMAT}, 3, 2 or 1; no version wrote it"
+        )
     tables, codes = _TABLES.decode(inflate(packed.tables)), _CODES.decode(packed.codes)
     n, shown, listed = tables.n, np.array(tables.chosen, np.intp), _listed_rows(tables.n, tables.chosen)
     topics, sources = np.zeros(n, RULES["topics"]), np.zeros(n, "<u2")

@@ -52,7 +52,7 @@ def test_text_comes_back_from_the_dictionary(text):
 
 
 def test_the_dictionary_is_that_of_the_format():
-    """Records of format 4 cannot be read with another: to change it is to make format 5, and to ship both."""
+    """Records of format 5 cannot be read with another: to change it is to make format 6, and to ship both."""
     assert (len(dictionary()), zlib.crc32(dictionary())) == (26_319, 0xBCFFAF24)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from recsys.clock import MINUTE
+from recsys.errors import StoreError
 from recsys.feed import record
 from recsys.feed.record import FORMAT, LISTED, RULES, Decision, candidates_of, pack, precision_of, replay, unpack
 from recsys.messages import FeedRequest
@@ -69,6 +70,12 @@ def test_parts_say_how_exactly_they_are_kept(whole):
             "float16", "8 bits", "none",
         }  # fmt: skip
         assert all(precision_of(decision, name, 0) == "float16" for name in decision.parts)
+
+
+def test_a_record_of_a_format_that_no_version_wrote_is_refused(whole):
+    packed = msgspec.msgpack.decode(whole[0][1])
+    with pytest.raises(StoreError, match="found a decision record of format 4, expected 5"):
+        unpack(msgspec.msgpack.encode([4, *packed[1:]]))
 
 
 def test_a_record_of_format_3_is_read_as_it_was(whole):
