@@ -99,13 +99,25 @@ class PageView:
     has_recovered: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """One event of an app: when it arrived, and what it says of which video. None for one that names a creator."""
+
+    at: Millis
+    kind: str
+    item_id: str | None
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class PersonLog:
-    """All pages of one person in order. `received`: the instants at which their events arrived."""
+    """
+    All pages of one person in order. `received`: the instants at which their events arrived. `reported`: these events.
+    """
 
     member: Member
     pages: list[PageView] = field(default_factory=list)
     received: list[Millis] = field(default_factory=list)
+    reported: list[Report] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -175,6 +187,7 @@ class _Simulation:
             at = events[0]["at"]
             self.service.tell(events, at)
             self.log.received.append(at)
+            self.log.reported += [Report(at=at, kind=event["kind"], item_id=event.get("item_id")) for event in events]
 
     def scroll(self, now: Millis) -> Millis:
         """One visit; returns the instant when it is over."""

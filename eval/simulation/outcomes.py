@@ -103,7 +103,7 @@ def measure_exposure(log: PersonLog, market: Market, record_of: RecordOf) -> Exp
     """The exposure of one person by the answers of the engine; `record_of` is read where a floor fails."""
     deliveries, problems = deliveries_of(log, market)
     persona, user_id = log.member.persona.name, log.member.user_id
-    counted = recount(deliveries, market, user_id)
+    counted = recount(deliveries, market, user_id, log.reported)
     is_r2 = [delivery.item.tier == "R2" for delivery in deliveries]
     result = ExposureTotals(
         name=persona,

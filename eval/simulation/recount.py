@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from eval.simulation.closed_loop import PersonLog
+from eval.simulation.closed_loop import PersonLog, Report
 from recsys.clock import DAY, HOUR, MINUTE, Millis, to_datetime, zone
 from recsys.messages import FeedItem
 from recsys.policy.schema import AgeRules, Market
@@ -20,7 +20,7 @@ RUN_LENGTH: Final = 20  # deliveries of the window `last_20`
 UNCAPPED: Final = 10**6
 MAX_PER_SESSION: Final = 200  # counted deliveries back to which a session is searched
 WINDOWS: Final = ("last_20", "session", "rolling_24h", "rolling_7d")
-MAX_REMEMBERED: Final = 2_000  # deliveries within which an item must not repeat
+MAX_REMEMBERED: Final = 2_000  # items seen, within which one must not come again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,8 +136,10 @@ def counters(item: FeedItem) -> tuple[str, ...]:
     return (*names, "S4") if "S4" in item.topics else names
 
 
-def recount(deliveries: Sequence[CountedDelivery], market: Market, user_id: str) -> Recount:
-    """Every window, gap, spacing and ban, at every delivery."""
+def recount(
+    deliveries: Sequence[CountedDelivery], market: Market, user_id: str, reported: Sequence[Report] = ()
+) -> Recount:
+    """Every window, gap, spacing, ban and repeat, at every delivery. `reported`: what their apps said they saw."""
     result = Recount()
     by_counter: dict[str, list[int]] = {}
     for place, delivery in enumerate(deliveries):
@@ -147,7 +149,7 @@ def recount(deliveries: Sequence[CountedDelivery], market: Market, user_id: str)
         _check_windows(deliveries, counter, places, market, user_id, result)
     result.violations += _bans(deliveries, user_id)
     result.violations += _spacing(deliveries, market, user_id)
-    result.violations += _repeats(deliveries, market, user_id)
+    result.violations += _repeats(deliveries, reported, market, user_id)
     return result
 
 
@@ -210,16 +212,29 @@ def _spacing(deliveries: Sequence[CountedDelivery], market: Market, user_id: str
             yield f"{user_id}: {n} of creator {creator} in 20 at delivery {place}"
 
 
-def _repeats(deliveries: Sequence[CountedDelivery], market: Market, user_id: str) -> Iterator[str]:
+def _repeats(
+    deliveries: Sequence[CountedDelivery], reported: Sequence[Report], market: Market, user_id: str
+) -> Iterator[str]:
+    """
+    An item comes again only after the newest 2,000 that were seen, or 30 days. Seen is what was delivered, and what an
+    event says: reports of items that had left the memory take places in it too.
+    """
     last: dict[str, int] = {}
     for place, delivery in enumerate(deliveries):
         before = last.get(delivery.item.item_id)
-        is_remembered = before is not None and place - before <= MAX_REMEMBERED
-        if delivery.is_search:  # a search may show again what a person asks for
-            is_remembered = False
-        if is_remembered and delivery.at - deliveries[before or 0].at <= market.session.seen_days * DAY:
-            yield f"{user_id}: item {delivery.item.item_id} again after {place - (before or 0)} deliveries"
         last[delivery.item.item_id] = place
+        if before is None or delivery.is_search:  # a search may show again what a person asks for
+            continue
+        since = deliveries[before].at
+        if place - before <= MAX_REMEMBERED and delivery.at - since <= market.session.seen_days * DAY:
+            seen = {past.item.item_id for past in deliveries[before:place]}
+            seen |= {
+                report.item_id
+                for report in reported
+                if report.item_id and since <= report.at <= delivery.at and report.kind in market.session.seen_events
+            }
+            if len(seen) <= MAX_REMEMBERED:
+                yield f"{user_id}: item {delivery.item.item_id} again after {len(seen)} seen"
 
 
 def most_in_any_run(flags: Sequence[bool], run: int) -> int:

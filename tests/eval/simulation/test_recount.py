@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from eval.simulation.closed_loop import Report
 from eval.simulation.recount import CountedDelivery, caps, longest_streak, most_in_any_run, recount
 from recsys.clock import DAY, HOUR, MINUTE
 from recsys.messages import FeedItem, Locality
@@ -49,6 +50,17 @@ def test_what_the_table_allows_is_no_violation(problems) -> None:
     assert problems(shown(*feed("200000020000000000002"))) == []
 
 
+def test_reports_of_what_had_left_the_memory_take_places_in_it(morocco: Market) -> None:
+    """1,990 others were delivered since: 9 reports more leave the item in the newest 2,000, 10 push it out."""
+    history = shown(item(0), *(item(n) for n in range(1, 1_991)), item(0), every=1)
+    reports = [Report(at=START + 1_000, kind="like", item_id=f"old-{n}") for n in range(10)]
+    again = "x: item v0 again after 2000 seen"
+    assert again in recount(history, morocco, "x", reports[:9]).violations
+    assert not any("again" in found for found in recount(history, morocco, "x", reports).violations)
+    unseen = [Report(at=START + 1_000, kind="not_interested", item_id=f"old-{n}") for n in range(10)]
+    assert "x: item v0 again after 1991 seen" in recount(history, morocco, "x", unseen).violations
+
+
 def test_a_search_may_show_again_what_was_seen(problems) -> None:
     assert problems(shown(item(0), item(1)) + shown(item(0), is_search=True)) == []
 
@@ -64,8 +76,8 @@ def test_a_search_may_show_again_what_was_seen(problems) -> None:
         (shown(*feed("2"), level=2), "R2 at level 2"),
         (shown(*feed("0002"), is_night=True, level=1), "R2 last_20 1 > 0"),
         (shown(item(0, "R2", family="unlabelled"), band="13-15"), "an unlabelled item for a minor"),
-        (shown(item(0), item(1), item(0)), "item v0 again after 2 deliveries"),
-        (shown(item(0), is_search=True) + shown(item(1), item(0)), "item v0 again after 2 deliveries"),
+        (shown(item(0), item(1), item(0)), "item v0 again after 2 seen"),
+        (shown(item(0), is_search=True) + shown(item(1), item(0)), "item v0 again after 2 seen"),
         (shown(*feed("000", creator_id="c")), "3 of creator c in 20"),
         (shown(*(item(n, "R2") for n in (0,)), *feed("000000", 10), item(9, "R2")), "R2:despair last_20 2 > 1"),
     ],
