@@ -1,7 +1,6 @@
 """Opaque, signed tokens: what a client sends back cannot be forged or changed, and says nothing to it."""
 
 import base64
-import hashlib
 import hmac
 from dataclasses import dataclass
 from typing import Final
@@ -55,4 +54,4 @@ def _text(raw: bytes) -> str:
 
 
 def _signature(key: bytes, payload: bytes) -> bytes:
-    return hmac.new(key, payload, hashlib.sha256).digest()[:_SIZE]
+    return hmac.digest(key, payload, "sha256")[:_SIZE]

@@ -6,7 +6,7 @@ ids live at the edges. A row is a position in some table of candidates or of an 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
@@ -151,7 +151,7 @@ class Candidates:
 
     def with_columns(self, columns: Columns) -> "Candidates":
         """The same rows with more columns."""
-        return replace(self, columns={**self.columns, **columns})
+        return Candidates(self.item_nos, {**self.columns, **columns})
 
     def take(self, rows: Rows | Mask) -> "Candidates":
         """The given rows of every column."""

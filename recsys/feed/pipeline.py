@@ -69,12 +69,13 @@ def recommend(pipeline: Pipeline, query: Query) -> Ranked:
     candidates = query.rules.take(numbers).with_columns(ranks)
     keep, removed = _filter(pipeline, query, candidates)
     candidates = candidates.take(keep)
-    for name, scorer in pipeline.scorers.items():
-        candidates = candidates.with_columns({f"p_{name}": _checked(name, scorer(query, candidates), candidates)})
+    parts = {
+        f"p_{name}": _checked(name, scorer(query, candidates), candidates) for name, scorer in pipeline.scorers.items()
+    }
     missing = {
         f"p_{name}": np.zeros(len(candidates), np.float32) for name in score.SCORERS if name not in pipeline.scorers
     }
-    candidates = candidates.with_columns(missing)
+    candidates = candidates.with_columns({**parts, **missing})
     return Ranked(candidates=_ordered(query, candidates), removed=removed, failed=failed)
 
 
@@ -83,8 +84,10 @@ def _ordered(query: Query, candidates: Candidates) -> Candidates:
     others = Candidates(
         candidates.item_nos, {name: column for name, column in candidates.columns.items() if name != "p_language"}
     )
-    candidates = candidates.with_columns({"p_language": _checked("language", score.language(query, others), others)})
-    valued = candidates.with_columns({"score": _checked("value", score.value(query, candidates), candidates)})
+    scores = _checked("value", score.value(query, others), others)
+    language = _checked("language", score.language(query, others, scores), others)
+    score.add_part(scores, query.weights.get("language", 0.0), language)
+    valued = others.with_columns({"p_language": language, "score": scores})
     valued = valued.with_columns({"score": score.faded(query, valued)})
     order, final = score.page_order(valued, query.items.confidence[candidates.item_nos])
     return valued.with_columns({"score": final}).take(order)

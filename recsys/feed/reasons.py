@@ -5,6 +5,7 @@ Reasons say what the ranker knows; they never name a tier, a topic of distress o
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 from recsys.messages import Reason
@@ -93,7 +94,12 @@ def codes(*, sources: Sequence[str], match: str, floor: str, is_exploration: boo
 
 def sentences(reason_codes: Sequence[str], languages: Sequence[str]) -> list[Reason]:
     """Codes with their text in the first language that has one, else English."""
-    return [Reason(code=code, text=_text(TEXTS[code], languages)) for code in reason_codes]
+    return [_sentence(code, tuple(languages)) for code in reason_codes]
+
+
+@lru_cache(maxsize=1_024)
+def _sentence(code: str, languages: tuple[str, ...]) -> Reason:
+    return Reason(code=code, text=_text(TEXTS[code], languages))
 
 
 def _text(texts: Mapping[str, str], languages: Sequence[str]) -> str:

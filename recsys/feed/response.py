@@ -21,7 +21,7 @@ from recsys.safety.cards import cards_for
 from recsys.safety.ledger import remaining
 from recsys.safety.screen_time import break_after
 from recsys.tokens import Signer
-from recsys.types import Candidates
+from recsys.types import Candidates, Ids, Rows
 from recsys.user.state import Ledger
 from recsys.vocabulary import COUNTERS, FAMILIES, TIERS
 
@@ -77,59 +77,63 @@ def items_of(
     request: FeedRequest, query: Query, candidates: Candidates, selection: Selection, signer: Signer
 ) -> list[FeedItem]:
     """The chosen rows, in order."""
-    return [
-        _item(request, query, candidates, selection, slot, int(row), signer) for slot, row in enumerate(selection.rows)
-    ]
-
-
-def _item(
-    request: FeedRequest,
-    query: Query,
-    candidates: Candidates,
-    selection: Selection,
-    slot: int,
-    row: int,
-    signer: Signer,
-) -> FeedItem:
-    items, item_no = query.items, int(candidates.item_nos[row])
-    sources = sources_of(candidates, row)
-    reason_codes = codes(
-        sources=sources,
-        match=MATCHES[int(candidates["match"][row])],
-        floor=selection.forced[slot],
-        is_exploration=selection.is_exploration[slot],
-        is_supportive=bool(candidates["is_supportive"][row]),
+    items, rows, columns = query.items, selection.rows, candidates.columns
+    numbers = candidates.item_nos[rows]
+    matches, spoken = columns["match"][rows].tolist(), items.language[numbers].tolist()
+    names = {code: items.name(code) for code in set(spoken)}
+    tiers, families, scores, supportive = (
+        columns[name][rows].tolist() for name in ("tier", "family", "score", "is_supportive")
     )
-    family = int(candidates["family"][row])
-    item = FeedItem(
-        item_id=items.item_ids[item_no],
-        creator_id=items.creator_ids[item_no],
-        position=slot + 1,
-        score=_plain(candidates["score"][row]),
-        sources=sources,
-        tier=TIERS[candidates["tier"][row]],
-        family=FAMILIES[family] if family >= 0 else None,
-        topics=topic_names(int(items.topics[item_no])),
-        language=items.name(int(items.language[item_no])),
-        locality=_locality(query, item_no),
-        reasons=[] if request.explain == "none" else sentences(reason_codes, query.viewer.languages),
-        is_exploration=selection.is_exploration[slot],
-        propensity=_plain(selection.propensities[slot]),
-        tracking_token=signer.tracking(item_no, slot + 1),
-    )
-    return _explained(item, query, candidates, row) if request.explain == "full" else item
+    topics, propensities = items.topics[numbers].tolist(), selection.propensities.tolist()
+    sources, places = sources_of_rows(candidates, rows), _localities(query, numbers)
+    page = []
+    for slot, item_no in enumerate(numbers.tolist()):
+        reason_codes = codes(
+            sources=sources[slot],
+            match=MATCHES[matches[slot]],
+            floor=selection.forced[slot],
+            is_exploration=selection.is_exploration[slot],
+            is_supportive=supportive[slot],
+        )
+        page.append(
+            FeedItem(
+                item_id=items.item_ids[item_no],
+                creator_id=items.creator_ids[item_no],
+                position=slot + 1,
+                score=_plain(scores[slot]),
+                sources=sources[slot],
+                tier=TIERS[tiers[slot]],
+                family=FAMILIES[families[slot]] if families[slot] >= 0 else None,
+                topics=topic_names(topics[slot]),
+                language=names[spoken[slot]],
+                locality=places[slot],
+                reasons=[] if request.explain == "none" else sentences(reason_codes, query.viewer.languages),
+                is_exploration=selection.is_exploration[slot],
+                propensity=_plain(propensities[slot]),
+                tracking_token=signer.tracking(item_no, slot + 1),
+            )
+        )
+    if request.explain != "full":
+        return page
+    return [_explained(item, query, candidates, row) for item, row in zip(page, rows.tolist(), strict=True)]
 
 
-def _locality(query: Query, item_no: int) -> Locality:
-    near = query.nearness.of(item_no)
-    source, sure = evidence(near, query.items, item_no, query.market)
-    score = float(near.score)
-    return Locality(
-        score=None if np.isnan(score) else _plain(score),
-        match=MATCHES[int(near.match)],
-        source=source,
-        confidence=_plain(sure),
-    )
+def _localities(query: Query, item_nos: Ids) -> list[Locality]:
+    """How near each item of a page is, with its evidence."""
+    near = query.nearness.of(item_nos)
+    localities = []
+    for n, item_no in enumerate(item_nos.tolist()):
+        source, sure = evidence(near.take(n), query.items, item_no, query.market)
+        score = float(near.score[n])
+        localities.append(
+            Locality(
+                score=None if isnan(score) else _plain(score),
+                match=MATCHES[int(near.match[n])],
+                source=source,
+                confidence=_plain(sure),
+            )
+        )
+    return localities
 
 
 def _explained(item: FeedItem, query: Query, candidates: Candidates, row: int) -> FeedItem:
@@ -150,8 +154,15 @@ def _explained(item: FeedItem, query: Query, candidates: Candidates, row: int) -
 
 def sources_of(candidates: Candidates, row: int) -> list[str]:
     """The sources that returned a row, in their order."""
+    return sources_of_rows(candidates, np.array([row], np.intp))[0]
+
+
+def sources_of_rows(candidates: Candidates, rows: Rows) -> list[list[str]]:
+    """The sources that returned each row, in their order."""
     ranks = [name for name in candidates.columns if name.startswith("rank_")]
-    return [name.removeprefix("rank_") for name in ranks if not isnan(candidates[name][row])]
+    is_found = ~np.isnan([candidates[name][rows] for name in ranks]).reshape(len(ranks), len(rows))
+    names = [name.removeprefix("rank_") for name in ranks]
+    return [[name for name, found in zip(names, row, strict=True) if found] for row in is_found.T.tolist()]
 
 
 def _plain(number: float) -> float:

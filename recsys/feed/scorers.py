@@ -101,6 +101,7 @@ def asked_of(query: Query) -> RankerQuery:
         history=query.history,
         responses=query.responses,
         vectors={name: vector for name, vector in vectors.items() if vector is not None},
+        user=None if query.rankable is None else query.user(),
     )
 
 
@@ -134,16 +135,24 @@ PARTS: Final = (*SCORERS, "language")
 def value(query: Query, candidates: Candidates) -> Floats:
     """The weighted sum of the parts; an unknown part counts as the catalogue's mean, 0."""
     total = np.zeros(len(candidates), np.float32)
-    for name in (name for name in PARTS if f"p_{name}" in candidates.columns):
-        total += np.float32(query.weights.get(name, 0.0)) * np.nan_to_num(candidates[f"p_{name}"], nan=0.0)
+    for name in PARTS:
+        part = candidates.columns.get(f"p_{name}")
+        if part is not None and query.weights.get(name):
+            add_part(total, query.weights[name], part)
     return total
 
 
-def language(query: Query, candidates: Candidates) -> Floats:
+def add_part(total: Floats, weight: float, part: Floats) -> None:
+    """Adds a part times its weight to the sum (n,), in place; an unknown part adds nothing."""
+    is_known = np.isfinite(part)
+    total += np.float32(weight) * (part if is_known.all() else np.nan_to_num(part, nan=0.0))
+
+
+def language(query: Query, candidates: Candidates, scores: Floats) -> Floats:
     """
     How far a page of the best is behind in each item's language; 0 for a page that is not calibrated.
 
-    It reads the weighted sum of the other parts. R2 and above have a constant score and take no part.
+    `scores` (n,) are the weighted sums of the other parts. R2 and above have a constant score and take no part.
     """
     weight, wanted = query.weights.get("language", 0.0), query.wanted_languages
     names = list(wanted)
@@ -155,9 +164,8 @@ def language(query: Query, candidates: Candidates) -> Floats:
     rows = np.flatnonzero((columns >= 0) & (candidates["tier"] < 2))
     bonus = np.zeros(len(candidates), np.float32)
     if weight and len(rows):
-        scores = value(query, candidates)[rows]
         shares = np.array(list(wanted.values()), np.float64)
-        bonus[rows] = language_bonus(scores, columns[rows], shares, weight, query.size)
+        bonus[rows] = language_bonus(scores[rows], columns[rows], shares, weight, query.size)
     return bonus
 
 

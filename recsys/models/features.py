@@ -81,6 +81,7 @@ class ItemFacts:
 class RankerQuery:
     """
     The user of a request and its time. `vectors`: the user's vector in each space that knows something about them.
+    `user`: their coefficients of affinity where these were worked out before; None = from the responses.
     """
 
     country: str | None
@@ -90,6 +91,7 @@ class RankerQuery:
     history: History
     responses: Responses
     vectors: Mapping[str, Floats]
+    user: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -141,7 +143,7 @@ def ranker_features(query: RankerQuery, inputs: FeatureInputs, rows: Ids, positi
         for name, space in sorted(inputs.spaces.items())
     ]
     age_days = np.maximum(query.at - facts.published_at[rows], 0) / DAY
-    user = inputs.embed_user(query.responses)
+    user = inputs.embed_user(query.responses) if query.user is None else query.user
     columns = [
         *of_spaces,
         *inputs.rates[rows].T,

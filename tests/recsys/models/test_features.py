@@ -112,7 +112,7 @@ def test_a_row_depends_on_the_user_and_its_item_only(rows):
 
 
 def test_a_ranker_query_has_no_field_for_risk_loop_night_or_exposure():
-    allowed = {"country", "region", "languages", "at", "history", "responses", "vectors"}
+    allowed = {"country", "region", "languages", "at", "history", "responses", "vectors", "user"}
     assert {field.name for field in fields(RankerQuery)} == allowed
     words = ("tier", "risk", "level", "loop", "night", "session", "exposure", "shown", "ledger", "age_band")
     assert not [name for name in feature_names(["cf", "text"]) if any(word in name for word in words)]
