@@ -284,6 +284,18 @@ def test_the_shipped_policy_and_experiments_pass_their_checks(cli: Cli) -> None:
     assert code == 0 and json.loads(out)[0]["key"] == "local-boost-ma-2026-11"
 
 
+def test_experiments_count_their_audience_on_a_users_table(tmp_path: Path, cli: Cli) -> None:
+    users = tmp_path / "people.csv"
+    rows = "".join(f"u{n},MA,fr,18+,verified\n" for n in range(400))
+    users.write_text("user_id,country,languages,age_band,age_source\n" + rows, "utf-8")
+    code, out, err = cli("experiment", "check", "--users", users)
+    assert code == 0 and "400 of 400 people in the audience; control " in out and "min_users_per_variant" in err
+    users.write_text(users.read_text("utf-8").replace("MA", "FR"), "utf-8")
+    code, out, _ = cli("experiment", "check", "--users", users, "--json")
+    assert code == 1 and json.loads(out)["audiences"][0]["n_audience"] == 0
+    assert cli("experiment", "check", "--users", tmp_path / "none.csv")[0] == 2
+
+
 def test_a_broken_policy_is_a_no_with_every_problem(tmp_path: Path, cli: Cli) -> None:
     text = (ROOT / "policies" / "morocco.yaml").read_text("utf-8")
     wrong = tmp_path / "wrong.yaml"

@@ -51,14 +51,21 @@ def find_tables(folder: Path, tables: Sequence[str]) -> dict[str, list[DataFile]
         raise DataError(f"found no folder {folder}, expected one with the tables {', '.join(tables)}; correct the path")
     found: dict[str, list[DataFile]] = {table: [] for table in tables}
     problems: list[str] = []
+    strangers: dict[str, list[Path]] = {}
     for path in _files(folder):
         relative = path.relative_to(folder)
         table = _table_of(relative.parts[0], tables)
         form = format_of(path.name)
-        if table is None or form is None:
-            problems.append(_unread(folder, relative, table, tables))
+        if table is None:
+            strangers.setdefault(relative.parts[0], []).append(relative)
+        elif form is None:
+            problems.append(
+                f"table {table}: found {relative.as_posix()} in {folder}, which cannot be read, expected {READABLE}; "
+                "convert it, or move it away"
+            )
         else:
             found[table].append(DataFile(path, relative.as_posix(), form, _columns_of(relative)))
+    problems += [_stranger(folder, first, files, tables) for first, files in strangers.items()]
     problems += [problem for table in tables if (problem := _twice(table, found[table]))]
     if problems:
         raise DataError(*problems)
@@ -103,14 +110,13 @@ def _unescaped(text: str) -> str:
     return raw.decode("utf-8", "replace")
 
 
-def _unread(folder: Path, relative: Path, table: str | None, tables: Sequence[str]) -> str:
-    where = f"found {relative.as_posix()} in {folder}"
-    if table is None:
-        return (
-            f"{where}, which belongs to none of the tables {', '.join(tables)} and would not be read; rename it, or "
-            "move it away"
-        )
-    return f"table {table}: {where}, which cannot be read, expected {READABLE}; convert it, or move it away"
+def _stranger(folder: Path, first: str, files: Sequence[Path], tables: Sequence[str]) -> str:
+    """A sentence about a file or a folder that belongs to no table."""
+    name = files[0].as_posix() if len(files) == 1 else f"{first}/ with {len(files):,} files"
+    return (
+        f"found {name} in {folder}, which belongs to none of the tables {', '.join(tables)} and would not be read; "
+        "rename it, or move it away"
+    )
 
 
 def _twice(table: str, files: Sequence[DataFile]) -> str | None:

@@ -17,7 +17,7 @@ from typing import Final
 import polars as pl
 
 from recsys.columns import FOR_READERS, TABLES, Column, Table
-from recsys.data.files import DataFile, find_tables
+from recsys.data.files import READABLE, DataFile, find_tables, format_of
 from recsys.data.raw import DAMAGE, Raw, former_names, open_raw
 from recsys.data.values import DTYPES, conversion_notice, typed, wrong_dtype
 from recsys.errors import ConfigError, DataError
@@ -66,6 +66,23 @@ def read_dataset(folder: Path) -> Dataset:
     scans = scan(folder)
     frames = {table.name: scans[table.name].frame.select(c.name for c in table.columns) for table in TABLES}
     return Dataset(**frames, notices=notices_of(scans.values()))
+
+
+def read_table(place: Path, name: str) -> pl.LazyFrame:
+    """
+    One table with every column of the contract: of a dataset folder, or of one file with any name.
+
+    Raises:  DataError as `read_dataset`, as far as this table goes.
+    """
+    table = next(table for table in TABLES if table.name == name)
+    if place.is_dir():
+        files = find_tables(place, [table.name for table in TABLES])[name]
+    else:
+        form = format_of(place.name)
+        if form is None or not place.is_file():
+            raise DataError(f"found {place}, expected a dataset folder, or a table in {READABLE}; correct the path")
+        files = [DataFile(place, place.name, form)]
+    return _scan_table(place, table, files).frame.select(c.name for c in table.columns)
 
 
 def scan(folder: Path) -> dict[str, Scan]:

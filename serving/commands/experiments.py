@@ -2,9 +2,13 @@
 
 from dataclasses import astuple
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from recsys.policy.schema import Market
+    from recsys.services.audiences import AudienceCount
 
 from recsys.console import Json, console, print_json, say
 from recsys.errors import ConfigError
@@ -25,39 +29,69 @@ Policy = Annotated[
 ]
 
 
-@app.command(epilog="Example: sanad experiment check experiments")
+Users = Annotated[
+    Path | None,
+    typer.Option(
+        "--users",
+        metavar="FILE_OR_DATA",
+        help="Count each audience in a users table: a file, or a dataset folder.",
+    ),
+]
+
+
+@app.command(epilog="Example: sanad experiment check experiments --users var/data")
 def check(
     folder: Folder = DEFAULT_EXPERIMENTS,
     policy: Policy = DEFAULT_POLICY,
+    users: Users = None,
     as_json: Json = False,
 ) -> None:
     """
     Check whether the experiments of a folder may run, and list every problem by file, line and key.
 
-    An experiment can only tighten a limit of safety, and somebody must be able to be in it.
+    An experiment can only tighten a limit of safety, and somebody must be able to be in it. With --users, people are
+    counted for each experiment by itself, at the last step of its ramp, as if all were calm.
 
     Exit code 0: they may run; 1: they may not.
     """
     from recsys.experiments.files import check_folder
     from recsys.policy.checks import load_market
 
-    report = check_folder(folder, load_market(policy))
+    market = load_market(policy)
+    report = check_folder(folder, market)
+    counts = _count(folder, users, market) if users and not report.problems else ()
+    problems = [*report.problems, *(count.problem for count in counts if count.problem)]
     if as_json:
+        audiences = {} if users is None else {"audiences": counts}
         print_json(
-            {
-                "ok": not report.problems,
-                "experiments": report.rows,
-                "problems": report.problems,
-                "not_read": report.unread,
-            }
+            {"ok": not problems, "experiments": report.rows, "problems": problems, "not_read": report.unread}
+            | audiences
         )
-    elif report.problems:
-        typer.echo("\n".join(report.problems))
     else:
-        typer.echo(f"{folder}: fine, {len(report.rows)} experiments")
-        if report.unread:
+        typer.echo("\n".join(problems) if problems else f"{folder}: fine, {len(report.rows)} experiments")
+        _print_counts(counts)
+        if report.unread and not report.problems:
             say(f"note: not read: {', '.join(report.unread)}")
-    raise typer.Exit(1 if report.problems else 0)
+    raise typer.Exit(1 if problems else 0)
+
+
+def _count(folder: Path, users: Path, market: "Market") -> "tuple[AudienceCount, ...]":
+    from recsys.data.tables import read_table, reading
+    from recsys.experiments.files import load_experiments
+    from recsys.services.audiences import AUDIENCE_COLUMNS, count_audiences
+
+    with reading("users"):
+        rows = read_table(users, "users").select(AUDIENCE_COLUMNS).drop_nulls("user_id").collect(engine="streaming")
+    return count_audiences(load_experiments(folder, market), rows.iter_rows(named=True), market)
+
+
+def _print_counts(counts: "tuple[AudienceCount, ...]") -> None:
+    for count in counts:
+        variants = ", ".join(f"{key} {n:,}" for key, n in count.variants.items())
+        typer.echo(f"{count.key}: {count.n_audience:,} of {count.n_people:,} people in the audience; {variants}")
+    for note in (count.note for count in counts if not count.problem):
+        if note:
+            say(f"note: {note}")
 
 
 @app.command("list", epilog="Example: sanad experiment list --json")
