@@ -73,8 +73,11 @@ class CatalogueCache:
                 delta = self.catalogue.since(self.items.revision)
                 changed = index_creators([row.fields for row in delta.creators])
                 self.creators = {**self.creators, **changed}
+                before = self.items.exists
                 items = apply_delta(self.items, delta, market=self.market, creators=self.creators, rows=self.rows)
-                self.items = with_creator_changes(items, changed.values(), delta.revision)
+                if before.any():  # else every row came with the delta, and so with these creators
+                    items = with_creator_changes(items, changed.values(), delta.revision)
+                self.items = items
                 self._by_viewer.clear()
                 self._rankings.clear()
                 self._shared.clear()

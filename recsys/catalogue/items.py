@@ -5,10 +5,8 @@ A store owns the rows. `apply_delta` makes the next revision's table from a delt
 progress keeps the table it started with.
 """
 
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
 from typing import Any, Final
 from zlib import crc32
 
@@ -21,6 +19,7 @@ from recsys.columns import LABEL_WAITS, REVIEWED
 from recsys.languages import lookup
 from recsys.policy.schema import Market, family_number, tier_number
 from recsys.stores.protocols import CatalogueDelta, ItemRow
+from recsys.strings import IdIndex, StringColumn, id_index, string_column
 from recsys.text.clusters import Wording
 from recsys.text.duplicates import Copies, no_copies
 from recsys.types import Array, Columns, Fields, Floats, Ids, Mask
@@ -44,12 +43,10 @@ class Items:
 
     revision: int
     newest_raise: int
-    item_ids: tuple[str, ...]
-    creator_ids: tuple[str, ...]
-    texts: tuple[str, ...]  # title and text in one line, case-folded
-    search_lines: str  # all of `texts`, one line for each item, for the search of words
-    line_starts: tuple[int, ...]  # where each of `texts` begins in `search_lines`
-    index: Mapping[str, int]
+    item_ids: StringColumn
+    creator_ids: StringColumn
+    texts: StringColumn  # title and text in one line, case-folded
+    index: IdIndex
     exists: Mask
     is_hidden: Mask
     is_taken_down: Mask  # the item itself, whatever its creator is
@@ -108,16 +105,17 @@ class Items:
 
 MAX_CACHED_SEARCHES: Final = 1_000  # words
 _BY_CREATOR: Final = ("is_hidden", "language", "country", "region", "place_source", "region_source", "audience")
-_LISTS: Final = ("item_ids", "creator_ids", "texts")
+_STRINGS: Final = ("item_ids", "creator_ids", "texts")
 
 
 def empty_items() -> Items:
     """A catalogue without items."""
     arrays: dict[str, Any] = {name: np.zeros(1, dtype) for name, dtype in _DTYPES.items()}
     arrays["row"][:] = -1
+    strings = string_column([""])
     return Items(
-        revision=0, newest_raise=0, item_ids=("",), creator_ids=("",), texts=("",), search_lines="", line_starts=(0,),
-        index={}, codes={}, copies=no_copies(1), memory={}, **arrays
+        revision=0, newest_raise=0, item_ids=strings, creator_ids=strings, texts=strings, index=id_index(strings),
+        codes={}, copies=no_copies(1), memory={}, **arrays
     )  # fmt: skip
 
 
@@ -161,27 +159,25 @@ def apply_delta(
     size = max([len(items), *(row.item_no + 1 for row in delta.rows)])
     arrays: dict[str, Any] = {name: _resized(getattr(items, name), size) for name in _DTYPES}
     arrays["row"][len(items) :] = -1  # an unused number is in no artifact
-    lists = {name: [*getattr(items, name), *[""] * (size - len(items))] for name in _LISTS}
+    strings: dict[str, dict[int, str]] = {name: {} for name in _STRINGS}
     codes = dict(items.codes)
-    index = dict(items.index)
     memory = dict(items.memory)
     for row in delta.rows:
         creator = creators.get(row.fields["creator_id"], Creator(creator_id=row.fields["creator_id"]))
         for name, value in _row_values(row, creator, market, codes).items():
             arrays[name][row.item_no] = value
         arrays["row"][row.item_no] = rows.get(row.fields["item_id"], -1)
-        lists["item_ids"][row.item_no] = row.fields["item_id"]
-        lists["creator_ids"][row.item_no] = row.fields["creator_id"]
-        lists["texts"][row.item_no] = _search_text(row.fields)
-        index[row.fields["item_id"]] = row.item_no
+        strings["item_ids"][row.item_no] = row.fields["item_id"]
+        strings["creator_ids"][row.item_no] = row.fields["creator_id"]
+        strings["texts"][row.item_no] = _search_text(row.fields)
         memory.pop(row.item_no, None)
         if (remembered := memory_of(row, market)) is not None:
             memory[row.item_no] = remembered
     arrays["creator_row"] = np.unique(arrays["creator_no"], return_inverse=True)[1].astype(np.int32)
-    changes: dict[str, Any] = {name: tuple(values) for name, values in lists.items()}
-    changes["search_lines"] = "\n".join(lists["texts"])
-    changes["line_starts"] = tuple(accumulate((len(text) + 1 for text in lists["texts"][:-1]), initial=0))
-    changes |= {"index": index, "codes": codes, "memory": memory, "copies": copies_in(arrays, memory)}
+    changes: dict[str, Any] = {name: getattr(items, name).with_changes(new, size) for name, new in strings.items()}
+    new_ids = {item_id: n for n, item_id in strings["item_ids"].items() if n >= len(items) or not items.exists[n]}
+    changes["index"] = items.index.with_changes(new_ids, changes["item_ids"])
+    changes |= {"codes": codes, "memory": memory, "copies": copies_in(arrays, memory)}
     raise_copies(arrays, changes["copies"], memory)
     newest_raise = max(items.newest_raise, delta.newest_raise, _newest_raise(items, arrays, delta.revision))
     return replace(items, revision=delta.revision, newest_raise=newest_raise, **changes, **arrays)
@@ -210,20 +206,12 @@ def mentions(items: Items, word: str) -> Mask:
     folded = " ".join(word.casefold().split())
     rows = items.search_cache.get(folded)
     if rows is None:
-        rows = np.fromiter(_rows_containing(items, folded), np.int32)
+        rows = np.fromiter(items.texts.rows_with(folded), np.int32)
         if len(items.search_cache) < MAX_CACHED_SEARCHES:
             items.search_cache[folded] = rows
     has_word = np.zeros(len(items), np.bool_)
     has_word[rows] = True
     return has_word
-
-
-def _rows_containing(items: Items, folded: str) -> Iterator[int]:
-    at = items.search_lines.find(folded) if folded else -1
-    while at >= 0:
-        row = bisect_right(items.line_starts, at) - 1
-        yield row
-        at = items.search_lines.find(folded, items.line_starts[row + 1]) if row + 1 < len(items.line_starts) else -1
 
 
 def _resized(array: Array, size: int) -> Array:

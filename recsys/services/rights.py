@@ -223,7 +223,7 @@ def export(engine: Engine, user_id: str, at: Millis) -> JsonObject:
 
 def _trained(history: History, model: TrainedModels) -> list[JsonObject]:
     """The reactions that the model in service was trained on, oldest first."""
-    item_ids = {row: item_id for item_id, row in model.rows.items()}
+    item_ids = model.rows.ids
     rows = zip(history.items.tolist(), history.weights.tolist(), history.at.tolist(), strict=True)
     return [{"item_id": item_ids[row], "weight": round(weight, 3), "at": to_text(at)} for row, weight, at in rows]
 
