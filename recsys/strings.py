@@ -76,8 +76,7 @@ class StringColumn(Sequence[str]):
         new = {n: text for n, text in changes.items() if n >= self._size or self[n] != text}
         changed = {**self.changed, **new}
         if len(changed) > max(MAX_CHANGED, (len(self.starts) - 1) // _CHANGED_PART):
-            later = StringColumn(self.data, self.starts, changed, size)
-            return string_column(later.utf8(n) for n in range(size))
+            return compact(StringColumn(self.data, self.starts, changed, size))
         return StringColumn(self.data, self.starts, changed, size)
 
     def rows_with(self, part: str) -> Iterator[int]:
@@ -98,6 +97,13 @@ def string_column(strings: Iterable[str | bytes | memoryview]) -> StringColumn:
     starts = np.zeros(len(pieces) + 1, np.int64)
     np.cumsum(np.fromiter((len(piece) + 1 for piece in pieces), np.int64, len(pieces)), out=starts[1:])
     return StringColumn(np.frombuffer(_END.join([*pieces, b""]), np.uint8), starts)
+
+
+def compact(column: StringColumn) -> StringColumn:
+    """The same column with nothing beside its buffers."""
+    if not column.changed and len(column) == len(column.starts) - 1:
+        return column
+    return string_column(column.utf8(n) for n in range(len(column)))
 
 
 class IdIndex(Mapping[str, int]):

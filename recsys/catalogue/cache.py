@@ -6,7 +6,7 @@ selection, so that a committed takedown binds the next page of every worker.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Final
 
@@ -23,10 +23,11 @@ from recsys.catalogue.rankings import (
     precompute_rankings,
 )
 from recsys.catalogue.rule_columns import RuleColumns, SharedColumns, shared_columns
+from recsys.catalogue.saved import SavedTable, open_table, save_table
 from recsys.models.loaded import TrainedModels
 from recsys.models.ranker import Ranker
 from recsys.policy.schema import Market
-from recsys.stores.protocols import Catalogue
+from recsys.stores.protocols import Catalogue, Stores
 from recsys.types import Mask, Viewer
 
 MAX_VIEWER_KINDS: Final = 2_000  # kinds of viewers of some 10 kB each; then the oldest goes first
@@ -63,6 +64,19 @@ class CatalogueCache:
     _index: CatalogueIndex | None = None
     _shared: dict[tuple[int, bool], SharedColumns] = field(default_factory=dict)
     _is_new: tuple[int, int, Mask] | None = None
+
+    def begin(self, stores: Stores, key: bytes) -> None:
+        """
+        The table of now, from its file and what was written since. Nothing older was compared with it, so everybody's
+        past is counted again. Raises StoreError.
+        """
+        saved = open_table(stores.table_file, stores.controllers, key)
+        if saved is not None:
+            self.items, self.creators = saved.items, saved.creators
+        items = self.at_least(stores.catalogue.since(2**62).revision)
+        if saved is None or items is not saved.items:
+            saved = save_table(stores.table_file, stores.controllers, key, SavedTable(items, self.creators))
+        self.items = replace(saved.items, newest_raise=saved.items.revision)
 
     def at_least(self, revision: int) -> Items:
         """The table at `revision` or later. Raises StoreError when the store does not answer."""

@@ -105,12 +105,12 @@ class Items:
 
 MAX_CACHED_SEARCHES: Final = 1_000  # words
 _BY_CREATOR: Final = ("is_hidden", "language", "country", "region", "place_source", "region_source", "audience")
-_STRINGS: Final = ("item_ids", "creator_ids", "texts")
+STRINGS: Final = ("item_ids", "creator_ids", "texts")
 
 
 def empty_items() -> Items:
     """A catalogue without items."""
-    arrays: dict[str, Any] = {name: np.zeros(1, dtype) for name, dtype in _DTYPES.items()}
+    arrays: dict[str, Any] = {name: np.zeros(1, dtype) for name, dtype in DTYPES.items()}
     arrays["row"][:] = -1
     strings = string_column([""])
     return Items(
@@ -137,7 +137,7 @@ _NAMES_BY_DTYPE: Final[Mapping[type[np.generic], tuple[str, ...]]] = {
     np.uint64: ("hash_key", "creator_text_key", "duration_text_key"),
     np.float32: ("confidence",),
 }  # fmt: skip
-_DTYPES: Final = {name: dtype for dtype, names in _NAMES_BY_DTYPE.items() for name in names}
+DTYPES: Final = {name: dtype for dtype, names in _NAMES_BY_DTYPE.items() for name in names}  # of every array (n,)
 
 
 def apply_delta(
@@ -157,9 +157,9 @@ def apply_delta(
     if delta.revision == items.revision and not delta.rows:
         return items
     size = max([len(items), *(row.item_no + 1 for row in delta.rows)])
-    arrays: dict[str, Any] = {name: _resized(getattr(items, name), size) for name in _DTYPES}
+    arrays: dict[str, Any] = {name: _resized(getattr(items, name), size) for name in DTYPES}
     arrays["row"][len(items) :] = -1  # an unused number is in no artifact
-    strings: dict[str, dict[int, str]] = {name: {} for name in _STRINGS}
+    strings: dict[str, dict[int, str]] = {name: {} for name in STRINGS}
     codes = dict(items.codes)
     memory = dict(items.memory)
     for row in delta.rows:
@@ -296,7 +296,7 @@ def with_creator_changes(items: Items, changed: Iterable[Creator], revision: int
             for name, value in _creator_values(place, language, creator, is_down, codes).items():
                 arrays[name][n] = value
     if not np.array_equal(arrays["is_hidden"], items.is_hidden):  # hidden items raise no copies by words
-        arrays = {name: getattr(items, name).copy() for name in _DTYPES} | arrays
+        arrays = {name: getattr(items, name).copy() for name in DTYPES} | arrays
         raise_copies(arrays, items.copies, items.memory)
         arrays["newest_raise"] = max(items.newest_raise, _newest_raise(items, arrays, revision))
     return replace(items, revision=revision, codes=codes, **arrays)

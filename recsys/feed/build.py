@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from recsys.catalogue.cache import CatalogueCache
+from recsys.catalogue.saved import table_key
 from recsys.clock import Millis
 from recsys.experiments.payload import Experiments
 from recsys.exposure.counts import CreatorExposure
@@ -47,7 +48,7 @@ def build_engine(
         stores.catalogue.put(item_changes(artifact), at, source=source)
     model = build_models(artifact)
     cache = CatalogueCache(catalogue=stores.catalogue, market=market, creators={}, rows=model.rows)
-    cache.at_least(stores.catalogue.since(2**62).revision)
+    cache.begin(stores, table_key(market, artifact.version))
     resources = EngineResources(
         activated_at=first_activation(stores.controllers, model.version, at),
         policy=CompiledPolicy(market),

@@ -18,6 +18,7 @@ Every implementation passes the same contract tests (`tests/contracts`). In memo
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -200,7 +201,10 @@ class ExposureCounts(Protocol):
 
 
 class ControllerStore(Protocol):
-    """Small records by name: the exposure controller's of each market, and when an artifact was first activated."""
+    """
+    Small records by name: the exposure controller's of each market, when an artifact was first activated, and which
+    file holds the table of the catalogue.
+    """
 
     def read(self, market: str) -> bytes | None:
         """The packed state; None for a market without one."""
@@ -375,7 +379,10 @@ class Catalogue(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Stores:
-    """Every store that an engine needs, over one database."""
+    """
+    Every store that an engine needs, over one database. `table_file` is where the table of the catalogue may lie
+    between starts (`recsys.catalogue.saved`); None keeps none.
+    """
 
     users: UserStore
     cutoffs: TrainingCutoffs
@@ -386,3 +393,4 @@ class Stores:
     controllers: ControllerStore
     audit: AuditLog
     reviews: ReviewQueue
+    table_file: Path | None = None

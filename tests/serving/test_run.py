@@ -128,7 +128,8 @@ def test_told_to_stop_it_closes_its_file_and_ends_well(settings: Settings, how: 
         assert child.stdout.read() == "stopped\n"
         assert child.wait() == 0
     left = {path.name for path in settings.state_file.parent.glob("state.db*")}
-    assert left == {"state.db", "state.db.key", "state.db.people-keys"}  # a closed file has no log beside it
+    of_state = {"state.db", "state.db.catalogue", "state.db.key", "state.db.people-keys"}
+    assert left == of_state  # a closed file has no log beside it
 
 
 def test_training_libraries_are_never_loaded_to_serve(settings: Settings) -> None:

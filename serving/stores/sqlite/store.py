@@ -27,6 +27,11 @@ from serving.stores.sqlite.users import SqliteCutoffs, SqliteUsers, prune_users
 from serving.stores.sqlite.vault import Vault, vault_path
 
 
+def table_path(state: Path) -> Path:
+    """The file of the catalogue's table that belongs to a state file."""
+    return state.with_name(state.name + ".catalogue")
+
+
 class SqliteStore:
     """
     Every store over one file. Decisions and events stay for `log_retention_ms`, 8 days at least.
@@ -66,7 +71,7 @@ class SqliteStore:
         self.stores: Final = Stores(
             users=self.users, cutoffs=self.cutoffs, events=self.events, catalogue=self.catalogue,
             decisions=self.decisions, exposure=self.exposure, controllers=self.controllers,
-            audit=self.audit, reviews=self.reviews,
+            audit=self.audit, reviews=self.reviews, table_file=table_path(path),
         )  # fmt: skip
 
     def _finish_upgrade(self) -> None:
