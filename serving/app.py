@@ -25,6 +25,7 @@ from serving.openapi import describe, refusals
 from serving.problems import Problem
 from serving.responses import FieldError
 from serving.settings import Settings
+from serving.swap import Models, only
 
 log = logging.getLogger("sanad.serving")
 
@@ -38,6 +39,7 @@ ROUTERS: Final = (
     routes.family_routes,
     routes.explain_routes,
     routes.policy_routes,
+    routes.model_routes,
     routes.operator_routes,
     routes.audit_routes,
     routes.health_routes,
@@ -56,19 +58,19 @@ response arrives."""
 
 
 def create_app(
-    engine: Engine | Callable[[], Engine],
+    served: Models | Engine,
     *,
     settings: Settings,
     clock: GuardedClock | Callable[[], Millis] = now,
 ) -> FastAPI:
     """
-    The service. `engine` may be a function that returns the engine in service, so that it can be swapped.
+    The service over the models of a state, or over one engine.
 
     `clock` is the only clock that a request sees. One that is not guarded yet is guarded here.
     """
-    current: Callable[[], Engine] = engine if callable(engine) else lambda: engine
-    guarded = clock if isinstance(clock, GuardedClock) else GuardedClock(clock, lambda: current().stores.users)
-    deps = Dependencies(engine=current, clock=guarded)
+    models = served if isinstance(served, Models) else only(served)
+    guarded = clock if isinstance(clock, GuardedClock) else GuardedClock(clock, lambda: models.engine().stores.users)
+    deps = Dependencies(models=models, clock=guarded)
     app = FastAPI(
         title="Sanad",
         version=sanad_version(),

@@ -15,6 +15,7 @@ from recsys.types import Fields
 from serving.body_fields import Id
 from serving.clock_guard import GuardedClock
 from serving.problems import SLASH_OF_ID, Problem
+from serving.swap import Models
 
 PathId = Annotated[Id, BeforeValidator(lambda text: text.replace(SLASH_OF_ID, "/")), Path()]
 _JSON: Final = "application/json"
@@ -23,10 +24,14 @@ MAX_FIELDS: Final = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dependencies:
-    """`engine` returns the engine in service. A request keeps the engine that it started with."""
+    """The models, one of which is in service, and the clock."""
 
-    engine: Callable[[], Engine]
+    models: Models
     clock: GuardedClock
+
+    def engine(self) -> Engine:
+        """The engine in service. A request keeps the engine that it started with."""
+        return self.models.engine()
 
 
 class StrictRequest(Request):

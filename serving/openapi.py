@@ -17,6 +17,7 @@ from serving.responses import (
     ConfirmedClock,
     Index,
     Liveness,
+    ModelList,
     ProblemDetail,
     Readiness,
     Record,
@@ -27,8 +28,8 @@ from serving.responses import (
 
 Description = dict[str, Any]
 RESPONSES: Final = (
-    FeedResponse, EventsResponse, Record, Version, ConfirmedClock, AuditPage, Review, ReviewPage, Index, Liveness,
-    Readiness, ProblemDetail,
+    FeedResponse, EventsResponse, Record, Version, ModelList, ConfirmedClock, AuditPage, Review, ReviewPage, Index,
+    Liveness, Readiness, ProblemDetail,
 )  # fmt: skip
 """Every struct that a route answers with; their parts are found from them."""
 

@@ -28,6 +28,24 @@ class Version(Wire, frozen=True):
     policy_version: str
 
 
+class Model(Wire, frozen=True):
+    """An artifact that the service can serve. `cutoff`: it learned from events before; null = from all."""
+
+    version: str
+    created_at: str
+    cutoff: str | None
+    data_fingerprint: str
+
+
+class ModelList(Wire, frozen=True):
+    """The model in service, the one before it (null = nothing was activated), and all that can be activated."""
+
+    request_id: str
+    active: str
+    previous: str | None
+    models: tuple[Model, ...]
+
+
 class ConfirmedClock(Wire, frozen=True):
     """
     The server's time, and by how many seconds it was ahead of the last committed time: negative for behind, 0 where

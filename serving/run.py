@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import uuid
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -31,11 +31,13 @@ from recsys.safety.harm_terms import NO_TERMS, HarmTerms, load_harm_terms, start
 from recsys.safety.helplines import summary, verifications
 from recsys.services.audit import activation
 from recsys.stores.audit import LOCAL
+from recsys.stores.protocols import ControllerStore
 from serving.app import create_app
 from serving.clock_guard import GuardedClock
 from serving.http_protocol import ProblemProtocol
 from serving.settings import HarmTermsChoice, Settings, signing_key
 from serving.stores.sqlite.store import SqliteStore
+from serving.swap import Models, find_version, read_activated
 from serving.upkeep import upkeep
 
 log = logging.getLogger("sanad.serving")
@@ -89,10 +91,15 @@ def run_in_thread(settings: Settings, *, clock: Clock = now, on_progress: Progre
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """An engine over its state file, and the one clock of everything that works on it."""
+    """The models over a state file, and the one clock of everything that works on it."""
 
-    engine: Engine
+    models: Models
     clock: GuardedClock
+
+    @property
+    def engine(self) -> Engine:
+        """The engine in service."""
+        return self.models.engine()
 
 
 @contextmanager
@@ -113,11 +120,13 @@ def open_service(
 
     Linear algebra uses one thread meanwhile: a page is small, and several threads would wait for each other.
     """
-    artifact = _load_artifact(settings, on_progress)
     on_progress("policy", 0, None)
     market = load_market(settings.policy)
     folder = settings.experiments
     experiments = Experiments() if folder is None else load_experiments(folder, market)
+    harm_terms = _load_harm_terms(settings.harm_terms)
+    on_progress("artifact", 0, None)
+    named = _load_artifact(settings.artifact, settings)
     on_progress("state", 0, None)
     _make_private(settings.state_file)
     key = signing_key(settings)
@@ -128,18 +137,23 @@ def open_service(
         )
         if settings.clock_confirmed_at is not None:
             guarded.confirm_if_near(settings.clock_confirmed_at)
-        with threadpool_limits(1):
+
+        def build(artifact: Artifact) -> Engine:
             engine = build_engine(
                 artifact, market, experiments, stores=store.stores,
-                key=key, new_id=lambda: uuid.uuid4().hex, at=guarded(), alert=log.error,
-                harm_terms=_load_harm_terms(settings.harm_terms),
+                key=key, new_id=lambda: uuid.uuid4().hex, at=guarded(), alert=log.error, harm_terms=harm_terms,
             )  # fmt: skip
-            on_progress("warm up", 0, None)
             warm_up(engine, artifact, guarded())
+            return engine
+
+        with threadpool_limits(1):
+            on_progress("warm up", 0, None)
+            engine = build(_activated(settings, store.controllers) or named)
+            models = Models(engine, settings.models, lambda place: build(_load_artifact(place, settings)))
             if has_upkeep:
                 _note_activation(store, engine, guarded())
-            with upkeep(store, engine, guarded, _known_users(artifact)) if has_upkeep else nullcontext():
-                yield Service(engine, guarded)
+            with upkeep(store, models, guarded) if has_upkeep else nullcontext():
+                yield Service(models, guarded)
     finally:
         store.close()
 
@@ -165,26 +179,35 @@ def warm_up(engine: Engine, artifact: Artifact, at: Millis) -> None:
         engine.plan(FeedRequest(user_id=user_id), at)
 
 
-def _load_artifact(settings: Settings, on_progress: Progress) -> Artifact:
-    on_progress("artifact", 0, None)
-    artifact = load_artifact(settings.artifact)
+def _load_artifact(folder: Path, settings: Settings) -> Artifact:
+    artifact = load_artifact(folder)
     if artifact.manifest.risk_source == "assumed" and not settings.allow_assumed:
         raise ArtifactError(
-            f"found {settings.artifact} with assumed tiers (trained with --assume-tier), expected labels from people "
+            f"found {folder} with assumed tiers (trained with --assume-tier), expected labels from people "
             "or partners; train with labels, or serve it to this machine only with --allow-assumed"
         )
     return artifact
+
+
+def _activated(settings: Settings, controllers: ControllerStore) -> Artifact | None:
+    """The artifact that was activated last, where a folder of models is named and it can be loaded."""
+    record = None if settings.models is None else read_activated(controllers)
+    found = None if record is None else find_version(settings.models, record.version)
+    if record is not None and found is None:
+        log.error("found no artifact of the activated model %s in %s", record.version, settings.models)
+    if found is None:
+        return None
+    try:
+        return _load_artifact(found.folder, settings)
+    except ArtifactError as error:
+        log.error("the activated model is not served: %s", error)
+        return None
 
 
 def _load_harm_terms(choice: HarmTermsChoice) -> HarmTerms:
     if isinstance(choice, Path):
         return load_harm_terms(choice)
     return starter_harm_terms() if choice == "starter" else NO_TERMS
-
-
-def _known_users(artifact: Artifact) -> Set[str]:
-    """The users with a history or a profile in the artifact."""
-    return {*artifact.histories, *artifact.users["user_id"].to_list()}
 
 
 def _make_private(path: Path) -> None:
@@ -242,7 +265,7 @@ def _say_what_is_missing(engine: Engine, at: Millis) -> None:
 def _config(settings: Settings, service: Service) -> uvicorn.Config:
     _say_what_is_missing(service.engine, service.clock())
     return uvicorn.Config(
-        create_app(service.engine, settings=settings, clock=service.clock),
+        create_app(service.models, settings=settings, clock=service.clock),
         loop="uvloop",
         http=ProblemProtocol,
         ws="none",

@@ -33,10 +33,11 @@ class Settings:
     What `serve` needs. `keys` are SHA-256 digests (hex) of the service keys, each after a name and a colon where it has
     one; without any, only local calls pass.
 
-    `state` None = `ARTIFACT.state.db`; `experiments` None = no experiments. `signing_key` None = the key in the file
-    beside the state, made at the first start. `harm_terms` is the file of the platform's list of terms by which a
-    search for harm is recognised, `starter` for the shipped list, or `none`. `max_in_flight` requests are worked on
-    or waiting at once; more are answered 503. Port 0 = any free port.
+    `models` is a folder of artifacts, any of which an operator may activate without a restart; None = only `artifact`
+    is served. `state` None = `ARTIFACT.state.db`; `experiments` None = no experiments. `signing_key` None = the key in
+    the file beside the state, made at the first start. `harm_terms` is the file of the platform's list of terms by
+    which a search for harm is recognised, `starter` for the shipped list, or `none`. `max_in_flight` requests are
+    worked on or waiting at once; more are answered 503. Port 0 = any free port.
 
     `clock_confirmed_at` confirms a clock that is within an hour of it; a clock may be `clock_behind_ms` behind the last
     committed time.
@@ -45,6 +46,7 @@ class Settings:
     artifact: Path
     policy: Path = DEFAULT_POLICY
     experiments: Path | None = None
+    models: Path | None = None
     state: Path | None = None
     host: str = "127.0.0.1"
     port: int = 8000
@@ -216,6 +218,7 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "SANAD_ARTIFACT": ("artifact", Path),
     "SANAD_POLICY": ("policy", policy_file),
     "SANAD_EXPERIMENTS": ("experiments", Path),
+    "SANAD_MODELS": ("models", Path),
     "SANAD_STATE": ("state", Path),
     "SANAD_HOST": ("host", str),
     "SANAD_PORT": ("port", _parse_integer),

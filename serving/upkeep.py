@@ -2,17 +2,17 @@
 
 import logging
 import time
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 from typing import Final
 
 from recsys.clock import HOUR, MINUTE, SECOND
 from recsys.errors import StoreError
-from recsys.feed.engine import Engine
 from recsys.services.compaction import compact_events
 from serving.clock_guard import GuardedClock
 from serving.stores.sqlite.store import SqliteStore
+from serving.swap import Models
 
 log = logging.getLogger("sanad.serving")
 
@@ -21,9 +21,10 @@ _PRUNE_INTERVAL_S: Final = HOUR / SECOND
 
 
 @contextmanager
-def upkeep(store: SqliteStore, engine: Engine, clock: GuardedClock, people: Set[str]) -> Iterator[None]:
+def upkeep(store: SqliteStore, models: Models, clock: GuardedClock) -> Iterator[None]:
     """
-    Commit the time now, every minute and at the end, and prune now and every hour, in a thread of its own.
+    Commit the time now, every minute and at the end, and prune now and every hour, in a thread of its own. Every minute
+    serve the model that another process activated.
 
     While the clock is not believed, neither happens; a clock that is confirmed later is pruned by within a minute.
     """
@@ -33,11 +34,12 @@ def upkeep(store: SqliteStore, engine: Engine, clock: GuardedClock, people: Set[
     def work() -> None:
         pruned_at = -_PRUNE_INTERVAL_S
         while True:
-            if time.monotonic() - pruned_at >= _PRUNE_INTERVAL_S and prune(store, engine, clock, people):
+            if time.monotonic() - pruned_at >= _PRUNE_INTERVAL_S and prune(store, models, clock):
                 pruned_at = time.monotonic()
             if is_over.wait(_BEAT_INTERVAL_S):
                 return
             _beat(clock)
+            _follow(models)
 
     thread = Thread(target=work, name="sanad-upkeep", daemon=True)
     thread.start()
@@ -49,24 +51,31 @@ def upkeep(store: SqliteStore, engine: Engine, clock: GuardedClock, people: Set[
         _beat(clock)
 
 
-def prune(store: SqliteStore, engine: Engine, clock: GuardedClock, people: Set[str]) -> bool:
+def prune(store: SqliteStore, models: Models, clock: GuardedClock) -> bool:
     """
     Delete what is past its retention, once events are folded into the state, and log how many rows of each table.
 
-    False, with nothing deleted, while the clock is not believed. `people` are those whom the model in service knows.
+    False, with nothing deleted, while the clock is not believed.
     """
     reading = clock.read()
     if not reading.is_believed:
         return False
     try:
-        compact_events(engine, store.retention_cutoff(reading.at), reading.at)
-        deleted = store.prune(reading.at, people)
+        compact_events(models.engine(), store.retention_cutoff(reading.at), reading.at)
+        deleted = store.prune(reading.at, models.people())
     except StoreError as error:
         log.warning("nothing was pruned: %s", error)
         return True
     if any(deleted.values()):
         log.info("pruned: %s", ", ".join(f"{table} {n:,}" for table, n in deleted.items() if n))
     return True
+
+
+def _follow(models: Models) -> None:
+    try:
+        models.follow()
+    except StoreError as error:
+        log.warning("whether another model was activated is not known: %s", error)
 
 
 def _beat(clock: GuardedClock) -> None:

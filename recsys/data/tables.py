@@ -16,7 +16,7 @@ from typing import Final
 
 import polars as pl
 
-from recsys.columns import FOR_READERS, TABLES, Column, Table
+from recsys.columns import EVENTS, FOR_READERS, TABLES, Column, Table
 from recsys.data.files import READABLE, DataFile, find_tables, format_of
 from recsys.data.raw import DAMAGE, Raw, former_names, open_raw
 from recsys.data.values import DTYPES, conversion_notice, typed, wrong_dtype
@@ -158,6 +158,15 @@ def write_dataset(folder: Path, **frames: pl.LazyFrame | pl.DataFrame) -> None:
         (folder / f".{name}.parquet.tmp").replace(folder / f"{name}.parquet")
 
 
+def write_days(folder: Path, events: pl.DataFrame) -> None:
+    """Writes the events as `events/date=YYYY-MM-DD/part.parquet`, a part for each day in UTC, in the given order."""
+    typed = events.select(_storage_column(c, events.schema[c.name]) for c in EVENTS.columns)
+    for (day,), part in typed.group_by(pl.col("at").dt.date(), maintain_order=True):
+        place = folder / "events" / f"date={day}"
+        place.mkdir(parents=True)
+        part.write_parquet(place / "part.parquet", compression="zstd", row_group_size=_ROW_GROUP)
+
+
 def _storage_column(column: Column, dtype: pl.DataType) -> pl.Expr:
     if column.dtype != "time":
         return pl.col(column.name).cast(DTYPES[column.dtype])
@@ -237,6 +246,6 @@ def _notices(file: DataFile, raw: Raw, table: Table) -> Iterator[str]:
         yield f"table {table.name}: column {old!r} of {file.name} is called {new!r} now and was read as such"
     known = {*(column.name for column in table.columns), *FOR_READERS.get(table.name, ())}
     for name in raw.names:
-        if name not in known and name not in former:
+        if name not in known and name not in former and name not in file.columns:  # folders may be cut by any key
             yield f"table {table.name}: column {name!r} of {file.name} is not in the data contract and was left out"
     yield from (notice for c in table.columns if (notice := conversion_notice(table, c, raw.schema)))

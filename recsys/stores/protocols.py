@@ -16,7 +16,7 @@ Every implementation passes the same contract tests (`tests/contracts`). In memo
 `serving.stores.sqlite`. A further one is one more folder with the same file names.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -183,6 +183,10 @@ class DecisionLog(Protocol):
         """The newest records of everybody, newest first, at most n."""
         ...
 
+    def since(self, at: Millis) -> Iterator[StoredAnswer]:
+        """The records of everybody at `at` or later, in order of their writing, read a few at a time."""
+        ...
+
 
 class ExposureCounts(Protocol):
     """How often creators were delivered, written with each page by `UserStore.write_if`. It names no person."""
@@ -245,6 +249,10 @@ class EventLog(Protocol):
 
     def waiting(self, until: Millis) -> tuple[str, ...]:
         """Everybody with an entry that was received before an instant, in order of their ids."""
+        ...
+
+    def received_since(self, at: Millis) -> Iterator[Logged]:
+        """The entries of everybody that were received at `at` or later, in order, read a few at a time."""
         ...
 
 

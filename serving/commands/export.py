@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from recsys.console import Json, print_json
+from recsys.console import Json, Quiet, print_json
 from serving.commands.options import StateFile, existing_state
 
 app = typer.Typer(no_args_is_help=True, help="Write lists from a state file, for other jobs.")
@@ -14,6 +14,53 @@ app = typer.Typer(no_args_is_help=True, help="Write lists from a state file, for
 @app.callback()
 def export() -> None:
     """Write lists from a state file, for other jobs."""
+
+
+@app.command(epilog="Example: sanad export dataset --state var/state.db --base var/data --out var/data-new")
+def dataset(
+    state: StateFile,
+    out: Annotated[Path, typer.Option(metavar="DATA", help="A new or empty folder.")],
+    base: Annotated[
+        Path | None, typer.Option(metavar="DATA", help="An earlier dataset that the new rows are added to.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="INSTANT", help="Events received and pages served since. Default: all.")
+    ] = None,
+    as_json: Json = False,
+    is_quiet: Quiet = False,
+) -> None:
+    """
+    Write what a service knows as a dataset: catalogue, users, events, and each page with its propensities.
+
+    'sanad train' learns from it. Users who were erased are left out, and so is what others did before a reset.
+
+    The service may keep running. Repeat this at least every 8 days, each time with the last dataset as --base.
+    """
+    from recsys.console import instant, progress
+    from recsys.data.tables import check_unused, read_dataset
+    from recsys.services.dataset import served_tables, with_base, write_tables
+    from serving.stores.sqlite.store import SqliteStore
+
+    check_unused(out)
+    start = 0 if since is None else instant(since, "--since")
+    earlier = None if base is None else read_dataset(base)
+    store = SqliteStore(existing_state(state))
+    try:
+        with progress(is_quiet=is_quiet) as report:
+            report("read the state", 0, None)
+            tables = served_tables(store.stores, start)
+            if earlier is not None:
+                report("add the base", 0, None)
+                tables = with_base(tables, earlier, store.stores)
+            report("write", 0, None)
+            write_tables(out, tables)
+    finally:
+        store.close()
+    rows = {name: len(getattr(tables, name)) for name in ("creators", "items", "users", "events")}
+    if as_json:
+        print_json({"out": str(out), "rows": rows})
+    else:
+        typer.echo(f"{out}: " + ", ".join(f"{n:,} {name}" for name, n in rows.items()))
 
 
 @app.command(epilog="Example: sanad export forgotten --state var/state.db --out var/forgotten.json")

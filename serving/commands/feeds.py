@@ -28,6 +28,9 @@ def serve(
     artifact: ArtifactFolder = None,
     policy: Policy = None,
     experiments: ExperimentFolder = None,
+    models: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A folder of artifacts that can be activated while it serves.")
+    ] = None,
     state: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The file of users' state. Default: ARTIFACT.state.db.")
     ] = None,
@@ -49,8 +52,8 @@ def serve(
     from serving.settings import read_settings
 
     settings = read_settings(
-        os.environ, artifact=artifact_folder(artifact), policy=policy, experiments=experiments, state=state, host=host,
-        port=port, allow_assumed=allow_assumed or None,
+        os.environ, artifact=artifact_folder(artifact), policy=policy, experiments=experiments, models=models,
+        state=state, host=host, port=port, allow_assumed=allow_assumed or None,
     )  # fmt: skip
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("sanad").setLevel(logging.INFO)  # what was pruned

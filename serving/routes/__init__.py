@@ -6,6 +6,7 @@ from serving.routes.explain import explain_routes, policy_routes
 from serving.routes.feed import feed_routes
 from serving.routes.health import health_routes
 from serving.routes.lists import family_routes, list_routes
+from serving.routes.models import model_routes
 from serving.routes.operator import operator_routes
 from serving.routes.records import item_routes, user_routes
 from serving.routes.rights import rights_routes
@@ -19,6 +20,7 @@ __all__ = [
     "health_routes",
     "item_routes",
     "list_routes",
+    "model_routes",
     "operator_routes",
     "policy_routes",
     "rights_routes",

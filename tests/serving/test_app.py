@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from fastapi.testclient import TestClient
@@ -268,18 +267,6 @@ def test_the_state_and_its_keys_are_their_owners_alone(settings: Settings, open_
         files = list(settings.state_file.parent.glob("state.db*"))
         assert {path.suffix for path in files} >= {".db", ".key"}
         assert all(path.stat().st_mode & 0o077 == 0 for path in files)
-
-
-def test_the_engine_can_be_swapped_between_requests(
-    settings: Settings, clock: Any, local: Callable[..., TestClient], tmp_path: Path
-) -> None:
-    other = replace(settings, state=tmp_path / "other.db")
-    with open_engine(settings, clock=clock) as first, open_engine(other, clock=clock) as second:
-        current = [first]
-        with local(create_app(lambda: current[0], settings=settings, clock=clock)) as client:
-            client.delete("/v1/items/v1")
-            current[0] = second
-            assert client.get("/v1/items/v1").json()["is_hidden"] is not True
 
 
 def test_the_root_leads_to_the_description_and_to_a_feed(shared_client: TestClient) -> None:

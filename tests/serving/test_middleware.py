@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from serving.app import create_app
 from serving.run import open_engine, run_in_thread
 from serving.settings import Settings
+from serving.swap import Models
 
 OLD, NEW = "an old key", "a new key"
 DIGESTS = tuple(hashlib.sha256(key.encode()).hexdigest() for key in (OLD, NEW))
@@ -68,10 +69,8 @@ def test_without_keys_strangers_names_and_proxies_are_not_local(
     assert client.get("/v1/version", headers=headers).status_code == status
 
 
-def test_a_service_without_keys_says_so(
-    settings: Settings, client: TestClient, caplog: pytest.LogCaptureFixture
-) -> None:
-    create_app(lambda: None, settings=settings)
+def test_a_service_without_keys_says_so(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    create_app(Models(None, None, None), settings=settings)
     assert "no service keys" in caplog.text
 
 

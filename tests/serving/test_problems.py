@@ -3,7 +3,6 @@
 import json
 import logging
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -12,11 +11,13 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from recsys.feed.engine import Engine
 from recsys.types import Fields
 from serving.app import create_app
 from serving.middleware import MAX_BODY_BYTES
 from serving.problems import MEDIA_TYPE
 from serving.settings import Settings
+from serving.swap import Models
 
 JSON = {"Content-Type": "application/json"}
 MEMBERS = {"type", "title", "status", "detail", "instance", "request_id"}
@@ -297,11 +298,12 @@ def test_no_event_whatever_it_holds_breaks_the_service(client: TestClient, event
 def test_what_nobody_expected_is_logged_and_not_told(
     settings: Settings, local: Callable[..., TestClient], caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken() -> Any:
-        raise RuntimeError("a secret of the inside")
+    class Broken(Models):
+        def engine(self) -> Engine:
+            raise RuntimeError("a secret of the inside")
 
     with (
-        local(create_app(broken, settings=settings), raise_server_exceptions=False) as client,
+        local(create_app(Broken(None, None, None), settings=settings), raise_server_exceptions=False) as client,
         caplog.at_level(logging.ERROR),
     ):
         answer = client.post("/v1/feed", json={"user_id": "u0"}, headers={"X-Request-ID": "call-9"})

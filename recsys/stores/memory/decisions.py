@@ -1,5 +1,6 @@
 """Records of pages in memory."""
 
+from collections.abc import Iterator
 from itertools import islice
 
 from recsys.clock import Millis
@@ -28,6 +29,11 @@ class MemoryDecisions:
         """See `DecisionLog.newest`."""
         with self._tables.lock:
             return tuple(islice(reversed(self._tables.decisions.values()), n))
+
+    def since(self, at: Millis) -> Iterator[StoredAnswer]:
+        """See `DecisionLog.since`."""
+        with self._tables.lock:
+            return iter([answer for answer in self._tables.decisions.values() if answer.at >= at])
 
 
 def add_decision(tables: Tables, user_id: str, answer: StoredAnswer) -> None:

@@ -1,6 +1,6 @@
 """The log of events in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from recsys.clock import Millis
 from recsys.stores.memory.tables import Tables
@@ -38,6 +38,12 @@ class MemoryEvents:
         with self._tables.lock:
             logs = self._tables.events.items()
             return tuple(sorted(user for user, log in logs if any(e.received_at < until for e in log.values())))
+
+    def received_since(self, at: Millis) -> Iterator[Logged]:
+        """See `EventLog.received_since`."""
+        with self._tables.lock:
+            entries = [entry for log in self._tables.events.values() for entry in log.values()]
+        return iter(sorted((e for e in entries if e.received_at >= at), key=lambda entry: entry.seq))
 
 
 def prune_events(tables: Tables, oldest: Millis) -> int:

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from recsys.clock import Millis
 from recsys.stores.protocols import StoredAnswer
 from serving.stores.sqlite.sealed import SealedRows
 from serving.stores.sqlite.vault import Key
@@ -38,6 +39,21 @@ class SqliteDecisions:
         """See `DecisionLog.newest`."""
         records = self._select("ORDER BY seq DESC")
         return tuple(record for _, record in zip(range(n), records, strict=False))
+
+    def since(self, at: Millis) -> Iterator[StoredAnswer]:
+        """See `DecisionLog.since`."""
+        last = 0
+        while True:
+            with self._rows.database.reading() as connection:
+                rows = connection.execute(
+                    f"SELECT seq, owner, sealed FROM decisions WHERE seq > ? AND at >= ? ORDER BY seq LIMIT {_AT_ONCE}",
+                    (last, at),
+                ).fetchall()
+            opened = (open_answer(self._rows, owner, sealed) for _, owner, sealed in rows)
+            yield from (record for record in opened if record is not None)
+            if len(rows) < _AT_ONCE:
+                return
+            last = rows[-1][0]
 
     def _select(self, which: str, *values: bytes) -> Iterator[StoredAnswer]:
         """The readable records, a few rows at a time."""

@@ -1,7 +1,7 @@
 """The log of events in the state file, sealed."""
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -14,6 +14,7 @@ from serving.stores.sqlite.vault import Key, Vault
 
 TABLE: Final = b"events"
 _EVENT: Final = msgspec.msgpack.Decoder(Event)
+_AT_ONCE: Final = 1_000  # rows read at once
 
 
 class SqliteEvents:
@@ -59,6 +60,24 @@ class SqliteEvents:
             ).fetchall()
         events = (self._rows.open(owner, (sealed, TABLE))[0] for owner, sealed, _ in rows)
         return tuple(sorted(_EVENT.decode(event).user_id for event in events if event is not None))
+
+    def received_since(self, at: Millis) -> Iterator[Logged]:
+        """See `EventLog.received_since`."""
+        last = 0
+        while True:
+            with self._rows.database.reading() as connection:
+                rows = connection.execute(
+                    "SELECT seq, owner, received_at, sealed FROM events WHERE seq > ? AND received_at >= ? "
+                    f"ORDER BY seq LIMIT {_AT_ONCE}",
+                    (last, at),
+                ).fetchall()
+            for seq, owner, received_at, sealed in rows:
+                [packed] = self._rows.open(owner, (sealed, TABLE))
+                if packed is not None:
+                    yield Logged(seq, received_at, _EVENT.decode(packed))
+            if len(rows) < _AT_ONCE:
+                return
+            last = rows[-1][0]
 
 
 def event_row(vault: Vault, event: Event, at: Millis, key: Key) -> tuple[bytes, bytes, Millis, bytes]:

@@ -18,3 +18,14 @@ def test_a_persons_records_are_listed_in_commit_order(store, make):
     store.users.write_if("v", make.state(1), 0, make.page("v", "r3", 1))
     assert [answer.request_id for answer in store.decisions.of_user("u")] == ["r1", "r2"]
     assert [answer.request_id for answer in store.decisions.newest(2)] == ["r3", "r2"]
+
+
+def test_records_of_everybody_come_in_order_since_an_instant(store, make):
+    for n in range(105):
+        store.users.write_if(f"u{n}", make.state(1), 0, make.page(f"u{n}", f"r{n}", n))
+    answers = list(store.decisions.since(0))
+    assert [answer.request_id for answer in answers] == [f"r{n}" for n in range(105)]
+    middle = answers[50].at
+    assert [a.request_id for a in store.decisions.since(middle)] == [a.request_id for a in answers if a.at >= middle]
+    store.users.erase("u104", NOW, None)
+    assert [a.request_id for a in store.decisions.since(0)] == [f"r{n}" for n in range(104)]

@@ -48,3 +48,13 @@ def test_numbers_are_not_given_again_after_an_erasure(store, make):
     store.users.erase("u", NOW, None)
     store.events.append([make.event("e1")], NOW)
     assert store.events.since("u", 0)[0].seq > last
+
+
+def test_events_of_everybody_come_in_order_since_an_instant_of_receipt(store, make):
+    many = [make.event(f"e{n}", f"u{n % 7}") for n in range(1_005)]
+    store.events.append(many[:3], NOW)
+    store.events.append(many[3:], NOW + 1)
+    assert [entry.event for entry in store.events.received_since(0)] == many
+    assert [entry.event for entry in store.events.received_since(NOW + 1)] == many[3:]
+    store.users.erase("u3", NOW + 2, None)
+    assert {entry.event.user_id for entry in store.events.received_since(0)} == {"u0", "u1", "u2", "u4", "u5", "u6"}

@@ -1,0 +1,186 @@
+"""
+What a service knows as the four tables of the data contract, so that the next model learns from what was served.
+
+A page counts as an impression of each of its items, with its place and its propensity. Where the platform reports
+impressions of a page itself, only those count. Whoever was erased is in no table; what a person did before a reset is
+in none either. Read from the stores while the service runs.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from recsys.clock import Millis
+from recsys.columns import CREATORS, EVENTS, ITEMS, MAX_ID_LENGTH, USERS, Table
+from recsys.data.forgotten import training_cutoffs
+from recsys.data.tables import Dataset, write_dataset, write_days
+from recsys.data.values import DTYPES
+from recsys.feed.record import unpack
+from recsys.services.events import TABLE_ONLY
+from recsys.stores.protocols import Logged, StoredAnswer, Stores
+from recsys.types import Fields
+
+_PLACE: Final = ("user_id", "request_id", "position")
+_SLOT: Final = {
+    "user_id": pl.String, "request_id": pl.String, "position": pl.Int64, "item_id": pl.String, "at": pl.Int64,
+    "surface": pl.String, "propensity": pl.Float64, "variant": pl.String,
+}  # fmt: skip
+_DTYPE_OF_EVENT: Final = {column.name: DTYPES[column.dtype] for column in EVENTS.columns}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ServedTables:
+    """The tables, in the columns of the contract; instants are Int64 milliseconds."""
+
+    creators: pl.DataFrame
+    items: pl.DataFrame
+    users: pl.DataFrame
+    events: pl.DataFrame
+
+
+def served_tables(stores: Stores, since: Millis = 0) -> ServedTables:
+    """
+    The whole catalogue; what was served and reported at `since` or later; and the profiles of those who appear there.
+    """
+    catalogue = stores.catalogue.since(0)
+    item_ids = {row.item_no: str(row.fields["item_id"]) for row in catalogue.rows}
+    slots = served_slots(stores.decisions.since(since), item_ids)
+    events = _without_forgotten(stores, dataset_events(reported_events(stores.events.received_since(since)), slots))
+    return ServedTables(
+        creators=_frame(CREATORS, (row.fields for row in catalogue.creators)),
+        items=_frame(ITEMS, (row.fields for row in catalogue.rows)),
+        users=_frame(USERS, (_profile(stores, user_id) for user_id in events["user_id"].unique().sort())),
+        events=events,
+    )
+
+
+def with_base(tables: ServedTables, base: Dataset, stores: Stores) -> ServedTables:
+    """
+    The tables on top of an earlier dataset: a row of a service takes the place of the one with its id. People who were
+    erased since are left out of it, and so is what others did before they reset.
+    """
+    joined = {
+        table.name: _joined(table, getattr(tables, table.name), base.frame(table.name))
+        for table in (CREATORS, ITEMS, USERS, EVENTS)
+    }
+    events = _without_forgotten(stores, joined["events"])
+    erased = [user_id for user_id, (_, is_erased) in _cutoffs(stores, joined["users"]["user_id"]).items() if is_erased]
+    users = joined["users"].filter(~pl.col("user_id").is_in(erased))
+    return ServedTables(creators=joined["creators"], items=joined["items"], users=users, events=events)
+
+
+def write_tables(folder: Path, tables: ServedTables) -> None:
+    """
+    Writes the tables as Parquet, the events a file a day. The folder is written beside its place and then renamed.
+    """
+    beside = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(beside, ignore_errors=True)
+    write_dataset(beside, creators=tables.creators, items=tables.items, users=tables.users)
+    if tables.events.is_empty():
+        write_dataset(beside, events=tables.events)
+    else:
+        write_days(beside, tables.events)
+    if folder.exists():
+        folder.rmdir()  # it is empty: the command has looked
+    beside.rename(folder)
+
+
+def served_slots(records: Iterable[StoredAnswer], item_ids: Mapping[int, str]) -> pl.DataFrame:
+    """One row for each place of each page, in the columns `_SLOT`."""
+    rows: list[tuple[object, ...]] = []
+    for record in records:
+        decision = unpack(record.decision)
+        item_nos = np.frombuffer(decision.item_nos, "<i4")[decision.chosen].tolist()
+        propensities = np.frombuffer(decision.propensities, "<f4").tolist()
+        variant = "|".join(f"{key}:{name}" for key, name in sorted(decision.experiments.items()))
+        rows += [
+            (
+                decision.user_id, decision.request_id, place, item_ids.get(item_no), decision.at, decision.surface,
+                propensity, variant[:MAX_ID_LENGTH] or None,
+            )
+            for place, (item_no, propensity) in enumerate(zip(item_nos, propensities, strict=True), start=1)
+        ]  # fmt: skip
+    return pl.DataFrame(rows, _SLOT, orient="row").filter(pl.col("item_id").is_not_null())
+
+
+def reported_events(entries: Iterable[Logged]) -> pl.DataFrame:
+    """What platforms reported, in the columns of the contract and `is_attributed`: a token of ours named the place."""
+    names = [column.name for column in EVENTS.columns if column.name not in TABLE_ONLY]
+    schema = pl.Schema({**{name: _DTYPE_OF_EVENT[name] for name in names}, "is_attributed": pl.Boolean()})
+    rows = [tuple(getattr(entry.event, name) for name in schema) for entry in entries]
+    return pl.DataFrame(rows, schema, orient="row")
+
+
+def dataset_events(reported: pl.DataFrame, slots: pl.DataFrame) -> pl.DataFrame:
+    """
+    The events table. A reported event that a token joins to a place gets its surface, propensity and variant. Pages
+    without a reported impression are impressions themselves.
+    """
+    known = slots.select(*_PLACE, *TABLE_ONLY)
+    attributed = reported.filter("is_attributed").join(known, on=_PLACE, how="left")
+    others = reported.filter(~pl.col("is_attributed"))
+    seen = attributed.filter(pl.col("kind") == "impression").select("user_id", "request_id").unique()
+    served = slots.join(seen, on=["user_id", "request_id"], how="anti").with_columns(
+        kind=pl.lit("impression"), event_id=pl.format("{}/{}", "request_id", "position")
+    )
+    events = pl.concat([attributed, others, served], how="diagonal").select(c.name for c in EVENTS.columns)
+    return _with_unique_ids(events).sort("at", "event_id")
+
+
+def _with_unique_ids(events: pl.DataFrame) -> pl.DataFrame:
+    """Ids are unique for each person in a store, and for all in a table: those of several people get a hash instead."""
+    is_taken = pl.col("event_id").is_duplicated() | (pl.col("event_id").str.len_chars() > MAX_ID_LENGTH)
+    taken = events.filter(is_taken).select("user_id", "event_id").unique()
+    own = taken.with_columns(own=pl.Series([_own_id(*row) for row in taken.iter_rows()], dtype=pl.String))
+    for column in ("event_id", "value"):  # an undo names the event that it undoes
+        other = own.rename({"event_id": column})
+        events = events.join(other, on=["user_id", column], how="left").with_columns(
+            pl.coalesce("own", column).alias(column)
+        )
+        events = events.drop("own")
+    return events
+
+
+def _own_id(user_id: str, event_id: str) -> str:
+    return hashlib.blake2b(f"{len(user_id)} {user_id} {event_id}".encode(), digest_size=16).hexdigest()
+
+
+def _profile(stores: Stores, user_id: str) -> Fields:
+    profile = stores.users.read(user_id).state.person.profile
+    fields = {name: getattr(profile, name) for name in profile.__struct_fields__ if name != "format"}
+    return {"user_id": user_id, **fields}
+
+
+def _frame(table: Table, rows: Iterable[Fields]) -> pl.DataFrame:
+    """Rows in the columns of the contract; a column that no row has is null."""
+    schema = {column.name: DTYPES[column.dtype] for column in table.columns}
+    values = [tuple(_plain(fields.get(name)) for name in schema) for fields in rows]
+    return pl.DataFrame(values, schema, orient="row")
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _joined(table: Table, new: pl.DataFrame, old: pl.LazyFrame) -> pl.DataFrame:
+    rest = old.collect().join(new.select(table.key), on=table.key, how="anti")
+    return pl.concat([rest.select(new.columns).cast(new.schema), new])
+
+
+def _cutoffs(stores: Stores, people: pl.Series) -> Mapping[str, tuple[Millis, bool]]:
+    return training_cutoffs(stores.cutoffs.forgotten(), people.unique())
+
+
+def _without_forgotten(stores: Stores, events: pl.DataFrame) -> pl.DataFrame:
+    """The events but those of people up to the instant at which they were erased or reset."""
+    before = {user_id: at for user_id, (at, _) in _cutoffs(stores, events["user_id"]).items()}
+    if not before:
+        return events
+    until = pl.col("user_id").replace_strict(before, default=-1, return_dtype=pl.Int64)
+    return events.filter(pl.col("at") > until)

@@ -1,0 +1,174 @@
+"""
+Which model a service serves, and how it comes to serve another one without a restart.
+
+The activated version stands in the stores, so that a restart and every other process on the same state serve it too.
+The new engine is built and warmed up beside the old one. A request keeps the engine that it started with. An artifact
+that cannot be loaded changes nothing: the old one serves on.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+import msgspec
+
+from recsys.clock import Millis
+from recsys.errors import ArtifactError, Conflict, DataError
+from recsys.feed.engine import Engine
+from recsys.models.manifest import MANIFEST, Manifest, read_manifest
+from recsys.services.audit import activation
+from recsys.stores.protocols import ControllerStore
+
+log = logging.getLogger("sanad.serving")
+
+_RECORD: Final = "model in service"
+
+
+class Activated(msgspec.Struct, frozen=True, array_like=True):
+    """The version that somebody activated, and the one that was in service before it."""
+
+    version: str
+    previous: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOnDisk:
+    """An artifact that a service may serve: its folder, its version and its manifest."""
+
+    folder: Path
+    version: str
+    manifest: Manifest
+
+
+class Models:
+    """
+    The engine in service, and the artifacts in `folder` that may take its place; None = there is no such folder.
+
+    `build` makes a warm engine from the folder of an artifact, or raises ArtifactError.
+    """
+
+    def __init__(self, engine: Engine, folder: Path | None, build: Callable[[Path], Engine]) -> None:
+        self._engine = engine
+        self._build: Final = build
+        self._changing: Final = Lock()
+        self.folder: Final = folder
+
+    def engine(self) -> Engine:
+        """The engine in service."""
+        return self._engine
+
+    @property
+    def version(self) -> str:
+        """The version of the model in service."""
+        return self._engine.resources.model.version
+
+    def people(self) -> Set[str]:
+        """The users with a history or a profile in the model in service."""
+        model = self._engine.resources.model
+        return {*model.histories, *model.profiles}
+
+    def previous(self) -> str | None:
+        """The version to which `rollback` goes back; None when nothing was activated."""
+        record = read_activated(self._engine.stores.controllers)
+        return None if record is None else record.previous
+
+    def activate(self, version: str, at: Millis, who: str) -> bool:
+        """
+        Serve this version from now on, in every process. False when no artifact has it. Raises DataError for one that
+        cannot be loaded, and Conflict while another activation runs; then nothing has changed.
+        """
+        with self._one_change():
+            before = self.version
+            if version == before:
+                return True
+            if not self._load(version):
+                return False
+            stores, record = self._engine.stores, Activated(version, before)
+            stores.controllers.replace(_RECORD, stores.controllers.read(_RECORD), msgspec.msgpack.encode(record))
+            stores.audit.append([activation(self._engine, at, who)])
+        return True
+
+    def rollback(self, at: Millis, who: str) -> None:
+        """
+        Serve the version again that was in service before the last activation. Raises Conflict when there is none or
+        its artifact is gone, and otherwise what `activate` does.
+        """
+        version = self.previous()
+        if version is None:
+            raise Conflict("found no activation, expected one to undo; activate a model first")
+        if not self.activate(version, at, who):
+            raise Conflict(f"found no artifact of version {version}, to which to go back; put it back, and try again")
+
+    def follow(self) -> None:
+        """Serve what another process activated. What cannot be loaded here is logged, and the old one serves on."""
+        record = None if self.folder is None else read_activated(self._engine.stores.controllers)
+        if record is None or record.version == self.version:
+            return
+        try:
+            with self._one_change():
+                if not self._load(record.version):
+                    log.error("found no artifact of the activated model %s in %s", record.version, self.folder)
+        except (Conflict, DataError) as error:
+            log.error("the activated model %s is not served: %s", record.version, error)
+
+    @contextmanager
+    def _one_change(self) -> Iterator[None]:
+        if not self._changing.acquire(blocking=False):
+            raise Conflict("found another activation at work, expected none; wait for its end, and try again")
+        try:
+            yield
+        finally:
+            self._changing.release()
+
+    def _load(self, version: str) -> bool:
+        found = find_version(self.folder, version)
+        if found is None:
+            return False
+        try:
+            engine = self._build(found.folder)
+        except ArtifactError as error:
+            raise DataError(f"version: {error}") from error
+        self._engine = replace(engine, locks=self._engine.locks)
+        log.info("serving model %s from %s", version, found.folder)
+        return True
+
+
+def only(engine: Engine) -> Models:
+    """The models of a service that serves this engine and no other."""
+
+    def build(folder: Path) -> Engine:
+        raise ArtifactError(f"found {folder}, expected no other model: this service has one engine")
+
+    return Models(engine, None, build)
+
+
+def models_in(folder: Path | None) -> Sequence[ModelOnDisk]:
+    """The artifacts in a folder, the newest first; what is none, or of another format, is passed over."""
+    found = [] if folder is None else [*_readable(folder)]
+    return sorted(found, key=lambda model: (model.manifest.created_at, model.folder.name), reverse=True)
+
+
+def find_version(folder: Path | None, version: str) -> ModelOnDisk | None:
+    """The artifact of that version in a folder."""
+    return next((model for model in models_in(folder) if model.version == version), None)
+
+
+def read_activated(controllers: ControllerStore) -> Activated | None:
+    """What was activated last on these stores."""
+    packed = controllers.read(_RECORD)
+    return None if packed is None else msgspec.msgpack.decode(packed, type=Activated)
+
+
+def _readable(folder: Path) -> Iterator[ModelOnDisk]:
+    for place in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if not place.name.startswith(".") and (place / MANIFEST).is_file():
+            try:
+                manifest, version = read_manifest(place)
+            except ArtifactError as error:
+                log.warning("passed over: %s", error)
+                continue
+            yield ModelOnDisk(folder=place, version=version, manifest=manifest)

@@ -1,0 +1,103 @@
+"""What a service knows becomes the events of a dataset: each thing once, under one id, and nobody's who was erased."""
+
+import polars as pl
+import pytest
+
+from recsys.clock import HOUR, MINUTE
+from recsys.columns import EVENTS
+from recsys.data.tables import read_dataset
+from recsys.services.dataset import (
+    dataset_events,
+    reported_events,
+    served_slots,
+    served_tables,
+    with_base,
+    write_tables,
+)
+from recsys.services.events import accept_events
+from recsys.services.rights import erase, reset
+from recsys.stores.protocols import Logged
+from recsys.types import Event
+
+AT = 1_780_000_000_000
+
+
+@pytest.fixture
+def slots() -> pl.DataFrame:
+    """A page of two places for u, and one of one place for w, under the same request id."""
+    empty = served_slots([], {})
+    rows = [("u", "r", 1, "v1", AT, "for_you", 1.0, None), ("u", "r", 2, "v2", AT, "for_you", 0.1, None),
+            ("w", "r", 1, "v1", AT, "search", 1.0, "boost:on")]  # fmt: skip
+    return pl.DataFrame(rows, empty.schema, orient="row")
+
+
+def told(*events: Event) -> pl.DataFrame:
+    return reported_events(Logged(n, AT, event) for n, event in enumerate(events, start=1))
+
+
+def event(event_id: str, user_id: str = "u", kind: str = "like", **fields: object) -> Event:
+    subject = {} if kind == "undo" else {"item_id": "v2"}
+    return Event(event_id=event_id, user_id=user_id, kind=kind, at=AT + MINUTE, **subject, **fields)
+
+
+def rows(events: pl.DataFrame, *names: str) -> list[tuple[object, ...]]:
+    assert events.columns == [column.name for column in EVENTS.columns]
+    return events.select(names).rows()
+
+
+def test_a_page_is_an_impression_of_each_of_its_items(slots: pl.DataFrame) -> None:
+    events = dataset_events(told(), slots).sort("user_id", "position")
+    assert rows(events, "user_id", "kind", "item_id", "position", "propensity", "surface", "variant") == [
+        ("u", "impression", "v1", 1, 1.0, "for_you", None),
+        ("u", "impression", "v2", 2, 0.1, "for_you", None),
+        ("w", "impression", "v1", 1, 1.0, "search", "boost:on"),
+    ]
+    assert events["event_id"].is_unique().all()
+
+
+def test_where_impressions_are_reported_only_those_count(slots: pl.DataFrame) -> None:
+    seen = event("i", kind="impression", request_id="r", position=2, is_attributed=True)
+    events = dataset_events(told(seen), slots)
+    assert rows(events.filter(pl.col("user_id") == "u"), "event_id", "item_id", "propensity") == [("i", "v2", 0.1)]
+    assert len(events.filter(pl.col("user_id") == "w")) == 1
+
+
+def test_a_place_that_no_token_named_says_nothing_of_propensities(slots: pl.DataFrame) -> None:
+    events = dataset_events(told(event("e", request_id="r", position=2)), slots).filter(kind="like")
+    assert rows(events, "event_id", "position", "propensity", "surface") == [("e", 2, None, None)]
+
+
+def test_an_id_of_two_people_becomes_two_and_an_undo_follows(slots: pl.DataFrame) -> None:
+    events = dataset_events(
+        told(event("e"), event("e", "w"), event("x", kind="undo", value="e"), event("own")), slots
+    ).filter(pl.col("kind") != "impression")
+    assert events["event_id"].is_unique().all()
+    undo = events.row(by_predicate=pl.col("kind") == "undo", named=True)
+    undone = events.row(by_predicate=pl.col("event_id") == undo["value"], named=True)
+    assert (undone["user_id"], undone["kind"]) == ("u", "like")
+    assert "own" in events["event_id"].to_list()
+
+
+def test_who_was_erased_is_in_no_table_and_a_reset_leaves_what_came_later(service, evening, tmp_path) -> None:
+    item_id = service.ask("amina", at=evening).items[0].item_id
+
+    def like(user_id: str, event_id: str, at: int) -> None:
+        fields = {"event_id": event_id, "user_id": user_id, "kind": "like", "item_id": item_id, "at": at}
+        assert accept_events(service.engine, [fields], at).accepted == 1
+
+    for user_id in ("amina", "karim", "zineb"):
+        like(user_id, "before", evening)
+    stores = service.engine.stores
+    write_tables(tmp_path / "base", served_tables(stores))
+    base = read_dataset(tmp_path / "base")
+    assert set(base.users.collect()["user_id"]) == {"amina", "karim", "zineb"}
+    erase(service.engine, "amina", evening + HOUR)
+    reset(service.engine, "karim", evening + HOUR)
+    like("karim", "after", evening + 2 * HOUR)
+    for tables in (
+        served_tables(service.engine.stores),
+        with_base(served_tables(service.engine.stores), base, service.engine.stores),
+    ):
+        assert set(tables.users["user_id"]) == {"karim", "zineb"}
+        told_by = {(row["user_id"], row["at"]) for row in tables.events.iter_rows(named=True)}
+        assert told_by == {("karim", evening + 2 * HOUR), ("zineb", evening)}
