@@ -8,8 +8,7 @@ from typing import Final
 import polars as pl
 
 from recsys.columns import FORMER_NAMES, Table
-from recsys.data.delimited import broken_line as broken_record
-from recsys.data.delimited import record_lines, scan_delimited
+from recsys.data.delimited import first_record, scan_delimited
 from recsys.data.files import DataFile
 from recsys.data.text_files import TextFile, damage_of, look_through, plainly_named, shorten, without_bom
 from recsys.errors import DataError
@@ -48,10 +47,15 @@ def open_raw(file: DataFile, table: Table) -> Raw | None:
         return None
     given = {name: value for name, value in file.columns.items() if name not in raw.names}
     raw = _with_columns(raw, given) if given else raw
-    problems = header_problems(file, raw.names, table)
+    _check_header(file, raw.names, table)
+    return raw
+
+
+def _check_header(file: DataFile, names: Sequence[str], table: Table) -> None:
+    """Raises DataError with `header_problems`."""
+    problems = header_problems(file, [*names, *(name for name in file.columns if name not in names)], table)
     if problems:
         raise DataError(*problems)
-    return raw
 
 
 def former_names(table: Table, names: Sequence[str]) -> dict[str, str]:
@@ -111,18 +115,20 @@ def _open_text(file: DataFile, table: Table) -> Raw | None:
     text = look_through(file.path, file.name)
     if text.is_empty:
         return None
-    return _open_json(text, table) if file.form == "jsonl" else _open_delimited(text, _SEPARATORS[file.form])
+    return _open_json(text, table) if file.form == "jsonl" else _open_delimited(file, text, table)
 
 
-def _open_delimited(text: TextFile, separator: str) -> Raw:
-    frame, names = scan_delimited(text, separator)
+def _open_delimited(file: DataFile, text: TextFile, table: Table) -> Raw:
+    separator = _SEPARATORS[file.form]
+    _check_header(file, first_record(text, separator), table)  # first: under another header no row has its fields
+    opened = scan_delimited(text, separator)
     return Raw(
         name=text.name,
-        frame=frame,
-        schema=dict.fromkeys(names, pl.String()),
-        names=names,
-        locate=lambda: broken_record(text, separator, len(names)),
-        lines_of=lambda rows: nth(record_lines(text, separator), [row + 1 for row in rows]),  # after the header
+        frame=opened.frame,
+        schema=dict.fromkeys(opened.names, pl.String()),
+        names=opened.names,
+        locate=opened.broken_line,
+        lines_of=lambda rows: nth(opened.lines(), rows),
     )
 
 
