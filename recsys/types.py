@@ -187,6 +187,7 @@ class Event:
     request_id: str | None = None
     position: int | None = None
     is_attributed: bool = False  # a verified tracking token named request and position
+    is_history: bool = False  # from before the service: it is learned from and counts as seen, and nothing else
 
 
 def rank_order(scores: Floats, ties: Ids) -> Rows:

@@ -35,6 +35,7 @@ ROUTERS: Final = (
     routes.rights_routes,
     routes.item_routes,
     routes.creator_routes,
+    routes.bulk_routes,
     routes.list_routes,
     routes.family_routes,
     routes.explain_routes,

@@ -11,7 +11,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from recsys.clock import Millis
-from recsys.columns import CREATORS, EVENTS, ITEMS, USERS, Table
+from recsys.columns import CREATORS, EVENTS, ITEMS, MAX_ID_LENGTH, USERS, Table
 from recsys.errors import DataError
 from recsys.instants import read_instant
 from recsys.messages import MAX_TOKEN_LENGTH, FeedRequest
@@ -242,6 +242,33 @@ class ReviewAnswer(BaseModel):
     risk_tier: Tier | None = None
     risk_family: Family | None = None
     is_hidden: bool | None = Field(default=None, description="False puts an item back that was taken down.")
+
+
+class LatestQuery(ListQuery):
+    """The query of `GET /v1/latest`."""
+
+    region: Region | None = Field(default=None, description="Only items from there.")
+    language: Language | None = None
+
+
+class ItemsQuery(ListQuery):
+    """The query of `GET /v1/items`."""
+
+    after: int = Field(default=0, ge=0, le=2**53, description="`next` of the page before; 0 for the first one.")
+
+
+class CreatorsQuery(ListQuery):
+    """The query of `GET /v1/creators`."""
+
+    after: Annotated[str, Field(max_length=MAX_ID_LENGTH, description="`next` of the page before.")] = ""
+
+
+class BulkQuery(BaseModel):
+    """The query of `POST /v1/bulk/{table}`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    history: bool = Field(default=False, description="Events of any age: learned from, and seen, and nothing else.")
 
 
 class TrendingQuery(ListQuery):

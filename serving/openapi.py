@@ -14,6 +14,7 @@ from serving.problems import MEDIA_TYPE
 from serving.responses import (
     EXAMPLE_PROBLEM,
     AuditPage,
+    BulkAnswer,
     ConfirmedClock,
     Index,
     Liveness,
@@ -28,8 +29,8 @@ from serving.responses import (
 
 Description = dict[str, Any]
 RESPONSES: Final = (
-    FeedResponse, EventsResponse, Record, Version, ModelList, ConfirmedClock, AuditPage, Review, ReviewPage, Index,
-    Liveness, Readiness, ProblemDetail,
+    FeedResponse, EventsResponse, Record, Version, BulkAnswer, ModelList, ConfirmedClock, AuditPage, Review, ReviewPage,
+    Index, Liveness, Readiness, ProblemDetail,
 )  # fmt: skip
 """Every struct that a route answers with; their parts are found from them."""
 

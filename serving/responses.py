@@ -28,6 +28,22 @@ class Version(Wire, frozen=True):
     policy_version: str
 
 
+class BulkRejection(Wire, frozen=True):
+    """A line that was not written, counted from 1, and why."""
+
+    line: int
+    reason: str
+
+
+class BulkAnswer(Wire, frozen=True):
+    """What became of the lines. `duplicates`: events that were in the log already."""
+
+    request_id: str
+    accepted: int
+    duplicates: int
+    rejected: tuple[BulkRejection, ...]
+
+
 class Model(Wire, frozen=True):
     """An artifact that the service can serve. `cutoff`: it learned from events before; null = from all."""
 

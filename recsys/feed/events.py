@@ -60,15 +60,16 @@ class _Fold:
     def add(self, entry: Logged) -> None:
         """One event, at the server's time of receipt."""
         event, market = entry.event, self._loop_context.market
+        if event.is_history:
+            self._note_seen(event, entry.received_at)
+            self._log_seq = entry.seq
+            return
         self._ledger = touch(self._ledger, entry.received_at, market.session, starts=False)
         item_no = self._items.index.get(event.item_id or "")
         self._react(event, entry.received_at, item_no)
         if event.kind in OPENS and item_no is not None:
             self._open(item_no, entry.received_at)
-        if event.kind in market.session.seen_events and item_no is not None:
-            # what was shown, watched or liked, here or elsewhere in the platform, does not come again soon
-            seen_at = min(event.at, entry.received_at)
-            self._seen.add_reported(item_no, seen_at, entry.received_at, market.session.seen_days)
+        self._note_seen(event, entry.received_at)
         self._log_seq = entry.seq
         self._loop = observe_event(self._loop, self._ledger, entry, self._items, self._loop_context)
 
@@ -80,6 +81,12 @@ class _Fold:
             self._before, safety=safety, seen=self._seen.result(), interactions=interactions
         )
         return AppliedEvents(state, tuple(self._opens))
+
+    def _note_seen(self, event: Event, received_at: Millis) -> None:
+        """What was shown, watched or liked, here or elsewhere in the platform, does not come again soon."""
+        session, item_no = self._loop_context.market.session, self._items.index.get(event.item_id or "")
+        if event.kind in session.seen_events and item_no is not None:
+            self._seen.add_reported(item_no, min(event.at, received_at), received_at, session.seen_days)
 
     def _react(self, event: Event, received_at: Millis, item_no: int | None) -> None:
         """What the event says of a taste; an event of an unknown item says nothing."""

@@ -3,8 +3,9 @@ Creators over the wire, and the report a creator or a partner organisation can r
 and how its places were won.
 """
 
+import heapq
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
@@ -42,6 +43,13 @@ def _shown(row: CreatorRow) -> JsonObject:
     fields = {column.name: row.fields.get(column.name) for column in CREATORS.columns}
     joined = fields["joined_at"]
     return {**fields, "joined_at": None if joined is None else to_text(joined)}
+
+
+def list_creators(catalogue: Catalogue, creator_ids: Iterable[str], after: str, size: int) -> JsonObject:
+    """A page of all creators, hidden ones too, by their ids; `next` is the `after` of the next page."""
+    page = heapq.nsmallest(size + 1, (creator_id for creator_id in creator_ids if creator_id > after))
+    creators = [get_creator(catalogue, creator_id) for creator_id in page[:size]]
+    return {"creators": creators, "next": page[size - 1] if len(page) > size else None}
 
 
 def put_creator(catalogue: Catalogue, creator_id: str, fields: Fields, at: Millis, who: str = LOCAL) -> JsonObject:

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from recsys.clock import DAY, MINUTE, Millis, to_text
-from recsys.columns import EVENTS, Column, subject_of
+from recsys.columns import EARLIEST, EVENTS, Column, subject_of
 from recsys.errors import DataError
 from recsys.feed.engine import Engine
 from recsys.instants import read_instant
@@ -34,9 +34,10 @@ class EventReceipt(msgspec.Struct, frozen=True, kw_only=True):
     rejected: tuple[RejectedEvent, ...]
 
 
-def accept_events(engine: Engine, events: Sequence[Fields], at: Millis) -> EventReceipt:
+def accept_events(engine: Engine, events: Sequence[Fields], at: Millis, *, is_history: bool = False) -> EventReceipt:
     """
-    Events into the log: durable before this returns, once per (user, event_id), acting on the next feed.
+    Events into the log: durable before this returns, once per (user, event_id), acting on the next feed. Events that
+    are history may be of any age: the next model learns from them and they count as seen, and no ledger knows them.
 
     An event that breaks the contract is rejected by itself, with a sentence. Raises StoreError when the log does not
     answer (then none is accepted) and DataError for more than 1,000 events.
@@ -47,24 +48,24 @@ def accept_events(engine: Engine, events: Sequence[Fields], at: Millis) -> Event
     rejected: list[RejectedEvent] = []
     for index, fields in enumerate(events):
         try:
-            good.append(_event(engine, fields, at))
+            good.append(_event(engine, fields, at, is_history=is_history))
         except DataError as error:
             rejected.append(RejectedEvent(index=index, reason=str(error)))
     result = engine.stores.events.append(good, at)
     return EventReceipt(accepted=result.accepted, duplicates=result.duplicates, rejected=tuple(rejected))
 
 
-def _event(engine: Engine, fields: Fields, at: Millis) -> Event:
+def _event(engine: Engine, fields: Fields, at: Millis, *, is_history: bool) -> Event:
     """One event in the contract's terms. Raises DataError with the first problem."""
     kind = _kind(fields)
-    happened_at = _when(fields.get("at"), at)
+    happened_at = _when(fields.get("at"), at, at - EARLIEST if is_history else MAX_AGE_MS)
     values = {column.name: _value(column, fields) for column in _REPORTED}
     _check_item(engine, values)
     shown = _impression(engine, fields, values["item_id"])
     values["query"] = redact_query(engine.resources.harm_terms, values["query"])
     if shown:
         values |= {"request_id": shown.request_id, "position": shown.position}
-    return Event(kind=kind, at=happened_at, is_attributed=shown is not None, **values)
+    return Event(kind=kind, at=happened_at, is_attributed=shown is not None, is_history=is_history, **values)
 
 
 def _value(column: Column, fields: Fields) -> Any:
@@ -139,13 +140,14 @@ def _item_id(engine: Engine, item_no: int) -> str | None:
     return item_ids[item_no] if 0 < item_no < len(item_ids) else None
 
 
-def _when(value: object, now: Millis) -> Millis:
-    """The time of an event: at most 7 days old, not from the future; the server's time when it is missing."""
+def _when(value: object, now: Millis, max_age: Millis) -> Millis:
+    """The time of an event: not older than that, not from the future; the server's time when it is missing."""
     if value is None or value == "":
         return now
     at = read_instant(value)
     if at is None:
         raise DataError(f"at: found {shorten(value)}, expected an instant such as {to_text(now)}")
-    if not now - MAX_AGE_MS <= at <= now + MAX_AHEAD_MS:
-        raise DataError(f"at: found {shorten(value)}, expected within 7 days before {to_text(now)} and not after it")
+    if not now - max_age <= at <= now + MAX_AHEAD_MS:
+        since = "within 7 days before" if max_age == MAX_AGE_MS else f"from {to_text(EARLIEST)} to"
+        raise DataError(f"at: found {shorten(value)}, expected {since} {to_text(now)} and not after it")
     return at

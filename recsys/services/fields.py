@@ -42,6 +42,8 @@ def check_row(table: Table, fields: Fields) -> Fields:
     ]
     row: JsonObject = {}
     for name, column in columns.items():
+        if name not in fields and not column.required:
+            continue
         try:
             row[name] = check_column(column, fields.get(name))
         except DataError as error:

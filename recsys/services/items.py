@@ -2,16 +2,17 @@
 Items over the wire: read, put, changed, taken down. An answer means that the change is durable.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 from recsys.clock import Millis, to_text
 from recsys.columns import ITEMS, LABEL_WAITS, PREDICTED, REVIEWED
-from recsys.errors import Conflict, StoreError
+from recsys.errors import Conflict, DataError, StoreError
 from recsys.services.audit import item_decisions
 from recsys.services.fields import check_id, check_row
 from recsys.services.profiles import MAX_WRITE_TRIES
-from recsys.stores.audit import LOCAL
+from recsys.stores.audit import LOCAL, AuditEntry
 from recsys.stores.catalogue_write import NEVER_SERVED
 from recsys.stores.protocols import Catalogue, ItemChange, ItemRow
 from recsys.types import Fields, JsonObject
@@ -28,6 +29,13 @@ def _shown(row: ItemRow) -> JsonObject:
     return {**fields, "published_at": to_text(row.fields["published_at"])}
 
 
+def list_items(catalogue: Catalogue, item_ids: Sequence[str], after: int, size: int) -> JsonObject:
+    """A page of all items, hidden ones too, in order of their arrival; `next` is the `after` of the next page."""
+    numbers = range(after + 1, min(after + 1 + size, len(item_ids)))
+    items = [get_item(catalogue, item_ids[number]) for number in numbers]
+    return {"items": items, "next": numbers[-1] if numbers and numbers[-1] + 1 < len(item_ids) else None}
+
+
 def put_item(catalogue: Catalogue, item_id: str, fields: Fields, at: Millis, who: str = LOCAL) -> JsonObject:
     """
     Insert or replace an item; binding on the next page of every worker. Raises DataError.
@@ -36,6 +44,49 @@ def put_item(catalogue: Catalogue, item_id: str, fields: Fields, at: Millis, who
     """
     stored = _write(catalogue, item_id, lambda _: {"published_at": to_text(at), **fields}, at, who)
     return stored or {}
+
+
+def put_items(catalogue: Catalogue, rows: Sequence[Fields], at: Millis, who: str = LOCAL) -> Mapping[int, str]:
+    """
+    Insert or replace items, each as by `put_item`, in as few writes as hold. Returns the problems of those that were
+    refused, by their places.
+    """
+    problems: dict[int, str] = {}
+    batch = _Batch()
+    for index, row in enumerate(rows):
+        try:
+            item_id = check_id("item_id", row.get("item_id"))
+            if item_id in batch.rows:  # the second one is written on top of the first
+                _put_batch(catalogue, batch, at, who)
+                batch = _Batch()
+            old, stated = catalogue.get(item_id), {"published_at": to_text(at), **row}
+            change = _change(item_id, stated, old)
+        except DataError as error:
+            problems[index] = str(error)
+            continue
+        batch.rows[item_id] = stated
+        batch.changes.append(change)
+        batch.decisions.extend(item_decisions(item_id, {} if old is None else old.fields, change.fields, at, who))
+    _put_batch(catalogue, batch, at, who)
+    return problems
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Rows by item, and what writes them."""
+
+    rows: dict[str, Fields] = field(default_factory=dict)
+    changes: list[ItemChange] = field(default_factory=list)
+    decisions: list[AuditEntry] = field(default_factory=list)
+
+
+def _put_batch(catalogue: Catalogue, batch: _Batch, at: Millis, who: str) -> None:
+    """One write; where somebody else writes one of the items meanwhile, one after the other."""
+    try:
+        catalogue.put(batch.changes, at, batch.decisions)
+    except Conflict:
+        for item_id, row in batch.rows.items():
+            put_item(catalogue, item_id, row, at, who)
 
 
 def _write(

@@ -39,13 +39,27 @@ def trending(
     """
     items, model = _items(engine), engine.resources.model
     market = country or engine.resources.policy.market.market
+    numbers = _listed(engine, items, region, language, at)
+    numbers = numbers[items.row[numbers] >= 0]
+    chosen = _distinct(items, numbers[rank_order(model.popularity_scores(market, items.row[numbers]), numbers)], size)
+    return {"country": market, "region": region, "language": language, "items": [_item(items, n) for n in chosen]}
+
+
+def latest(engine: Engine, *, region: str | None, language: str | None, size: int, at: Millis) -> JsonObject:
+    """What was published last; with `region` only items from there, with `language` only such."""
+    items = _items(engine)
+    numbers = _listed(engine, items, region, language, at)
+    newest_first = numbers[rank_order(items.published_at[numbers].astype(np.float64), numbers)]
+    chosen = _distinct(items, newest_first, size)
+    return {"region": region, "language": language, "items": [_item(items, n) for n in chosen]}
+
+
+def _listed(engine: Engine, items: Items, region: str | None, language: str | None, at: Millis) -> Ids:
+    """The numbers of what a list may hold, of a region and a language where they are named."""
     ranges = engine.resources.policy.market.language_ranges
     languages = (None,) if language is None else lookup(language, ranges)
     is_spoken = np.logical_or.reduce([_of(items.language, items, name) for name in languages])
-    keep = for_anybody(items, at) & (items.row >= 0) & _of(items.region, items, region) & is_spoken
-    numbers = np.flatnonzero(keep).astype(np.int32)
-    chosen = _distinct(items, numbers[rank_order(model.popularity_scores(market, items.row[numbers]), numbers)], size)
-    return {"country": market, "region": region, "language": language, "items": [_item(items, n) for n in chosen]}
+    return np.flatnonzero(for_anybody(items, at) & _of(items.region, items, region) & is_spoken).astype(np.int32)
 
 
 def similar(engine: Engine, item_id: str, size: int, at: Millis) -> JsonObject | None:

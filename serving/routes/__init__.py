@@ -1,6 +1,7 @@
 """The addresses of the service by subject. Each function makes a router over the dependencies that it is given."""
 
 from serving.routes.audit import audit_routes
+from serving.routes.bulk import bulk_routes
 from serving.routes.creators import creator_routes
 from serving.routes.explain import explain_routes, policy_routes
 from serving.routes.feed import feed_routes
@@ -13,6 +14,7 @@ from serving.routes.rights import rights_routes
 
 __all__ = [
     "audit_routes",
+    "bulk_routes",
     "creator_routes",
     "explain_routes",
     "family_routes",

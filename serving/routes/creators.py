@@ -1,12 +1,12 @@
 """Creators: their records, and the report of their deliveries."""
 
-from typing import Final
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from recsys.services import creators as records
 from recsys.stores.protocols import Catalogue
-from serving.bodies import CreatorBody, CreatorPatch
+from serving.bodies import CreatorBody, CreatorPatch, CreatorsQuery
 from serving.dependencies import Dependencies, PathId, StrictRoute, existing, record_response, who
 from serving.openapi import WRITTEN_MEANWHILE, Description, response
 from serving.responses import Record
@@ -22,6 +22,13 @@ def creator_routes(deps: Dependencies) -> APIRouter:
 
     def catalogue() -> Catalogue:
         return deps.engine().resources.catalogue_cache.catalogue
+
+    @routes.get("", summary="All creators, page by page", response_class=Response)
+    def every(request: Request, query: Annotated[CreatorsQuery, Query()]) -> Response:
+        """By their ids, hidden ones too. `next` is null on the last page."""
+        cache, users = deps.engine().resources.catalogue_cache, deps.engine().stores.users
+        cache.at_least(users.read("").revision)
+        return record_response(request, records.list_creators(catalogue(), cache.creators, query.after, query.size))
 
     @routes.get("/{creator_id}", summary="One creator, also a hidden one", response_class=Response)
     def get(request: Request, creator_id: PathId) -> Response:

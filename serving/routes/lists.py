@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from recsys.services import lists
 from recsys.services.family import is_guardian, together
-from serving.bodies import ListQuery, LocalQuery, TogetherQuery, TrendingQuery
+from serving.bodies import LatestQuery, ListQuery, LocalQuery, TogetherQuery, TrendingQuery
 from serving.dependencies import Dependencies, PathId, StrictRoute, record_response
 from serving.openapi import Description, refused, response
 from serving.problems import Problem, waiting_for_clock
@@ -47,6 +47,14 @@ def list_routes(deps: Dependencies) -> APIRouter:
             deps.engine(), country=query.country, region=query.region, language=query.language, size=query.size,
             at=deps.clock.read().at,
         )  # fmt: skip
+        return record_response(request, fields)
+
+    @routes.get("/latest", summary="Items that were published last", response_class=Response)
+    def latest(request: Request, query: Annotated[LatestQuery, Query()]) -> Response:
+        """A list, not a feed: labelled R0 items only, one of each group of copies, at most two of a creator."""
+        fields = lists.latest(
+            deps.engine(), region=query.region, language=query.language, size=query.size, at=deps.clock.read().at
+        )
         return record_response(request, fields)
 
     return routes

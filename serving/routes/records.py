@@ -1,15 +1,15 @@
 """Profiles of users, and items of the live catalogue."""
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
-from recsys.services.items import delete_item, get_item, put_item
+from recsys.services.items import delete_item, get_item, list_items, put_item
 from recsys.services.profiles import get_profile, put_profile
 from recsys.services.reviews import ask_review, label_item
 from recsys.stores.protocols import Catalogue
-from serving.bodies import ItemBody, ItemPatch, UserBody
+from serving.bodies import ItemBody, ItemPatch, ItemsQuery, UserBody
 from serving.dependencies import Dependencies, PathId, StrictRoute, existing, record_response, struct_response, who
 from serving.openapi import WRITTEN_MEANWHILE, Description, response
 from serving.responses import Record, Review
@@ -42,6 +42,13 @@ def item_routes(deps: Dependencies) -> APIRouter:
 
     def catalogue() -> Catalogue:
         return deps.engine().resources.catalogue_cache.catalogue
+
+    @routes.get("", summary="All items, page by page", response_class=Response)
+    def every(request: Request, query: Annotated[ItemsQuery, Query()]) -> Response:
+        """In order of their arrival, hidden ones too. `next` is null on the last page."""
+        cache, users = deps.engine().resources.catalogue_cache, deps.engine().stores.users
+        item_ids = cache.at_least(users.read("").revision).item_ids
+        return record_response(request, list_items(catalogue(), item_ids, query.after, query.size))
 
     @routes.get("/{item_id}", summary="One item, also a hidden one", response_class=Response)
     def get(request: Request, item_id: PathId) -> Response:

@@ -4,7 +4,7 @@ import pytest
 
 from recsys.clock import to_text
 from recsys.errors import Conflict, DataError
-from recsys.services.items import delete_item, get_item, patch_item, put_item
+from recsys.services.items import delete_item, get_item, patch_item, put_item, put_items
 from recsys.stores.protocols import ItemChange
 
 BAD_ITEMS = [
@@ -86,3 +86,22 @@ def test_an_upload_beside_a_takedown_never_brings_the_item_back(service, evening
 
     assert put_item(TakenDownMeanwhile(), "new", {**fields, "title": "better"}, evening)["is_hidden"] is True
     assert get_item(store, "new")["title"] == "better"
+
+
+def test_a_takedown_in_the_middle_of_a_bulk_write_holds(service, evening, monkeypatch):
+    catalogue = service.store.catalogue
+    row = {"item_id": "new", "creator_id": "c", "title": "t"}
+    assert put_items(catalogue, [row], evening) == {}
+    put, calls = type(catalogue).put, []
+
+    def put_late(self, *arguments, **named):
+        calls.append(arguments)
+        if len(calls) == 1:
+            delete_item(catalogue, "new", evening)
+        return put(self, *arguments, **named)
+
+    monkeypatch.setattr(type(catalogue), "put", put_late)
+    rows = [{**row, "title": "other"}, {"item_id": "beside", "creator_id": "c", "title": "t"}]
+    assert put_items(catalogue, rows, evening) == {}
+    assert (get_item(catalogue, "new")["title"], get_item(catalogue, "new")["is_hidden"]) == ("other", True)
+    assert get_item(catalogue, "beside")["title"] == "t"
