@@ -23,6 +23,7 @@ from recsys.feed.history import history_of, responses_of
 from recsys.messages import FeedRequest
 from recsys.models.linear_blend import LinearBlend, UserBlend
 from recsys.models.loaded import TrainedModels
+from recsys.models.standardised_space import StandardisedSpace
 from recsys.policy.limits import Limits
 from recsys.policy.schema import Market
 from recsys.policy.weights import LearnedWeights, effective_weights
@@ -138,15 +139,31 @@ class Query:
             return None
         at = np.maximum(rows, 0)
         linear = self.model.linear_blend
-        scores = self._all_blend_scores()[at] if linear is None else linear.scores(self._user_blend(linear), at)
-        cf, vector = self.model.spaces.get("cf"), self.vector("cf")
-        if cf is not None and vector is not None:
-            cold = np.isnan(scores) & cf.is_known[at]
-            scores[cold] = cf.scores(vector, at[cold])
+        scores = self._open_blend_scores()[at] if linear is None else linear.scores(self._user_blend(linear), at)
+        cf = self.model.spaces.get("cf")
+        scores = scores if cf is None else self._with_cold(scores, cf, at, cf.is_known[at])
         scores[rows < 0] = np.nan
         return scores
 
-    def _all_blend_scores(self) -> Floats:
+    def all_blend_scores(self) -> Floats | None:
+        """(n_rows,) `blend_scores` of all artifact rows; of those that are not eligible they may be anything."""
+        if not len(self.history) or not self.model.n_rows:
+            return None
+        linear, cf = self.model.linear_blend, self.model.spaces.get("cf")
+        scores = self._open_blend_scores() if linear is None else linear.scores(self._user_blend(linear))
+        return scores if cf is None else self._with_cold(scores, cf, None, cf.is_known)
+
+    def _with_cold(self, scores: Floats, cf: StandardisedSpace, rows: Ids | None, is_known: Mask) -> Floats:
+        """The scores (n,) of rows, None = of all, with those of the cold-start mapping where there are none."""
+        vector = self.vector("cf")
+        cold = np.flatnonzero(np.isnan(scores) & is_known)
+        if vector is None or not len(cold):
+            return scores
+        scores = scores.copy()
+        scores[cold] = cf.scores(vector, (cold if rows is None else rows[cold]).astype(np.int32))
+        return scores
+
+    def _open_blend_scores(self) -> Floats:
         """(n_rows,) of a blend that has no closed form."""
         if "blend" not in self._vectors:
             is_open = self.eligible.rows if len(self.is_eligible) else None

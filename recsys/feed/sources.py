@@ -13,10 +13,10 @@ from recsys.catalogue.rankings import PopularHead
 from recsys.feed.query import Query
 from recsys.models.affinity import affinities
 from recsys.models.affinity_index import query_vector
+from recsys.models.best_rows import best_allowed
 from recsys.models.features import RESPONSE
-from recsys.models.index import search
-from recsys.topk import top_k
-from recsys.types import Ids, Mask, rank_order
+from recsys.models.index import VectorIndex, search
+from recsys.types import Ids, Mask, Rows, rank_order
 
 Source = Callable[[Query], Ids]
 """Item numbers, best first, without repeats. Raises SourceError when it is unavailable."""
@@ -40,22 +40,23 @@ def content(query: Query) -> Ids:
 def blend(query: Query) -> Ids:
     """The items with the best scores of the blend; nothing without a history, or where it weighs nothing."""
     rows = _blend_rows(query) if query.weights.get("cf") else np.empty(0, np.int32)
-    of_blend = query.blend_scores(rows)
+    of_blend = query.all_blend_scores() if rows is None else query.blend_scores(rows)
     if of_blend is None:
         return np.empty(0, np.int32)
-    rows, of_blend = rows[np.isfinite(of_blend)], of_blend[np.isfinite(of_blend)]
-    return query.item_nos(rows[top_k(of_blend[None], LARGE_SOURCE_ITEMS)[0]])
+    allowed = np.isfinite(of_blend) & (query.eligible.rows if rows is None else True)
+    best = best_allowed(of_blend, allowed, LARGE_SOURCE_ITEMS)
+    return query.item_nos(best.astype(np.int32) if rows is None else rows[best])
 
 
 MAX_SCORED_ROWS: Final = 50_000
 """Artifact rows that one product scores in less time than an index takes; of more, those that an index finds."""
 
 
-def _blend_rows(query: Query) -> Ids:
-    """The eligible artifact rows among which the blend's best are looked for."""
+def _blend_rows(query: Query) -> Ids | None:
+    """The eligible artifact rows among which the blend's best are looked for; None = all that are eligible."""
     rows, cf, vector = query.eligible.rows, query.model.spaces.get("cf"), query.vector("cf")
     if len(rows) <= MAX_SCORED_ROWS or query.model.linear_blend is None or cf is None or vector is None:
-        return np.flatnonzero(rows).astype(np.int32)
+        return None
     popular = query.items.row[_first(query.rankings.popular, query.is_eligible, 2 * LARGE_SOURCE_ITEMS)]
     nearest = cf.nearest(vector, 2 * LARGE_SOURCE_ITEMS, rows)
     return np.union1d(nearest, popular[popular >= 0]).astype(np.int32)
@@ -68,13 +69,23 @@ def affinity(query: Query) -> Ids:
         return np.empty(0, np.int32)
     inputs, user = query.rankable.inputs, query.user()
     allowed = query.eligible.rows & query.rules.shared.is_calm_row
-    nearest, _ = search(index, query_vector(user), LARGE_SOURCE_ITEMS, allowed)
+    nearest = _nearest_by_affinity(query, index, allowed)
     new = query.rankable.new
     new = new[query.is_eligible[new] & (query.rules["tier"][new] < 2)]
     numbers = np.concatenate([query.item_nos(nearest.astype(np.int32)), new])
     rows = query.rankable.rows[numbers]
     expected = inputs.rates[rows, RESPONSE] + affinities(inputs.item_features, user, rows)
     return numbers[rank_order(expected, numbers)[:LARGE_SOURCE_ITEMS]]
+
+
+def _nearest_by_affinity(query: Query, index: VectorIndex, allowed: Mask) -> Rows:
+    """The allowed artifact rows (n_rows,) of which the person would watch most: by one product, or by the index."""
+    assert query.rankable is not None
+    inputs, user, n = query.rankable.inputs, query.user(), len(allowed)
+    if n > MAX_SCORED_ROWS:
+        return search(index, query_vector(user), LARGE_SOURCE_ITEMS, allowed)[0]
+    expected = inputs.item_features[:n] @ user[:-1] + inputs.rates[:n, RESPONSE]
+    return best_allowed(expected, allowed, LARGE_SOURCE_ITEMS)
 
 
 def trending_local(query: Query) -> Ids:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from recsys.types import Array
 
-VERSION: Final = 2
+VERSION: Final = 3
 """The version of the functions' signatures: a library that was built from another source is not used."""
 
-SOURCES: Final = tuple(Path(__file__).with_name(name) for name in ("native.c", "slots.c"))
+SOURCES: Final = tuple(Path(__file__).with_name(name) for name in ("native.c", "slots.c", "ranking.c"))
 
 
 def open_library(path: Path) -> ctypes.CDLL | None:
@@ -43,4 +43,4 @@ def describe() -> str:
 
 def address(array: "Array") -> ctypes.c_void_p:
     """Where the numbers of a contiguous array begin."""
-    return ctypes.c_void_p(array.ctypes.data)
+    return ctypes.c_void_p(array.__array_interface__["data"][0])

@@ -7,16 +7,19 @@ interaction with them is in a history (`feedback.learnables`).
 """
 
 from collections.abc import Iterable, Mapping
+from ctypes import CDLL
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from recsys.clock import DAY, Millis
+from recsys.kernels import library
 from recsys.languages import lookup
 from recsys.models.affinity import affinities, embed_user
+from recsys.models.compiled_features import FeatureColumns, fill_features
 from recsys.models.popularity import Popularity
 from recsys.models.standardised_space import StandardisedSpace
 from recsys.types import Floats, History, Ids, Responses
@@ -136,16 +139,19 @@ def ranker_features(query: RankerQuery, inputs: FeatureInputs, rows: Ids, positi
     `positions` (n,) are those of logged impressions; None sets every item to the first position.
     A row depends on the user and that item only.
     """
+    native = library()
+    if native is None:
+        return features_in_numpy(query, inputs, rows, positions)
+    return features_compiled(native, query, inputs, rows, positions)
+
+
+def features_in_numpy(query: RankerQuery, inputs: FeatureInputs, rows: Ids, positions: Floats | None = None) -> Floats:
+    """The reference of `ranker_features`."""
     facts, n = inputs.facts, len(rows)
-    unknown = np.full(n, np.nan, np.float32)
-    of_spaces = [
-        space.scores(query.vectors[name], _within(rows, len(space.is_known))) if name in query.vectors else unknown
-        for name, space in sorted(inputs.spaces.items())
-    ]
     age_days = np.maximum(query.at - facts.published_at[rows], 0) / DAY
     user = inputs.embed_user(query.responses) if query.user is None else query.user
     columns = [
-        *of_spaces,
+        *_space_scores(query, inputs, rows),
         *inputs.rates[rows].T,
         age_days,
         facts.duration_s[rows],
@@ -157,6 +163,64 @@ def ranker_features(query: RankerQuery, inputs: FeatureInputs, rows: Ids, positi
         np.full(n, FIRST_POSITION) if positions is None else positions,
     ]
     return np.array(columns, np.float32).T.copy()
+
+
+def features_compiled(
+    native: CDLL, query: RankerQuery, inputs: FeatureInputs, rows: Ids, positions: Floats | None = None
+) -> Floats:
+    """`ranker_features` by the compiled loop; products of matrices come from the same calls as in the reference."""
+    facts = inputs.facts
+    user = inputs.embed_user(query.responses) if query.user is None else query.user
+    liked = _liked(query, facts)
+    columns = FeatureColumns(
+        rows=rows,
+        spaces=np.array(_space_scores(query, inputs, rows), np.float32).reshape(len(inputs.spaces), len(rows)),
+        rates=inputs.rates,
+        published_at=facts.published_at,
+        duration=facts.duration_s,
+        popularity=inputs.popularity.of(query.country),
+        creator=facts.creator,
+        language=facts.language,
+        country=facts.country,
+        region=facts.region,
+        topics=facts.topics,
+        languages=_language_bits(query, facts),
+        of_creator=liked.creators,
+        of_language=liked.languages,
+        of_topics=facts.topics[rows] @ liked.topics,
+        affinity=affinities(inputs.item_features, user, rows),
+        positions=positions,
+    )
+    numbers = {
+        "at": query.at,
+        "own_country": facts.codes.get(query.country or "", -1),
+        "own_region": facts.codes.get(query.region or "", -1),
+        "total": liked.total,
+        "surprise": user[-1],
+        "first_position": FIRST_POSITION,
+    }
+    return fill_features(native, columns, len(feature_names(inputs.spaces)), numbers)
+
+
+def _language_bits(query: RankerQuery, facts: ItemFacts) -> NDArray[np.uint8]:
+    """By code, what a language is to the user: 1 = the first, 2 = the first in any script, 4 = understood."""
+    bits = np.zeros(max(facts.codes.values(), default=0) + 1, np.uint8)
+    spoken = [facts.codes.get(name, 0) for name in query.languages]
+    if spoken:
+        bits[spoken[0]] |= 1
+        bits[facts.in_other_scripts(query.languages[0])] |= 2
+        bits[spoken] |= 4
+    bits[0] = 0  # an unknown language is nobody's
+    return bits
+
+
+def _space_scores(query: RankerQuery, inputs: FeatureInputs, rows: Ids) -> list[Floats]:
+    """(n,) the scores of each space, NaN where it knows nothing of the user."""
+    unknown = np.full(len(rows), np.nan, np.float32)
+    return [
+        space.scores(query.vectors[name], _within(rows, len(space.is_known))) if name in query.vectors else unknown
+        for name, space in sorted(inputs.spaces.items())
+    ]
 
 
 def _within(rows: Ids, n_rows: int) -> Ids:
@@ -182,19 +246,36 @@ def _match_columns(query: RankerQuery, facts: ItemFacts, rows: Ids) -> list[NDAr
     ]
 
 
+class _Liked(NamedTuple):
+    """The decayed confidence of a history: by creator, by language, by topic, and of all of it, at least 1."""
+
+    creators: Floats
+    languages: Floats
+    topics: Floats
+    total: np.float32
+
+
+def _liked(query: RankerQuery, facts: ItemFacts) -> _Liked:
+    history = query.history
+    weights = history.weights * decays(query.at - history.at)
+    return _Liked(
+        creators=_sum_by_code(facts.creator, history.items, weights),
+        languages=_sum_by_code(facts.language, history.items, weights),
+        topics=facts.topics[history.items].T @ weights,
+        total=np.float32(max(float(np.abs(weights).sum()), 1.0)),
+    )
+
+
 def _liked_columns(query: RankerQuery, facts: ItemFacts, rows: Ids) -> list[Floats]:
     """
     The decayed confidence of the user's history in the creator of each item (a sum), and in its topics and its language
     (shares of the whole history, between -1 and 1).
     """
-    history = query.history
-    weights = history.weights * decays(query.at - history.at)
-    total = np.float32(max(float(np.abs(weights).sum()), 1.0))
-    creator = _sum_by_code(facts.creator, history.items, weights)[facts.creator[rows]]
-    language = _sum_by_code(facts.language, history.items, weights)[facts.language[rows]]
-    topics = facts.topics[rows] @ (facts.topics[history.items].T @ weights)
+    liked = _liked(query, facts)
+    topics = facts.topics[rows] @ liked.topics
     n_topics = np.maximum(facts.topics[rows].sum(axis=1), 1)
-    return [creator, topics / n_topics / total, language / total]
+    language = liked.languages[facts.language[rows]]
+    return [liked.creators[facts.creator[rows]], topics / n_topics / liked.total, language / liked.total]
 
 
 def _sum_by_code(codes: Ids, items: Ids, weights: Floats) -> Floats:

@@ -7,12 +7,14 @@ impressions than the head (Platt 1999), so equal numbers mean equal probabilitie
 """
 
 from collections.abc import Iterable, Mapping
+from ctypes import c_float, c_int64
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from recsys.kernels import address, library
 from recsys.models.features import FeatureInputs, feature_names
 from recsys.models.trees import open_booster
 from recsys.types import Booster, Floats
@@ -34,6 +36,19 @@ class FeatureScale:
 
     def standardise(self, matrix: Floats) -> Floats:
         """(n, n_features) in standard deviations, at most `MAX_DEVIATIONS`; unknown values count as the mean."""
+        native = library()
+        is_plain = matrix.dtype == self.mean.dtype == self.deviation.dtype == np.float32
+        if native is None or not (is_plain and matrix.flags.c_contiguous and matrix.ndim == 2):
+            return self.standardise_in_numpy(matrix)
+        scaled, mean, deviation = np.empty_like(matrix), *map(np.ascontiguousarray, (self.mean, self.deviation))
+        native.standardise(
+            address(matrix), c_int64(len(matrix)), c_int64(matrix.shape[1]), address(mean),
+            address(deviation), c_float(MAX_DEVIATIONS), address(scaled),
+        )  # fmt: skip
+        return scaled
+
+    def standardise_in_numpy(self, matrix: Floats) -> Floats:
+        """The reference of `standardise`."""
         scaled: Floats = np.nan_to_num((matrix - self.mean) / self.deviation)
         return scaled.clip(-MAX_DEVIATIONS, MAX_DEVIATIONS, out=scaled)
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from recsys.feed import sources
 from recsys.feed.sources import (
     LARGE_SOURCE_ITEMS,
     MEDIUM_SOURCE_ITEMS,
@@ -22,6 +23,7 @@ from recsys.feed.sources import (
     trending_local,
 )
 from recsys.messages import FeedRequest
+from recsys.models.artifact import load_artifact
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +146,11 @@ def test_the_callers_list_is_taken_as_far_as_it_is_eligible(turn, tiny):
     query = turn(candidate_ids=(*tiny.items["item_id"][:30], "never"))
     assert set(listed(query).tolist()) == {n for n in query.only.tolist() if query.is_eligible[n]}
     assert len(listed(turn())) == 0
+
+
+def test_one_product_finds_what_an_index_finds_by_affinity(make_service, ranked_tiny, evening, monkeypatch):
+    service = make_service(artifact=load_artifact(ranked_tiny)).is_adult("casa-adult")
+    query = service.engine.context(FeedRequest(user_id="casa-adult"), evening).query
+    by_product = sources.affinity(query)
+    monkeypatch.setattr(sources, "MAX_SCORED_ROWS", 0)
+    assert len(by_product) and by_product.tolist() == sources.affinity(query).tolist()

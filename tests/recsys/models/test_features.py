@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.clock import DAY
-from recsys.models.features import FeatureInputs, RankerQuery, build_item_facts, feature_names, ranker_features
+from recsys.models.features import (
+    FeatureInputs,
+    RankerQuery,
+    build_item_facts,
+    feature_names,
+    features_compiled,
+    features_in_numpy,
+    ranker_features,
+)
 from recsys.models.popularity import Popularity
 from recsys.models.standardised_space import standardise_space
 from recsys.models.text import Centres, TextSpace
@@ -136,3 +144,34 @@ def test_the_labels_of_items_change_no_fact():
     for field in fields(calm):
         before, after = getattr(calm, field.name), getattr(other, field.name)
         assert before == after if field.name == "codes" else np.array_equal(before, after, equal_nan=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(st.integers(0, N + 1), max_size=12),
+    history=st.lists(st.tuples(st.integers(0, N - 1), st.floats(-3, 3, width=32)), max_size=8),
+    languages=st.lists(st.sampled_from(["ary", "ary-Latn", "fr", "en", "xx"]), max_size=3, unique=True),
+    place=st.sampled_from([(None, None), ("MA", "MA-07"), ("FR", None), ("XX", "XX-1")]),
+    are_logged=st.booleans(),
+)
+def test_the_compiled_loop_gives_the_bits_of_the_reference(native, rows, history, languages, place, are_logged):
+    known = basis()
+    new = [N - 1, 0]  # two items that came after the artifact
+    facts = replace(
+        known.facts,
+        **{
+            field.name: np.concatenate([column, column[new]])
+            for field in fields(known.facts)
+            if isinstance(column := getattr(known.facts, field.name), np.ndarray)
+        },
+    )
+    inputs = replace(
+        known, facts=facts, rates=np.concatenate([known.rates, known.rates[new]]),
+        item_features=np.concatenate([known.item_features, known.item_features[new]]),
+    )  # fmt: skip
+    items, weights = tuple(item for item, _ in history), tuple(weight for _, weight in history)
+    who = replace(asked(items, weights), country=place[0], region=place[1], languages=tuple(languages))
+    asked_rows = np.array(rows, np.int32)
+    positions = np.arange(len(rows), dtype=np.float32) if are_logged else None
+    expected = features_in_numpy(who, inputs, asked_rows, positions)
+    np.testing.assert_array_equal(features_compiled(native, who, inputs, asked_rows, positions), expected)

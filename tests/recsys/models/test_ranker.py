@@ -8,7 +8,9 @@ import pytest
 from recsys.errors import ArtifactError
 from recsys.feed import scorers as score
 from recsys.messages import FeedRequest
+from recsys.models import ranker
 from recsys.models.artifact import load_artifact, save_artifact
+from recsys.models.ranker import FeatureScale
 from recsys.services.explain import replay, why
 from recsys.vocabulary import HEADS
 
@@ -81,3 +83,15 @@ def test_without_a_ranker_heads_are_unknown_and_weigh_nothing(make_service, even
     asked = plain.engine.context(FeedRequest(user_id="casa-adult"), evening).query
     assert np.isnan(score.of_head("like")(asked, asked.whole)).all()
     assert not set(HEADS) & set(plain.ask(explain="full").items[0].score_parts)
+
+
+def test_compiled_deviations_have_the_bits_of_the_reference(native, monkeypatch):
+    monkeypatch.setattr(ranker, "library", lambda: native)
+    rng = np.random.default_rng(5)
+    mean, deviation = rng.normal(size=(2, 34)).astype(np.float32)
+    table = (rng.normal(size=(200, 34)) * 3).astype(np.float32)
+    table[rng.random(table.shape) < 0.2] = 1.0
+    odd = rng.random(table.shape) < 0.1
+    table[odd] = rng.choice(np.array([np.nan, np.inf, -np.inf, -0.0, 1e30, -1e-40], np.float32), odd.sum())
+    scale = FeatureScale(mean, np.abs(deviation))
+    np.testing.assert_array_equal(scale.standardise(table), scale.standardise_in_numpy(table))
