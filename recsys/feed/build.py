@@ -1,10 +1,13 @@
 """The one place that puts an engine together."""
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Final
 
 import msgspec
+import polars as pl
 
 from recsys.catalogue.cache import CatalogueCache
 from recsys.catalogue.saved import table_key
@@ -18,7 +21,7 @@ from recsys.models.loaded import build_models
 from recsys.policy.compiled import CompiledPolicy
 from recsys.policy.schema import Market
 from recsys.safety.harm_terms import HarmTerms, starter_harm_terms
-from recsys.stores.protocols import ControllerStore, CreatorChange, ItemChange, Stores
+from recsys.stores.protocols import Catalogue, ControllerStore, CreatorChange, ItemChange, Stores
 from recsys.text.clusters import Wording
 from recsys.types import JsonObject
 
@@ -41,14 +44,11 @@ def build_engine(
     starter list, `NO_TERMS` none at all.
     """
     note_label_rules(stores, market, at)
-    stores.catalogue.put_creators(
-        [CreatorChange(fields=_known(row), is_edited=False) for row in artifact.creators.to_dicts()], at
-    )
-    if stores.catalogue.source() != (source := f"{artifact.version} in form {ITEM_CHANGES_FORM}"):
-        stores.catalogue.put(item_changes(artifact), at, source=source)
     model = build_models(artifact)
     cache = CatalogueCache(catalogue=stores.catalogue, market=market, creators={}, rows=model.rows)
-    cache.begin(stores, table_key(market, artifact.version))
+    with _without_collector():
+        put_artifact(stores.catalogue, artifact, at)
+        cache.begin(stores, table_key(market, artifact.version))
     resources = EngineResources(
         activated_at=first_activation(stores.controllers, model.version, at),
         policy=CompiledPolicy(market),
@@ -59,6 +59,36 @@ def build_engine(
         harm_terms=starter_harm_terms() if harm_terms is None else harm_terms,
     )
     return Engine(resources=resources, stores=stores, key=key, new_id=new_id, timer=perf_counter, alert=alert)
+
+
+def put_artifact(catalogue: Catalogue, artifact: Artifact, at: Millis) -> None:
+    """
+    Put an artifact's creators and items, unless its items were put last. They are put in parts, and it is noted with
+    the last one: after a crash in between, the next start puts all again.
+    """
+    catalogue.put_creators(
+        [CreatorChange(fields=_known(row), is_edited=False) for row in artifact.creators.to_dicts()], at
+    )
+    source = f"{artifact.version} in form {ITEM_CHANGES_FORM}"
+    if catalogue.source() == source:
+        return
+    items = artifact.items.sort("published_at", maintain_order=True)
+    for start in range(0, max(len(items), 1), _ITEMS_IN_PART):
+        is_last = start + _ITEMS_IN_PART >= len(items)
+        changes = item_changes(items[start : start + _ITEMS_IN_PART])
+        catalogue.put(changes, at, source=source if is_last else None)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """What is made meanwhile has no cycles, and to look for them takes longer than to make it."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def first_activation(records: ControllerStore, version: str, at: Millis) -> Millis:
@@ -88,17 +118,18 @@ def note_label_rules(stores: Stores, market: Market, at: Millis) -> None:
 
 
 ITEM_CHANGES_FORM: Final = 1  # grows when `item_changes` makes other rows of the same artifact
+_ITEMS_IN_PART: Final = 10_000
 _NOT_FIELDS: Final = ("text_id", "n_words")
 
 
-def item_changes(artifact: Artifact) -> list[ItemChange]:
+def item_changes(items: pl.DataFrame) -> list[ItemChange]:
     """
-    The artifact's items as changes of the live catalogue, oldest first: of copies the first to arrive is the original.
-    Columns without a value are left out.
+    An artifact's items as changes of the live catalogue, in their order, which is oldest first: of copies the first to
+    arrive is the original. Columns without a value are left out.
     """
     return [
         ItemChange(fields=_known(row), wording=Wording(row["text_id"], row["n_words"]), is_edited=False)
-        for row in artifact.items.sort("published_at", maintain_order=True).iter_rows(named=True)
+        for row in items.iter_rows(named=True)
     ]
 
 

@@ -329,12 +329,13 @@ class CreatorChange:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogueDelta:
     """
-    Items and creators newer than a revision. `newest_raise` is the revision of the last raise of any item's tier.
+    Items and creators newer than a revision. `newest_raise` is the revision of the last raise of any item's tier. Of
+    many rows each may be read when it is asked for: go through them once.
     """
 
     revision: int
     newest_raise: int
-    rows: tuple[ItemRow, ...]
+    rows: Sequence[ItemRow]
     creators: tuple[CreatorRow, ...] = ()
 
 

@@ -16,10 +16,10 @@ from serving.stores.sqlite.file import Database
 
 _ITEM = "i.item_no, i.revision, i.peak_tier, i.is_edited, i.packed, i.memory"
 _SOURCE = "items of artifact"  # the name of the note among the small records
-_Columns = tuple[int, int, int, int, bytes, bytes]
+_MAX_KEYS = 500  # ids in one statement
 
 
-def _item(columns: _Columns) -> catalogue_write.StoredItem:
+def _item(columns: catalogue_write.PackedRow) -> catalogue_write.StoredItem:
     item_no, revision, peak_tier, is_edited, packed, memory = columns
     return catalogue_write.StoredItem(
         item_no=item_no,
@@ -49,7 +49,7 @@ class SqliteCatalogue:
             newer = connection.execute(
                 "SELECT revision, is_edited, packed FROM creators WHERE revision > ? ORDER BY creator_id", (revision,)
             ).fetchall()
-        rows = tuple(catalogue_write.row(_item(r[2:])) for r in joined if r[2] is not None)
+        rows = catalogue_write.PackedRows([row[2:] for row in joined if row[2] is not None])
         creators = tuple(map(_creator, newer))
         return CatalogueDelta(revision=joined[0][0], newest_raise=joined[0][1], rows=rows, creators=creators)
 
@@ -59,10 +59,11 @@ class SqliteCatalogue:
         """See `Catalogue.put`. Raises DataError on a change that is no item."""
         prepared = catalogue_write.prepare(changes)
         with self._database.reading() as connection:
-            known, noted = _known(connection, prepared), _source(connection)
-        is_noted = source == noted or (source is None and not catalogue_write.is_artifact(prepared))
-        if not catalogue_write.write(known, prepared) and is_noted:
-            return known.revision  # loading the same artifact again costs no write
+            noted = _source(connection)
+            if source == noted or (source is None and not catalogue_write.is_artifact(prepared)):
+                known = _known(connection, prepared)
+                if not catalogue_write.write(known, prepared):
+                    return known.revision  # loading the same artifact again costs no write
         return self._database.write(lambda connection: _put(connection, prepared, at, audit, source))
 
     def source(self) -> str | None:
@@ -74,7 +75,7 @@ class SqliteCatalogue:
         """See `Catalogue.get`."""
         with self._database.reading() as connection:
             row = connection.execute(f"SELECT {_ITEM} FROM items i WHERE i.item_id = ?", (item_id,)).fetchone()
-        return None if row is None else catalogue_write.row(_item(row))
+        return None if row is None else catalogue_write.unpack_row(row)
 
     def put_creators(self, changes: Sequence[CreatorChange], at: Millis, audit: Sequence[AuditEntry] = ()) -> int:
         """See `Catalogue.put_creators`."""
@@ -155,10 +156,14 @@ def _known(
     """The items that the changes touch."""
     revision, newest_raise, last_no = connection.execute("SELECT revision, newest_raise, last_no FROM meta").fetchone()
     known = catalogue_write.StoredCatalogue(last_no=last_no, revision=revision, newest_raise=newest_raise)
-    for change in changes:
-        row = connection.execute(f"SELECT {_ITEM} FROM items i WHERE item_id = ?", (change.item_id,)).fetchone()
-        if row is not None:
-            known.items[change.item_id] = _item(row)
+    if last_no:
+        ids = [change.item_id for change in changes]
+        for start in range(0, len(ids), _MAX_KEYS):
+            some = ids[start : start + _MAX_KEYS]
+            rows = connection.execute(
+                f"SELECT {_ITEM}, i.item_id FROM items i WHERE item_id IN ({','.join('?' * len(some))})", some
+            ).fetchall()
+            known.items.update((row[-1], _item(row[:-1])) for row in rows)
     return known
 
 
