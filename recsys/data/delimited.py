@@ -88,9 +88,10 @@ def broken_line(file: TextFile, separator: str, n_fields: int, *, quote: str | N
     try:
         for line, row in _records(file, separator, quote):
             if len(row) != n_fields and not _is_blank(row):
+                advice = f"put texts with a {separator!r} in quotes" if len(row) > n_fields and quote else "correct it"
                 return (
                     f"line {line:,} of {file.name}: found {_n_fields(len(row))}, expected {n_fields} as in the first "
-                    "line; correct it"
+                    f"line; {advice}"
                 )
     except DataError as error:
         return str(error)

@@ -52,7 +52,7 @@ def find_tables(folder: Path, tables: Sequence[str]) -> dict[str, list[DataFile]
     found: dict[str, list[DataFile]] = {table: [] for table in tables}
     problems: list[str] = []
     strangers: dict[str, list[Path]] = {}
-    for path in _files(folder):
+    for path in data_files(folder):
         relative = path.relative_to(folder)
         table = _table_of(relative.parts[0], tables)
         form = format_of(path.name)
@@ -64,7 +64,7 @@ def find_tables(folder: Path, tables: Sequence[str]) -> dict[str, list[DataFile]
                 "convert it, or move it away"
             )
         else:
-            found[table].append(DataFile(path, relative.as_posix(), form, _columns_of(relative)))
+            found[table].append(DataFile(path, relative.as_posix(), form, columns_of(relative)))
     problems += [_stranger(folder, first, files, tables) for first, files in strangers.items()]
     problems += [problem for table in tables if (problem := _twice(table, found[table]))]
     if problems:
@@ -81,12 +81,13 @@ def format_of(name: str) -> Format | None:
     return _FORMATS.get(endings[-1]) if endings else None
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def data_files(folder: Path) -> Iterator[Path]:
+    """The files in a folder and in the folders in it, by name, without notes for people and of programs."""
     for path in sorted(folder.iterdir()):
         if _NO_DATA.fullmatch(path.name):
             continue
         if path.is_dir():
-            yield from _files(path)
+            yield from data_files(path)
         else:
             yield path
 
@@ -97,7 +98,8 @@ def _table_of(first: str, tables: Sequence[str]) -> str | None:
     return next((table for table in tables if re.fullmatch(rf"{table}([-_.].*)?", name)), None)
 
 
-def _columns_of(relative: Path) -> dict[str, str | None]:
+def columns_of(relative: Path) -> dict[str, str | None]:
+    """The columns that folders such as `country=MA` name in the path of a part."""
     pairs = (part.split("=", 1) for part in relative.parts[:-1] if "=" in part)
     return {_unescaped(name): None if value == _NULL else _unescaped(value) for name, value in pairs}
 

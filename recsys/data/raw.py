@@ -8,12 +8,15 @@ from typing import Final
 import polars as pl
 
 from recsys.columns import FORMER_NAMES, Table
-from recsys.data.delimited import first_record, scan_delimited
+from recsys.data import json_lines
+from recsys.data.delimited import Delimited, first_record, scan_delimited
 from recsys.data.files import DataFile
 from recsys.data.text_files import TextFile, damage_of, look_through, plainly_named, shorten, without_bom
 from recsys.errors import DataError
 
-_MAGIC: Final = b"PAR1"
+PARQUET: Final = b"PAR1"
+"""The first and the last bytes of a Parquet file."""
+
 _SEPARATORS: Final = {"csv": ",", "tsv": "\t"}
 _NAMED: Final = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 DAMAGE: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
@@ -42,11 +45,10 @@ def open_raw(file: DataFile, table: Table) -> Raw | None:
 
     Raises:  DataError when it is damaged, not of its format, or its header is none of the contract's.
     """
-    raw = _open_parquet(file) if file.form == "parquet" else _open_text(file, table)
+    raw = open_parquet(file) if file.form == "parquet" else _open_text(file, table)
     if raw is None:
         return None
-    given = {name: value for name, value in file.columns.items() if name not in raw.names}
-    raw = _with_columns(raw, given) if given else raw
+    raw = with_columns(raw, file.columns)
     _check_header(file, raw.names, table)
     return raw
 
@@ -64,13 +66,18 @@ def former_names(table: Table, names: Sequence[str]) -> dict[str, str]:
     return {old: new for old, new in pairs if old in names and new not in names}
 
 
-def _with_columns(raw: Raw, given: Mapping[str, str | None]) -> Raw:
+def with_columns(raw: Raw, values: Mapping[str, str | None]) -> Raw:
+    """The file with columns of one value each, as far as it does not have them itself."""
+    given = {name: value for name, value in values.items() if name not in raw.names}
+    if not given:
+        return raw
     columns = [pl.lit(value, dtype=pl.String).alias(name) for name, value in given.items()]
     schema = {**raw.schema, **dict.fromkeys(given, pl.String())}
     return replace(raw, frame=raw.frame.with_columns(columns), schema=schema, names=[*raw.names, *given])
 
 
-def _open_parquet(file: DataFile) -> Raw | None:
+def open_parquet(file: DataFile) -> Raw | None:
+    """A Parquet file; None for one without a byte. Raises DataError for a damaged one."""
     with damage_of(file.name), file.path.open("rb") as stream:
         size = stream.seek(0, 2)
         stream.seek(0)
@@ -79,9 +86,9 @@ def _open_parquet(file: DataFile) -> Raw | None:
         end = stream.read(4)
     if not size:
         return None
-    if start != _MAGIC:
+    if start != PARQUET:
         raise DataError(f"{file.name}: found {start!r} at its beginning, expected Parquet; export it again")
-    if end != _MAGIC or size < 12:
+    if end != PARQUET or size < 12:
         raise DataError(f"{file.name} ends too early: found a part of a Parquet file; fetch it again")
     frame = pl.scan_parquet(file.path, hive_partitioning=False, glob=False)
     try:
@@ -121,9 +128,13 @@ def _open_text(file: DataFile, table: Table) -> Raw | None:
 def _open_delimited(file: DataFile, text: TextFile, table: Table) -> Raw:
     separator = _SEPARATORS[file.form]
     _check_header(file, first_record(text, separator), table)  # first: under another header no row has its fields
-    opened = scan_delimited(text, separator)
+    return raw_of_delimited(scan_delimited(text, separator))
+
+
+def raw_of_delimited(opened: Delimited) -> Raw:
+    """Delimited text as a file of texts."""
     return Raw(
-        name=text.name,
+        name=opened.file.name,
         frame=opened.frame,
         schema=dict.fromkeys(opened.names, pl.String()),
         names=opened.names,
@@ -133,14 +144,24 @@ def _open_delimited(file: DataFile, text: TextFile, table: Table) -> Raw:
 
 
 def _open_json(text: TextFile, table: Table) -> Raw:
-    from recsys.data import json_lines
-
     plain = plainly_named(without_bom(text))
     names = json_lines.keys_of(plain, table)
     former = {new: old for old, new in former_names(table, names).items()}
-    dtypes: dict[str, pl.DataType] = {former.get(c.name, c.name): pl.String() for c in table.columns}
+    return raw_of_json(plain, names, [former.get(column.name, column.name) for column in table.columns])
+
+
+def open_json(text: TextFile) -> Raw:
+    """JSON Lines of any columns. Raises DataError for the first line that is no object."""
+    plain = plainly_named(without_bom(text))
+    names = json_lines.keys_of(plain)
+    return raw_of_json(plain, names, names)
+
+
+def raw_of_json(plain: TextFile, names: Sequence[str], columns: Sequence[str]) -> Raw:
+    """JSON Lines with these `names`, as a file of the texts of these `columns`."""
+    dtypes: dict[str, pl.DataType] = dict.fromkeys(columns, pl.String())
     return Raw(
-        name=text.name,
+        name=plain.name,
         frame=pl.scan_ndjson(plain.path, schema=dtypes),
         schema=dtypes,
         names=names,

@@ -69,9 +69,10 @@ class TextFile:
         return not self.head.strip()
 
 
-def look_through(path: Path, name: str | None = None) -> TextFile:
+def look_through(path: Path, name: str | None = None, *, is_latin_possible: bool = False) -> TextFile:
     """
-    The file, decompressed as its first bytes say, and decoded once to its end.
+    The file, decompressed as its first bytes say, and decoded once to its end; what is not UTF-8 as Latin-1 where that
+    is possible.
 
     Raises:  DataError for another format than text, a damaged file, and the first byte that is not UTF-8.
     """
@@ -83,7 +84,15 @@ def look_through(path: Path, name: str | None = None) -> TextFile:
     foreign = next((what for mark, what in _FOREIGN.items() if start.startswith(mark)), None)
     if foreign is not None:
         raise DataError(f"{name}: found {foreign}, expected text in UTF-8")
+    if is_latin_possible and not _is_utf8(path, name):
+        path = _from_latin(path, name)
     return _looked_through(path, name)
+
+
+def scan_lines(file: TextFile) -> pl.LazyFrame:
+    """The column `line`, without line ends."""
+    line = pl.col("line").str.strip_chars_end("\r").str.strip_prefix("\ufeff")
+    return pl.scan_lines(file.path, name="line").select(line)
 
 
 @contextmanager
@@ -192,6 +201,22 @@ def _looked_through(path: Path, name: str) -> TextFile:
         has_blanks=has_blanks or is_old_mac,
         has_backslash_quotes=has_backslashes,
     )
+
+
+def _is_utf8(path: Path, name: str) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with damage_of(name), open_plain(path) as stream:
+        try:
+            while chunk := stream.read(_CHUNK):
+                decoder.decode(chunk)
+        except UnicodeDecodeError:
+            return False
+    return True
+
+
+def _from_latin(path: Path, name: str) -> Path:
+    with damage_of(name), open_plain(path) as stream:
+        return rewritten(name, (line.decode("latin-1").encode() for line in stream))
 
 
 def _not_utf8(name: str, line: int, byte: int) -> str:

@@ -73,7 +73,7 @@ def read_column(column: Column, dtype: pl.DataType | None) -> pl.Expr:
         return pl.lit(None, dtype=target)
     raw = _given(column.name, dtype)
     if column.dtype == "time":
-        return _instant(raw, dtype)
+        return instant_of(raw, dtype)
     if column.dtype == "list" and dtype == pl.String:
         return _texts(raw)
     if column.dtype == "bool" and dtype != pl.Boolean:
@@ -133,7 +133,8 @@ def _unreadable(column: Column, dtype: pl.DataType | None) -> pl.Expr:
 # ---- instants ----
 
 
-def _instant(raw: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+def instant_of(raw: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Milliseconds UTC of values of this dtype, also outside of the contract's bounds; null for what is no instant."""
     if isinstance(dtype, pl.Datetime):
         return raw.dt.timestamp("ms")
     if dtype == pl.Date:
@@ -207,7 +208,7 @@ def _of_float(number: pl.Expr) -> pl.Expr:
 
 
 def _assumed(column: Column, dtype: pl.DataType | None) -> pl.Expr:
-    """What `_instant` took for granted of a value; what holds for a whole column says `conversion_notice`."""
+    """What `instant_of` took for granted of a value; what holds for a whole column says `conversion_notice`."""
     if dtype is None or not (dtype == pl.String or dtype.is_numeric()):
         return pl.lit(None, dtype=pl.String)
     raw = pl.col(UNREADABLE + column.name)

@@ -8,10 +8,10 @@ import polars as pl
 
 from recsys.columns import EARLIEST, LANGUAGE, LATEST, MAX_ID_LENGTH
 from recsys.data.checks import UNSAFE_IN_IDS
+from recsys.data.values import instant_of
 
 _MAX_TEXT: Final = 20_000  # characters: descriptions of goods run on
-_SECONDS_END, _MILLISECONDS_END, _MICROSECONDS_END = 1e11, 1e14, 1e17
-_NAIVE: Final = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d", "%m/%d/%Y %I:%M:%S %p")
+_AMERICAN: Final = "%m/%d/%Y %I:%M:%S %p"  # as MIND has it
 _JSON_TEXT: Final = r'"((?:[^"\\]|\\.)*)"'
 
 
@@ -73,14 +73,13 @@ def number(column: str, *, is_required: bool = True) -> Field:
 
 
 def instant(column: str, *, is_required: bool = True) -> Field:
-    """Milliseconds UTC of 1990 to 2100, from numbers since 1970 of any unit, and from dates and times."""
+    """Milliseconds UTC of 1990 to 2100: as in a dataset, and the spellings of published sets."""
 
     def convert(raw: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-        if isinstance(dtype, pl.Datetime) or dtype == pl.Date:
-            value = raw.cast(pl.Datetime("ms", getattr(dtype, "time_zone", None))).dt.timestamp("ms")
-        else:
-            value = _since_1970(raw.cast(pl.Float64, strict=False))
-            value = pl.coalesce(value, _of_text(raw)) if dtype == pl.String else value
+        value = instant_of(raw, dtype)
+        if dtype == pl.String:
+            american = raw.str.to_datetime(_AMERICAN, strict=False, time_unit="ms").dt.timestamp("ms")
+            value = pl.coalesce(value, american, instant_of(raw.cast(pl.Float64, strict=False), pl.Float64()))
         return pl.when(value.is_between(EARLIEST, LATEST)).then(value)
 
     expected = "an instant of 1990 to 2100, such as 2026-11-20T18:00:00Z, or seconds or milliseconds since 1970"
@@ -101,21 +100,3 @@ def text(column: str) -> Field:
         )
 
     return Field(column=column, convert=convert, expected="a text", is_required=False)
-
-
-def _since_1970(value: pl.Expr) -> pl.Expr:
-    """Numbers as milliseconds. Between 1990 and 2100 the four units do not overlap, so the size tells the unit."""
-    milliseconds = (
-        pl.when(value < _SECONDS_END).then(value * 1_000)
-        .when(value < _MILLISECONDS_END).then(value)
-        .when(value < _MICROSECONDS_END).then(value / 1_000)
-        .otherwise(value / 1_000_000)
-    )  # fmt: skip
-    return milliseconds.round().cast(pl.Int64, strict=False)
-
-
-def _of_text(raw: pl.Expr) -> pl.Expr:
-    """Dates and times, with a zone or in UTC."""
-    zoned = raw.str.replace(" ", "T", literal=True).str.to_datetime("%+", strict=False, time_unit="ms", time_zone="UTC")
-    naive = (raw.str.to_datetime(form, strict=False, time_unit="ms") for form in _NAIVE)
-    return pl.coalesce(zoned.dt.timestamp("ms"), *(value.dt.timestamp("ms") for value in naive))

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from recsys.data.text_files import look_through, scan_lines
 from recsys.errors import DataError
 from training.importers.common import CUTOFFS, DAY_ZERO, PARTS, ImportReport, find, finish, need, times_of_part
-from training.importers.files import check_text, scan_lines
 from training.models.splits import check_numbers, read_npz
 
 
@@ -69,14 +69,13 @@ def _read(path: Path) -> tuple[pl.DataFrame, tuple[int, int]]:
 
 def _read_text(path: Path) -> tuple[pl.DataFrame, tuple[int, int]]:
     """A line for each user: their number, then the numbers of their items. A user may have none."""
-    check_text(path)
     words = pl.col("line").str.strip_chars().str.replace_all(r"\s+", " ").str.split(" ")
-    lines = scan_lines(path).with_row_index("row").filter(pl.col("line").str.strip_chars() != "")
+    lines = scan_lines(look_through(path)).with_row_index("row").filter(pl.col("line").str.strip_chars() != "")
     numbers = lines.select("row", "line", number=words.cast(pl.List(pl.UInt32), strict=False)).collect()
     wrong = numbers.filter(pl.col("number").list.eval(pl.element().is_null()).list.any())
     for row, line, _ in wrong.head(1).rows():
         raise DataError(
-            f"{path.name}, line {row + 1:,}: found {line[:60]!r}, expected lines of numbers: a user, then its items"
+            f"line {row + 1:,} of {path.name}: found {line[:60]!r}, expected lines of numbers: a user, then its items"
         )
     users, items = pl.col("number").list.first().cast(pl.Int64), pl.col("number").list.slice(1)
     pairs = numbers.select(user_id=users, item_id=items).explode("item_id").cast(pl.Int64)

@@ -13,10 +13,11 @@ from typing import Final
 
 import polars as pl
 
+from recsys.data.delimited import first_record
+from recsys.data.text_files import look_through, scan_lines
 from recsys.errors import DataError
 from training.importers.common import ImportReport, by_number, find, finish, need, note_unused_files
 from training.importers.fields import id_of, instant, text
-from training.importers.files import check_text, scan_lines
 from training.importers.published import ROW, open_table
 
 _TITLES: Final = "MicroLens-*_title*.csv"
@@ -61,12 +62,13 @@ def _events(path: Path) -> pl.LazyFrame:
 
 def _titles(path: Path) -> pl.DataFrame:
     """item_id, title. The short titles stand without quotes and without a header, so the first comma divides."""
-    if check_text(path).split(",") == ["item", "title"]:
+    file = look_through(path)
+    if first_record(file, ",") == ["item", "title"]:
         rows = open_table(path).read({"item_id": id_of("item"), "title": text("title")}).drop(ROW).collect()
         return rows.with_columns(pl.col("title").str.strip_chars())
-    fields = scan_lines(path).select(parts=pl.col("line").str.splitn(",", 2)).collect()["parts"].struct
+    fields = scan_lines(file).select(parts=pl.col("line").str.splitn(",", 2)).collect()["parts"].struct
     table = pl.DataFrame({"item_id": fields.field("field_0"), "title": fields.field("field_1").str.strip_chars()})
     wrong = table.with_row_index(ROW).filter(~pl.col("item_id").str.contains(r"^\d+$") | pl.col("title").is_null())
     for row, item_id, _ in wrong.head(1).rows():
-        raise DataError(f"{path.name}, line {row + 1:,}: found {item_id[:60]!r}, expected an item, a comma, a title")
+        raise DataError(f"line {row + 1:,} of {path.name}: found {item_id[:60]!r}, expected an item, a comma, a title")
     return table

@@ -14,6 +14,7 @@ from typing import Final
 
 import polars as pl
 
+from recsys.data.files import columns_of, data_files
 from recsys.errors import ConfigError, DataError
 from recsys.vocabulary import ITEM_EVENTS
 from training.importers.common import ImportReport, finish, note_unused_columns, times_of_log
@@ -21,7 +22,6 @@ from training.importers.fields import Field, id_of, instant, language, name_as_i
 from training.importers.published import ROW, PublishedTable, open_table
 
 N_DAYS_WITHOUT_TIMES: Final = 10
-_MARKERS: Final = ("_", ".")  # first letters of the files that Spark and desktops leave beside data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,10 @@ def run(
     Raises:  ConfigError for options that contradict each other, DataError for what cannot be read.
     """
     _check(columns)
-    logs = [open_table(path, separator=None, names=names, wanted=columns.of_events) for path in _parts(source)]
+    logs = [
+        open_table(path, separator=None, names=names, wanted=columns.of_events, given=given)
+        for path, given in _parts(source)
+    ]
     about = [columns.item, *(field.column for field in _item_fields(columns).values())]
     goods = [open_table(items, separator=None, wanted=about)] if items else []
     return import_tables(folder, columns, logs, goods, notices=[])
@@ -166,14 +169,14 @@ def _check(columns: TableColumns) -> None:
         raise ConfigError(f"--kind: found {wrong[0]!r}, expected one of {', '.join(ITEM_EVENTS)}")
 
 
-def _parts(source: Path) -> list[Path]:
-    """The file, or the files of a folder and of the folders in it."""
+def _parts(source: Path) -> list[tuple[Path, dict[str, str | None]]]:
+    """The file, or the files of a folder and of the folders in it, with the columns that those folders name."""
     if source.is_file():
-        return [source]
-    paths = sorted(path for path in source.rglob("*") if path.is_file() and not path.name.startswith(_MARKERS))
+        return [(source, {})]
+    paths = [path for path in data_files(source) if path.stat().st_size]  # Spark leaves empty parts
     if not paths:
         raise DataError(f"found no file in {source}, expected a table of interactions; correct SRC")
-    return paths
+    return [(path, columns_of(path.relative_to(source))) for path in paths]
 
 
 def with_times(events: pl.LazyFrame, notices: list[str]) -> pl.LazyFrame:

@@ -7,7 +7,8 @@ Fixed splits from files of pairs: matrices of train and test over the same users
               by its names, or by having no digit where every other line has one; further columns are not read)
     signed    a line for each pair: user, item, label; above 0 is positive, otherwise negative
 
-Text may be compressed with gzip. Repeated pairs count once (signed: by the sign of their sum; a sum of 0 is negative).
+Text may be compressed by gzip or Zstandard. Repeated pairs count once (signed: by the sign of their sum; a sum of 0 is
+negative).
 """
 
 import csv
@@ -24,6 +25,7 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
+from recsys.data.text_files import read_text
 from recsys.errors import DataError
 from recsys.types import Csr, Mask, Rows
 
@@ -136,12 +138,8 @@ def check_numbers(path: Path, what: str, size: int, n_used: int) -> None:
 
 def _read_text(form: str, path: Path) -> pl.DataFrame:
     """user, item, label as text, text and number."""
-    try:
-        raw = path.read_bytes()
-        text = (gzip.decompress(raw) if raw[:2] == _GZIP else raw).decode("utf-8-sig")
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise DataError(f"{path}: found no text in UTF-8 ({error}), expected a table of pairs; give another") from error
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    text = read_text(path)
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
         raise DataError(f"{path}: found an empty file, expected a table of pairs; give another")
     return _adjacency(path, lines) if form == "lightgcn" else _pairs(path, lines, is_signed=form == "signed")

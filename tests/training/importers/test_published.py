@@ -41,12 +41,23 @@ JSONL = "".join(
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard], ids=["plain", "gzip", "zstandard"])
-@pytest.mark.parametrize("raw", [CSV, CSV.replace("\n", "\r\n"), JSONL], ids=["csv", "crlf", "jsonl"])
+@pytest.mark.parametrize(
+    "raw",
+    [CSV, CSV.replace("\n", "\r\n"), CSV.replace("\n", "\r"), JSONL],
+    ids=["csv", "crlf", "cr", "jsonl"],
+)
 def test_every_layout_and_packing_reads_the_same_rows(raw: str, pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
     if "\r" in raw and pack is zstandard:
         pytest.skip("the packer of this test writes LF alone")
     rows = open_table(written(tmp_path / "table.dat", raw, pack)).read(FIELDS).drop(ROW).collect().rows()
     assert rows == ROWS
+
+
+@pytest.mark.parametrize("cell", ['5" high', 'say "so" twice', '"so" they say', '"'])
+def test_lone_quotes_between_tabs_are_letters(cell: str, tmp_path: Path) -> None:
+    path = written(tmp_path / "t.tsv", f"u\tx\nann\t{cell}\nbob\t-\n")
+    table = open_table(path, separator=None, wanted=["u"])
+    assert table.read({"x": text("x")}).collect()["x"].to_list() == [cell, "-"]
 
 
 def test_parquet_reads_the_same_rows_and_floats_as_ids_lose_their_point(tmp_path: Path) -> None:
@@ -74,36 +85,36 @@ def test_quotes_are_letters_where_none_are_expected_and_latin_text_is_read(tmp_p
 @pytest.mark.parametrize(
     ("raw", "sentence"),
     [
-        ("u,s,t,x\nann,4,1112486027,\nbob,many,1112486027,\n", r"line 3, column 's': found 'many', expected a number"),
-        ("u,s,t,x\nann,nan,1112486027,\n", r"line 2, column 's': found 'nan', expected a number"),
-        ('u,s,t,x\nann,4,1112486027,"two\nlines"\nbob,4,0,\n', r"line 4, column 't': found '0', expected an instant"),
-        ("u,s,t,x\n\n\n,4,1112486027,\n", r"line 4, column 'u': found nothing, expected an id"),
-        ('u,s,t,x\nann,4,1112486027,"Weird Al" Yankovic\n', r"line 2: found quotes inside a field"),
-        ("u,s,t,x\nann,4,1112486027,a,b\n", r"line 2: found 5 fields, expected 4: u, s, t, x; put texts"),
+        ("u,s,t,x\nann,4,1112486027,\nbob,many,1112486027,\n", r"line 3 of t\.csv, column 's': found 'many'"),
+        ("u,s,t,x\nann,nan,1112486027,\n", r"line 2 of t\.csv, column 's': found 'nan', expected a number"),
+        ('u,s,t,x\nann,4,1112486027,"two\nlines"\nbob,4,0,\n', r"line 4 of t\.csv, column 't': found '0', expected an"),
+        ("u,s,t,x\n\n\n,4,1112486027,\n", r"line 4 of t\.csv, column 'u': found nothing, expected an id"),
+        ('u,s,t,x\nann,4,1112486027,"Weird Al" Yankovic\n', r"line 2 of t\.csv: found a quote out of place"),
+        ("u,s,t,x\nann,4,1112486027,a,b\n", r"line 2 of t\.csv: found 5 fields, expected 4 .*; put texts"),
         ("U,s,t,x\nann,4,1112486027,\n", r"column 'u' is missing, found U, s, t, x; is it 'U'\?"),
         ("u;s;t;x\nann;4;1112486027;\n", r"column 'u' is missing, found u;s;t;x"),
-        ("u,s,u,x\nann,4,1,\n", r"line 1: found the column 'u' twice"),
-        ("u,s,t,x\rann,4,1112486027,\r", r"found lines that end in CR alone"),
+        ("u,s,u,x\nann,4,1,\n", r"line 1 of t\.csv: found the column 'u' twice"),
+        ("u,s,t,x\nann,4,1112486027,\nbob,4\n", r"line 3 of t\.csv: found 2 fields, expected 4 as in the first line"),
         ("", r"found an empty file"),
-        (b"u,s,t,x\nann,4,1112486027,\nb\xff,4,1,\n", r"t\.csv, line 3: found the byte 0xff, expected UTF-8"),
-        (b"PK\x03\x04", r"found a ZIP archive, .*; unzip it first"),
-        ('[{"u": 1}]', r"found a JSON array, expected JSON Lines"),
-        ('{"u": "a", "s": 1}\n{"u": "b"\n', r"line 2: found '{\"u\": \"b\"', expected one JSON object"),
-        ('{"u": "a", "s": NaN}\n', r"line 1: found .*NaN.*, expected one JSON object"),
-        ('\n{"u": "a", "s": "x", "t": 1112486027, "x": 1}\n', r"line 2, column 's': found 'x', expected a number"),
+        (b"u,s,t,x\nann,4,1112486027,\nb\xff,4,1,\n", r"line 3 of t\.csv holds the byte 0xff, which is not UTF-8"),
+        (b"PK\x03\x04", r"found a zip archive, "),
+        ('[{"u": 1}]', r"line 1 of t\.csv: found a list, expected one JSON object per line"),
+        ('{"u": "a", "s": 1}\n{"u": "b"\n', r"line 2 of t\.csv is not one JSON object"),
+        ('{"u": "a", "s": NaN}\n', r"line 1 of t\.csv, column 's': found NaN, which is not JSON"),
+        ('\n{"u": "a", "s": "x", "t": 1112486027, "x": 1}\n', r"line 2 of t\.csv, column 's': found 'x'"),
     ],
 )  # fmt: skip
 def test_damage_is_named_by_file_line_and_column(raw: str | bytes, sentence: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=sentence) as refused:
         open_table(written(tmp_path / "t.csv", raw)).read(FIELDS)
-    assert all(problem.startswith("t.csv") for problem in refused.value.problems)
+    assert all("t.csv" in problem for problem in refused.value.problems)
 
 
 @pytest.mark.parametrize("end", range(1, 12))
 def test_a_download_that_stopped_is_never_read(end: int, tmp_path: Path) -> None:
     packed = gzip.compress((CSV + "eve,3,1112486027,\n" * 300).encode())
     path = written(tmp_path / "t.csv.gz", packed[: len(packed) * end // 12])
-    with pytest.raises(DataError, match=r"t\.csv\.gz: found a"):
+    with pytest.raises(DataError, match=r"t\.csv\.gz ends too early: found a part"):
         open_table(path).read(FIELDS)
 
 

@@ -119,8 +119,18 @@ def test_a_file_without_a_header_gets_names(tmp_path: Path) -> None:
     columns = TableColumns(user="u", item="i", rating="r", threshold=3)
     run(tmp_path / "log", tmp_path / "data", columns, names=("u", "i", "r"))
     assert kinds(read_dataset(tmp_path / "data")) == [("1", "a", "like"), ("2", "b", "view")]
-    with pytest.raises(DataError, match=r"line 1: found 1 fields, expected 2: u, i"):
+    with pytest.raises(DataError, match=r"line 1 of log: found 1 fields, expected 2: u, i"):
         run(tmp_path / "log", tmp_path / "two", TableColumns(user="u", item="i"), names=("u", "i"))
+
+
+def test_names_of_folders_are_columns_and_notes_are_no_data(tmp_path: Path) -> None:
+    for day in ("2026-01-01", "2026-01-02"):
+        (tmp_path / "log" / f"day={day}").mkdir(parents=True)
+        (tmp_path / "log" / f"day={day}" / "part-0.CSV").write_text("u,i\nann,a\n")
+    (tmp_path / "log" / "README.md").write_text("about it\n")
+    run(tmp_path / "log", tmp_path / "data", TableColumns(user="u", item="i", at="day"))
+    times = read_dataset(tmp_path / "data").events.collect()["at"]
+    assert times.to_list() == [from_text("2026-01-01T00:00:00Z"), from_text("2026-01-02T00:00:00Z")]
 
 
 def test_parts_in_folders_are_one_table_and_marks_of_spark_are_none(tmp_path: Path) -> None:

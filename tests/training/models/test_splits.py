@@ -1,9 +1,11 @@
 """Laws of fixed splits: what a file may hold, and how lines, headers and numbers are told apart."""
 
 import gzip
+import io
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from scipy import sparse
 
@@ -38,6 +40,17 @@ def test_numbers_that_are_ids_are_refused_before_memory_grows(tmp_path: Path) ->
     sparse.save_npz(tmp_path / "wide.npz", sparse.coo_array(([1.0], ([2_000_000_000], [0])), shape=(2_000_000_001, 1)))
     with pytest.raises(DataError, match=r"found users numbered up to 2,000,000,000, of which 1 are used"):
         read_npz(tmp_path / "wide.npz")
+
+
+@pytest.mark.parametrize("form", ["pairs", "signed", "lightgcn"])
+def test_zstandard_is_read_as_the_plain_text(form: str, tmp_path: Path) -> None:
+    lines = ["0 1 1", "1 2 1"]
+    (tmp_path / "plain.txt").write_text("\n".join(lines) + "\n")
+    packed = io.BytesIO()
+    pl.DataFrame({"line": lines}).write_csv(packed, include_header=False, quote_style="never", compression="zstd")
+    (tmp_path / "packed.zst").write_bytes(packed.getvalue())
+    plain, read = (read_split(form, tmp_path / n, tmp_path / n) for n in ("plain.txt", "packed.zst"))
+    assert (plain.train != read.train).nnz == 0 and read.train.nnz
 
 
 def test_a_user_without_items_is_a_user(tmp_path: Path) -> None:
