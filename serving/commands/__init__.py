@@ -1,6 +1,10 @@
-"""The commands that serve: `app` holds `serve`, `feed`, `recommend` and `audit`; the others are groups of their own."""
+"""
+The commands that serve: `app` holds `serve`, `feed`, `recommend`, `audit`, `backup` and `restore`; the others are
+groups of their own.
+"""
 
 from serving.commands.audit import app as _audit
+from serving.commands.backup import app as _backup
 from serving.commands.creators import app as creators
 from serving.commands.experiments import app as experiment
 from serving.commands.export import app as export
@@ -9,5 +13,6 @@ from serving.commands.helplines import app as helplines
 from serving.commands.policies import app as policy
 
 app.add_typer(_audit)
+app.add_typer(_backup)
 
 __all__ = ["app", "creators", "experiment", "export", "helplines", "policy"]

@@ -23,7 +23,7 @@ from serving.stores.sqlite.prune import prune_table
 from serving.stores.sqlite.reviews import SqliteReviews
 from serving.stores.sqlite.schema import former_state, open_schema
 from serving.stores.sqlite.sealed import SealedRows
-from serving.stores.sqlite.users import SqliteCutoffs, SqliteUsers, prune_users
+from serving.stores.sqlite.users import SqliteCutoffs, SqliteUsers, erase_unreadable, prune_users
 from serving.stores.sqlite.vault import Vault, vault_path
 
 
@@ -106,6 +106,10 @@ class SqliteStore:
             "audit": prune_table(database, "audit", "at", expired.audit),
             "reviews": prune_table(database, "reviews", "answered_at", expired.audit),
         }
+
+    def erase_unreadable(self, at: Millis) -> Mapping[str, int]:
+        """Erase again whoever was erased after a restored copy was made; deleted rows by table."""
+        return erase_unreadable(self._rows, at)
 
     def close(self) -> None:
         """Write what is queued, then close the file. Later calls raise StoreError."""

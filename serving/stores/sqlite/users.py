@@ -8,17 +8,18 @@ import msgspec
 
 from recsys.clock import Millis
 from recsys.errors import StoreError
+from recsys.safety.loop.levels import HIGHEST_LEVEL
 from recsys.stores.audit import LOCAL, AuditEntry, erased_name, erasure_entry
 from recsys.stores.protocols import DecisionRecord, Forgotten, Read, Version
 from recsys.stores.retention import ERASED, Expiry
 from recsys.user.packed import pack_page, unpack_page
-from recsys.user.state import Delivery, UserState, pack, unpack, unpack_safety
+from recsys.user.state import Delivery, LoopState, SafetyState, UserState, pack, unpack, unpack_safety
 from serving.stores.sqlite.audit import add_entries
 from serving.stores.sqlite.decisions import add_decision, open_answer, seal_answer
 from serving.stores.sqlite.exposure import CountsOfGroup
 from serving.stores.sqlite.prune import prune_table
 from serving.stores.sqlite.sealed import SealedRows, note_shred
-from serving.stores.sqlite.vault import Key, Vault
+from serving.stores.sqlite.vault import NUMBER_BYTES, Key, Vault
 
 DELIVERIES: Final = b"deliveries"
 SEEN: Final = b"users.seen"
@@ -34,6 +35,8 @@ _REPLACE: Final = """
     WHERE owner = ? AND version = ?
 """
 _INSERT: Final = "INSERT INTO users VALUES (?, (SELECT writes + 1 FROM meta), ?, ?, ?, ?)"
+_SEALED: Final = (("users", "safety"), ("deliveries", "sealed"), ("decisions", "sealed"), ("events", "sealed"))
+"""Tables of people, each with a column that their own key sealed."""
 
 
 class SqliteUsers:
@@ -234,6 +237,31 @@ def _erase(connection: sqlite3.Connection, owner: bytes, at: Millis, tombstone: 
     if tombstone is not None:
         connection.execute("INSERT INTO tombstones VALUES (?, (SELECT writes FROM meta), ?, ?)", (owner, at, tombstone))
     return deleted
+
+
+def erase_unreadable(rows: SealedRows, at: Millis) -> dict[str, int]:
+    """
+    Erase again whoever was erased after a restored copy was made: their keys are gone. What the ledger knew of them is
+    gone too, so that their level is the highest for as long as an erasure leaves anything. Deleted rows by table.
+    """
+    with rows.database.reading() as connection:
+        sealed = connection.execute(
+            " UNION ".join(
+                f"SELECT owner, substr({column}, 1, {NUMBER_BYTES}) FROM {table}" for table, column in _SEALED
+            )
+        ).fetchall()
+    owners = {owner for owner, number in sealed if rows.vault.is_destroyed(number)}
+    loop = LoopState(level=HIGHEST_LEVEL, raised_at=at, clean_since=at)
+    packed = pack(UserState(safety=SafetyState(loop=loop, is_erased=True)))[1]
+
+    def work(connection: sqlite3.Connection) -> dict[str, int]:
+        committed_at = connection.execute("SELECT committed_at FROM meta").fetchone()
+        stones = {owner: seal_tombstone(rows.vault, packed, owner) for owner in owners}
+        deleted = [_erase(connection, owner, at, stone) for owner, stone in stones.items()]
+        connection.execute("UPDATE meta SET committed_at = ?", committed_at)  # nobody has looked at the clock yet
+        return {table: sum(of_one[table] for of_one in deleted) for table, _ in _SEALED}
+
+    return rows.database.write(work)
 
 
 def _forget(connection: sqlite3.Connection, key: bytes, before: Millis) -> None:

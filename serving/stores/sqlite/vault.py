@@ -27,7 +27,7 @@ from serving.stores.sqlite.file import Database
 
 APPLICATION: Final = 0x5341_4E4B  # "SANK", in `application_id`
 FORMAT: Final = 1
-_NUMBER: Final = 8  # bytes of a key's number
+NUMBER_BYTES: Final = 8  # of a key's number, with which everything begins that the key sealed
 _NONCE: Final = 12  # bytes
 MAX_TRIES: Final = 32  # at the same moment as erasures of the same person
 
@@ -55,7 +55,7 @@ class Key:
 
     def open(self, sealed: bytes, place: bytes) -> bytes:
         """The inverse of `seal`. Raises StoreError when the value is damaged."""
-        nonce, text = sealed[_NUMBER : _NUMBER + _NONCE], sealed[_NUMBER + _NONCE :]
+        nonce, text = sealed[NUMBER_BYTES : NUMBER_BYTES + _NONCE], sealed[NUMBER_BYTES + _NONCE :]
         try:
             return AESGCM(self.key).decrypt(nonce, text, place)
         except (InvalidTag, ValueError) as error:
@@ -64,7 +64,7 @@ class Key:
 
 def number_of(sealed: bytes) -> bytes:
     """The number of the key that sealed a value."""
-    return sealed[:_NUMBER]
+    return sealed[:NUMBER_BYTES]
 
 
 def vault_path(state: Path) -> Path:
@@ -92,7 +92,7 @@ class Vault:
             row = connection.execute("SELECT installation, index_key, seal_key FROM meta").fetchone()
         self.installation: Final[bytes] = row[0]
         self.index_key: Final[bytes] = row[1]
-        self.own_key: Final = Key(b"\0" * _NUMBER, row[2])
+        self.own_key: Final = Key(b"\0" * NUMBER_BYTES, row[2])
         """The installation's key: what outlives an erasure is sealed with it."""
 
     def hide(self, text: str) -> bytes:
@@ -117,7 +117,7 @@ class Vault:
         raise StoreError("the key of a person was destroyed while it was used; ask again")
 
     def _make(self, owners: Iterable[bytes]) -> None:
-        rows = [(owner, secrets.token_bytes(_NUMBER), secrets.token_bytes(32)) for owner in owners]
+        rows = [(owner, secrets.token_bytes(NUMBER_BYTES), secrets.token_bytes(32)) for owner in owners]
         insert = "INSERT INTO keys VALUES (?, ?, ?) ON CONFLICT (owner) DO NOTHING"
         self._database.write(lambda connection: connection.executemany(insert, rows))
 
