@@ -61,9 +61,8 @@ class StringColumn(Sequence[str]):
 
     def utf8(self, n: int) -> memoryview | bytes:
         """The bytes of the n-th string."""
-        changed = self.changed.get(n)
-        if changed is not None:
-            return changed.encode()
+        if n in self.changed:
+            return self.changed[n].encode()
         if n >= len(self._positions) - 1:
             return b""
         return self._bytes[self._positions[n] : self._positions[n + 1] - 1]
@@ -73,11 +72,19 @@ class StringColumn(Sequence[str]):
 
     def with_changes(self, changes: Mapping[int, str], size: int) -> "StringColumn":
         """The column of `size` strings after some came or changed; numbers that nothing was said of are empty."""
+        if len(changes) > self._most_changed():
+            pieces = [*map(self.utf8, range(size))]
+            for n, text in changes.items():
+                pieces[n] = text.encode()
+            return string_column(pieces)
         new = {n: text for n, text in changes.items() if n >= self._size or self[n] != text}
         changed = {**self.changed, **new}
-        if len(changed) > max(MAX_CHANGED, (len(self.starts) - 1) // _CHANGED_PART):
+        if len(changed) > self._most_changed():
             return compact(StringColumn(self.data, self.starts, changed, size))
         return StringColumn(self.data, self.starts, changed, size)
+
+    def _most_changed(self) -> int:
+        return max(MAX_CHANGED, (len(self.starts) - 1) // _CHANGED_PART)
 
     def rows_with(self, part: str) -> Iterator[int]:
         """The strings that contain a part without line breaks; none of them breaks its line. Nothing contains ""."""

@@ -1,6 +1,8 @@
 """The one place that puts an engine together."""
 
+import ctypes
 import gc
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
@@ -81,7 +83,10 @@ def put_artifact(catalogue: Catalogue, artifact: Artifact, at: Millis) -> None:
 
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """What is made meanwhile has no cycles, and to look for them takes longer than to make it."""
+    """
+    What is made meanwhile has no cycles, and to look for them takes longer than to make it. Afterwards the system gets
+    back what was freed, where the C library can give it.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -89,6 +94,9 @@ def _without_collector() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+        if trim is not None:
+            trim(0)
 
 
 def first_activation(records: ControllerStore, version: str, at: Millis) -> Millis:
@@ -127,11 +135,12 @@ def item_changes(items: pl.DataFrame) -> list[ItemChange]:
     An artifact's items as changes of the live catalogue, in their order, which is oldest first: of copies the first to
     arrive is the original. Columns without a value are left out.
     """
+    wordings = map(Wording, items["text_id"], items["n_words"])
     return [
-        ItemChange(fields=_known(row), wording=Wording(row["text_id"], row["n_words"]), is_edited=False)
-        for row in items.iter_rows(named=True)
+        ItemChange(fields=_known(row), wording=wording, is_edited=False)
+        for row, wording in zip(items.drop(_NOT_FIELDS).iter_rows(named=True), wordings, strict=True)
     ]
 
 
 def _known(row: JsonObject) -> JsonObject:
-    return {name: value for name, value in row.items() if value is not None and name not in _NOT_FIELDS}
+    return {name: value for name, value in row.items() if value is not None}

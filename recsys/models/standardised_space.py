@@ -3,11 +3,14 @@ A space whose scores can be compared between users: they are in standard deviati
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from recsys.models.index import VectorIndex, search
 from recsys.types import Floats, Ids, Mask, Space
+
+_ROWS_AT_ONCE: Final = 65_536  # of vectors that lie in a file: a copy of all of them would not fit into memory
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,12 +57,18 @@ class StandardisedSpace:
 def standardise_space(space: Space, index: VectorIndex | None = None) -> StandardisedSpace:
     """A space with its statistics; without an index it scores but retrieves nothing."""
     vectors = np.asarray(space.item_vectors)
-    is_known = np.any(vectors, axis=1)
-    known = vectors[is_known]
-    if len(known) < 2:
-        d = vectors.shape[1]
+    n, d = vectors.shape
+    is_known = np.zeros(n, np.bool_)
+    total, products = np.zeros(d), np.zeros((d, d), np.float32)
+    for start in range(0, n, _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        is_known[rows] = np.any(vectors[rows], axis=1)
+        known = vectors[rows][is_known[rows]]
+        total += known.sum(axis=0, dtype=np.float64)
+        products += known.T @ known
+    n_known = int(np.count_nonzero(is_known))
+    if n_known < 2:
         return StandardisedSpace(space, index, is_known, np.zeros(d, np.float32), np.zeros((d, d), np.float32))
-    mean = known.mean(axis=0, dtype=np.float64)
-    second_moment = known.T @ known / np.float32(len(known))
-    covariance = (second_moment - np.outer(mean, mean)).astype(np.float32)
+    mean = total / n_known
+    covariance = (products / np.float32(n_known) - np.outer(mean, mean)).astype(np.float32)
     return StandardisedSpace(space, index, is_known, mean.astype(np.float32), covariance)

@@ -35,8 +35,7 @@ class CopyMemory(msgspec.Struct, frozen=True, array_like=True):
 _MEMORY: Final = msgspec.msgpack.Decoder(CopyMemory)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A checked change; `packed` holds the fields as msgpack, so that two equal rows are equal bytes."""
 
     item_id: str
@@ -48,8 +47,7 @@ class Prepared:
     expects: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredItem:
+class StoredItem(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An item as a store holds it. `memory` is a packed `CopyMemory`."""
 
     item_no: int
