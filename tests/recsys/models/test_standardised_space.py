@@ -17,7 +17,7 @@ class Drawn:
     @property
     def space(self) -> TextSpace:
         centres = Centres(("en",), np.zeros((1, self.vectors.shape[1]), np.float32))
-        return TextSpace(item_vectors=self.vectors, centres=centres)
+        return TextSpace(item_vectors=self.vectors, centres=centres, half_life_days=90.0, negative_weight=0.5)
 
 
 @pytest.fixture
