@@ -206,17 +206,23 @@ def evidence(near: Nearness, items: Items, item_no: int, market: Market) -> tupl
     """
     The evidence of an item's match and its confidence: a source, `corroborated`, or `none`. `near`: of this item alone.
     """
-    match = MATCHES[int(near.match)]
+    return evidence_of(MATCHES[int(near.match)], near.confidence, items, item_no, market, bool(near.is_floor_eligible))
+
+
+def evidence_of(
+    match: str, confidence_of: Floats, items: Items, item_no: int, market: Market, is_floor_eligible: bool
+) -> tuple[str, float]:
+    """`evidence` of an item with this match; `confidence_of` as in `Nearness`."""
     if match == "unknown":
         return "none", 0.0
     if match in ("dialect", "language", "audience", "fit"):
         by_speech = "platform" if items.has_own_language[item_no] else "inferred"
         source = {"fit": "partner", "audience": "platform"}.get(match, by_speech)
-        return source, float(near.confidence[EVIDENCE_SOURCES.index(source)])
+        return source, float(confidence_of[EVIDENCE_SOURCES.index(source)])
     position = int((items.region_source if match in ("region", "neighbour") else items.place_source)[item_no])
     source = EVIDENCE_SOURCES[position]
-    confidence = float(near.confidence[position])
-    if near.is_floor_eligible and source not in market.locality.floor_eligible:
+    confidence = float(confidence_of[position])
+    if is_floor_eligible and source not in market.locality.floor_eligible:
         return "corroborated", confidence
     return source, confidence
 

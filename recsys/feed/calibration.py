@@ -8,11 +8,13 @@ caps and floors decide above it, and a language without supply gets nothing (Ste
 """
 
 from collections.abc import Mapping, Sequence
+from ctypes import CDLL, c_double, c_int64
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys.kernels import address, library
 from recsys.types import Floats, Reals
 
 PRIOR_EVENTS: Final = 10.0
@@ -48,6 +50,30 @@ def language_bonus(scores: Floats, languages: NDArray[np.integer], wanted: Reals
     lower than what comes before, and what is not on it lower than all of it. Shapes: scores (n,) finite;
     languages (n,) columns of `wanted` (n_languages,), which adds up to at most 1; weight above 0.
     """
+    native = library()
+    if native is None or scores.dtype != np.float32:
+        return bonus_in_numpy(scores, languages, wanted, weight, depth)
+    return bonus_compiled(native, scores, languages, wanted, weight, depth)
+
+
+def bonus_compiled(
+    native: CDLL, scores: Floats, languages: NDArray[np.integer], wanted: Reals, weight: float, depth: int
+) -> Floats:
+    """`language_bonus` of float32 scores by the compiled loop."""
+    scores, wanted = np.ascontiguousarray(scores), np.ascontiguousarray(wanted, np.float64)
+    order, columns = np.argsort(-scores, kind="stable"), np.ascontiguousarray(languages, np.int64)
+    room, deficits = np.empty((2, len(wanted)), np.int64), np.empty(len(wanted))
+    bonus = np.empty(len(scores), np.float32)
+    native.language_bonus(
+        address(scores), address(order), address(columns), c_int64(len(scores)), address(wanted), c_int64(len(wanted)),
+        c_double(weight), c_int64(depth), c_double(STEP), address(room[0]), address(room[1]), address(deficits),
+        address(bonus),
+    )  # fmt: skip
+    return bonus
+
+
+def bonus_in_numpy(scores: Floats, languages: NDArray[np.integer], wanted: Reals, weight: float, depth: int) -> Floats:
+    """The reference of `language_bonus`."""
     adjusted = np.array(scores, np.float64)
     order = np.argsort(-scores, kind="stable")
     queues = [order[languages[order] == language] for language in range(len(wanted))]

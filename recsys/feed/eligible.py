@@ -97,8 +97,8 @@ def _removed(filters: Mapping[str, Filter], query: Query) -> Ids:
         "excluded": np.array(sorted(query.excluded), np.int32),
         "muted": np.empty(0, np.int32),
     }
-    removed = []
+    removed, nothing = [], query.rules.take(np.empty(0, np.int32))
     for name, item_nos in can_remove.items():
-        keep = verdict(name, filters[name], query, query.rules.take(item_nos))
+        keep = verdict(name, filters[name], query, query.rules.take(item_nos) if len(item_nos) else nothing)
         removed.append(item_nos[~keep])
     return np.unique(np.concatenate(removed))

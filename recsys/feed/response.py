@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from recsys.catalogue.items import topic_names
-from recsys.catalogue.locality import MATCHES, evidence
+from recsys.catalogue.locality import MATCHES, evidence_of
 from recsys.clock import DAY, Millis, to_text
 from recsys.feed.context import RequestContext
 from recsys.feed.plan import Plan
@@ -18,7 +18,7 @@ from recsys.feed.scorers import PARTS
 from recsys.feed.slate import Selection
 from recsys.messages import FeedItem, FeedRequest, FeedResponse, Locality, Pause, Safety, Shortfall
 from recsys.safety.cards import cards_for
-from recsys.safety.ledger import remaining
+from recsys.safety.ledger import remaining_of
 from recsys.safety.screen_time import break_after
 from recsys.tokens import Signer
 from recsys.types import Candidates, Ids, Rows
@@ -120,15 +120,17 @@ def items_of(
 
 def _localities(query: Query, item_nos: Ids) -> list[Locality]:
     """How near each item of a page is, with its evidence."""
-    near = query.nearness.of(item_nos)
+    near, items, market = query.nearness.of(item_nos), query.items, query.market
+    rows = zip(
+        item_nos.tolist(), near.score.tolist(), near.match.tolist(), near.is_floor_eligible.tolist(), strict=True
+    )
     localities = []
-    for n, item_no in enumerate(item_nos.tolist()):
-        source, sure = evidence(near.take(n), query.items, item_no, query.market)
-        score = float(near.score[n])
+    for item_no, score, match, is_floor_eligible in rows:
+        source, sure = evidence_of(MATCHES[match], near.confidence, items, item_no, market, is_floor_eligible)
         localities.append(
             Locality(
                 score=None if isnan(score) else _plain(score),
-                match=MATCHES[int(near.match[n])],
+                match=MATCHES[match],
                 source=source,
                 confidence=_plain(sure),
             )
@@ -177,7 +179,7 @@ def safety_of(context: RequestContext, ledger: Ledger) -> Safety:
         loop_level=context.state.safety.loop.level,
         age_band=query.viewer.age_band,
         is_night=context.is_bound_by_night,
-        remaining={name: dict(remaining(ledger, query.limits, name, context.at)) for name in COUNTERS},
+        remaining={k: dict(v) for k, v in remaining_of(ledger, query.limits, COUNTERS, context.at).items()},
     )
 
 

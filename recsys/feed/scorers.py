@@ -183,6 +183,19 @@ def faded(query: Query, candidates: Candidates) -> Floats:
     return reduce_scores(candidates["score"], factors)
 
 
+def percentile_of(values: Floats, percent: int) -> np.float32:
+    """`np.percentile` of one or more float32 numbers without its preparations; NaN when one is."""
+    place = (len(values) - 1) * (percent / 100)
+    before = int(place)
+    after = min(before + 1, len(values) - 1)
+    ordered = np.sort(values)  # NaN comes last
+    if np.isnan(ordered[-1]):
+        return np.float32(np.nan)
+    low, high, share = ordered[before], ordered[after], place - before
+    step = high - low
+    return np.float32(high - step * (1 - share) if share >= 0.5 else low + step * share)
+
+
 def page_order(candidates: Candidates, confidence: Floats) -> tuple[Rows, Floats]:
     """
     Rows best first, and the scores that order them: R2 at the constant, surest label first, then item number.
@@ -191,8 +204,9 @@ def page_order(candidates: Candidates, confidence: Floats) -> tuple[Rows, Floats
     """
     is_r2 = candidates["tier"] >= 2
     scores = np.array(candidates["score"], np.float32)
-    neutral = scores[candidates["tier"] == 0]
-    scores[is_r2] = np.percentile(neutral, R2_PERCENTILE) if len(neutral) else 0.0
+    if is_r2.any():
+        neutral = scores[candidates["tier"] == 0]
+        scores[is_r2] = percentile_of(neutral, R2_PERCENTILE) if len(neutral) else 0.0
     scores = np.where(np.isfinite(scores), scores, -np.inf).astype(np.float32)
     order = np.lexsort((candidates.item_nos, np.where(is_r2, -confidence, 0.0), -scores))
     return order, scores

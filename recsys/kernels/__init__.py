@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from recsys.types import Array
 
-VERSION: Final = 3
+VERSION: Final = 4
 """The version of the functions' signatures: a library that was built from another source is not used."""
 
 SOURCES: Final = tuple(Path(__file__).with_name(name) for name in ("native.c", "slots.c", "ranking.c"))

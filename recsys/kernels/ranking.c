@@ -112,3 +112,52 @@ PUBLIC int32_t best_allowed(const float *scores, const uint8_t *allowed, int64_t
     }
     return (int32_t)found;
 }
+
+/* The next place in the order, from `from` on, of a row in a language; n when there is none. */
+static int64_t next_of(const int64_t *order, const int64_t *languages, int64_t n, int64_t from, int64_t language)
+{
+    while (from < n && languages[order[from]] != language)
+        from++;
+    return from;
+}
+
+/*
+ * What calibrates a page of `depth` places to languages, see `recsys/feed/calibration.py`: bonus (n,) for scores (n,)
+ * whose `order` (n,) is best first. languages (n,) are columns of `wanted` (n_languages,); `heads` and `deficits`
+ * (n_languages,) are room to work in.
+ */
+PUBLIC void language_bonus(const float *scores, const int64_t *order, const int64_t *languages, int64_t n,
+                           const double *wanted, int64_t n_languages, double weight, int64_t depth, double step,
+                           int64_t *heads, int64_t *counts, double *deficits, float *bonus)
+{
+    double lowest = INFINITY;
+    for (int64_t l = 0; l < n_languages; l++) {
+        heads[l] = next_of(order, languages, n, 0, l);
+        counts[l] = 0;
+        deficits[l] = wanted[l];
+    }
+    for (int64_t place = 0; place < depth && place < n; place++) {
+        double most = -INFINITY;
+        int64_t best = 0;
+        for (int64_t l = 0; l < n_languages; l++) {
+            deficits[l] = wanted[l] - (double)counts[l] / (double)(place > 1 ? place : 1);
+            const double value = heads[l] < n ? (double)scores[order[heads[l]]] + weight * deficits[l] : -INFINITY;
+            if (value > most) {
+                most = value;
+                best = l;
+            }
+        }
+        lowest = lowest - step < most ? lowest - step : most;
+        const int64_t row = order[heads[best]];
+        bonus[row] = (float)((lowest - (double)scores[row]) / weight);
+        heads[best] = next_of(order, languages, n, heads[best] + 1, best);
+        counts[best]++;
+    }
+    for (int64_t k = 0; k < n; k++) {
+        const int64_t row = order[k], l = languages[row];
+        if (k >= heads[l]) { /* not on the page */
+            const double value = (double)scores[row] + weight * deficits[l], top = lowest - step;
+            bonus[row] = (float)(((value < top ? value : top) - (double)scores[row]) / weight);
+        }
+    }
+}

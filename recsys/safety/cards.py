@@ -78,8 +78,10 @@ def promote(candidates: Candidates, wanted: Sequence[FollowUp]) -> Candidates:
         if follow.is_local:
             is_match = is_match & candidates["is_local"]
         front += [row for row in np.flatnonzero(is_match).tolist() if row not in front][: follow.slots]
+    if not front:
+        return candidates
     rest = np.setdiff1d(np.arange(len(candidates)), front)
-    return candidates.take(np.array([*front, *rest], np.intp)) if front else candidates
+    return candidates.take(np.array([*front, *rest], np.intp))
 
 
 def cards_for(

@@ -85,8 +85,22 @@ def room(ledger: Ledger, limits: Limits, counter: str, at: Millis) -> int:
 
 def remaining(ledger: Ledger, limits: Limits, counter: str, at: Millis) -> Mapping[str, int]:
     """What each window of a counter still admits, for people to see."""
+    return remaining_of(ledger, limits, (counter,), at)[counter]
+
+
+def remaining_of(
+    ledger: Ledger, limits: Limits, counters: Iterable[str], at: Millis
+) -> Mapping[str, Mapping[str, int]]:
+    """`remaining` of several counters."""
+    recent = [names for place, names in placed(ledger) if place > -RUN]
+    return {
+        counter: _remaining(ledger, limits, counter, sum(counter in names for names in recent), at)
+        for counter in counters
+    }
+
+
+def _remaining(ledger: Ledger, limits: Limits, counter: str, recent: int, at: Millis) -> dict[str, int]:
     windows, now = windows_of(limits, counter), counts(ledger, counter, at)
-    recent = sum(counter in names for place, names in placed(ledger) if place > -RUN)
     used = {"last_20": recent, "session": now.session, "rolling_24h": now.rolling_24h, "rolling_7d": now.rolling_7d}
     caps = {name: getattr(windows, name) for name in used}
     return {name: max(0, cap - used[name]) for name, cap in caps.items() if cap is not None}

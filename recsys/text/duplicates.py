@@ -121,16 +121,16 @@ def through_words(copies: Copies, levels: Levels) -> Levels:
     """(n,) the highest of the levels (n,) among the items that bind an item by words; 0 where none does."""
     by_creator = _highest(copies.creator_text_no[copies.creator_rows], levels[copies.owner[copies.creator_rows]])
     reached = _spread(len(copies), copies.owner[copies.creator_rows], by_creator)
-    np.maximum.at(reached, copies.owner[copies.duration_rows], _of_duration_text(copies, levels))
+    by_duration = _of_duration_text(copies, levels, copies.duration_rows)
+    np.maximum.at(reached, copies.owner[copies.duration_rows], by_duration)
     return reached
 
 
-def _of_duration_text(copies: Copies, levels: Levels) -> Levels:
+def _of_duration_text(copies: Copies, levels: Levels, rows: Rows) -> Levels:
     """
-    For each of `duration_rows` the highest level among the wordings before it, of equal text and duration and not of
-    unlike hashes.
+    For each of some `duration_rows`, whole groups, the highest level among the wordings before it, of equal text and
+    duration and not of unlike hashes.
     """
-    rows = copies.duration_rows
     owner, group, arrival = copies.owner[rows], copies.duration_text_no[rows], copies.arrival[rows]
     is_hashed, of_owner = copies.is_hashed[owner], levels[owner]
     by_any = _before(group, arrival, of_owner)
@@ -210,8 +210,28 @@ def add_bound(joined: Joined, chosen: Ids) -> Ids:
     is_chosen[place[np.append(joined.item_nos, -1)[place] == chosen]] = True
     if not is_chosen.any():
         return np.unique(chosen)
-    bound = joined.item_nos[bound_by(joined.copies, is_chosen[:-1])]
+    bound = joined.item_nos[_bound_by_some(joined.copies, is_chosen[:-1])]
     return np.unique(np.concatenate([chosen, bound])).astype(np.int32)
+
+
+def _bound_by_some(copies: Copies, chosen: Mask) -> Mask:
+    """`bound_by` where few are chosen: arrivals are compared in the groups of these alone."""
+    bound, of_chosen = chosen.copy(), chosen[copies.owner]
+    bound |= _in_groups(copies.hash_no, chosen)
+    bound[copies.owner[_in_groups(copies.creator_text_no, of_chosen)]] = True
+    rows = np.flatnonzero(_in_groups(copies.duration_text_no, of_chosen))
+    if len(rows):
+        is_later = _of_duration_text(copies, chosen.astype(np.int64), rows) > 0
+        bound[copies.owner[rows[is_later]]] = True
+    return bound
+
+
+def _in_groups(group: Ids, chosen: Mask) -> Mask:
+    """The rows (n,) of the groups, numbered from 1, that have a chosen row."""
+    is_met = np.zeros(int(group.max(initial=0)) + 1, np.bool_)
+    is_met[group[chosen]] = True
+    is_met[0] = False
+    return is_met[group]
 
 
 # --- pairs ---

@@ -2,10 +2,16 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.feed.calibration import PRIOR_EVENTS, language_bonus, wanted_languages
+from recsys.feed.calibration import (
+    PRIOR_EVENTS,
+    bonus_compiled,
+    bonus_in_numpy,
+    language_bonus,
+    wanted_languages,
+)
 
 MIX = {"fr": {"fr": 0.6, "ary": 0.4}, "ary": {"ary": 0.9, "fr": 0.1}}
 
@@ -74,3 +80,18 @@ def test_a_language_without_supply_gets_nothing_and_takes_nothing(size) -> None:
     scores = np.linspace(1, 0, 20, dtype=np.float32)
     chosen = page(scores.tolist(), [0] * 20, [0.1, 0.9], 3.0, size)
     assert chosen == list(range(size))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    pairs=st.lists(st.tuples(st.floats(-3, 3, width=32), st.integers(0, 3)), max_size=60),
+    wanted=st.lists(st.floats(0, 1), min_size=4, max_size=4),
+    weight=st.floats(0.01, 20),
+    depth=st.integers(0, 70),
+)
+def test_the_compiled_loop_gives_the_bits_of_the_reference(native, pairs, wanted, weight, depth) -> None:
+    scores = np.array([score for score, _ in pairs], np.float32)
+    languages = np.array([language for _, language in pairs], np.int64)
+    shares = np.array(wanted) / max(sum(wanted), 1.0)
+    expected = bonus_in_numpy(scores, languages, shares, weight, depth)
+    assert bonus_compiled(native, scores, languages, shares, weight, depth).tobytes() == expected.tobytes()

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recsys.clock import DAY
 from recsys.feed import scorers as score
@@ -51,3 +53,9 @@ def test_supportive_followed_and_local_are_what_the_columns_say(query):
     assert (score.followed(asked, query.whole) == (query.items.creator_no == query.items.creator_no[4])).all()
     near = score.local(query, query.whole)
     assert ((near >= 0) & (near <= 1)).all() and not near[np.isnan(query.nearness.score)].any()
+
+
+@given(st.lists(st.floats(width=32, allow_infinity=False), min_size=1, max_size=50), st.integers(0, 100))
+def test_a_percentile_is_that_of_numpy(values, percent):
+    numbers = np.array(values, np.float32) / np.float32(4)  # differences stay finite
+    np.testing.assert_array_equal(score.percentile_of(numbers, percent), np.percentile(numbers, percent))
