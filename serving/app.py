@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -19,6 +20,7 @@ from recsys.resources import sanad_version
 from serving import problems, routes
 from serving.clock_guard import GuardedClock
 from serving.dependencies import Dependencies
+from serving.feed_route import FeedRoute
 from serving.field_errors import field_errors
 from serving.middleware import RequestGuard
 from serving.openapi import describe, refusals
@@ -80,7 +82,10 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_lifespan,
-        middleware=[Middleware(RequestGuard, settings=settings)],
+        middleware=[
+            Middleware(RequestGuard, settings=settings),
+            Middleware(FeedRoute, deps=deps, pool=ThreadPoolExecutor(MAX_THREADS, "sanad-feed")),
+        ],
         responses=refusals(),
     )
     for router in ROUTERS:
@@ -103,10 +108,7 @@ def _handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(SanadError)
     async def engine_error(request: Request, error: SanadError) -> Response:
-        status, detail, errors, headers = problems.describe_error(error)
-        if status >= 500:
-            log.error("request_id %s: %s: %s", request.state.request_id, type(error).__name__, error)
-        return _problem(request, status, detail, errors=errors, headers=headers)
+        return problems.error_response(error, request.scope)
 
     @app.exception_handler(RequestValidationError)
     async def validation_error(request: Request, error: RequestValidationError) -> Response:

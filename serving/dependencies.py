@@ -8,6 +8,7 @@ import msgspec
 from fastapi import Path, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BeforeValidator
+from starlette.types import Scope
 
 from recsys.feed.engine import Engine
 from recsys.messages import Wire
@@ -65,13 +66,19 @@ class StrictRoute(APIRoute):
         has_body = self.body_field is not None
 
         async def strict(request: Request) -> Response:
-            if has_body and request.headers.get("content-type", "").partition(";")[0].strip().lower() != _JSON:
+            if has_body and not is_json(request.scope):
                 raise Problem(
                     415, "Found a body of another type; send it with the header Content-Type: application/json."
                 )
             return await handler(StrictRequest(request.scope, request.receive))
 
         return strict
+
+
+def is_json(scope: Scope) -> bool:
+    """Whether a request says that its body is JSON. Of several media types the first one counts."""
+    given = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
+    return given.partition(b";")[0].strip().lower() == _JSON.encode()
 
 
 def who(request: Request) -> str:

@@ -8,11 +8,11 @@ import asyncio
 import logging
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recsys.columns import MAX_ID_LENGTH
@@ -30,7 +30,11 @@ _BODY_TIMEOUT_S: Final = 20.0
 _OPEN_PATHS: Final = ("/health/live", "/health/ready")
 _REQUEST_ID: Final = re.compile(rf"[\x21-\x7e]{{1,{MAX_ID_LENGTH}}}")
 _LONE_PERCENT: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_PROXY_HEADERS: Final = ("forwarded", "x-forwarded-for", "x-real-ip")
+_PROXY_HEADERS: Final = (b"forwarded", b"x-forwarded-for", b"x-real-ip")
+_MARKS: Final = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
+"""On every response."""
+RequestHeaders = Mapping[bytes, bytes]
+"""By name in small letters."""
 
 
 @dataclass(slots=True)
@@ -45,22 +49,21 @@ class RequestGuard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id = _request_id(Headers(scope=scope))
+        headers = dict(reversed(scope["headers"]))  # of a header that comes twice the first one counts
+        request_id = _request_id(headers)
         scope.setdefault("state", {})["request_id"] = request_id
+        marks = [(b"x-request-id", request_id.encode()), *_MARKS]
         is_started = False
 
         async def send_marked(message: Message) -> None:
             nonlocal is_started
             if message["type"] == "http.response.start":
                 is_started = True
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = request_id
-                headers["X-Content-Type-Options"] = "nosniff"
-                headers["Cache-Control"] = "no-store"
+                message["headers"] += marks
             await send(message)
 
         try:
-            await self._admit(scope, receive, send_marked)
+            await self._admit(scope, headers, receive, send_marked)
         except Problem as problem:
             answer = problems.problem_response(
                 problem.status_code, problem.detail, path=scope["path"], request_id=request_id, headers=problem.headers
@@ -73,14 +76,15 @@ class RequestGuard:
                 raise  # the connection is closed: half an answer must not look like a whole one
             await problems.internal_error_response(scope["path"], request_id)(scope, receive, send_marked)
 
-    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _admit(self, scope: Scope, headers: RequestHeaders, receive: Receive, send: Send) -> None:
         """Pass an allowed request on. Raises Problem for the others."""
         if scope["path"] in _OPEN_PATHS:
             await self.app(scope, receive, send)
             return
-        scope["state"]["who"] = _caller(scope, self.settings)
-        _check_encoding(scope)
-        _protect_slashes(scope)
+        scope["state"]["who"] = _caller(scope.get("client"), headers, self.settings)
+        if not _is_unescaped(scope):
+            _check_encoding(scope)
+            _protect_slashes(scope)
         if self._in_flight >= self.settings.max_in_flight:
             detail = f"{self._in_flight} requests are being answered already; ask again in {RETRY_AFTER_S} s."
             raise Problem(503, detail, {"Retry-After": str(RETRY_AFTER_S)})
@@ -91,13 +95,13 @@ class RequestGuard:
             self._in_flight -= 1
 
 
-def _request_id(headers: Headers) -> str:
+def _request_id(headers: RequestHeaders) -> str:
     """The caller's `X-Request-ID` when it is plain ASCII, else a new id. It names a call, not a page."""
-    given = headers.get("x-request-id", "")
+    given = headers.get(b"x-request-id", b"").decode("latin-1")
     return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
 
-def _caller(scope: Scope, settings: Settings) -> str:
+def _caller(client: tuple[str, int] | None, headers: RequestHeaders, settings: Settings) -> str:
     """
     Who calls: the name of a service key, or `local`. With service keys, a caller needs one. Without, only programs on
     this machine may call, by a local name.
@@ -105,21 +109,25 @@ def _caller(scope: Scope, settings: Settings) -> str:
     A web page that reaches this machine by another host name is not local, nor is a caller behind a proxy.
     Raises Problem.
     """
-    headers = Headers(scope=scope)
     if settings.keys:
-        who = name_of_key(headers.get("x-api-key", ""), settings.keys)
+        who = name_of_key(headers.get(b"x-api-key", b"").decode("latin-1"), settings.keys)
         if who is None:
             detail = "Found no known service key in X-API-Key; send one that the operator gave you."
             raise Problem(401, detail, {"WWW-Authenticate": "X-API-Key"})
         return who
-    client = scope.get("client")
-    name = headers.get("host", "").rpartition("@")[2]
+    name = headers.get(b"host", b"").decode("latin-1").rpartition("@")[2]
     name = name[1 : name.find("]")] if name.startswith("[") else name.partition(":")[0]
     is_direct = not any(forwarded in headers for forwarded in _PROXY_HEADERS)
     if client is None or not (is_loopback(client[0]) and is_loopback(name) and is_direct):
         detail = "No service keys are set, so only programs on this machine may call; set SANAD_API_KEYS for others."
         raise Problem(403, detail)
     return LOCAL
+
+
+def _is_unescaped(scope: Scope) -> bool:
+    """Whether an address is plain ASCII without any percent sign, as nearly all are."""
+    address = (scope.get("raw_path") or b"") + scope["query_string"]
+    return scope["path"].isascii() and address.isascii() and b"%" not in address
 
 
 def _check_encoding(scope: Scope) -> None:

@@ -4,6 +4,7 @@ Errors over HTTP as problem details (RFC 9457): what was found, what was expecte
 A client sees sentences only: no stack trace, no file, no name of a class.
 """
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -11,10 +12,13 @@ from typing import Final
 import msgspec
 from fastapi import Response
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from recsys.errors import Conflict, DataError, Gone, SanadError, StoreError
 from serving.field_errors import MAX_ERRORS
 from serving.responses import FieldError, ProblemDetail
+
+log = logging.getLogger("sanad.serving")
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 1
@@ -89,6 +93,15 @@ def describe_error(error: SanadError) -> tuple[int, str, tuple[FieldError, ...],
         detail = "The state cannot be written or read now; nothing of this request was stored. Try again later."
         return 503, detail, (), {"Retry-After": str(RETRY_AFTER_S)}
     return 500, _INTERNAL, (), {}
+
+
+def error_response(error: SanadError, scope: Scope) -> Response:
+    """The response to an error of the engine. What is the service's own fault is logged."""
+    status, detail, errors, headers = describe_error(error)
+    request_id = scope["state"]["request_id"]
+    if status >= 500:
+        log.error("request_id %s: %s: %s", request_id, type(error).__name__, error)
+    return problem_response(status, detail, path=scope["path"], request_id=request_id, errors=errors, headers=headers)
 
 
 _INTERNAL: Final = "The service failed while it worked on this request; its log has the details under this request_id."

@@ -40,7 +40,7 @@ def feed_routes(deps: Dependencies) -> APIRouter:
         responses={200: response(FeedResponse, "A page.", headers=_RETRY), **_OF_A_PAGE},
     )
     def post_feed(body: FeedBody) -> Response:
-        return _page_response(_page(deps, body.to_request()))
+        return page_response(make_page(deps, body.to_request()))
 
     @routes.get(
         "/feed/{user_id}",
@@ -50,7 +50,7 @@ def feed_routes(deps: Dependencies) -> APIRouter:
         responses={200: response(FeedResponse, "A page.", headers=_RETRY)},
     )
     def get_feed(user_id: PathId, query: Annotated[ShortForm, Query()]) -> Response:
-        return _page_response(_page(deps, FeedRequest(user_id=user_id, size=query.size)))
+        return page_response(make_page(deps, FeedRequest(user_id=user_id, size=query.size)))
 
     @routes.post(
         "/events",
@@ -76,7 +76,7 @@ def feed_routes(deps: Dependencies) -> APIRouter:
     return routes
 
 
-def _page(deps: Dependencies, request: FeedRequest) -> Page:
+def make_page(deps: Dependencies, request: FeedRequest) -> Page:
     """A page; while the clock runs ahead one from the safe list, which no window has to count."""
     engine, time = deps.engine(), deps.clock.read()
     if not time.is_ahead:
@@ -85,7 +85,7 @@ def _page(deps: Dependencies, request: FeedRequest) -> Page:
     return safe_page(engine, identified, time.at)
 
 
-def _page_response(page: Page) -> Response:
+def page_response(page: Page) -> Response:
     """The page as it was encoded: the framework does not serialise it again."""
     if page.retry_after_s is None:
         return encoded_response(page.answer)
