@@ -1,25 +1,152 @@
-"""What is no HTTP at all is answered as a problem too: the parser refuses it before any middleware sees a request."""
+"""
+Connections and heads of requests, within bounds that hold before anybody shows a key. What breaks them, and what is no
+HTTP at all, is answered as a problem too: no middleware ever sees it.
+"""
 
 import secrets
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from serving.problems import problem_response
+from serving.problems import RETRY_AFTER_S, problem_response
+
+MAX_HEAD_BYTES: Final = 32 * 2**10
+MAX_HEADERS: Final = 100
+HEAD_TIMEOUT_S: Final = 10.0
+"""From the connection, or the response before, to the end of a head."""
+FLUSH_TIMEOUT_S: Final = 60.0
+"""From the end of an answer to its last byte, where the connection closes then."""
+
+_NO_HTTP: Final = "Found bytes that are no HTTP request; send HTTP/1.1 without TLS, and a space in the address as %20."
+_LARGE_HEAD: Final = f"Found a head of more than {MAX_HEAD_BYTES // 2**10} kB or {MAX_HEADERS} headers; send fewer."
+_SLOW_HEAD: Final = f"Found a head that took more than {HEAD_TIMEOUT_S:g} s to arrive; send it again."
+_FULL: Final = f"Too many connections are open; connect again in {RETRY_AFTER_S} s."
 
 
-class ProblemProtocol(HttpToolsProtocol):
-    """The parser of requests, with its one answer of its own as problem details."""
+class _HeadError(Exception):
+    """Stops the parser inside a head that is too large."""
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """
+    One connection. A new one beyond `max_connections` takes the place of the one that waits longest without a request;
+    where all are busy it is refused.
+    """
+
+    max_connections: int = 1_000
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.waiting_since: float | None = None  # by the loop's time; None while a request is read or answered
+        self._is_in_head = True
+        self._n_heads = 0
+        self._pending_bytes = 0  # of a head that has not arrived in full
+        self._field_bytes = 0  # of its address and headers that have
+        self._problem = (400, _NO_HTTP)
+
+    def connection_made(self, transport: Any) -> None:
+        """Take a place among the connections."""
+        super().connection_made(transport)
+        if len(self.connections) > self.max_connections and not _make_place(self.connections):
+            self.refuse(503, _FULL)
+        self.waiting_since = self.loop.time()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what arrived, and count it where it is part of an unfinished head."""
+        if self.transport.is_closing():
+            return  # what follows a refusal
+        was_in_head, n_heads = self._is_in_head, self._n_heads
+        super().data_received(data)
+        is_all_head = was_in_head and self._is_in_head and self._n_heads == n_heads
+        if is_all_head and not self.transport.is_closing():
+            self._pending_bytes += len(data)
+            if self._pending_bytes > MAX_HEAD_BYTES:
+                self.refuse(431, _LARGE_HEAD)
+
+    def on_url(self, url: bytes) -> None:
+        """See HttpToolsProtocol. Raises _HeadError, which the parser reports as what is no HTTP."""
+        super().on_url(url)
+        self._count_in_head(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """See HttpToolsProtocol. Raises _HeadError."""
+        super().on_header(name, value)
+        self._count_in_head(len(name) + len(value))
+
+    def _count_in_head(self, n_bytes: int) -> None:
+        self._field_bytes += n_bytes
+        if self._field_bytes > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
+            self._problem = (431, _LARGE_HEAD)
+            raise _HeadError
+
+    def on_headers_complete(self) -> None:
+        """See HttpToolsProtocol."""
+        self._n_heads += 1
+        self._is_in_head, self._pending_bytes, self._field_bytes = False, 0, 0
+        self.waiting_since = None
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """See HttpToolsProtocol."""
+        self._is_in_head = True
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """See HttpToolsProtocol. Whoever goes on sending a body that was refused has as long as for the next head."""
+        super().on_response_complete()
+        if self.cycle.response_complete and not self.pipeline:
+            self.waiting_since = self.loop.time()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what cannot be parsed, and close the connection: nobody knows where the next request would begin."""
+        self.refuse(*self._problem)
+
+    def refuse(self, status: int, detail: str) -> None:
+        """Answer with a problem and close."""
         request_id = secrets.token_hex(8)
-        answer = problem_response(
-            400,
-            "Found bytes that are no HTTP request; send HTTP/1.1 without TLS, and a space in the address as %20.",
-            path="/",
-            request_id=request_id,
-            headers={"X-Request-ID": request_id, "Connection": "close"},
-        )
-        lines = [b"HTTP/1.1 400 Bad Request", *(name + b": " + value for name, value in answer.raw_headers)]
+        headers = {"X-Request-ID": request_id, "Connection": "close"}
+        if status == 503:
+            headers["Retry-After"] = str(RETRY_AFTER_S)
+        answer = problem_response(status, detail, path="/", request_id=request_id, headers=headers)
+        first = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode()
+        lines = [first, *(name + b": " + value for name, value in answer.raw_headers)]
         self.transport.write(b"\r\n".join([*lines, b"", bytes(answer.body)]))
         self.transport.close()
+
+    def close_if_slow(self, at: float) -> None:
+        """Close a connection whose next head has not arrived in time, with a problem if it began."""
+        waited_s = 0.0 if self.waiting_since is None else at - self.waiting_since
+        if waited_s <= HEAD_TIMEOUT_S:
+            return
+        if self.transport.is_closing():  # but whoever is there does not read the last answer
+            if waited_s > FLUSH_TIMEOUT_S:
+                self.transport.abort()
+        elif self._pending_bytes:
+            self.refuse(408, _SLOW_HEAD)
+        else:
+            self.transport.close()
+
+
+def limited_to(n_connections: int) -> type[LimitedProtocol]:
+    """The protocol for so many connections: the server makes one of each class without asking."""
+    return type("LimitedProtocol", (LimitedProtocol,), {"max_connections": n_connections})
+
+
+def close_slow(connections: Iterable[object], at: float) -> None:
+    """Close what has waited too long at `at`, by the loop's time."""
+    for connection in list(connections):
+        if isinstance(connection, LimitedProtocol):
+            connection.close_if_slow(at)
+
+
+def _make_place(connections: set[Any]) -> bool:
+    """Close the connection that has waited longest for a head. False where every one has a request."""
+    waiting = [connection for connection in connections if connection.waiting_since is not None]
+    if not waiting:
+        return False
+    longest = min(waiting, key=lambda connection: connection.waiting_since)
+    connections.discard(longest)
+    longest.transport.abort()
+    return True

@@ -4,7 +4,6 @@ The checks around every request: who may call, how large a request may be, how m
 Pure ASGI, because it sees a request before any part of it is parsed.
 """
 
-import asyncio
 import logging
 import re
 import secrets
@@ -19,14 +18,11 @@ from recsys.columns import MAX_ID_LENGTH
 from recsys.stores.audit import LOCAL
 from serving import problems
 from serving.problems import RETRY_AFTER_S, SLASH_OF_ID, Problem
+from serving.request_body import BodyReader
 from serving.settings import Settings, is_loopback, name_of_key
 
 log = logging.getLogger("sanad.serving")
 
-MAX_BODY_BYTES: Final = 10 * 2**20
-_MAX_DRAINED_BYTES: Final = 4 * MAX_BODY_BYTES
-"""Of a body that is too large so much is read, so that its sender sees the answer."""
-_BODY_TIMEOUT_S: Final = 20.0
 _OPEN_PATHS: Final = ("/health/live", "/health/ready")
 _REQUEST_ID: Final = re.compile(rf"[\x21-\x7e]{{1,{MAX_ID_LENGTH}}}")
 _LONE_PERCENT: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -44,6 +40,7 @@ class RequestGuard:
     app: ASGIApp
     settings: Settings
     _in_flight: int = field(default=0, init=False)
+    _bodies: BodyReader = field(default_factory=BodyReader, init=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -85,12 +82,13 @@ class RequestGuard:
         if not _is_unescaped(scope):
             _check_encoding(scope)
             _protect_slashes(scope)
+        body = await self._bodies.read(scope["path"], receive)
         if self._in_flight >= self.settings.max_in_flight:
             detail = f"{self._in_flight} requests are being answered already; ask again in {RETRY_AFTER_S} s."
             raise Problem(503, detail, {"Retry-After": str(RETRY_AFTER_S)})
         self._in_flight += 1
         try:
-            await self.app(scope, await _read_whole(scope, receive), send)
+            await self.app(scope, _whole(body, receive), send)
         finally:
             self._in_flight -= 1
 
@@ -156,14 +154,8 @@ def _protect_slashes(scope: Scope) -> None:
         scope["path"] = "/".join(unquote_to_bytes(part).decode().replace("/", SLASH_OF_ID) for part in parts)
 
 
-async def _read_whole(scope: Scope, receive: Receive) -> Receive:
-    """Read the whole body, within bounds of size and time, and pass it on in one piece."""
-    try:
-        async with asyncio.timeout(_BODY_TIMEOUT_S):
-            body = await _body(scope, receive)
-    except TimeoutError:
-        detail = f"Found a body that took more than {_BODY_TIMEOUT_S:g} s to arrive; send it again."
-        raise Problem(408, detail, {"Connection": "close"}) from None
+def _whole(body: bytes, receive: Receive) -> Receive:
+    """A body in one message, then what follows it."""
     is_replayed = False
 
     async def replay() -> Message:
@@ -174,19 +166,3 @@ async def _read_whole(scope: Scope, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replay
-
-
-async def _body(scope: Scope, receive: Receive) -> bytes:
-    chunks, n_bytes, is_whole = [], 0, False
-    while not is_whole:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Problem(400, "The connection ended before the request did.")
-        n_bytes += len(message.get("body", b""))
-        if n_bytes <= MAX_BODY_BYTES:
-            chunks.append(message.get("body", b""))
-        is_whole = not message.get("more_body", False) or n_bytes > _MAX_DRAINED_BYTES
-    if n_bytes > MAX_BODY_BYTES:
-        detail = f"Found a body of more than {MAX_BODY_BYTES // 2**20} MB; send less at a time."
-        raise Problem(413, detail, {"Connection": "close"})
-    return b"".join(chunks)

@@ -41,10 +41,11 @@ _REFUSALS: Final = {
     403: "Not a local call, and no service keys are set.",
     404: "No such address, or nothing under this id.",
     405: "The address has other methods; the header Allow names them.",
-    408: "The body took too long to arrive.",
-    413: "The body is larger than 10 MB.",
+    408: "The head or the body took too long to arrive.",
+    413: "The body is larger than 512 kB (feed), 10 MB (events, bulk) or 1 MB (other addresses).",
     415: "The body is not application/json.",
     422: "The request breaks the contract.",
+    431: "The head is larger than 32 kB or has more than 100 headers.",
     503: "Too many requests, the state cannot be written, or the clock is not believed. Retry-After says when to ask.",
 }
 

@@ -38,6 +38,7 @@ _KINDS: Final[Mapping[int, tuple[str, str]]] = {
     413: ("too-large", "The request is too large"),
     415: ("media-type", "The request must be application/json"),
     422: ("invalid", "The request breaks the contract"),
+    431: ("large-head", "The head of the request is too large"),
     500: ("internal", "Something failed inside the service"),
     503: ("unavailable", "The service cannot do this now"),
 }

@@ -1,7 +1,9 @@
 """The process of the service: load everything, warm up, serve until it is told to stop, close the state file."""
 
+import asyncio
 import logging
 import os
+import resource
 import signal
 import socket
 import uuid
@@ -34,7 +36,7 @@ from recsys.stores.audit import LOCAL
 from recsys.stores.protocols import ControllerStore
 from serving.app import create_app
 from serving.clock_guard import GuardedClock
-from serving.http_protocol import ProblemProtocol
+from serving.http_protocol import close_slow, limited_to
 from serving.settings import HarmTermsChoice, Settings, signing_key
 from serving.stores.sqlite.store import SqliteStore
 from serving.swap import Models, find_version, read_activated
@@ -45,6 +47,9 @@ log = logging.getLogger("sanad.serving")
 Clock = Callable[[], Millis]
 _BACKLOG: Final = 2_048
 _SHUTDOWN_TIMEOUT_S: Final = 20  # for requests that are being answered when the service is told to stop
+_TICKS_PER_SWEEP: Final = 5  # of the server, of a tenth of a second
+_OTHER_DESCRIPTORS: Final = 64  # of files, and of connections that are being closed
+_MIN_CONNECTIONS: Final = 8
 _START_TIMEOUT_S: Final = 60.0
 _N_WARM_UP_USERS: Final = 8
 
@@ -267,7 +272,7 @@ def _config(settings: Settings, service: Service) -> uvicorn.Config:
     return uvicorn.Config(
         create_app(service.models, settings=settings, clock=service.clock),
         loop="uvloop",
-        http=ProblemProtocol,
+        http=limited_to(connection_limit(settings)),
         ws="none",
         lifespan="on",
         backlog=_BACKLOG,
@@ -279,8 +284,17 @@ def _config(settings: Settings, service: Service) -> uvicorn.Config:
     )
 
 
+def connection_limit(settings: Settings) -> int:
+    """As many connections as the settings say, and as the descriptors of this process leave."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    possible = max(_MIN_CONNECTIONS, soft - _OTHER_DESCRIPTORS)
+    if possible < settings.max_connections:
+        log.warning("room for %d connections with %d descriptors; raise the limit (ulimit -n)", possible, soft)
+    return min(settings.max_connections, possible)
+
+
 class _Server(uvicorn.Server):
-    """A server that calls `on_ready` when it accepts requests."""
+    """A server that calls `on_ready` when it accepts requests, and closes connections that wait too long."""
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -290,6 +304,11 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._on_ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % _TICKS_PER_SWEEP == 0:
+            close_slow(self.server_state.connections, asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
 
 
 @contextmanager

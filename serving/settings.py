@@ -37,7 +37,8 @@ class Settings:
     is served. `state` None = `ARTIFACT.state.db`; `experiments` None = no experiments. `signing_key` None = the key in
     the file beside the state, made at the first start. `harm_terms` is the file of the platform's list of terms by
     which a search for harm is recognised, `starter` for the shipped list, or `none`. `max_in_flight` requests are
-    worked on or waiting at once; more are answered 503. Port 0 = any free port.
+    worked on or waiting at once; more are answered 503. Of more than `max_connections` the one that waits longest
+    without a request is closed. Port 0 = any free port.
 
     `clock_confirmed_at` confirms a clock that is within an hour of it; a clock may be `clock_behind_ms` behind the last
     committed time.
@@ -54,6 +55,7 @@ class Settings:
     signing_key: bytes | None = field(default=None, repr=False)
     allow_assumed: bool = False
     max_in_flight: int = 64
+    max_connections: int = 1_000
     harm_terms: HarmTermsChoice = field(default="starter", repr=False)
     clock_confirmed_at: Millis | None = None
     clock_behind_ms: Millis = MAX_BEHIND_MS
@@ -156,6 +158,8 @@ def _problems(settings: Settings) -> list[str]:
         problems.append(f"found port {settings.port}, expected a number from 0 to 65535; choose another")
     if settings.max_in_flight < 1:
         problems.append(f"found max_in_flight {settings.max_in_flight}, expected 1 or more; raise it")
+    if settings.max_connections < 1:
+        problems.append(f"found max_connections {settings.max_connections}, expected 1 or more; raise it")
     if not 0 <= settings.clock_behind_ms <= HOUR:
         problems.append(
             f"found SANAD_CLOCK_BEHIND_S {settings.clock_behind_ms / SECOND:g}, expected 0 to 3600 seconds; change it"
@@ -226,6 +230,7 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "SANAD_SIGNING_KEY": ("signing_key", str.encode),
     "SANAD_ALLOW_ASSUMED": ("allow_assumed", _parse_flag),
     "SANAD_MAX_IN_FLIGHT": ("max_in_flight", _parse_integer),
+    "SANAD_MAX_CONNECTIONS": ("max_connections", _parse_integer),
     "SANAD_LEXICON": ("harm_terms", _parse_harm_terms),
     "SANAD_CLOCK_CONFIRMED_AT": ("clock_confirmed_at", _parse_instant),
     "SANAD_CLOCK_BEHIND_S": ("clock_behind_ms", _parse_seconds),

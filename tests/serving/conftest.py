@@ -1,5 +1,6 @@
 """A small market, trained for real, and the service over it with a clock that stands still."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from serving.app import create_app
 from serving.run import open_engine
 from serving.run import open_service as open_running
 from serving.settings import Settings
+from tests.serving.sockets import KEY
 from training.params import TrainParams
 from training.train import run
 
@@ -177,3 +179,11 @@ def shared_client(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     clock = StillClock()
     with open_engine(chosen, clock=clock) as engine, _local(create_app(engine, settings=chosen, clock=clock)) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def keyed(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A service that asks for a key."""
+    state = tmp_path_factory.mktemp("limits") / "state.db"
+    keys = (hashlib.sha256(KEY.encode()).hexdigest(),)
+    return Settings(artifact=tiny_folder, state=state, port=0, keys=keys, max_in_flight=4)

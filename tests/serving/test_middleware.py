@@ -1,18 +1,17 @@
 """Who may call the service, and how much of it at once."""
 
 import hashlib
-import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Event
 from typing import Any
-from urllib.parse import urlsplit
 
-import httpx
 import pytest
 from fastapi.testclient import TestClient
 
 from serving.app import create_app
-from serving.run import open_engine, run_in_thread
+from serving.run import open_engine
 from serving.settings import Settings
 from serving.swap import Models
 
@@ -75,27 +74,27 @@ def test_a_service_without_keys_says_so(settings: Settings, caplog: pytest.LogCa
 
 
 def test_more_requests_than_allowed_are_told_to_come_back(settings: Settings, clock: Any) -> None:
-    """One request is kept waiting for the rest of its body; it holds the only place."""
-    with run_in_thread(replace(settings, max_in_flight=1), clock=clock) as url, httpx.Client(base_url=url) as client:
-        address = urlsplit(url)
-        with socket.create_connection((address.hostname, address.port)) as slow:
-            body = b'{"user_id": "u0", "size": 3}'
-            slow.sendall(
-                b"POST /v1/feed HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-                b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:10]
-            )
-            for _ in range(100):  # until the service has seen the first half
-                refused = client.get("/v1/version")
-                if refused.status_code == 503:
-                    break
-            assert refused.status_code == 503
-            assert int(refused.headers["retry-after"]) >= 1
-            assert client.get("/health/live").status_code == 200
-            slow.sendall(body[10:])
-            with slow.makefile("rb") as answer:
-                assert b"200 OK" in answer.readline()
-                answer.read()
-        assert client.get("/v1/version").status_code == 200
+    """One request is held inside the service; it has the only place."""
+    is_held, may_go_on = Event(), Event()
+
+    def held_timer() -> float:
+        is_held.set()
+        assert may_go_on.wait(10)
+        return 0.0
+
+    one = replace(settings, max_in_flight=1)
+    with open_engine(one, clock=clock) as engine, ThreadPoolExecutor(1) as pool:
+        app = create_app(replace(engine, timer=held_timer), settings=one, clock=clock)
+        client = TestClient(app, "http://127.0.0.1", client=("127.0.0.1", 1))
+        held = pool.submit(client.post, "/v1/feed", json={"user_id": "u0", "size": 3})
+        assert is_held.wait(10)
+        refused = client.get("/openapi.json")
+        assert refused.status_code == 503
+        assert int(refused.headers["retry-after"]) >= 1
+        assert client.get("/health/live").status_code == 200
+        may_go_on.set()
+        assert held.result().status_code == 200
+        assert client.get("/openapi.json").status_code == 200
 
 
 def test_a_private_character_in_an_address_is_no_slash(client: TestClient) -> None:

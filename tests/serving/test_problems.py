@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from recsys.feed.engine import Engine
 from recsys.types import Fields
 from serving.app import create_app
-from serving.middleware import MAX_BODY_BYTES
 from serving.problems import MEDIA_TYPE
+from serving.request_body import BODY_LIMITS
 from serving.settings import Settings
 from serving.swap import Models
 
@@ -144,11 +144,18 @@ def test_another_media_type_is_refused_before_it_is_read(client: TestClient) -> 
         assert_problem(answer, 415)
 
 
-def test_a_string_of_10_mb_is_too_large_and_a_shorter_one_is_cut_in_the_answer(client: TestClient) -> None:
-    assert_problem(client.post("/v1/feed", json={"user_id": "u" * MAX_BODY_BYTES}), 413)
-    problem = assert_problem(client.post("/v1/feed", json={"user_id": "u" * (MAX_BODY_BYTES - 100)}), 422)
-    assert len(problem["errors"][0]["found"]) < 100
-    long = {"event_id": "e", "user_id": "u", "kind": "like", "item_id": "v" * (MAX_BODY_BYTES - 1_000)}
+@pytest.mark.parametrize("path", ["/v1/feed", "/v1/events"])
+def test_a_string_above_the_limit_is_too_large_and_a_shorter_one_is_cut_in_the_answer(
+    client: TestClient, path: str
+) -> None:
+    n_bytes = BODY_LIMITS[path].n_bytes
+    assert_problem(client.post(path, json={"user_id": "u" * n_bytes}), 413)
+    problem = assert_problem(client.post(path, json={"user_id": "u" * (n_bytes - 100)}), 422)
+    assert all(len(error["found"]) < 100 for error in problem["errors"])
+
+
+def test_a_long_value_of_an_event_is_cut_in_the_answer(client: TestClient) -> None:
+    long = {"event_id": "e", "user_id": "u", "kind": "like", "item_id": "v" * (9 * 2**20)}
     told = client.post("/v1/events", json={"events": [long]}).json()
     assert told["accepted"] == 0
     assert len(told["rejected"][0]["reason"]) < 200
