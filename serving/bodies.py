@@ -1,8 +1,8 @@
 """
 The bodies and queries that clients send, checked.
 
-Unknown fields are refused, so that a typo never silently changes a feed. Nothing is converted: a number in quotes is
-not a number.
+Unknown fields are refused, so that a typo never silently changes a feed. Requests are not converted. Values of the data
+contract are read as in data files: see `recsys.services.fields.plain_value`.
 """
 
 from typing import Annotated, Any, Final

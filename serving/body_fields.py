@@ -7,7 +7,7 @@ what the description of the interface shows.
 
 import types
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, reduce
+from functools import cache, partial, reduce
 from operator import or_
 from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -19,6 +19,7 @@ from recsys import messages
 from recsys.clock import from_text
 from recsys.columns import COUNTRY, LANGUAGE, PLACE, REGION, Column, Table
 from recsys.instants import read_instant
+from recsys.services.fields import plain_value
 
 TypeHint = Any
 """A type as a value: a class, or what `typing` makes of classes."""
@@ -115,13 +116,6 @@ def _instant(value: object) -> object:
     return value
 
 
-def _given_value(value: object) -> object:
-    """What a client gave, as the readers of data files take it: an empty text is unknown, and 3.0 is a whole number."""
-    if value == "":
-        return None
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
 Id = Annotated[str, *checks_of(messages.Id)]
 Country = Annotated[str, *checks_of(messages.Country)]
 Region = Annotated[str, *checks_of(messages.Region)]
@@ -156,7 +150,9 @@ def row_field(column: Column, *, is_required: bool = False) -> tuple[TypeHint, A
     about = _given({"description": column.about or None})
     if is_required:
         return value_type(column), Field(**about)
-    return Annotated[value_type(column) | None, BeforeValidator(_given_value)], Field(default=None, **about)
+    return Annotated[value_type(column) | None, BeforeValidator(partial(plain_value, column))], Field(
+        default=None, **about
+    )
 
 
 def value_type(column: Column) -> TypeHint:

@@ -56,6 +56,14 @@ def test_every_command_explains_itself_with_an_example(names: tuple[str, ...], c
     assert "Example: sanad " + " ".join(names) in " ".join(out.split())
 
 
+ANSWERS_OTHERWISE = {("serve",), ("demo",), ("recommend",)}  # HTTP; for eyes; rows of JSON Lines or Parquet
+
+
+@pytest.mark.parametrize("names", sorted(set(commands()) - ANSWERS_OTHERWISE), ids=" ".join)
+def test_every_command_that_answers_has_an_answer_for_programs(names: tuple[str, ...], cli: Cli) -> None:
+    assert "--json" in cli(*names, "--help")[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

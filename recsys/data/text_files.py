@@ -122,17 +122,22 @@ def read_text(path: Path, encodings: Sequence[str] = ("utf-8-sig",)) -> str:
 
     Raises:  DataError for a damaged file, or when none of the encodings fits.
     """
-    with damage_of(path.name), path.open("rb") as file:
-        is_zstd = file.read(4) == ZSTD
-    plain = _decompressed(path, path.name) if is_zstd else path
-    with damage_of(path.name), open_plain(plain) as stream:
-        raw = stream.read()
+    raw = read_plain(path)
     for encoding in encodings:
         try:
             return raw.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
         except UnicodeDecodeError as error:
             byte, line = error.object[error.start], error.object[: error.start].count(b"\n") + 1
     raise DataError(_not_utf8(path.name, line, byte))
+
+
+def read_plain(path: Path) -> bytes:
+    """All bytes of a small text, decompressed as its first bytes say. Raises DataError for a damaged file."""
+    with damage_of(path.name), path.open("rb") as file:
+        is_zstd = file.read(4) == ZSTD
+    plain = _decompressed(path, path.name) if is_zstd else path
+    with damage_of(path.name), open_plain(plain) as stream:
+        return stream.read()
 
 
 def without_bom(file: TextFile) -> TextFile:

@@ -1,5 +1,6 @@
 """Checks of single values that come over the wire: ids, texts, numbers, and rows of a table of the data contract."""
 
+import math
 import re
 from typing import Any, Final
 
@@ -55,16 +56,42 @@ def check_row(table: Table, fields: Fields) -> Fields:
 
 def check_column(column: Column, value: object) -> Any:
     """
-    The value of a column that came over the wire, a time in milliseconds, by the rules for data files: an empty text is
-    unknown, and 3.0 a whole number. Raises DataError by the contract.
+    The value of a column that came over the wire, a time in milliseconds, by the rules for data files (see
+    `plain_value`). Raises DataError by the contract.
     """
-    given = None if value == "" else value
-    if column.dtype == "int" and isinstance(given, float) and given.is_integer():
-        given = int(given)
+    given = plain_value(column, value)
     problem = _problem(column, given)
     if problem:
         raise DataError(f"{column.name}: found {shorten(value)}, expected {problem}")
     return read_instant(given) if column.dtype == "time" else given
+
+
+def plain_value(column: Column, value: object) -> object:
+    """
+    A value as data files are read: an empty text is unknown, 3.0 a whole number, and numbers, `true` and `false` may
+    stand in quotes, as databases and CSV write them. What is none of this stays as it is.
+    """
+    if value == "":
+        return None
+    if column.dtype == "bool":
+        return _BOOLEANS.get(value.lower(), value) if isinstance(value, str) else _bit(value)
+    if column.dtype not in ("int", "float"):
+        return value
+    number = float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
+    if not isinstance(number, float) or not math.isfinite(number):
+        return value
+    if isinstance(value, str) and value.lstrip("+-").isdecimal():
+        return int(value)  # a float holds no more than 53 bits
+    return int(number) if column.dtype == "int" and number.is_integer() else number
+
+
+_NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
+
+
+def _bit(value: object) -> object:
+    """0 and 1, of any type of number, as false and true."""
+    return bool(value) if isinstance(value, int | float) and value in (0, 1) else value
 
 
 def _problem(column: Column, value: object) -> str | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recsys.console import Json, Quiet, console, isolated, progress, say, writable
+from recsys.console import Json, Quiet, console, isolated, print_json, progress, say, writable
 from recsys.errors import ConfigError
 from recsys.vocabulary import LANGUAGES
 from training.commands.setup import prepare_training
@@ -65,6 +65,7 @@ def embed(
     cache: Annotated[
         Path | None, typer.Option(help="The folder of encoder and cached vectors.", file_okay=False)
     ] = None,
+    as_json: Json = False,
     is_quiet: Quiet = False,
 ) -> None:
     """
@@ -85,7 +86,17 @@ def embed(
     artifact = None if like is None else load_artifact(like)
     with progress(is_quiet=is_quiet) as report:
         encoded = encode_file(texts, text_encoder, where, artifact, report)
-    save_vectors(out, encoded, text_encoder, "" if artifact is None else artifact.version)
+    version = None if artifact is None else artifact.version
+    save_vectors(out, encoded, text_encoder, version or "")
+    if as_json:
+        print_json(
+            {
+                "vectors": str(out), "n_vectors": len(encoded.vectors), "dim": text_encoder.dim,
+                "n_encoded": encoded.n_encoded, "n_reused": encoded.n_reused,
+                "encoder": text_encoder.fingerprint, "artifact": version,
+            }
+        )  # fmt: skip
+        return
     say(
         f"{out}: {len(encoded.vectors):,} vectors of {text_encoder.dim} numbers, {encoded.n_encoded:,} encoded now, "
         f"{encoded.n_reused:,} from the cache; encoder {text_encoder.fingerprint[:12]}",

@@ -13,6 +13,8 @@ from typing import Final
 import numpy as np
 
 from recsys.columns import ITEMS
+from recsys.data.files import format_of
+from recsys.data.text_files import read_plain
 from recsys.errors import ArtifactError, DataError
 from recsys.models.artifact import Artifact
 from recsys.models.text import Centres, TextSpace
@@ -48,27 +50,25 @@ class TextVectors:
 
 def read_texts(path: Path) -> TextFile:
     """
-    The texts of a file, `-` for standard input. `.csv`: columns `text` and, if it is there, `language`. Otherwise one
-    text a line, empty lines too, so that line n of the file is row n of the answer.
+    The texts of a file, plain or compressed, `-` for standard input. `.csv` and `.tsv`: columns `text` and, if it is
+    there, `language`. Otherwise one text a line, empty lines too, so that line n of the file is row n of the answer.
 
     Bytes that are no UTF-8 become U+FFFD, which every later step leaves out. Raises DataError with every row whose
     language is no language tag.
     """
-    try:
-        raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}), expected a file of texts") from None
+    raw = sys.stdin.buffer.read() if str(path) == "-" else read_plain(path)
     content = raw.decode("utf-8-sig", "replace")
-    if path.suffix.lower() != ".csv":
+    separator = {"csv": ",", "tsv": "\t"}.get(format_of(path.name) or "")
+    if separator is None:
         lines = content.replace("\r\n", "\n").removesuffix("\n").split("\n") if content else []
         return TextFile(lines, [None] * len(lines))
     csv.field_size_limit(_MAX_FIELD_CHARACTERS)
-    rows = csv.DictReader(io.StringIO(content, newline=""))
+    rows = csv.DictReader(io.StringIO(content, newline=""), delimiter=separator)
     if "text" not in (rows.fieldnames or ()):
         present = ", ".join(rows.fieldnames or ()) or "no columns"
         raise DataError(f"{path}: found {present}, expected a column 'text' and perhaps 'language'; rename it")
     try:
-        texts = [(row["text"] or "", (row.get("language") or "").strip() or None) for row in rows]
+        texts = [(_whole(path, rows, row)["text"] or "", (row.get("language") or "").strip() or None) for row in rows]
     except csv.Error as error:
         raise DataError(
             f"{path}: line {rows.line_num + 1}: found no CSV ({error}), expected a table; correct it"
@@ -81,6 +81,16 @@ def read_texts(path: Path) -> TextFile:
     if problems:
         raise DataError(*problems[:_MAX_PROBLEMS])
     return TextFile([text for text, _ in texts], [language for _, language in texts])
+
+
+def _whole(path: Path, rows: "csv.DictReader[str]", row: dict[str, str]) -> dict[str, str]:
+    """The row. Raises DataError when it has more or fewer fields than the header."""
+    if None in row or None in row.values():
+        raise DataError(
+            f"{path}: line {rows.line_num}: found {'more' if None in row else 'fewer'} fields than the "
+            f"{len(rows.fieldnames or ())} of the first line, expected as many; put texts with a separator in quotes"
+        )
+    return row
 
 
 def detect_languages(texts: TextFile, declared: Sequence[str] = ()) -> list[Detected]:

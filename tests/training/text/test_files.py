@@ -1,11 +1,12 @@
 """Laws of the commands about texts: `detect` and `embed`."""
 
+import gzip
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import sleep
 
@@ -62,6 +63,23 @@ def test_a_csv_may_say_languages_and_hold_long_texts(tmp_path: Path) -> None:
 def test_a_csv_with_a_cell_beyond_every_transcript_is_refused_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(f"text\nsalam\n{'a' * 10_000_001}\n")
     with pytest.raises(DataError, match="line 3: found no CSV"):
+        read_texts(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+@pytest.mark.parametrize(("name", "mark"), [("t.CSV", ","), ("t.tsv", "\t")])
+def test_tables_are_read_by_their_ending_plain_and_packed(
+    name: str, mark: str, pack: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    path = tmp_path / (name if pack is bytes else f"{name}.gz")
+    path.write_bytes(pack(f"text{mark}language\nbonjour{mark}fr\n".encode()))
+    assert read_texts(path) == TextFile(["bonjour"], ["fr"])
+
+
+@pytest.mark.parametrize("row", ["bonjour, monde,fr", "bonjour"])
+def test_a_row_with_more_or_fewer_fields_is_refused_with_its_line(row: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(f"text,language\nsalut,fr\n{row}\n")
+    with pytest.raises(DataError, match=r"line 3: found (more|fewer) fields than the 2 of the first line"):
         read_texts(tmp_path / "t.csv")
 
 
