@@ -82,7 +82,7 @@ class NearnessByClass:
 
     def of(self, item_nos: Integers | int) -> Nearness:
         """The nearness of some items, or of one."""
-        return self.by_class.take(self.class_of[item_nos])
+        return self.by_class.take(np.asarray(self.class_of[item_nos], np.intp))
 
     @property
     def score(self) -> Floats:

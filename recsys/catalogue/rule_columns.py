@@ -56,9 +56,10 @@ class RuleColumns:
 
     def take(self, item_nos: Integers | Rows) -> Candidates:
         """Items as candidates."""
-        shared = {name: column[item_nos] for name, column in self.shared.columns.items()}
-        near = self.nearness.of(item_nos)
-        is_new = self.is_new_creator[self.creator_row[item_nos]]
+        at = item_nos.astype(np.intp)  # NumPy takes rows of its own kind three times as fast
+        shared = {name: column[at] for name, column in self.shared.columns.items()}
+        near = self.nearness.of(at)
+        is_new = self.is_new_creator[self.creator_row[at]]
         return Candidates(
             item_nos.astype(np.int32),
             {

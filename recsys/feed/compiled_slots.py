@@ -78,12 +78,14 @@ class FilledPage:
 def fill_page(native: CDLL, candidates: Candidates, rules: SlotRules, rng: np.random.Generator) -> FilledPage | None:
     """The page that the compiled loop fills; None for candidates of a tier or family that there is not."""
     n, size = len(candidates), len(rules.may_explore)
-    arrays = {**_given(candidates, rules), **_room(n, size)}
+    given = _given(candidates, rules)
+    addresses, results = _room(n, size)
     page = _Page(
-        **{name: address(arrays[name]) for name in _POINTERS},
+        **addresses,
+        **{name: address(array) for name, array in given.items()},
         n_rows=n,
         n_counters=len(COUNTER_NAMES),
-        width=arrays["places"].shape[1],
+        width=given["places"].shape[1],
         size=size,
         n_recent=len(rules.recent),
         n_hits=len(rules.floors[0].hits),
@@ -102,7 +104,7 @@ def fill_page(native: CDLL, candidates: Candidates, rules: SlotRules, rng: np.ra
     n_draw = fill(byref(page), c_int64(-1))
     while n_draw:
         n_draw = fill(byref(page), c_int64(int(rng.integers(n_draw))))
-    return _filled(page, arrays)
+    return _filled(page, results)
 
 
 def _given(candidates: Candidates, rules: SlotRules) -> dict[str, Array]:
@@ -129,24 +131,31 @@ def _given(candidates: Candidates, rules: SlotRules) -> dict[str, Array]:
     }
 
 
-def _room(n: int, size: int) -> dict[str, Array]:
-    """Room to work in, and for the results."""
-    return {
-        "buckets": np.empty((len(_COUNTERS_BY_CODE), _BUCKET_NUMBERS), np.int64),
-        "bucket_of": np.empty(n, np.int64),
-        "order": np.empty(n, np.int64),
-        "draw": np.empty(n, np.int64),
-        "used": np.zeros(n, np.uint8),
-        "infeasible": np.zeros((2, size + RUN), np.int64),
-        "rows": np.empty(size, np.int64),
-        "n_drawn": np.empty(size, np.int64),
-        "forced": np.empty(size, np.int64),
-        "missed": np.empty((2 * size, 2), np.int64),
-        "blocked": np.zeros(len(REASONS), np.int64),
+def _room(n: int, size: int) -> tuple[dict[str, int], dict[str, Longs]]:
+    """Room to work in, and for the results: where each array begins, and the arrays, all of them in one piece."""
+    lengths = {
+        "buckets": len(_COUNTERS_BY_CODE) * _BUCKET_NUMBERS,
+        "bucket_of": n,
+        "order": n,
+        "draw": n,
+        "used": -(-n // 8),  # a byte each
+        "infeasible": 2 * (size + RUN),
+        "rows": size,
+        "n_drawn": size,
+        "forced": size,
+        "missed": 2 * 2 * size,
+        "blocked": len(REASONS),
     }
+    room = np.zeros(sum(lengths.values()), np.int64)
+    first, start = room.ctypes.data, 0
+    addresses, arrays = dict[str, int](), dict[str, Longs]()
+    for name, length in lengths.items():
+        addresses[name], arrays[name] = first + start * room.itemsize, room[start : start + length]
+        start += length
+    return addresses, arrays
 
 
-def _filled(page: _Page, arrays: Mapping[str, Array]) -> FilledPage:
+def _filled(page: _Page, arrays: Mapping[str, Longs]) -> FilledPage:
     n, floors = page.n_chosen, ("supportive", "local")
     return FilledPage(
         rows=arrays["rows"][:n],
@@ -160,6 +169,6 @@ def _filled(page: _Page, arrays: Mapping[str, Array]) -> FilledPage:
         refusals=page.refusals,
         floor_missed=tuple(
             FloorMiss(name=floors[floor], reason=REASONS[reason])
-            for floor, reason in arrays["missed"][: page.n_missed].tolist()
+            for floor, reason in arrays["missed"].reshape(-1, 2)[: page.n_missed].tolist()
         ),
     )

@@ -76,8 +76,12 @@ def slot_rules(
     """The rules of a page of up to `size` slots that begins at `at`."""
     before, known = placed(ledger), served(ledger, LAST)
     explored_places = EXPLORE_AT[:explore_slots]
+    places: dict[str, list[int]] = {name: [] for name in COUNTER_NAMES}
+    for place, names in before:
+        for name in names:
+            places[name].append(place)
     return SlotRules(
-        counters={name: _window_counter(name, before, ledger, limits, at) for name in COUNTER_NAMES},
+        counters={name: _window_counter(name, places[name], ledger, limits, at) for name in COUNTER_NAMES},
         floors=page_floors,
         recent=[delivery.creator_no for delivery in served(ledger, RUN - 1)],
         creator_cap=RUN if limits.creator_last_20 is None else limits.creator_last_20,
@@ -90,10 +94,8 @@ def slot_rules(
     )
 
 
-def _window_counter(
-    name: str, before: Sequence[tuple[int, tuple[str, ...]]], ledger: Ledger, limits: Limits, at: Millis
-) -> WindowCounter:
-    """`before` holds place and counters of everything in `ledger.last`."""
+def _window_counter(name: str, places: list[int], ledger: Ledger, limits: Limits, at: Millis) -> WindowCounter:
+    """`places` are those of the counter in `ledger.last`, ascending."""
     windows = windows_of(limits, name)
     return WindowCounter(
         name=name,
@@ -101,7 +103,7 @@ def _window_counter(
         last_20=windows.last_20,
         gap=limits.gaps.get(name, 0),
         is_zero=0 in (windows.last_20, windows.session, windows.rolling_24h, windows.rolling_7d),
-        places=[place for place, names in before if name in names],
+        places=places,
     )
 
 

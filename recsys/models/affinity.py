@@ -75,7 +75,7 @@ def embed_user(features: Floats, expected: Floats, responses: Responses) -> Floa
     if not len(rows):
         return np.zeros(n_features + 1, np.float32)
     design = np.ones((len(rows), n_features + 1), np.float32)
-    design[:, :-1] = features[rows]
+    design[:, :-1] = features.take(np.asarray(rows, np.intp), axis=0)
     surprise = responses.values[-MAX_RESPONSES:] - expected[rows]
     gram = design.T @ design
     penalties = np.full(n_features + 1, RIDGE, np.float32)
@@ -86,4 +86,4 @@ def embed_user(features: Floats, expected: Floats, responses: Responses) -> Floa
 
 def affinities(features: Floats, user: Floats, rows: Ids) -> Floats:
     """(n,) of a user (d + 1,) to items (n,), in units of the response, without the intercept."""
-    return features[rows] @ user[:-1]
+    return features.take(np.asarray(rows, np.intp), axis=0) @ user[:-1]

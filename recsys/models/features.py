@@ -187,7 +187,7 @@ def features_compiled(
         languages=_language_bits(query, facts),
         of_creator=liked.creators,
         of_language=liked.languages,
-        of_topics=facts.topics[rows] @ liked.topics,
+        of_topics=facts.topics.take(rows.astype(np.intp), axis=0) @ liked.topics,
         affinity=affinities(inputs.item_features, user, rows),
         positions=positions,
     )

@@ -9,8 +9,8 @@ thresholds holds all that they say (QuickScorer: Lucchese et al. 2015, with the 
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from ctypes import CDLL, c_int64
-from dataclasses import dataclass
+from ctypes import CDLL, c_int64, c_void_p
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final, NamedTuple
 
@@ -56,6 +56,11 @@ class TreeTables:
     thresholds: Reals
     masks: Array
     leaves: Reals
+    addresses: tuple[c_void_p, ...] = field(init=False)  # of the five arrays: they never move
+
+    def __post_init__(self) -> None:
+        arrays = (self.thresholds, self.starts, self.features, self.masks, self.leaves)
+        object.__setattr__(self, "addresses", tuple(map(address, arrays)))
 
     def sums(self, matrix: Floats) -> Reals:
         """(n,) the sums of all trees for rows (n, n_features), in the order of the trees."""
@@ -85,12 +90,12 @@ def sums_in_numpy(tables: TreeTables, matrix: Floats) -> Reals:
 
 def sums_compiled(native: CDLL, tables: TreeTables, matrix: Floats) -> Reals:
     """`TreeTables.sums` of a contiguous float32 matrix by the compiled loop."""
-    n_trees = len(tables.leaves)
+    n_trees, (thresholds, starts, features, masks, leaves) = len(tables.leaves), tables.addresses
     left, total = np.empty((_N_TOGETHER, n_trees), tables.masks.dtype), np.empty(len(matrix))
     getattr(native, f"sum_trees_{8 * tables.masks.itemsize}")(
         address(matrix), c_int64(len(matrix)), c_int64(matrix.shape[1]),
-        address(tables.thresholds), address(tables.starts), address(tables.features), c_int64(len(tables.features)),
-        address(tables.masks), address(tables.leaves), c_int64(n_trees), address(left), address(total),
+        thresholds, starts, features, c_int64(len(tables.features)), masks, leaves, c_int64(n_trees),
+        address(left), address(total),
     )  # fmt: skip
     return total
 

@@ -6,6 +6,7 @@ released; entries leave only by age. Windows are closed: an entry exactly 24 h o
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -23,9 +24,11 @@ MAX_COUNTED: Final = MAX_CAP  # times held per counter; no cap may be higher
 MAX_SPANS: Final = 32  # stretches of activity
 MAX_OPENS: Final = 20  # opens elsewhere of each kind among the last deliveries
 UNLIMITED_ROOM: Final = 10_000  # deliveries: the room that is left where no window is capped
+NO_CAPS: Final = Windows()
 FAMILY_COUNTERS: Final = tuple(f"R2:{family}" for family in FAMILIES)
 
 
+@lru_cache(maxsize=1_024)
 def counters_of(tier: int, family: int, is_s4: bool) -> tuple[str, ...]:
     """The counters that a delivery of this kind adds to. A tier above R2, learned after delivery, counts as R2."""
     names: list[str] = []
@@ -41,8 +44,13 @@ def counters_of(tier: int, family: int, is_s4: bool) -> tuple[str, ...]:
 def windows_of(limits: Limits, counter: str) -> Windows:
     """The caps of a counter; one R2 family may fill half of every R2 cap, rounded up."""
     if counter in FAMILY_COUNTERS:
-        return limits.windows.get("R2", Windows()).map(lambda cap: family_cap(cap) or 0)
-    return limits.windows.get(counter, Windows())
+        return _of_family(limits.windows.get("R2", NO_CAPS))
+    return limits.windows.get(counter, NO_CAPS)
+
+
+@lru_cache(maxsize=256)
+def _of_family(windows: Windows) -> Windows:
+    return windows.map(lambda cap: family_cap(cap) or 0)
 
 
 def times_of(ledger: Ledger, counter: str) -> Sequence[Millis]:

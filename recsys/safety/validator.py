@@ -180,7 +180,7 @@ def _repeated(page: Sequence[Delivery], seen: Set[int], copies: Set[tuple[int, i
     """The same item twice on the page, a copy after what it copies, or what was seen before."""
     for position, delivery in enumerate(page, start=1):
         item_no, before = delivery.item_no, [earlier.item_no for earlier in page[: position - 1]]
-        if item_no in before or any((item_no, other) in copies for other in before):
+        if item_no in before or (copies and any((item_no, other) in copies for other in before)):
             yield _violation(position, "duplicate", f"item {item_no} or what it copies is on the page already")
         if item_no in seen:
             yield _violation(position, "seen", f"item {item_no} or what it copies was seen in the last 30 days")

@@ -1,7 +1,7 @@
 """Deliveries and ledgers as few bytes: fields as columns, and times as differences."""
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any, Final
 
 import msgspec
@@ -49,7 +49,8 @@ _ONE_BY_ONE: Final = msgspec.msgpack.Decoder(tuple[Delivery, ...])
 def pack_deliveries(deliveries: Sequence[Delivery]) -> PackedDeliveries:
     """Deliveries as `PackedDeliveries`."""
     names = Delivery.__struct_fields__
-    table = np.array([msgspec.structs.astuple(d) for d in deliveries], np.int64).reshape(-1, len(names))
+    numbers = chain.from_iterable(map(msgspec.structs.astuple, deliveries))
+    table = np.fromiter(numbers, np.int64, len(names) * len(deliveries)).reshape(-1, len(names))
     columns = dict(zip(names, table.T, strict=True))
     kinds = np.zeros((len(table), 8), np.int8)
     for place, name in enumerate(_KIND):
