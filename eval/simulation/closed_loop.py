@@ -101,22 +101,22 @@ class PageView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """One event of an app: when it arrived, and what it says of which video. None for one that names a creator."""
+    """
+    One event of an app: when it arrived, after how many pages, and what it says of which video (None: of a creator).
+    """
 
     at: Millis
+    after_pages: int
     kind: str
     item_id: str | None
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class PersonLog:
-    """
-    All pages of one person in order. `received`: the instants at which their events arrived. `reported`: these events.
-    """
+    """All pages and all events of one person, each in the order in which they reached the service."""
 
     member: Member
     pages: list[PageView] = field(default_factory=list)
-    received: list[Millis] = field(default_factory=list)
     reported: list[Report] = field(default_factory=list)
 
 
@@ -186,8 +186,10 @@ class _Simulation:
         if events:
             at = events[0]["at"]
             self.service.tell(events, at)
-            self.log.received.append(at)
-            self.log.reported += [Report(at=at, kind=event["kind"], item_id=event.get("item_id")) for event in events]
+            n_pages = len(self.log.pages)
+            self.log.reported += [
+                Report(at=at, after_pages=n_pages, kind=event["kind"], item_id=event.get("item_id")) for event in events
+            ]
 
     def scroll(self, now: Millis) -> Millis:
         """One visit; returns the instant when it is over."""

@@ -7,6 +7,7 @@ the answers' tiers, families, topics, age band and loop level, and the numbers o
 """
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -59,15 +60,16 @@ class Recount:
 def deliveries_of(log: PersonLog, market: Market) -> tuple[list[CountedDelivery], list[str]]:
     """
     Every delivery in order, and the problems of repeated requests. Sessions and instants follow from the person's
-    activity: a session ends after 30 minutes without a request or an event, and only a request begins one.
+    activity: a session ends after 30 minutes without a request or an event, and only a request begins one. A request by
+    a clock that is behind is of the time of the event before it: the service's time of a person never runs back.
     """
     idle = market.session.idle_minutes * MINUTE
     deliveries: list[CountedDelivery] = []
     problems: list[str] = []
-    active, session, received = 0, 0, sorted(log.received)
+    active, session, reported = 0, 0, deque(log.reported)
     for number, page in enumerate(log.pages):
-        while received and received[0] <= page.at:
-            arrived = received.pop(0)
+        while reported and reported[0].after_pages <= number:
+            arrived = reported.popleft().at
             active = max(active, arrived) if session and arrived - active <= idle else active
         response = page.answer.response
         if response is None or response.degraded:

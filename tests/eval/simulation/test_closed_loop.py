@@ -15,7 +15,7 @@ from eval.simulation.recount import deliveries_of, most_in_any_run, recount
 from eval.simulation.world.build import generate
 from eval.simulation.world.params import ENDS_AT, WorldParams
 from eval.simulation.world.truth import World
-from recsys.clock import DAY
+from recsys.clock import DAY, to_text
 from recsys.feed.record import unpack
 
 
@@ -56,6 +56,16 @@ def test_days_with_apps_at_their_worst_have_no_violations(world, service, morocc
     assert exposure.violations == []
     assert exposure.n > 40
     assert service.alerts == []
+
+
+def test_deliveries_are_of_the_instant_at_which_the_service_served_them(world, service, morocco) -> None:
+    """Every clock is behind, so every page comes after events of a later time than its own."""
+    log = _simulate(world, service, "passive", habits=replace(STRESS_HABITS, slow_clock=1.0))
+    deliveries, problems = deliveries_of(log, morocco)
+    served = {number: page.answer.response.served_at for number, page in enumerate(log.pages) if page.answer.response}
+    assert problems == []
+    assert [to_text(delivery.at) for delivery in deliveries] == [served[delivery.page] for delivery in deliveries]
+    assert any(to_text(page.at) < served[number] for number, page in enumerate(log.pages) if number in served)
 
 
 def test_a_recount_under_a_stricter_policy_finds_what_the_looser_one_served(world, service, morocco, strict) -> None:

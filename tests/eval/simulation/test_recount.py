@@ -53,11 +53,11 @@ def test_what_the_table_allows_is_no_violation(problems) -> None:
 def test_reports_of_what_had_left_the_memory_take_places_in_it(morocco: Market) -> None:
     """1,990 others were delivered since: 9 reports more leave the item in the newest 2,000, 10 push it out."""
     history = shown(item(0), *(item(n) for n in range(1, 1_991)), item(0), every=1)
-    reports = [Report(at=START + 1_000, kind="like", item_id=f"old-{n}") for n in range(10)]
+    reports = [Report(at=START + 1_000, after_pages=0, kind="like", item_id=f"old-{n}") for n in range(10)]
     again = "x: item v0 again after 2000 seen"
     assert again in recount(history, morocco, "x", reports[:9]).violations
     assert not any("again" in found for found in recount(history, morocco, "x", reports).violations)
-    unseen = [Report(at=START + 1_000, kind="not_interested", item_id=f"old-{n}") for n in range(10)]
+    unseen = [Report(at=START + 1_000, after_pages=0, kind="not_interested", item_id=f"old-{n}") for n in range(10)]
     assert "x: item v0 again after 1991 seen" in recount(history, morocco, "x", unseen).violations
 
 
