@@ -154,6 +154,7 @@ def open_service(
         with threadpool_limits(1):
             on_progress("warm up", 0, None)
             engine = build(_activated(settings, store.controllers) or named)
+            del named  # its tables are not needed again, and take memory
             models = Models(engine, settings.models, lambda place: build(_load_artifact(place, settings)))
             if has_upkeep:
                 _note_activation(store, engine, guarded())

@@ -2,6 +2,8 @@
 A space whose scores can be compared between users: they are in standard deviations over the whole catalogue.
 """
 
+import mmap
+import sys
 from dataclasses import dataclass
 from typing import Final
 
@@ -66,9 +68,17 @@ def standardise_space(space: Space, index: VectorIndex | None = None) -> Standar
         known = vectors[rows][is_known[rows]]
         total += known.sum(axis=0, dtype=np.float64)
         products += known.T @ known
+    _leave(space.item_vectors)
     n_known = int(np.count_nonzero(is_known))
     if n_known < 2:
         return StandardisedSpace(space, index, is_known, np.zeros(d, np.float32), np.zeros((d, d), np.float32))
     mean = total / n_known
     covariance = (products / np.float32(n_known) - np.outer(mean, mean)).astype(np.float32)
     return StandardisedSpace(space, index, is_known, mean.astype(np.float32), covariance)
+
+
+def _leave(vectors: Floats) -> None:
+    """Takes the pages of mapped vectors out of this process's memory: a request reads a few rows of them."""
+    base: object = vectors.base
+    if sys.platform == "linux" and isinstance(base, mmap.mmap):
+        base.madvise(mmap.MADV_DONTNEED)
