@@ -1,11 +1,12 @@
 """Fitting the label heads (`training.labels.heads`) to items that people labelled."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cholesky, solve_triangular
 from scipy.special import expit, logit
 
 from recsys.errors import DataError
@@ -13,13 +14,11 @@ from recsys.progress import Progress, quiet
 from recsys.text.normalise import normalise
 from recsys.types import Csr, Floats, Reals, Rows
 from training.labels.heads import ANY_LANGUAGE, MIN_PROBABILITY, LabelHeads, TextReader, calibrate
+from training.labels.logistic import Answers, Targets, build_targets, fit_logistic
 from training.text.ngrams import select_ngrams
 
-_NEVER_LOG_ODDS: Final = 9.0
-"""Log odds of an answer that does not occur, and, with a minus, of its opposite."""
-
-_MIN_SINGULAR_VALUE: Final = 1e-3
-"""Of the landmarks' similarities in a direction; along one landmark alone it is 1."""
+_MIN_DIFFERENCE: Final = 1e-3
+"""Added to each landmark's similarity to itself, 1: equal texts differ by rounding, which must not be enlarged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +53,6 @@ class FittedHeads:
     n_items: int
 
 
-Answers = Mapping[str, NDArray[np.bool_] | NDArray[np.int64]]
-"""Question -> (n,) booleans for yes or no, or small whole numbers for one of several choices."""
-
-
 def fit(
     texts: Sequence[str],
     vectors: Floats,
@@ -83,43 +78,53 @@ def fit(
     sample, spoken = [texts[row] for row in rows.tolist()], [languages[row] for row in rows.tolist()]
     reader = fit_reader(sample, vectors[rows], params, rng)
     ngrams, kernel = reader.ngram_matrix(sample), reader.kernel_matrix(vectors[rows]) @ reader.whitening
-    whole = _fit_uncalibrated(reader, ngrams, kernel, asked, params)
-    raw = _predict_out_of_fold(reader, ngrams, kernel, asked, params, rng, on_progress)
-    scales = fit_scales(raw, _truth_table(asked), spoken, params.min_answers)
+    targets = build_targets(asked)
+    whole, raw = _fit_folds(reader, ngrams, kernel, targets, params, rng, on_progress)
+    scales = fit_scales(raw, targets.is_true > 0, spoken, params.min_answers)
     out_of_fold = np.full((len(texts), raw.shape[1]), np.nan)
     out_of_fold[rows] = calibrate(raw, spoken, scales)
     heads = replace(whole, kernel_weights=reader.whitening @ whole.kernel_weights, scales=scales)
     return FittedHeads(heads=heads, out_of_fold=out_of_fold, n_items=len(rows))
 
 
-def _predict_out_of_fold(
+def _fit_folds(
     reader: TextReader,
     ngrams: Csr,
     kernel: Floats,
-    answers: Answers,
+    targets: Targets,
     params: HeadParams,
     rng: np.random.Generator,
     on_progress: Progress,
-) -> Reals:
-    """(n, q) probabilities before calibration, each by heads that were fitted to the other folds."""
-    n = len(kernel)
-    number = rng.permutation(n) % params.folds
-    raw = np.empty((n, sum(size for _, size in _column_counts(answers))))
+) -> tuple[LabelHeads, Reals]:
+    """
+    Heads fitted to all items, and (n, q) probabilities, each by heads that were fitted to the other folds.
+
+    The former start from the mean of the latter. The other way round, a fold would start from what it must not know.
+    """
+    number = rng.permutation(len(kernel)) % params.folds
+    raw = np.empty(targets.is_true.shape)
+    by_fold = []
     for fold in range(params.folds):
         on_progress("labels", fold, params.folds)
         inside, outside = np.flatnonzero(number != fold), np.flatnonzero(number == fold)
-        known = {name: answer[inside] for name, answer in answers.items()}
-        heads = _fit_uncalibrated(reader, ngrams[inside], kernel[inside], known, params)
+        weights = _fit_readers(ngrams[inside], kernel[inside], targets.take(inside), params)
+        heads = _heads_of(reader, targets, weights, params)
         raw[outside] = heads.mix_readers(ngrams[outside] @ heads.ngram_weights, kernel[outside] @ heads.kernel_weights)
+        by_fold.append(weights)
     on_progress("labels", params.folds, params.folds)
-    return raw
+    starts = _Weights(
+        np.asarray(np.mean([fold.ngrams for fold in by_fold], axis=0), np.float32),
+        np.asarray(np.mean([fold.kernel for fold in by_fold], axis=0), np.float32),
+    )
+    return _heads_of(reader, targets, _fit_readers(ngrams, kernel, targets, params, starts), params), raw
 
 
 def fit_plain(texts: Sequence[str], vectors: Floats, answers: Answers, params: HeadParams) -> LabelHeads:
     """The heads without calibration: for questions of which only the order matters."""
     reader = fit_reader(texts, vectors, params, np.random.default_rng(params.seed))
     ngrams, kernel = reader.ngram_matrix(texts), reader.kernel_matrix(vectors) @ reader.whitening
-    heads = _fit_uncalibrated(reader, ngrams, kernel, answers, params)
+    targets = build_targets(answers)
+    heads = _heads_of(reader, targets, _fit_readers(ngrams, kernel, targets, params), params)
     return replace(heads, kernel_weights=reader.whitening @ heads.kernel_weights)
 
 
@@ -137,70 +142,39 @@ def fit_reader(texts: Sequence[str], vectors: Floats, params: HeadParams, rng: n
         landmarks=np.asarray((vectors[drawn] - mean) / scale, np.float32),
         whitening=np.empty((0, 0), np.float32),
     )
-    u, s, vt = np.linalg.svd(reader.kernel_matrix(vectors[drawn]).astype(np.float64))
-    # equal texts give equal landmarks, whose difference is rounding: it must not be enlarged
-    whitening = (u * np.where(s > _MIN_SINGULAR_VALUE, 1 / np.sqrt(np.maximum(s, _MIN_SINGULAR_VALUE)), 0)) @ vt
+    among = reader.kernel_matrix(vectors[drawn]).astype(np.float64) + _MIN_DIFFERENCE * np.eye(len(drawn))
+    whitening = solve_triangular(cholesky(among, lower=True), np.eye(len(drawn)), lower=True).T
     return replace(reader, whitening=np.asarray(whitening, np.float32))
 
 
-def _fit_uncalibrated(
-    reader: TextReader, ngrams: Csr, kernel: Floats, answers: Answers, params: HeadParams
-) -> LabelHeads:
-    """Heads without calibration, whose kernel weights belong to the whitened kernel matrix."""
-    by_ngrams = np.hstack([_fit_linear(ngrams, answer, params.ngram_c) for answer in answers.values()])
-    by_kernel = np.hstack([_fit_linear(kernel, answer, params.kernel_c) for answer in answers.values()])
-    return LabelHeads(
-        reader=reader,
-        questions=tuple(
-            name if size == 1 else f"{name}={n}" for name, size in _column_counts(answers) for n in range(size)
-        ),
-        choices=tuple(size for _, size in _column_counts(answers)),
-        ngram_weights=by_ngrams[:-1],
-        kernel_weights=by_kernel[:-1],
-        biases=np.stack([by_ngrams[-1], by_kernel[-1]]),
-        scales={},
-        ngram_share=params.ngram_share,
+class _Weights(NamedTuple):
+    """Of the two readers, the bias last: (v + 1, q) and (m + 1, q), which belong to the whitened kernel matrix."""
+
+    ngrams: Floats
+    kernel: Floats
+
+
+def _fit_readers(
+    ngrams: Csr, kernel: Floats, targets: Targets, params: HeadParams, starts: _Weights | None = None
+) -> _Weights:
+    return _Weights(
+        fit_logistic(ngrams, targets, params.ngram_c, starts and starts.ngrams),
+        fit_logistic(kernel, targets, params.kernel_c, starts and starts.kernel),
     )
 
 
-def _fit_linear(features: Csr | Floats, answer: NDArray[np.bool_] | NDArray[np.int64], c: float) -> Floats:
-    """(features + 1, columns) of a linear model, the bias last; a column for each choice, or one for yes."""
-    from sklearn.linear_model import LogisticRegression
-
-    size = _n_columns(answer)
-    weights = np.zeros((features.shape[1] + 1, size), np.float32)
-    present = np.unique(answer).astype(np.intp)
-    weights[-1] = -_NEVER_LOG_ODDS  # for a choice that a fold does not have
-    if len(present) == 1:
-        weights[-1, present if size > 1 else 0] = _NEVER_LOG_ODDS if size > 1 or present[0] else -_NEVER_LOG_ODDS
-        return weights
-    # the solver for few columns and many features takes two classes only
-    solver = "liblinear" if len(present) == 2 and not isinstance(features, np.ndarray) else "lbfgs"
-    model = LogisticRegression(C=c, class_weight="balanced", solver=solver, max_iter=400).fit(features, answer)
-    fitted = np.vstack([model.coef_.T, model.intercept_])
-    if size == 1:
-        return np.asarray(fitted, np.float32)
-    weights[:, present] = fitted if len(present) > 2 else np.hstack([np.zeros_like(fitted), fitted])
-    return weights
-
-
-def _n_columns(answer: NDArray[np.bool_] | NDArray[np.int64]) -> int:
-    """One for a yes-or-no question, else one for each choice."""
-    return 1 if answer.dtype == np.bool_ else int(answer.max()) + 1
-
-
-def _column_counts(answers: Answers) -> list[tuple[str, int]]:
-    return [(name, _n_columns(answer)) for name, answer in answers.items()]
-
-
-def _truth_table(answers: Answers) -> NDArray[np.bool_]:
-    """(n, q) which columns are true."""
-    return np.column_stack(
-        [
-            answer[:, None] if size == 1 else answer[:, None] == np.arange(size)
-            for (_, size), answer in zip(_column_counts(answers), answers.values(), strict=True)
-        ]
-    ).astype(np.bool_)
+def _heads_of(reader: TextReader, targets: Targets, weights: _Weights, params: HeadParams) -> LabelHeads:
+    """Heads without calibration, whose kernel weights belong to the whitened kernel matrix."""
+    return LabelHeads(
+        reader=reader,
+        questions=targets.columns,
+        choices=targets.sizes,
+        ngram_weights=weights.ngrams[:-1],
+        kernel_weights=weights.kernel[:-1],
+        biases=np.stack([weights.ngrams[-1], weights.kernel[-1]]),
+        scales={},
+        ngram_share=params.ngram_share,
+    )
 
 
 def _has_enough_answers(answer: NDArray[np.bool_] | NDArray[np.int64], min_answers: int) -> bool:

@@ -20,8 +20,9 @@ from recsys.columns import PREDICTED
 from recsys.progress import Progress, quiet
 from recsys.types import Floats, Mask, Reals
 from recsys.vocabulary import FAMILIES, TIERS, TOPICS
-from training.labels.fit_heads import Answers, HeadParams, fit
+from training.labels.fit_heads import HeadParams, fit
 from training.labels.heads import LabelHeads
+from training.labels.logistic import Answers
 from training.text.embeddings import embed
 from training.text.encoder import EncoderParams, make_encoder
 from training.text.features import TextFeatures
@@ -80,9 +81,12 @@ def predict_labels(
     fitted = fit(labelled_texts, vectors[rows], languages, label_answers(items[rows]), params.heads, on_progress)
     if fitted is None:
         return None
-    probabilities = fitted.heads.predict(texts, vectors, features.languages)
-    known = ~np.isnan(fitted.out_of_fold[:, 0])
-    probabilities[rows[known]] = fitted.out_of_fold[known]
+    probabilities = np.full((len(items), fitted.out_of_fold.shape[1]), np.nan)
+    probabilities[rows] = fitted.out_of_fold
+    others = np.flatnonzero(np.isnan(probabilities[:, 0]))
+    probabilities[others] = fitted.heads.predict(
+        [texts[row] for row in others.tolist()], vectors[others], [features.languages[row] for row in others.tolist()]
+    )
     is_fitted = np.zeros(len(items), np.bool_)
     is_fitted[rows] = True
     return PredictedLabels(
