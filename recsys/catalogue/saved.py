@@ -29,6 +29,7 @@ import recsys
 from recsys.catalogue.copies import CopyMemory
 from recsys.catalogue.creators import Creator
 from recsys.catalogue.items import DTYPES, STRINGS, Items
+from recsys.errors import StoreError
 from recsys.policy.schema import Market
 from recsys.stores.protocols import ControllerStore
 from recsys.strings import IdIndex, StringColumn, compact, id_index
@@ -107,7 +108,7 @@ def open_table(path: Path | None, notes: ControllerStore, key: bytes) -> SavedTa
 
 def save_table(path: Path | None, notes: ControllerStore, key: bytes, table: SavedTable) -> SavedTable:
     """
-    The same table, mapped from its file; as it was where no file can be written: then the next start takes longer.
+    The same table, mapped from its file; as it was where nothing can be written: then the next start takes longer.
 
     The file comes before the note: after a crash in between, the next start makes both again.
     """
@@ -115,9 +116,9 @@ def save_table(path: Path | None, notes: ControllerStore, key: bytes, table: Sav
         return table
     try:
         digest = _write(path, key, table)
-    except OSError:
+        notes.replace(_NOTE, notes.read(_NOTE), digest)
+    except (OSError, StoreError):
         return table
-    notes.replace(_NOTE, notes.read(_NOTE), digest)
     return open_table(path, notes, key) or table
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from recsys.catalogue.items import DTYPES, STRINGS, Items, mentions
 from recsys.catalogue.saved import open_table, table_key
+from recsys.errors import StoreError
 from recsys.services.items import delete_item, put_item
 from recsys.stores import MemoryStore
 from recsys.stores.protocols import Catalogue, CreatorChange, Stores
@@ -199,6 +200,22 @@ def test_where_no_file_can_be_written_the_service_starts_all_the_same(make_servi
     nowhere = Kept(MemoryStore(), tmp_path / "no-such-folder" / "state.db.catalogue")
     assert_same(table_of(make_service(nowhere)), table_of(make_service(Kept(nowhere.store, None))))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_that_takes_no_note_is_no_reason_not_to_start(make_service, kept):
+    make_service(Kept(kept.store, None))
+
+    class Full:
+        read = staticmethod(kept.store.controllers.read)
+
+        def replace(self, name, before, after):
+            raise StoreError("the disk is full")
+
+    class Store:
+        catalogue = kept.catalogue
+        stores = replace(kept.stores, controllers=Full())
+
+    assert_same(table_of(make_service(Store())), table_of(make_service(Kept(kept.store, None))))
 
 
 def test_nothing_is_left_beside_the_file(make_service, kept, evening):
