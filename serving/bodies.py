@@ -68,12 +68,28 @@ class FeedBody(ClientBody):
         return msgspec.convert(self.model_dump(), FeedRequest)
 
 
+_INCLUDED: Final = r"^((title|creator|caption)(,(title|creator|caption)){0,2})?$"
+
+
 class ShortForm(BaseModel):
     """The query of `GET /v1/feed/{user_id}`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     size: Size = 20
+    include: Annotated[
+        str,
+        Field(
+            pattern=_INCLUDED,
+            description="What to tell of each item beside its id, divided by commas.",
+            examples=["title,creator,caption"],
+        ),
+    ] = ""
+
+    def to_request(self, user_id: str) -> FeedRequest:
+        """The request as the engine reads it."""
+        names = self.include.split(",") if self.include else ()
+        return msgspec.convert({"user_id": user_id, "size": self.size, "include": names}, FeedRequest)
 
 
 @with_fields(

@@ -42,9 +42,18 @@ def audit(
             if as_json:
                 typer.echo(msgspec.json.encode(row).decode())
             else:
-                typer.echo(f"{row['at']}  {row['who']}  {isolated(audited.entry.what)}")
+                typer.echo(f"{row['at']}  {row['who']}  {isolated(_words(audited.entry.what))}")
     finally:
         store.close()
+
+
+def _words(what: str) -> str:
+    """What was done as `takedown item_id=v1`; what is a list or an object stays JSON."""
+    import msgspec
+
+    fields = msgspec.json.decode(what, type=dict[str, object])
+    pairs = ((k, v if isinstance(v, str) and v else msgspec.json.encode(v).decode()) for k, v in fields.items())
+    return " ".join(value if name == "action" else f"{name}={value}" for name, value in pairs)
 
 
 def _entries(log: "AuditLog", since: int) -> "Iterator[Audited]":

@@ -1,6 +1,6 @@
 """`sanad experiment`: check and list experiment files."""
 
-from dataclasses import astuple
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from recsys.policy.schema import Market
     from recsys.services.audiences import AudienceCount
 
-from recsys.console import Json, console, print_json, say
+from recsys.console import Json, print_json, say
 from recsys.errors import ConfigError
 from recsys.resources import DEFAULT_EXPERIMENTS, DEFAULT_POLICY, policy_file
 
@@ -101,8 +101,6 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List the experiments of a folder: status, layer, slice, ramp, variants, and what each variant changes."""
-    from rich.table import Table
-
     from recsys.experiments.files import check_folder
     from recsys.policy.checks import load_market
 
@@ -112,7 +110,10 @@ def list_(
     if as_json:
         print_json(report.rows)
         return
-    table = Table("key", "status", "layer", "slice", "ramp", "variants", "changes", box=None, pad_edge=False)
     for row in report.rows:
-        table.add_row(*astuple(row))
-    console().print(table)
+        typer.echo(f"{row.key}: {row.status}")
+        for name in ("layer", "slice", "ramp", "variants", "changes"):
+            first, *others = re.split("[,;] ", getattr(row, name))
+            typer.echo(f"  {name:<10}{first}")
+            for other in others:
+                typer.echo(f"{'':<12}{other}")

@@ -50,7 +50,7 @@ def feed_routes(deps: Dependencies) -> APIRouter:
         responses={200: response(FeedResponse, "A page.", headers=_RETRY)},
     )
     def get_feed(user_id: PathId, query: Annotated[ShortForm, Query()]) -> Response:
-        return page_response(make_page(deps, FeedRequest(user_id=user_id, size=query.size)))
+        return page_response(make_page(deps, query.to_request(user_id)))
 
     @routes.post(
         "/events",

@@ -154,7 +154,7 @@ def test_the_command_prints_a_line_an_entry(logged: Settings, capfd: pytest.Capt
     assert sanad.run(["audit", str(logged.state_file)]) == 0
     first, second = capfd.readouterr().out.splitlines()
     assert "activation" in first
-    assert second.startswith("2026-11-20T12:00:00.000Z  moderation  ") and '"item_id":"v1"' in second
+    assert second.startswith("2026-11-20T12:00:00.000Z  moderation  takedown item_id=v1")
     assert sanad.run(["audit", str(logged.state_file), "--json"]) == 0
     rows = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert rows[1]["what"] == {"action": "takedown", "item_id": "v1"} and rows[1]["who"] == "moderation"

@@ -49,6 +49,15 @@ def test_a_body_is_read_as_the_framework_reads_it(body: Fields) -> None:
     assert read_request(sent) == read_by_the_framework(sent)
 
 
+def test_the_short_form_asks_for_texts_as_the_long_one(client: TestClient) -> None:
+    short = client.get("/v1/feed/u0?size=5&include=title,creator").json()["items"]
+    body = {"user_id": "u1", "size": 5, "include": ["title", "creator"]}
+    long = client.post("/v1/feed", json=body).json()["items"]
+    assert short and {frozenset(item) for item in short} == {frozenset(item) for item in long}
+    assert all(item["title"] for item in short)
+    assert client.get("/v1/feed/u0?include=price").status_code == 422
+
+
 @examples(deadline=None)
 @given(contexts.map(lambda context: {"user_id": "u", "context": context}))
 def test_a_context_is_read_as_the_framework_reads_it(body: Fields) -> None:
