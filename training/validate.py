@@ -40,6 +40,8 @@ from training.report import EXAMPLES, SHOWN, Counted, Problem, Report, TableCoun
 MAX_BAD_SHARE: Final = 0.01
 """The share of unusable rows in any one table above which a run fails."""
 
+_FAR_MS: Final = 253_402_300_799_999  # the end of the year 9999
+
 _REFERENCES: Final = {
     "items": (("creator_id", CREATORS),),
     "events": (("item_id", ITEMS), ("creator_id", CREATORS)),
@@ -318,6 +320,9 @@ def _readable(column: Column) -> pl.Expr:
     """The value as text, also where it could not be read as its dtype."""
     value = pl.col(column.name)
     text = value.list.join("|") if column.dtype == "list" else value.cast(pl.String)
+    if column.dtype == "time":  # as the row means it; milliseconds where no calendar goes
+        near = pl.when(value.is_between(-_FAR_MS, _FAR_MS)).then(value).cast(pl.Datetime("ms"))
+        text = pl.coalesce(near.dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"), text)
     return pl.coalesce(UNREADABLE + column.name, text).alias(column.name)
 
 

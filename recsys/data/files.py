@@ -24,6 +24,7 @@ _COMPRESSED: Final = ("gz", "gzip", "zst", "zstd")
 READABLE: Final = ".parquet, .csv, .tsv or .jsonl (text also as .gz or .zst)"
 _NO_DATA: Final = re.compile(
     r"\..*|_SUCCESS|_metadata|_common_metadata|_started_.*|_committed_.*|.*\.crc"  # notes of programs to themselves
+    r"|Thumbs\.db|desktop\.ini"
     r"|(README|LICEN[CS]E|NOTICE|CHANGELOG)(\..*)?|.*\.md",
     re.IGNORECASE,
 )

@@ -30,12 +30,12 @@ GZIP: Final = b"\x1f\x8b"
 ZSTD: Final = b"\x28\xb5\x2f\xfd"
 BOM: Final = codecs.BOM_UTF8
 _FOREIGN: Final = {
-    b"PAR1": "Parquet; call it .parquet",
-    b"PK\x03\x04": "a zip archive, as spreadsheets are; export it as CSV",
-    b"BZh": "compressed by bzip2; decompress it",
-    b"\xfd7zXZ": "compressed by xz; decompress it",
-    codecs.BOM_UTF16_LE: "UTF-16; export it as UTF-8",
-    codecs.BOM_UTF16_BE: "UTF-16; export it as UTF-8",
+    b"PAR1": ("Parquet", "call it .parquet"),
+    b"PK\x03\x04": ("a zip archive, as spreadsheets are", "unzip it, or export it as CSV"),
+    b"BZh": ("a file compressed by bzip2", "decompress it"),
+    b"\xfd7zXZ": ("a file compressed by xz", "decompress it"),
+    codecs.BOM_UTF16_LE: ("UTF-16", "export it as UTF-8"),
+    codecs.BOM_UTF16_BE: ("UTF-16", "export it as UTF-8"),
 }
 _CHUNK: Final = 1 << 20
 _HEAD: Final = 1 << 16
@@ -81,9 +81,10 @@ def look_through(path: Path, name: str | None = None, *, is_latin_possible: bool
         start = file.read(8)
     if start.startswith(ZSTD):
         path = _decompressed(path, name)
-    foreign = next((what for mark, what in _FOREIGN.items() if start.startswith(mark)), None)
+    foreign = next((found for mark, found in _FOREIGN.items() if start.startswith(mark)), None)
     if foreign is not None:
-        raise DataError(f"{name}: found {foreign}, expected text in UTF-8")
+        what, advice = foreign
+        raise DataError(f"{name}: found {what}, expected text in UTF-8; {advice}")
     if is_latin_possible and not _is_utf8(path, name):
         path = _from_latin(path, name)
     return _looked_through(path, name)

@@ -80,6 +80,20 @@ def test_an_instant_within_the_clocks_skew_is_no_future(write, rows):
     assert module.validate(write(events=events), at=AT - MINUTE).tables["events"].n_rejected == 1
 
 
+@pytest.mark.parametrize(
+    ("stated", "shown"),
+    [
+        ("2036-01-02T03:04:05+01:00", "2036-01-02T02:04:05.000Z"),
+        (7_000_000_000_000_000_000, "7000000000000000000"),
+    ],
+)
+def test_an_instant_out_of_bounds_is_shown_as_a_date_as_far_as_calendars_go(write, rows, stated, shown):
+    events = rows("events")
+    events[0]["at"] = stated
+    problems = validate(write("jsonl", events=events), at=AT, max_bad_share=FORGIVING).problems
+    assert [problem.value for problem in problems if problem.column == "at"] == [repr(shown)]
+
+
 def test_the_first_of_a_repeated_key_is_kept(write, rows):
     events = [*rows("events"), {**rows("events")[0], "kind": "like"}, {**rows("events")[0], "kind": "save"}]
     folder = write(events=events)

@@ -156,6 +156,8 @@ def word(table: PublishedTable, column: str, kinds: Mapping[str, str]) -> Field:
 
 
 def _check(columns: TableColumns) -> None:
+    if columns.user == columns.item:
+        raise ConfigError(f"found {columns.user!r} as --user and as --item, expected two columns; correct one")
     if columns.rating and columns.event:
         raise ConfigError("found --rating and --event, expected one of them; a row is one event")
     if columns.rating and columns.threshold is None:

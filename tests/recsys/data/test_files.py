@@ -42,7 +42,7 @@ LAYOUTS = {
     "a folder that Spark wrote": {"events.csv/_SUCCESS": b"", "events.csv/.0.crc": b"x", "events.csv/0.csv": PART_1,
                                   "events.csv/1.csv": PART_2},
     "an empty part": {"events/0.csv": b"", "events/1.csv": EVENTS.encode(), "events/2.jsonl": b"\n"},
-    "a readme": {"events.csv": EVENTS.encode(), "README.md": b"what this is", "LICENSE": b"MIT"},
+    "a readme": {"events.csv": EVENTS.encode(), "README.md": b"what this is", "LICENSE": b"MIT", "Thumbs.db": b""},
 }  # fmt: skip
 
 

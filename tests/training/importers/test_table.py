@@ -147,6 +147,7 @@ def test_parts_in_folders_are_one_table_and_marks_of_spark_are_none(tmp_path: Pa
     ("columns", "sentence"),
     [
         (TableColumns(user="u", item="i", rating="r", event="e"), "expected one of them"),
+        (TableColumns(user="u", item="u"), "found 'u' as --user and as --item"),
         (TableColumns(user="u", item="i", rating="r"), "--rating without --threshold"),
         (TableColumns(user="u", item="i", threshold=3), "--threshold without --rating"),
         (TableColumns(user="u", item="i", rating="r", threshold=3, dislike=3), "expected a number below --threshold"),
