@@ -11,6 +11,7 @@ from the store.
     arrays     each from a multiple of 64 bytes on, counted from the end of the header
 """
 
+import fcntl
 import hashlib
 import os
 import tempfile
@@ -134,10 +135,12 @@ def _write(path: Path, key: bytes, table: SavedTable) -> bytes:
         made_for=key, revision=items.revision, codes=dict(items.codes), memory=dict(items.memory),
         creators=tuple(table.creators.values()), arrays=places,
     )  # fmt: skip
+    _clear_leftovers(path)
     descriptor, beside = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # for this user alone
     try:
         digest = hashlib.sha256()
         with os.fdopen(descriptor, "wb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
             for piece in _pieces(msgspec.msgpack.encode(header), arrays.values()):
                 digest.update(piece)
                 file.write(piece)
@@ -147,6 +150,18 @@ def _write(path: Path, key: bytes, table: SavedTable) -> bytes:
             Path(beside).unlink()
         raise
     return digest.digest()
+
+
+def _clear_leftovers(path: Path) -> None:
+    """
+    Removes what killed processes left beside the file. Who writes now holds a lock; who lost its file all the same
+    serves the table from memory.
+    """
+    for left in path.parent.iterdir():
+        if left.name.startswith(f"{path.name}."):
+            with suppress(OSError), left.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                left.unlink()
 
 
 def _pieces(header: bytes, arrays: Iterable[Array]) -> Iterator[bytes | memoryview]:

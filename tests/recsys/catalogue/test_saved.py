@@ -1,5 +1,6 @@
 """A table from its file is the table that every row of the store makes, or it is not used."""
 
+import fcntl
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -218,7 +219,19 @@ def test_a_store_that_takes_no_note_is_no_reason_not_to_start(make_service, kept
     assert_same(table_of(make_service(Store())), table_of(make_service(Kept(kept.store, None))))
 
 
-def test_nothing_is_left_beside_the_file(make_service, kept, evening):
+def test_nothing_is_left_beside_the_file_but_what_somebody_writes(make_service, kept):
+    killed, written, of_others = (
+        kept.file.parent / name for name in (f"{kept.file.name}.a", f"{kept.file.name}.b", "c")
+    )
+    for path in (killed, written, of_others):
+        path.write_bytes(b"part")
+    with written.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        make_service(kept)
+    assert sorted(kept.file.parent.iterdir()) == sorted([kept.file, written, of_others])
+
+
+def test_a_file_is_replaced_whole_and_for_this_user_alone(make_service, kept):
     service = make_service(kept)
     service.edit(table_of(service).item_ids[1], title="New")
     make_service(kept)
