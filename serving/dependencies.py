@@ -93,6 +93,12 @@ def record_response(request: Request, fields: Fields) -> Response:
     return Response(msgspec.json.encode(body), media_type=_JSON)
 
 
+def answer(request: Request, struct: type[Wire], fields: Fields) -> Response:
+    """Fields as JSON, after the id of the request, by the struct that describes them."""
+    body = {"request_id": request.state.request_id, **fields}
+    return Response(msgspec.json.encode(msgspec.convert(body, struct)), media_type=_JSON)
+
+
 def existing(fields: Fields | None, kind: str, row_id: str) -> Fields:
     """The fields of a row of the catalogue. Raises Problem 404 where there is none."""
     if fields is None:

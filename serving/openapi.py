@@ -9,28 +9,20 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from recsys.messages import EventsResponse, FeedResponse, Wire
+from serving import responses
 from serving.bodies import EventBody
 from serving.problems import MEDIA_TYPE
-from serving.responses import (
-    EXAMPLE_PROBLEM,
-    AuditPage,
-    BulkAnswer,
-    ConfirmedClock,
-    Index,
-    Liveness,
-    ModelList,
-    ProblemDetail,
-    Readiness,
-    Record,
-    Review,
-    ReviewPage,
-    Version,
-)
+from serving.responses import EXAMPLE_PROBLEM, Answer, ProblemDetail, Record
 
 Description = dict[str, Any]
 RESPONSES: Final = (
-    FeedResponse, EventsResponse, Record, Version, BulkAnswer, ModelList, ConfirmedClock, AuditPage, Review, ReviewPage,
-    Index, Liveness, Readiness, ProblemDetail,
+    FeedResponse,
+    EventsResponse,
+    *(
+        struct for name, struct in vars(responses).items()
+        if isinstance(struct, type) and issubclass(struct, Wire) and struct.__name__ == name
+        and struct not in (Wire, Answer)
+    ),
 )  # fmt: skip
 """Every struct that a route answers with; their parts are found from them."""
 

@@ -4,11 +4,12 @@ What the service answers beside pages, as structs. Every answer is encoded from 
 The structs of pages, events and their parts are in `recsys.messages`: the engine makes them.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, cast
 
 import msgspec
 from msgspec import Meta
 
+from recsys.columns import CREATORS, ITEMS, Column, Dtype, Table
 from recsys.messages import Wire
 
 
@@ -16,6 +17,212 @@ class Record(Wire, frozen=True):
     """A user, an item, a creator, a list or a report, with the id of this answer. Its other fields are those stored."""
 
     request_id: str
+
+
+_TYPES: Final[dict[Dtype, object]] = {
+    "str": str, "int": int, "float": float, "bool": bool, "time": str, "list": tuple[str, ...],
+}  # fmt: skip
+
+
+def _field(column: Column) -> tuple[str, object]:
+    """A column as it is sent: an instant as text, null where nobody stated it."""
+    about = {"description": column.about} if column.about else None
+    return column.name, Annotated[_TYPES[column.dtype] | None, Meta(extra_json_schema=about)]  # type: ignore[operator]
+
+
+def _row(name: str, table: Table, doc: str, bases: tuple[type[Wire], ...] = (Wire,)) -> type[Wire]:
+    """A row of the data contract, each column null where nobody stated it."""
+    fields = [(table.key, str), *(_field(column) for column in table.columns if column.name != table.key)]
+    made = msgspec.defstruct(name, fields, bases=bases, namespace={"__doc__": doc}, frozen=True, kw_only=True)
+    return cast(type[Wire], made)
+
+
+class Answer(Wire, frozen=True):
+    """An answer with its id."""
+
+    request_id: str
+
+
+_STATED: Final = "in the columns of the data contract; null = nobody stated it."
+ItemRow = _row("ItemRow", ITEMS, f"One item {_STATED}")
+CreatorRow = _row("CreatorRow", CREATORS, f"One creator {_STATED}")
+Item = _row("Item", ITEMS, f"One item {_STATED}", (Answer,))
+Creator = _row("Creator", CREATORS, f"One creator {_STATED}", (Answer,))
+
+
+class ItemPage(Answer, frozen=True):
+    """Items in order of their arrival; `next` is the `after` of the next page, null on the last."""
+
+    items: tuple[ItemRow, ...]  # type: ignore[valid-type]  # made from the columns
+    next: int | None
+
+
+class CreatorPage(Answer, frozen=True):
+    """Creators by their ids; `next` is the `after` of the next page, null on the last."""
+
+    creators: tuple[CreatorRow, ...]  # type: ignore[valid-type]  # made from the columns
+    next: str | None
+
+
+class ItemTakenDown(Answer, frozen=True):
+    """The item is on no page from now on."""
+
+    item_id: str
+    is_hidden: Literal[True]
+
+
+class CreatorTakenDown(Answer, frozen=True):
+    """No item of theirs is on a page from now on."""
+
+    creator_id: str
+    is_hidden: Literal[True]
+
+
+class User(Answer, frozen=True):
+    """A profile; null = nobody stated it."""
+
+    user_id: str
+    country: str | None
+    region: str | None
+    languages: tuple[str, ...]
+    age_band: str | None
+    age_source: str
+    guardian_id: str | None
+    consent: bool | None
+
+
+class UserControls(Answer, frozen=True):
+    """What a user set, or the defaults."""
+
+    user_id: str
+    muted_topics: tuple[str, ...]
+    muted_creators: tuple[str, ...]
+    muted_words: tuple[str, ...]
+    calm_mode: bool
+    personalised: bool
+    daily_minutes: int | None
+    local_weight: float | None
+    languages: tuple[str, ...]
+    night_rules: bool
+    guardian_consent: bool
+
+
+class LimitsInForce(Wire, frozen=True):
+    """What holds for a user now, from all layers, as far as a guardian can set it."""
+
+    daily_minutes: int | None
+    night: tuple[str, ...]
+    max_tier: str
+    labelled_only: bool
+    loop_level: int
+
+
+class GuardianLimits(Answer, frozen=True):
+    """The limits that a guardian set. `in_force`: what holds, after a change."""
+
+    user_id: str
+    daily_minutes: int | None
+    night: tuple[str, ...]
+    calm_mode: bool
+    max_tier: str | None
+    labelled_only: bool
+    in_force: LimitsInForce | msgspec.UnsetType = msgspec.UNSET
+
+
+class Reset(Answer, frozen=True):
+    """What was forgotten up to when, and what stays."""
+
+    user_id: str
+    reset_at: str
+    kept: tuple[str, ...]
+
+
+class KeptAfterErasure(Wire, frozen=True):
+    """What an erasure leaves, and until when."""
+
+    what: str
+    until: str
+    hash: str
+
+
+class ErasureReceipt(Answer, frozen=True):
+    """What was deleted, by kind, and what stays for a while."""
+
+    user_id: str
+    erased_at: str
+    rows: dict[str, int]
+    kept: KeptAfterErasure
+    training: str
+    trained_model: str
+
+
+class ListedItem(Wire, frozen=True):
+    """An item of a list: labelled R0."""
+
+    item_id: str
+    creator_id: str
+    tier: Literal["R0"]
+    topics: tuple[str, ...]
+    language: str | None
+    country: str | None
+    region: str | None
+    published_at: str
+
+
+class TrendingItems(Answer, frozen=True):
+    """What people of a market act on most, best first."""
+
+    country: str
+    region: str | None
+    language: str | None
+    items: tuple[ListedItem, ...]
+
+
+class LatestItems(Answer, frozen=True):
+    """What was published last, newest first."""
+
+    region: str | None
+    language: str | None
+    items: tuple[ListedItem, ...]
+
+
+class SimilarItems(Answer, frozen=True):
+    """Items like one, nearest first."""
+
+    item_id: str
+    items: tuple[ListedItem, ...]
+
+
+class CreatorNearness(Wire, frozen=True):
+    """How near a creator is: the grade, its score, and who says where they live."""
+
+    score: float
+    match: str
+    source: str
+
+
+class ListedCreator(Wire, frozen=True):
+    """A creator with labelled R0 items: how many, and how near."""
+
+    creator_id: str
+    country: str
+    region: str | None
+    languages: tuple[str, ...]
+    kind: str | None
+    verified: bool
+    followers: int | None
+    n_items: int
+    locality: CreatorNearness
+
+
+class LocalCreators(Answer, frozen=True):
+    """Creators near a place, nearest first."""
+
+    country: str
+    region: str | None
+    language: str | None
+    kind: str | None
+    creators: tuple[ListedCreator, ...]
 
 
 class Version(Wire, frozen=True):

@@ -7,10 +7,10 @@ from fastapi import APIRouter, Query, Request, Response
 from recsys.services import lists
 from recsys.services.family import is_guardian, together
 from serving.bodies import LatestQuery, ListQuery, LocalQuery, TogetherQuery, TrendingQuery
-from serving.dependencies import Dependencies, PathId, StrictRoute, record_response
+from serving.dependencies import Dependencies, PathId, StrictRoute, answer, record_response
 from serving.openapi import Description, refused, response
 from serving.problems import Problem, waiting_for_clock
-from serving.responses import Record
+from serving.responses import LatestItems, LocalCreators, Record, SimilarItems, TrendingItems
 
 _RESPONSES: Final[dict[int | str, Description]] = {200: response(Record, "A list.")}
 
@@ -19,7 +19,10 @@ def list_routes(deps: Dependencies) -> APIRouter:
     """Lists. No ledger counts them, so they hold labelled R0 items only, and no feed may be made of them."""
     routes = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["lists"], responses=dict(_RESPONSES))
 
-    @routes.get("/local", summary="Creators near a place", response_class=Response)
+    @routes.get(
+        "/local", summary="Creators near a place", response_class=Response,
+        responses={200: response(LocalCreators, "Creators near a place.")},
+    )  # fmt: skip
     def local(request: Request, query: Annotated[LocalQuery, Query()]) -> Response:
         """
         A list, not a feed. It holds professionals, organisations, peers and creators with a labelled R0 item.
@@ -30,32 +33,41 @@ def list_routes(deps: Dependencies) -> APIRouter:
             deps.engine(), country=query.country, region=query.region, language=query.language, kind=query.kind,
             size=query.size, at=deps.clock.read().at,
         )  # fmt: skip
-        return record_response(request, fields)
+        return answer(request, LocalCreators, fields)
 
-    @routes.get("/similar/{item_id}", summary="Items like an item", response_class=Response)
+    @routes.get(
+        "/similar/{item_id}", summary="Items like an item", response_class=Response,
+        responses={200: response(SimilarItems, "Items like it.")},
+    )  # fmt: skip
     def similar(request: Request, item_id: PathId, query: Annotated[ListQuery, Query()]) -> Response:
         """A list, not a feed: labelled R0 items only. For an item that is not labelled R0 it is empty."""
         fields = lists.similar(deps.engine(), item_id, query.size, deps.clock.read().at)
         if fields is None:
             raise Problem(404, f"Found no item {item_id!a} in the catalogue; ask for another.")
-        return record_response(request, fields)
+        return answer(request, SimilarItems, fields)
 
-    @routes.get("/trending", summary="Items that a market acts on most", response_class=Response)
+    @routes.get(
+        "/trending", summary="Items that a market acts on most", response_class=Response,
+        responses={200: response(TrendingItems, "What a market acts on most.")},
+    )  # fmt: skip
     def trending(request: Request, query: Annotated[TrendingQuery, Query()]) -> Response:
         """A list, not a feed: labelled R0 items only, one of each group of copies, at most two of a creator."""
         fields = lists.trending(
             deps.engine(), country=query.country, region=query.region, language=query.language, size=query.size,
             at=deps.clock.read().at,
         )  # fmt: skip
-        return record_response(request, fields)
+        return answer(request, TrendingItems, fields)
 
-    @routes.get("/latest", summary="Items that were published last", response_class=Response)
+    @routes.get(
+        "/latest", summary="Items that were published last", response_class=Response,
+        responses={200: response(LatestItems, "What was published last.")},
+    )  # fmt: skip
     def latest(request: Request, query: Annotated[LatestQuery, Query()]) -> Response:
         """A list, not a feed: labelled R0 items only, one of each group of copies, at most two of a creator."""
         fields = lists.latest(
             deps.engine(), region=query.region, language=query.language, size=query.size, at=deps.clock.read().at
         )
-        return record_response(request, fields)
+        return answer(request, LatestItems, fields)
 
     return routes
 

@@ -10,67 +10,72 @@ from recsys.services.profiles import get_profile, put_profile
 from recsys.services.reviews import ask_review, label_item
 from recsys.stores.protocols import Catalogue
 from serving.bodies import ItemBody, ItemPatch, ItemsQuery, UserBody
-from serving.dependencies import Dependencies, PathId, StrictRoute, existing, record_response, struct_response, who
+from serving.dependencies import Dependencies, PathId, StrictRoute, answer, existing, struct_response, who
 from serving.openapi import WRITTEN_MEANWHILE, Description, response
-from serving.responses import Record, Review
+from serving.responses import Item, ItemPage, ItemTakenDown, Review, User
 
-_RESPONSES: Final[dict[int | str, Description]] = {200: response(Record, "As stored.")}
+_USER: Final[dict[int | str, Description]] = {200: response(User, "The profile.")}
+_ITEM: Final[dict[int | str, Description]] = {200: response(Item, "As stored.")}
 
 
 def user_routes(deps: Dependencies) -> APIRouter:
     """`/v1/users/{user_id}`."""
-    routes = APIRouter(prefix="/v1/users", route_class=StrictRoute, tags=["users"], responses=dict(_RESPONSES))
+    routes = APIRouter(prefix="/v1/users", route_class=StrictRoute, tags=["users"], responses=dict(_USER))
 
     @routes.get("/{user_id}", summary="The profile in force", response_class=Response)
     def get_user(request: Request, user_id: PathId) -> Response:
         """What nobody stated is null. An unknown user has a profile of nulls, and is served."""
-        return record_response(request, get_profile(deps.engine(), user_id))
+        return answer(request, User, get_profile(deps.engine(), user_id))
 
     @routes.put("/{user_id}", summary="Replace a profile", response_class=Response)
     def put_user(request: Request, user_id: PathId, body: UserBody) -> Response:
         fields = body.model_dump(exclude_unset=True)
-        return record_response(request, put_profile(deps.engine(), user_id, fields, deps.clock()))
+        return answer(request, User, put_profile(deps.engine(), user_id, fields, deps.clock()))
 
     return routes
 
 
 def item_routes(deps: Dependencies) -> APIRouter:
     """`/v1/items/{item_id}`. A change holds from the next page on."""
-    routes = APIRouter(
-        prefix="/v1/items", route_class=StrictRoute, tags=["items"], responses=_RESPONSES | WRITTEN_MEANWHILE
-    )
+    routes = APIRouter(prefix="/v1/items", route_class=StrictRoute, tags=["items"], responses=_ITEM | WRITTEN_MEANWHILE)
 
     def catalogue() -> Catalogue:
         return deps.engine().resources.catalogue_cache.catalogue
 
-    @routes.get("", summary="All items, page by page", response_class=Response)
+    @routes.get(
+        "", summary="All items, page by page", response_class=Response,
+        responses={200: response(ItemPage, "A page of items.")},
+    )  # fmt: skip
     def every(request: Request, query: Annotated[ItemsQuery, Query()]) -> Response:
         """In order of their arrival, hidden ones too. `next` is null on the last page."""
         cache, users = deps.engine().resources.catalogue_cache, deps.engine().stores.users
         item_ids = cache.at_least(users.read("").revision).item_ids
-        return record_response(request, list_items(catalogue(), item_ids, query.after, query.size))
+        return answer(request, ItemPage, list_items(catalogue(), item_ids, query.after, query.size))
 
     @routes.get("/{item_id}", summary="One item, also a hidden one", response_class=Response)
     def get(request: Request, item_id: PathId) -> Response:
-        return record_response(request, existing(get_item(catalogue(), item_id), "item", item_id))
+        return answer(request, Item, existing(get_item(catalogue(), item_id), "item", item_id))
 
     @routes.put("/{item_id}", summary="Add or replace an item", response_class=Response)
     def put(request: Request, item_id: PathId, body: ItemBody) -> Response:
         fields = body.stated("item_id", item_id)
-        return record_response(request, put_item(catalogue(), item_id, fields, deps.clock(), who(request)))
+        return answer(request, Item, put_item(catalogue(), item_id, fields, deps.clock(), who(request)))
 
     @routes.patch("/{item_id}", summary="Change some fields of an item", response_class=Response)
     def patch(request: Request, item_id: PathId, body: ItemPatch) -> Response:
         fields = body.stated("item_id", item_id)
         stored = label_item(deps.engine(), item_id, fields, deps.clock(), who(request))
-        return record_response(request, existing(stored, "item", item_id))
+        return answer(request, Item, existing(stored, "item", item_id))
 
-    @routes.delete("/{item_id}", summary="Take an item down", response_class=Response)
+    @routes.delete(
+        "/{item_id}", summary="Take an item down", response_class=Response,
+        responses={200: response(ItemTakenDown, "It is on no page from now on.")},
+    )  # fmt: skip
     def delete(request: Request, item_id: PathId) -> Response:
         """No page holds it from now on, not even a repeated one. PATCH with `is_hidden` false restores it."""
         if not delete_item(catalogue(), item_id, deps.clock(), who(request)):
             existing(None, "item", item_id)
-        return record_response(request, {"item_id": item_id, "is_hidden": True})
+        return answer(request, ItemTakenDown, {"item_id": item_id, "is_hidden": True})
 
     described: dict[int | str, Description] = {200: response(Review, "The latest review of the item.")}
 
