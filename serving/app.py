@@ -22,6 +22,7 @@ from serving.clock_guard import GuardedClock
 from serving.dependencies import Dependencies
 from serving.feed_route import FeedRoute
 from serving.field_errors import field_errors
+from serving.metrics import Metrics
 from serving.middleware import RequestGuard
 from serving.openapi import describe, refusals
 from serving.problems import Problem
@@ -65,15 +66,17 @@ def create_app(
     *,
     settings: Settings,
     clock: GuardedClock | Callable[[], Millis] = now,
+    metrics: Metrics | None = None,
 ) -> FastAPI:
     """
     The service over the models of a state, or over one engine.
 
-    `clock` is the only clock that a request sees. One that is not guarded yet is guarded here.
+    `clock` is the only clock that a request sees. One that is not guarded yet is guarded here. `metrics` are those that
+    the stores of the models count too; None = there are none yet.
     """
     models = served if isinstance(served, Models) else only(served)
     guarded = clock if isinstance(clock, GuardedClock) else GuardedClock(clock, lambda: models.engine().stores.users)
-    deps = Dependencies(models=models, clock=guarded)
+    deps = Dependencies(models=models, clock=guarded, metrics=metrics or Metrics())
     app = FastAPI(
         title="Sanad",
         version=sanad_version(),
@@ -83,7 +86,7 @@ def create_app(
         redirect_slashes=False,
         lifespan=_lifespan,
         middleware=[
-            Middleware(RequestGuard, settings=settings),
+            Middleware(RequestGuard, settings=settings, metrics=deps.metrics),
             Middleware(FeedRoute, deps=deps, pool=ThreadPoolExecutor(MAX_THREADS, "sanad-feed")),
         ],
         responses=refusals(),

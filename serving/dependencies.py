@@ -15,6 +15,7 @@ from recsys.messages import Wire
 from recsys.types import Fields
 from serving.body_fields import Id
 from serving.clock_guard import GuardedClock
+from serving.metrics import Metrics
 from serving.problems import SLASH_OF_ID, Problem
 from serving.swap import Models
 
@@ -25,10 +26,11 @@ MAX_FIELDS: Final = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dependencies:
-    """The models, one of which is in service, and the clock."""
+    """The models, one of which is in service, the clock, and what is counted."""
 
     models: Models
     clock: GuardedClock
+    metrics: Metrics
 
     def engine(self) -> Engine:
         """The engine in service. A request keeps the engine that it started with."""

@@ -7,6 +7,7 @@ request: the bounds of both come from the structs in `recsys.messages`.
 """
 
 import asyncio
+import time
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,6 +16,7 @@ import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recsys.errors import SanadError
+from recsys.feed.engine import Page
 from recsys.messages import Context, FeedRequest, PauseChoice
 from serving.dependencies import Dependencies, is_json
 from serving.problems import error_response
@@ -52,17 +54,22 @@ class FeedRoute:
         if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST" or not is_json(scope):
             await self.app(scope, receive, send)
             return
+        scope["state"]["route"] = PATH
         message = await receive()
         request = read_request(message.get("body", b""))
         if request is None:
             await self.app(scope, _once_more(message, receive), send)
             return
         try:
-            page = await asyncio.get_running_loop().run_in_executor(self.pool, make_page, self.deps, request)
+            page = await asyncio.get_running_loop().run_in_executor(self.pool, self._page, request, time.perf_counter())
         except SanadError as error:
             await error_response(error, scope)(scope, receive, send)
         else:
             await page_response(page)(scope, receive, send)
+
+    def _page(self, request: FeedRequest, asked: float) -> Page:
+        self.deps.metrics.took("wait", time.perf_counter() - asked)
+        return make_page(self.deps, request)
 
 
 def _once_more(message: Message, receive: Receive) -> Receive:

@@ -7,6 +7,7 @@ Pure ASGI, because it sees a request before any part of it is parsed.
 import logging
 import re
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from recsys.columns import MAX_ID_LENGTH
 from recsys.stores.audit import LOCAL
 from serving import problems
+from serving.metrics import Metrics
 from serving.problems import RETRY_AFTER_S, SLASH_OF_ID, Problem
 from serving.request_body import BodyReader
 from serving.settings import Settings, is_loopback, name_of_key
@@ -39,6 +41,7 @@ class RequestGuard:
 
     app: ASGIApp
     settings: Settings
+    metrics: Metrics
     _in_flight: int = field(default=0, init=False)
     _bodies: BodyReader = field(default_factory=BodyReader, init=False)
 
@@ -50,12 +53,12 @@ class RequestGuard:
         request_id = _request_id(headers)
         scope.setdefault("state", {})["request_id"] = request_id
         marks = [(b"x-request-id", request_id.encode()), *_MARKS]
-        is_started = False
+        started, status = time.perf_counter(), 0
 
         async def send_marked(message: Message) -> None:
-            nonlocal is_started
+            nonlocal status
             if message["type"] == "http.response.start":
-                is_started = True
+                status = message["status"]
                 message["headers"] += marks
             await send(message)
 
@@ -69,9 +72,11 @@ class RequestGuard:
         except Exception:
             route = "/".join(scope["path"].split("/")[:3])  # what follows may be somebody's id
             log.exception("request %s %s failed, request_id %s", scope["method"], route, request_id)
-            if is_started:
+            if status:
                 raise  # the connection is closed: half an answer must not look like a whole one
             await problems.internal_error_response(scope["path"], request_id)(scope, receive, send_marked)
+        finally:
+            self.metrics.answered(_route_of(scope), status, time.perf_counter() - started)
 
     async def _admit(self, scope: Scope, headers: RequestHeaders, receive: Receive, send: Send) -> None:
         """Pass an allowed request on. Raises Problem for the others."""
@@ -82,15 +87,25 @@ class RequestGuard:
         if not _is_unescaped(scope):
             _check_encoding(scope)
             _protect_slashes(scope)
+        arriving = time.perf_counter()
         body = await self._bodies.read(scope["path"], receive)
+        self.metrics.took("body", time.perf_counter() - arriving)
         if self._in_flight >= self.settings.max_in_flight:
             detail = f"{self._in_flight} requests are being answered already; ask again in {RETRY_AFTER_S} s."
             raise Problem(503, detail, {"Retry-After": str(RETRY_AFTER_S)})
         self._in_flight += 1
+        self.metrics.in_flight(self._in_flight)
         try:
             await self.app(scope, _whole(body, receive), send)
         finally:
             self._in_flight -= 1
+            self.metrics.in_flight(self._in_flight)
+
+
+def _route_of(scope: Scope) -> str:
+    """The address as the description names it, or `none`: what callers make up must not make new counters."""
+    route: str = scope["state"].get("route") or getattr(scope.get("route"), "path", "none")
+    return route
 
 
 def _request_id(headers: RequestHeaders) -> str:

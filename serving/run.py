@@ -37,6 +37,7 @@ from recsys.stores.protocols import ControllerStore
 from serving.app import create_app
 from serving.clock_guard import GuardedClock
 from serving.http_protocol import close_slow, limited_to
+from serving.metrics import Metrics, counted, measured
 from serving.settings import HarmTermsChoice, Settings, signing_key
 from serving.stores.sqlite.store import SqliteStore
 from serving.swap import Models, find_version, read_activated
@@ -96,10 +97,11 @@ def run_in_thread(settings: Settings, *, clock: Clock = now, on_progress: Progre
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The models over a state file, and the one clock of everything that works on it."""
+    """The models over a state file, the one clock of everything that works on it, and what it counts of itself."""
 
     models: Models
     clock: GuardedClock
+    metrics: Metrics
 
     @property
     def engine(self) -> Engine:
@@ -143,11 +145,14 @@ def open_service(
         if settings.clock_confirmed_at is not None:
             guarded.confirm_if_near(settings.clock_confirmed_at)
 
+        metrics = Metrics()
+
         def build(artifact: Artifact) -> Engine:
             engine = build_engine(
-                artifact, market, experiments, stores=store.stores,
-                key=key, new_id=lambda: uuid.uuid4().hex, at=guarded(), alert=log.error, harm_terms=harm_terms,
+                artifact, market, experiments, stores=measured(store.stores, metrics), key=key, at=guarded(),
+                new_id=lambda: uuid.uuid4().hex, alert=counted(log.error, metrics), harm_terms=harm_terms,
             )  # fmt: skip
+            metrics.loaded(engine.resources.model.version, artifact.manifest.created_at)
             warm_up(engine, artifact, guarded())
             return engine
 
@@ -159,7 +164,7 @@ def open_service(
             if has_upkeep:
                 _note_activation(store, engine, guarded())
             with upkeep(store, models, guarded) if has_upkeep else nullcontext():
-                yield Service(models, guarded)
+                yield Service(models, guarded, metrics)
     finally:
         store.close()
 
@@ -271,7 +276,7 @@ def _say_what_is_missing(engine: Engine, at: Millis) -> None:
 def _config(settings: Settings, service: Service) -> uvicorn.Config:
     _say_what_is_missing(service.engine, service.clock())
     return uvicorn.Config(
-        create_app(service.models, settings=settings, clock=service.clock),
+        create_app(service.models, settings=settings, clock=service.clock, metrics=service.metrics),
         loop="uvloop",
         http=limited_to(connection_limit(settings)),
         ws="none",

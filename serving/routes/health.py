@@ -5,6 +5,7 @@ from typing import Final
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from recsys.clock import SECOND
 from recsys.errors import StoreError
@@ -15,9 +16,13 @@ from recsys.safety.harm_terms import describe_list
 from recsys.safety.helplines import summary, verifications
 from serving.clock_guard import ClockReading, GuardedClock
 from serving.dependencies import Dependencies, struct_response
-from serving.openapi import response
+from serving.openapi import Description, response
 from serving.responses import Index, Liveness, Readiness, Version
 
+_METRICS: Final[Description] = {
+    "description": "Counters, gauges and histograms.",
+    "content": {"text/plain": {"schema": {"type": "string"}}},
+}
 _NO_REVISION: Final = 2**62  # no catalogue reaches it: the store has to answer, and has nothing to read
 
 
@@ -65,6 +70,16 @@ def health_routes(deps: Dependencies) -> APIRouter:
     async def ready() -> Response:
         readiness = await to_thread.run_sync(_readiness, deps.engine(), deps.clock, limiter=limiter)
         return struct_response(readiness, 200 if readiness.status == "ready" else 503)
+
+    @routes.get(
+        "/metrics",
+        summary="What the service counts of itself, for Prometheus",
+        response_class=Response,
+        responses={200: _METRICS},
+    )
+    async def metrics() -> Response:
+        text = await to_thread.run_sync(deps.metrics.text, deps.engine(), limiter=limiter)
+        return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     @routes.get(
         "/v1/version",

@@ -136,7 +136,7 @@ def open_service(settings: Settings, clock: StillClock, local: Local) -> Open:
         chosen = replace(settings, **{"clock_confirmed_at": clock.at, **changed})
         with (
             open_running(chosen, clock=clock) as service,
-            local(create_app(service.models, settings=chosen, clock=service.clock)) as client,
+            local(create_app(service.models, settings=chosen, clock=service.clock, metrics=service.metrics)) as client,
         ):
             yield client
 
@@ -158,7 +158,7 @@ def start(settings: Settings, local: Local, clocks: Clocks) -> Open:
         chosen = replace(settings, **changed)
         with (
             open_running(chosen, clock=lambda: clocks.wall, elapsed=lambda: clocks.elapsed) as service,
-            local(create_app(service.models, settings=chosen, clock=service.clock)) as client,
+            local(create_app(service.models, settings=chosen, clock=service.clock, metrics=service.metrics)) as client,
         ):
             yield client
 

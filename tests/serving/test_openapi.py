@@ -140,10 +140,12 @@ def test_every_call_is_described_with_its_refusals(shared_client: TestClient) ->
         ("get", "/health/live"),
         ("get", "/health/ready"),
         ("get", "/v1/version"),
+        ("get", "/metrics"),
     }
     for name, call in calls.items():
         assert call["summary"], name
-        assert "application/json" in call["responses"]["200"]["content"], name
+        kind = "text/plain" if name == ("get", "/metrics") else "application/json"
+        assert kind in call["responses"]["200"]["content"], name
         for status in ("404", "405", "408", "422"):
             assert list(call["responses"][status]["content"]) == ["application/problem+json"], name
     assert {"409", "410"} <= calls["post", "/v1/feed"]["responses"].keys()
