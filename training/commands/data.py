@@ -59,7 +59,9 @@ Forget = Annotated[
     list[Path] | None,
     typer.Option(metavar="FILE", help="Leave out the people in a list from 'sanad export forgotten'; repeatable."),
 ]
-Cache = Annotated[Path | None, typer.Option(help="The folder of encoder and cached vectors.", file_okay=False)]
+Cache = Annotated[
+    Path | None, typer.Option(help="The folder of encoder, cached vectors and fitted labels.", file_okay=False)
+]
 
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: sanad validate var/data --rejected var/rejected")

@@ -55,7 +55,9 @@ Threshold = Annotated[
 ]
 Encoder = Annotated[str, typer.Option(help="Text encoder: e5, use, or a folder or name.")]
 BadShare = Annotated[float, typer.Option(min=0, max=1, help="The share of unusable rows a table may have.")]
-Cache = Annotated[Path | None, typer.Option(help="The folder of encoder and cached vectors.", file_okay=False)]
+Cache = Annotated[
+    Path | None, typer.Option(help="The folder of encoder, cached vectors and fitted labels.", file_okay=False)
+]
 
 
 @app.command(

@@ -156,13 +156,17 @@ def heads_version(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
+def unpack_heads(content: bytes) -> LabelHeads:
+    """The heads in the bytes of a file. Raises KeyError or ValueError for other bytes."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        arrays: dict[str, NDArray[np.generic]] = {name: file[name] for name in file.files}
+    return _from_arrays(arrays, heads_version(content))
+
+
 def load_heads(path: Path) -> LabelHeads:
     """The heads in a file. Raises ArtifactError when it cannot be read."""
     try:
-        content = path.read_bytes()
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            arrays: dict[str, NDArray[np.generic]] = {name: file[name] for name in file.files}
-        return _from_arrays(arrays, heads_version(content))
+        return unpack_heads(path.read_bytes())
     except (OSError, KeyError, ValueError) as error:
         raise ArtifactError(
             f"found no readable label heads at {path} ({type(error).__name__}), expected those that 'sanad train' "

@@ -20,7 +20,8 @@ from recsys.columns import PREDICTED
 from recsys.progress import Progress, quiet
 from recsys.types import Floats, Mask, Reals
 from recsys.vocabulary import FAMILIES, TIERS, TOPICS
-from training.labels.fit_heads import HeadParams, fit
+from training.labels.fit_heads import HeadParams
+from training.labels.fitted import fit_or_reuse
 from training.labels.heads import LabelHeads
 from training.labels.logistic import Answers
 from training.text.embeddings import embed
@@ -78,7 +79,8 @@ def predict_labels(
     vectors = head_vectors(texts, features, params.second_encoder if len(rows) else None, cache, on_progress)
     labelled_texts = [texts[row] for row in rows.tolist()]
     languages = [features.languages[row] for row in rows.tolist()]
-    fitted = fit(labelled_texts, vectors[rows], languages, label_answers(items[rows]), params.heads, on_progress)
+    answers = label_answers(items[rows])
+    fitted = fit_or_reuse(labelled_texts, vectors[rows], languages, answers, params.heads, cache, on_progress)
     if fitted is None:
         return None
     probabilities = np.full((len(items), fitted.out_of_fold.shape[1]), np.nan)
