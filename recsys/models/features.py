@@ -140,7 +140,7 @@ def ranker_features(query: RankerQuery, inputs: FeatureInputs, rows: Ids, positi
     A row depends on the user and that item only.
     """
     native = library()
-    if native is None:
+    if native is None or rows.min(initial=0) < 0:  # the compiled loop checks no row
         return features_in_numpy(query, inputs, rows, positions)
     return features_compiled(native, query, inputs, rows, positions)
 
