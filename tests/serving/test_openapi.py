@@ -1,5 +1,7 @@
 """The description of the interface is true: it names what the engine sends, and what the data contract holds."""
 
+import re
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -151,6 +153,14 @@ def test_every_call_is_described_with_its_refusals(shared_client: TestClient) ->
     assert {"409", "410"} <= calls["post", "/v1/feed"]["responses"].keys()
     assert "409" in calls["put", "/v1/items/{item_id}"]["responses"]
     assert "HTTPValidationError" not in described["components"]["schemas"]
+
+
+def test_every_address_on_the_page_is_one_of_the_service(shared_client: TestClient) -> None:
+    page = (Path(__file__).parents[2] / "docs/api.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([A-Z]+) (/[^`]*)` \| (.+) \|$", page, re.MULTILINE)
+    described = shared_client.get("/openapi.json").json()["paths"]
+    assert len(rows) > 40
+    assert rows == [(m, p, described.get(p, {}).get(m.lower(), {}).get("summary")) for m, p, _ in rows]
 
 
 def test_every_reference_of_the_description_leads_somewhere(shared_client: TestClient) -> None:
