@@ -39,6 +39,7 @@ from training.models.blend_weights import (
 from training.models.folds import RollingFold, rolling_folds
 from training.models.registry import MODELS, TrainingMatrix
 from training.models.reranker import (
+    MIN_USERS,
     NO_RERANKER,
     RerankerFit,
     build_reranker_table,
@@ -177,14 +178,28 @@ def _validate(
     weights = reduce_popularity(table, fit_weights(table, params.k), params.k)
     markets = [name for fold in folds for name in fold.markets]
     by_market = fit_market_weights(table, markets, weights, params.k)
+    fitted = _fit_reranker(pairs, weights, by_market, params.k, seed, on_progress)
+    return _Validated(names=tuple(by_fold[0]), weights=weights, by_market=by_market, reranker=fitted)
+
+
+def _fit_reranker(
+    folds: Sequence[tuple[RollingFold, Mapping[str, PreferenceModel]]],
+    weights: BlendWeights,
+    by_market: Mapping[str, Mapping[str, float]],
+    k: int,
+    seed: int,
+    on_progress: Progress,
+) -> RerankerFit:
+    """The re-ranker over the base models of the folds; its table is not built for fewer users than prove anything."""
+    if len(np.unique(np.concatenate([fold.numbers for fold, _ in folds]))) < MIN_USERS:
+        return NO_RERANKER
     on_progress("re-ranker", 0, None)
-    reranker_tables = []
-    for fold, models in pairs:
+    tables = []
+    for fold, models in folds:
         blend = Blend(models, weights.weights, fold.popularity.markets, by_market)
         use = compute_item_use(fold.earlier.positives)
-        reranker_tables.append(build_reranker_table(blend, use, fold.users, fold.numbers, fold.relevant))
-    fitted = fit_reranker(stack_reranker_tables(reranker_tables), params.k, np.random.default_rng([seed, 2]))
-    return _Validated(names=tuple(by_fold[0]), weights=weights, by_market=by_market, reranker=fitted)
+        tables.append(build_reranker_table(blend, use, fold.users, fold.numbers, fold.relevant))
+    return fit_reranker(stack_reranker_tables(tables), k, np.random.default_rng([seed, 2]))
 
 
 def _fit_folds(

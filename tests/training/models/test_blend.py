@@ -11,10 +11,14 @@ from recsys.clock import DAY, Millis, from_text
 from recsys.data.tables import Dataset, read_dataset, write_dataset
 from recsys.models import popularity
 from recsys.models.artifact import load_artifact
+from recsys.models.blend import Blend
+from recsys.models.interactions import UserInteractions
 from recsys.models.loaded import build_models
 from recsys.models.popularity import PopularityParams
 from recsys.progress import quiet
+from recsys.types import Csr, Floats, Rows
 from training.interactions import build_interactions, market_names, select_users, user_interactions
+from training.models import blend
 from training.models.blend import FACTORS, BlendParams, FittedBlend, fit_blend
 from training.models.folds import (
     MAX_FOLDS,
@@ -25,6 +29,7 @@ from training.models.folds import (
     rolling_folds,
     sample_users,
 )
+from training.models.reranker import NO_RERANKER, RerankerTable, build_reranker_table
 from training.params import TrainParams
 from training.train import run
 
@@ -79,6 +84,23 @@ def test_where_all_are_alike_the_blend_is_not_below_popularity(tmp_path: Path) -
         >= max(made.weights.ndcg_by_model.values())
         >= made.weights.ndcg_by_model["popularity"]
     )
+
+
+@pytest.mark.parametrize(("least", "is_built"), [(N_USERS, True), (N_USERS + 1, False)])
+def test_the_table_of_a_re_ranker_is_not_built_for_fewer_users_than_prove_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, least: int, is_built: bool
+) -> None:
+    built: list[RerankerTable] = []
+
+    def build(models: Blend, item_use: Floats, users: UserInteractions, numbers: Rows, relevant: Csr) -> RerankerTable:
+        built.append(build_reranker_table(models, item_use, users, numbers, relevant))
+        return built[-1]
+
+    monkeypatch.setattr(blend, "build_reranker_table", build)
+    monkeypatch.setattr(blend, "MIN_USERS", least)
+    made = fitted(write(tmp_path, camps=3))
+    assert bool(built) == is_built
+    assert is_built or made.reranker is NO_RERANKER
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5])
