@@ -18,16 +18,17 @@ _BATCH: Final = 5_000
 Line = tuple[int, bytes]
 
 
-def keys_of(file: TextFile, table: Table | None = None) -> list[str]:
+def keys_of(file: TextFile, table: Table | None = None) -> dict[str, int | None]:
     """
-    The names of all lines, in the order of their first use. With a `table`, its columns hold what the contract allows.
+    The names of all lines, in the order of their first use, with the first line on which the value is an object or a
+    list. With a `table`, its columns hold what the contract allows.
 
     Raises:  DataError with the line and, where it can be told, the column of the first text that is not JSON.
     """
     if file.eol == "\r":
         raise DataError(f"{file.name}: found lines that end in CR only, expected LF; convert the file")
     decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-    keys: dict[str, None] = {}
+    keys: dict[str, int | None] = {}
     for number, line in filled_lines(file):
         try:
             row = decode(line)
@@ -36,8 +37,11 @@ def keys_of(file: TextFile, table: Table | None = None) -> list[str]:
         if table is not None and (b"[" in line or line.count(b"{") > 1):
             _refuse_nested(file, number, row, table)
         if not keys.keys() >= row.keys():
-            keys.update(dict.fromkeys(row))
-    return list(keys)
+            keys.update({name: None for name in row if name not in keys})
+        if table is None and (b"[" in line or line.count(b"{") > 1):
+            nested = (name for name, value in row.items() if bytes(value).startswith((b"{", b"[")))
+            keys.update({name: number for name in nested if keys[name] is None})
+    return keys
 
 
 def _refuse_nested(file: TextFile, number: int, row: Mapping[str, msgspec.Raw], table: Table) -> None:

@@ -1,7 +1,7 @@
 """One data file as a lazy frame of what stands in it, and the sentence for a file that cannot be read to its end."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Final
 
@@ -28,7 +28,8 @@ class Raw:
     """
     A file: what it is called, its frame, the dtypes of its columns as far as the contract knows them, and all of its
     columns. `locate` finds the broken place after reading has failed; `lines_of` gives the lines on which rows begin,
-    which are counted from 1 and in order, or None where there are no lines.
+    which are counted from 1 and in order, or None where there are no lines. `nested` are the columns of
+    JSON that hold objects or lists, with the first line that does, of a file without a table.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Raw:
     names: Sequence[str]
     locate: Callable[[], str | None]
     lines_of: Callable[[Sequence[int]], list[int] | None]
+    nested: Mapping[str, int] = field(default_factory=dict)
 
 
 def open_raw(file: DataFile, table: Table) -> Raw | None:
@@ -145,7 +147,7 @@ def raw_of_delimited(opened: Delimited) -> Raw:
 
 def _open_json(text: TextFile, table: Table) -> Raw:
     plain = plainly_named(without_bom(text))
-    names = json_lines.keys_of(plain, table)
+    names = list(json_lines.keys_of(plain, table))
     former = {new: old for old, new in former_names(table, names).items()}
     return raw_of_json(plain, names, [former.get(column.name, column.name) for column in table.columns])
 
@@ -153,8 +155,9 @@ def _open_json(text: TextFile, table: Table) -> Raw:
 def open_json(text: TextFile) -> Raw:
     """JSON Lines of any columns. Raises DataError for the first line that is no object."""
     plain = plainly_named(without_bom(text))
-    names = json_lines.keys_of(plain)
-    return raw_of_json(plain, names, names)
+    keys = json_lines.keys_of(plain)
+    nested = {name: line for name, line in keys.items() if line is not None}
+    return replace(raw_of_json(plain, list(keys), list(keys)), nested=nested)
 
 
 def raw_of_json(plain: TextFile, names: Sequence[str], columns: Sequence[str]) -> Raw:

@@ -14,6 +14,7 @@ Countries. `creators.country` is required. Where it is not published it is `ZZ`,
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
@@ -56,14 +57,16 @@ class ImportReport:
 
 def find(source: Path, *patterns: str) -> list[Path]:
     """
-    Files in `source` that match any pattern, plain or packed, in order.
+    Files in `source` that match any pattern, in capital letters or not, plain or packed, in order.
 
     Raises:  DataError when a file stands there both plain and packed: reading both would count it twice.
     """
-    paths = {path for pattern in patterns for packed in _PACKED for path in source.glob(pattern + packed)}
+    wanted = [(pattern + packed).lower() for pattern in patterns for packed in _PACKED]
     by_name: dict[str, list[str]] = {}
-    for path in sorted(path for path in paths if path.is_file()):
-        by_name.setdefault(path.name.removesuffix(".gz").removesuffix(".zst"), []).append(path.name)
+    for path in sorted(source.iterdir()) if source.is_dir() else ():
+        name = path.name.lower()
+        if path.is_file() and any(fnmatchcase(name, pattern) for pattern in wanted):
+            by_name.setdefault(name.removesuffix(".gz").removesuffix(".zst"), []).append(path.name)
     for names in by_name.values():
         if len(names) > 1:
             raise DataError(f"found {' and '.join(names)} in {source}, expected one of them; remove the other")

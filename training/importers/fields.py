@@ -21,13 +21,14 @@ class Field:
     A column to read: its name in the file, how its values become those of the contract, and what is `expected`.
 
     An empty text is null. A value that `convert` makes null could not be read; null itself is refused when
-    `is_required`.
+    `is_required`. Objects and lists of JSON are refused unless it `takes_lists`.
     """
 
     column: str
     convert: Callable[[pl.Expr, pl.DataType], pl.Expr]
     expected: str
     is_required: bool = True
+    takes_lists: bool = False
 
 
 def id_of(column: str, *, is_required: bool = True) -> Field:
@@ -99,4 +100,4 @@ def text(column: str) -> Field:
             pl.when(is_list).then(words).when(plain == "[]").then(pl.lit("")).otherwise(plain).str.slice(0, _MAX_TEXT)
         )
 
-    return Field(column=column, convert=convert, expected="a text", is_required=False)
+    return Field(column=column, convert=convert, expected="a text", is_required=False, takes_lists=True)

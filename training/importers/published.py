@@ -48,6 +48,7 @@ class PublishedTable:
         """
         names = list(dict.fromkeys(field.column for field in fields.values()))
         self._refuse_missing(names)
+        self._refuse_nested(fields.values())
         with _naming_line(self.raw):
             rows = self.raw.frame.select(names).with_row_index(ROW)
             schema = rows.collect_schema()
@@ -70,6 +71,16 @@ class PublishedTable:
             f"{self.path.name}: column {name!r} is missing, found {found}{_hint(name, self.columns)}"
             for name in names
             if name not in self.columns
+        ]
+        if problems:
+            raise DataError(*problems)
+
+    def _refuse_nested(self, fields: Iterable[Field]) -> None:
+        problems = [
+            f"line {self.raw.nested[field.column]:,} of {self.path.name}, column {field.column!r}: found an object or "
+            f"a list, expected {field.expected}; take it apart"
+            for field in fields
+            if field.column in self.raw.nested and not field.takes_lists
         ]
         if problems:
             raise DataError(*problems)

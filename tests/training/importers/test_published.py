@@ -94,6 +94,10 @@ def test_quotes_are_letters_where_none_are_expected_and_latin_text_is_read(tmp_p
         ("U,s,t,x\nann,4,1112486027,\n", r"column 'u' is missing, found U, s, t, x; is it 'U'\?"),
         ("u;s;t;x\nann;4;1112486027;\n", r"column 'u' is missing, found u;s;t;x"),
         ("u,s,u,x\nann,4,1,\n", r"line 1 of t\.csv: found the column 'u' twice"),
+        (
+            '{"u": "a", "s": 1, "t": 1112486027, "x": ["b"]}\n{"u": {"id": 7}}\n',
+            r"line 2 of t\.csv, column 'u': found an object or a list, expected an id",
+        ),
         ("u,s,t,x\nann,4,1112486027,\nbob,4\n", r"line 3 of t\.csv: found 2 fields, expected 4 as in the first line"),
         ("", r"found an empty file"),
         (b"u,s,t,x\nann,4,1112486027,\nb\xff,4,1,\n", r"line 3 of t\.csv holds the byte 0xff, which is not UTF-8"),

@@ -12,6 +12,7 @@ from recsys.clock import DAY, from_text
 from recsys.data.tables import Dataset, read_dataset
 from recsys.errors import ConfigError, DataError
 from training.importers.common import DAY_ZERO
+from training.importers.recbole import run as recbole
 from training.importers.table import TableColumns, run
 from training.validate import validate
 
@@ -121,6 +122,12 @@ def test_a_file_without_a_header_gets_names(tmp_path: Path) -> None:
     assert kinds(read_dataset(tmp_path / "data")) == [("1", "a", "like"), ("2", "b", "view")]
     with pytest.raises(DataError, match=r"line 1 of log: found 1 fields, expected 2: u, i"):
         run(tmp_path / "log", tmp_path / "two", TableColumns(user="u", item="i"), names=("u", "i"))
+
+
+def test_published_names_are_found_in_capital_letters_too(tmp_path: Path) -> None:
+    (tmp_path / "X.INTER").write_text("user_id:token\titem_id:token\n1\t2\n")
+    recbole(tmp_path, tmp_path / "data")
+    assert kinds(read_dataset(tmp_path / "data")) == [("1", "2", "like")]
 
 
 def test_names_of_folders_are_columns_and_notes_are_no_data(tmp_path: Path) -> None:
