@@ -77,7 +77,7 @@ def need(source: Path, *patterns: str) -> list[Path]:
     """`find`, but at least one. Raises DataError."""
     paths = find(source, *patterns)
     if not paths:
-        raise DataError(f"found no {' or '.join(patterns)} in {source}, expected at least one (plain, .gz or .zst); add it")
+        raise DataError(f"found no {' or '.join(patterns)} in {source}, expected one (plain, .gz or .zst); add it")
     return paths
 
 
