@@ -6,9 +6,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import httpx
 import pytest
@@ -18,6 +20,7 @@ import sanad
 from recsys.clock import DAY, HOUR, to_text
 from recsys.data.tables import read_dataset
 from recsys.models.artifact import load_artifact
+from recsys.types import Fields
 from serving.run import open_service as open_running
 from serving.run import run_in_thread
 from serving.settings import Settings
@@ -104,6 +107,37 @@ def test_a_damaged_model_is_refused_and_the_old_one_serves_on(
         assert client.post("/v1/models/latest/activate").status_code == 422
     with open_service() as client:
         assert "--models DIR" in client.post(f"/v1/models/{new}/activate").json()["detail"]
+
+
+def test_no_request_fails_and_no_item_comes_twice_while_models_are_swapped(
+    settings: Settings, clock: StillClock, folder: Path, artifact: Path, second: Path
+) -> None:
+    """Three people ask all the time, through two activations and two rollbacks: each page is of one of the models."""
+    old, new = load_artifact(artifact).version, load_artifact(second).version
+    chosen, over = replace(settings, models=folder, clock_confirmed_at=clock.at), Event()
+
+    def ask_on(url: str, user_id: str) -> list[Fields]:
+        pages = []
+        with httpx.Client(base_url=url, timeout=30) as client:
+            while not over.is_set() or not pages:
+                answer = client.post("/v1/feed", json={"user_id": user_id, "size": 2})
+                assert answer.status_code == 200, answer.text
+                pages.append(answer.json())
+        return pages
+
+    with run_in_thread(chosen, clock=clock) as url, ThreadPoolExecutor(3) as pool:
+        asked = [pool.submit(ask_on, url, user_id) for user_id in ("u0", "u1", "quiet")]
+        for _ in range(2):
+            httpx.post(f"{url}/v1/models/{new}/activate", timeout=60).raise_for_status()
+            httpx.post(f"{url}/v1/models/rollback", timeout=60).raise_for_status()
+        over.set()
+        pages = [answer.result() for answer in asked]
+    for of_one in pages:
+        assert {page["model_version"] for page in of_one} <= {old, new}
+        assert not any(page["degraded"] for page in of_one)
+        items = [item["item_id"] for page in of_one for item in page["items"]]
+        assert len(items) == len(set(items))
+    assert {page["model_version"] for of_one in pages for page in of_one} == {old, new}
 
 
 def test_what_is_served_is_learned_from_and_the_next_page_knows_it(
