@@ -149,9 +149,21 @@ def cautions(report: Report) -> list[str]:
     sentences[:0] = [*report.data_notes, *_short_pages(report)]
     if report.assume_adults:
         sentences.insert(0, "People of unknown age count as adults here (--assume-adults); a service never does that.")
+    if not tells_rankings_apart(report):
+        sentences.insert(
+            0,
+            "The data says nothing of how much was watched, so every impression counts alike and the watch fraction is "
+            "the same for every ranking. Read recall and NDCG here, and that they prefer what the old feed showed.",
+        )
     if report.risk_source == "assumed":
         sentences.insert(0, "Tiers are made up (--assume-tier): no number here says anything about risk or support.")
     return [*sentences, *(f"Alert of the engine: {notice}" for notice in report.notices)]
+
+
+def tells_rankings_apart(report: Report) -> bool:
+    """Whether the estimated watch fraction differs between rankings: without watch times all impressions are alike."""
+    means = [estimate.mean for estimate in report.values["watch"].values() if estimate.mean is not None]
+    return len(means) < 2 or max(means) - min(means) > 1e-6
 
 
 _REASONS: Final = {

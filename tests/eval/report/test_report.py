@@ -132,3 +132,11 @@ def test_the_command_prints_a_table(small, tmp_path: Path) -> None:
 def test_a_folder_that_is_no_dataset_is_a_sentence(small, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="found no file"):
         evaluate(small.folder, tmp_path, small.policy, EvalParams())
+
+
+def test_a_report_on_data_without_watch_times_says_that_the_watch_fraction_tells_nothing(report) -> None:
+    alike = {name: msgspec.structs.replace(estimate, mean=0.25) for name, estimate in report.values["watch"].items()}
+    without = msgspec.structs.replace(report, values={**report.values, "watch": alike})
+    said = "The data says nothing of how much was watched"
+    assert any(sentence.startswith(said) for sentence in cautions(without))
+    assert not any(sentence.startswith(said) for sentence in cautions(report))
