@@ -138,7 +138,10 @@ def check_numbers(path: Path, what: str, size: int, n_used: int) -> None:
 
 def _read_text(form: str, path: Path) -> pl.DataFrame:
     """user, item, label as text, text and number."""
-    text = read_text(path)
+    try:
+        text = read_text(path)
+    except DataError as error:
+        raise DataError(f"{error}; expected a table of pairs as text: give another file or --format") from error
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
         raise DataError(f"{path}: found an empty file, expected a table of pairs; give another")
