@@ -41,6 +41,8 @@ def bulk_routes(deps: Dependencies) -> APIRouter:
             raise Problem(
                 415, f"Found a body of another type; send JSON Lines with the header Content-Type: {MEDIA_TYPES[0]}."
             )
+        if query.history and table != "events":
+            raise Problem(422, f"Found history=true for {table}, expected it for events only; leave it out.")
         if table == "events" and not deps.clock.read().is_believed:
             raise waiting_for_clock("Events")
         body = await request.body()

@@ -94,6 +94,7 @@ def test_what_is_no_bulk_body_is_refused(client: TestClient) -> None:
     assert client.post("/v1/bulk/items", json={"item_id": "n1"}).status_code == 415
     assert client.post("/v1/bulk/videos", content=b"{}", headers=LINES).status_code == 422
     assert client.post("/v1/bulk/items?historic=true", content=b"{}", headers=LINES).status_code == 422
+    assert client.post("/v1/bulk/items?history=true", content=b"{}", headers=LINES).status_code == 422
     assert send(client, "items", [])["accepted"] == 0
     deep = "[" * 100_000
     assert [problem["line"] for problem in send(client, "items", [deep, '{"a":' + deep])["rejected"]] == [1, 2]
