@@ -79,17 +79,21 @@ class Models:
     def activate(self, version: str, at: Millis, who: str) -> bool:
         """
         Serve this version from now on, in every process. False when no artifact has it. Raises DataError for one that
-        cannot be loaded, and Conflict while another activation runs; then nothing has changed.
+        cannot be loaded, Conflict while another activation runs, and StoreError; then the old one serves on.
         """
         with self._one_change():
             before = self.version
             if version == before:
                 return True
-            if not self._load(version):
+            engine = self._built(version)
+            if engine is None:
                 return False
-            stores, record = self._engine.stores, Activated(version, before)
-            stores.controllers.replace(_RECORD, stores.controllers.read(_RECORD), msgspec.msgpack.encode(record))
-            stores.audit.append([activation(self._engine, at, who)])
+            stores, record = engine.stores, Activated(version, before)
+            stores.audit.append([activation(engine, at, who)])  # nothing is activated that is not noted
+            known = stores.controllers.read(_RECORD)
+            if not stores.controllers.replace(_RECORD, known, msgspec.msgpack.encode(record)):
+                raise Conflict("found another activation in another process, expected none; look, and try again")
+            self._engine = engine
         return True
 
     def rollback(self, at: Millis, who: str) -> None:
@@ -110,8 +114,11 @@ class Models:
             return
         try:
             with self._one_change():
-                if not self._load(record.version):
+                engine = self._built(record.version)
+                if engine is None:
                     log.error("found no artifact of the activated model %s in %s", record.version, self.folder)
+                else:
+                    self._engine = engine
         except (Conflict, DataError) as error:
             log.error("the activated model %s is not served: %s", record.version, error)
 
@@ -124,17 +131,17 @@ class Models:
         finally:
             self._changing.release()
 
-    def _load(self, version: str) -> bool:
+    def _built(self, version: str) -> Engine | None:
+        """A warm engine of that version; None where no artifact has it. Raises DataError."""
         found = find_version(self.folder, version)
         if found is None:
-            return False
+            return None
         try:
             engine = self._build(found.folder)
         except ArtifactError as error:
             raise DataError(f"version: {error}") from error
-        self._engine = replace(engine, locks=self._engine.locks)
-        log.info("serving model %s from %s", version, found.folder)
-        return True
+        log.info("loaded model %s from %s", version, found.folder)
+        return replace(engine, locks=self._engine.locks)
 
 
 def only(engine: Engine) -> Models:

@@ -9,7 +9,7 @@ in none either. Read from the stores while the service runs.
 import hashlib
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -62,11 +62,16 @@ def served_tables(stores: Stores, since: Millis = 0) -> ServedTables:
 
 def with_base(tables: ServedTables, base: Dataset, stores: Stores) -> ServedTables:
     """
-    The tables on top of an earlier dataset: a row of a service takes the place of the one with its id. People who were
-    erased since are left out of it, and so is what others did before they reset.
+    The tables on top of an earlier dataset: a row of a service takes the place of the one with its id, and a profile
+    only where the platform sent one to the service. People who were erased since are left out of it, and so is what
+    others did before they reset.
     """
+    known = base.users.select(USERS.key).collect()[USERS.key]
+    served = tables.users
+    unsaid = [user_id for user_id in served["user_id"] if not stores.users.read(user_id).state.person.is_put]
+    newer = replace(tables, users=served.filter(~pl.col("user_id").is_in(unsaid) | ~pl.col("user_id").is_in(known)))
     joined = {
-        table.name: _joined(table, getattr(tables, table.name), base.frame(table.name))
+        table.name: _joined(table, getattr(newer, table.name), base.frame(table.name))
         for table in (CREATORS, ITEMS, USERS, EVENTS)
     }
     events = _without_forgotten(stores, joined["events"])

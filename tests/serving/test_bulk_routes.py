@@ -58,6 +58,12 @@ def test_creators_and_users_are_written_as_by_single_calls(client: TestClient) -
     assert client.get("/v1/creators/n19").json()["country"] == "MA"
 
 
+def test_of_rows_with_one_id_the_last_one_holds(client: TestClient) -> None:
+    rows = [{"creator_id": f"n{n % 5}", "country": "MA", "followers": n} for n in range(200)]
+    assert send(client, "creators", rows)["accepted"] == 200
+    assert [client.get(f"/v1/creators/n{n}").json()["followers"] for n in range(5)] == [195, 196, 197, 198, 199]
+
+
 def test_events_count_once_and_at_most_7_days_back(client: TestClient) -> None:
     rows = [{"event_id": f"e{n}", "user_id": "u0", "kind": "like", "item_id": f"v{n}"} for n in range(5)]
     old = {"event_id": "old", "user_id": "u0", "kind": "like", "item_id": "v9", "at": to_text(NOON - 8 * DAY)}

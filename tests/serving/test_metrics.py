@@ -35,7 +35,7 @@ def values(client: TestClient) -> dict[tuple[str, tuple[str, ...]], float]:
 def own_names() -> dict[str, tuple[str, ...]]:
     """Name -> labels of each metric of the service, as Prometheus stores them."""
     return {
-        family.name + ("_total" if family.type == "counter" else ""): collector._labelnames  # type: ignore[attr-defined]
+        family.name + ("_total" if family.type == "counter" else ""): vars(collector)["_labelnames"]
         for collector in vars(Metrics()).values()
         if hasattr(collector, "_labelnames")
         for family in collector.collect()

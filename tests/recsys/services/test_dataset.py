@@ -1,5 +1,7 @@
 """What a service knows becomes the events of a dataset: each thing once, under one id, and nobody's who was erased."""
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 
@@ -15,6 +17,7 @@ from recsys.services.dataset import (
     write_tables,
 )
 from recsys.services.events import accept_events
+from recsys.services.profiles import put_profile
 from recsys.services.rights import erase, reset
 from recsys.stores.protocols import Logged
 from recsys.types import Event
@@ -101,3 +104,15 @@ def test_who_was_erased_is_in_no_table_and_a_reset_leaves_what_came_later(servic
         assert set(tables.users["user_id"]) == {"karim", "zineb"}
         told_by = {(row["user_id"], row["at"]) for row in tables.events.iter_rows(named=True)}
         assert told_by == {("karim", evening + 2 * HOUR), ("zineb", evening)}
+
+
+def test_a_profile_of_the_base_stays_until_the_platform_sends_another(service, evening, tmp_path) -> None:
+    """Both are known to the base alone and are served; only one of them gets a new profile."""
+    stores = service.engine.stores
+    users = pl.DataFrame({"user_id": ["amina", "karim"], "country": ["MA", "MA"], "age_band": ["18+", "18+"]})
+    write_tables(tmp_path / "base", replace(served_tables(stores), users=users))
+    for user_id in ("amina", "karim"):
+        service.ask(user_id, at=evening)
+    put_profile(service.engine, "karim", {"country": "FR"}, evening)
+    joined = with_base(served_tables(stores), read_dataset(tmp_path / "base"), stores).users.sort("user_id")
+    assert joined.select("user_id", "country", "age_band").rows() == [("amina", "MA", "18+"), ("karim", "FR", None)]
