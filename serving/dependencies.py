@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import msgspec
-from fastapi import Path, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BeforeValidator
 from starlette.types import Scope
@@ -81,6 +81,16 @@ def is_json(scope: Scope) -> bool:
     """Whether a request says that its body is JSON. Of several media types the first one counts."""
     given = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
     return given.partition(b";")[0].strip().lower() == _JSON.encode()
+
+
+def strict_router(
+    prefix: str, tag: str | None, responses: Mapping[int | str, dict[str, Any]] | None = None
+) -> APIRouter:
+    """A router of `StrictRoute`s whose answers are encoded by themselves. `responses` hold for every route of it."""
+    return APIRouter(
+        prefix=prefix, route_class=StrictRoute, default_response_class=Response, tags=None if tag is None else [tag],
+        responses=dict(responses or {}),
+    )  # fmt: skip
 
 
 def who(request: Request) -> str:

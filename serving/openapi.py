@@ -51,6 +51,12 @@ def response(
     return described if headers is None else described | {"headers": headers}
 
 
+def ok(struct: type[Wire]) -> dict[int | str, Description]:
+    """The answer of a route that is no problem, described by the first sentence of its struct."""
+    text = " ".join((struct.__doc__ or "").split())
+    return {200: response(struct, text.partition(". ")[0].rstrip(".") + ".")}
+
+
 def refused(status: int, text: str) -> dict[int | str, Description]:
     """A problem that one route answers with beside those of every route."""
     return {status: response(ProblemDetail, text, media_type=MEDIA_TYPE)}

@@ -14,20 +14,21 @@ from recsys.messages import Wire
 
 
 class Record(Wire, frozen=True):
-    """A user, an item, a creator, a list or a report, with the id of this answer. Its other fields are those stored."""
+    """A report, a decision record or a family page, with the id of this answer and the fields of its kind."""
 
     request_id: str
 
 
 _TYPES: Final[dict[Dtype, object]] = {
-    "str": str, "int": int, "float": float, "bool": bool, "time": str, "list": tuple[str, ...],
+    "str": str | None, "int": int | None, "float": float | None, "bool": bool | None, "time": str | None,
+    "list": tuple[str, ...] | None,
 }  # fmt: skip
 
 
 def _field(column: Column) -> tuple[str, object]:
     """A column as it is sent: an instant as text, null where nobody stated it."""
     about = {"description": column.about} if column.about else None
-    return column.name, Annotated[_TYPES[column.dtype] | None, Meta(extra_json_schema=about)]  # type: ignore[operator]
+    return column.name, Annotated[_TYPES[column.dtype], Meta(extra_json_schema=about)]
 
 
 def _row(name: str, table: Table, doc: str, bases: tuple[type[Wire], ...] = (Wire,)) -> type[Wire]:

@@ -129,23 +129,16 @@ def open_service(
     """
     on_progress("policy", 0, None)
     market = load_market(settings.policy)
-    folder = settings.experiments
-    experiments = Experiments() if folder is None else load_experiments(folder, market)
+    experiments = Experiments() if settings.experiments is None else load_experiments(settings.experiments, market)
     harm_terms = _load_harm_terms(settings.harm_terms)
     on_progress("artifact", 0, None)
     named = _load_artifact(settings.artifact, settings)
     on_progress("state", 0, None)
     _make_private(settings.state_file)
     key = signing_key(settings)
-    store = SqliteStore(settings.state_file)
+    store, metrics = SqliteStore(settings.state_file), Metrics()
     try:
-        guarded = GuardedClock(
-            clock, lambda: store.users, elapsed, max_behind_ms=settings.clock_behind_ms, is_quiet=not has_upkeep
-        )
-        if settings.clock_confirmed_at is not None:
-            guarded.confirm_if_near(settings.clock_confirmed_at)
-
-        metrics = Metrics()
+        guarded = _guard(settings, store, clock, elapsed, is_quiet=not has_upkeep)
 
         def build(artifact: Artifact) -> Engine:
             engine = build_engine(
@@ -167,6 +160,18 @@ def open_service(
                 yield Service(models, guarded, metrics)
     finally:
         store.close()
+
+
+def _guard(
+    settings: Settings, store: SqliteStore, clock: Clock, elapsed: Clock | None, *, is_quiet: bool
+) -> GuardedClock:
+    """The guarded clock over a store, confirmed where the settings say so."""
+    guarded = GuardedClock(
+        clock, lambda: store.users, elapsed, max_behind_ms=settings.clock_behind_ms, is_quiet=is_quiet
+    )
+    if settings.clock_confirmed_at is not None:
+        guarded.confirm_if_near(settings.clock_confirmed_at)
+    return guarded
 
 
 @contextmanager

@@ -5,7 +5,7 @@ and how its places were won.
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -45,10 +45,12 @@ def _shown(row: CreatorRow) -> JsonObject:
     return {**fields, "joined_at": None if joined is None else to_text(joined)}
 
 
-def list_creators(catalogue: Catalogue, creator_ids: Iterable[str], after: str, size: int) -> JsonObject:
+def list_creators(engine: Engine, after: str, size: int) -> JsonObject:
     """A page of all creators, hidden ones too, by their ids; `next` is the `after` of the next page."""
-    page = heapq.nsmallest(size + 1, (creator_id for creator_id in creator_ids if creator_id > after))
-    creators = [get_creator(catalogue, creator_id) for creator_id in page[:size]]
+    cache = engine.resources.catalogue_cache
+    cache.at_least(engine.stores.users.read("").revision)
+    page = heapq.nsmallest(size + 1, (creator_id for creator_id in cache.creators if creator_id > after))
+    creators = [get_creator(cache.catalogue, creator_id) for creator_id in page[:size]]
     return {"creators": creators, "next": page[size - 1] if len(page) > size else None}
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from recsys.clock import Millis, to_text
 from recsys.columns import ITEMS, LABEL_WAITS, PREDICTED, REVIEWED
 from recsys.errors import Conflict, DataError, StoreError
+from recsys.feed.engine import Engine
 from recsys.services.audit import item_decisions
 from recsys.services.fields import check_id, check_row
 from recsys.services.profiles import MAX_WRITE_TRIES
@@ -29,10 +30,12 @@ def _shown(row: ItemRow) -> JsonObject:
     return {**fields, "published_at": to_text(row.fields["published_at"])}
 
 
-def list_items(catalogue: Catalogue, item_ids: Sequence[str], after: int, size: int) -> JsonObject:
+def list_items(engine: Engine, after: int, size: int) -> JsonObject:
     """A page of all items, hidden ones too, in order of their arrival; `next` is the `after` of the next page."""
+    cache = engine.resources.catalogue_cache
+    item_ids = cache.at_least(engine.stores.users.read("").revision).item_ids
     numbers = range(after + 1, min(after + 1 + size, len(item_ids)))
-    items = [get_item(catalogue, item_ids[number]) for number in numbers]
+    items = [get_item(cache.catalogue, item_ids[number]) for number in numbers if item_ids[number]]
     return {"items": items, "next": numbers[-1] if numbers and numbers[-1] + 1 < len(item_ids) else None}
 
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from recsys.services.audit import as_row
 from serving.bodies import AuditQuery
-from serving.dependencies import Dependencies, StrictRoute, struct_response
+from serving.dependencies import Dependencies, strict_router, struct_response
 from serving.openapi import Description, response
 from serving.responses import AuditPage, AuditRow
 
@@ -16,9 +16,9 @@ _RESPONSES: Final[dict[int | str, Description]] = {200: response(AuditPage, "Ent
 
 def audit_routes(deps: Dependencies) -> APIRouter:
     """`/v1/audit`."""
-    routes = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["operator"], responses=dict(_RESPONSES))
+    routes = strict_router("/v1", "operator", _RESPONSES)
 
-    @routes.get("/audit", summary="Who decided what, and when", response_class=Response)
+    @routes.get("/audit", summary="Who decided what, and when")
     def audit(request: Request, query: Annotated[AuditQuery, Query()]) -> Response:
         """
         Labels set by a person, takedowns and putting back, activations, confirmations of the clock, and erasures, in

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from recsys.services.bulk import Bulk, write_bulk
 from serving.bodies import BulkQuery
-from serving.dependencies import Dependencies, StrictRoute, struct_response, who
+from serving.dependencies import Dependencies, strict_router, struct_response, who
 from serving.openapi import Description, response
 from serving.problems import Problem, waiting_for_clock
 from serving.responses import BulkAnswer
@@ -25,9 +25,9 @@ _BODY: Final = {
 
 def bulk_routes(deps: Dependencies) -> APIRouter:
     """`/v1/bulk`."""
-    routes = APIRouter(prefix="/v1/bulk", route_class=StrictRoute, tags=["bulk"], responses=dict(_RESPONSES))
+    routes = strict_router("/v1/bulk", "bulk", _RESPONSES)
 
-    @routes.post("/{table}", summary="Write many rows", response_class=Response, openapi_extra=_BODY)
+    @routes.post("/{table}", summary="Write many rows", openapi_extra=_BODY)
     async def bulk(request: Request, table: Bulk, query: Annotated[BulkQuery, Query()]) -> Response:
         """
         Items, creators, users or events, a JSON object a line, in the fields of the single calls and with the id in

@@ -14,7 +14,7 @@ from recsys.policy.limits import plain_limits
 from recsys.services import explain
 from recsys.services.preview import preview
 from serving.body_fields import ClientBody, Id
-from serving.dependencies import Dependencies, PathId, StrictRoute, record_response
+from serving.dependencies import Dependencies, PathId, record_response, strict_router
 from serving.openapi import Description, response
 from serving.problems import Problem
 from serving.responses import Record
@@ -25,21 +25,21 @@ _RESPONSES: Final[dict[int | str, Description]] = {200: response(Record, "From t
 
 def explain_routes(deps: Dependencies) -> APIRouter:
     """Decision records, their replay, and why an item is on a page or not."""
-    routes = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["explanations"], responses=dict(_RESPONSES))
+    routes = strict_router("/v1", "explanations", _RESPONSES)
 
-    @routes.get("/requests/{request_id}", summary="The decision record", response_class=Response)
+    @routes.get("/requests/{request_id}", summary="The decision record")
     def record(request: Request, request_id: PathId, user_id: UserOfRequest = None) -> Response:
         """Two users may choose the same request_id: `user_id` names the user. Without it, the newest record counts."""
         _check_record(deps, request_id, user_id)
         return record_response(request, explain.record_of(deps.engine(), request_id, user_id))
 
-    @routes.post("/requests/{request_id}/replay", summary="Select the page again", response_class=Response)
+    @routes.post("/requests/{request_id}/replay", summary="Select the page again")
     def replay(request: Request, request_id: PathId, user_id: UserOfRequest = None) -> Response:
         """From the record alone, compared byte by byte; and what a new request would change."""
         _check_record(deps, request_id, user_id)
         return record_response(request, explain.replay(deps.engine(), request_id, user_id))
 
-    @routes.get("/why", summary="Why an item is on a page, or is not", response_class=Response)
+    @routes.get("/why", summary="Why an item is on a page, or is not")
     def why(
         request: Request,
         request_id: Annotated[Id, Query()],
@@ -54,9 +54,9 @@ def explain_routes(deps: Dependencies) -> APIRouter:
 
 def policy_routes(deps: Dependencies) -> APIRouter:
     """The policy in force, and the preview of another one."""
-    routes = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["policies"], responses=dict(_RESPONSES))
+    routes = strict_router("/v1", "policies", _RESPONSES)
 
-    @routes.get("/policies", summary="The policy in force", response_class=Response)
+    @routes.get("/policies", summary="The policy in force")
     def policies(request: Request) -> Response:
         """The effective limits of every age band, loop level, day and night."""
         policy = deps.engine().resources.policy
@@ -75,7 +75,7 @@ def policy_routes(deps: Dependencies) -> APIRouter:
             },
         )
 
-    @routes.post("/policies/preview", summary="Preview a policy on logged requests", response_class=Response)
+    @routes.post("/policies/preview", summary="Preview a policy on logged requests")
     def preview_policy(request: Request, body: PreviewBody) -> Response:
         """Select the newest pages again under another policy: tiers, shortfalls, and which pages would differ."""
         engine = deps.engine()

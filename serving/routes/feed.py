@@ -14,9 +14,9 @@ from recsys.messages import EventsResponse, FeedRequest, FeedResponse
 from recsys.services.events import accept_events
 from recsys.types import Fields
 from serving.bodies import EventBody, EventsBody, FeedBody, ShortForm
-from serving.dependencies import Dependencies, PathId, StrictRoute, encoded_response, struct_response
+from serving.dependencies import Dependencies, PathId, encoded_response, strict_router, struct_response
 from serving.field_errors import MAX_ERRORS
-from serving.openapi import refused, response
+from serving.openapi import ok, refused, response
 from serving.problems import waiting_for_clock
 
 _EVENT_FIELDS: Final = tuple(EventBody.model_fields)
@@ -31,13 +31,12 @@ _OF_A_PAGE: Final = {
 
 def feed_routes(deps: Dependencies) -> APIRouter:
     """`/v1/feed` and `/v1/events`."""
-    routes = APIRouter(prefix="/v1", route_class=StrictRoute)
+    routes = strict_router("/v1", None)
 
     @routes.post(
         "/feed",
         tags=["feed"],
         summary="One page for a user",
-        response_class=Response,
         responses={200: response(FeedResponse, "A page.", headers=_RETRY), **_OF_A_PAGE},
     )
     def post_feed(body: FeedBody) -> Response:
@@ -47,7 +46,6 @@ def feed_routes(deps: Dependencies) -> APIRouter:
         "/feed/{user_id}",
         tags=["feed"],
         summary="One page for a user, with defaults",
-        response_class=Response,
         responses={200: response(FeedResponse, "A page.", headers=_RETRY)},
     )
     def get_feed(user_id: PathId, query: Annotated[ShortForm, Query()]) -> Response:
@@ -57,8 +55,7 @@ def feed_routes(deps: Dependencies) -> APIRouter:
         "/events",
         tags=["events"],
         summary="Report events, in batches",
-        response_class=Response,
-        responses={200: response(EventsResponse, "Accepted events are on disk.")},
+        responses=ok(EventsResponse),
     )
     def post_events(request: Request, body: EventsBody) -> Response:
         _check_fields(body.events)

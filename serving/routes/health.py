@@ -16,7 +16,7 @@ from recsys.safety.harm_terms import describe_list
 from recsys.safety.helplines import summary, verifications
 from serving.clock_guard import ClockReading, GuardedClock
 from serving.dependencies import Dependencies, struct_response
-from serving.openapi import Description, response
+from serving.openapi import Description, ok, response
 from serving.responses import Index, Liveness, Readiness, Version
 
 _METRICS: Final[Description] = {
@@ -28,15 +28,10 @@ _NO_REVISION: Final = 2**62  # no catalogue reaches it: the store has to answer,
 
 def health_routes(deps: Dependencies) -> APIRouter:
     """`/health` and `/v1/version`. They do not wait for the thread pool of the feeds."""
-    routes = APIRouter(tags=["health"])
+    routes = APIRouter(default_response_class=Response, tags=["health"])
     limiter = CapacityLimiter(1)
 
-    @routes.get(
-        "/",
-        summary="Where to go from here",
-        response_class=Response,
-        responses={200: response(Index, "Addresses of the service.")},
-    )
+    @routes.get("/", summary="Where to go from here", responses=ok(Index))
     async def index(request: Request) -> Response:
         """For a person who opens the address in a browser."""
         return struct_response(
@@ -49,19 +44,13 @@ def health_routes(deps: Dependencies) -> APIRouter:
             )
         )
 
-    @routes.get(
-        "/health/live",
-        summary="The process answers",
-        response_class=Response,
-        responses={200: response(Liveness, "The process answers.")},
-    )
+    @routes.get("/health/live", summary="The process answers", responses=ok(Liveness))
     async def live() -> Response:
         return struct_response(Liveness(status="live"))
 
     @routes.get(
         "/health/ready",
         summary="The service can serve",
-        response_class=Response,
         responses={
             200: response(Readiness, "Feeds are served; if the store fails, from the safe list."),
             503: response(Readiness, "No feed can be served."),
@@ -74,19 +63,13 @@ def health_routes(deps: Dependencies) -> APIRouter:
     @routes.get(
         "/metrics",
         summary="What the service counts of itself, for Prometheus",
-        response_class=Response,
         responses={200: _METRICS},
     )
     async def metrics() -> Response:
         text = await to_thread.run_sync(deps.metrics.text, deps.engine(), limiter=limiter)
         return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
-    @routes.get(
-        "/v1/version",
-        summary="What is running",
-        response_class=Response,
-        responses={200: response(Version, "Versions.")},
-    )
+    @routes.get("/v1/version", summary="What is running", responses=ok(Version))
     async def version(request: Request) -> Response:
         return struct_response(_version(request.state.request_id, deps.engine()))
 

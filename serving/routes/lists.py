@@ -7,8 +7,8 @@ from fastapi import APIRouter, Query, Request, Response
 from recsys.services import lists
 from recsys.services.family import is_guardian, together
 from serving.bodies import LatestQuery, ListQuery, LocalQuery, TogetherQuery, TrendingQuery
-from serving.dependencies import Dependencies, PathId, StrictRoute, answer, record_response
-from serving.openapi import Description, refused, response
+from serving.dependencies import Dependencies, PathId, answer, record_response, strict_router
+from serving.openapi import Description, ok, refused, response
 from serving.problems import Problem, waiting_for_clock
 from serving.responses import LatestItems, LocalCreators, Record, SimilarItems, TrendingItems
 
@@ -17,12 +17,9 @@ _RESPONSES: Final[dict[int | str, Description]] = {200: response(Record, "A list
 
 def list_routes(deps: Dependencies) -> APIRouter:
     """Lists. No ledger counts them, so they hold labelled R0 items only, and no feed may be made of them."""
-    routes = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["lists"], responses=dict(_RESPONSES))
+    routes = strict_router("/v1", "lists", _RESPONSES)
 
-    @routes.get(
-        "/local", summary="Creators near a place", response_class=Response,
-        responses={200: response(LocalCreators, "Creators near a place.")},
-    )  # fmt: skip
+    @routes.get("/local", summary="Creators near a place", responses=ok(LocalCreators))
     def local(request: Request, query: Annotated[LocalQuery, Query()]) -> Response:
         """
         A list, not a feed. It holds professionals, organisations, peers and creators with a labelled R0 item.
@@ -35,10 +32,7 @@ def list_routes(deps: Dependencies) -> APIRouter:
         )  # fmt: skip
         return answer(request, LocalCreators, fields)
 
-    @routes.get(
-        "/similar/{item_id}", summary="Items like an item", response_class=Response,
-        responses={200: response(SimilarItems, "Items like it.")},
-    )  # fmt: skip
+    @routes.get("/similar/{item_id}", summary="Items like an item", responses=ok(SimilarItems))
     def similar(request: Request, item_id: PathId, query: Annotated[ListQuery, Query()]) -> Response:
         """A list, not a feed: labelled R0 items only. For an item that is not labelled R0 it is empty."""
         fields = lists.similar(deps.engine(), item_id, query.size, deps.clock.read().at)
@@ -46,10 +40,7 @@ def list_routes(deps: Dependencies) -> APIRouter:
             raise Problem(404, f"Found no item {item_id!a} in the catalogue; ask for another.")
         return answer(request, SimilarItems, fields)
 
-    @routes.get(
-        "/trending", summary="Items that a market acts on most", response_class=Response,
-        responses={200: response(TrendingItems, "What a market acts on most.")},
-    )  # fmt: skip
+    @routes.get("/trending", summary="Items that a market acts on most", responses=ok(TrendingItems))
     def trending(request: Request, query: Annotated[TrendingQuery, Query()]) -> Response:
         """A list, not a feed: labelled R0 items only, one of each group of copies, at most two of a creator."""
         fields = lists.trending(
@@ -58,10 +49,7 @@ def list_routes(deps: Dependencies) -> APIRouter:
         )  # fmt: skip
         return answer(request, TrendingItems, fields)
 
-    @routes.get(
-        "/latest", summary="Items that were published last", response_class=Response,
-        responses={200: response(LatestItems, "What was published last.")},
-    )  # fmt: skip
+    @routes.get("/latest", summary="Items that were published last", responses=ok(LatestItems))
     def latest(request: Request, query: Annotated[LatestQuery, Query()]) -> Response:
         """A list, not a feed: labelled R0 items only, one of each group of copies, at most two of a creator."""
         fields = lists.latest(
@@ -74,12 +62,11 @@ def list_routes(deps: Dependencies) -> APIRouter:
 
 def family_routes(deps: Dependencies) -> APIRouter:
     """`/v1/families/{guardian_id}/together`."""
-    routes = APIRouter(prefix="/v1/families", route_class=StrictRoute, tags=["families"], responses=dict(_RESPONSES))
+    routes = strict_router("/v1/families", "families", _RESPONSES)
 
     @routes.get(
         "/{guardian_id}/together",
         summary="One page for a child and a guardian to watch together",
-        response_class=Response,
         responses=refused(409, "The request_id was used within 24 h for another request."),
     )
     def family_feed(request: Request, guardian_id: PathId, query: Annotated[TogetherQuery, Query()]) -> Response:

@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Request, Response
 
-from serving.dependencies import Dependencies, StrictRoute, struct_response, who
+from serving.dependencies import Dependencies, strict_router, struct_response, who
 from serving.openapi import Description, response
 from serving.problems import Problem
 from serving.responses import Model, ModelList
@@ -16,14 +16,14 @@ _Version = Annotated[str, Path(pattern="^[0-9a-f]{12}$")]
 
 def model_routes(deps: Dependencies) -> APIRouter:
     """`/v1/models`."""
-    routes = APIRouter(prefix="/v1/models", route_class=StrictRoute, tags=["models"], responses=dict(_RESPONSES))
+    routes = strict_router("/v1/models", "models", _RESPONSES)
 
-    @routes.get("", summary="The model in service, and others", response_class=Response)
+    @routes.get("", summary="The model in service, and others")
     def models(request: Request) -> Response:
         """Artifacts in the folder that `--models` names, the newest first."""
         return struct_response(_listed(deps, request))
 
-    @routes.post("/{version}/activate", summary="Serve another model", response_class=Response)
+    @routes.post("/{version}/activate", summary="Serve another model")
     def activate(request: Request, version: _Version) -> Response:
         """
         Answers when the model serves. Requests that are being answered end with the model they began with. Other
@@ -36,7 +36,7 @@ def model_routes(deps: Dependencies) -> APIRouter:
             raise Problem(404, f"Found no artifact of version {version}; {expected}.")
         return struct_response(_listed(deps, request))
 
-    @routes.post("/rollback", summary="Serve the model before", response_class=Response)
+    @routes.post("/rollback", summary="Serve the model before")
     def rollback(request: Request) -> Response:
         """Undoes the last activation; a second one undoes the first. 409 where nothing was activated."""
         deps.models.rollback(deps.clock(), who(request))

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Query, Request, Response
 from recsys.clock import to_text
 from recsys.services.reviews import answer_review, waiting_reviews
 from serving.bodies import ReviewAnswer, ReviewsQuery
-from serving.dependencies import Dependencies, PathId, StrictRoute, struct_response, who
-from serving.openapi import Description, response
+from serving.dependencies import Dependencies, PathId, strict_router, struct_response, who
+from serving.openapi import Description, ok, response
 from serving.problems import Problem
 from serving.responses import ConfirmedClock, Review, ReviewPage
 
@@ -18,9 +18,9 @@ _RESPONSES: Final[dict[int | str, Description]] = {200: response(ConfirmedClock,
 
 def operator_routes(deps: Dependencies) -> APIRouter:
     """`/v1/operator`."""
-    routes = APIRouter(prefix="/v1/operator", route_class=StrictRoute, tags=["operator"], responses=dict(_RESPONSES))
+    routes = strict_router("/v1/operator", "operator", _RESPONSES)
 
-    @routes.post("/confirm-clock", summary="Confirm the server's clock", response_class=Response)
+    @routes.post("/confirm-clock", summary="Confirm the server's clock")
     def confirm_clock(request: Request) -> Response:
         """
         For a clock that is not believed, because it runs ahead of the last committed time or behind it. From now on
@@ -35,10 +35,7 @@ def operator_routes(deps: Dependencies) -> APIRouter:
         )
         return struct_response(confirmed)
 
-    @routes.get(
-        "/reviews", summary="The reviews that wait", response_class=Response,
-        responses={200: response(ReviewPage, "Open reviews, oldest first.")},
-    )  # fmt: skip
+    @routes.get("/reviews", summary="The reviews that wait", responses=ok(ReviewPage))
     def reviews(request: Request, query: Annotated[ReviewsQuery, Query()]) -> Response:
         """
         Reviews that creators asked for, each with its age, its due time and where the label comes from. The counts are
@@ -47,10 +44,7 @@ def operator_routes(deps: Dependencies) -> APIRouter:
         page = waiting_reviews(deps.engine(), deps.clock(), query.after, query.size)
         return struct_response(msgspec.convert({"request_id": request.state.request_id, **page}, ReviewPage))
 
-    @routes.post(
-        "/reviews/{item_id}", summary="Answer a review", response_class=Response,
-        responses={200: response(Review, "The review as it was answered.")},
-    )  # fmt: skip
+    @routes.post("/reviews/{item_id}", summary="Answer a review", responses=ok(Review))
     def answer(request: Request, item_id: PathId, body: ReviewAnswer) -> Response:
         """
         A tier becomes the label of a person, and our own label gives way to it. An empty object upholds the label.

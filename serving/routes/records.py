@@ -10,8 +10,8 @@ from recsys.services.profiles import get_profile, put_profile
 from recsys.services.reviews import ask_review, label_item
 from recsys.stores.protocols import Catalogue
 from serving.bodies import ItemBody, ItemPatch, ItemsQuery, UserBody
-from serving.dependencies import Dependencies, PathId, StrictRoute, answer, existing, struct_response, who
-from serving.openapi import WRITTEN_MEANWHILE, Description, response
+from serving.dependencies import Dependencies, PathId, answer, existing, strict_router, struct_response, who
+from serving.openapi import WRITTEN_MEANWHILE, Description, ok, response
 from serving.responses import Item, ItemPage, ItemTakenDown, Review, User
 
 _USER: Final[dict[int | str, Description]] = {200: response(User, "The profile.")}
@@ -20,14 +20,14 @@ _ITEM: Final[dict[int | str, Description]] = {200: response(Item, "As stored.")}
 
 def user_routes(deps: Dependencies) -> APIRouter:
     """`/v1/users/{user_id}`."""
-    routes = APIRouter(prefix="/v1/users", route_class=StrictRoute, tags=["users"], responses=dict(_USER))
+    routes = strict_router("/v1/users", "users", _USER)
 
-    @routes.get("/{user_id}", summary="The profile in force", response_class=Response)
+    @routes.get("/{user_id}", summary="The profile in force")
     def get_user(request: Request, user_id: PathId) -> Response:
         """What nobody stated is null. An unknown user has a profile of nulls, and is served."""
         return answer(request, User, get_profile(deps.engine(), user_id))
 
-    @routes.put("/{user_id}", summary="Replace a profile", response_class=Response)
+    @routes.put("/{user_id}", summary="Replace a profile")
     def put_user(request: Request, user_id: PathId, body: UserBody) -> Response:
         fields = body.model_dump(exclude_unset=True)
         return answer(request, User, put_profile(deps.engine(), user_id, fields, deps.clock()))
@@ -37,40 +37,32 @@ def user_routes(deps: Dependencies) -> APIRouter:
 
 def item_routes(deps: Dependencies) -> APIRouter:
     """`/v1/items/{item_id}`. A change holds from the next page on."""
-    routes = APIRouter(prefix="/v1/items", route_class=StrictRoute, tags=["items"], responses=_ITEM | WRITTEN_MEANWHILE)
+    routes = strict_router("/v1/items", "items", _ITEM | WRITTEN_MEANWHILE)
 
     def catalogue() -> Catalogue:
         return deps.engine().resources.catalogue_cache.catalogue
 
-    @routes.get(
-        "", summary="All items, page by page", response_class=Response,
-        responses={200: response(ItemPage, "A page of items.")},
-    )  # fmt: skip
+    @routes.get("", summary="All items, page by page", responses=ok(ItemPage))
     def every(request: Request, query: Annotated[ItemsQuery, Query()]) -> Response:
         """In order of their arrival, hidden ones too. `next` is null on the last page."""
-        cache, users = deps.engine().resources.catalogue_cache, deps.engine().stores.users
-        item_ids = cache.at_least(users.read("").revision).item_ids
-        return answer(request, ItemPage, list_items(catalogue(), item_ids, query.after, query.size))
+        return answer(request, ItemPage, list_items(deps.engine(), query.after, query.size))
 
-    @routes.get("/{item_id}", summary="One item, also a hidden one", response_class=Response)
+    @routes.get("/{item_id}", summary="One item, also a hidden one")
     def get(request: Request, item_id: PathId) -> Response:
         return answer(request, Item, existing(get_item(catalogue(), item_id), "item", item_id))
 
-    @routes.put("/{item_id}", summary="Add or replace an item", response_class=Response)
+    @routes.put("/{item_id}", summary="Add or replace an item")
     def put(request: Request, item_id: PathId, body: ItemBody) -> Response:
         fields = body.stated("item_id", item_id)
         return answer(request, Item, put_item(catalogue(), item_id, fields, deps.clock(), who(request)))
 
-    @routes.patch("/{item_id}", summary="Change some fields of an item", response_class=Response)
+    @routes.patch("/{item_id}", summary="Change some fields of an item")
     def patch(request: Request, item_id: PathId, body: ItemPatch) -> Response:
         fields = body.stated("item_id", item_id)
         stored = label_item(deps.engine(), item_id, fields, deps.clock(), who(request))
         return answer(request, Item, existing(stored, "item", item_id))
 
-    @routes.delete(
-        "/{item_id}", summary="Take an item down", response_class=Response,
-        responses={200: response(ItemTakenDown, "It is on no page from now on.")},
-    )  # fmt: skip
+    @routes.delete("/{item_id}", summary="Take an item down", responses=ok(ItemTakenDown))
     def delete(request: Request, item_id: PathId) -> Response:
         """No page holds it from now on, not even a repeated one. PATCH with `is_hidden` false restores it."""
         if not delete_item(catalogue(), item_id, deps.clock(), who(request)):
@@ -79,7 +71,7 @@ def item_routes(deps: Dependencies) -> APIRouter:
 
     described: dict[int | str, Description] = {200: response(Review, "The latest review of the item.")}
 
-    @routes.post("/{item_id}/review", summary="Ask for a review", response_class=Response, responses=described)
+    @routes.post("/{item_id}/review", summary="Ask for a review", responses=described)
     def review(request: Request, item_id: PathId) -> Response:
         """
         A person is to look at the label of the item, or at its takedown. The review waits in the operator's queue and

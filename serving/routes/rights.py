@@ -10,8 +10,8 @@ from recsys.services import rights
 from recsys.types import JsonObject
 from recsys.vocabulary import Tier, Topic
 from serving.body_fields import ClientBody, Id, Languages
-from serving.dependencies import Dependencies, PathId, StrictRoute, answer, record_response, who
-from serving.openapi import Description, response
+from serving.dependencies import Dependencies, PathId, answer, record_response, strict_router, who
+from serving.openapi import Description, ok, response
 from serving.responses import ErasureReceipt, GuardianLimits, Record, Reset, UserControls
 
 _RESPONSES: Final[dict[int | str, Description]] = {200: response(Record, "As stored.")}
@@ -47,59 +47,41 @@ class GuardianBody(ClientBody):
 
 def rights_routes(deps: Dependencies) -> APIRouter:
     """Controls, limits, exposure, export and erasure of a user."""
-    routes = APIRouter(prefix="/v1/users", route_class=StrictRoute, tags=["rights"], responses=dict(_RESPONSES))
+    routes = strict_router("/v1/users", "rights", _RESPONSES)
     one_at_a_time = CapacityLimiter(1)  # many erasures wait for each other, so that feeds do not wait for them
 
-    @routes.get(
-        "/{user_id}/controls", summary="The controls of a user", response_class=Response,
-        responses={200: response(UserControls, "The controls.")},
-    )  # fmt: skip
+    @routes.get("/{user_id}/controls", summary="The controls of a user", responses=ok(UserControls))
     def get_controls(request: Request, user_id: PathId) -> Response:
         return answer(request, UserControls, rights.get_controls(deps.engine(), user_id))
 
-    @routes.put(
-        "/{user_id}/controls", summary="Replace the controls of a user", response_class=Response,
-        responses={200: response(UserControls, "The controls as stored.")},
-    )  # fmt: skip
+    @routes.put("/{user_id}/controls", summary="Replace the controls of a user", responses=ok(UserControls))
     def put_controls(request: Request, user_id: PathId, body: ControlsBody) -> Response:
         fields = body.model_dump(exclude_unset=True)
         return answer(request, UserControls, rights.put_controls(deps.engine(), user_id, fields, deps.clock()))
 
-    @routes.get(
-        "/{user_id}/guardian", summary="The guardian's limits", response_class=Response,
-        responses={200: response(GuardianLimits, "The limits.")},
-    )  # fmt: skip
+    @routes.get("/{user_id}/guardian", summary="The guardian's limits", responses=ok(GuardianLimits))
     def get_guardian(request: Request, user_id: PathId) -> Response:
         """Limits only: no topics, interactions, cards or history."""
         return answer(request, GuardianLimits, rights.get_guardian(deps.engine(), user_id))
 
-    @routes.put(
-        "/{user_id}/guardian", summary="Replace the guardian's limits", response_class=Response,
-        responses={200: response(GuardianLimits, "The limits as stored, and what holds.")},
-    )  # fmt: skip
+    @routes.put("/{user_id}/guardian", summary="Replace the guardian's limits", responses=ok(GuardianLimits))
     def put_guardian(request: Request, user_id: PathId, body: GuardianBody) -> Response:
         fields = body.model_dump(exclude_unset=True)
         return answer(request, GuardianLimits, rights.put_guardian(deps.engine(), user_id, fields, deps.clock()))
 
-    @routes.post(
-        "/{user_id}/reset", summary="Forget the interactions, keep the ledger", response_class=Response,
-        responses={200: response(Reset, "What was forgotten.")},
-    )  # fmt: skip
+    @routes.post("/{user_id}/reset", summary="Forget the interactions, keep the ledger", responses=ok(Reset))
     def reset(request: Request, user_id: PathId) -> Response:
         return answer(request, Reset, rights.reset(deps.engine(), user_id, deps.clock.read().latest))
 
-    @routes.get("/{user_id}/exposure", summary="What was delivered, beside each limit", response_class=Response)
+    @routes.get("/{user_id}/exposure", summary="What was delivered, beside each limit")
     def exposure(request: Request, user_id: PathId) -> Response:
         return record_response(request, rights.exposure(deps.engine(), user_id, deps.clock()))
 
-    @routes.get("/{user_id}/export", summary="Everything that is stored about a user", response_class=Response)
+    @routes.get("/{user_id}/export", summary="Everything that is stored about a user")
     def export(request: Request, user_id: PathId) -> Response:
         return record_response(request, rights.export(deps.engine(), user_id, deps.clock()))
 
-    @routes.delete(
-        "/{user_id}", summary="Erase a user", response_class=Response,
-        responses={200: response(ErasureReceipt, "The receipt.")},
-    )  # fmt: skip
+    @routes.delete("/{user_id}", summary="Erase a user", responses=ok(ErasureReceipt))
     async def erase(request: Request, user_id: PathId) -> Response:
         """The receipt names what was deleted, and the keyed hash that bounds exposure for 8 more days."""
         receipt = await to_thread.run_sync(_erase, deps, user_id, who(request), limiter=one_at_a_time)
