@@ -15,6 +15,7 @@ from threading import Lock
 from typing import Final
 
 import msgspec
+import polars as pl
 
 from recsys.clock import Millis
 from recsys.errors import ArtifactError, Conflict, DataError
@@ -67,9 +68,16 @@ class Models:
         return self._engine.resources.model.version
 
     def people(self) -> Set[str]:
-        """The users with a history or a profile in the model in service."""
+        """The users with a history or a profile in the model in service, or in one that may come into service."""
         model = self._engine.resources.model
-        return {*model.histories, *model.profiles}
+        known = {*model.histories, *model.profiles}
+        for other in models_in(self.folder):
+            try:
+                for name in ("user_ids", "users"):
+                    known |= set(pl.read_parquet(other.folder / f"{name}.parquet", columns=["user_id"])["user_id"])
+            except (OSError, pl.exceptions.PolarsError) as error:  # what cannot be read cannot be served
+                log.warning("passed over: %s: %s", other.folder, error)
+        return known
 
     def previous(self) -> str | None:
         """The version to which `rollback` goes back; None when nothing was activated."""
@@ -82,15 +90,16 @@ class Models:
         cannot be loaded, Conflict while another activation runs, and StoreError; then the old one serves on.
         """
         with self._one_change():
-            before = self.version
-            if version == before:
+            stores = self._engine.stores
+            known = stores.controllers.read(_RECORD)
+            before = self.version if known is None else _decode(known).version
+            if version == before == self.version:
                 return True
-            engine = self._built(version)
+            engine = self._engine if version == self.version else self._built(version)
             if engine is None:
                 return False
-            stores, record = engine.stores, Activated(version, before)
+            record = Activated(version, before)
             stores.audit.append([activation(engine, at, who)])  # nothing is activated that is not noted
-            known = stores.controllers.read(_RECORD)
             if not stores.controllers.replace(_RECORD, known, msgspec.msgpack.encode(record)):
                 raise Conflict("found another activation in another process, expected none; look, and try again")
             self._engine = engine
@@ -167,7 +176,11 @@ def find_version(folder: Path | None, version: str) -> ModelOnDisk | None:
 def read_activated(controllers: ControllerStore) -> Activated | None:
     """What was activated last on these stores."""
     packed = controllers.read(_RECORD)
-    return None if packed is None else msgspec.msgpack.decode(packed, type=Activated)
+    return None if packed is None else _decode(packed)
+
+
+def _decode(packed: bytes) -> Activated:
+    return msgspec.msgpack.decode(packed, type=Activated)
 
 
 def _readable(folder: Path) -> Iterator[ModelOnDisk]:

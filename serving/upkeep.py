@@ -74,8 +74,8 @@ def prune(store: SqliteStore, models: Models, clock: GuardedClock) -> bool:
 def _follow(models: Models) -> None:
     try:
         models.follow()
-    except StoreError as error:
-        log.warning("whether another model was activated is not known: %s", error)
+    except Exception:  # a model that somebody deletes or damages right now must not end the heartbeat
+        log.exception("whether another model was activated is not known")
 
 
 def _beat(clock: GuardedClock) -> None:

@@ -58,7 +58,10 @@ def read_manifest(folder: Path) -> tuple[Manifest, str]:
     path = folder / MANIFEST
     if not path.is_file() or path.is_symlink():
         raise ArtifactError(f"found no {MANIFEST} in {folder}, expected an artifact; make one with `sanad train`")
-    raw = path.read_bytes()
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read ({error.strerror}); look at its rights, or train again") from error
     try:
         format_ = msgspec.json.decode(raw, type=Fields).get("format")
         if format_ != FORMAT:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from recsys.console import At, Json, present, print_json
+from recsys.console import Json, print_json
 from recsys.errors import ConfigError
 from serving.commands.options import StateFile, existing_state
 
@@ -45,7 +45,6 @@ def backup(
 def restore(
     copy: Annotated[Path, typer.Argument(metavar="COPY", help="A copy from 'sanad backup'.")],
     state: StateFile,
-    at: At = None,
     as_json: Json = False,
 ) -> None:
     """
@@ -62,7 +61,7 @@ def restore(
     if copy.resolve() == state.resolve():
         raise ConfigError(f"found {copy} as the copy and as the state file, expected two files")
     as_of = to_text(committed_at(copy))
-    deleted = put_back(copy, state, present(at))
+    deleted = put_back(copy, state)
     if as_json:
         print_json({"state": str(state), "committed_at": as_of, "erased_again": dict(deleted)})
     else:

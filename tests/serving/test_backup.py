@@ -12,12 +12,13 @@ from fastapi.testclient import TestClient
 import sanad
 from recsys.clock import HOUR, MINUTE
 from recsys.data.forgotten import read_forgotten, training_cutoffs
+from recsys.errors import StoreError
+from serving.run import open_service as open_running
 from serving.settings import Settings
 from serving.stores.sqlite.vault import vault_path
 from tests.serving.conftest import StillClock
 
 Open = Callable[..., AbstractContextManager[TestClient]]
-AT = "2026-11-20T14:00:00Z"
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def copy(open_service: Open, settings: Settings, tmp_path: Path, clock: StillClo
 
 
 def restore(copy: Path, settings: Settings) -> int:
-    return sanad.run(["restore", str(copy), "--state", str(settings.state_file), "--at", AT, "--json"])
+    return sanad.run(["restore", str(copy), "--state", str(settings.state_file), "--json"])
 
 
 def test_a_restored_state_has_what_the_copy_had_but_for_the_erased(
@@ -55,6 +56,67 @@ def test_a_restored_state_has_what_the_copy_had_but_for_the_erased(
     assert sanad.run(["export", "forgotten", "--state", str(settings.state_file), "--out", str(out)]) == 0
     assert training_cutoffs(read_forgotten(out), ["u0", "u1"])["u1"][1]
     assert settings.state_file.with_name("state.db.replaced").is_file()
+
+
+def test_who_was_trained_on_and_never_served_before_the_copy_stays_erased(
+    open_service: Open, settings: Settings, tmp_path: Path, clock: StillClock
+) -> None:
+    """u3 is in the model alone when the copy is made; u1 was erased before it and came back."""
+    place = tmp_path / "copy.db"
+    with open_service() as client:
+        client.delete("/v1/users/u1")
+        clock.at += MINUTE
+        client.put("/v1/users/u1", json={"country": "FR"})
+        client.get("/v1/feed/u0?size=5")
+        assert sanad.run(["backup", "--state", str(settings.state_file), "--out", str(place)]) == 0
+        clock.at += MINUTE
+        client.delete("/v1/users/u3")
+    assert restore(place, settings) == 0
+    with open_service() as client:
+        assert client.get("/v1/users/u3/export").json()["trained_on"] == []
+        assert client.get("/v1/users/u1").json()["country"] == "FR"
+        assert client.get("/v1/users/u0/export").json()["trained_on"]
+
+
+@pytest.mark.parametrize("broken", ["serving.stores.sqlite.store.erase_again", "serving.stores.sqlite.backup.backup"])
+def test_a_restore_that_fails_leaves_a_state_and_can_be_done_again(
+    copy: Path, open_service: Open, settings: Settings, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise StoreError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(broken, fail)
+        assert restore(copy, settings) == 3
+    assert settings.state_file.is_file()
+    if "erase_again" in broken:  # the copy is in place: opening it finishes the work
+        with open_service() as client:
+            assert client.get("/v1/users/u1/export").json()["trained_on"] == []
+    else:
+        assert restore(copy, settings) == 0
+
+
+def test_what_a_lost_file_left_in_its_log_is_not_read_into_a_copy(
+    copy: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings.state_file.rename(settings.state_file.with_name("lost.db"))
+    log = settings.state_file.with_name("state.db-wal")
+    log.write_bytes(b"pages of before")
+    assert restore(copy, settings) == 2
+    assert "state.db-wal" in capsys.readouterr().err
+    log.unlink()
+    assert restore(copy, settings) == 0
+
+
+def test_a_copy_of_another_installation_replaces_nothing(
+    copy: Path, settings: Settings, artifact: Path, tmp_path: Path, clock: StillClock
+) -> None:
+    other = Settings(artifact=artifact, state=tmp_path / "other" / "state.db", clock_confirmed_at=clock.at)
+    with open_running(other, clock=clock):
+        pass
+    before = other.state_file.read_bytes()
+    assert restore(copy, other) == 2
+    assert other.state_file.read_bytes() == before
 
 
 def test_nothing_is_restored_over_a_running_service_or_without_its_keys(

@@ -13,17 +13,20 @@ from pathlib import Path
 from threading import Event
 
 import httpx
+import polars as pl
 import pytest
 from fastapi.testclient import TestClient
 
 import sanad
 from recsys.clock import DAY, HOUR, to_text
-from recsys.data.tables import read_dataset
+from recsys.data.tables import read_dataset, write_dataset
 from recsys.models.artifact import load_artifact
+from recsys.services.rights import erase, export
 from recsys.types import Fields
 from serving.run import open_service as open_running
 from serving.run import run_in_thread
 from serving.settings import Settings
+from serving.stores.sqlite.store import SqliteStore
 from tests.serving.conftest import NOON, StillClock
 from training.params import TrainParams
 from training.train import run
@@ -138,6 +141,44 @@ def test_no_request_fails_and_no_item_comes_twice_while_models_are_swapped(
         items = [item["item_id"] for page in of_one for item in page["items"]]
         assert len(items) == len(set(items))
     assert {page["model_version"] for of_one in pages for page in of_one} == {old, new}
+
+
+def test_an_erased_person_stays_erased_when_a_model_of_before_comes_back(
+    open_service: Open, settings: Settings, folder: Path, second: Path, clock: StillClock
+) -> None:
+    """The model in service does not know u1; nine days later the one of before, which does, is served again."""
+    without = folder / "second"
+    shutil.rmtree(without)
+    users = read_dataset(second.parent / "data").users.collect().filter(pl.col("user_id") != "u1")
+    base = read_dataset(second.parent / "data")
+    write_dataset(
+        folder.parent / "less", creators=base.creators, items=base.items, users=users,
+        events=base.events.filter(pl.col("user_id") != "u1"),
+    )  # fmt: skip
+    run(folder.parent / "less", without, TrainParams(holdout_days=0, encoder=None), NOON + HOUR)
+    chosen = replace(settings, models=folder, clock_confirmed_at=clock.at)
+    with open_running(chosen, clock=clock) as service:
+        erase(service.engine, "u1", clock.at)
+        assert service.models.activate(load_artifact(without).version, clock.at, "local")
+        clock.at += 9 * DAY
+        store = SqliteStore(settings.state_file)
+        store.prune(clock.at, service.models.people())
+        store.close()
+        service.models.rollback(clock.at, "local")
+        assert export(service.engine, "u1", clock.at)["trained_on"] == []
+
+
+def test_what_was_activated_elsewhere_can_be_undone_here(
+    settings: Settings, clock: StillClock, folder: Path, artifact: Path, second: Path
+) -> None:
+    """The other process has not followed yet: to activate its own model there is a decision all the same."""
+    old, new = load_artifact(artifact).version, load_artifact(second).version
+    chosen = replace(settings, models=folder, clock_confirmed_at=clock.at)
+    with open_running(chosen, clock=clock) as here, open_running(chosen, clock=clock) as there:
+        assert here.models.activate(new, clock.at, "local")
+        assert there.models.activate(old, clock.at, "local")
+        here.models.follow()
+        assert (here.models.version, there.models.version) == (old, old)
 
 
 def test_what_is_served_is_learned_from_and_the_next_page_knows_it(

@@ -11,15 +11,12 @@ import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Final
 
 from recsys.clock import Millis
 from recsys.errors import ConfigError, StoreError
 from serving.stores.sqlite.schema import APPLICATION
 from serving.stores.sqlite.store import SqliteStore
 from serving.stores.sqlite.vault import vault_path
-
-_PAGES: Final = 1_000  # copied at once, so that writers do not wait
 
 
 def backup(source: Path, out: Path) -> None:
@@ -34,7 +31,7 @@ def backup(source: Path, out: Path) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
         with closing(_connect(source)) as live, closing(sqlite3.connect(beside)) as copy:
-            live.backup(copy, pages=_PAGES)
+            live.backup(copy)  # in one step: in parts, every write of the service would begin it anew
             copy.execute("PRAGMA journal_mode=DELETE")
             _check(copy, source)
         with beside.open("rb") as file:
@@ -46,26 +43,33 @@ def backup(source: Path, out: Path) -> None:
         beside.unlink(missing_ok=True)
 
 
-def restore(copy: Path, state: Path, at: Millis) -> Mapping[str, int]:
+def restore(copy: Path, state: Path) -> Mapping[str, int]:
     """
-    Put a copy of a state file in the place of the file, whose keys must be there, and erase again whoever was erased
-    since. Returns the deleted rows by table. A file that is there already is kept as `<state>.replaced`.
+    Put a copy of a state file in the place of the file, whose keys must be there. Opening it erases again whoever was
+    erased since; if that is interrupted, the next opening does it. Returns the deleted rows by table. A file that is
+    there already is kept as `<state>.replaced`.
 
-    Raises ConfigError for a copy that is none, and StoreError while a service uses the file.
+    Raises ConfigError for a copy that is none or belongs to other keys, and StoreError while a service uses the file.
     """
     with closing(_connect(copy)) as connection:
         _check_is_state(connection, copy)
-    if not vault_path(state).is_file():
-        raise ConfigError(
-            f"found no file {vault_path(state)}, expected the keys of the people in the copy; restore them first"
-        )
-    _move_aside(state)
-    backup(copy, state)
-    store = SqliteStore(state)
+        installation = connection.execute("SELECT installation FROM meta").fetchone()
+    _check_keys(vault_path(state), installation, copy)
+    beside = state.with_name(f".{state.name}.restoring")
+    beside.unlink(missing_ok=True)
+    backup(copy, beside)
     try:
-        return store.erase_unreadable(at)
+        with closing(sqlite3.connect(beside)) as connection, connection:
+            connection.execute("UPDATE meta SET is_clean = 0")
+        _keep_aside(state)
+        beside.replace(state)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(f"{copy} was not restored to {state} ({error}); look at the disk, and try again") from error
     finally:
-        store.close()
+        beside.unlink(missing_ok=True)
+    store = SqliteStore(state)
+    store.close()
+    return store.erased_again
 
 
 def committed_at(copy: Path) -> Millis:
@@ -101,15 +105,27 @@ def _check_is_state(connection: sqlite3.Connection, copy: Path) -> None:
     _check(connection, copy)
 
 
-def _move_aside(state: Path) -> None:
-    if not state.exists():
-        return
-    replaced = state.with_name(f"{state.name}.replaced")
-    if replaced.exists():
-        raise ConfigError(f"found {replaced} of an earlier restore, expected none; move it away, or delete it")
-    try:
-        with closing(sqlite3.connect(state, timeout=1)) as connection:
-            connection.execute("PRAGMA journal_mode=DELETE")  # fails while anybody else has the file open
-    except sqlite3.Error as error:
-        raise StoreError(f"{state} is in use or damaged ({error}); stop the service, or move the file away") from error
-    state.rename(replaced)
+def _check_keys(keys: Path, installation: tuple[bytes], copy: Path) -> None:
+    if not keys.is_file():
+        raise ConfigError(f"found no file {keys}, expected the keys of the people in the copy; restore them first")
+    with closing(_connect(keys)) as connection:
+        if connection.execute("SELECT installation FROM meta").fetchone() != installation:
+            raise ConfigError(f"found {copy} of another installation than {keys}, expected a copy of this one")
+
+
+def _keep_aside(state: Path) -> None:
+    """A second name for the file that will be replaced, with all that was written to it."""
+    logs = [state.with_name(state.name + ending) for ending in ("-wal", "-shm", "-journal")]
+    if state.exists():
+        replaced = state.with_name(f"{state.name}.replaced")
+        if replaced.exists():
+            raise ConfigError(f"found {replaced} of an earlier restore, expected none; move it away, or delete it")
+        try:
+            with closing(sqlite3.connect(state, timeout=1)) as connection:
+                connection.execute("PRAGMA journal_mode=DELETE")  # fails while anybody else has the file open
+        except sqlite3.Error as error:
+            raise StoreError(f"{state} is in use or damaged ({error}); stop the service, or move it away") from error
+        replaced.hardlink_to(state)
+    left = [log.name for log in logs if log.exists()]
+    if left:
+        raise ConfigError(f"found {', '.join(left)} of a file that is gone, expected none; move them away too")

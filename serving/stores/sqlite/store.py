@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from recsys.clock import Millis
+from recsys.clock import Millis, now
 from recsys.stores.protocols import Stores
 from recsys.stores.retention import LOG_RETENTION_MS, expiry, retention_cutoff
 from serving.stores.sqlite.audit import SqliteAudit
@@ -23,7 +23,7 @@ from serving.stores.sqlite.prune import prune_table
 from serving.stores.sqlite.reviews import SqliteReviews
 from serving.stores.sqlite.schema import former_state, open_schema
 from serving.stores.sqlite.sealed import SealedRows
-from serving.stores.sqlite.users import SqliteCutoffs, SqliteUsers, erase_unreadable, prune_users
+from serving.stores.sqlite.users import SqliteCutoffs, SqliteUsers, erase_again, note_tombstones, prune_users
 from serving.stores.sqlite.vault import Vault, vault_path
 
 
@@ -57,7 +57,7 @@ class SqliteStore:
             raise
         rows = SealedRows(self._database, self._vault)
         rows.finish_shreds()
-        self._finish_upgrade()
+        self.erased_again: Final = self._finish(rows)
         self.users: Final = SqliteUsers(rows, counts)
         self.cutoffs: Final = SqliteCutoffs(rows)
         self.events: Final = SqliteEvents(rows)
@@ -74,13 +74,20 @@ class SqliteStore:
             audit=self.audit, reviews=self.reviews, table_file=table_path(path),
         )  # fmt: skip
 
-    def _finish_upgrade(self) -> None:
-        """Rewrite a file that was sealed just now, so that nothing stands open in its free pages."""
+    def _finish(self, rows: SealedRows) -> Mapping[str, int]:
+        """
+        Finish a restored file, or one of an older format: erase again whoever was erased since, then rewrite it, so
+        that nothing stands open in its free pages. Deleted rows by table.
+        """
         with self._database.reading() as connection:
             is_clean = connection.execute("SELECT is_clean FROM meta").fetchone()[0]
+        deleted: Mapping[str, int] = {}
         if not is_clean:
+            deleted = erase_again(rows, now())
             self._database.compact()
             self._database.write(lambda connection: connection.execute("UPDATE meta SET is_clean = 1"))
+        note_tombstones(rows)
+        return deleted
 
     def committed_at(self) -> Millis:
         """The latest time that something was written at; 0 = never."""
@@ -94,9 +101,10 @@ class SqliteStore:
         """
         Delete what is past its retention at `at`, a few rows (whole pages of deliveries) at a time; rows deleted.
 
-        `people` are those whom the model in service knows: of an erased one among them the hash alone stays.
+        `people` are those whom a model that may be served knows: of an erased one among them the hash alone stays.
         """
         database, expired = self._database, expiry(at, self._log_retention_ms)
+        self._vault.prune(expired.audit)
         database.write(lambda connection: connection.execute("PRAGMA incremental_vacuum(500)").fetchall())
         return {
             **prune_users(self._rows, expired, people),
@@ -106,10 +114,6 @@ class SqliteStore:
             "audit": prune_table(database, "audit", "at", expired.audit),
             "reviews": prune_table(database, "reviews", "answered_at", expired.audit),
         }
-
-    def erase_unreadable(self, at: Millis) -> Mapping[str, int]:
-        """Erase again whoever was erased after a restored copy was made; deleted rows by table."""
-        return erase_unreadable(self._rows, at)
 
     def close(self) -> None:
         """Write what is queued, then close the file. Later calls raise StoreError."""

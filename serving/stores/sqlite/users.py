@@ -141,8 +141,10 @@ class SqliteUsers:
             return _erase(connection, owner, at, stone)
 
         deleted = self._rows.database.write(work)
-        if deleted is not None and key is not None:
-            self._rows.shred(key.number)
+        if deleted is not None:
+            self._vault.note_erased({owner: at})
+            if key is not None:
+                self._rows.shred(key.number)
         return deleted
 
     def _state_of(self, owner: bytes, columns: Sequence[Any]) -> tuple[UserState, Version]:
@@ -239,29 +241,34 @@ def _erase(connection: sqlite3.Connection, owner: bytes, at: Millis, tombstone: 
     return deleted
 
 
-def erase_unreadable(rows: SealedRows, at: Millis) -> dict[str, int]:
+def erase_again(rows: SealedRows, at: Millis) -> dict[str, int]:
     """
-    Erase again whoever was erased after a restored copy was made: their keys are gone. What the ledger knew of them is
-    gone too, so that their level is the highest for as long as an erasure leaves anything. Deleted rows by table.
+    Erase whoever was erased after a restored copy was made: their keys are gone, or the file of keys has noted it. What
+    the ledger knew of them is gone too, so that their level is the highest for as long as an erasure leaves anything.
+    Deleted rows by table.
     """
+    numbers = (f"SELECT owner, substr({column}, 1, {NUMBER_BYTES}) FROM {table}" for table, column in _SEALED)
     with rows.database.reading() as connection:
-        sealed = connection.execute(
-            " UNION ".join(
-                f"SELECT owner, substr({column}, 1, {NUMBER_BYTES}) FROM {table}" for table, column in _SEALED
-            )
-        ).fetchall()
-    owners = {owner for owner, number in sealed if rows.vault.is_destroyed(number)}
+        sealed = connection.execute(" UNION ".join(numbers)).fetchall()
+        committed_at: Millis = connection.execute("SELECT committed_at FROM meta").fetchone()[0]
+    unreadable = {owner for owner, number in sealed if rows.vault.is_destroyed(number)}
+    owners = unreadable | rows.vault.erased_since(committed_at)
     loop = LoopState(level=HIGHEST_LEVEL, raised_at=at, clean_since=at)
     packed = pack(UserState(safety=SafetyState(loop=loop, is_erased=True)))[1]
 
     def work(connection: sqlite3.Connection) -> dict[str, int]:
-        committed_at = connection.execute("SELECT committed_at FROM meta").fetchone()
         stones = {owner: seal_tombstone(rows.vault, packed, owner) for owner in owners}
         deleted = [_erase(connection, owner, at, stone) for owner, stone in stones.items()]
-        connection.execute("UPDATE meta SET committed_at = ?", committed_at)  # nobody has looked at the clock yet
+        connection.execute("UPDATE meta SET committed_at = ?", (committed_at,))  # nobody has looked at the clock yet
         return {table: sum(of_one[table] for of_one in deleted) for table, _ in _SEALED}
 
     return rows.database.write(work)
+
+
+def note_tombstones(rows: SealedRows) -> None:
+    """Note in the file of keys who was erased lately; a crash may have come before the note."""
+    with rows.database.reading() as connection:
+        rows.vault.note_erased(dict(connection.execute("SELECT key, at FROM tombstones").fetchall()))
 
 
 def _forget(connection: sqlite3.Connection, key: bytes, before: Millis) -> None:

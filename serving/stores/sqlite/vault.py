@@ -22,11 +22,15 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from recsys.clock import Millis
 from recsys.errors import StoreError
 from serving.stores.sqlite.file import Database
 
 APPLICATION: Final = 0x5341_4E4B  # "SANK", in `application_id`
 FORMAT: Final = 1
+_ERASED: Final = "CREATE TABLE IF NOT EXISTS erased (owner BLOB PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID"
+"""Files of before do not have it."""
+
 NUMBER_BYTES: Final = 8  # of a key's number, with which everything begins that the key sealed
 _NONCE: Final = 12  # bytes
 MAX_TRIES: Final = 32  # at the same moment as erasures of the same person
@@ -138,6 +142,21 @@ class Vault:
         with self._database.reading() as connection:
             return connection.execute("SELECT 1 FROM destroyed WHERE number = ?", (number,)).fetchone() is not None
 
+    def note_erased(self, erased: Mapping[bytes, Millis]) -> None:
+        """Note who was erased when, by the hash of the id: a restored copy of the state does not know it."""
+        insert = "INSERT INTO erased VALUES (?, ?) ON CONFLICT (owner) DO UPDATE SET at = max(at, excluded.at)"
+        if erased:
+            self._database.write(lambda connection: connection.executemany(insert, list(erased.items())))
+
+    def erased_since(self, at: Millis) -> set[bytes]:
+        """Whoever was erased at `at` or later."""
+        with self._database.reading() as connection:
+            return {owner for (owner,) in connection.execute("SELECT owner FROM erased WHERE at >= ?", (at,))}
+
+    def prune(self, oldest: Millis) -> None:
+        """Delete notes of erasures before an instant: no copy is as old."""
+        self._database.write(lambda connection: connection.execute("DELETE FROM erased WHERE at < ?", (oldest,)))
+
     def close(self) -> None:
         """Write what is queued, then close the file."""
         self._database.close()
@@ -164,3 +183,4 @@ def _open_schema(connection: sqlite3.Connection, index_key: bytes | None) -> Non
     found = tuple(connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
     if found != (APPLICATION, FORMAT):
         raise StoreError("found another file than the keys of a state file; restore the keys, or name another state.")
+    connection.execute(_ERASED)
