@@ -284,7 +284,9 @@ class BulkQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    history: bool = Field(default=False, description="Events of any age: learned from, and seen, and nothing else.")
+    history: bool = Field(
+        default=False, description="Events older than 7 days: learned from and seen."
+    )
 
 
 class TrendingQuery(ListQuery):

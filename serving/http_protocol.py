@@ -16,6 +16,10 @@ MAX_HEAD_BYTES: Final = 32 * 2**10
 MAX_HEADERS: Final = 100
 HEAD_TIMEOUT_S: Final = 10.0
 """From the connection, or the response before, to the end of a head."""
+WRITE_TIMEOUT_S: Final = 20.0
+"""For whoever asks and does not read the answer."""
+MAX_PIPELINED: Final = 1_000
+"""Requests that wait on a connection for the answer to an earlier one."""
 FLUSH_TIMEOUT_S: Final = 60.0
 """From the end of an answer to its last byte, where the connection closes then."""
 
@@ -40,6 +44,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.waiting_since: float | None = None  # by the loop's time; None while a request is read or answered
+        self._unread_since: float | None = None  # by the loop's time; None while the answers are read
         self._is_in_head = True
         self._n_heads = 0
         self._pending_bytes = 0  # of a head that has not arrived in full
@@ -87,6 +92,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._is_in_head, self._pending_bytes, self._field_bytes = False, 0, 0
         self.waiting_since = None
         super().on_headers_complete()
+        if len(self.pipeline) > MAX_PIPELINED:
+            self.transport.abort()
+            raise _HeadError
 
     def on_message_complete(self) -> None:
         """See HttpToolsProtocol."""
@@ -115,8 +123,24 @@ class LimitedProtocol(HttpToolsProtocol):
         self.transport.write(b"\r\n".join([*lines, b"", bytes(answer.body)]))
         self.transport.close()
 
+    def pause_writing(self) -> None:
+        """See HttpToolsProtocol: the client reads too slowly."""
+        super().pause_writing()
+        self._unread_since = self.loop.time()
+
+    def resume_writing(self) -> None:
+        """See HttpToolsProtocol."""
+        super().resume_writing()
+        self._unread_since = None
+
     def close_if_slow(self, at: float) -> None:
-        """Close a connection whose next head has not arrived in time, with a problem if it began."""
+        """
+        Close a connection whose next head has not arrived in time, with a problem if it began, and one whose client
+        does not read its answers.
+        """
+        if self._unread_since is not None and at - self._unread_since > WRITE_TIMEOUT_S:
+            self.transport.abort()
+            return
         waited_s = 0.0 if self.waiting_since is None else at - self.waiting_since
         if waited_s <= HEAD_TIMEOUT_S:
             return

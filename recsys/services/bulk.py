@@ -17,7 +17,7 @@ from recsys.errors import DataError
 from recsys.feed.engine import Engine
 from recsys.services.creators import put_creator
 from recsys.services.events import MAX_EVENTS, accept_events
-from recsys.services.fields import check_id
+from recsys.services.fields import check_id, check_row
 from recsys.services.items import put_items
 from recsys.services.profiles import put_profile
 from recsys.stores.audit import LOCAL
@@ -51,7 +51,7 @@ def write_bulk(
     engine: Engine, table: Bulk, body: bytes, at: Millis, who: str = LOCAL, *, is_history: bool = False
 ) -> BulkReceipt:
     """
-    Write the rows of a body in JSON Lines. `is_history`: events of any age, see `accept_events`.
+    Write the rows of a body in JSON Lines. `is_history`: see `accept_events`.
 
     Raises StoreError when a store does not answer: then some rows may have been written, and all can be sent again.
     """
@@ -107,6 +107,7 @@ def _put_each(
             if table == "creators":
                 put_creator(engine.resources.catalogue_cache.catalogue, row_id, fields, at, who)
             else:
+                check_row(USERS, row)
                 put_profile(engine, row_id, fields, at)
         except DataError as error:
             return str(error)

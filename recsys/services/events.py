@@ -37,7 +37,7 @@ class EventReceipt(msgspec.Struct, frozen=True, kw_only=True):
 def accept_events(engine: Engine, events: Sequence[Fields], at: Millis, *, is_history: bool = False) -> EventReceipt:
     """
     Events into the log: durable before this returns, once per (user, event_id), acting on the next feed. Events that
-    are history may be of any age: the next model learns from them and they count as seen, and no ledger knows them.
+    are history are older than 7 days: the next model learns from them and they count as seen, and no ledger knows them.
 
     An event that breaks the contract is rejected by itself, with a sentence. Raises StoreError when the log does not
     answer (then none is accepted) and DataError for more than 1,000 events.
@@ -58,7 +58,7 @@ def accept_events(engine: Engine, events: Sequence[Fields], at: Millis, *, is_hi
 def _event(engine: Engine, fields: Fields, at: Millis, *, is_history: bool) -> Event:
     """One event in the contract's terms. Raises DataError with the first problem."""
     kind = _kind(fields)
-    happened_at = _when(fields.get("at"), at, at - EARLIEST if is_history else MAX_AGE_MS)
+    happened_at = _past(fields.get("at"), at) if is_history else _when(fields.get("at"), at)
     values = {column.name: _value(column, fields) for column in _REPORTED}
     _check_item(engine, values)
     shown = _impression(engine, fields, values["item_id"])
@@ -140,14 +140,33 @@ def _item_id(engine: Engine, item_no: int) -> str | None:
     return item_ids[item_no] if 0 < item_no < len(item_ids) else None
 
 
-def _when(value: object, now: Millis, max_age: Millis) -> Millis:
-    """The time of an event: not older than that, not from the future; the server's time when it is missing."""
+def _when(value: object, now: Millis) -> Millis:
+    """The time of an event: at most 7 days old, not from the future; the server's time when it is missing."""
     if value is None or value == "":
         return now
+    at = _instant(value, now)
+    if not now - MAX_AGE_MS <= at <= now + MAX_AHEAD_MS:
+        raise DataError(f"at: found {shorten(value)}, expected within 7 days before {to_text(now)} and not after it")
+    return at
+
+
+def _past(value: object, now: Millis) -> Millis:
+    """
+    The time of an event of history, older than 7 days: a later one must tighten what it tightens, and its id would be
+    taken.
+    """
+    at = _instant(value, now)
+    if not EARLIEST <= at < now - MAX_AGE_MS:
+        oldest, newest = to_text(EARLIEST), to_text(now - MAX_AGE_MS)
+        raise DataError(
+            f"at: found {shorten(value)}, expected history from {oldest} to before {newest}; send what came later to "
+            "/v1/events"
+        )
+    return at
+
+
+def _instant(value: object, now: Millis) -> Millis:
     at = read_instant(value)
     if at is None:
         raise DataError(f"at: found {shorten(value)}, expected an instant such as {to_text(now)}")
-    if not now - max_age <= at <= now + MAX_AHEAD_MS:
-        since = "within 7 days before" if max_age == MAX_AGE_MS else f"from {to_text(EARLIEST)} to"
-        raise DataError(f"at: found {shorten(value)}, expected {since} {to_text(now)} and not after it")
     return at

@@ -85,7 +85,7 @@ def plain_value(column: Column, value: object) -> object:
     return int(number) if column.dtype == "int" and number.is_integer() else number
 
 
-_NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_NUMBER: Final = re.compile(r"(?=.{1,40}$)[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -131,9 +131,14 @@ def _time_problem(value: object) -> str | None:
     return None if EARLIEST <= at < LATEST else f"an instant from {to_text(EARLIEST)} to {to_text(LATEST)}"
 
 
+_MAX_NUMBER: Final = 2.0**63 - 1_024
+"""What a store can hold."""
+
+
 def _number_problem(column: Column, value: object) -> str | None:
     low = -float("inf") if column.minimum is None else column.minimum
     high = float("inf") if column.maximum is None else column.maximum
+    low, high = max(low, -_MAX_NUMBER), min(high, _MAX_NUMBER)
     kinds = (int,) if column.dtype == "int" else (int, float)
     if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
         return f"a {'whole ' if column.dtype == 'int' else ''}number from {low:g} to {high:g}"

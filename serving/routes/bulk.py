@@ -3,7 +3,7 @@
 from typing import Annotated, Final
 
 import msgspec
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Query, Request, Response
 
 from recsys.services.bulk import Bulk, write_bulk
@@ -26,6 +26,7 @@ _BODY: Final = {
 def bulk_routes(deps: Dependencies) -> APIRouter:
     """`/v1/bulk`."""
     routes = strict_router("/v1/bulk", "bulk", _RESPONSES)
+    one_at_a_time = CapacityLimiter(1)  # so that pages and single calls wait for one call of bulk at most
 
     @routes.post("/{table}", summary="Write many rows", openapi_extra=_BODY)
     async def bulk(request: Request, table: Bulk, query: Annotated[BulkQuery, Query()]) -> Response:
@@ -34,8 +35,8 @@ def bulk_routes(deps: Dependencies) -> APIRouter:
         each. A line that is refused is named with a sentence; all others are written, and durable with the answer.
         Send the lines again where an answer is missing: nothing counts twice.
 
-        Items come in unlabelled unless the rows say more. With `history=true` events may be of any age: the next model
-        learns from them, and they count as seen; they tighten nothing and free nothing.
+        Items come in unlabelled unless the rows say more. With `history=true` events are older than 7 days: the next
+        model learns from them, and they count as seen; they tighten nothing and free nothing.
         """
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in MEDIA_TYPES:
             raise Problem(
@@ -52,6 +53,6 @@ def bulk_routes(deps: Dependencies) -> APIRouter:
             fields = {"request_id": request.state.request_id, **msgspec.to_builtins(receipt)}
             return struct_response(msgspec.convert(fields, BulkAnswer))
 
-        return await to_thread.run_sync(write)
+        return await to_thread.run_sync(write, limiter=one_at_a_time)
 
     return routes

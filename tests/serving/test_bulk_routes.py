@@ -37,6 +37,18 @@ def test_items_are_written_or_named_by_their_line(client: TestClient) -> None:
     assert client.get("/v1/items/n2").status_code == 404
 
 
+@pytest.mark.parametrize("value", ["1" * 5_000, "0" * 5_000 + "1", 10**30, -(10**30), 1e300])
+def test_a_number_that_nothing_can_hold_is_refused_alone(client: TestClient, value: object) -> None:
+    item = {"creator_id": "c1", "title": "new"}
+    told = send(client, "items", [{"item_id": "n1", **item}, {"item_id": "n2", **item, "duration_s": value}])
+    assert (told["accepted"], [problem["line"] for problem in told["rejected"]]) == (1, [2])
+    told = send(client, "creators", [{"creator_id": "n", "country": "MA", "followers": value}])
+    assert [problem["line"] for problem in told["rejected"]] == [1]
+    event = {"event_id": "e", "user_id": "u0", "kind": "view", "item_id": "v1", "watch_s": value}
+    answer = client.post("/v1/events", json={"events": [event, {**event, "event_id": "f", "watch_s": 3}]})
+    assert (answer.json()["accepted"], len(answer.json()["rejected"])) == (1, 1)
+
+
 def test_no_bulk_row_brings_back_what_was_taken_down(client: TestClient) -> None:
     row = {"item_id": "v1", "creator_id": "c1", "title": "again"}
     client.delete("/v1/items/v1")
@@ -52,8 +64,9 @@ def test_creators_and_users_are_written_as_by_single_calls(client: TestClient) -
     ])  # fmt: skip
     assert (told["accepted"], [problem["line"] for problem in told["rejected"]]) == (19, [8])
     profile = {"country": "MA", "languages": ["fr"], "age_band": "18+", "age_source": "verified"}
-    told = send(client, "users", [{"user_id": f"n{n}", **profile} for n in range(30)] + [{"user_id": ""}])
-    assert (told["accepted"], [problem["line"] for problem in told["rejected"]]) == (30, [31])
+    bad = [{"user_id": ""}, {"user_id": "x", "country": "nowhere"}, {"user_id": "x", "guardian_id": "a\u202eb"}]
+    told = send(client, "users", [{"user_id": f"n{n}", **profile} for n in range(30)] + bad)
+    assert (told["accepted"], [problem["line"] for problem in told["rejected"]]) == (30, [31, 32, 33])
     assert client.get("/v1/users/n29").json()["languages"] == ["fr"]
     assert client.get("/v1/creators/n19").json()["country"] == "MA"
 
@@ -92,6 +105,11 @@ def test_history_counts_as_seen_and_is_no_activity(client: TestClient) -> None:
     assert [after["interactions"][name] for name in ("items", "weights") if name in after["interactions"]] == [
         before["interactions"][name] for name in ("items", "weights") if name in before["interactions"]
     ]
+    recent = {"event_id": "r", "user_id": "u0", "kind": "too_much", "item_id": "v1"}
+    for at in (to_text(NOON - 6 * DAY), None):  # it must tighten, and its id must stay free
+        refused = send(client, "events", [{**recent, "at": at}], "?history=true")["rejected"]
+        assert "/v1/events" in refused[0]["reason"] or "expected an instant" in refused[0]["reason"]
+    assert send(client, "events", [recent])["accepted"] == 1
     ancient = {"event_id": "a", "user_id": "u0", "kind": "like", "item_id": "v1", "at": "1989-01-01T00:00:00Z"}
     assert "1990" in send(client, "events", [ancient], "?history=true")["rejected"][0]["reason"]
 

@@ -3,7 +3,7 @@
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 
 import pytest
@@ -91,3 +91,39 @@ def test_large_bodies_on_their_way_are_bounded_together(hasty: Address) -> None:
         answers = [until_closed(connection).split()[1] for connection in slow]
     assert b"503" in answers and set(answers) == {b"503", b"408"}
     assert ask(hasty, whole("/v1/feed", b'{"user_id": "u"}'))[0] == 200
+
+
+def test_who_pipelines_without_end_and_reads_nothing_is_closed_and_locks_nobody_out(hasty: Address) -> None:
+    """Twice as many strangers as there are connections, each with ten thousand requests in one go."""
+    many = b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n" * 10_000
+    with ExitStack() as open_ones:
+        strangers = []
+        for _ in range(40):
+            stranger = open_ones.enter_context(socket.create_connection(hasty, timeout=5))
+            strangers.append(stranger)
+            with suppress(OSError):
+                stranger.sendall(many)
+        began = time.monotonic()
+        assert is_alive(hasty)
+        assert time.monotonic() - began < 2
+        for stranger in strangers:
+            with suppress(OSError):
+                assert len(until_closed(stranger)) < len(many)
+
+
+def test_who_does_not_read_answers_is_closed(hasty: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_protocol, "WRITE_TIMEOUT_S", 0.5)
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        connection.settimeout(5)
+        connection.connect(hasty)
+        asked = head("/openapi.json", method="GET")
+        began = time.monotonic()
+        with suppress(ConnectionError, TimeoutError):
+            while time.monotonic() - began < 20:
+                connection.sendall(asked * 8)
+                time.sleep(0.2)
+        assert time.monotonic() - began < 15
+        received = until_closed(connection)
+    assert is_alive(hasty)
+    assert not received.endswith(b"}")
