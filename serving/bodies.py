@@ -284,9 +284,7 @@ class BulkQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    history: bool = Field(
-        default=False, description="Events older than 7 days: learned from and seen."
-    )
+    history: bool = Field(default=False, description="Events older than 7 days: learned from and seen.")
 
 
 class TrendingQuery(ListQuery):

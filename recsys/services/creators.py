@@ -24,7 +24,7 @@ from recsys.services.labels import is_predicted, label_origin
 from recsys.services.profiles import MAX_WRITE_TRIES
 from recsys.services.reviews import latest_reviews
 from recsys.stores.audit import LOCAL
-from recsys.stores.protocols import Catalogue, CreatorChange, CreatorRow, ExposureCount, ItemRow
+from recsys.stores.protocols import ABSENT, Catalogue, CreatorChange, CreatorRow, ExposureCount, ItemRow
 from recsys.types import Fields, JsonObject
 from recsys.vocabulary import FAMILIES, TIERS
 
@@ -90,7 +90,7 @@ def _write(
         held = {"is_hidden": True} if is_down else {}  # no silence takes a takedown away, as with items
         changed = check_row(CREATORS, {**fields, **held, "creator_id": creator_id})
         decisions = creator_decisions(creator_id, {} if row is None else row.fields, changed, at, who)
-        change = CreatorChange(fields=changed, expects=None if row is None else row.revision)
+        change = CreatorChange(fields=changed, expects=ABSENT if row is None else row.revision)
         with suppress(Conflict):
             catalogue.put_creators([change], at, decisions)
             return get_creator(catalogue, creator_id)

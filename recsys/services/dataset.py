@@ -9,7 +9,7 @@ in none either. Read from the stores while the service runs.
 import hashlib
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +26,11 @@ from recsys.services.events import TABLE_ONLY
 from recsys.stores.protocols import Logged, StoredAnswer, Stores
 from recsys.types import Fields
 
+_PAGE: Final = ["user_id", "request_id"]
+_OF_PAGE: Final = "page-"
+"""How the ids of impressions begin that a page is, because nobody reported any."""
+_SAID: Final = ["user_id", "kind", "at", "item_id", "creator_id", "query"]
+"""By which an event is known under another id."""
 _PLACE: Final = ("user_id", "request_id", "position")
 _SLOT: Final = {
     "user_id": pl.String, "request_id": pl.String, "position": pl.Int64, "item_id": pl.String, "at": pl.Int64,
@@ -66,18 +71,31 @@ def with_base(tables: ServedTables, base: Dataset, stores: Stores) -> ServedTabl
     only where the platform sent one to the service. People who were erased since are left out of it, and so is what
     others did before they reset.
     """
-    known = base.users.select(USERS.key).collect()[USERS.key]
-    served = tables.users
-    unsaid = [user_id for user_id in served["user_id"] if not stores.users.read(user_id).state.person.is_put]
-    newer = replace(tables, users=served.filter(~pl.col("user_id").is_in(unsaid) | ~pl.col("user_id").is_in(known)))
-    joined = {
-        table.name: _joined(table, getattr(newer, table.name), base.frame(table.name))
-        for table in (CREATORS, ITEMS, USERS, EVENTS)
-    }
-    events = _without_forgotten(stores, joined["events"])
-    erased = [user_id for user_id, (_, is_erased) in _cutoffs(stores, joined["users"]["user_id"]).items() if is_erased]
-    users = joined["users"].filter(~pl.col("user_id").is_in(erased))
-    return ServedTables(creators=joined["creators"], items=joined["items"], users=users, events=events)
+    users = base.users.collect()
+    asked = {*tables.users[USERS.key], *_cutoffs(stores, users[USERS.key])}
+    people = {user_id: stores.users.read(user_id).state for user_id in asked}
+    sent = [user_id for user_id, state in people.items() if state.person.is_put]
+    erased = [user_id for user_id, state in people.items() if state.safety.is_erased]
+    of_base = users.filter(~pl.col(USERS.key).is_in(sent) & ~pl.col(USERS.key).is_in(erased))
+    events = pl.concat([not_told_again(base.events.collect(), tables.events), tables.events], how="vertical_relaxed")
+    return ServedTables(
+        creators=_joined(CREATORS, tables.creators, base.creators),
+        items=_joined(ITEMS, tables.items, base.items),
+        users=_joined(USERS, of_base, tables.users.lazy()),
+        events=_without_forgotten(stores, events).sort("at", "event_id"),
+    )
+
+
+def not_told_again(old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
+    """Events of a base but those that the new ones tell again, under whichever id, and pages that are reported now."""
+    reported = new.filter((pl.col("kind") == "impression") & ~_is_page(pl.col("event_id"))).select(_PAGE).unique()
+    pages = old.filter(_is_page(pl.col("event_id"))).join(reported, on=_PAGE, how="anti")
+    old = pl.concat([old.filter(~_is_page(pl.col("event_id"))), pages])
+    return old.join(new.select(_SAID).unique(), on=_SAID, how="anti", nulls_equal=True).select(new.columns)
+
+
+def _is_page(event_id: pl.Expr) -> pl.Expr:
+    return event_id.str.starts_with(_OF_PAGE)
 
 
 def write_tables(folder: Path, tables: ServedTables) -> None:
@@ -130,30 +148,25 @@ def dataset_events(reported: pl.DataFrame, slots: pl.DataFrame) -> pl.DataFrame:
     known = slots.select(*_PLACE, *TABLE_ONLY)
     attributed = reported.filter("is_attributed").join(known, on=_PLACE, how="left")
     others = reported.filter(~pl.col("is_attributed"))
-    seen = attributed.filter(pl.col("kind") == "impression").select("user_id", "request_id").unique()
-    served = slots.join(seen, on=["user_id", "request_id"], how="anti").with_columns(
-        kind=pl.lit("impression"), event_id=pl.format("{}/{}", "request_id", "position")
+    seen = attributed.filter(pl.col("kind") == "impression").select(_PAGE).unique()
+    served = slots.join(seen, on=_PAGE, how="anti").with_columns(
+        kind=pl.lit("impression"), event_id=pl.format("{} {}", "position", "request_id")
     )
-    events = pl.concat([attributed, others, served], how="diagonal").select(c.name for c in EVENTS.columns)
-    return _with_unique_ids(events).sort("at", "event_id")
+    served = served.with_columns((_OF_PAGE + _own_ids(served["user_id"], served["event_id"])).alias("event_id"))
+    told = pl.concat([attributed, others], how="diagonal")
+    told = told.with_columns(_own_ids(told["user_id"], told["event_id"]), _own_ids(told["user_id"], told["value"]))
+    events = pl.concat([told, served], how="diagonal").select(c.name for c in EVENTS.columns)
+    return events.sort("at", "event_id")
 
 
-def _with_unique_ids(events: pl.DataFrame) -> pl.DataFrame:
-    """Ids are unique for each person in a store, and for all in a table: those of several people get a hash instead."""
-    is_taken = pl.col("event_id").is_duplicated() | (pl.col("event_id").str.len_chars() > MAX_ID_LENGTH)
-    taken = events.filter(is_taken).select("user_id", "event_id").unique()
-    own = taken.with_columns(own=pl.Series([_own_id(*row) for row in taken.iter_rows()], dtype=pl.String))
-    for column in ("event_id", "value"):  # an undo names the event that it undoes
-        other = own.rename({"event_id": column})
-        events = events.join(other, on=["user_id", column], how="left").with_columns(
-            pl.coalesce("own", column).alias(column)
-        )
-        events = events.drop("own")
-    return events
-
-
-def _own_id(user_id: str, event_id: str) -> str:
-    return hashlib.blake2b(f"{len(user_id)} {user_id} {event_id}".encode(), digest_size=16).hexdigest()
+def _own_ids(user_ids: pl.Series, event_ids: pl.Series) -> pl.Series:
+    """Ids are unique for each person in a store, and for all in a table: so a hash of both. Null stays null."""
+    own = [
+        None if event_id is None
+        else hashlib.blake2b(f"{len(user_id)} {user_id} {event_id}".encode(), digest_size=16).hexdigest()
+        for user_id, event_id in zip(user_ids, event_ids, strict=True)
+    ]  # fmt: skip
+    return pl.Series(event_ids.name, own, pl.String)
 
 
 def _profile(stores: Stores, user_id: str) -> Fields:

@@ -15,7 +15,7 @@ from recsys.services.fields import check_id, check_row
 from recsys.services.profiles import MAX_WRITE_TRIES
 from recsys.stores.audit import LOCAL, AuditEntry
 from recsys.stores.catalogue_write import NEVER_SERVED
-from recsys.stores.protocols import Catalogue, ItemChange, ItemRow
+from recsys.stores.protocols import ABSENT, Catalogue, ItemChange, ItemRow
 from recsys.types import Fields, JsonObject
 
 
@@ -123,7 +123,7 @@ def _change(item_id: str, fields: Fields, old: ItemRow | None, *, is_review: boo
     item = check_row(ITEMS, {**fields, **lasting, "item_id": check_id("item_id", item_id)})
     predicted = _still_predicted(old.fields, item) if old else {}
     predicted = {"label_version": REVIEWED} if is_review else predicted
-    return ItemChange(fields={**predicted, **item}, expects=None if old is None else old.revision)
+    return ItemChange(fields={**predicted, **item}, expects=ABSENT if old is None else old.revision)
 
 
 def _lasting_fields(old: ItemRow, fields: Fields) -> Fields:

@@ -10,7 +10,7 @@ from typing import Final, overload
 import msgspec
 
 from recsys.errors import Conflict, DataError
-from recsys.stores.protocols import CreatorChange, CreatorRow, HashLabel, ItemChange, ItemRow, StatedWording
+from recsys.stores.protocols import ABSENT, CreatorChange, CreatorRow, HashLabel, ItemChange, ItemRow, StatedWording
 from recsys.text.clusters import Wording, hash_key, wording_of
 from recsys.types import Fields
 from recsys.vocabulary import TIERS, TRUSTED_RISK_SOURCES
@@ -125,7 +125,7 @@ def write(stored: StoredCatalogue, changes: Iterable[Prepared]) -> set[str]:
     touched, revision, is_raise = set[str](), stored.revision + 1, False
     for change in changes:
         old = stored.items.get(change.item_id)
-        if change.expects is not None and (old is None or old.revision != change.expects):
+        if change.expects is not None and (ABSENT if old is None else old.revision) != change.expects:
             raise Conflict(
                 f"item {change.item_id!r}: found a newer write, expected none since it was read; read it again"
             )
@@ -325,7 +325,7 @@ def write_creators(
         if not isinstance(creator_id, str) or not creator_id:
             raise DataError(f"change {index}: found creator_id {creator_id!r}, expected a text")
         old = written.get(creator_id) or known.get(creator_id)
-        if change.expects is not None and (old is None or old.revision != change.expects):
+        if change.expects is not None and (ABSENT if old is None else old.revision) != change.expects:
             raise Conflict(
                 f"creator {creator_id!r}: found a newer write, expected none since it was read; read it again"
             )

@@ -19,7 +19,7 @@ Every implementation passes the same contract tests (`tests/contracts`). In memo
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -295,11 +295,16 @@ class ItemRow:
     hash_labels: tuple[HashLabel, ...] = ()
 
 
+ABSENT: Final = 0
+"""The revision of a row that is not there."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemChange:
     """
     What to write about an item: contract columns. With `expects` the write holds only if the item is still at that
-    revision. `wording` is that of title and text, where it is known: to work it out takes 0.1 to 0.2 ms.
+    revision (`ABSENT`: still not there). `wording` is that of title and text, where it is known: to work it out takes
+    0.1 to 0.2 ms.
     """
 
     fields: Fields

@@ -1,6 +1,7 @@
 """What a service knows becomes the events of a dataset: each thing once, under one id, and nobody's who was erased."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -10,6 +11,7 @@ from recsys.columns import EVENTS
 from recsys.data.tables import read_dataset
 from recsys.services.dataset import (
     dataset_events,
+    not_told_again,
     reported_events,
     served_slots,
     served_tables,
@@ -18,7 +20,7 @@ from recsys.services.dataset import (
 )
 from recsys.services.events import accept_events
 from recsys.services.profiles import put_profile
-from recsys.services.rights import erase, reset
+from recsys.services.rights import erase, put_controls, reset
 from recsys.stores.protocols import Logged
 from recsys.types import Event
 
@@ -61,24 +63,39 @@ def test_a_page_is_an_impression_of_each_of_its_items(slots: pl.DataFrame) -> No
 def test_where_impressions_are_reported_only_those_count(slots: pl.DataFrame) -> None:
     seen = event("i", kind="impression", request_id="r", position=2, is_attributed=True)
     events = dataset_events(told(seen), slots)
-    assert rows(events.filter(pl.col("user_id") == "u"), "event_id", "item_id", "propensity") == [("i", "v2", 0.1)]
+    assert rows(events.filter(pl.col("user_id") == "u"), "kind", "item_id", "propensity") == [("impression", "v2", 0.1)]
     assert len(events.filter(pl.col("user_id") == "w")) == 1
 
 
 def test_a_place_that_no_token_named_says_nothing_of_propensities(slots: pl.DataFrame) -> None:
     events = dataset_events(told(event("e", request_id="r", position=2)), slots).filter(kind="like")
-    assert rows(events, "event_id", "position", "propensity", "surface") == [("e", 2, None, None)]
+    assert rows(events, "position", "propensity", "surface") == [(2, None, None)]
 
 
-def test_an_id_of_two_people_becomes_two_and_an_undo_follows(slots: pl.DataFrame) -> None:
+def test_ids_of_two_people_and_of_pages_are_three_and_an_undo_follows(slots: pl.DataFrame) -> None:
+    """The platform's own ids look like ours, and two people use the same."""
     events = dataset_events(
-        told(event("e"), event("e", "w"), event("x", kind="undo", value="e"), event("own")), slots
-    ).filter(pl.col("kind") != "impression")
+        told(event("1 r"), event("1 r", "w"), event("r/1"), event("x", kind="undo", value="1 r"), event("page-1")),
+        slots,
+    )
+    assert len(events) == 8
     assert events["event_id"].is_unique().all()
     undo = events.row(by_predicate=pl.col("kind") == "undo", named=True)
     undone = events.row(by_predicate=pl.col("event_id") == undo["value"], named=True)
     assert (undone["user_id"], undone["kind"]) == ("u", "like")
-    assert "own" in events["event_id"].to_list()
+
+
+def test_of_nights_one_after_the_other_nothing_counts_twice(slots: pl.DataFrame, tmp_path: Path) -> None:
+    """The first night knows a page and a like; the second the same like, and what the app reports of the page late."""
+    first = dataset_events(told(event("e")), slots)
+    seen = event("i", kind="impression", request_id="r", position=2, is_attributed=True)
+    second = dataset_events(told(event("e"), event("e", "w"), seen), slots)
+    by_platform = first.filter(kind="like").with_columns(event_id=pl.lit("e"), request_id=pl.lit(None, pl.String))
+    for base in (first, pl.concat([first.filter(kind="impression"), by_platform])):
+        events = pl.concat([not_told_again(base, second), second])
+        assert sorted(rows(events, "user_id", "kind", "item_id")) == [
+            ("u", "impression", "v2"), ("u", "like", "v2"), ("w", "impression", "v1"), ("w", "like", "v2"),
+        ]  # fmt: skip
 
 
 def test_who_was_erased_is_in_no_table_and_a_reset_leaves_what_came_later(service, evening, tmp_path) -> None:
@@ -95,6 +112,7 @@ def test_who_was_erased_is_in_no_table_and_a_reset_leaves_what_came_later(servic
     base = read_dataset(tmp_path / "base")
     assert set(base.users.collect()["user_id"]) == {"amina", "karim", "zineb"}
     erase(service.engine, "amina", evening + HOUR)
+    put_controls(service.engine, "amina", {}, evening + HOUR)  # she is back, and her profile is not
     reset(service.engine, "karim", evening + HOUR)
     like("karim", "after", evening + 2 * HOUR)
     for tables in (

@@ -105,3 +105,18 @@ def test_a_takedown_in_the_middle_of_a_bulk_write_holds(service, evening, monkey
     assert put_items(catalogue, rows, evening) == {}
     assert (get_item(catalogue, "new")["title"], get_item(catalogue, "new")["is_hidden"]) == ("other", True)
     assert get_item(catalogue, "beside")["title"] == "t"
+
+
+def test_an_item_that_comes_in_while_a_batch_is_open_keeps_its_takedown(service, evening, monkeypatch):
+    catalogue = service.store.catalogue
+    put, calls = type(catalogue).put, []
+
+    def put_late(self, *arguments, **named):
+        calls.append(arguments)
+        if len(calls) == 1:
+            put_item(catalogue, "new", {"creator_id": "c", "title": "t", "risk_tier": "R4", "is_hidden": True}, evening)
+        return put(self, *arguments, **named)
+
+    monkeypatch.setattr(type(catalogue), "put", put_late)
+    assert put_items(catalogue, [{"item_id": "new", "creator_id": "c", "title": "t"}], evening) == {}
+    assert (get_item(catalogue, "new")["is_hidden"], get_item(catalogue, "new")["risk_tier"]) == (True, "R4")
