@@ -102,7 +102,8 @@ class PageView:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """
-    One event of an app: when it arrived, after how many pages, and what it says of which video (None: of a creator).
+    One event of an app: when it arrived, which is the time that it names, after how many pages, and what it says of
+    which video (None: of a creator).
     """
 
     at: Millis

@@ -228,8 +228,8 @@ def _repeats(
         if before is None or delivery.is_search:  # a search may show again what a person asks for
             continue
         since = deliveries[before].at
-        if place - before <= MAX_REMEMBERED and delivery.at - since <= market.session.seen_days * DAY:
-            seen = {past.item.item_id for past in deliveries[before:place]}
+        seen = {past.item.item_id for past in deliveries[before:place]}
+        if len(seen) <= MAX_REMEMBERED and delivery.at - since <= market.session.seen_days * DAY:
             seen |= {
                 report.item_id
                 for report in reported

@@ -190,6 +190,10 @@ def _read(mapped: mmap, key: bytes) -> SavedTable | None:
         name: np.frombuffer(mapped, place.dtype, place.length, begin + place.start)
         for name, place in header.arrays.items()
     }
+    for name in DTYPES:  # a file that somebody writes over in place must not change what a tier or a takedown says
+        if arrays[name].dtype.itemsize == 1:
+            arrays[name] = arrays[name].copy()
+            arrays[name].flags.writeable = False
     strings: dict[str, Any] = {
         name: StringColumn(arrays.pop(f"{name}.data"), arrays.pop(f"{name}.starts")) for name in STRINGS
     }

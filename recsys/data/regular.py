@@ -22,7 +22,7 @@ def is_regular(file: TextFile, separator: str, n_fields: int, quote: str | None)
     """
     Whether every record has `n_fields`, or is an empty line, and quotes stand in their places.
 
-    A no may be wrong (lines of blanks, lines that end in CR), a yes never is.
+    A no may be wrong (lines of blanks, a CR inside a line), a yes never is.
     """
     if file.eol != "\n" or len(separator.encode()) != 1:
         return False
@@ -32,6 +32,8 @@ def is_regular(file: TextFile, separator: str, n_fields: int, quote: str | None)
         text = raw.read(_CHUNK).removeprefix(BOM) + raw.readline()
         while text:
             characters = np.frombuffer(text, np.uint8)
+            if _has_lone_returns(characters):
+                return False
             places = np.flatnonzero((characters == mark) | (characters == _LF))
             quotes = np.flatnonzero(characters == quoted) if quoted is not None else places[:0]
             if len(quotes) or is_inside:
@@ -55,6 +57,12 @@ def _are_in_place(characters: Bytes, quotes: Places, mark: int, is_inside: bool)
     before = characters[opening[opening > 0] - 1]
     after = characters[closing[closing < len(characters) - 1] + 1]
     return bool(np.isin(before, (mark, _LF, quote)).all() and np.isin(after, (mark, _LF, _CR, quote)).all())
+
+
+def _has_lone_returns(characters: Bytes) -> bool:
+    """Whether a CR stands anywhere but before a line end; the last character of a chunk is one, or ends the text."""
+    returns = np.flatnonzero(characters == _CR)
+    return bool(len(returns)) and not bool((characters[np.minimum(returns + 1, len(characters) - 1)] == _LF).all())
 
 
 def _have(n_fields: int, characters: Bytes, places: Places, ends: Places, n_open: int) -> bool:

@@ -51,7 +51,7 @@ def language_bonus(scores: Floats, languages: NDArray[np.integer], wanted: Reals
     languages (n,) columns of `wanted` (n_languages,), which adds up to at most 1; weight above 0.
     """
     native = library()
-    if native is None or scores.dtype != np.float32:
+    if native is None or scores.dtype != np.float32 or not np.isfinite(scores).all():
         return bonus_in_numpy(scores, languages, wanted, weight, depth)
     return bonus_compiled(native, scores, languages, wanted, weight, depth)
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from recsys.types import Array
 
 VERSION: Final = 4
-"""The version of the functions' signatures: a library that was built from another source is not used."""
+"""
+The version of the functions' signatures: a library of others is not used. `make` builds again when a source changed.
+"""
 
 SOURCES: Final = tuple(Path(__file__).with_name(name) for name in ("native.c", "slots.c", "ranking.c"))
 

@@ -147,6 +147,8 @@ PUBLIC void language_bonus(const float *scores, const int64_t *order, const int6
                 best = l;
             }
         }
+        if (heads[best] >= n) /* no score is finite: see the caller */
+            break;
         lowest = lowest - step < most ? lowest - step : most;
         const int64_t row = order[heads[best]];
         bonus[row] = (float)((lowest - (double)scores[row]) / weight);

@@ -16,7 +16,7 @@ def best_allowed(scores: Floats, allowed: Mask, k: int) -> Rows:
     Shapes: scores (n,), allowed (n,).
     """
     native = library()
-    if native is None or scores.dtype != np.float32:
+    if native is None or scores.dtype != np.float32 or len(allowed) != len(scores):  # the loop checks nothing
         return best_allowed_in_numpy(scores, allowed, k)
     scores, allowed = np.ascontiguousarray(scores), np.ascontiguousarray(allowed, np.bool_)
     best = np.empty(k, np.int64)

@@ -140,7 +140,8 @@ def ranker_features(query: RankerQuery, inputs: FeatureInputs, rows: Ids, positi
     A row depends on the user and that item only.
     """
     native = library()
-    if native is None or rows.min(initial=0) < 0:  # the compiled loop checks no row
+    n_rows = len(inputs.facts.creator)
+    if native is None or rows.min(initial=0) < 0 or rows.max(initial=-1) >= n_rows:  # the compiled loop checks no row
         return features_in_numpy(query, inputs, rows, positions)
     return features_compiled(native, query, inputs, rows, positions)
 

@@ -79,6 +79,8 @@ def build_index(vectors: Floats, queries: Floats | None = None, *, flat_below: i
 def _build_lists(vectors: Floats, flat: VectorIndex, queries: Floats) -> VectorIndex | None:
     """The index with as few probes as the recall needs; None when lists do not pay."""
     n, d = vectors.shape
+    if np.abs(vectors).max() > np.finfo(np.float16).max:  # it would be infinite there, and never found
+        return None
     half = faiss.ScalarQuantizer.QT_fp16  # of vectors as they are, not of what is left beside a centre
     centres = faiss.IndexFlatIP(d)
     index = faiss.IndexIVFScalarQuantizer(centres, d, int(2 * n**0.5), half, faiss.METRIC_INNER_PRODUCT, False)

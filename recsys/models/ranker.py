@@ -38,7 +38,8 @@ class FeatureScale:
         """(n, n_features) in standard deviations, at most `MAX_DEVIATIONS`; unknown values count as the mean."""
         native = library()
         is_plain = matrix.dtype == self.mean.dtype == self.deviation.dtype == np.float32
-        if native is None or not (is_plain and matrix.flags.c_contiguous and matrix.ndim == 2):
+        is_whole = matrix.flags.c_contiguous and matrix.shape[1:] == self.mean.shape == self.deviation.shape
+        if native is None or not (is_plain and is_whole):
             return self.standardise_in_numpy(matrix)
         scaled, mean, deviation = np.empty_like(matrix), *map(np.ascontiguousarray, (self.mean, self.deviation))
         native.standardise(

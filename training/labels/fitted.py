@@ -1,28 +1,34 @@
 """
 Fitted heads on disk, so that a training whose texts and labels are those of an earlier one does not fit them again.
 
-A file is named by what the heads are made of: texts, vectors, languages, answers, settings, and the version of the
-recipe. It begins with the sha256 of its rest, so a damaged one is fitted again. It holds character n-grams that occur
+A file is named by what the heads are made of: texts, vectors, languages, answers, settings, and the program. It
+begins with the sha256 of its rest, so a damaged one is fitted again. It holds character n-grams that occur
 in two texts or more, as the artifact does, and no text.
 """
 
 import hashlib
 import io
 import os
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
+from inspect import getsource
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from recsys.progress import Progress, quiet
+from recsys.text.normalise import normalise
 from recsys.types import Floats
 from training.labels.fit_heads import FittedHeads, HeadParams, fit
 from training.labels.heads import pack_heads, unpack_heads
-from training.labels.logistic import Answers
+from training.labels.logistic import Answers, fit_logistic
+from training.text.ngrams import select_ngrams
 
-RECIPE: Final = 1
-"""Changes with whatever changes the heads of equal labels, so that files of before are not taken."""
+_MADE_BY: Final = (fit, pack_heads, fit_logistic, select_ngrams, normalise)
+"""Where these stand, the heads of equal labels are decided: files that another program wrote are not taken."""
 
 MAX_FILES: Final = 4
 """Files that are kept, those used last."""
@@ -43,20 +49,21 @@ def fit_or_reuse(
     path = cache / "labels" / f"{_key(texts, vectors, languages, answers, params)}.heads"
     earlier = _read(path)
     if earlier is not None:
-        path.touch()
         return earlier
     fitted = fit(texts, vectors, languages, answers, params, on_progress)
     if fitted is None:
         return None
     content = _pack(fitted)
-    _write(path, content)
+    with suppress(OSError):  # without a cache the next training takes longer
+        _write(path, content)
     return _unpack(content)  # what the next training reads, to the byte
 
 
 def _key(
     texts: Sequence[str], vectors: Floats, languages: Sequence[str | None], answers: Answers, params: HeadParams
 ) -> str:
-    digest = hashlib.sha256(repr((RECIPE, params, vectors.shape, str(vectors.dtype), list(answers))).encode())
+    digest = hashlib.sha256(_program())
+    digest.update(repr((params, vectors.shape, str(vectors.dtype), list(answers))).encode())
     for text in texts:
         encoded = text.encode("utf-8", "surrogatepass")
         digest.update(len(encoded).to_bytes(8, "little") + encoded)
@@ -90,12 +97,24 @@ def _read(path: Path) -> FittedHeads | None:
     except OSError:
         return None
     digest, rest = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
-    return _unpack(rest) if hashlib.sha256(rest).digest() == digest else None
+    if hashlib.sha256(rest).digest() != digest:
+        return None
+    with suppress(OSError):
+        path.touch()
+    return _unpack(rest)
+
+
+@cache
+def _program() -> bytes:
+    names = [__name__, *(made.__module__ for made in _MADE_BY)]
+    return hashlib.sha256("\0".join(getsource(sys.modules[name]) for name in names).encode()).digest()
 
 
 def _write(path: Path, content: bytes) -> None:
     """Writes the file whole or not at all, then deletes those that were used longest ago."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(".writing-*"):  # of a training that was killed
+        left.unlink(missing_ok=True)
     beside = path.parent / f".writing-{os.getpid()}"
     beside.write_bytes(hashlib.sha256(content).digest() + content)
     beside.replace(path)

@@ -41,6 +41,10 @@ def feed(tiers: str, first: int = 0, **fields: object) -> list[FeedItem]:
     return items
 
 
+def _fields(delivery: CountedDelivery) -> Fields:
+    return {name: getattr(delivery, name) for name in CountedDelivery.__slots__}
+
+
 @pytest.fixture
 def problems(morocco: Market) -> Callable[[list[CountedDelivery]], list[str]]:
     return lambda history: recount(history, morocco, "x").violations
@@ -59,6 +63,16 @@ def test_reports_of_what_had_left_the_memory_take_places_in_it(morocco: Market) 
     assert not any("again" in found for found in recount(history, morocco, "x", reports).violations)
     unseen = [Report(at=START + 1_000, after_pages=0, kind="not_interested", item_id=f"old-{n}") for n in range(10)]
     assert "x: item v0 again after 1991 seen" in recount(history, morocco, "x", unseen).violations
+
+
+def test_searches_of_one_item_push_nothing_out_of_the_memory(problems) -> None:
+    """Two thousand deliveries of one item are one item seen."""
+    searches = [
+        CountedDelivery(**{**_fields(shown(item(1), is_search=True)[0]), "at": START + n}) for n in range(2_100)
+    ]
+    again = shown(item(0)) + searches + shown(item(0), every=0)
+    again[-1] = CountedDelivery(**{**_fields(again[-1]), "at": START + 3_000})
+    assert "x: item v0 again after 2 seen" in problems(again)
 
 
 def test_a_search_may_show_again_what_was_seen(problems) -> None:

@@ -70,7 +70,7 @@ def assert_same(one: Items, other: Items) -> None:
 
 def is_mapped(items: Items) -> bool:
     """Whether the arrays are those of a file."""
-    return not items.tier.flags.owndata and not items.tier.flags.writeable
+    return not items.published_at.flags.owndata and not items.published_at.flags.writeable
 
 
 def rewrite(file: Path, contents: bytes) -> None:
@@ -237,3 +237,16 @@ def test_a_file_is_replaced_whole_and_for_this_user_alone(make_service, kept):
     make_service(kept)
     assert list(kept.file.parent.iterdir()) == [kept.file]
     assert kept.file.stat().st_mode & 0o77 == 0  # what people made is for this user alone
+
+
+def test_a_file_that_is_written_over_in_place_changes_no_tier_and_no_takedown(make_service, kept, tiny, evening):
+    make_service(kept)
+    put_item(kept.catalogue, tiny.items["item_id"][0], {"creator_id": "c", "title": "t", "risk_tier": "R3"}, evening)
+    delete_item(kept.catalogue, tiny.items["item_id"][1], evening)
+    items = table_of(make_service(kept))
+    assert is_mapped(items)
+    before = {name: getattr(items, name).tolist() for name in ("tier", "minor_tier", "is_hidden", "peak_tier")}
+    size = kept.file.stat().st_size
+    with kept.file.open("r+b") as file:
+        file.write(bytes(size))
+    assert {name: getattr(items, name).tolist() for name in before} == before

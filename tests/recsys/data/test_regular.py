@@ -58,7 +58,7 @@ def test_a_quote_inside_a_field_between_commas_is_a_letter(cell: str, tmp_path: 
     assert list(table.lines()) == [2, 4]
 
 
-TEXTS = st.lists(st.sampled_from(["a", "b", '"', ",", "\n", "\r\n", " "]), max_size=40).map("".join)
+TEXTS = st.lists(st.sampled_from(["a", "b", '"', ",", "\n", "\r\n", "\r", " "]), max_size=40).map("".join)
 
 
 @given(TEXTS, st.sampled_from([1, 2, 5, 1 << 20]))

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recsys.feed import calibration
 from recsys.feed.calibration import (
     PRIOR_EVENTS,
     bonus_compiled,
@@ -95,3 +96,12 @@ def test_the_compiled_loop_gives_the_bits_of_the_reference(native, pairs, wanted
     shares = np.array(wanted) / max(sum(wanted), 1.0)
     expected = bonus_in_numpy(scores, languages, shares, weight, depth)
     assert bonus_compiled(native, scores, languages, shares, weight, depth).tobytes() == expected.tobytes()
+
+
+def test_scores_that_are_no_numbers_are_left_to_the_reference(native, monkeypatch) -> None:
+    """The compiled loop knows no such scores; called all the same, it writes nowhere else."""
+    monkeypatch.setattr(calibration, "library", lambda: native)
+    scores, languages, wanted = np.full(5, np.nan, np.float32), np.zeros(5, np.int64), np.array([1.0])
+    expected = bonus_in_numpy(scores, languages, wanted, 1.0, 3)
+    np.testing.assert_array_equal(language_bonus(scores, languages, wanted, 1.0, 3), expected)
+    assert len(bonus_compiled(native, scores, languages, wanted, 1.0, 3)) == 5

@@ -135,3 +135,14 @@ def test_numbers_that_are_not_finite_and_wrong_shapes_are_refused() -> None:
         search(index, np.ones(3, np.float32), 1, np.ones(2, np.bool_))
     with pytest.raises(StageError, match="expected finite numbers"):
         build_index(np.array([[np.inf]], np.float32))
+
+
+def test_what_half_a_number_cannot_hold_stays_whole() -> None:
+    """70,000 is infinite in half precision, so lists would never return the row."""
+    rng = np.random.default_rng(3)
+    vectors, people = rng.normal(size=(4_000, 8)).astype(np.float32), rng.normal(size=(80, 8)).astype(np.float32)
+    vectors[6] = 70_000
+    index = build_index(vectors, people, flat_below=1)
+    rows, _ = search(index, np.ones(8, np.float32), 1)
+    assert rows.tolist() == [6]
+    assert describe_index(index, vectors, people)["kind"] == "flat"

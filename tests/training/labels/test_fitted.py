@@ -79,6 +79,19 @@ def test_a_damaged_file_is_fitted_again(tmp_path: Path, fits: list[int], damage:
     assert len(fits) == 2
 
 
+def test_another_program_fits_anew(tmp_path: Path, fits: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    heads_of(tmp_path)
+    monkeypatch.setattr(fitted, "_program", lambda: b"another")
+    heads_of(tmp_path)
+    assert len(fits) == 2
+
+
+def test_without_a_place_for_the_cache_a_training_goes_on(tmp_path: Path, fits: list[int]) -> None:
+    (tmp_path / "labels").write_text("a file where the folder should be")
+    assert heads_of(tmp_path).n_items == heads_of(tmp_path).n_items == 60
+    assert len(fits) == 2
+
+
 def test_the_files_used_last_stay(tmp_path: Path) -> None:
     for seed in range(MAX_FILES + 2):
         heads_of(tmp_path, seed=seed)
