@@ -1,6 +1,7 @@
 # make run    serve the demo world on 127.0.0.1:8000 (PORT=... for another port)
 # make demo   show the engine in one go and end
 # make test   all tests
+# make soak   the longer forms of the tests that kill and flood a service
 # make check  format, lint, types and tests
 # make native compile the loops of recsys/kernels in place (make run, demo and test have done it)
 # make clean  forget the demo: data, artifact, state of people, caches
@@ -22,7 +23,7 @@ export PYTHONUTF8 := 1
 SANAD := .venv/bin/sanad
 PINS := pyproject.toml constraints.txt scripts/setup $(wildcard recsys/kernels/*.[ch])
 
-.PHONY: help run demo test check native clean
+.PHONY: help run demo test soak check native clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -36,6 +37,9 @@ demo: .venv/ready-run
 
 test: .venv/ready-dev
 	@.venv/bin/python -m pytest
+
+soak: .venv/ready-dev
+	@.venv/bin/python -m pytest -m soak --soak -s
 
 check: .venv/ready-dev
 	@scripts/check

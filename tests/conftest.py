@@ -42,6 +42,17 @@ EVENING: Millis = from_text("2026-11-20T18:30:00Z")
 KEY = b"a key for tests"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--soak` runs the longer forms of what is marked so."""
+    parser.addoption("--soak", action="store_true", help="run the longer forms of tests marked soak")
+
+
+@pytest.fixture(scope="session")
+def is_soak(pytestconfig: pytest.Config) -> bool:
+    """Whether the longer forms run."""
+    return bool(pytestconfig.getoption("--soak"))
+
+
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An artifact: 300 videos, 100 people, 5,000 events; texts are placed at random, so that no encoder is needed."""

@@ -142,7 +142,7 @@ from serving.settings import Settings
 with run_in_thread(Settings(artifact=Path(sys.argv[1]), state=Path(sys.argv[2]), port=0)) as url:
     assert httpx.post(f"{url}/v1/feed", json={"user_id": "u0"}).status_code == 200
     assert httpx.get(f"{url}/openapi.json").status_code == 200
-print(" ".join(sorted({name.partition(".")[0] for name in sys.modules})), flush=True)
+print(" ".join(sorted(name for name in sys.modules if "." not in name or name == "scipy.stats")), flush=True)
 """
     with process(settings, code) as (_, line):
         loaded = set(line.split())
@@ -156,6 +156,7 @@ print(" ".join(sorted({name.partition(".")[0] for name in sys.modules})), flush=
         "matplotlib",
         "training",
         "eval",
+        "scipy.stats",  # took a third of the imports
     }
     assert not loaded & forbidden
 
