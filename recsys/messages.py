@@ -23,11 +23,14 @@ from recsys.columns import (
     PLACE,
     REGION,
 )
-from recsys.vocabulary import AgeBand, PauseKind, Surface
+from recsys.types import Fields
+from recsys.vocabulary import TOPICS, AgeBand, PauseKind, Surface, Topic
 
 MAX_SIZE: Final = 50  # items of a page
 MAX_IDS: Final = 1_000  # in one list of a request
 MAX_TOKEN_LENGTH: Final = 2_048  # characters
+MAX_FEATURES: Final = 16  # of the caller's, for one request
+FEATURE: Final = r"^[a-z][a-z0-9_]*$"
 
 Id = Annotated[
     str,
@@ -43,6 +46,9 @@ Language = Annotated[str, Meta(max_length=MAX_LANGUAGE_LENGTH, pattern=LANGUAGE,
 Languages = Annotated[tuple[Language, ...], Meta(max_length=MAX_LANGUAGES, examples=[["ary", "fr"]])]
 Ids = Annotated[tuple[Id, ...], Meta(max_length=MAX_IDS)]
 Size = Annotated[int, Meta(ge=1, le=MAX_SIZE)]
+FeatureName = Annotated[str, Meta(pattern=FEATURE, max_length=32, examples=["watch_share"])]
+FeatureValue = Annotated[float, Meta(ge=-1e9, le=1e9)]
+FeatureWeight = Annotated[float, Meta(ge=-10, le=10)]
 ScoreParts = Annotated[
     dict[str, float],
     Meta(description="With explain full only. The score is the sum of each part times its weight in score_weights."),
@@ -99,6 +105,13 @@ class FeedRequest(Wire, frozen=True):
     anchor_item_id: Annotated[Id | None, Meta(description="For surface related.")] = None
     pause_choice: PauseChoice | None = None
     exclude_ids: Ids = ()
+    topics: Annotated[
+        Annotated[tuple[Topic, ...], Meta(max_length=len(TOPICS))] | None,
+        Meta(description="Only items on one of these.", examples=[["S3"]]),
+    ] = None
+    languages_only: Annotated[
+        Languages | None, Meta(description="Only items in one of these; one of unknown language is left out.")
+    ] = None
     candidate_ids: Annotated[
         Ids | None, Meta(description="The page holds these items only, ranked under all rules.")
     ] = None
@@ -112,16 +125,57 @@ class FeedRequest(Wire, frozen=True):
     ] = "reasons"
     dry_run: Annotated[bool, Meta(description="Reserves nothing and is marked as such.")] = False
 
+    def told(self) -> Fields:
+        """The fields as they are recorded: without filters that came later and are not used."""
+        unused = [name for name in ("topics", "languages_only") if getattr(self, name) is None]
+        return {name: value for name, value in msgspec.to_builtins(self).items() if name not in unused}
+
     def body_hash(self, key: bytes) -> str:
         """
         A keyed hash over the parsed fields: the same question, however it was written. It tells no search.
 
         A field that came later counts only where it is used, so that a version before it hashed the same.
         """
-        fields = msgspec.to_builtins(self)
+        fields = dict(self.told())
         if not self.include:
             del fields["include"]
         return hmac.new(key, msgspec.json.encode(fields), hashlib.sha256).hexdigest()
+
+
+class RankCandidate(Wire, frozen=True):
+    """An item to rank, and what the caller knows of it for this request."""
+
+    item_id: Id
+    creator_id: Annotated[
+        Id | None, Meta(description="Of an item that the catalogue does not hold; else the catalogue's counts.")
+    ] = None
+    features: Annotated[
+        dict[FeatureName, FeatureValue],
+        Meta(
+            max_length=MAX_FEATURES, description="Numbers that feature_weights names.", examples=[{"watch_share": 0.4}]
+        ),
+    ] = {}
+
+
+class RankRequest(FeedRequest, frozen=True):
+    """
+    A request for one page of the caller's candidates, best first. `user_id` and `candidates` are required.
+
+    It is a request for a feed whose `candidate_ids` are those of the candidates.
+    """
+
+    candidates: Annotated[
+        tuple[RankCandidate, ...],
+        Meta(min_length=1, max_length=MAX_IDS, description="In the caller's order. Of one id the first counts."),
+    ] = ()
+    feature_weights: Annotated[
+        dict[FeatureName, FeatureWeight],
+        Meta(
+            max_length=MAX_FEATURES,
+            description="What one standard deviation of a feature, over the candidates, adds to the score of an item.",
+            examples=[{"watch_share": 0.5}],
+        ),
+    ] = {}
 
 
 class Locality(Wire, frozen=True):

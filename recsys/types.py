@@ -135,7 +135,8 @@ class Space(Protocol):
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
     """
-    A table of n candidate items: `item_nos` (n,) unique, and named columns of n rows each.
+    A table of n candidate items: `item_nos` (n,) unique but for 0, which is no item's, and named columns of
+    n rows each.
 
     NaN in a float column means unknown and sorts last.
     """

@@ -14,7 +14,7 @@ from recsys.clock import Millis
 from recsys.columns import CREATORS, EVENTS, ITEMS, MAX_ID_LENGTH, USERS, Table
 from recsys.errors import DataError
 from recsys.instants import read_instant
-from recsys.messages import MAX_TOKEN_LENGTH, FeedRequest
+from recsys.messages import MAX_TOKEN_LENGTH, FeedRequest, RankRequest
 from recsys.services.events import MAX_EVENTS, TABLE_ONLY
 from recsys.types import Fields
 from recsys.user.state import Profile
@@ -66,6 +66,42 @@ class FeedBody(ClientBody):
     def to_request(self) -> FeedRequest:
         """The request as the engine reads it."""
         return msgspec.convert(self.model_dump(), FeedRequest)
+
+
+_NOT_TO_RANK: Final = ("cursor", "query", "anchor_item_id", "candidate_ids", "surface", "candidates", "explain")
+_RANK_FIELDS: Final = struct_fields(RankRequest)
+
+
+@with_fields(
+    {"user_id": _RANK_FIELDS["user_id"], "candidates": (_RANK_FIELDS["candidates"][0], Field())}
+    | {name: field for name, field in _RANK_FIELDS.items() if name not in _NOT_TO_RANK}
+    | {"explain": (_RANK_FIELDS["explain"][0], Field(default="full"))}
+)
+class RankBody(ClientBody):
+    """Candidates to rank for a user. Only `user_id` and `candidates` are required."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "user_id": "u42",
+                    "size": 2,
+                    "candidates": [
+                        {"item_id": "v9", "features": {"watch_share": 0.4}},
+                        {"item_id": "v3", "features": {"watch_share": 0.7}},
+                        {"item_id": "new-1", "creator_id": "c7"},
+                    ],
+                    "feature_weights": {"watch_share": 0.5},
+                }
+            ]
+        }
+    )
+
+    def to_request(self) -> RankRequest:
+        """The request as the engine reads it."""
+        fields = self.model_dump()
+        ids = [candidate["item_id"] for candidate in fields["candidates"]]
+        return msgspec.convert({**fields, "candidate_ids": ids}, RankRequest)
 
 
 _INCLUDED: Final = r"^((title|creator|caption)(,(title|creator|caption)){0,2})?$"

@@ -61,6 +61,8 @@ def struct_fields(struct: type[msgspec.Struct]) -> BodyFields:
 
 def _default(field: msgspec.structs.FieldInfo) -> object:
     """The default of a struct's field, as a body holds it."""
+    if field.default is msgspec.NODEFAULT:
+        return {}  # the only kind of default that is made anew
     if isinstance(field.default, msgspec.Struct):
         return _body_of(type(field.default))()
     return list(field.default) if isinstance(field.default, tuple) else field.default
@@ -81,6 +83,8 @@ def checked_type(hint: TypeHint) -> TypeHint:
         return Annotated[(checked_type(inner[0]), *checks_of(hint))]
     if origin in (Union, types.UnionType):
         return reduce(or_, map(checked_type, inner))
+    if origin is dict:
+        return types.GenericAlias(dict, (checked_type(inner[0]), checked_type(inner[1])))
     if origin is tuple:
         return types.GenericAlias(list, (checked_type(inner[0]),))
     is_struct = isinstance(hint, type) and issubclass(hint, msgspec.Struct)

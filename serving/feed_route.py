@@ -100,7 +100,9 @@ def _is_plain(request: FeedRequest) -> bool:
     ids += request.exclude_ids
     ids += request.candidate_ids or ()
     ids += () if choice is None else (choice.pause_id,)
-    places = (context.country or "", context.region or "", *(context.languages or ()))
+    places = (
+        context.country or "", context.region or "", *(context.languages or ()), *(request.languages_only or ()),
+    )  # fmt: skip
     return (
         (request.query is not None) == (request.surface == "search")
         and (request.anchor_item_id is not None) == (request.surface == "related")

@@ -16,11 +16,16 @@ ATTRIBUTIONS: Final = ("floor", "exploration", "merit")
 def exposure_of_page(
     items: Items, candidates: Candidates, selection: Selection, viewer: Viewer, market: Market, at: Millis
 ) -> tuple[ExposureCount, ...]:
-    """What one page adds to the counts. A region that the market does not know is kept as unknown."""
+    """
+    What one page adds to the counts. A region that the market does not know is kept as unknown; an item that the
+    catalogue does not hold has no creator to count for.
+    """
     region = viewer.region if viewer.region in market.regions else None
     counts: Counter[tuple[str, str, bool]] = Counter()
     for slot, row in enumerate(selection.rows.tolist()):
-        creator_id = items.creator_ids[int(candidates.item_nos[row])]
+        if (item_no := int(candidates.item_nos[row])) == 0:
+            continue
+        creator_id = items.creator_ids[item_no]
         counts[creator_id, _attribution(selection, slot), bool(candidates["is_local"][row])] += 1
     return tuple(
         ExposureCount(

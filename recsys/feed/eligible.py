@@ -67,7 +67,9 @@ def _is_shared(filters: Mapping[str, Filter], query: Query) -> bool:
     limits = query.limits
     mutes = (limits.blocked_topics, limits.blocked_families, limits.blocked_creators, limits.blocked_words)
     is_common = query.surface in SHARED_SURFACES or query.is_help
-    return is_common and query.only is None and not any(mutes) and filters.keys() >= set(PERSONAL)
+    asked = (query.only, query.topics, query.languages_only)
+    is_open = not any(mutes) and all(wish is None for wish in asked)
+    return is_common and is_open and filters.keys() >= set(PERSONAL)
 
 
 def _shared(filters: Mapping[str, Filter], query: Query) -> _SharedEligible:

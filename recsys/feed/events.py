@@ -129,7 +129,7 @@ def record_page(state: UserState, page: tuple[Delivery, ...], at: Millis, market
     return msgspec.structs.replace(
         state,
         safety=msgspec.structs.replace(state.safety, ledger=ledger),
-        seen=add_delivered(state.seen, [d.item_no for d in page], at, market.session.seen_days),
+        seen=add_delivered(state.seen, [d.item_no for d in page if d.item_no], at, market.session.seen_days),
     )
 
 

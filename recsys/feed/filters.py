@@ -10,7 +10,7 @@ adding rows never changes a verdict; an exception fails the request closed.
 | unlabelled | items without a label, for people who get labelled items only |
 | age        | items above the person's age |
 | seen       | what was seen in the last 30 days, and its copies |
-| excluded   | what the caller left out, or did not list |
+| excluded   | what the caller left out, did not list, or did not ask for by topic or language |
 | muted      | topics, families, creators and words the person does not want |
 | language   | speech that the person does not understand |
 | surface    | what does not belong on the asked surface |
@@ -69,8 +69,13 @@ def seen(query: Query, candidates: Candidates) -> Mask:
 
 
 def excluded(query: Query, candidates: Candidates) -> Mask:
-    """What the caller lists, less what the caller leaves out."""
-    keep = np.ones(len(candidates), np.bool_)
+    """What the caller lists and asks for, less what the caller leaves out."""
+    items, keep = query.items, np.ones(len(candidates), np.bool_)
+    if query.topics is not None:
+        keep &= (candidates["topics"] & topic_bits(query.topics)) != 0
+    if query.languages_only is not None:
+        spoken = [items.code(name) for name in query.languages_only]
+        keep &= np.isin(items.language[candidates.item_nos], spoken)
     if query.only is not None:
         keep &= np.isin(candidates.item_nos, query.only)
     if query.excluded:

@@ -4,7 +4,7 @@ The pipeline: sources -> hydrate -> filter -> predict -> value -> order. It know
 What is retrieved is ranked or removed, always: nothing disappears unaccounted for.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -43,9 +43,10 @@ def for_surface(surface: str) -> Pipeline:
     return Pipeline(sources=sources.BY_SURFACE[surface], filters=filters.FILTERS, scorers=score.SCORERS)
 
 
-def reranking() -> Pipeline:
-    """The pipeline for a caller who brings the candidates."""
-    return Pipeline(sources={"listed": sources.listed}, filters=filters.FILTERS, scorers=score.SCORERS)
+def reranking(caller_parts: Iterable[str] = ()) -> Pipeline:
+    """The pipeline for a caller who brings the candidates, and maybe parts of their scores."""
+    scorers = {**score.SCORERS, **{part: score.of_caller(part) for part in caller_parts}}
+    return Pipeline(sources={"listed": sources.listed}, filters=filters.FILTERS, scorers=scorers)
 
 
 def help_pages() -> Pipeline:

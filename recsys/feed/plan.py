@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from recsys.clock import Millis
+from recsys.feed.candidates import feature_weights
 from recsys.feed.catchup import PendingUpdates
 from recsys.feed.context import EngineResources, RequestContext, resolve_context
 from recsys.feed.pipeline import (
@@ -25,7 +26,9 @@ from recsys.feed.pipeline import (
     removals,
     reranking,
 )
+from recsys.feed.query import Query
 from recsys.feed.slate import Selection, delivered, select
+from recsys.feed.unlisted import removed_unlisted, with_unlisted
 from recsys.messages import FeedRequest
 from recsys.safety.cards import follow_ups, promote
 from recsys.safety.copies import bound_pairs
@@ -65,7 +68,9 @@ class _Ranking:
 
 def pipeline_of(request: FeedRequest) -> Pipeline:
     """The stages of a request: a caller who brings candidates has them ranked, a surface has sources of its own."""
-    return reranking() if request.candidate_ids is not None else for_surface(request.surface)
+    if request.candidate_ids is None:
+        return for_surface(request.surface)
+    return reranking(feature_weights(request))
 
 
 def make_plan(
@@ -92,7 +97,8 @@ def make_plan(
 def select_page(pipeline: Pipeline, context: RequestContext, ranking: _Ranking) -> Plan:
     """The page on the context's ledger, checked by the independent validator, which may only take items out."""
     query = context.query
-    candidates = promote(ranking.ranked.candidates, follow_ups(context.cards, query.market, query.surface))
+    known = promote(ranking.ranked.candidates, follow_ups(context.cards, query.market, query.surface))
+    candidates = known if context.failure else with_unlisted(known, query)
     selection, corrections = _validated(candidates, _selected(candidates, context), context)
     is_short = len(selection.rows) < query.size
     return Plan(
@@ -101,10 +107,17 @@ def select_page(pipeline: Pipeline, context: RequestContext, ranking: _Ranking) 
         candidates=candidates,
         selection=selection,
         deliveries=delivered(candidates, selection.rows, context.at),
-        lost=removals(pipeline, query) if is_short and not context.failure else {},
+        lost=_lost(pipeline, query) if is_short and not context.failure else {},
         degraded=ranking.degraded,
         alerts=(*ranking.alerts, *corrections),
     )
+
+
+def _lost(pipeline: Pipeline, query: Query) -> Mapping[str, int]:
+    """What each filter removes: of the catalogue or the caller's list, and of what the catalogue does not hold."""
+    unlisted = removed_unlisted(query)
+    lost = removals(pipeline, query)
+    return {**lost, **{name: lost.get(name, 0) + n for name, n in unlisted.items()}}
 
 
 def _rank(pipeline: Pipeline, context: RequestContext, previous: Plan | None) -> _Ranking:

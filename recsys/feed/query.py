@@ -19,8 +19,10 @@ from recsys.catalogue.rule_columns import RuleColumns
 from recsys.clock import DAY, Millis
 from recsys.errors import DataError
 from recsys.feed.calibration import wanted_languages
+from recsys.feed.candidates import caller_parts, feature_weights, listed_of, unlisted_of
 from recsys.feed.history import history_of, responses_of
-from recsys.messages import FeedRequest
+from recsys.languages import lookup_all
+from recsys.messages import FeedRequest, RankCandidate
 from recsys.models.linear_blend import LinearBlend, UserBlend
 from recsys.models.loaded import TrainedModels
 from recsys.models.standardised_space import StandardisedSpace
@@ -79,6 +81,10 @@ class Query:
     shown: Ids
     excluded: frozenset[int]
     only: Ids | None
+    unlisted: tuple[RankCandidate, ...]  # what the caller brought beside `only`: not in the catalogue
+    topics: frozenset[str] | None  # None = all
+    languages_only: tuple[str, ...] | None  # None = all
+    caller_parts: Mapping[str, Floats]  # (n_only,) parts of the score by name, from the caller's features
     text: str | None
     anchor: int | None
     weights: Mapping[str, float]
@@ -226,6 +232,7 @@ def build_query(
     items, model, market, cache = basis.items, basis.model, basis.market, basis.catalogue_cache
     rankings = cache.rankings(items, model, viewer.country)
     history, responses, followed = _learned_of(state, viewer, model, items, rankings.index.is_unlearnable_row)
+    only = listed_of(request, items)
     return Query(
         request_id=request.request_id or "",
         viewer=viewer,
@@ -245,10 +252,14 @@ def build_query(
         followed=followed,
         shown=_recently_shown(state, items, rankings.index.joined, market, request.surface, at),
         excluded=frozenset(items.index[item_id] for item_id in request.exclude_ids if item_id in items.index),
-        only=_listed(request, items),
+        only=only,
+        unlisted=unlisted_of(request, items),
+        topics=None if request.topics is None else frozenset(request.topics),
+        languages_only=_languages_only(request, market),
+        caller_parts=caller_parts(request, items, only),
         text=request.query,
         anchor=_anchor(request, items),
-        weights=_weights(state, history, basis, experiment_weights),
+        weights={**_weights(state, history, basis, experiment_weights), **feature_weights(request)},
         wanted_languages=_wanted_languages(viewer, history, basis, rankings.index.of_row, at),
         reduced=topic_factors(state.safety.loop, market.loop, at),
         rankings=rankings,
@@ -331,12 +342,8 @@ def _recently_shown(state: UserState, items: Items, joined: Joined, market: Mark
     return add_bound(joined, shown[shown < len(items)])
 
 
-def _listed(request: FeedRequest, items: Items) -> Ids | None:
-    """The item numbers that the caller limits the page to, ascending; unknown ids are left out."""
-    if request.candidate_ids is None:
-        return None
-    numbers = {items.index[item_id] for item_id in request.candidate_ids if item_id in items.index}
-    return np.array(sorted(numbers), np.int32)
+def _languages_only(request: FeedRequest, market: Market) -> tuple[str, ...] | None:
+    return None if request.languages_only is None else lookup_all(request.languages_only, market.language_ranges)
 
 
 def _anchor(request: FeedRequest, items: Items) -> int | None:

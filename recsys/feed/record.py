@@ -18,10 +18,12 @@ from recsys.errors import StoreError
 from recsys.feed import compact
 from recsys.feed.plan import Plan
 from recsys.feed.slate import Selection, Supply, select
-from recsys.messages import FeedRequest
+from recsys.feed.unlisted import unlisted_ids
+from recsys.messages import FeedRequest, RankRequest
 from recsys.policy.limits import Limits
 from recsys.safety.copies import COLUMNS
-from recsys.types import Candidates, Column, Fields, Integers, JsonObject, Longs, Rows
+from recsys.strings import StringColumn
+from recsys.types import Candidates, Column, Fields, Ids, Integers, JsonObject, Longs, Rows
 from recsys.user.packed import PackedLedger, pack_ledger, unpack_ledger
 from recsys.user.state import Ledger
 
@@ -105,6 +107,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     floor_missed: list[str]
     explore_from: int = 0
     parts_to: int | None = None
+    unlisted: tuple[str, ...] = ()  # the ids of the last rows, of a caller's items that the catalogue did not hold
 
 
 _IN_COLUMNS: Final = ("item_nos", "scores", "columns", "parts", "from_sources", "chosen", "parts_to", "ledger")
@@ -161,7 +164,7 @@ def pack(decision: Decision) -> bytes:
     sources, source_codes = pack_table(np.frombuffer(decision.from_sources, "<u2")[listed])
     parts = compact.parts_table(raw_parts)
     tables = _Tables(
-        fields={name: value for name, value in msgspec.structs.asdict(decision).items() if name not in _IN_COLUMNS},
+        fields={name: value for name, value in msgspec.structs.asdict(decision).items() if _is_field(name, value)},
         ledger=pack_ledger(decision.ledger),
         n=n,
         chosen=decision.chosen,
@@ -185,6 +188,11 @@ def pack(decision: Decision) -> bytes:
     parts_to = min(n, ROUGH_PARTS, max(0, room // max(1, n_varied)))
     packed_parts = compact.pack_parts(parts, raw_parts, shown, parts_to, weighed)
     return msgspec.msgpack.encode(_Packed(FORMAT, deflated, coded, packed_parts, parts_to))
+
+
+def _is_field(name: str, value: object) -> bool:
+    """Whether a packed record has a field: not what its columns say, nor the unlisted of a page without any."""
+    return name not in _IN_COLUMNS and (name != "unlisted" or bool(value))
 
 
 def tables_of(data: bytes) -> bytes:
@@ -285,7 +293,7 @@ def decision_of(request: FeedRequest, plan: Plan) -> Decision:
         size=query.size,
         seed=query.seed,
         surface=query.surface,
-        request=msgspec.json.encode(msgspec.structs.replace(request, query=None)),
+        request=msgspec.json.encode(msgspec.structs.replace(request, query=None).told()),
         languages=query.viewer.languages,
         model_version=query.model.version,
         policy_version=query.market.version,
@@ -317,7 +325,20 @@ def decision_of(request: FeedRequest, plan: Plan) -> Decision:
         propensities=selection.propensities.astype("<f4").tobytes(),
         forced=list(selection.forced),
         floor_missed=[f"{miss.name}: {miss.reason}" for miss in selection.floor_missed],
+        unlisted=unlisted_ids(query, candidates),
     )
+
+
+def item_id_of(decision: Decision, item_nos: Ids, row: int, ids: StringColumn) -> str:
+    """The id of a candidate by its row; `ids` are the catalogue's."""
+    place = row - (len(item_nos) - len(decision.unlisted))
+    return ids[item_nos[row]] if place < 0 else decision.unlisted[place]
+
+
+def request_of(decision: Decision) -> FeedRequest:
+    """What was asked, without the words of a search."""
+    asked = msgspec.json.decode(decision.request, type=RankRequest)
+    return asked if asked.candidates else msgspec.json.decode(decision.request, type=FeedRequest)
 
 
 def columns_of(candidates: Candidates) -> dict[str, bytes]:

@@ -16,7 +16,18 @@ from recsys.feed.query import Query
 from recsys.feed.reasons import codes, sentences
 from recsys.feed.scorers import PARTS
 from recsys.feed.slate import Selection
-from recsys.messages import FeedItem, FeedRequest, FeedResponse, Locality, Pause, Safety, Shortfall
+from recsys.feed.unlisted import unlisted_at
+from recsys.messages import (
+    FeedItem,
+    FeedRequest,
+    FeedResponse,
+    Locality,
+    Pause,
+    RankCandidate,
+    RankRequest,
+    Safety,
+    Shortfall,
+)
 from recsys.safety.cards import cards_for
 from recsys.safety.ledger import remaining_of
 from recsys.safety.screen_time import break_after
@@ -60,7 +71,7 @@ def response_of(request: FeedRequest, plan: Plan, after: Ledger, key: bytes, too
         experiments=dict(context.assignment.variants),
         safety=safety_of(context, after),
         replayed=False,
-        cursor=signer.cursor() if items else None,
+        cursor=signer.cursor() if items and not isinstance(request, RankRequest) else None,
         dry_run=request.dry_run,
         score_weights={**query.weights, **FIXED_PARTS} if request.explain == "full" else msgspec.UNSET,
     )
@@ -86,7 +97,7 @@ def items_of(
     )
     topics, propensities = items.topics[numbers].tolist(), selection.propensities.tolist()
     sources, places = sources_of_rows(candidates, rows), _localities(query, numbers)
-    page = []
+    page: list[FeedItem] = []
     for slot, item_no in enumerate(numbers.tolist()):
         reason_codes = codes(
             sources=sources[slot],
@@ -113,9 +124,22 @@ def items_of(
                 tracking_token=signer.tracking(item_no, slot + 1),
             )
         )
+    if query.unlisted:
+        found = zip(page, rows.tolist(), strict=True)
+        page = [_named(item, unlisted_at(query, candidates, row)) for item, row in found]
     if request.explain != "full":
         return page
     return [_explained(item, query, candidates, row) for item, row in zip(page, rows.tolist(), strict=True)]
+
+
+def _named(item: FeedItem, unlisted: RankCandidate | None) -> FeedItem:
+    """The item; one that the catalogue does not hold by what the caller said of it."""
+    if unlisted is None:
+        return item
+    nowhere = Locality(score=None, match="unknown", source="none", confidence=0.0)
+    return msgspec.structs.replace(
+        item, item_id=unlisted.item_id, creator_id=unlisted.creator_id or "", locality=nowhere
+    )
 
 
 def _localities(query: Query, item_nos: Ids) -> list[Locality]:
@@ -146,7 +170,8 @@ def _explained(item: FeedItem, query: Query, candidates: Candidates, row: int) -
     score = float(candidates["score"][row])
     if candidates["tier"][row] >= 2:
         return msgspec.structs.replace(item, score_parts={"constant": _plain(score)})
-    columns = {name: float(candidates[f"p_{name}"][row]) for name in PARTS if f"p_{name}" in candidates.columns}
+    names = (*PARTS, *query.caller_parts)
+    columns = {name: float(candidates[f"p_{name}"][row]) for name in names if f"p_{name}" in candidates.columns}
     parts = {name: part for name, part in columns.items() if np.isfinite(part)}
     faded = score - sum(query.weights.get(name, 0.0) * part for name, part in parts.items())
     if np.isfinite(faded) and abs(faded) > _ROUNDING:

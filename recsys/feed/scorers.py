@@ -116,6 +116,16 @@ def _chances(ranker: Ranker, query: Query, candidates: Candidates) -> Columns:
     return columns
 
 
+def of_caller(part: str) -> Scorer:
+    """A feature that the caller brought with its candidates."""
+
+    def score(query: Query, candidates: Candidates) -> Floats:
+        assert query.only is not None
+        return query.caller_parts[part][np.searchsorted(query.only, candidates.item_nos)]
+
+    return score
+
+
 SCORERS: Final[Mapping[str, Scorer]] = {
     "cf": blend,
     "content": content,
@@ -135,7 +145,7 @@ PARTS: Final = (*SCORERS, "language")
 def value(query: Query, candidates: Candidates) -> Floats:
     """The weighted sum of the parts; an unknown part counts as the catalogue's mean, 0."""
     total = np.zeros(len(candidates), np.float32)
-    for name in PARTS:
+    for name in (*PARTS, *query.caller_parts):
         part = candidates.columns.get(f"p_{name}")
         if part is not None and query.weights.get(name):
             add_part(total, query.weights[name], part)

@@ -177,10 +177,13 @@ def _crowded(run: Sequence[Delivery], first: int, cap: int | None) -> Iterator[V
 
 
 def _repeated(page: Sequence[Delivery], seen: Set[int], copies: Set[tuple[int, int]]) -> Iterator[Violation]:
-    """The same item twice on the page, a copy after what it copies, or what was seen before."""
+    """
+    The same item twice on the page, a copy after what it copies, or what was seen before. Number 0 is no item's: of
+    those nobody can tell.
+    """
     for position, delivery in enumerate(page, start=1):
         item_no, before = delivery.item_no, [earlier.item_no for earlier in page[: position - 1]]
-        if item_no in before or (copies and any((item_no, other) in copies for other in before)):
+        if (item_no and item_no in before) or (copies and any((item_no, other) in copies for other in before)):
             yield _violation(position, "duplicate", f"item {item_no} or what it copies is on the page already")
         if item_no in seen:
             yield _violation(position, "seen", f"item {item_no} or what it copies was seen in the last 30 days")

@@ -22,7 +22,8 @@ from recsys.feed.reasons import codes, sentences
 from recsys.feed.record import Decision
 from recsys.feed.response import UNKNOWN, shortfall_of, sources_of
 from recsys.feed.slate import Selection, delivered
-from recsys.messages import FeedRequest, FeedResponse
+from recsys.feed.unlisted import unlisted_ids
+from recsys.messages import FeedResponse
 from recsys.policy.limits import plain_limits
 from recsys.safety.copies import bound_pairs
 from recsys.safety.validator import violations
@@ -61,7 +62,9 @@ def record_of(engine: Engine, request_id: str, user_id: str | None = None) -> Js
         "floor_missed": decision.floor_missed,
         "n_candidates": len(candidates),
         "candidates": [
-            _candidate(decision, candidates, row, ids[candidates.item_nos[row]], row in chosen)
+            _candidate(
+                decision, candidates, row, records.item_id_of(decision, candidates.item_nos, row, ids), row in chosen
+            )
             for row in range(min(SHOWN, len(candidates)))
         ],
         "answer": msgspec.to_builtins(answer_of(stored, engine.key)),
@@ -109,19 +112,27 @@ def why(engine: Engine, request_id: str, item_id: str, user_id: str | None = Non
     _, decision = _read(engine, request_id, user_id)
     items = engine.resources.catalogue_cache.items
     item_no = items.index.get(item_id)
-    if item_no is None:
+    if item_no is None and item_id not in decision.unlisted:
         raise DataError(f"item_id: found {item_id!r}, expected the id of an item in the catalogue")
     answer = _why(engine, decision, item_id, item_no)
     candidates = records.candidates_of(decision)
-    rows = np.flatnonzero(candidates.item_nos == item_no)
-    n_better = sum(chosen < int(rows[0]) for chosen in decision.chosen) if len(rows) else None
+    rows = _rows_of(decision, candidates, item_id, item_no)
+    n_better = sum(chosen < int(rows[0]) for chosen in decision.chosen) if rows else None
     codes_of_item = _codes_of_shown(decision, candidates, int(rows[0])) if answer["shown"] else []
     return {
         **answer,
         "language": language_of(decision.languages),
         "sentences": explain_in_words(answer, codes_of_item, decision.languages, n_better),
-        "copy_of": copy_of(items, item_no),
+        "copy_of": [] if item_no is None else copy_of(items, item_no),
     }
+
+
+def _rows_of(decision: Decision, candidates: Candidates, item_id: str, item_no: int | None) -> list[int]:
+    """The row of an item among the candidates, in a list; none when it was no candidate."""
+    if item_id in decision.unlisted:
+        return [len(candidates) - len(decision.unlisted) + decision.unlisted.index(item_id)]
+    rows: list[int] = np.flatnonzero(candidates.item_nos == item_no).tolist()
+    return rows
 
 
 def _codes_of_shown(decision: Decision, candidates: Candidates, row: int) -> list[str]:
@@ -140,12 +151,13 @@ def _codes(candidates: Candidates, row: int, floor: str, *, is_exploration: bool
     )
 
 
-def _why(engine: Engine, decision: Decision, item_id: str, item_no: int) -> JsonObject:
+def _why(engine: Engine, decision: Decision, item_id: str, item_no: int | None) -> JsonObject:
     candidates = records.candidates_of(decision)
-    rows = np.flatnonzero(candidates.item_nos == item_no)
-    if len(rows) == 0:
+    rows = _rows_of(decision, candidates, item_id, item_no)
+    if not rows:
+        assert item_no is not None
         return _not_retrieved(engine, decision, item_id, item_no)
-    row = int(rows[0])
+    row = rows[0]
     parts = _parts(decision, candidates, row)
     if row in decision.chosen:
         slot = decision.chosen.index(row)
@@ -230,7 +242,7 @@ def _counterfactual(decision: Decision, row: int, removed_by: str) -> str:
 
 def _not_retrieved(engine: Engine, decision: Decision, item_id: str, item_no: int) -> JsonObject:
     """An item that was no candidate: what would remove it today, since the catalogue of then is gone."""
-    request = msgspec.json.decode(decision.request, type=FeedRequest)
+    request = records.request_of(decision)
     context = engine.context(request, decision.at)
     whole = context.query.rules.take(np.array([item_no], np.intp))
     removed_by = [name for name, check in FILTERS.items() if not check(context.query, whole)[0]]
@@ -251,7 +263,7 @@ def replay(engine: Engine, request_id: str, user_id: str | None = None) -> JsonO
     stored, decision = _read(engine, request_id, user_id)
     answer = answer_of(stored, engine.key)
     selection = records.replay(decision)
-    asked = msgspec.json.decode(decision.request, type=FeedRequest)
+    asked = records.request_of(decision)
     again = _page(engine, decision, selection, explain=asked.explain != "none")
     sent = [
         (i.item_id, i.position, _bits(i.propensity), [msgspec.to_builtins(r) for r in i.reasons]) for i in answer.items
@@ -270,12 +282,13 @@ def _bits(propensity: float) -> float:
 
 def _page(engine: Engine, decision: Decision, selection: Selection, *, explain: bool) -> list[object]:
     candidates, ids = records.candidates_of(decision), engine.resources.catalogue_cache.items.item_ids
-    asked = msgspec.json.decode(decision.request, type=FeedRequest).size
+    asked = records.request_of(decision).size
     page = []
     for slot, row in enumerate(selection.rows.tolist()):
         reason_codes = _codes(candidates, row, selection.forced[slot], is_exploration=selection.is_exploration[slot])
         reasons = [msgspec.to_builtins(r) for r in sentences(reason_codes, decision.languages)] if explain else []
-        page.append((ids[candidates.item_nos[row]], slot + 1, _bits(selection.propensities[slot]), reasons))
+        item_id = records.item_id_of(decision, candidates.item_nos, row, ids)
+        page.append((item_id, slot + 1, _bits(selection.propensities[slot]), reasons))
     shortfall = shortfall_of(asked, decision.size, len(page), decision.lost, selection.blocked)
     return [page, msgspec.to_builtins(shortfall)]
 
@@ -287,11 +300,12 @@ def _asked_again(engine: Engine, decision: Decision, answer: FeedResponse) -> Js
     """
     if decision.surface == "search":
         return None
-    request = msgspec.json.decode(decision.request, type=FeedRequest)
+    request = records.request_of(decision)
     plan = engine.plan(msgspec.structs.replace(request, cursor=None), decision.at)
     query = plan.context.query
-    numbers = plan.candidates.item_nos[plan.selection.rows]
-    old, new = [item.item_id for item in answer.items], [query.items.item_ids[n] for n in numbers]
+    unlisted, rows = unlisted_ids(query, plan.candidates), plan.selection.rows.tolist()
+    ids = [query.items.item_ids[n] for n in plan.candidates.item_nos[: len(plan.candidates) - len(unlisted)]]
+    old, new = [item.item_id for item in answer.items], [(*ids, *unlisted)[row] for row in rows]
     return {
         "model_version": [decision.model_version, query.model.version],
         "policy_version": [decision.policy_version, query.market.version],

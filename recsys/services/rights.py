@@ -207,7 +207,7 @@ def export(engine: Engine, user_id: str, at: Millis) -> JsonObject:
         "seen": msgspec.to_builtins(_named(state.seen)),
         "interactions": msgspec.to_builtins(_named(state.interactions)),
         "deliveries": [
-            {**msgspec.to_builtins(_named(d)), "item_id": ids[d.item_no] if d.item_no < len(ids) else None}
+            {**msgspec.to_builtins(_named(d)), "item_id": ids[d.item_no] if 0 < d.item_no < len(ids) else None}
             for d in engine.stores.users.deliveries(user_id, 0)
         ],
         "events": [

@@ -13,7 +13,7 @@ from recsys.feed.engine import Page, feed, safe_page
 from recsys.messages import EventsResponse, FeedRequest, FeedResponse
 from recsys.services.events import accept_events
 from recsys.types import Fields
-from serving.bodies import EventBody, EventsBody, FeedBody, ShortForm
+from serving.bodies import EventBody, EventsBody, FeedBody, RankBody, ShortForm
 from serving.dependencies import Dependencies, PathId, encoded_response, strict_router, struct_response
 from serving.field_errors import MAX_ERRORS
 from serving.openapi import ok, refused, response
@@ -23,14 +23,15 @@ _EVENT_FIELDS: Final = tuple(EventBody.model_fields)
 _RETRY: Final = {
     "Retry-After": {"description": "Seconds. Comes with an empty page only.", "schema": {"type": "integer"}}
 }
+_USED: Final = "The request_id was used within 24 h for another request."
 _OF_A_PAGE: Final = {
-    **refused(409, "The request_id was used within 24 h for another request."),
+    **refused(409, _USED),
     **refused(410, "The cursor has expired. Ask for a page without one."),
 }
 
 
 def feed_routes(deps: Dependencies) -> APIRouter:
-    """`/v1/feed` and `/v1/events`."""
+    """`/v1/feed`, `/v1/rank` and `/v1/events`."""
     routes = strict_router("/v1", None)
 
     @routes.post(
@@ -50,6 +51,22 @@ def feed_routes(deps: Dependencies) -> APIRouter:
     )
     def get_feed(user_id: PathId, query: Annotated[ShortForm, Query()]) -> Response:
         return page_response(make_page(deps, query.to_request(user_id)))
+
+    @routes.post(
+        "/rank",
+        tags=["feed"],
+        summary="One page of the caller's candidates",
+        responses={200: response(FeedResponse, "A page.", headers=_RETRY), **refused(409, _USED)},
+    )
+    def post_rank(body: RankBody) -> Response:
+        """
+        A feed of the given items alone: the same rules, ledger and record, and it counts like any page.
+
+        A score is the sum of Sanad's parts and of the caller's features, each by its weight; R2 has a constant score.
+        Items that the catalogue does not hold come last, in the caller's order. They count as unlabelled: within the
+        caps of R2, and never for minors. What is not on the page is counted for nobody.
+        """
+        return page_response(make_page(deps, body.to_request()))
 
     @routes.post(
         "/events",
