@@ -12,11 +12,10 @@ from recsys.catalogue.items import mentions
 from recsys.catalogue.rankings import PopularHead
 from recsys.feed.query import Query
 from recsys.models.affinity import affinities
-from recsys.models.affinity_index import query_vector
+from recsys.models.affinity_index import best_by_affinity
 from recsys.models.best_rows import best_allowed
 from recsys.models.features import RESPONSE
-from recsys.models.index import VectorIndex, search
-from recsys.types import Ids, Mask, Rows, rank_order
+from recsys.types import Ids, Mask, rank_order
 
 Source = Callable[[Query], Ids]
 """Item numbers, best first, without repeats. Raises SourceError when it is unavailable."""
@@ -68,24 +67,13 @@ def affinity(query: Query) -> Ids:
     if query.rankable is None or index is None:
         return np.empty(0, np.int32)
     inputs, user = query.rankable.inputs, query.user()
-    allowed = query.eligible.rows & query.rules.shared.is_calm_row
-    nearest = _nearest_by_affinity(query, index, allowed)
+    best = best_by_affinity(index, user[:-1], LARGE_SOURCE_ITEMS, query.eligible.rows & query.rules.shared.is_calm_row)
     new = query.rankable.new
     new = new[query.is_eligible[new] & (query.rules["tier"][new] < 2)]
-    numbers = np.concatenate([query.item_nos(nearest.astype(np.int32)), new])
+    numbers = np.concatenate([query.item_nos(best.astype(np.int32)), new])
     rows = query.rankable.rows[numbers]
     expected = inputs.rates[rows, RESPONSE] + affinities(inputs.item_features, user, rows)
     return numbers[rank_order(expected, numbers)[:LARGE_SOURCE_ITEMS]]
-
-
-def _nearest_by_affinity(query: Query, index: VectorIndex, allowed: Mask) -> Rows:
-    """The allowed artifact rows (n_rows,) of which the person would watch most: by one product, or by the index."""
-    assert query.rankable is not None
-    inputs, user, n = query.rankable.inputs, query.user(), len(allowed)
-    if n > MAX_SCORED_ROWS:
-        return search(index, query_vector(user), LARGE_SOURCE_ITEMS, allowed)[0]
-    expected = inputs.item_features[:n] @ user[:-1] + inputs.rates[:n, RESPONSE]
-    return best_allowed(expected, allowed, LARGE_SOURCE_ITEMS)
 
 
 def trending_local(query: Query) -> Ids:

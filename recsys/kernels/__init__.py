@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from recsys.types import Array
 
-VERSION: Final = 4
+VERSION: Final = 5
 """
 The version of the functions' signatures: a library of others is not used. `make` builds again when a source changed.
 """
 
-SOURCES: Final = tuple(Path(__file__).with_name(name) for name in ("native.c", "slots.c", "ranking.c"))
+SOURCES: Final = tuple(Path(__file__).with_name(name) for name in ("native.c", "slots.c", "ranking.c", "affinity.c"))
 
 
 def open_library(path: Path) -> ctypes.CDLL | None:

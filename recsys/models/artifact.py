@@ -26,7 +26,6 @@ import polars as pl
 
 from recsys.errors import ArtifactError
 from recsys.models import ranker
-from recsys.models.affinity_index import AFFINITY, index_vectors, sample_queries
 from recsys.models.blend import Blend
 from recsys.models.histories import NOTHING_SEEN, SeenInLog, UserHistories, row_numbers
 from recsys.models.index import VectorIndex, open_index, sample_user_vectors, write_index
@@ -144,11 +143,6 @@ def _write_contents(folder: Path, contents: ArtifactContents) -> dict[str, JsonO
         (folder / "labels.npz").write_bytes(contents.labels)
     if contents.ranker is not None:
         settings["ranker"] = ranker.save(folder, contents.ranker)
-        settings[f"index.{AFFINITY}"] = write_index(
-            folder / f"index.{AFFINITY}.faiss",
-            index_vectors(contents.ranker),
-            sample_queries(contents.ranker, contents.histories),
-        )
     settings["safe_feed"] = {"item_ids": contents.safe_feed}
     histories = contents.histories
     pl.DataFrame({"user_id": list(histories)}, {"user_id": pl.String}).write_parquet(folder / "user_ids.parquet")
@@ -213,8 +207,7 @@ def _read_contents(folder: Path, manifest: Manifest, version: str) -> Artifact:
     tables = {name: pl.read_parquet(folder / f"{name}.parquet") for name in _TABLES}
     n_items = len(tables["items"])
     spaces = {name: read_space(folder, f"space.{name}", manifest.settings[f"space.{name}"]) for name in manifest.spaces}
-    indexed = [*manifest.spaces, *([AFFINITY] if f"index.{AFFINITY}" in manifest.settings else [])]
-    indexes = {name: open_index(folder / f"index.{name}.faiss") for name in indexed}
+    indexes = {name: open_index(folder / f"index.{name}.faiss") for name in manifest.spaces}
     popularity = Popularity(tuple(manifest.settings["popularity"]["markets"]), _array(folder / "popularity.npy", 2))
     histories = UserHistories(
         rows=row_numbers(pl.read_parquet(folder / "user_ids.parquet")["user_id"].to_list()),

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse
 
-from recsys.models.affinity_index import AFFINITY, index_vectors
+from recsys.models.affinity import TEXT_COMPONENTS
+from recsys.models.affinity_index import AffinityIndex, index_affinity
 from recsys.models.artifact import Artifact
 from recsys.models.blend import Blend
-from recsys.models.features import FeatureInputs, build_item_facts
+from recsys.models.features import RESPONSE, FeatureInputs, build_item_facts
 from recsys.models.histories import SeenInLog
-from recsys.models.index import VectorIndex, build_index
 from recsys.models.interactions import interactions_from_history
 from recsys.models.linear_blend import LinearBlend, linear_blend
 from recsys.models.popularity import Popularity
@@ -50,7 +50,7 @@ class TrainedModels:
     language_mix: Mapping[str, Mapping[str, float]]
     ranker: Ranker | None
     linear_blend: LinearBlend | None  # the blend in closed form, where it has one
-    affinity_index: VectorIndex | None  # of `affinity_index.index_vectors`; None without a ranker
+    affinity_index: AffinityIndex | None  # None without a ranker
 
     def popularity_scores(self, country: str | None, rows: Ids) -> Floats:
         """(n,) standardised popularity in a market; NaN for rows below 0."""
@@ -92,6 +92,7 @@ def build_models(artifact: Artifact) -> TrainedModels:
     item_ids = string_column(artifact.items["item_id"])
     world = artifact.popularity.scores[-1]
     spaces = {name: standardise_space(space, artifact.indexes[name]) for name, space in artifact.spaces.items()}
+    ranker = _build_ranker(artifact, spaces)
     return TrainedModels(
         version=artifact.version,
         n_rows=len(item_ids),
@@ -108,17 +109,15 @@ def build_models(artifact: Artifact) -> TrainedModels:
         content_share=artifact.manifest.content_share,
         locality_weight=artifact.manifest.locality_weight,
         language_mix=artifact.manifest.language_mix,
-        ranker=_build_ranker(artifact, spaces),
+        ranker=ranker,
         linear_blend=linear_blend(artifact.blend, artifact.popularity),
-        affinity_index=_affinity_index(artifact),
+        affinity_index=None if ranker is None else _affinity_index(ranker.inputs),
     )
 
 
-def _affinity_index(artifact: Artifact) -> VectorIndex | None:
-    """The artifact's index; one made now for an artifact that was written without it."""
-    if artifact.ranker is None or AFFINITY in artifact.indexes:
-        return artifact.indexes.get(AFFINITY)
-    return build_index(index_vectors(artifact.ranker))
+def _affinity_index(inputs: FeatureInputs) -> AffinityIndex:
+    n_words = TEXT_COMPONENTS if inputs.has_text else 0
+    return index_affinity(inputs.item_features, inputs.rates[:, RESPONSE], n_words)
 
 
 def _build_ranker(artifact: Artifact, spaces: Mapping[str, StandardisedSpace]) -> Ranker | None:
