@@ -40,6 +40,7 @@ app.add_typer(training.imports, name="import", rich_help_panel="Data and models"
 app.add_typer(serving.policy, name="policy", rich_help_panel=_RULES)
 app.add_typer(serving.helplines, name="helplines", rich_help_panel=_RULES)
 app.add_typer(serving.experiment, name="experiment", rich_help_panel=_RULES)
+app.add_typer(serving.key, name="key", rich_help_panel="Feeds")
 app.add_typer(serving.creators, name="creators", rich_help_panel="Feeds")
 app.add_typer(serving.export, name="export", rich_help_panel="Feeds")
 

@@ -18,6 +18,7 @@ from recsys.errors import SanadError
 from recsys.feed.engine import Engine
 from recsys.resources import sanad_version
 from serving import problems, routes
+from serving.auth.keys import Keyring, keyring_of
 from serving.clock_guard import GuardedClock
 from serving.dependencies import Dependencies
 from serving.feed_route import FeedRoute
@@ -67,13 +68,15 @@ def create_app(
     settings: Settings,
     clock: GuardedClock | Callable[[], Millis] = now,
     metrics: Metrics | None = None,
+    keys: Keyring | None = None,
 ) -> FastAPI:
     """
     The service over the models of a state, or over one engine.
 
     `clock` is the only clock that a request sees. One that is not guarded yet is guarded here. `metrics` are those that
-    the stores of the models count too; None = there are none yet.
+    the stores of the models count too; None = there are none yet. `keys` None = those that the settings name.
     """
+    ring = keys or keyring_of(settings.keys, settings.key_file)
     models = served if isinstance(served, Models) else only(served)
     guarded = clock if isinstance(clock, GuardedClock) else GuardedClock(clock, lambda: models.engine().stores.users)
     deps = Dependencies(models=models, clock=guarded, metrics=metrics or Metrics())
@@ -86,7 +89,7 @@ def create_app(
         redirect_slashes=False,
         lifespan=_lifespan,
         middleware=[
-            Middleware(RequestGuard, settings=settings, metrics=deps.metrics),
+            Middleware(RequestGuard, settings=settings, keys=ring, metrics=deps.metrics),
             Middleware(FeedRoute, deps=deps, pool=ThreadPoolExecutor(MAX_THREADS, "sanad-feed")),
         ],
         responses=refusals(),
@@ -95,8 +98,8 @@ def create_app(
         app.include_router(router(deps))
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # the documented way to extend the description
     _handle_errors(app)
-    if not settings.keys:
-        log.warning("found no service keys (SANAD_API_KEYS): only programs on this machine may call")
+    if ring.is_open:
+        log.warning("found no service keys (see 'sanad key new'): only programs on this machine may call")
     return app
 
 

@@ -67,6 +67,7 @@ class Metrics:
         self._delivered: Final = counter("sanad_items_delivered", "Items that the ledger counted.", ["tier", "local"])
         self._retries: Final = counter("sanad_ledger_retries", "Pages planned again: another was committed first.")
         self._alerts: Final = counter("sanad_alerts", "Sentences for the operator.", ["kind"])
+        self._refused: Final = counter("sanad_callers_refused", "Calls refused for their key.", ["why"])
         self._in_flight: Final = gauge("sanad_requests_in_flight", "Requests being answered.")
         self._catalogue: Final = gauge("sanad_catalogue_items", "Items of the catalogue.", ["label"])
         self._info: Final = gauge("sanad_model_info", "1 for the versions in service.", ["model", "policy"])
@@ -75,6 +76,7 @@ class Metrics:
             "sanad_config_loaded_timestamp_seconds", "When policy and experiments were read."
         )
         self._configured.set(now() / SECOND)
+        self._reload_failed: Final = gauge("sanad_reload_failed", "1 while the last reading again failed.", ["what"])
         self._trained_at: Final[dict[str, float]] = {}
         self._count_request: Final = lru_cache(1_000)(self._requests.labels)
         self._time_stage: Final = {name: self._stages.labels(name) for name in STAGES}
@@ -83,6 +85,10 @@ class Metrics:
             for tier, name in enumerate(TIERS)
             for is_local in (False, True)
         }
+
+    def refused(self, why: str) -> None:
+        """Count a caller without a known key (`key`), without the scope (`scope`), or too fast (`rate`)."""
+        self._refused.labels(why).inc()
 
     def in_flight(self, n_requests: int) -> None:
         """How many requests are being answered."""
@@ -128,6 +134,12 @@ class Metrics:
         """Count a sentence for the operator by its kind."""
         kind = next((kind for opening, kind in _ALERTS.items() if sentence.startswith(opening)), "other")
         self._alerts.labels(kind).inc()
+
+    def reloaded(self, what: str, *, is_good: bool) -> None:
+        """Note whether keys, rules or the log level could be read again."""
+        self._reload_failed.labels(what).set(not is_good)
+        if is_good and what == "rules":
+            self._configured.set(now() / SECOND)
 
     def loaded(self, version: str, created_at: str) -> None:
         """Note when a model that may be served was trained."""

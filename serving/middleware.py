@@ -5,6 +5,7 @@ Pure ASGI, because it sees a request before any part of it is parsed.
 """
 
 import logging
+import math
 import re
 import secrets
 import time
@@ -18,10 +19,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from recsys.columns import MAX_ID_LENGTH
 from recsys.stores.audit import LOCAL
 from serving import problems
+from serving.auth.keys import Keyring, ServiceKey
+from serving.auth.scopes import ANY, SCOPES, scope_of
 from serving.metrics import Metrics
 from serving.problems import RETRY_AFTER_S, SLASH_OF_ID, Problem
 from serving.request_body import BodyReader
-from serving.settings import Settings, is_loopback, name_of_key
+from serving.settings import Settings, is_loopback
 
 log = logging.getLogger("sanad.serving")
 
@@ -41,6 +44,7 @@ class RequestGuard:
 
     app: ASGIApp
     settings: Settings
+    keys: Keyring
     metrics: Metrics
     _in_flight: int = field(default=0, init=False)
     _bodies: BodyReader = field(default_factory=BodyReader, init=False)
@@ -83,10 +87,13 @@ class RequestGuard:
         if scope["path"] in _OPEN_PATHS:
             await self.app(scope, receive, send)
             return
-        scope["state"]["who"] = _caller(scope.get("client"), headers, self.settings)
+        key = self._key(scope, headers)
         if not _is_unescaped(scope):
             _check_encoding(scope)
             _protect_slashes(scope)
+        if key is not None:
+            self._check_scope(key, scope)
+            self._check_rate(key)
         arriving = time.perf_counter()
         body = await self._bodies.read(scope["path"], receive)
         self.metrics.took("body", time.perf_counter() - arriving)
@@ -101,6 +108,38 @@ class RequestGuard:
             self._in_flight -= 1
             self.metrics.in_flight(self._in_flight)
 
+    def _key(self, scope: Scope, headers: RequestHeaders) -> ServiceKey | None:
+        """The key of the caller, who is named for the audit log; None where nobody needs one. Raises Problem."""
+        if self.keys.is_open:
+            _check_local(scope.get("client"), headers)
+            scope["state"]["who"] = LOCAL
+            return None
+        key = self.keys.find(headers.get(b"x-api-key", b""))
+        if key is None:
+            self.metrics.refused("key")
+            detail = "Found no known service key in X-API-Key; send one that the operator gave you."
+            raise Problem(401, detail, {"WWW-Authenticate": "X-API-Key"})
+        scope["state"]["who"] = key.name
+        return key
+
+    def _check_scope(self, key: ServiceKey, scope: Scope) -> None:
+        """What an address needs, the key must be for. An address that no rule knows is for keys of all scopes only."""
+        needed = scope_of(scope["method"], scope["path"])
+        if needed == ANY or needed in key.scopes or (needed is None and len(key.scopes) == len(SCOPES)):
+            return
+        self.metrics.refused("scope")
+        if needed is None:
+            raise Problem(404, "Found no such address for this key; the addresses are listed in /openapi.json.")
+        detail = f"Found a key for {', '.join(key.scopes)}, expected one for {needed}; ask the operator for such a key."
+        raise Problem(403, detail)
+
+    def _check_rate(self, key: ServiceKey) -> None:
+        wait_s = self.keys.wait_s(key)
+        if wait_s > 0:
+            self.metrics.refused("rate")
+            detail = f"This key may make {key.per_second:g} requests a second; ask again in {math.ceil(wait_s)} s."
+            raise Problem(429, detail, {"Retry-After": str(math.ceil(wait_s))})
+
 
 def _route_of(scope: Scope) -> str:
     """The address as the description names it, or `none`: what callers make up must not make new counters."""
@@ -114,27 +153,19 @@ def _request_id(headers: RequestHeaders) -> str:
     return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
 
-def _caller(client: tuple[str, int] | None, headers: RequestHeaders, settings: Settings) -> str:
+def _check_local(client: tuple[str, int] | None, headers: RequestHeaders) -> None:
     """
-    Who calls: the name of a service key, or `local`. With service keys, a caller needs one. Without, only programs on
-    this machine may call, by a local name.
+    Without service keys, only programs on this machine may call, by a local name.
 
     A web page that reaches this machine by another host name is not local, nor is a caller behind a proxy.
     Raises Problem.
     """
-    if settings.keys:
-        who = name_of_key(headers.get(b"x-api-key", b"").decode("latin-1"), settings.keys)
-        if who is None:
-            detail = "Found no known service key in X-API-Key; send one that the operator gave you."
-            raise Problem(401, detail, {"WWW-Authenticate": "X-API-Key"})
-        return who
     name = headers.get(b"host", b"").decode("latin-1").rpartition("@")[2]
     name = name[1 : name.find("]")] if name.startswith("[") else name.partition(":")[0]
     is_direct = not any(forwarded in headers for forwarded in _PROXY_HEADERS)
     if client is None or not (is_loopback(client[0]) and is_loopback(name) and is_direct):
-        detail = "No service keys are set, so only programs on this machine may call; set SANAD_API_KEYS for others."
+        detail = "No service keys are set, so only programs on this machine may call; for others, see 'sanad key new'."
         raise Problem(403, detail)
-    return LOCAL
 
 
 def _is_unescaped(scope: Scope) -> bool:

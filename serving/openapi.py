@@ -1,7 +1,7 @@
 """The description of the interface: what the framework knows of the routes, and the structs that are sent."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 from fastapi import FastAPI
@@ -9,7 +9,9 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from recsys.messages import EventsResponse, FeedResponse, Wire
+from recsys.services.bulk import Bulk
 from serving import responses
+from serving.auth.scopes import ANY, scope_of
 from serving.bodies import EventBody
 from serving.problems import MEDIA_TYPE
 from serving.responses import EXAMPLE_PROBLEM, Answer, ProblemDetail, Record
@@ -30,13 +32,14 @@ _REF: Final = "#/components/schemas/"
 _REFUSALS: Final = {
     400: "The request cannot be read: no HTTP, an address that is not encoded, or a body that is not JSON in UTF-8.",
     401: "No known service key.",
-    403: "Not a local call, and no service keys are set.",
+    403: "The key is not for this address; or no service keys are set, and the call is not local.",
     404: "No such address, or nothing under this id.",
     405: "The address has other methods; the header Allow names them.",
     408: "The head or the body took too long to arrive.",
     413: "The body is larger than 512 kB (feed), 10 MB (events, bulk) or 1 MB (other addresses).",
     415: "The body is not application/json.",
     422: "The request breaks the contract.",
+    429: "This key makes more requests than it may. Retry-After says when to ask.",
     431: "The head is larger than 32 kB or has more than 100 headers.",
     503: "Too many requests, the state cannot be written, or the clock is not believed. Retry-After says when to ask.",
 }
@@ -78,8 +81,19 @@ def describe(app: FastAPI) -> Description:
         components["schemas"] = dict(sorted({**components.get("schemas", {}), **_events(), **_responses()}.items()))
         components["securitySchemes"] = {"service_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}}
         whole["security"] = [{"service_key": []}, {}]
+        for path, calls in whole["paths"].items():
+            for method, call in calls.items():
+                needed = _scopes(method, path)
+                call["security"] = [{"service_key": needed}, {}] if needed else whole["security"]
         app.openapi_schema = whole
     return app.openapi_schema
+
+
+def _scopes(method: str, path: str) -> list[str]:
+    """The scopes of a key for a call; for one of bulk they depend on the table."""
+    tables = [path.replace("{table}", table) for table in get_args(Bulk)]
+    needed = {scope_of(method.upper(), place) for place in (tables if "{table}" in path else [path])}
+    return sorted(scope for scope in needed if scope is not None and scope != ANY)
 
 
 def _responses() -> Mapping[str, Description]:

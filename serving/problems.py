@@ -29,7 +29,7 @@ _SENTENCE: Final = re.compile(r"(?P<name>[\w.]+): found (?P<found>.+?), expected
 _KINDS: Final[Mapping[int, tuple[str, str]]] = {
     400: ("unreadable", "The request cannot be read"),
     401: ("no-key", "A service key is needed"),
-    403: ("not-local", "Only local calls are accepted"),
+    403: ("forbidden", "This caller may not do this"),
     404: ("not-found", "There is nothing here"),
     405: ("method", "This method is not offered here"),
     408: ("slow-body", "The request did not arrive in time"),
@@ -38,6 +38,7 @@ _KINDS: Final[Mapping[int, tuple[str, str]]] = {
     413: ("too-large", "The request is too large"),
     415: ("media-type", "The request must be application/json"),
     422: ("invalid", "The request breaks the contract"),
+    429: ("rate", "This key has asked too often"),
     431: ("large-head", "The head of the request is too large"),
     500: ("internal", "Something failed inside the service"),
     503: ("unavailable", "The service cannot do this now"),

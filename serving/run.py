@@ -20,24 +20,23 @@ from threadpoolctl import threadpool_limits
 
 from recsys.clock import Millis, now
 from recsys.errors import ArtifactError, ConfigError, StoreError
-from recsys.experiments.files import load_experiments
-from recsys.experiments.payload import Experiments
 from recsys.feed.build import build_engine
 from recsys.feed.engine import Engine
 from recsys.messages import FeedRequest
 from recsys.models.artifact import Artifact, load_artifact
-from recsys.policy.checks import load_market
 from recsys.policy.nights import local_time
 from recsys.progress import Progress, quiet
 from recsys.safety.harm_terms import NO_TERMS, HarmTerms, load_harm_terms, starter_harm_terms
 from recsys.safety.helplines import summary, verifications
 from recsys.services.audit import activation
 from recsys.stores.audit import LOCAL
-from recsys.stores.protocols import ControllerStore
+from recsys.stores.protocols import ControllerStore, Stores
 from serving.app import create_app
+from serving.auth.keys import Keyring, keyring_of
 from serving.clock_guard import GuardedClock
 from serving.http_protocol import close_slow, limited_to
 from serving.metrics import Metrics, counted, measured
+from serving.reload import Reloader, Rules, read_rules, reloading
 from serving.settings import HarmTermsChoice, Settings, signing_key
 from serving.stores.sqlite.store import SqliteStore
 from serving.swap import Models, find_version, read_activated
@@ -63,12 +62,17 @@ def serve(
     on_progress: Progress = quiet,
 ) -> None:
     """
-    Serve until Ctrl-C or SIGTERM. Then finish the open requests and close the state file.
+    Serve until Ctrl-C or SIGTERM. Then finish the open requests and close the state file. SIGHUP: see `serving.reload`.
 
     Calls `on_ready` with the base URL as soon as requests are accepted. Prints nothing. Raises ConfigError,
     ArtifactError or StoreError before the first request.
     """
-    with _listen(settings) as listener, open_service(settings, clock=clock, on_progress=on_progress) as service:
+    hangup = Event()
+    signal.signal(signal.SIGHUP, lambda *_: hangup.set())
+    with (
+        _listen(settings) as listener,
+        open_service(settings, clock=clock, on_progress=on_progress, hangup=hangup) as service,
+    ):
         server = _Server(_config(settings, service), lambda: on_ready(_url(listener)))
         with _signals_only_stop():
             server.run(sockets=[listener])
@@ -102,6 +106,7 @@ class Service:
     models: Models
     clock: GuardedClock
     metrics: Metrics
+    keys: Keyring
 
     @property
     def engine(self) -> Engine:
@@ -117,19 +122,20 @@ def open_service(
     elapsed: Clock | None = None,
     on_progress: Progress = quiet,
     has_upkeep: bool = True,
+    hangup: Event | None = None,
 ) -> Iterator[Service]:
     """
     The engine of these settings over its state file, warmed up, and its guarded clock. Closes the file at the end.
 
     With `has_upkeep` the activation is noted in the audit log, the time is committed, and what is past its retention is
     deleted; a command that asks for one page of any time must not do that. `elapsed` is what `clock` is compared with,
-    see `serving.clock_guard`.
+    see `serving.clock_guard`. Whoever sets `hangup` wants keys, rules and log level to be read again.
 
     Linear algebra uses one thread meanwhile: a page is small, and several threads would wait for each other.
     """
+    keys = keyring_of(settings.keys, settings.key_file)
     on_progress("policy", 0, None)
-    market = load_market(settings.policy)
-    experiments = Experiments() if settings.experiments is None else load_experiments(settings.experiments, market)
+    rules = read_rules(settings)
     harm_terms = _load_harm_terms(settings.harm_terms)
     on_progress("artifact", 0, None)
     named = _load_artifact(settings.artifact, settings)
@@ -139,27 +145,57 @@ def open_service(
     store, metrics = SqliteStore(settings.state_file), Metrics()
     try:
         guarded = _guard(settings, store, clock, elapsed, is_quiet=not has_upkeep)
-
-        def build(artifact: Artifact) -> Engine:
-            engine = build_engine(
-                artifact, market, experiments, stores=measured(store.stores, metrics), key=key, at=guarded(),
-                new_id=lambda: uuid.uuid4().hex, alert=counted(log.error, metrics), harm_terms=harm_terms,
-            )  # fmt: skip
-            metrics.loaded(engine.resources.model.version, artifact.manifest.created_at)
-            warm_up(engine, artifact, guarded())
-            return engine
-
+        builder = _Builder(settings, measured(store.stores, metrics), metrics, guarded, key, harm_terms)
         with threadpool_limits(1):
             on_progress("warm up", 0, None)
-            engine = build(_activated(settings, store.controllers) or named)
+            engine = builder.build(_activated(settings, store.controllers) or named, rules)
             del named  # its tables are not needed again, and take memory
-            models = Models(engine, settings.models, lambda place: build(_load_artifact(place, settings)))
+            models = Models(engine, settings.models, builder.by(rules))
+            service = Service(models, guarded, metrics, keys)
             if has_upkeep:
                 _note_activation(store, engine, guarded())
-            with upkeep(store, models, guarded) if has_upkeep else nullcontext():
-                yield Service(models, guarded, metrics)
+            with _beside(service, store, builder, hangup) if has_upkeep else nullcontext():
+                yield service
     finally:
         store.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Builder:
+    """Makes warm engines over one store."""
+
+    settings: Settings
+    stores: Stores
+    metrics: Metrics
+    clock: GuardedClock
+    key: bytes
+    harm_terms: HarmTerms
+
+    def build(self, artifact: Artifact, rules: Rules) -> Engine:
+        """A warm engine. Raises ArtifactError or StoreError."""
+        engine = build_engine(
+            artifact, rules.market, rules.experiments, stores=self.stores, key=self.key, at=self.clock(),
+            new_id=lambda: uuid.uuid4().hex, alert=counted(log.error, self.metrics), harm_terms=self.harm_terms,
+        )  # fmt: skip
+        self.metrics.loaded(engine.resources.model.version, artifact.manifest.created_at)
+        warm_up(engine, artifact, self.clock())
+        return engine
+
+    def by(self, rules: Rules) -> Callable[[Path], Engine]:
+        """Makes engines of artifacts in folders by these rules."""
+        return lambda place: self.build(_load_artifact(place, self.settings), rules)
+
+
+@contextmanager
+def _beside(service: Service, store: SqliteStore, builder: _Builder, hangup: Event | None) -> Iterator[None]:
+    """What works beside requests."""
+    models, settings = service.models, builder.settings
+    reloader = Reloader(
+        settings=settings, keys=service.keys, metrics=service.metrics, asked=hangup or Event(),
+        renew=lambda rules: models.renew(builder.by(rules), settings.artifact, service.clock()),
+    )  # fmt: skip
+    with upkeep(store, models, service.clock), reloading(reloader):
+        yield
 
 
 def _guard(
@@ -281,7 +317,7 @@ def _say_what_is_missing(engine: Engine, at: Millis) -> None:
 def _config(settings: Settings, service: Service) -> uvicorn.Config:
     _say_what_is_missing(service.engine, service.clock())
     return uvicorn.Config(
-        create_app(service.models, settings=settings, clock=service.clock, metrics=service.metrics),
+        create_app(service.models, settings=settings, clock=service.clock, metrics=service.metrics, keys=service.keys),
         loop="uvloop",
         http=limited_to(connection_limit(settings)),
         ws="none",

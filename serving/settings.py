@@ -4,14 +4,12 @@ Settings of the service. Arguments of `sanad serve` come first, then `SANAD_...`
 Secrets come from the environment only. They are never printed. Only the key file beside the state stores one.
 """
 
-import hashlib
-import hmac
 import ipaddress
 import os
 import re
 import secrets
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,8 +28,8 @@ _KEY: Final = re.compile(r"(?:(?!local:)(?P<name>[A-Za-z0-9_.-]{1,40}):)?(?P<dig
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """
-    What `serve` needs. `keys` are SHA-256 digests (hex) of the service keys, each after a name and a colon where it has
-    one; without any, only local calls pass.
+    What `serve` needs. `key_file` holds the service keys; `keys` are digests (SHA-256, hex) of further ones that may do
+    everything, each after a name and a colon where it has one. Without both, only local calls pass.
 
     `models` is a folder of artifacts, any of which an operator may activate without a restart; None = only `artifact`
     is served. `state` None = `ARTIFACT.state.db`; `experiments` None = no experiments. `signing_key` None = the key in
@@ -41,7 +39,7 @@ class Settings:
     without a request is closed. Port 0 = any free port.
 
     `clock_confirmed_at` confirms a clock that is within an hour of it; a clock may be `clock_behind_ms` behind the last
-    committed time.
+    committed time. `log_level` is a level, or a file that holds one.
     """
 
     artifact: Path
@@ -51,6 +49,7 @@ class Settings:
     state: Path | None = None
     host: str = "127.0.0.1"
     port: int = 8000
+    key_file: Path | None = None
     keys: tuple[str, ...] = field(default=(), repr=False)
     signing_key: bytes | None = field(default=None, repr=False)
     allow_assumed: bool = False
@@ -59,6 +58,7 @@ class Settings:
     harm_terms: HarmTermsChoice = field(default="starter", repr=False)
     clock_confirmed_at: Millis | None = None
     clock_behind_ms: Millis = MAX_BEHIND_MS
+    log_level: str = "info"
 
     def __post_init__(self) -> None:
         problems = _problems(self)
@@ -69,6 +69,11 @@ class Settings:
     def state_file(self) -> Path:
         """The file of state, events and the live catalogue."""
         return self.state or self.artifact.parent / f"{self.artifact.name}.state.db"
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether callers need a service key."""
+        return bool(self.keys) or self.key_file is not None
 
 
 def read_settings(environ: Mapping[str, str], **arguments: object) -> Settings:
@@ -105,14 +110,6 @@ def is_loopback(host: str) -> bool:
         return False
     mapped = getattr(address, "ipv4_mapped", None)
     return bool((mapped or address).is_loopback)
-
-
-def name_of_key(given: str, keys: Sequence[str]) -> str | None:
-    """The name of a service key, or the begin of its digest; None for one that is not known. Takes equally long."""
-    digest = hashlib.sha256(given.encode("utf-8", "surrogateescape")).hexdigest()
-    parts = [key.rpartition(":") for key in keys]
-    names = [name or f"key {known[:8]}" for name, _, known in parts if hmac.compare_digest(digest, known)]
-    return names[0] if names else None
 
 
 def signing_key(settings: Settings) -> bytes:
@@ -167,16 +164,16 @@ def _problems(settings: Settings) -> list[str]:
     if any(not _KEY.fullmatch(key) for key in settings.keys):
         problems.append(
             "found a service key in SANAD_API_KEYS that is no SHA-256 digest, expected 64 small hexadecimal digits, or "
-            "a name, a colon and such digits; make one with: printf %s THE_KEY | sha256sum"
+            "a name, a colon and such digits; better use --key-file with 'sanad key new'"
         )
     if settings.signing_key is not None and len(settings.signing_key) < MIN_KEY_LENGTH:
         problems.append(
             f"found a short SANAD_SIGNING_KEY, expected {MIN_KEY_LENGTH} characters or more; choose a longer one"
         )
-    if not settings.keys and not is_loopback(settings.host):
+    if not settings.has_keys and not is_loopback(settings.host):
         problems.append(
             f"found host {settings.host} and no service keys, expected keys before others can reach the service; "
-            "set SANAD_API_KEYS, or serve on 127.0.0.1"
+            "make them with 'sanad key new' and name their file (--key-file), or serve on 127.0.0.1"
         )
     if settings.allow_assumed and not is_loopback(settings.host):
         problems.append(
@@ -226,6 +223,7 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "SANAD_STATE": ("state", Path),
     "SANAD_HOST": ("host", str),
     "SANAD_PORT": ("port", _parse_integer),
+    "SANAD_KEY_FILE": ("key_file", Path),
     "SANAD_API_KEYS": ("keys", _parse_keys),
     "SANAD_SIGNING_KEY": ("signing_key", str.encode),
     "SANAD_ALLOW_ASSUMED": ("allow_assumed", _parse_flag),
@@ -234,5 +232,6 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "SANAD_LEXICON": ("harm_terms", _parse_harm_terms),
     "SANAD_CLOCK_CONFIRMED_AT": ("clock_confirmed_at", _parse_instant),
     "SANAD_CLOCK_BEHIND_S": ("clock_behind_ms", _parse_seconds),
+    "SANAD_LOG_LEVEL": ("log_level", str),
 }
 OTHER_VARIABLES: Final = ("SANAD_CACHE", "SANAD_DEBUG")  # read by training, and by the command line

@@ -22,6 +22,7 @@ from recsys.errors import ArtifactError, Conflict, DataError
 from recsys.feed.engine import Engine
 from recsys.models.manifest import MANIFEST, Manifest, read_manifest
 from recsys.services.audit import activation
+from recsys.stores.audit import LOCAL
 from recsys.stores.protocols import ControllerStore
 
 log = logging.getLogger("sanad.serving")
@@ -54,7 +55,7 @@ class Models:
 
     def __init__(self, engine: Engine, folder: Path | None, build: Callable[[Path], Engine]) -> None:
         self._engine = engine
-        self._build: Final = build
+        self._build = build
         self._changing: Final = Lock()
         self.folder: Final = folder
 
@@ -115,6 +116,22 @@ class Models:
             raise Conflict("found no activation, expected one to undo; activate a model first")
         if not self.activate(version, at, who):
             raise Conflict(f"found no artifact of version {version}, to which to go back; put it back, and try again")
+
+    def renew(self, build: Callable[[Path], Engine], artifact: Path, at: Millis) -> None:
+        """
+        Serve the same model by an engine that `build` makes by other rules, and make later ones so too. `artifact` is
+        where it may be besides the folder of models. Raises DataError, Conflict or StoreError; then nothing changes.
+        """
+        with self._one_change():
+            found = find_version(self.folder, self.version) or find_version(artifact.parent, self.version)
+            if found is None:
+                raise DataError(f"found no artifact of the model in service ({self.version}), expected it; restart")
+            try:
+                engine = replace(build(found.folder), locks=self._engine.locks)
+            except ArtifactError as error:
+                raise DataError(f"the artifact of the model in service: {error}") from error
+            engine.stores.audit.append([activation(engine, at, LOCAL)])
+            self._engine, self._build = engine, build
 
     def follow(self) -> None:
         """Serve what another process activated. What cannot be loaded here is logged, and the old one serves on."""

@@ -97,7 +97,7 @@ def test_a_shell_can_complete_commands() -> None:
 
 def test_the_lines_of_a_paragraph_of_help_are_joined(cli: Cli) -> None:
     out = cli("serve", "--help")[1]
-    assert "Keys come from SANAD_API_KEYS only." in " ".join(out.split())
+    assert "With service keys, callers need one." in " ".join(out.split())
 
 
 def python(script: str) -> str:

@@ -10,9 +10,10 @@ from serving.commands.experiments import app as experiment
 from serving.commands.export import app as export
 from serving.commands.feeds import app
 from serving.commands.helplines import app as helplines
+from serving.commands.keys import app as key
 from serving.commands.policies import app as policy
 
 app.add_typer(_audit)
 app.add_typer(_backup)
 
-__all__ = ["app", "creators", "experiment", "export", "helplines", "policy"]
+__all__ = ["app", "creators", "experiment", "export", "helplines", "key", "policy"]

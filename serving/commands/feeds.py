@@ -34,7 +34,10 @@ def serve(
     state: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The file of users' state. Default: ARTIFACT.state.db.")
     ] = None,
-    host: Annotated[str | None, typer.Option(help="Default: 127.0.0.1. Other hosts need SANAD_API_KEYS.")] = None,
+    key_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The file of service keys that 'sanad key new' writes.")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Default: 127.0.0.1. Other hosts need service keys.")] = None,
     port: Annotated[int | None, typer.Option(help="Default: 8000. 0 takes any free port.")] = None,
     allow_assumed: Annotated[
         bool, typer.Option("--allow-assumed", help="Serve assumed tiers, to this machine only.")
@@ -46,17 +49,18 @@ def serve(
 
     Prints one line when the service is ready, with a curl command to copy.
 
-    Each option has a variable: SANAD_POLICY, SANAD_STATE and so on. Keys come from SANAD_API_KEYS only.
+    Each option has a variable: SANAD_POLICY, SANAD_STATE and so on. With service keys, callers need one.
     """
+    from serving.logs import set_level
     from serving.run import serve as run
     from serving.settings import read_settings
 
     settings = read_settings(
         os.environ, artifact=artifact_folder(artifact), policy=policy, experiments=experiments, models=models,
-        state=state, host=host, port=port, allow_assumed=allow_assumed or None,
+        state=state, key_file=key_file, host=host, port=port, allow_assumed=allow_assumed or None,
     )  # fmt: skip
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("sanad").setLevel(logging.INFO)  # what was pruned
+    set_level(settings.log_level)
     with ExitStack() as drawing:
         report = drawing.enter_context(progress(is_quiet=is_quiet))
 
@@ -70,7 +74,7 @@ def serve(
 
 def ready_lines(url: str, settings: "Settings", user_id: str) -> str:
     """What is printed when the service accepts requests: its address, and two commands to copy."""
-    key = ' -H "X-API-Key: $KEY"' if settings.keys else ""
+    key = ' -H "X-API-Key: $KEY"' if settings.has_keys else ""
     pretty = " | python3 -m json.tool --no-ensure-ascii"
     profile = '{"age_band": "18+", "age_source": "verified", "country": "MA", "region": "MA-06", "languages": ["ary"]}'
     feed_url = shlex.quote(f"{url}/v1/feed/{user_id}?size=5")

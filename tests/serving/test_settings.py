@@ -9,7 +9,7 @@ import pytest
 from recsys.clock import from_text
 from recsys.errors import ConfigError
 from recsys.types import Fields
-from serving.settings import VARIABLES, Settings, is_loopback, name_of_key, read_settings, signing_key
+from serving.settings import VARIABLES, Settings, is_loopback, read_settings, signing_key
 
 DIGESTS = tuple(hashlib.sha256(key.encode()).hexdigest() for key in ("an old key", "a new key"))
 
@@ -35,6 +35,7 @@ def test_every_variable_sets_a_setting(tmp_path: Path) -> None:
         "SANAD_SIGNING_KEY": "k" * 32, "SANAD_ALLOW_ASSUMED": "1", "SANAD_MAX_IN_FLIGHT": "2", "SANAD_LEXICON": "terms",
         "SANAD_CLOCK_CONFIRMED_AT": "2026-11-20T18:30:00Z", "SANAD_CLOCK_BEHIND_S": "4",
         "SANAD_MODELS": "models", "SANAD_MAX_CONNECTIONS": "300",
+        "SANAD_KEY_FILE": "keys.json", "SANAD_LOG_LEVEL": "debug",
     }  # fmt: skip
     assert set(environ) == set(VARIABLES)
     assert read_settings(environ) == Settings(
@@ -42,17 +43,17 @@ def test_every_variable_sets_a_setting(tmp_path: Path) -> None:
         state=Path("state"), host="localhost", port=9_000, keys=DIGESTS, signing_key=b"k" * 32,
         allow_assumed=True, max_in_flight=2, harm_terms=Path("terms"),
         clock_confirmed_at=from_text("2026-11-20T18:30:00Z"), clock_behind_ms=4_000,
-        max_connections=300,
+        max_connections=300, key_file=Path("keys.json"), log_level="debug",
     )  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"host": "0.0.0.0"}, "SANAD_API_KEYS"),
-        ({"host": "192.168.1.4"}, "SANAD_API_KEYS"),
+        ({"host": "0.0.0.0"}, "sanad key new"),
+        ({"host": "192.168.1.4"}, "--key-file"),
         ({"port": 70_000}, "port"),
-        ({"keys": ("a plain key",)}, "sha256sum"),
+        ({"keys": ("a plain key",)}, "SANAD_API_KEYS"),
         ({"signing_key": b"short"}, "SANAD_SIGNING_KEY"),
         ({"host": "0.0.0.0", "keys": DIGESTS, "allow_assumed": True}, "--allow-assumed"),
         ({"keys": (f"two words:{DIGESTS[0]}",)}, "a name, a colon"),
@@ -104,11 +105,3 @@ def test_a_signing_key_that_others_can_read_is_refused(settings: Settings) -> No
 )  # fmt: skip
 def test_a_loopback_address_is_one_of_this_machine_only(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
-
-
-def test_a_key_has_its_name_or_the_begin_of_its_digest() -> None:
-    digests = [hashlib.sha256(key.encode()).hexdigest() for key in ("first", "second")]
-    keys = (f"moderation:{digests[0]}", digests[1])
-    assert name_of_key("first", keys) == "moderation"
-    assert name_of_key("second", keys) == f"key {digests[1][:8]}"
-    assert name_of_key("third", keys) is None and name_of_key("", keys) is None

@@ -1,0 +1,122 @@
+"""
+What a running service reads again: its key file whenever that changes, and everything on SIGHUP.
+
+What cannot be used leaves what was there in force: a sentence in the log and `sanad_reload_failed` say so.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Thread
+from typing import Final
+
+from recsys.errors import SanadError
+from recsys.experiments.files import load_experiments
+from recsys.experiments.payload import Experiments
+from recsys.policy.checks import load_market
+from recsys.policy.schema import Market
+from serving.auth.keys import Keyring, keys_of
+from serving.logs import set_level
+from serving.metrics import Metrics
+from serving.settings import Settings
+
+log = logging.getLogger("sanad.serving")
+
+_LOOK_INTERVAL_S: Final = 1.0
+RELOADED: Final = ("keys", "rules", "log_level")
+"""What is read again; the rules are the policy and the experiments, which are checked together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The policy and the experiments that an engine is built by."""
+
+    market: Market
+    experiments: Experiments
+
+
+def read_rules(settings: Settings) -> Rules:
+    """Policy and experiments from their files. Raises ConfigError."""
+    market = load_market(settings.policy)
+    folder = settings.experiments
+    return Rules(market, Experiments() if folder is None else load_experiments(folder, market))
+
+
+@dataclass(slots=True, kw_only=True)
+class Reloader:
+    """
+    Reads again what `settings` name. `renew` serves an engine by other rules, or raises and leaves the one before.
+    `ask` may be called by a handler of signals.
+    """
+
+    settings: Settings
+    keys: Keyring
+    metrics: Metrics
+    renew: Callable[[Rules], None]
+    asked: Event = field(default_factory=Event)
+    _seen: tuple[int, ...] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._seen = _signature(self.settings.key_file)
+        for what in RELOADED:
+            self.metrics.reloaded(what, is_good=True)
+
+    def look(self) -> None:
+        """Read everything again where somebody asked, else the key file where it changed."""
+        is_asked, signature = self.asked.is_set(), _signature(self.settings.key_file)
+        self.asked.clear()
+        is_changed, self._seen = signature != self._seen, signature
+        if is_asked or is_changed:
+            self._try("keys", self._read_keys)
+        if is_asked:
+            self._try("rules", lambda: self.renew(read_rules(self.settings)))
+            self._try("log_level", lambda: set_level(self.settings.log_level))
+
+    def _read_keys(self) -> None:
+        self.keys.replace(keys_of(self.settings.keys, self.settings.key_file))
+
+    def _try(self, what: str, read: Callable[[], None]) -> None:
+        is_good = False
+        try:
+            read()
+            is_good = True
+        except SanadError as error:
+            problems = "; ".join(getattr(error, "problems", None) or (str(error),))
+            log.error("%s not reloaded, those before stay in force: %s", what, problems)
+        except Exception:  # the next look must come
+            log.exception("%s not reloaded, those before stay in force", what)
+        else:
+            log.info("%s reloaded", what)
+        self.metrics.reloaded(what, is_good=is_good)
+
+
+@contextmanager
+def reloading(reloader: Reloader) -> Iterator[None]:
+    """Look every second, and at once where somebody asks, in a thread of its own."""
+    is_over = Event()
+
+    def work() -> None:
+        while not is_over.is_set():
+            reloader.asked.wait(_LOOK_INTERVAL_S)
+            if not is_over.is_set():
+                reloader.look()
+
+    thread = Thread(target=work, name="sanad-reload", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        reloader.asked.set()
+        thread.join()
+
+
+def _signature(path: Path | None) -> tuple[int, ...] | None:
+    """What changes when a file is written or replaced; None where there is none."""
+    try:
+        found = None if path is None else path.stat()
+    except OSError:
+        return None
+    return None if found is None else (found.st_mtime_ns, found.st_size, found.st_ino, found.st_mode)
