@@ -10,6 +10,7 @@ from typing import Final
 from recsys.clock import HOUR, MINUTE, SECOND
 from recsys.errors import StoreError
 from recsys.services.compaction import compact_events
+from recsys.services.live_votes import VoteCount
 from serving.clock_guard import GuardedClock
 from serving.stores.sqlite.store import SqliteStore
 from serving.swap import Models
@@ -24,11 +25,11 @@ _PRUNE_INTERVAL_S: Final = HOUR / SECOND
 def upkeep(store: SqliteStore, models: Models, clock: GuardedClock) -> Iterator[None]:
     """
     Commit the time now, every minute and at the end, and prune now and every hour, in a thread of its own. Every minute
-    serve the model that another process activated.
+    serve the model that another process activated, and read what people act on.
 
     While the clock is not believed, neither happens; a clock that is confirmed later is pruned by within a minute.
     """
-    is_over = Event()
+    is_over, votes = Event(), VoteCount()
     _beat(clock)
 
     def work() -> None:
@@ -36,6 +37,7 @@ def upkeep(store: SqliteStore, models: Models, clock: GuardedClock) -> Iterator[
         while True:
             if time.monotonic() - pruned_at >= _PRUNE_INTERVAL_S and prune(store, models, clock):
                 pruned_at = time.monotonic()
+            count_votes(votes, models, clock)
             if is_over.wait(_BEAT_INTERVAL_S):
                 return
             _beat(clock)
@@ -69,6 +71,16 @@ def prune(store: SqliteStore, models: Models, clock: GuardedClock) -> bool:
     if any(deleted.values()):
         log.info("pruned: %s", ", ".join(f"{table} {n:,}" for table, n in deleted.items() if n))
     return True
+
+
+def count_votes(votes: VoteCount, models: Models, clock: GuardedClock) -> None:
+    """Let rankings count what people act on now. Whatever fails, those of before stay: votes only favour."""
+    reading = clock.read()
+    if reading.is_believed:
+        try:
+            votes.refresh(models.engine(), reading.at)
+        except Exception as error:
+            log.warning("what people act on now was not counted: %s: %s", type(error).__name__, error)
 
 
 def _follow(models: Models) -> None:

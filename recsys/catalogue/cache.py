@@ -12,6 +12,7 @@ from typing import Final
 
 from recsys.catalogue.creators import Creator, index_creators
 from recsys.catalogue.items import Items, apply_delta, empty_items, with_creator_changes
+from recsys.catalogue.live_popularity import LiveVotes
 from recsys.catalogue.locality import NearnessByClass, nearness_by_class
 from recsys.catalogue.new_creators import ExposureSnapshot
 from recsys.catalogue.new_items import RankableItems, rankable_items
@@ -60,7 +61,8 @@ class CatalogueCache:
     _lock: Lock = field(default_factory=Lock)
     _by_viewer: dict[tuple[object, ...], ViewerKind] = field(default_factory=dict)
     _rankable: tuple[int, RankableItems] | None = None
-    _rankings: dict[tuple[int, str | None], PrecomputedRankings] = field(default_factory=dict)
+    votes: LiveVotes = field(default_factory=LiveVotes)
+    _rankings: dict[tuple[int, int, str | None], PrecomputedRankings] = field(default_factory=dict)
     _index: CatalogueIndex | None = None
     _shared: dict[tuple[int, bool], SharedColumns] = field(default_factory=dict)
     _is_new: tuple[int, int, Mask] | None = None
@@ -106,11 +108,26 @@ class CatalogueCache:
 
     def rankings(self, items: Items, model: TrainedModels, country: str | None) -> PrecomputedRankings:
         """The catalogue in the orders that sources start from, for people of a country."""
-        key = (items.revision, country if country in model.popularity.markets else None)
+        votes = self.votes
+        key = (items.revision, votes.version, country if country in model.popularity.markets else None)
         rankings = self._rankings.get(key)
         if rankings is None:
-            rankings = self._rankings[key] = precompute_rankings(items, self.index(items), model, key[1])
+            rankings = self._rankings[key] = precompute_rankings(items, self.index(items), model, key[2], votes)
         return rankings
+
+    def count_votes(self, votes: LiveVotes, model: TrainedModels) -> None:
+        """From now on rankings with these votes. Those of markets in use are made first: no page waits for them."""
+        items = self.items
+        made = {
+            (items.revision, votes.version, country): precompute_rankings(
+                items, self.index(items), model, country, votes
+            )
+            for country in {country for _, _, country in list(self._rankings)}
+        }
+        with self._lock:
+            self.votes = votes
+            self._rankings = made
+            self._by_viewer = {}
 
     def rankable(self, items: Items, ranker: Ranker) -> RankableItems:
         """What the ranker reads of the catalogue, also of items that came after the artifact."""
@@ -124,7 +141,8 @@ class CatalogueCache:
         self, items: Items, model: TrainedModels, viewer: Viewer, counts: ExposureSnapshot, *, is_minor: bool
     ) -> ViewerKind:
         """The nearness of items to a kind of viewer, and the columns that the rules read."""
-        key = (items.revision, counts.version, viewer.country, viewer.region, viewer.languages, is_minor)
+        place = (viewer.country, viewer.region, viewer.languages)
+        key = (items.revision, counts.version, self.votes.version, *place, is_minor)
         kind = self._by_viewer.get(key)
         if kind is None:
             index, rankings = self.index(items), self.rankings(items, model, viewer.country)

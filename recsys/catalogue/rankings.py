@@ -6,11 +6,12 @@ from typing import Final
 import numpy as np
 
 from recsys.catalogue.items import Items, is_unlearnable
+from recsys.catalogue.live_popularity import LiveVotes, popularity_now
 from recsys.catalogue.locality import NearnessClasses, nearness_classes
 from recsys.clock import Millis
 from recsys.models.loaded import TrainedModels
 from recsys.text.duplicates import Joined, select_joined
-from recsys.types import Ids, Longs, Mask, rank_order
+from recsys.types import Floats, Ids, Longs, Mask, rank_order
 
 HEAD_ITEMS: Final = 4_096
 """How many of the most popular items of a group are at hand; whoever needs more passes over the catalogue."""
@@ -75,10 +76,12 @@ class PopularHead:
 class PrecomputedRankings:
     """
     The whole catalogue by popularity in one market: `popular` (n_items,) item numbers, best first; `popular_rank`
-    (n_items,) their places; `by_class` the same order within each nearness class.
+    (n_items,) their places; `popularity` (n_items,) their scores by number, NaN = unknown; `by_class` the same order
+    within each nearness class.
     """
 
     index: CatalogueIndex
+    popularity: Floats
     popular: Ids
     popular_rank: Ids
     by_class: Groups
@@ -125,12 +128,14 @@ def index_catalogue(items: Items, n_rows: int) -> CatalogueIndex:
 
 
 def precompute_rankings(
-    items: Items, index: CatalogueIndex, model: TrainedModels, country: str | None
+    items: Items, index: CatalogueIndex, model: TrainedModels, country: str | None, votes: LiveVotes
 ) -> PrecomputedRankings:
-    """The rankings of a market at one revision of the catalogue."""
+    """The rankings of a market at one revision of the catalogue, with what people act on now."""
     numbers = np.arange(len(items), dtype=np.int32)
-    popular = rank_order(model.popularity_scores(country, items.row), numbers).astype(np.int32)
-    return PrecomputedRankings(index, popular, _places(popular), _grouped(index.classes.class_of[popular], popular))
+    popularity = popularity_now(items, model, country, votes)
+    popular = rank_order(popularity, numbers).astype(np.int32)
+    by_class = _grouped(index.classes.class_of[popular], popular)
+    return PrecomputedRankings(index, popularity, popular, _places(popular), by_class)
 
 
 def _places(order: Ids) -> Ids:

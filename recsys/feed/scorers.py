@@ -48,7 +48,7 @@ def blend(query: Query, candidates: Candidates) -> Floats:
 
 def popular(query: Query, candidates: Candidates) -> Floats:
     """What people of the viewer's market act on."""
-    return query.model.popularity_scores(query.viewer.country, query.items.row[candidates.item_nos])
+    return query.rankings.popularity[candidates.item_nos]
 
 
 def fresh(query: Query, candidates: Candidates) -> Floats:

@@ -35,13 +35,16 @@ def trending(
     engine: Engine, *, country: str | None, region: str | None, language: str | None, size: int, at: Millis
 ) -> JsonObject:
     """
-    What people of a market act on most, best first; with `region` only items from there, with `language` only such.
+    What people of a market act on most, lately and by now, best first; with `region` only items from there, with
+    `language` only such.
     """
     items, model = _items(engine), engine.resources.model
     market = country or engine.resources.policy.market.market
     numbers = _listed(engine, items, region, language, at)
-    numbers = numbers[items.row[numbers] >= 0]
-    chosen = _distinct(items, numbers[rank_order(model.popularity_scores(market, items.row[numbers]), numbers)], size)
+    scores = engine.resources.catalogue_cache.rankings(items, model, market).popularity[numbers]
+    is_known = np.isfinite(scores)
+    ranked = numbers[is_known][rank_order(scores[is_known], numbers[is_known])]
+    chosen = _distinct(items, ranked, size)
     return {"country": market, "region": region, "language": language, "items": [_item(items, n) for n in chosen]}
 
 

@@ -251,8 +251,15 @@ class EventLog(Protocol):
         """Everybody with an entry that was received before an instant, in order of their ids."""
         ...
 
-    def received_since(self, at: Millis) -> Iterator[Logged]:
-        """The entries of everybody that were received at `at` or later, in order, read a few at a time."""
+    def received_since(self, at: Millis, after: int = 0) -> Iterator[Logged]:
+        """
+        The entries of everybody that were received at `at` or later and have a `seq` above `after`, in order, read a
+        few at a time.
+        """
+        ...
+
+    def last_seq(self) -> int:
+        """The highest `seq` in the log; 0 = it is empty."""
         ...
 
 

@@ -39,11 +39,17 @@ class MemoryEvents:
             logs = self._tables.events.items()
             return tuple(sorted(user for user, log in logs if any(e.received_at < until for e in log.values())))
 
-    def received_since(self, at: Millis) -> Iterator[Logged]:
+    def received_since(self, at: Millis, after: int = 0) -> Iterator[Logged]:
         """See `EventLog.received_since`."""
         with self._tables.lock:
             entries = [entry for log in self._tables.events.values() for entry in log.values()]
-        return iter(sorted((e for e in entries if e.received_at >= at), key=lambda entry: entry.seq))
+        wanted = (entry for entry in entries if entry.received_at >= at and entry.seq > after)
+        return iter(sorted(wanted, key=lambda entry: entry.seq))
+
+    def last_seq(self) -> int:
+        """See `EventLog.last_seq`."""
+        with self._tables.lock:
+            return max((entry.seq for log in self._tables.events.values() for entry in log.values()), default=0)
 
 
 def prune_events(tables: Tables, oldest: Millis) -> int:

@@ -61,9 +61,15 @@ class SqliteEvents:
         events = (self._rows.open(owner, (sealed, TABLE))[0] for owner, sealed, _ in rows)
         return tuple(sorted(_EVENT.decode(event).user_id for event in events if event is not None))
 
-    def received_since(self, at: Millis) -> Iterator[Logged]:
+    def last_seq(self) -> int:
+        """See `EventLog.last_seq`."""
+        with self._rows.database.reading() as connection:
+            [seq] = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
+        return int(seq)
+
+    def received_since(self, at: Millis, after: int = 0) -> Iterator[Logged]:
         """See `EventLog.received_since`."""
-        last = 0
+        last = after
         while True:
             with self._rows.database.reading() as connection:
                 rows = connection.execute(

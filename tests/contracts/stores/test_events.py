@@ -37,6 +37,10 @@ def test_two_users_may_use_one_event_id(store, make):
     assert [e.event.user_id for e in store.events.since("w", 0)] == ["w"]
 
 
+def test_an_empty_log_has_no_last_entry(store):
+    assert store.events.last_seq() == 0
+
+
 def test_no_events_are_fine(store):
     result = store.events.append([], NOW)
     assert (result.accepted, result.duplicates) == (0, 0)
@@ -56,5 +60,8 @@ def test_events_of_everybody_come_in_order_since_an_instant_of_receipt(store, ma
     store.events.append(many[3:], NOW + 1)
     assert [entry.event for entry in store.events.received_since(0)] == many
     assert [entry.event for entry in store.events.received_since(NOW + 1)] == many[3:]
+    seqs = [entry.seq for entry in store.events.received_since(0)]
+    assert store.events.last_seq() == seqs[-1]
+    assert [entry.event for entry in store.events.received_since(0, seqs[1_000])] == many[1_001:]
     store.users.erase("u3", NOW + 2, None)
     assert {entry.event.user_id for entry in store.events.received_since(0)} == {"u0", "u1", "u2", "u4", "u5", "u6"}
