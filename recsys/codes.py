@@ -7,12 +7,14 @@ a dictionary, in which there is what every page says.
 
 import zlib
 from collections.abc import Sequence
+from ctypes import c_int64
 from functools import cache
 from importlib.resources import files
 from typing import Final
 
 import numpy as np
 
+from recsys.kernels import address, library
 from recsys.types import Array, Integers, Longs
 
 _WINDOW: Final = -15  # raw deflate: no header, no checksum, for a sealed value is checked as a whole
@@ -46,9 +48,24 @@ def pack_bits(codes: Integers) -> bytes:
     Whole numbers of 0 or more (n,), below 2**62 and all about as likely, as bits: as many of them as go into 62 bits
     are one number, so that 20,000 values take 14.5 bits each and not 15. The radix stands before them.
     """
+    native, numbers = library(), codes.astype(np.int64)
+    radix = int(numbers.max(initial=0)) + 1
+    if native is None:
+        return pack_bits_in_numpy(numbers)
+    n_joined = _n_joined(radix)
+    width = (radix**n_joined - 1).bit_length()
+    packed = np.zeros(-(-(-(-len(numbers) // n_joined) * width) // 8), np.uint8)
+    native.pack_bits(
+        address(numbers), c_int64(len(numbers)), c_int64(radix), c_int64(n_joined), c_int64(width), address(packed)
+    )
+    return radix.to_bytes(8, "little") + packed.tobytes()
+
+
+def pack_bits_in_numpy(codes: Longs) -> bytes:
+    """The reference of `pack_bits`."""
     radix = int(codes.max(initial=0)) + 1
-    joined, n_joined = codes.astype(np.int64), _n_joined(radix)
-    joined = np.pad(joined, (0, -len(joined) % n_joined)).reshape(-1, n_joined) @ radix ** np.arange(n_joined)
+    n_joined = _n_joined(radix)
+    joined = np.pad(codes, (0, -len(codes) % n_joined)).reshape(-1, n_joined) @ radix ** np.arange(n_joined)
     width = (radix**n_joined - 1).bit_length()
     bits = np.unpackbits(joined.astype("<u8").view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")[:, :width]
     return radix.to_bytes(8, "little") + np.packbits(bits).tobytes()
@@ -99,7 +116,20 @@ def unhuffman(packed: bytes) -> bytes:
 
 
 def pack_table(values: Array) -> tuple[bytes, bytes]:
-    """The distinct values of a column, and the codes of its rows."""
+    """The distinct values of a column of whole numbers, and the codes of its rows."""
+    native, n = library(), len(values)
+    if native is None or not n or values.dtype == np.uint64:  # of which not all are numbers of the loop
+        return pack_table_in_numpy(values)
+    size, n_slots = values.dtype.itemsize, 1 << (2 * n).bit_length()
+    room, ends, packed = np.empty(5 * n + n_slots, np.int64), np.empty(2, np.int64), np.empty((size + 8) * n, np.uint8)
+    room[:n] = values
+    native.code_table(address(room), c_int64(n), c_int64(n_slots), c_int64(size), address(packed), address(ends))
+    table_end, end = ends.tolist()
+    return packed[:table_end].tobytes(), huffman(packed[table_end:end].tobytes())
+
+
+def pack_table_in_numpy(values: Array) -> tuple[bytes, bytes]:
+    """The reference of `pack_table`."""
     distinct, codes = np.unique(values, return_inverse=True)
     return distinct.tobytes(), pack_codes(codes)
 

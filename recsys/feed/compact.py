@@ -5,8 +5,9 @@ What the slot loop cannot tell apart is
 not kept: of a creator or a copy that stands alone among the candidates it is enough to know that it stands alone.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from recsys.codes import huffman, pack_codes, pack_table, unhuffman, unpack_codes, unpack_table
 from recsys.safety.copies import COLUMNS
-from recsys.types import Array, Column, Columns, Floats, Longs, Rows
+from recsys.types import Array, Column, Columns, Floats, Integers, Longs, Rows
 
 KIND: Final = {
     "tier": "i1", "family": "i1", "is_s4": "?", "is_supportive": "?", "is_local": "?", "match": "i1",
@@ -24,6 +25,30 @@ KIND: Final = {
 
 _SHARED: Final = ("hash_no", "creator_text_no", "duration_text_no")
 _ROUGH_LEVELS: Final = 255  # of scores
+
+
+class CodedColumns(NamedTuple):
+    """Columns as codes: of kinds and of sources their tables too; `scores` as `pack_scores` gives them."""
+
+    kinds: tuple[bytes, bytes]
+    sources: tuple[bytes, bytes]
+    creators: bytes
+    scores: dict[str, bytes]
+
+
+def code_columns(
+    columns: Columns, sources: Integers, scores: Floats, named: Longs, listed: Rows, exact: Rows
+) -> CodedColumns:
+    """
+    The columns (n,) of a record, in NumPy. `named` are creators; `listed` and `exact` rows, ascending, `exact` from 0
+    on.
+    """
+    return CodedColumns(
+        kinds=pack_kinds(columns, listed),
+        sources=pack_table(sources[listed]),
+        creators=pack_creators(columns["creator_no"], named),
+        scores=pack_scores(scores, exact),
+    )
 
 
 # --- columns ---
@@ -71,17 +96,21 @@ def unpack_creators(packed: bytes, named: Longs, n: int) -> Longs:
 def pack_joins(columns: Columns) -> dict[str, bytes]:
     """The few rows that have a copy among the candidates; a number that only one of them has joins nothing."""
     rows = np.flatnonzero(columns["hash_no"] | columns["creator_text_no"] | columns["duration_text_no"])
-    joins = {name: columns[name][rows] for name in COLUMNS}
-    for name in (name for name in _SHARED if joins[name].any()):
-        _, inverse, counts = np.unique(joins[name], return_inverse=True, return_counts=True)
-        joins[name] = np.where(counts[inverse] > 1, joins[name], 0)
-    for name in ("arrival", "is_hashed"):  # they say something of equal words alone
-        joins[name] = np.where(joins["duration_text_no"] != 0, joins[name], 0)
+    joins = {name: _repeated(columns[name][rows]) for name in _SHARED}
     is_joined = (joins["hash_no"] | joins["creator_text_no"] | joins["duration_text_no"]) != 0
     if not is_joined.any():
         return {}
+    for name in ("arrival", "is_hashed"):  # they say something of equal words alone
+        joins[name] = np.where(joins["duration_text_no"] != 0, columns[name][rows], 0)
     values = {name: joins[name][is_joined].astype(dtype).tobytes() for name, dtype in COLUMNS.items()}
     return {"rows": rows[is_joined].astype("<u2").tobytes(), **values}
+
+
+def _repeated(numbers: Column) -> Longs:
+    """(n,) the numbers that stand there more than once, 0 for the others."""
+    listed = numbers.tolist()
+    counts = Counter(listed)
+    return np.array([number if counts[number] > 1 else 0 for number in listed], np.int64)
 
 
 def unpack_joins(packed: Mapping[str, bytes], n: int) -> dict[str, Column]:
@@ -160,27 +189,25 @@ class PartsTable(msgspec.Struct, frozen=True, array_like=True):
     constants: dict[str, bytes]
 
 
-def parts_table(parts: Mapping[str, Array]) -> PartsTable:
-    """The table of parts (n,) in float16 by name."""
-    bits = {name: part.view("<u2") for name, part in parts.items()}
-    constants = {name: part[:1].tobytes() for name, part in bits.items() if len(part) == 0 or (part == part[0]).all()}
-    return PartsTable(list(parts), constants)
+def parts_table(names: Sequence[str], bits: Array) -> PartsTable:
+    """The table of parts, whose numbers in float16 are `bits` (n_parts, n) of 16 bits."""
+    is_constant = (bits == bits[:, :1]).all(axis=1).tolist()
+    constants = {name: bits[n, :1].tobytes() for n, name in enumerate(names) if is_constant[n]}
+    return PartsTable([*names], constants)
 
 
-def pack_parts(
-    table: PartsTable, parts: Mapping[str, Array], shown: Rows, rough_to: int, weighed: Collection[str]
-) -> bytes:
+def pack_parts(table: PartsTable, bits: Array, shown: Rows, rough_to: int, weighed: Collection[str]) -> bytes:
     """
     What is no constant: of the rows that were shown and of the others before `rough_to` the upper 8 bits; of what was
     shown the lower 8 bits too. Of parts that weigh nothing only what was shown, and no lower bits.
     """
-    varied = [name for name in table.names if name not in table.constants]
-    is_exact = np.array([name in weighed for name in varied], np.bool_)
+    varied = [n for n, name in enumerate(table.names) if name not in table.constants]
     if not varied:
         return b""
-    bits, rows = np.stack([parts[name].view("<u2") for name in varied]), _others(rough_to, shown)
-    halves = [bits[:, shown] >> 8, bits[is_exact][:, rows] >> 8, bits[is_exact][:, shown] & 0xFF]
-    return huffman(np.concatenate([half.ravel() for half in halves]).astype(np.uint8).tobytes())
+    exact, rows = [n for n in varied if table.names[n] in weighed], _others(rough_to, shown)
+    upper = (bits >> 8).astype(np.uint8)
+    lower = bits[exact][:, shown].astype(np.uint8)
+    return huffman(upper[varied][:, shown].tobytes() + upper[exact][:, rows].tobytes() + lower.tobytes())
 
 
 def unpack_parts(

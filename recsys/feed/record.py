@@ -13,17 +13,19 @@ import msgspec
 import numpy as np
 
 from recsys.clock import Millis
-from recsys.codes import deflate, inflate, pack_bits, pack_table, unpack_bits, unpack_table
+from recsys.codes import deflate, inflate, pack_bits, unpack_bits, unpack_table
 from recsys.errors import StoreError
 from recsys.feed import compact
+from recsys.feed.compiled_columns import code_columns_compiled
 from recsys.feed.plan import Plan
 from recsys.feed.slate import Selection, Supply, select
 from recsys.feed.unlisted import unlisted_ids
+from recsys.kernels import library
 from recsys.messages import FeedRequest, RankRequest
 from recsys.policy.limits import Limits
 from recsys.safety.copies import COLUMNS
 from recsys.strings import StringColumn
-from recsys.types import Candidates, Column, Fields, Ids, Integers, JsonObject, Longs, Rows
+from recsys.types import Candidates, Column, Columns, Fields, Ids, Integers, JsonObject, Longs, Rows
 from recsys.user.packed import PackedLedger, pack_ledger, unpack_ledger
 from recsys.user.state import Ledger
 
@@ -39,6 +41,8 @@ RECORD_BYTES: Final = 3_100
 What a record may take with those parts: with its answer and its seal it fits one page of 4,096 bytes of a state file.
 """
 
+_ITEM_BYTES: Final = 4  # of an item number
+_SOURCE_BYTES: Final = 2  # of the bits that say which sources returned a candidate
 _ZLIB: Final = b"\x78"  # how records of former formats start
 RULES: Final = {
     "tier": "i1",
@@ -156,43 +160,54 @@ _CODES: Final = msgspec.msgpack.Decoder(_Codes)
 def pack(decision: Decision) -> bytes:
     """A record as bytes, without what `replay` cannot tell apart; see `Decision` for what that is."""
     columns: dict[str, Column] = {name: np.frombuffer(decision.columns[name], dtype) for name, dtype in RULES.items()}
-    item_nos, shown = np.frombuffer(decision.item_nos, "<i4"), np.array(decision.chosen, np.intp)
-    n, listed = len(item_nos), _listed_rows(len(item_nos), decision.chosen)
-    creators, weighed = columns["creator_no"][shown], _weighed(decision.weights)
-    raw_parts = {name: np.frombuffer(part, "<f2") for name, part in decision.parts.items()}
-    kinds, kind_codes = compact.pack_kinds(columns, listed)
-    sources, source_codes = pack_table(np.frombuffer(decision.from_sources, "<u2")[listed])
-    parts = compact.parts_table(raw_parts)
+    shown, n = np.array(decision.chosen, np.intp), len(decision.item_nos) // _ITEM_BYTES
+    creators = columns["creator_no"][shown]
+    coded = _coded(decision, columns, creators)
+    bits = np.frombuffer(b"".join(decision.parts.values()), "<u2").reshape(len(decision.parts), n)
+    parts = compact.parts_table([*decision.parts], bits)
     tables = _Tables(
         fields={name: value for name, value in msgspec.structs.asdict(decision).items() if _is_field(name, value)},
         ledger=pack_ledger(decision.ledger),
         n=n,
         chosen=decision.chosen,
-        kinds=kinds,
+        kinds=coded.kinds[0],
         creators=creators.astype("<u4").tobytes(),
-        sources=sources,
+        sources=coded.sources[0],
         topics=columns["topics"][shown].tobytes(),
         joins=compact.pack_joins(columns),
         parts=parts,
     )
     codes = _Codes(
-        item_nos=pack_bits(item_nos),
-        kinds=kind_codes,
-        creators=compact.pack_creators(columns["creator_no"], _named_creators(decision.ledger, creators)),
-        sources=source_codes,
-        scores=compact.pack_scores(np.frombuffer(decision.scores, "<f4"), _exact_rows(n, decision.chosen)),
+        item_nos=pack_bits(np.frombuffer(decision.item_nos, "<i4")),
+        kinds=coded.kinds[1],
+        creators=coded.creators,
+        sources=coded.sources[1],
+        scores=coded.scores,
     )
-    deflated, coded = deflate(msgspec.msgpack.encode(tables)), msgspec.msgpack.encode(codes)
+    deflated, encoded = deflate(msgspec.msgpack.encode(tables)), msgspec.msgpack.encode(codes)
     n_varied = len(parts.names) - len(parts.constants)
-    room = RECORD_BYTES - len(deflated) - len(coded) - 2 * n_varied * len(shown)
+    room = RECORD_BYTES - len(deflated) - len(encoded) - 2 * n_varied * len(shown)
     parts_to = min(n, ROUGH_PARTS, max(0, room // max(1, n_varied)))
-    packed_parts = compact.pack_parts(parts, raw_parts, shown, parts_to, weighed)
-    return msgspec.msgpack.encode(_Packed(FORMAT, deflated, coded, packed_parts, parts_to))
+    packed_parts = compact.pack_parts(parts, bits, shown, parts_to, _weighed(decision.weights))
+    return msgspec.msgpack.encode(_Packed(FORMAT, deflated, encoded, packed_parts, parts_to))
 
 
 def _is_field(name: str, value: object) -> bool:
     """Whether a packed record has a field: not what its columns say, nor the unlisted of a page without any."""
     return name not in _IN_COLUMNS and (name != "unlisted" or bool(value))
+
+
+def _coded(decision: Decision, columns: Columns, shown: Longs) -> compact.CodedColumns:
+    """The columns as codes: by the compiled loop, which has its reference in `compact.code_columns`."""
+    n, native = len(decision.item_nos) // _ITEM_BYTES, library()
+    named = _named_creators(decision.ledger, shown)
+    listed, exact = _listed_rows(n, decision.chosen), _exact_rows(n, decision.chosen)
+    if native is not None and n:
+        return code_columns_compiled(
+            native, decision.columns, decision.from_sources, decision.scores, named, listed, exact
+        )
+    sources, scores = np.frombuffer(decision.from_sources, "<u2"), np.frombuffer(decision.scores, "<f4")
+    return compact.code_columns(columns, sources, scores, named, listed, exact)
 
 
 def tables_of(data: bytes) -> bytes:
@@ -252,12 +267,16 @@ def _named_creators(ledger: Ledger, shown: Integers) -> Longs:
 
 def _exact_rows(n: int, chosen: Sequence[int]) -> Rows:
     """The best row and those that were shown, ascending: of these a record keeps the score as it is."""
-    return np.union1d(np.arange(min(n, 1)), np.array(chosen, np.intp))
+    return _first_and_shown(min(n, 1), chosen)
 
 
 def _listed_rows(n: int, chosen: Sequence[int]) -> Rows:
     """The best rows and those that were shown, ascending: of these a record keeps what people may ask for."""
-    return np.union1d(np.arange(min(n, LISTED)), np.array(chosen, np.intp))
+    return _first_and_shown(min(n, LISTED), chosen)
+
+
+def _first_and_shown(n_first: int, chosen: Sequence[int]) -> Rows:
+    return np.array([*range(n_first), *sorted({row for row in chosen if row >= n_first})], np.intp)
 
 
 def _of_former_format(packed: bytes) -> Decision:
@@ -348,11 +367,12 @@ def columns_of(candidates: Candidates) -> dict[str, bytes]:
 
 def source_bits(candidates: Candidates) -> tuple[list[str], bytes]:
     """Which sources returned each candidate."""
-    names = [name.removeprefix("rank_") for name in candidates.columns if name.startswith("rank_")]
-    bits = np.zeros(len(candidates), "<u2")
+    names = [name for name in candidates.columns if name.startswith("rank_")]
+    is_found = np.zeros((8 * _SOURCE_BYTES, len(candidates)), np.bool_)
     for n, name in enumerate(names):
-        bits |= (~np.isnan(candidates[f"rank_{name}"])).astype("<u2") << n
-    return names, bits.tobytes()
+        np.logical_not(np.isnan(candidates[name]), out=is_found[n])
+    bits = np.packbits(is_found, axis=0, bitorder="little").T.tobytes()
+    return [name.removeprefix("rank_") for name in names], bits
 
 
 def candidates_of(decision: Decision) -> Candidates:

@@ -9,17 +9,19 @@ import ctypes
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from recsys.types import Array
+    from numpy.typing import NDArray
 
-VERSION: Final = 5
+VERSION: Final = 7
 """
 The version of the functions' signatures: a library of others is not used. `make` builds again when a source changed.
 """
 
-SOURCES: Final = tuple(Path(__file__).with_name(name) for name in ("native.c", "slots.c", "ranking.c", "affinity.c"))
+SOURCES: Final = tuple(
+    Path(__file__).with_name(name) for name in ("native.c", "slots.c", "ranking.c", "affinity.c", "packing.c")
+)
 
 
 def open_library(path: Path) -> ctypes.CDLL | None:
@@ -43,6 +45,6 @@ def describe() -> str:
     return "Python" if library() is None else "compiled"
 
 
-def address(array: "Array") -> ctypes.c_void_p:
+def address(array: "NDArray[Any]") -> ctypes.c_void_p:
     """Where the numbers of a contiguous array begin."""
     return ctypes.c_void_p(array.__array_interface__["data"][0])

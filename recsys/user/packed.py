@@ -56,11 +56,11 @@ def pack_deliveries(deliveries: Sequence[Delivery]) -> PackedDeliveries:
     for place, name in enumerate(_KIND):
         kinds[:, place] = columns.pop(name)
     item_nos, creators, topics = (columns.pop(name) for name in ("item_no", "creator_no", "topics"))
-    columns["at"] = np.diff(columns["at"], prepend=0)
+    columns["at"][1:] -= columns["at"][:-1].copy()
     return PackedDeliveries(
         n=len(table),
         item_nos=pack_bits(item_nos),
-        kinds=pack_table(kinds.view("<u8").ravel()),
+        kinds=pack_table(kinds.view("<i8").ravel()),
         creators=creators.astype("<u4").tobytes(),
         topics=pack_table(topics.astype("<u2")),
         columns={

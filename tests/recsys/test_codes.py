@@ -4,9 +4,10 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recsys import codes
 from recsys.codes import (
     deflate,
     dictionary,
@@ -59,3 +60,24 @@ def test_the_dictionary_is_that_of_the_format():
 def test_other_bytes_are_refused():
     with pytest.raises(zlib.error):
         inflate(b"\xff\xff\xff")
+
+
+@settings(deadline=None)
+@given(numbers=st.lists(st.integers(0, 2**62 - 1) | st.integers(0, 40), max_size=70))
+def test_compiled_bits_are_those_of_the_reference(native, numbers):
+    column = np.array(numbers, np.int64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codes, "library", lambda: native)
+        assert codes.pack_bits(column) == codes.pack_bits_in_numpy(column)
+
+
+@settings(deadline=None)
+@given(
+    numbers=st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 3), max_size=300),
+    kind=st.sampled_from(["<i8", "<u4", "<u2", "<i1", "?"]),
+)
+def test_compiled_tables_are_those_of_the_reference(native, numbers, kind):
+    column = np.array(numbers, np.int64).astype(kind)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codes, "library", lambda: native)
+        assert codes.pack_table(column) == codes.pack_table_in_numpy(column)

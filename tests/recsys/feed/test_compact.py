@@ -68,8 +68,9 @@ def test_parts_of_what_was_shown_are_whole_and_of_the_next_in_8_bits():
         "p_same": np.full(5, 0.3, "<f2"),
     }
     shown = np.array([1])
-    table, weighed = parts_table(parts), {"p_a", "p_same"}
-    again = unpack_parts(table, pack_parts(table, parts, shown, 4, weighed), shown, 4, weighed, 5)
+    bits = np.array([part.view("<u2") for part in parts.values()])
+    table, weighed = parts_table([*parts], bits), {"p_a", "p_same"}
+    again = unpack_parts(table, pack_parts(table, bits, shown, 4, weighed), shown, 4, weighed, 5)
     assert list(again) == list(parts)
     assert again["p_a"][1] == parts["p_a"][1]
     assert again["p_a"][[0, 2, 3]].tolist() == [1.625, 1.625, 0.0]

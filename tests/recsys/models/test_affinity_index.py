@@ -22,7 +22,9 @@ SCALES = st.sampled_from([0.0, 1e-20, 1e-3, 1.0, 1e4])
     scales=st.tuples(SCALES, SCALES, SCALES),
     n_alike=st.integers(1, 4),
 )
-def test_the_compiled_search_finds_what_a_pass_finds(native, seed, n, n_labels, n_words, k, scales, n_alike):
+def test_no_item_that_is_left_out_is_better_and_both_searches_find_the_same(
+    native, seed, n, n_labels, n_words, k, scales, n_alike
+):
     """Items repeat, so that scores are equal; labels, words and what is expected are of any size to each other."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, (n, n_labels)) * rng.choice([0.5, 1.0, -2.0], n_labels)
@@ -35,8 +37,11 @@ def test_the_compiled_search_finds_what_a_pass_finds(native, seed, n, n_labels, 
     index = index_affinity(features, expected, n_words)
     k = min(k, int(allowed.sum()))
     if k:
-        best = best_compiled(native, index, user, k, allowed)
-        assert sorted(best.tolist()) == sorted(best_in_numpy(index, user, k, allowed).tolist())
+        best = sorted(best_compiled(native, index, user, k, allowed).tolist())
+        assert best == sorted(best_in_numpy(index, user, k, allowed).tolist())
+        scores = features.astype(np.float64) @ user + expected
+        others = np.setdiff1d(np.flatnonzero(allowed), best)
+        assert scores[others].max(initial=-np.inf) <= scores[best].min() + 1e-9 * np.abs(scores).max()
 
 
 def test_two_items_worked_by_hand(monkeypatch):
