@@ -87,6 +87,7 @@ def create_app(
         docs_url=None,  # these pages load scripts from other hosts; any viewer can open /openapi.json
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,  # what generators of clients name their calls by
         lifespan=_lifespan,
         middleware=[
             Middleware(RequestGuard, settings=settings, keys=ring, metrics=deps.metrics),

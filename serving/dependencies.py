@@ -99,12 +99,6 @@ def who(request: Request) -> str:
     return name
 
 
-def record_response(request: Request, fields: Fields) -> Response:
-    """Fields as JSON, after the id of the request."""
-    body = {"request_id": request.state.request_id, **fields}
-    return Response(msgspec.json.encode(body), media_type=_JSON)
-
-
 def answer(request: Request, struct: type[Wire], fields: Fields) -> Response:
     """Fields as JSON, after the id of the request, by the struct that describes them."""
     body = {"request_id": request.state.request_id, **fields}

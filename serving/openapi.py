@@ -10,18 +10,18 @@ from pydantic.json_schema import models_json_schema
 
 from recsys.messages import EventsResponse, FeedResponse, Wire
 from recsys.services.bulk import Bulk
-from serving import responses
+from serving import reports, responses
 from serving.auth.scopes import ANY, scope_of
 from serving.bodies import EventBody
 from serving.problems import MEDIA_TYPE
-from serving.responses import EXAMPLE_PROBLEM, Answer, ProblemDetail, Record
+from serving.responses import EXAMPLE_PROBLEM, Answer, ProblemDetail
 
 Description = dict[str, Any]
 RESPONSES: Final = (
     FeedResponse,
     EventsResponse,
     *(
-        struct for name, struct in vars(responses).items()
+        struct for name, struct in {**vars(responses), **vars(reports)}.items()
         if isinstance(struct, type) and issubclass(struct, Wire) and struct.__name__ == name
         and struct not in (Wire, Answer)
     ),
@@ -99,7 +99,6 @@ def _scopes(method: str, path: str) -> list[str]:
 def _responses() -> Mapping[str, Description]:
     _, schemas = msgspec.json.schema_components(RESPONSES, ref_template=_REF + "{name}")
     schemas[ProblemDetail.__name__]["examples"] = [msgspec.to_builtins(EXAMPLE_PROBLEM)]
-    schemas[Record.__name__]["additionalProperties"] = True
     return schemas
 
 

@@ -12,13 +12,6 @@ from msgspec import Meta
 from recsys.columns import CREATORS, ITEMS, Column, Dtype, Table
 from recsys.messages import Wire
 
-
-class Record(Wire, frozen=True):
-    """A report, a decision record or a family page, with the id of this answer and the fields of its kind."""
-
-    request_id: str
-
-
 _TYPES: Final[dict[Dtype, object]] = {
     "str": str | None, "int": int | None, "float": float | None, "bool": bool | None, "time": str | None,
     "list": tuple[str, ...] | None,

@@ -287,7 +287,14 @@ def _with_person(state: UserState, **changes: object) -> UserState:
 
 
 def _named(value: msgspec.Struct) -> JsonObject:
-    return {name: getattr(value, name) for name in value.__struct_fields__ if name != "format"}
+    """A stored value by the names of its fields, and so every struct in it."""
+    return {name: _in_names(getattr(value, name)) for name in value.__struct_fields__ if name != "format"}
+
+
+def _in_names(value: object) -> object:
+    if isinstance(value, msgspec.Struct):
+        return _named(value)
+    return [_in_names(part) for part in value] if isinstance(value, tuple) else value
 
 
 def _read(kind: type[T], fields: Fields) -> T:

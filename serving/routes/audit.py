@@ -19,7 +19,7 @@ def audit_routes(deps: Dependencies) -> APIRouter:
     routes = strict_router("/v1", "operator", _RESPONSES)
 
     @routes.get("/audit", summary="Who decided what, and when")
-    def audit(request: Request, query: Annotated[AuditQuery, Query()]) -> Response:
+    def list_audit_entries(request: Request, query: Annotated[AuditQuery, Query()]) -> Response:
         """
         Labels set by a person, takedowns and putting back, activations, confirmations of the clock, and erasures, in
         order. Each entry has `seq`, `at`, `who` (the name of a service key, or `local`) and `what`.

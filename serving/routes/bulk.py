@@ -29,7 +29,7 @@ def bulk_routes(deps: Dependencies) -> APIRouter:
     one_at_a_time = CapacityLimiter(1)  # so that pages and single calls wait for one call of bulk at most
 
     @routes.post("/{table}", summary="Write many rows", openapi_extra=_BODY)
-    async def bulk(request: Request, table: Bulk, query: Annotated[BulkQuery, Query()]) -> Response:
+    async def write_rows(request: Request, table: Bulk, query: Annotated[BulkQuery, Query()]) -> Response:
         """
         Items, creators, users or events, a JSON object a line, in the fields of the single calls and with the id in
         each. A line that is refused is named with a sentence; all others are written, and durable with the answer.

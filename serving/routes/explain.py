@@ -1,7 +1,7 @@
 """Explanations of a page, and previews of another policy."""
 
 from dataclasses import asdict
-from typing import Annotated, Final
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
@@ -14,50 +14,49 @@ from recsys.policy.limits import plain_limits
 from recsys.services import explain
 from recsys.services.preview import preview
 from serving.body_fields import ClientBody, Id
-from serving.dependencies import Dependencies, PathId, record_response, strict_router
-from serving.openapi import Description, response
+from serving.dependencies import Dependencies, PathId, answer, strict_router
+from serving.openapi import ok
 from serving.problems import Problem
-from serving.responses import Record
+from serving.reports import DecisionReport, PolicyInForce, PolicyPreview, Replay, Why
 
 UserOfRequest = Annotated[Id | None, Query(description="The user of the request, if two users chose the same id.")]
-_RESPONSES: Final[dict[int | str, Description]] = {200: response(Record, "From the record.")}
 
 
 def explain_routes(deps: Dependencies) -> APIRouter:
     """Decision records, their replay, and why an item is on a page or not."""
-    routes = strict_router("/v1", "explanations", _RESPONSES)
+    routes = strict_router("/v1", "explanations")
 
-    @routes.get("/requests/{request_id}", summary="The decision record")
-    def record(request: Request, request_id: PathId, user_id: UserOfRequest = None) -> Response:
+    @routes.get("/requests/{request_id}", summary="The decision record", responses=ok(DecisionReport))
+    def get_decision(request: Request, request_id: PathId, user_id: UserOfRequest = None) -> Response:
         """Two users may choose the same request_id: `user_id` names the user. Without it, the newest record counts."""
         _check_record(deps, request_id, user_id)
-        return record_response(request, explain.record_of(deps.engine(), request_id, user_id))
+        return answer(request, DecisionReport, explain.record_of(deps.engine(), request_id, user_id))
 
-    @routes.post("/requests/{request_id}/replay", summary="Select the page again")
-    def replay(request: Request, request_id: PathId, user_id: UserOfRequest = None) -> Response:
+    @routes.post("/requests/{request_id}/replay", summary="Select the page again", responses=ok(Replay))
+    def replay_decision(request: Request, request_id: PathId, user_id: UserOfRequest = None) -> Response:
         """From the record alone, compared byte by byte; and what a new request would change."""
         _check_record(deps, request_id, user_id)
-        return record_response(request, explain.replay(deps.engine(), request_id, user_id))
+        return answer(request, Replay, explain.replay(deps.engine(), request_id, user_id))
 
-    @routes.get("/why", summary="Why an item is on a page, or is not")
-    def why(
+    @routes.get("/why", summary="Why an item is on a page, or is not", responses=ok(Why))
+    def explain_item(
         request: Request,
         request_id: Annotated[Id, Query()],
         item_id: Annotated[Id, Query()],
         user_id: UserOfRequest = None,
     ) -> Response:
         _check_record(deps, request_id, user_id)
-        return record_response(request, explain.why(deps.engine(), request_id, item_id, user_id))
+        return answer(request, Why, explain.why(deps.engine(), request_id, item_id, user_id))
 
     return routes
 
 
 def policy_routes(deps: Dependencies) -> APIRouter:
     """The policy in force, and the preview of another one."""
-    routes = strict_router("/v1", "policies", _RESPONSES)
+    routes = strict_router("/v1", "policies")
 
-    @routes.get("/policies", summary="The policy in force")
-    def policies(request: Request) -> Response:
+    @routes.get("/policies", summary="The policy in force", responses=ok(PolicyInForce))
+    def get_policy(request: Request) -> Response:
         """The effective limits of every age band, loop level, day and night."""
         policy = deps.engine().resources.policy
         limits = [
@@ -65,8 +64,9 @@ def policy_routes(deps: Dependencies) -> APIRouter:
             for (band, level, night), values in policy.limits.items()
         ]
         market = policy.market
-        return record_response(
+        return answer(
             request,
+            PolicyInForce,
             {
                 "market": market.market,
                 "version": market.version,
@@ -75,7 +75,7 @@ def policy_routes(deps: Dependencies) -> APIRouter:
             },
         )
 
-    @routes.post("/policies/preview", summary="Preview a policy on logged requests")
+    @routes.post("/policies/preview", summary="Preview a policy on logged requests", responses=ok(PolicyPreview))
     def preview_policy(request: Request, body: PreviewBody) -> Response:
         """Select the newest pages again under another policy: tiers, shortfalls, and which pages would differ."""
         engine = deps.engine()
@@ -89,7 +89,7 @@ def policy_routes(deps: Dependencies) -> APIRouter:
             {"request_id": c.request_id, "before": [ids[n] for n in c.before], "after": [ids[n] for n in c.after]}
             for c in previewed.changed
         ]
-        return record_response(request, {**asdict(previewed), "changed": changed})
+        return answer(request, PolicyPreview, {**asdict(previewed), "changed": changed})
 
     return routes
 

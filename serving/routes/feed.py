@@ -40,7 +40,7 @@ def feed_routes(deps: Dependencies) -> APIRouter:
         summary="One page for a user",
         responses={200: response(FeedResponse, "A page.", headers=_RETRY), **_OF_A_PAGE},
     )
-    def post_feed(body: FeedBody) -> Response:
+    def make_feed(body: FeedBody) -> Response:
         return page_response(make_page(deps, body.to_request()))
 
     @routes.get(
@@ -58,7 +58,7 @@ def feed_routes(deps: Dependencies) -> APIRouter:
         summary="One page of the caller's candidates",
         responses={200: response(FeedResponse, "A page.", headers=_RETRY), **refused(409, _USED)},
     )
-    def post_rank(body: RankBody) -> Response:
+    def rank(body: RankBody) -> Response:
         """
         A feed of the given items alone: the same rules, ledger and record, and it counts like any page.
 
@@ -74,7 +74,7 @@ def feed_routes(deps: Dependencies) -> APIRouter:
         summary="Report events, in batches",
         responses=ok(EventsResponse),
     )
-    def post_events(request: Request, body: EventsBody) -> Response:
+    def report_events(request: Request, body: EventsBody) -> Response:
         _check_fields(body.events)
         time = deps.clock.read()
         if not time.is_believed:

@@ -32,7 +32,7 @@ def health_routes(deps: Dependencies) -> APIRouter:
     limiter = CapacityLimiter(1)
 
     @routes.get("/", summary="Where to go from here", responses=ok(Index))
-    async def index(request: Request) -> Response:
+    async def get_index(request: Request) -> Response:
         """For a person who opens the address in a browser."""
         return struct_response(
             Index(
@@ -45,7 +45,7 @@ def health_routes(deps: Dependencies) -> APIRouter:
         )
 
     @routes.get("/health/live", summary="The process answers", responses=ok(Liveness))
-    async def live() -> Response:
+    async def is_live() -> Response:
         return struct_response(Liveness(status="live"))
 
     @routes.get(
@@ -56,7 +56,7 @@ def health_routes(deps: Dependencies) -> APIRouter:
             503: response(Readiness, "No feed can be served."),
         },
     )
-    async def ready() -> Response:
+    async def is_ready() -> Response:
         readiness = await to_thread.run_sync(_readiness, deps.engine(), deps.clock, limiter=limiter)
         return struct_response(readiness, 200 if readiness.status == "ready" else 503)
 
@@ -65,12 +65,12 @@ def health_routes(deps: Dependencies) -> APIRouter:
         summary="What the service counts of itself, for Prometheus",
         responses={200: _METRICS},
     )
-    async def metrics() -> Response:
+    async def get_metrics() -> Response:
         text = await to_thread.run_sync(deps.metrics.text, deps.engine(), limiter=limiter)
         return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     @routes.get("/v1/version", summary="What is running", responses=ok(Version))
-    async def version(request: Request) -> Response:
+    async def get_version(request: Request) -> Response:
         return struct_response(_version(request.state.request_id, deps.engine()))
 
     return routes

@@ -19,12 +19,12 @@ def model_routes(deps: Dependencies) -> APIRouter:
     routes = strict_router("/v1/models", "models", _RESPONSES)
 
     @routes.get("", summary="The model in service, and others")
-    def models(request: Request) -> Response:
+    def list_models(request: Request) -> Response:
         """Artifacts in the folder that `--models` names, the newest first."""
         return struct_response(_listed(deps, request))
 
     @routes.post("/{version}/activate", summary="Serve another model")
-    def activate(request: Request, version: _Version) -> Response:
+    def activate_model(request: Request, version: _Version) -> Response:
         """
         Answers when the model serves. Requests that are being answered end with the model they began with. Other
         processes on the same state follow within a minute, and a restart serves it too. 422 for an artifact that is
@@ -37,7 +37,7 @@ def model_routes(deps: Dependencies) -> APIRouter:
         return struct_response(_listed(deps, request))
 
     @routes.post("/rollback", summary="Serve the model before")
-    def rollback(request: Request) -> Response:
+    def rollback_model(request: Request) -> Response:
         """Undoes the last activation; a second one undoes the first. 409 where nothing was activated."""
         deps.models.rollback(deps.clock(), who(request))
         return struct_response(_listed(deps, request))

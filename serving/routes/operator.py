@@ -6,7 +6,7 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
 from recsys.clock import to_text
-from recsys.services.reviews import answer_review, waiting_reviews
+from recsys.services import reviews
 from serving.bodies import ReviewAnswer, ReviewsQuery
 from serving.dependencies import Dependencies, PathId, strict_router, struct_response, who
 from serving.openapi import Description, ok, response
@@ -36,22 +36,22 @@ def operator_routes(deps: Dependencies) -> APIRouter:
         return struct_response(confirmed)
 
     @routes.get("/reviews", summary="The reviews that wait", responses=ok(ReviewPage))
-    def reviews(request: Request, query: Annotated[ReviewsQuery, Query()]) -> Response:
+    def list_reviews(request: Request, query: Annotated[ReviewsQuery, Query()]) -> Response:
         """
         Reviews that creators asked for, each with its age, its due time and where the label comes from. The counts are
         those of all reviews of the last 400 days.
         """
-        page = waiting_reviews(deps.engine(), deps.clock(), query.after, query.size)
+        page = reviews.waiting_reviews(deps.engine(), deps.clock(), query.after, query.size)
         return struct_response(msgspec.convert({"request_id": request.state.request_id, **page}, ReviewPage))
 
     @routes.post("/reviews/{item_id}", summary="Answer a review", responses=ok(Review))
-    def answer(request: Request, item_id: PathId, body: ReviewAnswer) -> Response:
+    def answer_review(request: Request, item_id: PathId, body: ReviewAnswer) -> Response:
         """
         A tier becomes the label of a person, and our own label gives way to it. An empty object upholds the label.
         `PATCH` of an item with a tier from the source `human` answers its review too. 404 where no review is open.
         """
         fields = body.model_dump(exclude_none=True)
-        answered = answer_review(deps.engine(), item_id, fields, deps.clock(), who(request))
+        answered = reviews.answer_review(deps.engine(), item_id, fields, deps.clock(), who(request))
         if answered is None:
             raise Problem(
                 404, f"Found no open review of item {item_id!a}; GET /v1/operator/reviews lists those there are."

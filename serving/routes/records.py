@@ -5,7 +5,7 @@ from typing import Annotated, Final
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
-from recsys.services.items import delete_item, get_item, list_items, put_item
+from recsys.services import items
 from recsys.services.profiles import get_profile, put_profile
 from recsys.services.reviews import ask_review, label_item
 from recsys.stores.protocols import Catalogue
@@ -43,36 +43,36 @@ def item_routes(deps: Dependencies) -> APIRouter:
         return deps.engine().resources.catalogue_cache.catalogue
 
     @routes.get("", summary="All items, page by page", responses=ok(ItemPage))
-    def every(request: Request, query: Annotated[ItemsQuery, Query()]) -> Response:
+    def list_items(request: Request, query: Annotated[ItemsQuery, Query()]) -> Response:
         """In order of their arrival, hidden ones too. `next` is null on the last page."""
-        return answer(request, ItemPage, list_items(deps.engine(), query.after, query.size))
+        return answer(request, ItemPage, items.list_items(deps.engine(), query.after, query.size))
 
     @routes.get("/{item_id}", summary="One item, also a hidden one")
-    def get(request: Request, item_id: PathId) -> Response:
-        return answer(request, Item, existing(get_item(catalogue(), item_id), "item", item_id))
+    def get_item(request: Request, item_id: PathId) -> Response:
+        return answer(request, Item, existing(items.get_item(catalogue(), item_id), "item", item_id))
 
     @routes.put("/{item_id}", summary="Add or replace an item")
-    def put(request: Request, item_id: PathId, body: ItemBody) -> Response:
+    def put_item(request: Request, item_id: PathId, body: ItemBody) -> Response:
         fields = body.stated("item_id", item_id)
-        return answer(request, Item, put_item(catalogue(), item_id, fields, deps.clock(), who(request)))
+        return answer(request, Item, items.put_item(catalogue(), item_id, fields, deps.clock(), who(request)))
 
     @routes.patch("/{item_id}", summary="Change some fields of an item")
-    def patch(request: Request, item_id: PathId, body: ItemPatch) -> Response:
+    def patch_item(request: Request, item_id: PathId, body: ItemPatch) -> Response:
         fields = body.stated("item_id", item_id)
         stored = label_item(deps.engine(), item_id, fields, deps.clock(), who(request))
         return answer(request, Item, existing(stored, "item", item_id))
 
     @routes.delete("/{item_id}", summary="Take an item down", responses=ok(ItemTakenDown))
-    def delete(request: Request, item_id: PathId) -> Response:
+    def delete_item(request: Request, item_id: PathId) -> Response:
         """No page holds it from now on, not even a repeated one. PATCH with `is_hidden` false restores it."""
-        if not delete_item(catalogue(), item_id, deps.clock(), who(request)):
+        if not items.delete_item(catalogue(), item_id, deps.clock(), who(request)):
             existing(None, "item", item_id)
         return answer(request, ItemTakenDown, {"item_id": item_id, "is_hidden": True})
 
     described: dict[int | str, Description] = {200: response(Review, "The latest review of the item.")}
 
     @routes.post("/{item_id}/review", summary="Ask for a review", responses=described)
-    def review(request: Request, item_id: PathId) -> Response:
+    def request_review(request: Request, item_id: PathId) -> Response:
         """
         A person is to look at the label of the item, or at its takedown. The review waits in the operator's queue and
         is due within the policy's `review_hours`. An item has one open review: who asks again gets the standing one.

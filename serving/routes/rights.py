@@ -1,6 +1,6 @@
 """Controls and rights of users, and limits set by a guardian."""
 
-from typing import Annotated, Final
+from typing import Annotated
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request, Response
@@ -10,11 +10,11 @@ from recsys.services import rights
 from recsys.types import JsonObject
 from recsys.vocabulary import Tier, Topic
 from serving.body_fields import ClientBody, Id, Languages
-from serving.dependencies import Dependencies, PathId, answer, record_response, strict_router, who
-from serving.openapi import Description, ok, response
-from serving.responses import ErasureReceipt, GuardianLimits, Record, Reset, UserControls
+from serving.dependencies import Dependencies, PathId, answer, strict_router, who
+from serving.openapi import ok
+from serving.reports import UserExport, UserExposure
+from serving.responses import ErasureReceipt, GuardianLimits, Reset, UserControls
 
-_RESPONSES: Final[dict[int | str, Description]] = {200: response(Record, "As stored.")}
 Minutes = Annotated[int, Field(ge=0, le=1_440, description="Minutes in any 24 hours.")]
 
 
@@ -47,7 +47,7 @@ class GuardianBody(ClientBody):
 
 def rights_routes(deps: Dependencies) -> APIRouter:
     """Controls, limits, exposure, export and erasure of a user."""
-    routes = strict_router("/v1/users", "rights", _RESPONSES)
+    routes = strict_router("/v1/users", "rights")
     one_at_a_time = CapacityLimiter(1)  # many erasures wait for each other, so that feeds do not wait for them
 
     @routes.get("/{user_id}/controls", summary="The controls of a user", responses=ok(UserControls))
@@ -70,19 +70,19 @@ def rights_routes(deps: Dependencies) -> APIRouter:
         return answer(request, GuardianLimits, rights.put_guardian(deps.engine(), user_id, fields, deps.clock()))
 
     @routes.post("/{user_id}/reset", summary="Forget the interactions, keep the ledger", responses=ok(Reset))
-    def reset(request: Request, user_id: PathId) -> Response:
+    def reset_user(request: Request, user_id: PathId) -> Response:
         return answer(request, Reset, rights.reset(deps.engine(), user_id, deps.clock.read().latest))
 
-    @routes.get("/{user_id}/exposure", summary="What was delivered, beside each limit")
-    def exposure(request: Request, user_id: PathId) -> Response:
-        return record_response(request, rights.exposure(deps.engine(), user_id, deps.clock()))
+    @routes.get("/{user_id}/exposure", summary="What was delivered, beside each limit", responses=ok(UserExposure))
+    def get_user_exposure(request: Request, user_id: PathId) -> Response:
+        return answer(request, UserExposure, rights.exposure(deps.engine(), user_id, deps.clock()))
 
-    @routes.get("/{user_id}/export", summary="Everything that is stored about a user")
-    def export(request: Request, user_id: PathId) -> Response:
-        return record_response(request, rights.export(deps.engine(), user_id, deps.clock()))
+    @routes.get("/{user_id}/export", summary="Everything that is stored about a user", responses=ok(UserExport))
+    def export_user(request: Request, user_id: PathId) -> Response:
+        return answer(request, UserExport, rights.export(deps.engine(), user_id, deps.clock()))
 
     @routes.delete("/{user_id}", summary="Erase a user", responses=ok(ErasureReceipt))
-    async def erase(request: Request, user_id: PathId) -> Response:
+    async def erase_user(request: Request, user_id: PathId) -> Response:
         """The receipt names what was deleted, and the keyed hash that bounds exposure for 8 more days."""
         receipt = await to_thread.run_sync(_erase, deps, user_id, who(request), limiter=one_at_a_time)
         return answer(request, ErasureReceipt, receipt)

@@ -14,8 +14,9 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from recsys import messages
 from recsys.columns import CREATORS, EVENTS, ID_PATTERN, ITEMS
+from recsys.types import Event
 from recsys.user.state import Profile
-from serving import bodies, openapi, responses
+from serving import bodies, openapi, reports, responses
 
 
 def test_what_may_be_left_out_of_a_request_has_the_same_default() -> None:
@@ -195,3 +196,27 @@ def test_the_examples_are_accepted(model: type[BaseModel]) -> None:
         model.model_validate(example)
         for event in example.get("events", []):
             bodies.EventBody.model_validate(event)
+
+
+def test_every_call_has_a_name_of_its_own_that_generators_of_clients_can_use(shared_client: TestClient) -> None:
+    described = shared_client.get("/openapi.json").json()
+    names = [call["operationId"] for calls in described["paths"].values() for call in calls.values()]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", name) for name in names)
+
+
+def test_every_answer_is_typed(shared_client: TestClient) -> None:
+    """No answer is an open object: each names a schema with properties, or is text."""
+    described = shared_client.get("/openapi.json").json()
+    schemas = described["components"]["schemas"]
+    for path, calls in described["paths"].items():
+        for method, call in calls.items():
+            assert call["tags"], (method, path)
+            for media_type, content in call["responses"]["200"]["content"].items():
+                if media_type == "application/json":
+                    schema = schemas[content["schema"]["$ref"].rpartition("/")[2]]
+                    assert schema["properties"] and not schema.get("additionalProperties"), (method, path)
+
+
+def test_a_stored_event_has_the_fields_of_an_event() -> None:
+    assert {*reports.StoredEvent.__struct_fields__} == {"seq", "received_at", *Event.__dataclass_fields__}
