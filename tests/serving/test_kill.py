@@ -29,7 +29,7 @@ from recsys.clock import Millis
 from serving.stores.sqlite.store import SqliteStore
 
 ROOT = Path(__file__).resolve().parents[2]
-PEOPLE = [f"adult-{n}" for n in range(12)]
+PEOPLE = [f"adult-{n}" for n in range(60)]
 N_CLIENTS = 4
 N_EVENTS = 5
 SIZE = 20
@@ -109,10 +109,10 @@ def put_people(port: int) -> None:
 
 
 def send_until(is_over: Event, port: int, client: int, told: Told) -> None:
-    """Pages and events of random people without a pause; what gets no answer is sent again, as clients do."""
+    """Pages and events of people, of some more often, without a pause; what gets no answer is sent again, as clients do."""
     rng = np.random.default_rng(client)
     for n in itertools.count():
-        user_id, request_id = PEOPLE[rng.integers(len(PEOPLE))], f"client-{client}-{n}"
+        user_id, request_id = PEOPLE[int(len(PEOPLE) * rng.random() ** 3)], f"client-{client}-{n}"
         page = insist(is_over, port, "/v1/feed", {"user_id": user_id, "size": SIZE, "request_id": request_id}, told)
         if page is None:
             return
