@@ -13,11 +13,12 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import compile_path
 
-from recsys.clock import Millis, now
+from recsys.clock import SECOND, Millis, now
 from recsys.errors import SanadError
 from recsys.feed.engine import Engine
 from recsys.resources import sanad_version
 from serving import problems, routes
+from serving.admission import MAX_THREADS, Admission
 from serving.auth.keys import Keyring, keyring_of
 from serving.clock_guard import GuardedClock
 from serving.dependencies import Dependencies
@@ -51,9 +52,6 @@ ROUTERS: Final = (
 )
 """In the order of the description."""
 
-MAX_THREADS: Final = 4
-"""Pages made at once. Python computes one at a time; the others wait for the disk, and share a flush."""
-
 _DESCRIPTION: Final = """\
 Feeds of short videos on mental health: local creators favoured at a known price, harmful loops capped.
 
@@ -69,17 +67,20 @@ def create_app(
     clock: GuardedClock | Callable[[], Millis] = now,
     metrics: Metrics | None = None,
     keys: Keyring | None = None,
+    admission: Admission | None = None,
 ) -> FastAPI:
     """
     The service over the models of a state, or over one engine.
 
     `clock` is the only clock that a request sees. One that is not guarded yet is guarded here. `metrics` are those that
-    the stores of the models count too; None = there are none yet. `keys` None = those that the settings name.
+    the stores of the models count too, `admission` what the server asks too; None = there are none yet. `keys` None =
+    those that the settings name.
     """
     ring = keys or keyring_of(settings.keys, settings.key_file)
     models = served if isinstance(served, Models) else only(served)
     guarded = clock if isinstance(clock, GuardedClock) else GuardedClock(clock, lambda: models.engine().stores.users)
     deps = Dependencies(models=models, clock=guarded, metrics=metrics or Metrics())
+    admission = admission or admission_of(settings)
     app = FastAPI(
         title="Sanad",
         version=sanad_version(),
@@ -90,7 +91,7 @@ def create_app(
         generate_unique_id_function=lambda route: route.name,  # what generators of clients name their calls by
         lifespan=_lifespan,
         middleware=[
-            Middleware(RequestGuard, settings=settings, keys=ring, metrics=deps.metrics),
+            Middleware(RequestGuard, settings=settings, keys=ring, metrics=deps.metrics, admission=admission),
             Middleware(FeedRoute, deps=deps, pool=ThreadPoolExecutor(MAX_THREADS, "sanad-feed")),
         ],
         responses=refusals(),
@@ -102,6 +103,11 @@ def create_app(
     if ring.is_open:
         log.warning("found no service keys (see 'sanad key new'): only programs on this machine may call")
     return app
+
+
+def admission_of(settings: Settings) -> Admission:
+    """As many requests and as much time as the settings say."""
+    return Admission(settings.max_in_flight, settings.deadline_ms / SECOND)
 
 
 @asynccontextmanager

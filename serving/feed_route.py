@@ -7,6 +7,7 @@ request: the bounds of both come from the structs in `recsys.messages`.
 """
 
 import asyncio
+import contextvars
 import time
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from recsys.errors import SanadError
 from recsys.feed.engine import Page
 from recsys.messages import Context, FeedRequest, PauseChoice
+from serving.deadline import DEADLINE
 from serving.dependencies import Dependencies, is_json
-from serving.problems import error_response
+from serving.problems import error_response, shed
 from serving.routes.feed import make_page, page_response
 
 PATH: Final = "/v1/feed"
@@ -61,7 +63,10 @@ class FeedRoute:
             await self.app(scope, _once_more(message, receive), send)
             return
         try:
-            page = await asyncio.get_running_loop().run_in_executor(self.pool, self._page, request, time.perf_counter())
+            in_context = contextvars.copy_context().run
+            page = await asyncio.get_running_loop().run_in_executor(
+                self.pool, in_context, self._page, request, time.perf_counter()
+            )
         except SanadError as error:
             await error_response(error, scope)(scope, receive, send)
         else:
@@ -69,6 +74,8 @@ class FeedRoute:
 
     def _page(self, request: FeedRequest, asked: float) -> Page:
         self.deps.metrics.took("wait", time.perf_counter() - asked)
+        if DEADLINE.get().left_s() < 0:
+            raise shed("The page could not be begun in time")
         return make_page(self.deps, request)
 
 

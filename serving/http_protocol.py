@@ -3,14 +3,18 @@ Connections and heads of requests, within bounds that hold before anybody shows 
 HTTP at all, is answered as a problem too: no middleware ever sees it.
 """
 
-import secrets
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, Final
 
+from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from serving.problems import RETRY_AFTER_S, problem_response
+from serving import deadline
+from serving.admission import FEED, Admission, is_page
+from serving.metrics import Metrics
+from serving.problems import RETRY_AFTER_S, new_call_id, problem_response
+from serving.request_body import BODY_LIMITS
 
 MAX_HEAD_BYTES: Final = 32 * 2**10
 MAX_HEADERS: Final = 100
@@ -26,6 +30,7 @@ FLUSH_TIMEOUT_S: Final = 60.0
 _NO_HTTP: Final = "Found bytes that are no HTTP request; send HTTP/1.1 without TLS, and a space in the address as %20."
 _LARGE_HEAD: Final = f"Found a head of more than {MAX_HEAD_BYTES // 2**10} kB or {MAX_HEADERS} headers; send fewer."
 _SLOW_HEAD: Final = f"Found a head that took more than {HEAD_TIMEOUT_S:g} s to arrive; send it again."
+_SHED: Final = f"So many pages wait that this one would come too late; ask again in {RETRY_AFTER_S} s."
 _FULL: Final = f"Too many connections are open; connect again in {RETRY_AFTER_S} s."
 
 
@@ -40,12 +45,15 @@ class LimitedProtocol(HttpToolsProtocol):
     """
 
     max_connections: int = 1_000
+    admission: Admission = Admission(max_in_flight=64, deadline_s=1.0)
+    metrics: Metrics | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.waiting_since: float | None = None  # by the loop's time; None while a request is read or answered
         self._unread_since: float | None = None  # by the loop's time; None while the answers are read
         self._is_in_head = True
+        self._is_shed = False  # the request that is read is refused already
         self._n_heads = 0
         self._pending_bytes = 0  # of a head that has not arrived in full
         self._field_bytes = 0  # of its address and headers that have
@@ -90,16 +98,55 @@ class LimitedProtocol(HttpToolsProtocol):
         """See HttpToolsProtocol."""
         self._n_heads += 1
         self._is_in_head, self._pending_bytes, self._field_bytes = False, 0, 0
+        self._is_shed = self._may_shed()
+        if self._is_shed:
+            return
         self.waiting_since = None
         super().on_headers_complete()
         if len(self.pipeline) > MAX_PIPELINED:
             self.transport.abort()
             raise _HeadError
 
+    def _may_shed(self) -> bool:
+        """
+        Whether a page is refused now, of which nothing but the head was read. What asks first, pipelines, sends a body
+        of any length or a strange deadline goes the long way.
+        """
+        admission = self.admission
+        if not (admission.is_full() or admission.is_late(deadline.MIN_DEADLINE_S)):
+            return False
+        if not is_page(self.url.decode("latin-1").partition("?")[0]) or self.expect_100_continue:
+            return False
+        if not (self.cycle is None or self.cycle.response_complete):
+            return False
+        headers = dict(self.headers)
+        length = headers.get(b"content-length", b"0")
+        is_short = length.isdigit() and int(length[:9]) <= BODY_LIMITS[FEED].n_bytes
+        given = headers.get(deadline.HEADER)
+        seconds = admission.deadline_s if given is None else deadline.read_deadline_s(given)
+        if not is_short or b"transfer-encoding" in headers or seconds is None:
+            return False
+        return admission.is_full() or admission.is_late(seconds)
+
+    def on_body(self, body: bytes) -> None:
+        """See HttpToolsProtocol."""
+        if not self._is_shed:
+            super().on_body(body)
+
     def on_message_complete(self) -> None:
         """See HttpToolsProtocol."""
         self._is_in_head = True
-        super().on_message_complete()
+        if not self._is_shed:
+            super().on_message_complete()
+            return
+        self._is_shed, is_kept = False, self.parser.should_keep_alive()
+        self.transport.write(new_call_id().encode().join(_SHED_PARTS if is_kept else _LAST_PARTS))
+        if self.metrics is not None:
+            self.metrics.shed()
+        if not is_kept:
+            self.transport.close()
+        super().on_response_complete()
+        self.waiting_since = self.loop.time()
 
     def on_response_complete(self) -> None:
         """See HttpToolsProtocol. Whoever goes on sending a body that was refused has as long as for the next head."""
@@ -113,14 +160,12 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def refuse(self, status: int, detail: str) -> None:
         """Answer with a problem and close."""
-        request_id = secrets.token_hex(8)
+        request_id = new_call_id()
         headers = {"X-Request-ID": request_id, "Connection": "close"}
         if status == 503:
             headers["Retry-After"] = str(RETRY_AFTER_S)
         answer = problem_response(status, detail, path="/", request_id=request_id, headers=headers)
-        first = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode()
-        lines = [first, *(name + b": " + value for name, value in answer.raw_headers)]
-        self.transport.write(b"\r\n".join([*lines, b"", bytes(answer.body)]))
+        self.transport.write(_bytes_of(status, answer))
         self.transport.close()
 
     def pause_writing(self) -> None:
@@ -153,9 +198,10 @@ class LimitedProtocol(HttpToolsProtocol):
             self.transport.close()
 
 
-def limited_to(n_connections: int) -> type[LimitedProtocol]:
+def limited_to(n_connections: int, admission: Admission, metrics: Metrics) -> type[LimitedProtocol]:
     """The protocol for so many connections: the server makes one of each class without asking."""
-    return type("LimitedProtocol", (LimitedProtocol,), {"max_connections": n_connections})
+    values = {"max_connections": n_connections, "admission": admission, "metrics": metrics}
+    return type("LimitedProtocol", (LimitedProtocol,), values)
 
 
 def close_slow(connections: Iterable[object], at: float) -> None:
@@ -163,6 +209,24 @@ def close_slow(connections: Iterable[object], at: float) -> None:
     for connection in list(connections):
         if isinstance(connection, LimitedProtocol):
             connection.close_if_slow(at)
+
+
+def _bytes_of(status: int, answer: Response) -> bytes:
+    first = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode()
+    lines = [first, *(name + b": " + value for name, value in answer.raw_headers)]
+    return b"\r\n".join([*lines, b"", bytes(answer.body)])
+
+
+def _shed_parts(**more: str) -> list[bytes]:
+    """A refusal around the places of its id: what is refused most must cost least."""
+    headers = {"X-Request-ID": _NO_ID, "Retry-After": str(RETRY_AFTER_S), "Cache-Control": "no-store", **more}
+    answer = problem_response(503, _SHED, path=FEED, request_id=_NO_ID, headers=headers)
+    return _bytes_of(503, answer).split(_NO_ID.encode())
+
+
+_NO_ID: Final = "0" * 16
+_SHED_PARTS: Final = _shed_parts()
+_LAST_PARTS: Final = _shed_parts(Connection="close")
 
 
 def _make_place(connections: set[Any]) -> bool:

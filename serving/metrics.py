@@ -19,6 +19,7 @@ from recsys.feed.engine import Engine, Page
 from recsys.stores.protocols import DecisionRecord, Read, Stores, UserStore, Version
 from recsys.user.state import UserState
 from recsys.vocabulary import TIERS
+from serving.admission import FEED
 
 _BUCKETS_S: Final = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 _ALERTS: Final = {"local supply": "supply", "safe feed": "safe_feed"}
@@ -89,6 +90,10 @@ class Metrics:
     def refused(self, why: str) -> None:
         """Count a caller without a known key (`key`), without the scope (`scope`), or too fast (`rate`)."""
         self._refused.labels(why).inc()
+
+    def shed(self) -> None:
+        """Count a page that was refused by its head alone."""
+        self._count_request(FEED, "503").inc()
 
     def in_flight(self, n_requests: int) -> None:
         """How many requests are being answered."""

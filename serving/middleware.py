@@ -7,7 +7,6 @@ Pure ASGI, because it sees a request before any part of it is parsed.
 import logging
 import math
 import re
-import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,11 +17,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recsys.columns import MAX_ID_LENGTH
 from recsys.stores.audit import LOCAL
-from serving import problems
+from serving import deadline, problems
+from serving.admission import Admission, is_page
 from serving.auth.keys import Keyring, ServiceKey
 from serving.auth.scopes import ANY, SCOPES, scope_of
+from serving.deadline import DEADLINE, Deadline
 from serving.metrics import Metrics
-from serving.problems import RETRY_AFTER_S, SLASH_OF_ID, Problem
+from serving.problems import SLASH_OF_ID, Problem, new_call_id, shed
 from serving.request_body import BodyReader
 from serving.settings import Settings, is_loopback
 
@@ -40,13 +41,13 @@ RequestHeaders = Mapping[bytes, bytes]
 
 @dataclass(slots=True)
 class RequestGuard:
-    """The outermost layer of the service. `_in_flight` counts the requests that are being answered."""
+    """The outermost layer of the service."""
 
     app: ASGIApp
     settings: Settings
     keys: Keyring
     metrics: Metrics
-    _in_flight: int = field(default=0, init=False)
+    admission: Admission
     _bodies: BodyReader = field(default_factory=BodyReader, init=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,16 +98,40 @@ class RequestGuard:
         arriving = time.perf_counter()
         body = await self._bodies.read(scope["path"], receive)
         self.metrics.took("body", time.perf_counter() - arriving)
-        if self._in_flight >= self.settings.max_in_flight:
-            detail = f"{self._in_flight} requests are being answered already; ask again in {RETRY_AFTER_S} s."
-            raise Problem(503, detail, {"Retry-After": str(RETRY_AFTER_S)})
-        self._in_flight += 1
-        self.metrics.in_flight(self._in_flight)
+        if self.admission.is_full():
+            raise shed(f"{self.admission.in_flight} requests are being answered already")
+        self.admission.in_flight += 1
+        self.metrics.in_flight(self.admission.in_flight)
         try:
-            await self.app(scope, _whole(body, receive), send)
+            if is_page(scope["path"]):
+                await self._page(scope, headers, _whole(body, receive), send)
+            else:
+                await self.app(scope, _whole(body, receive), send)
         finally:
-            self._in_flight -= 1
-            self.metrics.in_flight(self._in_flight)
+            self.admission.in_flight -= 1
+            self.metrics.in_flight(self.admission.in_flight)
+
+    async def _page(self, scope: Scope, headers: RequestHeaders, receive: Receive, send: Send) -> None:
+        """A page, if it can be made in time. Raises Problem."""
+        seconds = self._seconds(headers)
+        if self.admission.is_late(seconds):
+            raise shed("So many pages wait that this one would come too late")
+        DEADLINE.set(Deadline(time.perf_counter(), seconds))
+        self.admission.begin_page()
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.admission.end_page()
+
+    def _seconds(self, headers: RequestHeaders) -> float:
+        """The time of a page. Raises Problem for a deadline that is none."""
+        given = headers.get(deadline.HEADER)
+        seconds = self.admission.deadline_s if given is None else deadline.read_deadline_s(given)
+        if seconds is None:
+            found = (given or b"").decode("latin-1")[:40]
+            expected = f"a whole number of milliseconds from 1 to {deadline.MAX_DEADLINE_MS}"
+            raise Problem(400, f"Found X-Sanad-Deadline-Ms {found!a}, expected {expected}; correct it or leave it out.")
+        return seconds
 
     def _key(self, scope: Scope, headers: RequestHeaders) -> ServiceKey | None:
         """The key of the caller, who is named for the audit log; None where nobody needs one. Raises Problem."""
@@ -150,7 +175,7 @@ def _route_of(scope: Scope) -> str:
 def _request_id(headers: RequestHeaders) -> str:
     """The caller's `X-Request-ID` when it is plain ASCII, else a new id. It names a call, not a page."""
     given = headers.get(b"x-request-id", b"").decode("latin-1")
-    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    return given if _REQUEST_ID.fullmatch(given) else new_call_id()
 
 
 def _check_local(client: tuple[str, int] | None, headers: RequestHeaders) -> None:

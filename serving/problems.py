@@ -6,7 +6,9 @@ A client sees sentences only: no stack trace, no file, no name of a class.
 
 import logging
 import re
+import secrets
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import Final
 
 import msgspec
@@ -45,6 +47,17 @@ _KINDS: Final[Mapping[int, tuple[str, str]]] = {
 }
 
 
+_CALLS: Final = count(secrets.randbits(63))
+
+
+def new_call_id() -> str:
+    """
+    An id of a call that names none. It is counted, not drawn: a system call would let go of the interpreter, and get
+    it back only after a page.
+    """
+    return f"{next(_CALLS):016x}"
+
+
 class Problem(HTTPException):
     """An error with an HTTP status, for cases that no error of the engine covers."""
 
@@ -57,6 +70,11 @@ def waiting_for_clock(what: str) -> Problem:
         "Send it again later.",
         {"Retry-After": str(CLOCK_RETRY_AFTER_S)},
     )
+
+
+def shed(why: str) -> Problem:
+    """503 for what is refused before any work is done for it."""
+    return Problem(503, f"{why}; ask again in {RETRY_AFTER_S} s.", {"Retry-After": str(RETRY_AFTER_S)})
 
 
 def problem_response(

@@ -31,9 +31,10 @@ from recsys.safety.helplines import summary, verifications
 from recsys.services.audit import activation
 from recsys.stores.audit import LOCAL
 from recsys.stores.protocols import ControllerStore, Stores
-from serving.app import create_app
+from serving.app import admission_of, create_app
 from serving.auth.keys import Keyring, keyring_of
 from serving.clock_guard import GuardedClock
+from serving.deadline import time_used
 from serving.http_protocol import close_slow, limited_to
 from serving.metrics import Metrics, counted, measured
 from serving.reload import Reloader, Rules, read_rules, reloading
@@ -176,6 +177,7 @@ class _Builder:
         engine = build_engine(
             artifact, rules.market, rules.experiments, stores=self.stores, key=self.key, at=self.clock(),
             new_id=lambda: uuid.uuid4().hex, alert=counted(log.error, self.metrics), harm_terms=self.harm_terms,
+            time_used=time_used,
         )  # fmt: skip
         self.metrics.loaded(engine.resources.model.version, artifact.manifest.created_at)
         warm_up(engine, artifact, self.clock())
@@ -316,10 +318,18 @@ def _say_what_is_missing(engine: Engine, at: Millis) -> None:
 
 def _config(settings: Settings, service: Service) -> uvicorn.Config:
     _say_what_is_missing(service.engine, service.clock())
+    admission = admission_of(settings)
     return uvicorn.Config(
-        create_app(service.models, settings=settings, clock=service.clock, metrics=service.metrics, keys=service.keys),
+        create_app(
+            service.models,
+            settings=settings,
+            clock=service.clock,
+            metrics=service.metrics,
+            keys=service.keys,
+            admission=admission,
+        ),
         loop="uvloop",
-        http=limited_to(connection_limit(settings)),
+        http=limited_to(connection_limit(settings), admission, service.metrics),
         ws="none",
         lifespan="on",
         backlog=_BACKLOG,

@@ -19,6 +19,7 @@ from recsys.clock import HOUR, SECOND, Millis, from_text
 from recsys.errors import ConfigError
 from recsys.resources import DEFAULT_POLICY, policy_file
 from serving.clock_guard import MAX_BEHIND_MS
+from serving.deadline import MAX_DEADLINE_MS
 
 MIN_KEY_LENGTH: Final = 32  # characters of a signing key
 HarmTermsChoice = Path | Literal["starter", "none"]
@@ -35,8 +36,9 @@ class Settings:
     is served. `state` None = `ARTIFACT.state.db`; `experiments` None = no experiments. `signing_key` None = the key in
     the file beside the state, made at the first start. `harm_terms` is the file of the platform's list of terms by
     which a search for harm is recognised, `starter` for the shipped list, or `none`. `max_in_flight` requests are
-    worked on or waiting at once; more are answered 503. Of more than `max_connections` the one that waits longest
-    without a request is closed. Port 0 = any free port.
+    worked on or waiting at once; more are answered 503. A page may take `deadline_ms` where its caller names no other
+    deadline. Of more than `max_connections` the one that waits longest without a request is closed. Port 0 = any free
+    port.
 
     `clock_confirmed_at` confirms a clock that is within an hour of it; a clock may be `clock_behind_ms` behind the last
     committed time. `log_level` is a level, or a file that holds one.
@@ -54,6 +56,7 @@ class Settings:
     signing_key: bytes | None = field(default=None, repr=False)
     allow_assumed: bool = False
     max_in_flight: int = 64
+    deadline_ms: Millis = 1_000
     max_connections: int = 1_000
     harm_terms: HarmTermsChoice = field(default="starter", repr=False)
     clock_confirmed_at: Millis | None = None
@@ -155,6 +158,10 @@ def _problems(settings: Settings) -> list[str]:
         problems.append(f"found port {settings.port}, expected a number from 0 to 65535; choose another")
     if settings.max_in_flight < 1:
         problems.append(f"found max_in_flight {settings.max_in_flight}, expected 1 or more; raise it")
+    if not 1 <= settings.deadline_ms <= MAX_DEADLINE_MS:
+        problems.append(
+            f"found SANAD_DEADLINE_MS {settings.deadline_ms}, expected 1 to {MAX_DEADLINE_MS} milliseconds; change it"
+        )
     if settings.max_connections < 1:
         problems.append(f"found max_connections {settings.max_connections}, expected 1 or more; raise it")
     if not 0 <= settings.clock_behind_ms <= HOUR:
@@ -228,6 +235,7 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "SANAD_SIGNING_KEY": ("signing_key", str.encode),
     "SANAD_ALLOW_ASSUMED": ("allow_assumed", _parse_flag),
     "SANAD_MAX_IN_FLIGHT": ("max_in_flight", _parse_integer),
+    "SANAD_DEADLINE_MS": ("deadline_ms", _parse_integer),
     "SANAD_MAX_CONNECTIONS": ("max_connections", _parse_integer),
     "SANAD_LEXICON": ("harm_terms", _parse_harm_terms),
     "SANAD_CLOCK_CONFIRMED_AT": ("clock_confirmed_at", _parse_instant),

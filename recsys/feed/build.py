@@ -18,6 +18,7 @@ from recsys.experiments.payload import Experiments
 from recsys.exposure.counts import CreatorExposure
 from recsys.feed.context import EngineResources
 from recsys.feed.engine import Engine
+from recsys.feed.pipeline import in_time
 from recsys.models.artifact import Artifact
 from recsys.models.loaded import build_models
 from recsys.policy.compiled import CompiledPolicy
@@ -39,6 +40,7 @@ def build_engine(
     at: Millis,
     alert: Callable[[str], None] = lambda sentence: None,
     harm_terms: HarmTerms | None = None,
+    time_used: Callable[[], float] = in_time,
 ) -> Engine:
     """
     An engine over an artifact, a policy and stores. The artifact's items are put into the catalogue first; rows that
@@ -60,7 +62,9 @@ def build_engine(
         exposure=CreatorExposure(stores.exposure, stores.controllers, market),
         harm_terms=starter_harm_terms() if harm_terms is None else harm_terms,
     )
-    return Engine(resources=resources, stores=stores, key=key, new_id=new_id, timer=perf_counter, alert=alert)
+    return Engine(
+        resources=resources, stores=stores, key=key, new_id=new_id, timer=perf_counter, alert=alert, time_used=time_used
+    )
 
 
 def put_artifact(catalogue: Catalogue, artifact: Artifact, at: Millis) -> None:

@@ -26,6 +26,7 @@ from recsys.feed.context import EngineResources, RequestContext, register_activi
 from recsys.feed.events import record_page
 from recsys.feed.included import with_included
 from recsys.feed.locks import Locks
+from recsys.feed.pipeline import in_time
 from recsys.feed.plan import Plan, make_plan, pipeline_of
 from recsys.feed.repeat import answers_repeat, check_same_request, repeated_page
 from recsys.feed.response import CURSOR_TTL, response_of
@@ -45,7 +46,10 @@ MAX_RESERVE_TRIES: Final = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """Everything a feed needs. `alert` receives sentences for the operator; `timer` gives seconds."""
+    """
+    Everything a feed needs. `alert` receives sentences for the operator; `timer` gives seconds; `time_used` the share
+    of its time that the request of this thread has used.
+    """
 
     resources: EngineResources
     stores: Stores
@@ -53,6 +57,7 @@ class Engine:
     new_id: Callable[[], str]
     timer: Callable[[], float]
     alert: Callable[[str], None]
+    time_used: Callable[[], float] = in_time
     locks: Locks = field(default_factory=Locks)
 
     def plan(self, request: FeedRequest, at: Millis) -> Plan:
@@ -146,7 +151,7 @@ def _serve(engine: Engine, request: FeedRequest, at: Millis, started: float) -> 
                 context = resolve_context(engine.resources, request, read.state, pending, pipeline_of(request), at)
                 _note_activity(engine, request.user_id, at)
                 return Page(msgspec.json.encode(repeated_page(context, before)))
-        plan = make_plan(engine.resources, request, read.state, pending, at, plan)
+        plan = make_plan(engine.resources, request, read.state, pending, at, plan, engine.time_used)
         for sentence in plan.alerts:
             engine.alert(sentence)
         after = state_after(plan)

@@ -4,8 +4,9 @@ The pipeline: sources -> hydrate -> filter -> predict -> value -> order. It know
 What is retrieved is ranked or removed, always: nothing disappears unaccounted for.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
@@ -15,6 +16,15 @@ from recsys.feed import scorers as score
 from recsys.feed.eligible import verdict
 from recsys.feed.query import Query
 from recsys.types import Candidates, Ids
+
+NO_TIME: Final = "no time was left for it"
+RETRIEVE_UNTIL: Final = 0.6
+"""The share of a request's time after which a source is no longer asked, unless it is one of the fallback."""
+
+
+def in_time() -> float:
+    """The share of its time that a request without a deadline has used."""
+    return 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +73,18 @@ def fallback() -> Pipeline:
     )
 
 
-def recommend(pipeline: Pipeline, query: Query) -> Ranked:
+_CHEAP: Final = frozenset(fallback().sources)
+
+
+def hurried(pipeline: Pipeline) -> Pipeline:
+    """A pipeline for a request whose time is nearly gone: the fallback's scores, of what the surface is about."""
+    cheap = {name: source for name, source in pipeline.sources.items() if name in _CHEAP}
+    return replace(fallback(), sources=cheap or pipeline.sources)
+
+
+def recommend(pipeline: Pipeline, query: Query, time_used: Callable[[], float] = in_time) -> Ranked:
     """Candidates for a query, best first. Raises StageError when a stage breaks its contract."""
-    retrieved, failed = retrieve(pipeline, query)
+    retrieved, failed = retrieve(pipeline, query, time_used)
     numbers, ranks = _union(retrieved)
     candidates = query.rules.take(numbers).with_columns(ranks)
     keep, removed = _filter(pipeline, query, candidates)
@@ -94,11 +113,16 @@ def _ordered(query: Query, candidates: Candidates) -> Candidates:
     return valued.with_columns({"score": final}).take(order)
 
 
-def retrieve(pipeline: Pipeline, query: Query) -> tuple[Mapping[str, Ids], Mapping[str, str]]:
-    """What each source found, and what went wrong in those that failed."""
+def retrieve(
+    pipeline: Pipeline, query: Query, time_used: Callable[[], float] = in_time
+) -> tuple[Mapping[str, Ids], Mapping[str, str]]:
+    """What each source found, and what went wrong in those that failed. The first one is asked in any case."""
     retrieved: dict[str, Ids] = {}
     failed: dict[str, str] = {}
     for name, source in pipeline.sources.items():
+        if retrieved and name not in _CHEAP and time_used() > RETRIEVE_UNTIL:
+            failed[name] = NO_TIME
+            continue
         try:
             retrieved[name] = source(query)
         except Exception as error:  # whatever a source raises, the page is served without it

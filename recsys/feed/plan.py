@@ -6,8 +6,9 @@ A plan: one page, worked out and checked, that nothing was reserved for yet.
 Pure. `Engine.plan` gives it to whoever wants to look (evaluation, explanations, previews); a feed reserves it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
@@ -16,11 +17,14 @@ from recsys.feed.candidates import feature_weights
 from recsys.feed.catchup import PendingUpdates
 from recsys.feed.context import EngineResources, RequestContext, resolve_context
 from recsys.feed.pipeline import (
+    NO_TIME,
     Pipeline,
     Ranked,
     fallback,
     for_surface,
     help_pages,
+    hurried,
+    in_time,
     recommend,
     refilter,
     removals,
@@ -35,6 +39,12 @@ from recsys.safety.copies import bound_pairs
 from recsys.safety.validator import violations
 from recsys.types import Candidates
 from recsys.user.state import Delivery, UserState
+
+RANK_UNTIL: Final = 0.75
+"""
+The share of a request's time after which the fallback ranks the page. What keeps people safe is never left out: the
+state, the filters, the slots under the caps, the validator.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,18 +90,19 @@ def make_plan(
     pending: PendingUpdates,
     at: Millis,
     previous: Plan | None = None,
+    time_used: Callable[[], float] = in_time,
 ) -> Plan:
     """
     The page that a request would get now. Raises DataError when the request names an item that does not exist.
 
     `previous` is a plan of the same request that another page overtook: its scores are used again, its candidates
-    filtered and selected again on the newer state.
+    filtered and selected again on the newer state. `time_used` is the share of the request's time that is gone.
     """
     pipeline = pipeline_of(request)
     context = resolve_context(resources, request, stored, pending, pipeline, at)
     if context.query.is_help and request.candidate_ids is None:
         pipeline = help_pages()
-    return select_page(pipeline, context, _rank(pipeline, context, previous))
+    return select_page(pipeline, context, _rank(pipeline, context, previous, time_used))
 
 
 def select_page(pipeline: Pipeline, context: RequestContext, ranking: _Ranking) -> Plan:
@@ -120,13 +131,15 @@ def _lost(pipeline: Pipeline, query: Query) -> Mapping[str, int]:
     return {**lost, **{name: lost.get(name, 0) + n for name, n in unlisted.items()}}
 
 
-def _rank(pipeline: Pipeline, context: RequestContext, previous: Plan | None) -> _Ranking:
+def _rank(
+    pipeline: Pipeline, context: RequestContext, previous: Plan | None, time_used: Callable[[], float]
+) -> _Ranking:
     if context.failure:
         return _no_candidates(context, context.failure)
     if previous is not None and not previous.context.failure and _basis(previous.context) == _basis(context):
         return _Ranking(refilter(pipeline, context.query, previous.ranked), previous.degraded)
     overrides = tuple(f"override left out: {problem}" for problem in context.assignment.problems)
-    ranking = _ranked(pipeline, context)
+    ranking = _simply(hurried(pipeline), context) if time_used() > RANK_UNTIL else _ranked(pipeline, context, time_used)
     return replace(ranking, alerts=(*overrides, *ranking.alerts))
 
 
@@ -135,22 +148,28 @@ def _basis(context: RequestContext) -> tuple[object, ...]:
     return (context.query.viewer.personalised, context.state.safety.is_erased, context.state.interactions.reset_at)
 
 
-def _ranked(pipeline: Pipeline, context: RequestContext) -> _Ranking:
+def _simply(pipeline: Pipeline, context: RequestContext) -> _Ranking:
+    """Candidates of a simpler pipeline."""
+    try:
+        return _Ranking(recommend(pipeline, context.query), ("ranking",))
+    except Exception as error:  # nothing but a filter is left that could fail
+        return _no_candidates(context, f"{type(error).__name__}: {error}")
+
+
+def _ranked(pipeline: Pipeline, context: RequestContext, time_used: Callable[[], float]) -> _Ranking:
     """
     Candidates best first. When a stage fails, those of the fallback, which has the same filters; when that fails too,
     none: a broken filter must not let anything through.
     """
     try:
-        ranked = recommend(pipeline, context.query)
-        lost = tuple(f"source {name} left out: {problem}" for name, problem in ranked.failed.items())
+        ranked = recommend(pipeline, context.query, time_used)
+        failed = {name: problem for name, problem in ranked.failed.items() if problem != NO_TIME}
+        lost = tuple(f"source {name} left out: {problem}" for name, problem in failed.items())
         return _Ranking(ranked, tuple(f"source:{name}" for name in ranked.failed), lost)
     except Exception as error:  # whatever a stage raises, the page fails closed
         problem = f"fallback page: {type(error).__name__}: {error}"
-    try:
-        return _Ranking(recommend(fallback(), context.query), ("ranking",), (problem,))
-    except Exception as error:  # nothing but a filter is left that could fail
-        ranking = _no_candidates(context, f"{type(error).__name__}: {error}")
-        return replace(ranking, alerts=(problem, *ranking.alerts))
+    ranking = _simply(fallback(), context)
+    return replace(ranking, alerts=(problem, *ranking.alerts))
 
 
 def _no_candidates(context: RequestContext, problem: str) -> _Ranking:

@@ -109,7 +109,7 @@ def put_people(port: int) -> None:
 
 
 def send_until(is_over: Event, port: int, client: int, told: Told) -> None:
-    """Pages and events of people, of some more often, without a pause; what gets no answer is sent again, as clients do."""
+    """Pages and events of people, of some more often, without a pause; what gets no answer is sent again."""
     rng = np.random.default_rng(client)
     for n in itertools.count():
         user_id, request_id = PEOPLE[int(len(PEOPLE) * rng.random() ** 3)], f"client-{client}-{n}"

@@ -34,7 +34,7 @@ def test_every_variable_sets_a_setting(tmp_path: Path) -> None:
         "SANAD_STATE": "state", "SANAD_HOST": "localhost", "SANAD_PORT": "9000", "SANAD_API_KEYS": ",".join(DIGESTS),
         "SANAD_SIGNING_KEY": "k" * 32, "SANAD_ALLOW_ASSUMED": "1", "SANAD_MAX_IN_FLIGHT": "2", "SANAD_LEXICON": "terms",
         "SANAD_CLOCK_CONFIRMED_AT": "2026-11-20T18:30:00Z", "SANAD_CLOCK_BEHIND_S": "4",
-        "SANAD_MODELS": "models", "SANAD_MAX_CONNECTIONS": "300",
+        "SANAD_MODELS": "models", "SANAD_MAX_CONNECTIONS": "300", "SANAD_DEADLINE_MS": "250",
         "SANAD_KEY_FILE": "keys.json", "SANAD_LOG_LEVEL": "debug",
     }  # fmt: skip
     assert set(environ) == set(VARIABLES)
@@ -43,7 +43,7 @@ def test_every_variable_sets_a_setting(tmp_path: Path) -> None:
         state=Path("state"), host="localhost", port=9_000, keys=DIGESTS, signing_key=b"k" * 32,
         allow_assumed=True, max_in_flight=2, harm_terms=Path("terms"),
         clock_confirmed_at=from_text("2026-11-20T18:30:00Z"), clock_behind_ms=4_000,
-        max_connections=300, key_file=Path("keys.json"), log_level="debug",
+        max_connections=300, deadline_ms=250, key_file=Path("keys.json"), log_level="debug",
     )  # fmt: skip
 
 
@@ -60,6 +60,8 @@ def test_every_variable_sets_a_setting(tmp_path: Path) -> None:
         ({"keys": (f"local:{DIGESTS[0]}",)}, "a name, a colon"),
         ({"max_in_flight": 0}, "max_in_flight"),
         ({"max_connections": 0}, "max_connections"),
+        ({"deadline_ms": 0}, "SANAD_DEADLINE_MS"),
+        ({"deadline_ms": 60_001}, "SANAD_DEADLINE_MS"),
         ({"clock_behind_ms": 3_600_001}, "SANAD_CLOCK_BEHIND_S"),
     ],
 )

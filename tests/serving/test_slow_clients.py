@@ -105,7 +105,7 @@ def test_who_pipelines_without_end_and_reads_nothing_is_closed_and_locks_nobody_
                 stranger.sendall(many)
         began = time.monotonic()
         assert is_alive(hasty)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 8  # on a busy machine; a tenth of a second on an idle one
         for stranger in strangers:
             with suppress(OSError):
                 assert len(until_closed(stranger)) < len(many)

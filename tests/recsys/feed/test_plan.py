@@ -2,13 +2,18 @@
 
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
 from recsys.clock import MINUTE
+from recsys.feed.engine import feed
 from recsys.feed.filters import FILTERS
-from recsys.feed.plan import make_plan
-from recsys.messages import FeedRequest
+from recsys.feed.pipeline import RETRIEVE_UNTIL, fallback
+from recsys.feed.plan import RANK_UNTIL, make_plan
+from recsys.feed.sources import FOR_YOU
+from recsys.messages import FeedRequest, FeedResponse
+from recsys.services.explain import replay
 
 REQUEST = FeedRequest(user_id="casa-adult", request_id="q")
 
@@ -82,3 +87,50 @@ def test_a_plan_that_a_filter_emptied_is_ranked_again_once_the_filter_works(serv
         first = service.engine.plan(REQUEST, evening)
     assert page_of(first) == [] and first.degraded == ("ranking", "filters") and first.alerts
     assert page_of(replanned(first)) and replanned(first).degraded == ()
+
+
+@pytest.fixture
+def hurried(service, evening):
+    """The pages of requests that have used a share of their time; each is reserved."""
+
+    def ask(used, **more):
+        late = replace(service.engine, time_used=lambda: used)
+        request = FeedRequest(user_id="casa-adult", request_id=f"{used} {more}", **more)
+        return msgspec.json.decode(feed(late, request, evening).answer, type=FeedResponse)
+
+    return ask
+
+
+def test_sources_that_cost_are_left_out_late_and_the_ranking_later(hurried):
+    assert hurried(RETRIEVE_UNTIL).degraded == []
+    assert set(hurried(RETRIEVE_UNTIL + 0.01).degraded) == {
+        f"source:{name}" for name in (*FOR_YOU,)[1:] if name not in fallback().sources
+    }
+    assert hurried(RANK_UNTIL + 0.01).degraded == ["ranking"]
+
+
+def test_whoever_is_in_a_hurry_gets_full_pages_under_every_limit(service, hurried, evening):
+    """Thirty pages by the fallback, counted by what the ledger holds."""
+    service.is_adult("casa-adult")
+    for n in range(30):
+        assert hurried(1 + n, size=20).degraded == ["ranking"]
+    delivered = service.store.users.deliveries("casa-adult", 0)
+    assert len(delivered) > 60
+    assert sum(delivery.tier == 2 for delivery in delivered) <= 3
+
+
+def test_in_a_hurry_a_search_for_harm_is_still_answered_by_what_supports(service, hurried):
+    page = hurried(2.0, surface="search", query="how to kill myself")
+    assert page.cards and page.items
+    assert all("resources" in item.sources for item in page.items)
+
+
+def test_in_a_hurry_candidates_of_the_caller_are_still_the_only_ones(service, hurried):
+    ids = tuple(service.engine.resources.catalogue_cache.items.item_ids[1:40])
+    page = hurried(2.0, candidate_ids=ids)
+    assert page.items and {item.item_id for item in page.items} <= set(ids)
+
+
+def test_a_hurried_page_is_replayed_from_its_record(service, hurried):
+    page = hurried(2.0)
+    assert replay(service.engine, page.request_id)["identical"]
