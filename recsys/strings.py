@@ -59,6 +59,14 @@ class StringColumn(Sequence[str]):
         n += self._size if n < 0 else 0
         return str(self.utf8(n), "utf-8")
 
+    def take(self, numbers: Iterable[int]) -> list[str]:
+        """The strings of numbers from 0 on, below the length: each as `self[n]`, in a fraction of the time."""
+        changed, data, starts, n_stored = self.changed, self._bytes, self._positions, len(self._positions) - 1
+        return [
+            changed[n] if n in changed else str(data[starts[n] : starts[n + 1] - 1], "utf-8") if n < n_stored else ""
+            for n in numbers
+        ]
+
     def utf8(self, n: int) -> memoryview | bytes:
         """The bytes of the n-th string."""
         if n in self.changed:

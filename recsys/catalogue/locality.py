@@ -84,6 +84,10 @@ class NearnessByClass:
         """The nearness of some items, or of one."""
         return self.by_class.take(np.asarray(self.class_of[item_nos], np.intp))
 
+    def are_floor_eligible(self, item_nos: Ids) -> Mask:
+        """(n,) whether a slot of the floor takes each item: of `of(item_nos)` this column alone."""
+        return self.by_class.is_floor_eligible[self.class_of[item_nos]]
+
     @property
     def score(self) -> Floats:
         """(n_items,) see `Nearness`; a pass over the catalogue, as the next ones are."""

@@ -10,6 +10,7 @@ from recsys.catalogue.live_popularity import LiveVotes, popularity_now
 from recsys.catalogue.locality import NearnessClasses, nearness_classes
 from recsys.clock import Millis
 from recsys.models.loaded import TrainedModels
+from recsys.sets import is_among
 from recsys.text.duplicates import Joined, select_joined
 from recsys.types import Floats, Ids, Longs, Mask, rank_order
 
@@ -61,7 +62,7 @@ class CatalogueIndex:
         """The rows of creators by their numbers; those without items are left out."""
         rows = np.searchsorted(self.creator_nos, creator_nos)
         rows = rows[rows < len(self.creator_nos)]
-        return rows[np.isin(self.creator_nos[rows], creator_nos)].astype(np.int32)
+        return rows[is_among(self.creator_nos[rows], creator_nos)].astype(np.int32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,11 +22,12 @@ def exposure_of_page(
     """
     region = viewer.region if viewer.region in market.regions else None
     counts: Counter[tuple[str, str, bool]] = Counter()
-    for slot, row in enumerate(selection.rows.tolist()):
-        if (item_no := int(candidates.item_nos[row])) == 0:
-            continue
-        creator_id = items.creator_ids[item_no]
-        counts[creator_id, _attribution(selection, slot), bool(candidates["is_local"][row])] += 1
+    rows = selection.rows
+    item_nos, are_local = candidates.item_nos[rows].tolist(), candidates["is_local"][rows].tolist()
+    creator_ids = items.creator_ids.take(item_nos)
+    for slot, (item_no, creator_id, is_local) in enumerate(zip(item_nos, creator_ids, are_local, strict=True)):
+        if item_no:
+            counts[creator_id, _attribution(selection, slot), is_local] += 1
     return tuple(
         ExposureCount(
             creator_id=creator_id, day=at // DAY, country=viewer.country, region=region or "", attribution=attribution,

@@ -114,13 +114,14 @@ def resolve_context(
         replace(viewer, personalised=not effective.limits.non_personalised),
         state,
         _query_basis(resources, items),
+        size=min(request.size, allowance.most),
         limits=effective.limits,
         experiment_weights=assignment.weights,
         is_minor=identity.is_minor,
         is_help=harm is not None,
         at=now,
     )
-    query, failure = _with_eligible(pipeline, replace(query, size=min(request.size, allowance.most)))
+    query, failure = _with_eligible(pipeline, query)
     return RequestContext(
         state=state, opens=active.opens, query=query, supply=remaining_supply(query, state.safety.ledger, now),
         assignment=assignment, loop_context=loop_context, personal_limits=layered, is_night=effective.is_night,

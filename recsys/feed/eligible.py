@@ -15,6 +15,7 @@ import numpy as np
 from recsys.errors import StageError
 from recsys.feed.filters import Filter
 from recsys.feed.query import EligibleItems, Query, count_eligible
+from recsys.sets import distinct
 from recsys.types import Candidates, Ids, Longs, Mask
 
 PERSONAL: Final = ("published", "seen", "excluded", "muted")
@@ -103,4 +104,4 @@ def _removed(filters: Mapping[str, Filter], query: Query) -> Ids:
     for name, item_nos in can_remove.items():
         keep = verdict(name, filters[name], query, query.rules.take(item_nos) if len(item_nos) else nothing)
         removed.append(item_nos[~keep])
-    return np.unique(np.concatenate(removed))
+    return distinct(np.concatenate(removed))

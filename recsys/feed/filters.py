@@ -23,6 +23,7 @@ import numpy as np
 
 from recsys.catalogue.items import UNLABELLED_FAMILY, Items, creator_number, mentions, topic_bits
 from recsys.feed.query import Query
+from recsys.sets import is_among
 from recsys.text.duplicates import add_bound
 from recsys.types import Candidates, Ids, Mask
 from recsys.vocabulary import FAMILIES
@@ -77,7 +78,7 @@ def excluded(query: Query, candidates: Candidates) -> Mask:
         spoken = [items.code(name) for name in query.languages_only]
         keep &= np.isin(items.language[candidates.item_nos], spoken)
     if query.only is not None:
-        keep &= np.isin(candidates.item_nos, query.only)
+        keep &= is_among(candidates.item_nos, query.only)
     if query.excluded:
         keep &= ~np.isin(candidates.item_nos, list(query.excluded))
     return keep

@@ -6,6 +6,7 @@ import numpy as np
 
 from recsys.catalogue.items import Items
 from recsys.clock import Millis
+from recsys.sets import is_among
 from recsys.types import History, Ids, Mask, Responses
 from recsys.user.feedback import learnables, responses
 from recsys.user.state import InteractionHistory, UserState
@@ -42,10 +43,10 @@ def responses_of(state: UserState, history: History, logged: Ids, items: Items, 
     shown = [number for number, at in zip(state.seen.reported, state.seen.reported_at, strict=True) if at > reset_at]
     rows = items.row[np.array([number for number in shown if number < len(items)], np.intp)]
     if reset_at:
-        rows = rows[~np.isin(rows, logged)]
-    known = np.concatenate([history.items[~np.isin(history.items, rows)], rows])
+        rows = rows[~is_among(rows, logged)]
+    known = np.concatenate([history.items[~is_among(history.items, rows)], rows])
     known = known[(known >= 0) & ~is_unlearnable_row[known]]
-    once = known[np.sort(np.unique(known, return_index=True)[1])].astype(np.int32)
+    once = np.array([*dict.fromkeys(known.tolist())], np.int32)
     rows, place = np.unique(np.concatenate([once, history.items]), return_inverse=True)
     watched = responses(place[len(once) :].astype(np.int32), history.weights, len(rows))
     return Responses(once, watched[place[: len(once)]])

@@ -15,6 +15,7 @@ from recsys.feed import filters, sources
 from recsys.feed import scorers as score
 from recsys.feed.eligible import verdict
 from recsys.feed.query import Query
+from recsys.sets import distinct
 from recsys.types import Candidates, Ids
 
 NO_TIME: Final = "no time was left for it"
@@ -140,13 +141,14 @@ def removals(pipeline: Pipeline, query: Query) -> Mapping[str, int]:
 
 def _union(retrieved: Mapping[str, Ids]) -> tuple[Ids, dict[str, np.ndarray]]:
     """One row per item, ascending, with a 1-based `rank_<source>` each, NaN where the source did not return it."""
-    numbers = np.unique(np.concatenate([np.empty(0, np.int32), *retrieved.values()])).astype(np.int32)
-    ranks = {}
-    for name, items in retrieved.items():
-        rank = np.full(len(numbers), np.nan, np.float32)
-        rank[np.searchsorted(numbers, items)] = np.arange(1, len(items) + 1)
-        ranks[f"rank_{name}"] = rank
-    return numbers, ranks
+    whole = np.concatenate([np.empty(0, np.int32), *retrieved.values()]).astype(np.int32)
+    numbers = distinct(whole)
+    rows, start = np.searchsorted(numbers, whole), 0
+    ranks = np.full((len(retrieved), len(numbers)), np.nan, np.float32)
+    for rank, items in zip(ranks, retrieved.values(), strict=True):
+        rank[rows[start : start + len(items)]] = np.arange(1, len(items) + 1)
+        start += len(items)
+    return numbers, {f"rank_{name}": rank for name, rank in zip(retrieved, ranks, strict=True)}
 
 
 def _filter(pipeline: Pipeline, query: Query, candidates: Candidates) -> tuple[np.ndarray, Mapping[str, Ids]]:

@@ -110,14 +110,14 @@ def select_page(pipeline: Pipeline, context: RequestContext, ranking: _Ranking) 
     query = context.query
     known = promote(ranking.ranked.candidates, follow_ups(context.cards, query.market, query.surface))
     candidates = known if context.failure else with_unlisted(known, query)
-    selection, corrections = _validated(candidates, _selected(candidates, context), context)
+    selection, deliveries, corrections = _validated(candidates, _selected(candidates, context), context)
     is_short = len(selection.rows) < query.size
     return Plan(
         context=context,
         ranked=ranking.ranked,
         candidates=candidates,
         selection=selection,
-        deliveries=delivered(candidates, selection.rows, context.at),
+        deliveries=deliveries,
         lost=_lost(pipeline, query) if is_short and not context.failure else {},
         degraded=ranking.degraded,
         alerts=(*ranking.alerts, *corrections),
@@ -197,10 +197,10 @@ def _selected(candidates: Candidates, context: RequestContext) -> Selection:
 
 def _validated(
     candidates: Candidates, selection: Selection, context: RequestContext
-) -> tuple[Selection, tuple[str, ...]]:
+) -> tuple[Selection, tuple[Delivery, ...], tuple[str, ...]]:
     """
-    The selection without what the validator refuses, and a sentence for each. It refuses nothing unless the slot loop
-    is wrong.
+    The selection without what the validator refuses, its deliveries, and a sentence for each refusal. It refuses
+    nothing unless the slot loop is wrong.
     """
     query, sentences = context.query, list[str]()
     seen = frozenset(query.shown.tolist())
@@ -216,7 +216,7 @@ def _validated(
             copies=bound_pairs(candidates, selection.rows.tolist()),
         )
         if not broken:
-            return selection, tuple(sentences)
+            return selection, page, tuple(sentences)
         sentences.append(f"{query.request_id}: {broken[0].sentence}")
         selection = _without_slot(selection, broken[0].position - 1)
 

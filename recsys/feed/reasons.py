@@ -85,11 +85,18 @@ MAX_REASONS: Final = 3
 
 def codes(*, sources: Sequence[str], match: str, floor: str, is_exploration: bool, is_supportive: bool) -> list[str]:
     """Up to three codes, the strongest first."""
+    return [*_codes(tuple(sources), match, floor, is_exploration, is_supportive)]
+
+
+@lru_cache(maxsize=4_096)
+def _codes(
+    sources: tuple[str, ...], match: str, floor: str, is_exploration: bool, is_supportive: bool
+) -> tuple[str, ...]:
     reasons = ["exploration"] if is_exploration else []
     reasons += ["supportive"] if floor == "supportive" or (is_supportive and "resources" in sources) else []
     reasons += [_BY_MATCH[match]] if match in _BY_MATCH else []
     reasons += [code for source, code in _BY_SOURCE.items() if source in sources]
-    return list(dict.fromkeys(reasons))[:MAX_REASONS]
+    return tuple(dict.fromkeys(reasons))[:MAX_REASONS]
 
 
 def sentences(reason_codes: Sequence[str], languages: Sequence[str]) -> list[Reason]:

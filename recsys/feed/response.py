@@ -1,6 +1,8 @@
 """From a finished page to what goes over the wire."""
 
 from collections.abc import Mapping
+from functools import lru_cache
+from itertools import compress
 from math import isnan
 from typing import Final
 
@@ -97,6 +99,7 @@ def items_of(
     )
     topics, propensities = items.topics[numbers].tolist(), selection.propensities.tolist()
     sources, places = sources_of_rows(candidates, rows), _localities(query, numbers)
+    item_ids, creator_ids = items.item_ids.take(numbers.tolist()), items.creator_ids.take(numbers.tolist())
     page: list[FeedItem] = []
     for slot, item_no in enumerate(numbers.tolist()):
         reason_codes = codes(
@@ -108,8 +111,8 @@ def items_of(
         )
         page.append(
             FeedItem(
-                item_id=items.item_ids[item_no],
-                creator_id=items.creator_ids[item_no],
+                item_id=item_ids[slot],
+                creator_id=creator_ids[slot],
                 position=slot + 1,
                 score=_plain(scores[slot]),
                 sources=sources[slot],
@@ -151,15 +154,15 @@ def _localities(query: Query, item_nos: Ids) -> list[Locality]:
     localities = []
     for item_no, score, match, is_floor_eligible in rows:
         source, sure = evidence_of(MATCHES[match], near.confidence, items, item_no, market, is_floor_eligible)
-        localities.append(
-            Locality(
-                score=None if isnan(score) else _plain(score),
-                match=MATCHES[match],
-                source=source,
-                confidence=_plain(sure),
-            )
-        )
+        localities.append(_locality(None if isnan(score) else score, MATCHES[match], source, sure))
     return localities
+
+
+@lru_cache(maxsize=4_096)
+def _locality(score: float | None, match: str, source: str, confidence: float) -> Locality:
+    """Items of one class are equally near, so few of these are made."""
+    plain = None if score is None else _plain(score)
+    return Locality(score=plain, match=match, source=source, confidence=_plain(confidence))
 
 
 def _explained(item: FeedItem, query: Query, candidates: Candidates, row: int) -> FeedItem:
@@ -189,7 +192,7 @@ def sources_of_rows(candidates: Candidates, rows: Rows) -> list[list[str]]:
     ranks = [name for name in candidates.columns if name.startswith("rank_")]
     is_found = ~np.isnan([candidates[name][rows] for name in ranks]).reshape(len(ranks), len(rows))
     names = [name.removeprefix("rank_") for name in ranks]
-    return [[name for name, found in zip(names, row, strict=True) if found] for row in is_found.T.tolist()]
+    return [list(compress(names, row)) for row in is_found.T.tolist()]
 
 
 def _plain(number: float) -> float:

@@ -17,6 +17,7 @@ from recsys.feed.query import Query
 from recsys.models.features import RankerQuery, ranker_features
 from recsys.models.ranker import Ranker
 from recsys.safety.loop.levels import reduce_scores
+from recsys.sets import is_among
 from recsys.types import Candidates, Columns, Floats, Rows
 from recsys.vocabulary import FAMILIES, HEADS, TOPICS
 
@@ -59,7 +60,7 @@ def fresh(query: Query, candidates: Candidates) -> Floats:
 
 def followed(query: Query, candidates: Candidates) -> Floats:
     """1 for creators the person follows."""
-    return np.isin(candidates["creator_no"], list(query.followed)).astype(np.float32)
+    return is_among(candidates["creator_no"], np.array([*query.followed], np.int64)).astype(np.float32)
 
 
 def local(query: Query, candidates: Candidates) -> Floats:

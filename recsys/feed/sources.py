@@ -15,6 +15,7 @@ from recsys.models.affinity import affinities
 from recsys.models.affinity_index import best_by_affinity
 from recsys.models.best_rows import best_allowed
 from recsys.models.features import RESPONSE
+from recsys.sets import distinct, is_among
 from recsys.types import Ids, Mask, rank_order
 
 Source = Callable[[Query], Ids]
@@ -58,7 +59,7 @@ def _blend_rows(query: Query) -> Ids | None:
         return None
     popular = query.items.row[_first(query.rankings.popular, query.is_eligible, 2 * LARGE_SOURCE_ITEMS)]
     nearest = cf.nearest(vector, 2 * LARGE_SOURCE_ITEMS, rows)
-    return np.union1d(nearest, popular[popular >= 0]).astype(np.int32)
+    return distinct(np.concatenate([nearest, popular[popular >= 0]]).astype(np.int32))
 
 
 def affinity(query: Query) -> Ids:
@@ -134,7 +135,7 @@ def explore(query: Query) -> Ids:
 
     drawn = draw(rng, reviewed, lambda item_nos: query.is_eligible[item_nos], n)
     new = draw(rng, reviewed, is_new, n)
-    return np.concatenate([drawn, new[~np.isin(new, drawn)]]).astype(np.int32)
+    return np.concatenate([drawn, new[~is_among(new, drawn)]]).astype(np.int32)
 
 
 def draw(rng: np.random.Generator, pool: Ids, keep: Callable[[Ids], Mask], n: int) -> Ids:
@@ -202,7 +203,7 @@ BY_SURFACE: Final[Mapping[str, Mapping[str, Source]]] = {
 
 
 def _is_floor_eligible(query: Query, item_nos: Ids) -> Mask:
-    return query.nearness.of(item_nos).is_floor_eligible
+    return query.nearness.are_floor_eligible(item_nos)
 
 
 def _is_near(query: Query, item_nos: Ids) -> Mask:
@@ -213,10 +214,13 @@ def _is_near(query: Query, item_nos: Ids) -> Mask:
 FIRST_LOOK: Final = 8
 """Items of a head that are looked at first, for each that is wanted."""
 
+SECOND_LOOK: Final = 24
+"""Likewise, where the first were too few."""
+
 
 def _first_of_head(query: Query, head: PopularHead, is_meant: Callable[[Query, Ids], Mask], k: int) -> Ids:
     """The first k eligible items that are meant; where the head has too few, of the whole catalogue."""
-    for items in (head.item_nos[: FIRST_LOOK * k], head.item_nos):
+    for items in (head.item_nos[: FIRST_LOOK * k], head.item_nos[: SECOND_LOOK * k], head.item_nos):
         best = items[query.is_eligible[items]]
         best = best[is_meant(query, best)][:k]
         if len(best) == k:

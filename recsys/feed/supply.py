@@ -2,6 +2,7 @@
 Supply: how many supportive and local items of any 20 the catalogue could fill for a viewer. The floors shrink to it.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -32,7 +33,7 @@ def remaining_supply(query: Query, ledger: Ledger, at: Millis) -> Supply:
         return np.asarray(query.rules["is_supportive"][item_nos])
 
     def is_local(item_nos: Ids) -> Mask:
-        return np.asarray(query.nearness.of(item_nos).is_floor_eligible & (query.rules["tier"][item_nos] == 0))
+        return np.asarray(query.nearness.are_floor_eligible(item_nos) & (query.rules["tier"][item_nos] == 0))
 
     return Supply(
         supportive=_eligible_of_20(query, supportive, is_supportive, n_hope),
@@ -79,8 +80,24 @@ def _hope_stories(limits: Limits, ledger: Ledger, at: Millis) -> int:
 def _fill_of_20(query: Query, item_nos: Ids, n_hope: int) -> int:
     """How many of 20 some items can fill, with the cap per creator and `n_hope` stories of hope."""
     cap = RUN if query.limits.creator_last_20 is None else query.limits.creator_last_20
+    of_creator: Counter[int] = Counter()
     is_s4 = query.rules["is_s4"][item_nos]
-    creators, row = np.unique(query.items.creator_row[item_nos], return_inverse=True)
-    filled = np.minimum(np.bincount(row[~is_s4], minlength=len(creators)), cap)
-    stories = np.minimum(np.bincount(row[is_s4], minlength=len(creators)), cap - filled).sum()
-    return min(RUN, int(filled.sum()) + min(n_hope, int(stories)))
+    n_filled = _fill(query, item_nos[~is_s4], cap, of_creator, RUN)
+    return (
+        n_filled
+        if n_filled == RUN
+        else n_filled + _fill(query, item_nos[is_s4], cap, of_creator, min(n_hope, RUN - n_filled))
+    )
+
+
+def _fill(query: Query, item_nos: Ids, cap: int, of_creator: Counter[int], most: int) -> int:
+    """How many of up to `most` places items fill, at most `cap` of each creator with those counted before."""
+    n_filled = 0
+    for start in range(0, len(item_nos), FIRST_LOOK):
+        for creator in query.items.creator_row[item_nos[start : start + FIRST_LOOK]].tolist():
+            if n_filled >= most:
+                return n_filled
+            if of_creator[creator] < cap:
+                of_creator[creator] += 1
+                n_filled += 1
+    return n_filled

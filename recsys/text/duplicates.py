@@ -17,6 +17,7 @@ from typing import Final, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys.sets import distinct
 from recsys.text.clusters import CopyKeys
 from recsys.types import Array, Ids, Mask, Rows
 
@@ -205,13 +206,15 @@ def select_joined(copies: Copies) -> Joined:
 
 def add_bound(joined: Joined, chosen: Ids) -> Ids:
     """The chosen item numbers and those that one of them binds, ascending: `bound_by` without a pass over all items."""
-    is_chosen = np.zeros(len(joined.item_nos) + 1, np.bool_)  # the last place is for numbers above all others
+    is_chosen = np.zeros(len(joined.item_nos), np.bool_)
     place = np.searchsorted(joined.item_nos, chosen)
-    is_chosen[place[np.append(joined.item_nos, -1)[place] == chosen]] = True
+    is_within = place < len(joined.item_nos)
+    place = place[is_within]
+    is_chosen[place[joined.item_nos[place] == chosen[is_within]]] = True
     if not is_chosen.any():
-        return np.unique(chosen)
-    bound = joined.item_nos[_bound_by_some(joined.copies, is_chosen[:-1])]
-    return np.unique(np.concatenate([chosen, bound])).astype(np.int32)
+        return distinct(chosen)
+    bound = joined.item_nos[_bound_by_some(joined.copies, is_chosen)]
+    return distinct(np.concatenate([chosen, bound.astype(np.int32)]))
 
 
 def _bound_by_some(copies: Copies, chosen: Mask) -> Mask:

@@ -27,6 +27,7 @@ def test_a_column_holds_what_a_list_would(first, later, limit):
             column = column.with_changes(changes, size)
     assert list(column) == expected
     assert (len(column), [column[np.int32(n)] for n in range(len(expected))]) == (len(expected), expected)
+    assert column.take(range(len(expected))) == expected
     assert (column[1:], column[-3:-1]) == (tuple(expected[1:]), tuple(expected[-3:-1]))
     for part in {text[k : k + 2] for text in expected for k in range(len(text))} | {"", "zz"}:
         assert sorted(column.rows_with(part)) == [n for n, text in enumerate(expected) if part and part in text]
