@@ -25,8 +25,9 @@ from recsys.models.standardised_space import standardise_space
 from recsys.types import Floats, History, Ids, rank_order
 from recsys.user.feedback import is_r2_plus
 from training.interactions import Interactions, build_interactions
-from training.models.blend import BlendParams, fit_factors
+from training.models.blend import fit_factors
 from training.models.cold_start import WarmItems, fit, map_cold_vectors
+from training.models.settings import BlendParams
 from training.validate import assume
 
 K = 20

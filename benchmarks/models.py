@@ -30,8 +30,8 @@ from recsys.models.reranker import Reranker, compute_item_use
 from recsys.topk import top_k
 from recsys.types import Floats, History, Rows
 from training.models.reranker import build_reranker_table, fit_reranker
-from training.models.search import mark_hits
 from training.models.splits import Split, read_split
+from training.models.yardstick import mark_hits
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE, PEOPLE, BLOCK = 256, 3_000, 64

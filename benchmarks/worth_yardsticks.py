@@ -30,7 +30,8 @@ from recsys.models.interactions import interactions_from_history
 from recsys.policy.schema import Market
 from recsys.types import Ids, Longs, Reals, rank_order
 from training.interactions import build_interactions
-from training.models.blend import BlendParams, fit_models
+from training.models.blend import fit_models
+from training.models.settings import BlendParams
 from training.validate import clean
 
 CLIP: Final = 5.0

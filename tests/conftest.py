@@ -33,7 +33,7 @@ from recsys.services.profiles import put_profile
 from recsys.stores.memory import MemoryStore
 from recsys.stores.protocols import Stores
 from recsys.types import Fields
-from training.models.blend import BlendParams
+from training.models.settings import BlendParams
 from training.params import TrainParams
 from training.train import run
 

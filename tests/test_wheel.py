@@ -21,7 +21,7 @@ from recsys.data.tables import write_dataset
 from recsys.errors import ConfigError
 from recsys.models.ials import IALSParams
 from recsys.resources import DEFAULT_EXPERIMENTS, DEFAULT_POLICY, POLICIES, policy_file
-from training.models.blend import BlendParams
+from training.models.settings import BlendParams
 from training.params import TrainParams
 from training.train import run
 

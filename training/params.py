@@ -7,8 +7,9 @@ from recsys.errors import ConfigError
 from recsys.models.popularity import PopularityParams
 from recsys.models.text import TextParams
 from training.labels.predict import LabelParams
-from training.models.blend import BlendParams
+from training.models.budget import ALL_MODELS
 from training.models.ranker_heads import RankerParams
+from training.models.settings import BlendParams
 from training.text.encoder import EncoderParams
 from training.validate import MAX_BAD_SHARE
 
@@ -39,7 +40,7 @@ class TrainParams:
 def check_params(params: TrainParams) -> None:
     """Raises ConfigError with every value that is out of range."""
     ials, blend = params.blend.ials, params.blend
-    ranges = {
+    ranges: dict[str, tuple[object, bool, str]] = {
         "holdout days": (params.holdout_days, params.holdout_days >= 0, "0 or more"),
         "embedding size": (ials.embedding_size, ials.embedding_size >= 1, "1 or more"),
         "reg": (ials.reg, ials.reg > 0, "above 0"),
@@ -47,6 +48,8 @@ def check_params(params: TrainParams) -> None:
         "validation share": (blend.validation_share, 0 < blend.validation_share < 1, "above 0 and below 1"),
         "epochs": (ials.epochs, ials.epochs >= 1, "1 or more"),
     }
+    unknown = [name for name in blend.models if name not in ALL_MODELS]
+    ranges["models"] = (", ".join(unknown), not unknown, f"some of {', '.join(ALL_MODELS)}")
     problems = [
         f"found {name} {value}, expected {expected}; correct it"
         for name, (value, is_fine, expected) in ranges.items()

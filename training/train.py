@@ -13,7 +13,7 @@ import polars as pl
 from recsys.clock import Millis
 from recsys.data.fingerprint import fingerprint
 from recsys.models import popularity
-from recsys.models.artifact import ArtifactContents, save_artifact
+from recsys.models.artifact import Artifact, ArtifactContents, save_artifact
 from recsys.models.histories import UserHistories, row_numbers
 from recsys.models.manifest import Manifest
 from recsys.models.popularity import Popularity
@@ -22,9 +22,11 @@ from recsys.progress import Progress, quiet
 from recsys.stores.protocols import Forgotten
 from recsys.types import History, Space
 from training.interactions import Interactions, build_interactions, market_names
-from training.manifest import describe_run
+from training.manifest import describe_recipe, describe_run, summarise_recipe
 from training.models import ranker
 from training.models.blend import FittedBlend, fit_blend, fit_factors, refit
+from training.models.blend_weights import Prior
+from training.models.budget import SMALL, Budget
 from training.models.cold_start import map_cold_items
 from training.models.locality_weight import fit_locality_weights
 from training.models.ranker import EarlierModels, FitBefore, RankerResult
@@ -38,10 +40,14 @@ from training.text.encoder import cache_folder
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """The manifest, the report on the data, the outcome of the ranker in words, and the seconds of each step."""
+    """
+    The manifest, the report on the data, the outcome of the base models (`recipe`) and of the ranker in words, and the
+    seconds of each step.
+    """
 
     manifest: Manifest
     report: Report
+    recipe: str
     ranker: str
     seconds: dict[str, float]
 
@@ -55,19 +61,26 @@ def run(
     cache: Path | None = None,
     rejected: Path | None = None,
     forget: Sequence[Forgotten] = (),
+    budget: Budget | None = None,
+    previous: Artifact | None = None,
     on_progress: Progress = quiet,
 ) -> Trained:
     """
     Fits an artifact from the dataset folder `data` and writes it to `out`.
 
     `at` is the present; `cache` holds encoder and vectors (None = `cache_folder()`); `rejected` receives unusable rows;
-    `forget` names people to leave out, see `training.forget`.
+    `forget` names people to leave out, see `training.forget`. A `budget` tries other settings of the base models than
+    those in `params`, and is told in the manifest; None takes them as they are. The weights of the blend shrink to
+    those of a `previous` artifact.
     Raises: DataError, ConfigError or ArtifactError; then nothing is written to `out`.
     """
+    if budget is not None:
+        params = replace(params, blend=budget.widen(params.blend))
     check_params(params)
     watch = Stopwatch()
     prepared = prepare(data, params, at, cache or cache_folder(), rejected, forget, watch, on_progress)
-    models = _fit_models(prepared, params, watch, on_progress)
+    search = _Search(budget or SMALL, None if previous is None else previous.blend.weights)
+    models = _fit_models(prepared, params, search, watch, on_progress)
     contents = _contents(prepared, models, params.market)
     counts = _counts(prepared, contents, models, is_forgetting=bool(forget))
     encoder = prepared.texts.features.fingerprint if prepared.texts else None
@@ -83,11 +96,17 @@ def run(
     )
     weights = _fit_locality(models.interactions, prepared, params, on_progress)
     manifest = msgspec.structs.replace(manifest, locality_weight=weights)
+    if budget is not None:
+        recipe = describe_recipe(models.blend, budget, None if previous is None else previous.version)
+        manifest = msgspec.structs.replace(manifest, recipe=recipe)
     watch.lap("locality weight")
     on_progress("save", 0, None)
     saved = save_artifact(out, contents, manifest)
     watch.lap("index and save")
-    return Trained(manifest=saved, report=prepared.report, ranker=models.ranker.summary, seconds=watch.seconds)
+    told = summarise_recipe(models.blend, budget or SMALL)
+    return Trained(
+        manifest=saved, report=prepared.report, recipe=told, ranker=models.ranker.summary, seconds=watch.seconds
+    )
 
 
 # --- the models ---
@@ -105,15 +124,26 @@ class _Models:
     ranker: RankerResult
 
 
-def _fit_models(prepared: PreparedData, params: TrainParams, watch: Stopwatch, on_progress: Progress) -> _Models:
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """How settings and weights of the base models are chosen."""
+
+    budget: Budget
+    prior: Prior | None
+
+
+def _fit_models(
+    prepared: PreparedData, params: TrainParams, search: _Search, watch: Stopwatch, on_progress: Progress
+) -> _Models:
     interactions = build_interactions(prepared.dataset, before=prepared.cutoff, on_progress=on_progress)
     watch.lap("interactions")
     popular = popularity.fit(interactions.market_positives, market_names(interactions), params.popularity)
     watch.lap("popularity")
     blend = fit_blend(
         prepared.dataset, interactions, popular, params.popularity, params.blend, prepared.cutoff, params.seed,
-        on_progress,
+        on_progress, budget=search.budget, prior=search.prior,
     )  # fmt: skip
+    params = replace(params, blend=blend.params)
     watch.lap("blend")
     rng = np.random.default_rng(params.seed)
     text_space = prepared.texts.space if prepared.texts else None

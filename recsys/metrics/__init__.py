@@ -7,6 +7,7 @@ propensity with which they were shown.
 
 from recsys.metrics.counterfactual import (
     CLIP,
+    HALVING_SHARE,
     WeightedEstimate,
     discounted_target,
     doubly_robust,
@@ -38,6 +39,7 @@ from recsys.metrics.ranking import (
 __all__ = [
     "CLIP",
     "EMPTY",
+    "HALVING_SHARE",
     "WeightedEstimate",
     "auc",
     "coverage",

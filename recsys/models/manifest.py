@@ -20,6 +20,40 @@ MANIFEST: Final = "manifest.json"
 _FILE_NAME: Final = re.compile(r"^[a-z0-9_]+(\.[a-z0-9_]+)+$")
 
 
+class TriedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """
+    Settings of one base model. `outcome`: chosen, tried, too much work or too much memory; the last two were not
+    fitted. `work`: multiplications of all fits, as estimated before. `value` and its standard `error` by the yardstick.
+    """
+
+    model: str
+    settings: Fields
+    outcome: str
+    work: float
+    value: float | None
+    error: float | None
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """
+    How the base models and their blend were chosen.
+
+    `yardstick` chose the settings. `work` was spent on `tried`, of at most `max_work` (None = no limit). `blend` is its
+    cross-validated NDCG as exposed with its standard `error`, over `n_users` validation users; None without any.
+    `previous`: the version of the artifact whose weights those of the blend shrink to.
+    """
+
+    budget: str
+    yardstick: str | None
+    n_users: int
+    work: float
+    max_work: float | None
+    tried: tuple[TriedSettings, ...]
+    blend: float | None
+    error: float | None
+    previous: str | None
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
     What an artifact is. Times are RFC 3339 in UTC.
@@ -28,7 +62,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     when a flag stood in for missing tiers. `features`: names in order. `encoder`: fingerprint of the text encoder
     (None: no text space). `settings`: what a model holds beside its arrays. `content_share`: how much of the market's
     weight of content stays. `locality_weight`: by market, in standard deviations of a user's scores. `language_mix`: by
-    first language, the shares of languages that people watch. `files`: name -> sha256.
+    first language, the shares of languages that people watch. `recipe`: how base models were chosen; not set where
+    their settings were given. `files`: name -> sha256.
     """
 
     format: int
@@ -46,6 +81,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     content_share: float = 1.0
     locality_weight: dict[str, float] = {}
     language_mix: dict[str, dict[str, float]] = {}
+    recipe: Recipe | msgspec.UnsetType = msgspec.UNSET
     files: dict[str, str] = {}
 
 

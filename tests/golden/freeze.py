@@ -45,7 +45,7 @@ from recsys.stores.memory import MemoryStore
 from serving.app import create_app
 from serving.demo import show
 from serving.settings import Settings
-from training.models.blend import BlendParams
+from training.models.settings import BlendParams
 from training.params import TrainParams
 from training.train import run
 

@@ -16,7 +16,7 @@ from recsys.models.artifact import load_artifact
 from recsys.models.ials import IALSParams
 from recsys.models.text import TextParams
 from training.interactions import build_interactions
-from training.models.blend import BlendParams
+from training.models.settings import BlendParams
 from training.params import TrainParams
 from training.prepare import with_effective_tiers
 from training.text.encoder import EncoderParams

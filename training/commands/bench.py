@@ -32,7 +32,7 @@ def split(
     form: Annotated[str, typer.Option("--format", help="npz, lightgcn, pairs or signed.")],
     valid: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The pairs to choose the models with. Default: a share of train."),
+        typer.Option(metavar="FILE", help="More pairs to choose the models with, beside shares of train."),
     ] = None,
     k: K = 20,
     seed: Seed = 0,
@@ -40,7 +40,7 @@ def split(
     is_quiet: Quiet = False,
 ) -> None:
     """
-    Choose, fit and test every model and their blend on the given files.
+    Choose, fit and test every model and their blend on the given files, as 'sanad train --budget full' does.
 
     Settings are chosen on validation; models are fitted again to all of train and tested once. Items that a person has
     in train are not recommended to them. Formats: docs/models.md.
@@ -129,9 +129,10 @@ def _run(read: "Callable[[], Split]", k: int, seed: int, *, as_json: bool, is_qu
 def lines(report: "BenchReport") -> list[str]:
     """The report as a table in text."""
     k = report.k
-    head = f"{'model':12} {f'Recall@{k}':>10} {f'NDCG@{k}':>10} {'validation':>11} {'weight':>7} {'fit s':>7}"
+    head = f"{'model':12} {f'Recall@{k}':>10} {f'NDCG@{k}':>10} {'validation':>11} {'±':>7} {'weight':>7} {'fit s':>7}"
     table = [
-        f"{row.name:12} {row.recall:10.4f} {row.ndcg:10.4f} {row.validation:11.4f} {row.weight:7.2f} {row.fit_s:7.1f}"
+        f"{row.name:12} {row.recall:10.4f} {row.ndcg:10.4f} {row.validation:11.4f} {row.error:7.4f} "
+        f"{row.weight:7.2f} {row.fit_s:7.1f}"
         for row in report.rows
     ]
     negative = f" and {report.n_negative:,} negative pairs" if report.n_negative else ""

@@ -53,6 +53,11 @@ AssumeTier = Annotated[
 NoLabels = Annotated[bool, typer.Option("--no-labels", help="Predict no labels; use the given ones alone.")]
 NoRanker = Annotated[bool, typer.Option("--no-ranker", help="Fit no ranker; the blend and popularity rank.")]
 Config = Annotated[Path | None, typer.Option(metavar="FILE", help="Settings of the base models, from 'sanad tune'.")]
+Budget = Annotated[str, typer.Option(help="How much may be tried: small, nightly or full. See docs/models.md.")]
+Previous = Annotated[
+    Path | None,
+    typer.Option(metavar="ARTIFACT", help="Keep the blend's weights near this one's where few users validate."),
+]
 Market = Annotated[str, typer.Option(help="The country that leads the safe feed.")]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same artifact.")]
 Forget = Annotated[
@@ -100,6 +105,8 @@ def train(
     no_labels: NoLabels = False,
     no_ranker: NoRanker = False,
     config: Config = None,
+    budget: Budget = "small",
+    previous: Previous = None,
     market: Market = "MA",
     seed: Seed = 0,
     rejected: Rejected = None,
@@ -117,7 +124,9 @@ def train(
     """
     prepare_training("sanad train")
     from recsys.data.forgotten import read_forgotten
+    from recsys.models.artifact import load_artifact
     from training.labels.predict import LabelParams
+    from training.models.budget import find_budget
     from training.models.ranker_heads import RankerParams
     from training.params import TrainParams
     from training.train import run
@@ -137,7 +146,8 @@ def train(
     with progress(is_quiet=is_quiet) as report:
         trained = run(
             data, writable(out), params, present(at), cache=cache, rejected=rejected,
-            forget=[read_forgotten(path) for path in forget or ()], on_progress=report,
+            forget=[read_forgotten(path) for path in forget or ()], budget=find_budget(budget),
+            previous=None if previous is None else load_artifact(previous), on_progress=report,
         )  # fmt: skip
     _print_trained(out, trained, assume_tier, as_json=as_json, is_quiet=is_quiet)
 
@@ -208,6 +218,7 @@ def _print_trained(out: Path, trained: "Trained", assume_tier: str | None, *, as
         typer.echo(
             f"cold items: {counts['cold_items_mapped']:,} without interactions have vectors from their text and creator"
         )
+    typer.echo(f"base models: {trained.recipe}")
     typer.echo(f"ranker: {trained.ranker}")
     if trained.manifest.cutoff:
         typer.echo(f"events from {trained.manifest.cutoff} on are kept for 'sanad eval {out}'")

@@ -9,7 +9,7 @@ from recsys.console import At, Json, Quiet, present, print_json, progress, writa
 from recsys.extras import require_extra
 
 if TYPE_CHECKING:
-    from training.models.blend import BlendParams
+    from training.models.settings import BlendParams
     from training.models.tune import TuneResult
 
 app = typer.Typer()
@@ -63,7 +63,7 @@ def tune(
 def blend_params(config: Path | None) -> "BlendParams":
     """The settings in a file, or the shipped ones. Raises ConfigError."""
     from recsys.config import load
-    from training.models.blend import BlendParams
+    from training.models.settings import BlendParams
 
     return BlendParams() if config is None else load(config, BlendParams)
 

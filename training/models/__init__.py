@@ -1,27 +1,32 @@
 """
 Fitting preference models to a dataset, choosing their settings, and evaluating them on fixed splits.
 
-`fit_blend` fits the base models of `MODELS`, their weights on validation users, and the re-ranker; `fit_matrix_blend`
-fits a blend to a matrix; `ranker` fits the heads. `search_models` chooses settings on a matrix, `tune` on a dataset;
-`run_split` evaluates all on a fixed split.
+`choose_blend` is the recipe: settings of the base models of `MODELS` within a `Budget`, their weights on validation
+users, and the re-ranker. `fit_blend` follows it on a dataset, `fit_matrix` on a matrix, `fit_matrix_blend` with the
+shipped settings; `run_split` measures it on a fixed split. `ranker` fits the heads; `tune` writes settings to a file.
 """
 
 from training.models.bench import BenchReport, run_split
-from training.models.blend import BlendParams, FittedBlend, fit_blend
-from training.models.matrix_blend import fit_matrix_blend
+from training.models.blend import FittedBlend, fit_blend
+from training.models.budget import BUDGETS, Budget
+from training.models.matrix_blend import fit_matrix, fit_matrix_blend
+from training.models.recipe import ChosenBlend, choose_blend
 from training.models.registry import MODELS, ModelSpec, TrainingMatrix
-from training.models.search import SearchResult, search_models
+from training.models.settings import BlendParams
 
 __all__ = [
+    "BUDGETS",
     "MODELS",
     "BenchReport",
     "BlendParams",
+    "Budget",
+    "ChosenBlend",
     "FittedBlend",
     "ModelSpec",
-    "SearchResult",
     "TrainingMatrix",
+    "choose_blend",
     "fit_blend",
+    "fit_matrix",
     "fit_matrix_blend",
     "run_split",
-    "search_models",
 ]

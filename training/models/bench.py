@@ -1,5 +1,5 @@
 """
-One code path for every fixed split: choose on validation, fit again on all of train, use the test part once per row.
+One code path for every fixed split: the recipe of `sanad train --budget full`, and the test part once per row.
 
 Every item is ranked except those that the user has in train (negative feedback too). Recall@k = hits / relevant items
 in test; NDCG@k with binary gain over min(k, relevant items); mean over the users with a relevant item in test.
@@ -15,15 +15,17 @@ import numpy as np
 from scipy import sparse
 
 from recsys.metrics import mean, ndcg, recall
-from recsys.models.base import PreferenceModel
 from recsys.models.blend import POPULARITY, Blend, mask_excluded
 from recsys.models.interactions import UserInteractions, interactions_from_matrix, select_positive
-from recsys.models.reranker import compute_item_use, has_positives
+from recsys.models.reranker import has_positives
 from recsys.progress import Progress, quiet
 from recsys.types import Csr, Floats, Reals
-from training.models.registry import MODELS, TrainingMatrix
-from training.models.search import SearchResult, mark_hits, search_models
+from training.models.budget import FULL
+from training.models.matrix_blend import FittedMatrix, fit_matrix
+from training.models.registry import MODELS, find_specs
+from training.models.settings import BlendParams
 from training.models.splits import Split
+from training.models.yardstick import mark_hits
 
 BLEND: Final = "blend"
 WEIGHTED_SUM: Final = "weighted_sum"
@@ -34,14 +36,15 @@ _BLOCK_USERS: Final = 64
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchRow:
     """
-    One model on the test part. `validation`: its NDCG there, cross-validated for the weighted sum and the blend;
-    `fit_s`: seconds to fit it to all of train.
+    One model on the test part. `validation`: its NDCG on validation, cross-validated for the weighted sum and the
+    blend, and its standard `error`; `fit_s`: seconds to fit it to all of train.
     """
 
     name: str
     recall: float
     ndcg: float
     validation: float
+    error: float
     fit_s: float
     weight: float
     params: Mapping[str, object]
@@ -70,17 +73,14 @@ class BenchReport:
 
 
 def run_split(split: Split, k: int, seed: int, on_progress: Progress = quiet) -> BenchReport:
-    """The whole pipeline on a split."""
+    """The whole recipe on a split, as `sanad train --budget full` follows it on a dataset."""
     started = perf_counter()
-    rng = np.random.default_rng(seed)
-    searched = search_models(split.train, split.valid, tuple(MODELS.values()), k, rng, on_progress)
-    chosen_at = perf_counter()
-    models, fit_s = _fit_models(split, searched, seed, on_progress)
-    before = perf_counter()
-    reranker = searched.reranker.build(tuple(models), compute_item_use(split.train))
-    blend = Blend(models, searched.weights.weights, reranker=reranker)
-    measured, n_evaluated = _evaluate(blend, split, k, on_progress)
+    specs = {name: spec for name, spec in find_specs(FULL.widen(BlendParams())).items() if not spec.reads_order}
+    fitted = fit_matrix(split.train, split.valid, specs, FULL, k, seed, on_progress)
+    fitted_at = perf_counter()
+    measured, n_evaluated = _evaluate(fitted.blend, split, k, on_progress)
     recommended_at = perf_counter()
+    search, reranker, fit_s = fitted.chosen.search, fitted.blend.reranker, sum(fitted.fit_s.values())
     return BenchReport(
         k=k,
         n_users=split.train.shape[0],
@@ -88,51 +88,44 @@ def run_split(split: Split, k: int, seed: int, on_progress: Progress = quiet) ->
         n_train=int((split.train.data > 0).sum()),
         n_negative=int((split.train.data < 0).sum()),
         n_evaluated=n_evaluated,
-        rows=_rows(searched, measured, fit_s),
+        rows=_rows(fitted, measured),
         n_trees=reranker.trees.num_trees() if reranker else 0,
-        n_fits=searched.n_fits,
-        choose_s=chosen_at - started,
-        recommend_s=recommended_at - before,
+        n_fits=sum(it.measured is not None for it in search.tried) if search else 0,
+        choose_s=fitted_at - started - fit_s,
+        recommend_s=recommended_at - fitted_at,
         total_s=recommended_at - started,
         peak_gb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,  # kibibytes on Linux
     )
 
 
-def _fit_models(
-    split: Split, searched: SearchResult, seed: int, on_progress: Progress
-) -> tuple[dict[str, PreferenceModel], dict[str, float]]:
-    """Every model with its chosen parameters, fitted to all of train, and the seconds of each."""
-    models: dict[str, PreferenceModel] = {}
-    fit_s: dict[str, float] = {}
-    for name, params in searched.params.items():
-        on_progress(f"fit {name}", 0, None)
-        before = perf_counter()
-        models[name] = MODELS[name].fit(TrainingMatrix(split.train), params, np.random.default_rng(seed))
-        fit_s[name] = perf_counter() - before
-    return models, fit_s
-
-
-def _rows(
-    searched: SearchResult, measured: Mapping[str, tuple[float, float]], fit_s: Mapping[str, float]
-) -> tuple[BenchRow, ...]:
+def _rows(fitted: FittedMatrix, measured: Mapping[str, tuple[float, float]]) -> tuple[BenchRow, ...]:
     """The test metrics of each model, the weighted sum and the blend, beside their validation."""
-    weights, reranker = searched.weights, searched.reranker
+    weights, reranker, fit_s = fitted.chosen.weights, fitted.chosen.reranker, fitted.fit_s
     is_reranked = reranker.trees is not None
-    blend_ndcg = reranker.ndcg_cross_validated if is_reranked else weights.ndcg_cross_validated
-    validation = {WEIGHTED_SUM: weights.ndcg_cross_validated, BLEND: blend_ndcg}
+    sum_value = (weights.ndcg_cross_validated, weights.error)
+    validation = {
+        name: (value, weights.error_by_model[name]) for name, value in weights.ndcg_by_model.items()
+    } | {
+        WEIGHTED_SUM: sum_value,
+        BLEND: (reranker.ndcg_cross_validated, reranker.error) if is_reranked else sum_value,
+    }  # fmt: skip
     reads = {WEIGHTED_SUM: weights.weights, BLEND: fit_s if is_reranked else weights.weights}
+    unknown = (float("nan"), float("nan"))
     rows = []
     for name, (recalls, gains) in measured.items():
         is_model = name not in reads
+        value, error = validation.get(name, unknown)
+        settings = fitted.chosen.params.get(name, MODELS[name].params) if is_model else None
         rows.append(
             BenchRow(
                 name=name,
                 recall=recalls,
                 ndcg=gains,
-                validation=weights.ndcg_by_model.get(name, float("nan")) if is_model else validation[name],
+                validation=value,
+                error=error,
                 fit_s=fit_s[name] if is_model else sum(fit_s[model] for model in reads[name]),
                 weight=weights.weights.get(name, 0.0) if is_model else 1.0,
-                params=asdict(searched.params[name]) if is_model else {},
+                params=asdict(settings) if settings else {},
             )
         )
     return tuple(rows)

@@ -2,86 +2,58 @@
 Fitting the blend of a dataset: base models, their weights, and the re-ranker.
 
 The last parts of the dataset are first held back as rolling validation folds. Base models that know only what came
-before give scores, and the users' later interactions decide the weights. Then the models that are needed are fitted
-again to everything.
+before give scores, and the users' later interactions decide (`training.models.recipe`). Then the models that are needed
+are fitted again to everything.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from recsys.clock import Millis
 from recsys.data.tables import Dataset
-from recsys.models import ials, next_item
+from recsys.models import ials
 from recsys.models.base import PopularityModel, PreferenceModel
 from recsys.models.blend import POPULARITY, Blend
-from recsys.models.ease import EASEParams
-from recsys.models.graph_filter import GraphFilterParams
-from recsys.models.ials import FactorSpace, IALSParams
-from recsys.models.next_item import NextItemParams
+from recsys.models.ials import FactorSpace
 from recsys.models.popularity import Popularity, PopularityParams
 from recsys.models.reranker import compute_item_use
-from recsys.models.spectral import SpectralParams
 from recsys.progress import Progress, quiet
 from recsys.types import Space
 from training.interactions import Interactions
-from training.models.blend_weights import (
-    POPULARITY_ONLY,
-    BlendWeights,
-    build_table,
-    fit_market_weights,
-    fit_weights,
-    reduce_popularity,
-    stack_tables,
-)
+from training.models.blend_weights import BlendWeights, Prior
+from training.models.budget import SMALL, Budget
 from training.models.folds import RollingFold, rolling_folds
-from training.models.registry import MODELS, TrainingMatrix
-from training.models.reranker import (
-    MIN_USERS,
-    NO_RERANKER,
-    RerankerFit,
-    build_reranker_table,
-    fit_reranker,
-    stack_reranker_tables,
-)
-
-FACTORS: Final = "ials"
-"""Always fitted and saved, whatever its weight: related items and items without interactions are embedded in it."""
-
-NEXT_ITEM: Final = "next_item"
-"""Fitted to histories in order, not to a matrix as the models of the registry are."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlendParams:
-    """
-    Settings of the base models and of their validation.
-
-    `models`: the base models that are tried, beside popularity, which always is. `validation_share`: of the events, in
-    each fold; `validation_users`: in all folds together. `k`: the measure is NDCG at k.
-    """
-
-    models: tuple[str, ...] = ("graph_filter", "spectral", FACTORS, "ease", NEXT_ITEM)
-    graph_filter: GraphFilterParams = field(default_factory=lambda: GraphFilterParams(n_neighbours=100))
-    spectral: SpectralParams = field(default_factory=lambda: SpectralParams(embedding_size=64))
-    ials: IALSParams = field(default_factory=lambda: IALSParams(embedding_size=64, reg=0.03, unobserved=0.1, epochs=6))
-    ease: EASEParams = field(default_factory=EASEParams)
-    next_item: NextItemParams = field(default_factory=NextItemParams)
-    validation_share: float = 0.1
-    validation_users: int = 6_000
-    k: int = 20
+from training.models.recipe import ChosenBlend, choose_blend
+from training.models.registry import MODELS, find_specs, training_matrix
+from training.models.reranker import RerankerFit
+from training.models.search import ValidationFold
+from training.models.settings import FACTORS, BlendParams
+from training.models.shown import shown_in_folds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FittedBlend:
-    """The blend as it is saved, the factors that are always saved, and the validation of weights and re-ranker."""
+    """
+    The blend as it is saved, the factors that are always saved, the settings of all base models, and what validation
+    decided.
+    """
 
     blend: Blend
     factors: FactorSpace
-    weights: BlendWeights
-    reranker: RerankerFit
+    params: BlendParams
+    chosen: ChosenBlend
+
+    @property
+    def weights(self) -> BlendWeights:
+        """The weights with their validation."""
+        return self.chosen.weights
+
+    @property
+    def reranker(self) -> RerankerFit:
+        """The re-ranker with its validation."""
+        return self.chosen.reranker
 
     def with_factors(self, factors: Space) -> Blend:
         """
@@ -101,30 +73,38 @@ def fit_blend(
     before: Millis | None,
     seed: int,
     on_progress: Progress = quiet,
+    *,
+    budget: Budget = SMALL,
+    prior: Prior | None = None,
 ) -> FittedBlend:
     """
     The blend of `interactions`, which are those of the events before `before`.
 
-    `popularity` was fitted to `interactions` with `popularity_params`, which fit it to the earlier parts too.
+    `popularity` was fitted to `interactions` with `popularity_params`, which fit it to the earlier parts too. `params`
+    are the settings that a search of this budget starts from; `prior`: weights that those of the blend shrink to.
     Empty: popularity alone, where nobody came back to validate by.
     """
-    validated = _validate(dataset, interactions, popularity_params, params, before, seed, on_progress)
-    needed = [name for name in (*params.models, POPULARITY) if validated.needs(name)]
+    folds = dataset_folds(dataset, interactions, popularity_params, params, before, seed, has_shown=budget.is_search)
+    specs = find_specs(params)
+    specs[POPULARITY] = replace(specs[POPULARITY], search_space={})  # it was fitted before
+    chosen = choose_blend(folds, specs, budget, params.k, seed, prior=prior, on_progress=on_progress)
+    settings = {name: setting for name, setting in chosen.params.items() if name != POPULARITY}
+    params = replace(params, **settings)
+    needed = [name for name in (*params.models, POPULARITY) if chosen.needs(name)]
     names = [*(name for name in needed if name != POPULARITY), *({FACTORS} - {*needed})]
     models = fit_models(names, interactions, params, seed, on_progress)
     factors = models[FACTORS]
     assert isinstance(factors, FactorSpace)
     if POPULARITY in needed:
         models[POPULARITY] = PopularityModel(popularity.scores)
-    reranker = validated.reranker.build(validated.names, compute_item_use(interactions.positives))
     blend = Blend(
         {name: models[name] for name in needed},
-        validated.weights.weights,
+        chosen.weights.weights,
         popularity.markets,
-        validated.by_market,
-        reranker,
+        chosen.by_market,
+        chosen.reranker.build(chosen.names, compute_item_use(interactions.positives)),
     )
-    return FittedBlend(blend=blend, factors=factors, weights=validated.weights, reranker=validated.reranker)
+    return FittedBlend(blend=blend, factors=factors, params=params, chosen=chosen)
 
 
 def refit(blend: Blend, interactions: Interactions, popularity: Popularity, params: BlendParams, seed: int) -> Blend:
@@ -137,82 +117,35 @@ def refit(blend: Blend, interactions: Interactions, popularity: Popularity, para
     return replace(blend, base_models=models, markets=popularity.markets, reranker=reranker)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Validated:
-    """What validation decided about the base models `names`: weights, those of markets, and the re-ranker."""
-
-    names: tuple[str, ...]
-    weights: BlendWeights
-    by_market: Mapping[str, Mapping[str, float]]
-    reranker: RerankerFit
-
-    def needs(self, name: str) -> bool:
-        """Whether the blend reads a base model: by a weight, or because the re-ranker reads all of them."""
-        is_reranked = self.reranker.trees is not None and name in self.names
-        return is_reranked or any(name in weights for weights in (self.weights.weights, *self.by_market.values()))
-
-
-def _validate(
+def dataset_folds(
     dataset: Dataset,
     interactions: Interactions,
     popularity_params: PopularityParams,
     params: BlendParams,
     before: Millis | None,
     seed: int,
-    on_progress: Progress,
-) -> _Validated:
-    """Weights and re-ranker from what users interacted with in the rolling folds."""
+    *,
+    has_shown: bool = False,
+) -> tuple[ValidationFold, ...]:
+    """The rolling folds of the events before `before`; `has_shown` reads what people were shown, where that is told."""
     folds = list(
         rolling_folds(
             dataset, interactions, popularity_params, before,
             share=params.validation_share, n_users=params.validation_users, seed=seed,
         )
     )  # fmt: skip
-    if not folds:
-        return _Validated(names=(), weights=POPULARITY_ONLY, by_market={}, reranker=NO_RERANKER)
-    by_fold = _fit_folds(folds, params, seed, on_progress)
-    on_progress("weights", 0, None)
-    pairs = list(zip(folds, by_fold, strict=True))
-    tables = [build_table(models, fold.users, fold.relevant, params.k, fold.numbers) for fold, models in pairs]
-    table = stack_tables(tables)
-    weights = reduce_popularity(table, fit_weights(table, params.k), params.k)
-    markets = [name for fold in folds for name in fold.markets]
-    by_market = fit_market_weights(table, markets, weights, params.k)
-    fitted = _fit_reranker(pairs, weights, by_market, params.k, seed, on_progress)
-    return _Validated(names=tuple(by_fold[0]), weights=weights, by_market=by_market, reranker=fitted)
+    shown = shown_in_folds(dataset, folds, before, seed) if has_shown and folds else None
+    rng = np.random.default_rng(seed)
+    made = [_validation_fold(fold, rng) for fold in folds]
+    return tuple(made if shown is None else (replace(fold, shown=part) for fold, part in zip(made, shown, strict=True)))
 
 
-def _fit_reranker(
-    folds: Sequence[tuple[RollingFold, Mapping[str, PreferenceModel]]],
-    weights: BlendWeights,
-    by_market: Mapping[str, Mapping[str, float]],
-    k: int,
-    seed: int,
-    on_progress: Progress,
-) -> RerankerFit:
-    """The re-ranker over the base models of the folds; its table is not built for fewer users than prove anything."""
-    if len(np.unique(np.concatenate([fold.numbers for fold, _ in folds]))) < MIN_USERS:
-        return NO_RERANKER
-    on_progress("re-ranker", 0, None)
-    tables = []
-    for fold, models in folds:
-        blend = Blend(models, weights.weights, fold.popularity.markets, by_market)
-        use = compute_item_use(fold.earlier.positives)
-        tables.append(build_reranker_table(blend, use, fold.users, fold.numbers, fold.relevant))
-    return fit_reranker(stack_reranker_tables(tables), k, np.random.default_rng([seed, 2]))
-
-
-def _fit_folds(
-    folds: Sequence[RollingFold], params: BlendParams, seed: int, on_progress: Progress
-) -> list[dict[str, PreferenceModel]]:
-    """The base models of each fold by name; those that do not fit the size of every fold are left out."""
-    by_fold = [
-        fit_models(params.models, fold.earlier, params, seed, on_progress)
-        | {POPULARITY: PopularityModel(fold.popularity.scores)}
-        for fold in folds
-    ]
-    names = [name for name in by_fold[0] if all(name in models for models in by_fold)]
-    return [{name: models[name] for name in names} for models in by_fold]
+def _validation_fold(fold: RollingFold, rng: np.random.Generator) -> ValidationFold:
+    return ValidationFold(
+        train=training_matrix(fold.earlier, PopularityModel(fold.popularity.scores)), users=fold.users,
+        relevant=fold.relevant, numbers=fold.numbers, order=rng.permutation(len(fold.rows)),
+        markets=tuple(fold.markets), market_names=fold.popularity.markets,
+    )  # fmt: skip
 
 
 def fit_models(
@@ -223,16 +156,12 @@ def fit_models(
     on_progress: Progress = quiet,
 ) -> dict[str, PreferenceModel]:
     """The base models of these names, without those that do not fit the size of the matrix."""
-    signed, flat = interactions.signed(), interactions.histories
+    train = training_matrix(interactions)
     models: dict[str, PreferenceModel] = {}
     for name in names:
         on_progress(name, 0, None)
-        if name == NEXT_ITEM:
-            n_items = signed.shape[1]
-            models[name] = next_item.fit(flat.indptr, flat.items, flat.weights, n_items, params.next_item)
-        elif MODELS[name].fits_size(signed):
-            rng = np.random.default_rng(seed)
-            models[name] = MODELS[name].fit(TrainingMatrix(signed), getattr(params, name), rng)
+        if MODELS[name].can_fit(train):
+            models[name] = MODELS[name].fit(train, getattr(params, name), np.random.default_rng(seed))
     return models
 
 

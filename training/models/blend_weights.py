@@ -4,11 +4,12 @@ Fitting the weights of a blend to what validation users went on to interact with
 The weights maximise the very measure that is reported (NDCG at k), by coordinate ascent. A measure that was maximised
 is too high on the users it was maximised on, so each half of the users is evaluated with the weights of the other half
 (cross-validation). The blend is the mean of both halves' weights, which varies less than either, without the models
-whose gain is within its standard error.
+whose gain is within its standard error. Where an earlier artifact gave weights, the fewer the users, the nearer to
+those the weights stay.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -20,6 +21,7 @@ from recsys.models.blend import POPULARITY, mask_excluded, standardise
 from recsys.models.interactions import UserInteractions
 from recsys.topk import top_k
 from recsys.types import Csr, Floats, Mask, Reals, Rows
+from training.models.yardstick import standard_error
 
 _STEP_FACTORS: Final = (0.0, 0.5, 0.7, 0.85, 1.2, 1.4, 2.0)
 """By which a weight is multiplied in one step of the ascent."""
@@ -35,6 +37,15 @@ NO_CANDIDATE: Final = -1e9
 
 MIN_MARKET_USERS: Final = 400
 """Validation users that a market needs for weights of its own; with so many, half of the weights is its own."""
+
+PRIOR_USERS: Final = 400
+"""With so many validation users, half of the weights is that of the earlier artifact."""
+
+_OWN_SHARES: Final = (1.0, 0.75, 0.5, 0.25)
+"""Of fitted weights, as they are tried beside the weights that they shrink to."""
+
+Prior = Mapping[str, float]
+"""The weights of an earlier artifact by model."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,14 +164,16 @@ def stack_tables(tables: Sequence[ValidationTable]) -> ValidationTable:
 class BlendWeights:
     """
     `weights` by model, largest first, those at zero left out. NDCG at k on validation: `ndcg_in_sample` of these
-    weights on the users they were fitted to; `ndcg_cross_validated` of each half with the other half's weights;
-    `ndcg_by_model` of each model alone.
+    weights on the users they were fitted to; `ndcg_cross_validated` of each half with the other half's weights, and its
+    standard `error`; `ndcg_by_model` of each model alone, and `error_by_model`.
     """
 
     weights: Mapping[str, float]
     ndcg_in_sample: float
     ndcg_cross_validated: float
     ndcg_by_model: Mapping[str, float]
+    error: float = float("nan")
+    error_by_model: Mapping[str, float] = field(default_factory=dict)
 
 
 POPULARITY_ONLY: Final = BlendWeights(
@@ -169,34 +182,69 @@ POPULARITY_ONLY: Final = BlendWeights(
 """The weights where there are no validation users: what is popular, as for a new user."""
 
 
-def fit_weights(table: ValidationTable, k: int) -> BlendWeights:
+def fit_weights(table: ValidationTable, k: int, prior: Prior | None = None) -> BlendWeights:
     """
-    Weights of at least zero with a high mean NDCG at k.
+    Weights of at least zero with a high mean NDCG at k, shrunk to those of an earlier artifact, `prior`.
 
-    Where the cross-validated NDCG, or that of the mean of both halves, is below the best model alone, that model alone
+    Where the cross-validated NDCG, or that of the mean of both halves, is below the best model alone, the weights
+    shrink further to `prior`; then not to it; then to popularity. Where no share of them reaches that model, it alone
     is returned: on validation the blend is never below its best base model. Users without a relevant item are skipped.
     Empty: `POPULARITY_ONLY` where no user has a relevant item.
     """
     table = table.with_relevant()
     if not len(table):
         return POPULARITY_ONLY
-    single = np.eye(len(table.model_names), dtype=np.float32)
-    by_model = np.array([table.ndcg(weights, k).mean() for weights in single])
-    best = single[int(np.argmax(by_model))]
+    names = table.model_names
+    single = np.eye(len(names), dtype=np.float32)
+    alone = [table.ndcg(weights, k) for weights in single]
+    by_model = np.array([values.mean() for values in alone])
     halves = [_fit_half(table, side, k) for side in (0, 1)]
-    crossed = np.concatenate([table.half(1).ndcg(halves[0], k), table.half(0).ndcg(halves[1], k)])
-    cross_validated = float(crossed.mean())
-    weights = _drop_insignificant(table, halves[0] + halves[1], k)
-    if cross_validated < by_model.max() or table.ndcg(weights, k).mean() < by_model.max():
-        weights, cross_validated = best, float(by_model.max())
+    fitted = _drop_insignificant(table, halves[0] + halves[1], k)
+    weights, crossed, numbers = single[int(np.argmax(by_model))], alone[int(np.argmax(by_model))], table.users
+    for anchor, share in _shrinkages(table, prior):
+        mixed, values = _shrink(fitted, anchor, share), _cross_validate(table, halves, anchor, share, k)
+        if values.mean() >= by_model.max() and table.ndcg(mixed, k).mean() >= by_model.max():
+            weights, crossed = mixed, values
+            numbers = np.concatenate([table.half(1).users, table.half(0).users])
+            break
     weights = weights / weights.max()
     order = np.argsort(-weights, kind="stable")
     return BlendWeights(
-        weights={table.model_names[at]: round(float(weights[at]), 4) for at in order if weights[at] > 0},
+        weights={names[at]: round(float(weights[at]), 4) for at in order if weights[at] > 0},
         ndcg_in_sample=float(table.ndcg(weights, k).mean()),
-        ndcg_cross_validated=cross_validated,
-        ndcg_by_model=dict(zip(table.model_names, map(float, by_model), strict=True)),
+        ndcg_cross_validated=float(crossed.mean()),
+        ndcg_by_model=dict(zip(names, map(float, by_model), strict=True)),
+        error=standard_error(crossed, numbers),
+        error_by_model={name: standard_error(values, table.users) for name, values in zip(names, alone, strict=True)},
     )
+
+
+def _shrinkages(table: ValidationTable, prior: Prior | None) -> Iterator[tuple[Floats, float]]:
+    """What fitted weights may shrink to (n_models,), and the share of them that is left, in the order of trying."""
+    earlier, popular = (
+        np.array([(anchor or {}).get(name, 0.0) for name in table.model_names], np.float32)
+        for anchor in (prior, {POPULARITY: 1.0})
+    )
+    if earlier.any():
+        n_users = len(np.unique(table.users))
+        own = n_users / (n_users + PRIOR_USERS)
+        yield from ((earlier / earlier.sum(), own * share) for share in _OWN_SHARES)
+    yield popular, 1.0
+    if popular.any():
+        yield from ((popular, share) for share in _OWN_SHARES[1:])
+
+
+def _shrink(weights: Floats, anchor: Floats, share: float) -> Floats:
+    """(n_models,) a share of the weights, and the rest of the anchor."""
+    if share >= 1:
+        return weights
+    return np.asarray(share * weights / weights.sum() + (1 - share) * anchor, np.float32)
+
+
+def _cross_validate(table: ValidationTable, halves: Sequence[Floats], anchor: Floats, share: float, k: int) -> Reals:
+    """(q,) NDCG of the second half of the users with the weights of the first, then of the first with the second's."""
+    first, second = (_shrink(half, anchor, share) for half in halves)
+    return np.concatenate([table.half(1).ndcg(first, k), table.half(0).ndcg(second, k)])
 
 
 def reduce_popularity(table: ValidationTable, fitted: BlendWeights, k: int) -> BlendWeights:

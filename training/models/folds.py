@@ -35,13 +35,16 @@ SINGLE_FOLD_POSITIVES: Final = 1_000_000
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RollingFold:
     """
-    What was known before an instant (`earlier`, `popularity`), and what q users interacted with after it.
+    What was known before the instant `since` (`earlier`, `popularity`), and what q users interacted with after it.
 
     Shapes: `users` of q people, with the items they had met; `relevant` CSR (q, n_items); `numbers` (q,) rows of the
-            users in the whole dataset; `rows` (q,) their rows in `earlier`.
+            users in the whole dataset; `rows` (q,) their rows in `earlier`; `drawn` the row in the whole dataset of
+            every row of `earlier`.
     """
 
+    since: Millis
     earlier: Interactions
+    drawn: Rows
     popularity: Popularity
     users: UserInteractions
     relevant: Csr
@@ -103,7 +106,10 @@ def _build_fold(
     rows, exposed, fresh = rows[has_relevant], exposed[has_relevant], fresh[has_relevant]
     fitted = popularity.fit(earlier.market_positives, market_names(earlier), popularity_params)
     users = replace(user_interactions(earlier, fitted.markets)[rows], exposed=exposed)
-    return RollingFold(earlier=earlier, popularity=fitted, users=users, relevant=fresh, numbers=drawn[rows], rows=rows)
+    return RollingFold(
+        since=since, earlier=earlier, drawn=drawn, popularity=fitted, users=users, relevant=fresh, numbers=drawn[rows],
+        rows=rows,
+    )  # fmt: skip
 
 
 def find_split(dataset: Dataset, share: float, before: Millis | None) -> Millis | None:

@@ -28,6 +28,7 @@ from recsys.models.reranker import (
 )
 from recsys.models.trees import open_booster
 from recsys.types import Booster, Csr, Floats, Mask, Reals, Rows
+from training.models.yardstick import standard_error
 
 TREE_COUNTS: Final = (10, 25, 50, 100, 150)
 """Numbers of trees that are tried."""
@@ -71,13 +72,14 @@ class RerankerTable:
 class RerankerFit:
     """
     `trees` and `offset` as in `Reranker`; no trees where they do not help. NDCG at k of the weighted sum, and
-    cross-validated with the trees.
+    cross-validated with the trees, with its standard `error`.
     """
 
     trees: Booster | None
     offset: Offset
     ndcg_without: float
     ndcg_cross_validated: float
+    error: float = float("nan")
 
     def build(self, names: tuple[str, ...], item_use: Floats) -> Reranker | None:
         """The re-ranker over the base models that were validated, in their order; None without trees."""
@@ -149,8 +151,8 @@ def fit_reranker(table: RerankerTable, k: int, rng: np.random.Generator) -> Rera
     if gain.mean() <= MIN_STANDARD_ERRORS * gain.std() / len(gain) ** 0.5:
         return RerankerFit(trees=None, offset=NO_RERANKER.offset, ndcg_without=without, ndcg_cross_validated=without)
     trees, offset = _fit_trees(table, TREE_COUNTS[best], seed)
-    crossed = float(by_size[best].mean())
-    return RerankerFit(trees=trees, offset=offset, ndcg_without=without, ndcg_cross_validated=crossed)
+    crossed, error = float(by_size[best].mean()), standard_error(by_size[best], table.users)
+    return RerankerFit(trees=trees, offset=offset, ndcg_without=without, ndcg_cross_validated=crossed, error=error)
 
 
 def _cross_validate(table: RerankerTable, side: Rows, k: int, seed: int) -> Reals:

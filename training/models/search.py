@@ -1,37 +1,28 @@
 """
-Model search: the parameters of each base model by coordinate ascent on validation, then the blend of all.
+Model search: the settings of each base model by coordinate ascent on validation, within a budget.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from scipy import sparse
 
-from recsys.metrics import mean, ndcg
+from recsys.errors import ConfigError
 from recsys.models.base import PreferenceModel
-from recsys.models.blend import Blend, mask_excluded, standardise
-from recsys.models.interactions import UserInteractions, entries_at, interactions_from_matrix, select_positive
-from recsys.models.reranker import compute_item_use
+from recsys.models.interactions import UserInteractions, interactions_from_matrix, select_positive
 from recsys.progress import Progress, quiet
-from recsys.topk import top_k
-from recsys.types import Csr, Floats, Mask, Reals, Rows
-from training.models.blend_weights import BlendWeights, build_table, fit_weights, stack_tables
+from recsys.types import Csr, Rows
+from training.models.budget import Budget
+from training.models.cost import Cost, estimate_cost, free_memory
 from training.models.registry import ModelSpec, Params, TrainingMatrix
-from training.models.reranker import (
-    RerankerFit,
-    build_reranker_table,
-    fit_reranker,
-    stack_reranker_tables,
-)
+from training.models.settings import FACTORS
 from training.models.splits import split_entries
+from training.models.yardstick import Measured, ShownItems, measure_exposed, measure_watch
 
 SEARCH_USERS: Final = 3_000
-"""Validation users for the settings of one model."""
-
-BLEND_USERS: Final = 16_000
-"""Validation users for the blend's weights and the re-ranker."""
+"""Validation users for the settings of one model, in each fold."""
 
 MIN_SPLIT_USERS: Final = 1_000
 """Validation users of one random split; with fewer the data are split three times."""
@@ -39,131 +30,173 @@ MIN_SPLIT_USERS: Final = 1_000
 MAX_FOLDS: Final = 5
 """Random splits of a small dataset, so that it has more validation users."""
 
-MIN_RISE: Final = 1.002
-"""The factor by which a step must raise the measure: less is noise, and larger models cost."""
+CHOSEN, TRIED, TOO_MUCH_WORK, TOO_MUCH_MEMORY = "chosen", "tried", "too much work", "too much memory"
+"""What came of settings; the last two were not fitted."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ValidationFold:
     """
     `train` is what models are fitted to.
 
-    Shapes: `users` of all n_users and `relevant` CSR (n_users, n_items), what was held out; `rows` are those of the
-            users with something held out, in random order.
+    Shapes: `users` of q people, their `relevant` items CSR (q, n_items), their `numbers` (q,) in the whole dataset, and
+            a random `order` (q,) in which fewer are taken. `markets` (q,) are theirs; `market_names` name the rows of
+            the popularity by market. `shown`: what people were shown, where the log tells how the feed chose.
     """
 
     train: TrainingMatrix
     users: UserInteractions
     relevant: Csr
-    rows: Rows
+    numbers: Rows
+    order: Rows
+    markets: tuple[str | None, ...]
+    market_names: tuple[str, ...] = ()
+    shown: ShownItems | None = None
+
+    def sample(self, n_users: int) -> tuple[UserInteractions, Csr, Rows]:
+        """At most `n_users` users, what is relevant to them, and their rows."""
+        rows = np.sort(self.order[:n_users])
+        return self.users[rows], self.relevant[rows], rows
+
+
+def matrix_folds(signed: Csr, valid: Csr | None, seed: int) -> tuple[ValidationFold, ...]:
+    """
+    The given validation part first, if any; then random splits of `signed`, the same with and without that part: one,
+    and with few validation users three.
+    """
+    given = () if valid is None else (build_fold(signed, valid, np.random.default_rng([seed, 4])),)
+    first = random_fold(signed, seed, 0)
+    few = len(first.numbers) < MIN_SPLIT_USERS
+    return (*given, first, *(random_fold(signed, seed, number) for number in ((1, 2) if few else ())))
+
+
+def random_fold(signed: Csr, seed: int, number: int) -> ValidationFold:
+    """The split of this number: a random tenth of `signed` is held out, and up to a quarter of a small set."""
+    rng = np.random.default_rng([seed, 5, number])
+    share = float(np.clip(5_000 / max(1, signed.nnz), 0.1, 0.25))
+    return build_fold(*split_entries(signed, share, rng), rng)
+
+
+def build_fold(train: Csr, held_out: Csr, rng: np.random.Generator) -> ValidationFold:
+    """The fold of two matrices (n_users, n_items): the users with something held out."""
+    relevant = select_positive(sparse.csr_matrix(held_out, dtype=np.float32))
+    rows = np.flatnonzero(np.diff(relevant.indptr))
+    return ValidationFold(
+        train=TrainingMatrix(train), users=interactions_from_matrix(train)[rows], relevant=relevant[rows],
+        numbers=rows, order=rng.permutation(len(rows)), markets=(None,) * len(rows),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tried:
+    """Settings of one model, what came of them, their estimated work in all folds, and what they were measured as."""
+
+    model: str
+    params: Params
+    outcome: str
+    work: float
+    measured: Measured | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class SearchResult:
-    """`params` of every model by name; weights of their blend; the re-ranker over all of them; settings fitted."""
+class ChosenSettings:
+    """
+    `params` of every model by name, and its models, one for each fold. `tried`: all settings in the order in which they
+    came up. `work` was spent, of at most `max_work`, both as estimated.
+    """
 
     params: Mapping[str, Params]
-    weights: BlendWeights
-    reranker: RerankerFit
-    n_fits: int
+    by_fold: list[dict[str, PreferenceModel]]
+    tried: tuple[Tried, ...]
+    work: float
+    max_work: float
 
 
-def validation_folds(signed: Csr, valid: Csr | None, rng: np.random.Generator) -> tuple[ValidationFold, ...]:
-    """The given validation part, or a random share of `signed`; a small dataset is split three times."""
-    if valid is not None:
-        return (_build_fold(signed, valid, rng),)
-    share = _holdout_share(signed)
-    parts = [split_entries(signed, share, rng)]
-    if np.count_nonzero(np.diff(parts[0][1].indptr)) < MIN_SPLIT_USERS:
-        parts += [split_entries(signed, share, rng) for _ in range(2)]
-    return tuple(_build_fold(train, held_out, rng) for train, held_out in parts)
-
-
-def _holdout_share(signed: Csr) -> float:
-    return float(np.clip(5_000 / max(1, signed.nnz), 0.1, 0.25))
-
-
-def _build_fold(train: Csr, held_out: Csr, rng: np.random.Generator) -> ValidationFold:
-    relevant = select_positive(sparse.csr_matrix(held_out, dtype=np.float32))
-    rows = rng.permutation(np.flatnonzero(np.diff(relevant.indptr)))
-    return ValidationFold(TrainingMatrix(train), interactions_from_matrix(train), relevant, rows)
-
-
-def search_models(
-    signed: Csr,
-    valid: Csr | None,
-    specs: Sequence[ModelSpec],
-    k: int,
-    rng: np.random.Generator,
-    on_progress: Progress = quiet,
-) -> SearchResult:
-    """Parameters for every model that fits the size, the weights of their blend, and its re-ranker."""
-    folds = validation_folds(signed, valid, rng)
-    has_negatives = bool(np.any(signed.data < 0))
-    seed = int(rng.integers(2**31))
-    params: dict[str, Params] = {}
-    by_fold: list[dict[str, PreferenceModel]] = [{} for _ in folds]
-    n_fits = 0
-    fitting = [spec for spec in specs if spec.fits_size(signed)]
-    for spec in fitting:
-        ascent = CoordinateAscent(spec, folds, k, seed, on_progress=on_progress, stage=f"choose {spec.name}")
-        params[spec.name] = ascent.search(has_negatives)
-        n_fits += len(ascent.measured)
-        for fold, models, model in zip(folds, by_fold, ascent.best_models, strict=True):
-            models[spec.name] = model
-            fold.train.decompositions.clear()
-    for fold in _draw_more_folds(signed, folds, rng) if valid is None else ():
-        on_progress("validate", len(folds), MAX_FOLDS)
-        folds = (*folds, fold)
-        by_fold.append(
-            {spec.name: spec.fit(fold.train, params[spec.name], np.random.default_rng(seed)) for spec in fitting}
-        )
-    weights, reranker = _fit_blend(folds, by_fold, k, rng, on_progress)
-    return SearchResult(params=params, weights=weights, reranker=reranker, n_fits=n_fits)
-
-
-def _fit_blend(
+def choose_settings(
     folds: Sequence[ValidationFold],
-    by_fold: list[dict[str, PreferenceModel]],
+    specs: Mapping[str, ModelSpec],
+    budget: Budget,
     k: int,
-    rng: np.random.Generator,
-    on_progress: Progress,
-) -> tuple[BlendWeights, RerankerFit]:
-    """Weights and re-ranker. Empties `by_fold`, since the models of all folds are large together."""
-    on_progress("weights", 0, None)
-    samples = [_sample_users(fold, BLEND_USERS) for fold in folds]
-    tables = [
-        build_table(models, users, relevant, k, rows)
-        for models, (rows, users, relevant) in zip(by_fold, samples, strict=True)
-    ]
-    weights = fit_weights(stack_tables(tables), k)
-    on_progress("re-ranker", 0, None)
-    reranker_tables = []
-    for fold, (rows, users, relevant) in zip(folds, samples, strict=True):
-        blend, use = Blend(by_fold.pop(0), weights.weights), compute_item_use(fold.train.signed)
-        reranker_tables.append(build_reranker_table(blend, use, users, rows, relevant))
-    return weights, fit_reranker(stack_reranker_tables(reranker_tables), k, rng)
+    seed: int,
+    on_progress: Progress = quiet,
+) -> ChosenSettings:
+    """
+    The settings of every model that fits the size of all folds, the cheapest model first. What a model leaves of its
+    share of the budget goes to the next ones.
+
+    Raises: ConfigError where the memory does not hold the factors, which every artifact has.
+    """
+    fitting = {name: spec for name, spec in specs.items() if all(spec.can_fit(fold.train) for fold in folds)}
+    starts = {name: _cost(folds, spec.params) for name, spec in fitting.items()}
+    memory = free_memory()
+    large = [name for name, cost in starts.items() if cost.memory > memory]
+    if FACTORS in large:
+        check_memory(starts[FACTORS], memory, fitting[FACTORS].params)
+    tried = [Tried(name, fitting[name].params, TOO_MUCH_MEMORY, starts[name].work) for name in large]
+    names = sorted(fitting.keys() - set(large), key=lambda name: (starts[name].work, name))
+    left = (budget.work - 1) * sum(starts[name].work for name in names) if budget.is_search else 0.0
+    max_work, spent = sum(starts[name].work for name in names) + left, 0.0
+    params: dict[str, Params] = {}
+    models: dict[str, list[PreferenceModel]] = {}
+    for at, name in enumerate(names):
+        spec = limit_factors(fitting[name], budget.max_factors)
+        share = starts[name].work + left / (len(names) - at)
+        ascent = CoordinateAscent(spec, folds, k, seed, on_progress, max_work=share, max_memory=memory)
+        params[name], models[name] = ascent.search() if budget.is_search else ascent.fit_start()
+        spent += ascent.work
+        left = max(left - (ascent.work - starts[name].work), 0.0)
+        tried += ascent.tried(params[name])
+    ordered = [name for name in fitting if name in models]
+    by_fold = [{name: models[name][at] for name in ordered} for at in range(len(folds))]
+    return ChosenSettings(
+        params={name: params[name] for name in ordered}, by_fold=by_fold, tried=tuple(tried), work=spent,
+        max_work=max_work,
+    )  # fmt: skip
 
 
-def _draw_more_folds(
-    signed: Csr, folds: Sequence[ValidationFold], rng: np.random.Generator
-) -> Iterator[ValidationFold]:
-    """More random splits while there are few validation users: hundreds are too few for a blend."""
-    n_users = sum(len(fold.rows) for fold in folds)
-    for _ in range(MAX_FOLDS - len(folds)):
-        if n_users >= BLEND_USERS:
-            return
-        fold = _build_fold(*split_entries(signed, _holdout_share(signed), rng), rng)
-        n_users += len(fold.rows)
-        yield fold
+def check_memory(cost: Cost, memory: float, params: Params) -> None:
+    """Raises ConfigError where the factors do not fit into the memory that is free."""
+    if cost.memory > memory:
+        raise ConfigError(
+            f"found {memory / 1e9:.1f} GB of free memory, expected about {cost.memory / 1e9:.1f} GB for factors of "
+            f"{params.embedding_size} numbers; give more memory, or set a smaller embedding_size of ials with --config"
+        )
+
+
+def limit_factors(spec: ModelSpec, max_factors: int) -> ModelSpec:
+    """The spec with its own settings in its search space, and no embedding above `max_factors` beside those."""
+    space: dict[str, tuple[float, ...]] = {}
+    for name, values in spec.search_space.items():
+        allowed = {value for value in values if name != "embedding_size" or value <= max_factors}
+        space[name] = tuple(sorted({*allowed, getattr(spec.params, name)}))
+    return replace(spec, search_space=space)
+
+
+def _cost(folds: Sequence[ValidationFold], params: Params) -> Cost:
+    """The work of fitting one model to every fold; its models are kept, beside those of the setting before it."""
+    costs = [estimate_cost(fold.train.size, params) for fold in folds]
+    return Cost(sum(cost.work for cost in costs), (1 + len(folds)) * max((cost.memory for cost in costs), default=0.0))
+
+
+def measure(models: Sequence[PreferenceModel], folds: Sequence[ValidationFold], k: int) -> Measured:
+    """One model, fitted once for each fold, by the unbiased yardstick where every fold knows what was shown."""
+    shown = [fold.shown for fold in folds]
+    if all(part is not None for part in shown):
+        return measure_watch([(model.scores, part) for model, part in zip(models, shown, strict=True) if part])
+    parts = []
+    for model, fold in zip(models, folds, strict=True):
+        users, relevant, rows = fold.sample(SEARCH_USERS)
+        parts.append((model.scores, users, relevant, fold.numbers[rows]))
+    return measure_exposed(parts, k)
 
 
 class CoordinateAscent:
     """
-    The search for one model's parameters: one field at a time, up and down its values for as long as NDCG rises.
+    The search for one model's parameters: one field at a time, up and down its values for as long as the measure rises.
 
-    `measured` holds every setting with its NDCG, `best_models` the models of the best setting, one for each fold.
-    `earlier` are measures of an earlier run; `remember` is called with every new one, and `on_progress` for `stage`.
+    `measured` holds every setting that was fitted, and `refused` those that were not, with the reason; `work` is what
+    all fits take by estimate, at most `max_work`. `earlier` are measures of an earlier run; `remember` is called with
+    every new one, and `on_progress` for `stage`.
     """
 
     def __init__(
@@ -172,88 +205,106 @@ class CoordinateAscent:
         folds: Sequence[ValidationFold],
         k: int,
         seed: int,
-        earlier: Mapping[Params, float] | None = None,
-        remember: Callable[[Params, float], None] = lambda params, value: None,
         on_progress: Progress = quiet,
+        *,
+        max_work: float = float("inf"),
+        max_memory: float = float("inf"),
         stage: str = "",
+        earlier: Mapping[Params, Measured] | None = None,
+        remember: Callable[[Params, Measured], None] = lambda params, value: None,
     ) -> None:
-        self.spec, self.folds, self.k, self.seed, self.remember = spec, folds, k, seed, remember
-        self.on_progress, self.stage = on_progress, stage or f"choose {spec.name}"
-        self.earlier = earlier or {}
-        self.measured: dict[Params, float] = {}
+        self.spec, self.folds, self.k, self.seed = spec, folds, k, seed
+        self.on_progress, self.stage = on_progress, stage or spec.name
+        self.max_work, self.max_memory = max_work, max_memory
+        self.earlier, self.remember = earlier or {}, remember
+        self.measured: dict[Params, Measured | None] = {}
+        self.refused: dict[Params, str] = {}
+        self.work = 0.0
         self.best_models: list[PreferenceModel] = []
-        self.best_ndcg = -1.0  # below any measure: the first setting is kept
 
-    def search(self, has_negatives: bool) -> Params:
-        """The best parameters. Weights of negative feedback are searched where there is any."""
+    def fit_start(self) -> tuple[Params, list[PreferenceModel]]:
+        """The models of the parameters that the search would start from, which are not measured."""
+        self.on_progress(self.stage, 0, None)
+        self.best_models = self._fit(self.spec.params)
+        self.measured[self.spec.params] = None
+        for fold in self.folds:
+            fold.train.decompositions.clear()
+        return self.spec.params, self.best_models
+
+    def search(self) -> tuple[Params, list[PreferenceModel]]:
+        """
+        The best parameters, and their models, one for each fold. Weights of negative feedback are searched where there
+        is any.
+        """
+        has_negatives = any(np.any(fold.train.signed.data < 0) for fold in self.folds)
         at = self.spec.params
         self.on_progress(self.stage, 0, self.most_fits)
-        self._measure(at)
+        best = self._measure(at)
         for name, values in self.spec.search_space.items():
             if name == "negative_weight" and not has_negatives:
                 continue
             for step in (1, -1):
-                moved = self._walk(at, name, values, step)
+                moved, value = self._walk(at, best, name, values, step)
                 if moved != at:
-                    at = moved
+                    at, best = moved, value
                     break
-        return at
+        for fold in self.folds:
+            fold.train.decompositions.clear()
+        return at, self.best_models
 
     @property
     def most_fits(self) -> int:
         """The most settings that a search may measure: it usually ends much earlier."""
         return 1 + sum(len(values) for values in self.spec.search_space.values())
 
-    def _walk(self, at: Params, name: str, values: tuple[float, ...], step: int) -> Params:
+    def tried(self, chosen: Params) -> list[Tried]:
+        """Every setting that came up."""
+        fitted = [
+            Tried(self.spec.name, params, CHOSEN if params == chosen else TRIED, _cost(self.folds, params).work, value)
+            for params, value in self.measured.items()
+        ]
+        refused = [
+            Tried(self.spec.name, params, why, _cost(self.folds, params).work) for params, why in self.refused.items()
+        ]
+        return fitted + refused
+
+    def _walk(
+        self, at: Params, best: Measured, name: str, values: tuple[float, ...], step: int
+    ) -> tuple[Params, Measured]:
         place = values.index(getattr(at, name)) + step
         while 0 <= place < len(values):
             after = replace(at, **{name: values[place]})
-            if self._measure(after) <= MIN_RISE * self.measured[at]:
+            if after in self.measured or not self._is_affordable(after):
+                break  # what was measured before was not better than less
+            measured = self._measure(after, above=best)
+            if not measured.is_above(best):
                 break
-            at, place = after, place + step
-        return at
+            at, best, place = after, measured, place + step
+        return at, best
 
-    def _measure(self, params: Params) -> float:
+    def _is_affordable(self, params: Params) -> bool:
         if params in self.earlier:
-            self.measured[params] = self.earlier[params]
-        if params not in self.measured:
-            models = [self.spec.fit(fold.train, params, np.random.default_rng(self.seed)) for fold in self.folds]
-            values = [
-                model_ndcg(model, *_sample_users(fold, SEARCH_USERS)[1:], self.k)
-                for model, fold in zip(models, self.folds, strict=True)
-            ]
-            self.measured[params] = float(np.nan_to_num(mean(np.concatenate(values))))  # 0 without users
-            self.remember(params, self.measured[params])
-            self.on_progress(self.stage, len(self.measured), self.most_fits)
-            if self.measured[params] > self.best_ndcg * MIN_RISE:
-                self.best_ndcg, self.best_models = self.measured[params], models
-        return self.measured[params]
+            return True
+        cost = _cost(self.folds, params)
+        if cost.memory > self.max_memory:
+            self.refused[params] = TOO_MUCH_MEMORY
+        elif self.work + cost.work > self.max_work:
+            self.refused[params] = TOO_MUCH_WORK
+        return params not in self.refused
 
+    def _measure(self, params: Params, above: Measured | None = None) -> Measured:
+        """The measure of parameters; their models are the best where they are `above` those of before."""
+        if params in self.earlier:
+            value = self.measured[params] = self.earlier[params]
+            return value
+        models = self._fit(params)
+        value = self.measured[params] = measure(models, self.folds, self.k)
+        self.remember(params, value)
+        self.on_progress(self.stage, len(self.measured), self.most_fits)
+        if above is None or value.is_above(above):
+            self.best_models = models
+        return value
 
-def _sample_users(fold: ValidationFold, n_users: int) -> tuple[Rows, UserInteractions, Csr]:
-    """Rows, interactions and relevant items of at most `n_users` users."""
-    rows = np.sort(fold.rows[:n_users])
-    return rows, fold.users[rows], fold.relevant[rows]
-
-
-def model_ndcg(model: PreferenceModel, users: UserInteractions, relevant: Csr, k: int, block: int = 64) -> Reals:
-    """(q,) NDCG at k of one model alone. Shapes: `users` of q people; `relevant` CSR (q, n_items)."""
-    values: list[Reals] = [np.empty(0)]
-    for start in range(0, len(users), block):
-        batch, expected = users[start : start + block], relevant[start : start + block]
-        scores = mask_excluded(standardise(model.scores(batch)), batch)
-        values.append(ndcg(mark_hits(scores, expected, k), np.diff(expected.indptr), k))
-    return np.concatenate(values)
-
-
-def mark_hits(scores: Floats, relevant: Csr, k: int) -> Mask:
-    """
-    (q, min(k, n_items)) whether each of the best items, by rank, is relevant.
-
-    Shapes: `scores` (q, n_items); `relevant` CSR (q, n_items). Masked items (minus infinity) fill a list where nothing
-            else is left; they would not be recommended, so they are no hits.
-    """
-    best = top_k(scores, k)
-    if not len(best):
-        return np.zeros(best.shape, np.bool_)
-    return (entries_at(relevant, best) > 0) & (np.take_along_axis(scores, best, axis=1) > -np.inf)
+    def _fit(self, params: Params) -> list[PreferenceModel]:
+        self.work += _cost(self.folds, params).work
+        return [self.spec.fit(fold.train, params, np.random.default_rng(self.seed)) for fold in self.folds]

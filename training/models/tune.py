@@ -19,20 +19,23 @@ from ruamel.yaml import YAML
 from recsys.clock import Millis
 from recsys.data.tables import Dataset
 from recsys.errors import ConfigError, DataError
+from recsys.models.blend import POPULARITY
 from recsys.models.popularity import PopularityParams
 from recsys.progress import Progress, quiet
 from recsys.types import JsonObject
 from training.interactions import build_interactions
-from training.models.blend import BlendParams
-from training.models.folds import rolling_folds
-from training.models.registry import MODELS, Params, SearchSpace, TrainingMatrix
-from training.models.search import CoordinateAscent, ValidationFold
+from training.models.blend import dataset_folds
+from training.models.budget import FULL
+from training.models.registry import Params, find_specs
+from training.models.search import CoordinateAscent, ValidationFold, limit_factors
+from training.models.settings import BlendParams
+from training.models.yardstick import NDCG, Measured
 
 _LINE: Final = '{"key": '
 """How a line of a study begins."""
 
 
-_STUDY_FORMAT: Final = 3
+_STUDY_FORMAT: Final = 4
 """Changes with the words of a study, and with its validation: measures of another validation are not comparable."""
 
 
@@ -70,27 +73,27 @@ def tune(
     known = _read(study, key)
     folds = _folds(dataset, start, before, seed)
     params, n_measured, best, default = start, 0, {}, {}
-    has_negatives = any(np.any(fold.train.signed.data < 0) for fold in folds)
-    for name in (name for name in MODELS if name in start.models):
-        if not MODELS[name].fits_size(folds[0].train.signed):
+    for name, spec in find_specs(start).items():
+        if name == POPULARITY or not all(spec.can_fit(fold.train) for fold in folds):
             continue
-        begin = getattr(start, name)
-        spec = replace(MODELS[name], params=begin, search_space=_include(MODELS[name].search_space, begin))
-        earlier = {type(begin)(**fields): value for model, fields, value in known if model == name}
+        begin = spec.params
+        earlier = {type(begin)(**fields): _measured(value) for model, fields, value in known if model == name}
         ascent = CoordinateAscent(
-            spec, folds, start.k, seed, earlier, partial(_append, study, key, name), on_progress, f"tune {name}"
-        )
-        chosen = ascent.search(has_negatives)
+            limit_factors(spec, FULL.max_factors), folds, start.k, seed, on_progress, stage=f"tune {name}",
+            earlier=earlier, remember=partial(_append, study, key, name),
+        )  # fmt: skip
+        chosen, _ = ascent.search()
         params = replace(params, **{name: chosen})
-        best[name], default[name] = ascent.measured[chosen], ascent.measured[begin]
-        n_measured += len(ascent.measured)
+        values = {setting: measure.value for setting, measure in ascent.measured.items() if measure}
+        best[name], default[name] = values[chosen], values[begin]
+        n_measured += len(values)
     return TuneResult(
         params=params,
         default=default,
         best=best,
         n_measured=n_measured,
         n_known=len(known),
-        n_users=sum(len(fold.rows) for fold in folds),
+        n_users=sum(len(fold.users) for fold in folds),
     )
 
 
@@ -104,33 +107,23 @@ def as_yaml(params: BlendParams) -> str:
 
 def _folds(dataset: Dataset, params: BlendParams, before: Millis | None, seed: int) -> tuple[ValidationFold, ...]:
     """The rolling folds of `sanad train`."""
-    folds = tuple(
-        rolling_folds(
-            dataset, build_interactions(dataset, before=before), PopularityParams(), before,
-            share=params.validation_share, n_users=params.validation_users, seed=seed,
-        )
-    )  # fmt: skip
+    interactions = build_interactions(dataset, before=before)
+    folds = dataset_folds(dataset, interactions, PopularityParams(), params, before, seed)
     if not folds:
         raise DataError(
             "found no user who came back for something new, expected some to validate by; give more events, of more "
             "than one instant"
         )
-    rng = np.random.default_rng(seed)
-    return tuple(
-        ValidationFold(
-            TrainingMatrix(fold.earlier.signed()), fold.users, fold.relevant, rng.permutation(len(fold.rows))
-        )
-        for fold in folds
-    )
+    return folds
 
 
-def _include(space: SearchSpace, params: Params) -> SearchSpace:
-    """The search space with the values of `params` among its own."""
-    return {name: tuple(sorted({*values, getattr(params, name)})) for name, values in space.items()}
+def _measured(value: float) -> Measured:
+    """A measure that a study holds."""
+    return Measured(NDCG, value, np.empty(0), np.empty(0, np.intp))
 
 
-def _append(study: Path, key: str, name: str, params: Params, value: float) -> None:
-    line = json.dumps({"key": key, "model": name, "params": asdict(params), "ndcg": value})
+def _append(study: Path, key: str, name: str, params: Params, measured: Measured) -> None:
+    line = json.dumps({"key": key, "model": name, "params": asdict(params), "ndcg": measured.value})
     with study.open("a", encoding="utf-8") as file:
         file.write(line + "\n")
 

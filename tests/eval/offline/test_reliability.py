@@ -13,8 +13,8 @@ from recsys.clock import DAY, HOUR
 from recsys.data.tables import write_dataset
 from recsys.models.artifact import load_artifact
 from recsys.models.ials import IALSParams
-from training.models.blend import BlendParams
 from training.models.ranker import RankerParams
+from training.models.settings import BlendParams
 from training.params import TrainParams
 from training.train import run
 

@@ -17,7 +17,7 @@ import pytest
 from scipy import sparse
 
 from recsys.errors import ArtifactError
-from recsys.models import artifact
+from recsys.models import artifact, bpr, item_knn
 from recsys.models.artifact import ArtifactContents, load_artifact, save_artifact
 from recsys.models.base import ItemItemModel, LinearSpace, PopularityModel
 from recsys.models.blend import Blend
@@ -298,7 +298,7 @@ KILLED = """
 import sys, time
 sys.path[:0] = [{root!r}, {here!r}]
 from pathlib import Path
-from recsys.models import artifact
+from recsys.models import artifact, bpr, item_knn
 import test_artifact
 artifact._flush = lambda path: (print("writing", flush=True), time.sleep(60))
 artifact.save_artifact(Path({folder!r}), test_artifact.contents(), test_artifact.manifest())
@@ -339,3 +339,21 @@ def test_loading_imports_no_training_library(saved: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_bm25_and_bpr_score_with_the_same_bits_after_a_round_trip(tmp_path: Path) -> None:
+    signed = sparse.csr_matrix(np.random.default_rng(1).random((20, 3)) < 0.6, dtype=np.float32)
+    whole = contents()
+    base_models = {
+        **whole.blend.base_models,
+        "bm25": item_knn.fit(signed, item_knn.BM25Params()),
+        "bpr": bpr.fit(signed, bpr.BPRParams(embedding_size=4, epochs=3), np.random.default_rng(0)),
+    }
+    blend = replace(whole.blend, base_models=base_models, weights={"bm25": 1.0, "bpr": 0.5})
+    save_artifact(tmp_path / "a", replace(whole, blend=blend), manifest())
+    loaded = load_artifact(tmp_path / "a").blend
+    users = interactions_from_history(whole.histories["u1"], 3, 0)
+    for name in ("bm25", "bpr"):
+        before, after = base_models[name].scores(users), loaded.base_models[name].scores(users)
+        assert before.any() and before.tobytes() == after.tobytes()
+    assert loaded.scores(users).tobytes() == blend.scores(users).tobytes()

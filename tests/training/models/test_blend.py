@@ -18,8 +18,8 @@ from recsys.models.popularity import PopularityParams
 from recsys.progress import quiet
 from recsys.types import Csr, Floats, Rows
 from training.interactions import build_interactions, market_names, select_users, user_interactions
-from training.models import blend
-from training.models.blend import FACTORS, BlendParams, FittedBlend, fit_blend
+from training.models import recipe
+from training.models.blend import FittedBlend, fit_blend
 from training.models.folds import (
     MAX_FOLDS,
     drop_exposed,
@@ -30,6 +30,7 @@ from training.models.folds import (
     sample_users,
 )
 from training.models.reranker import NO_RERANKER, RerankerTable, build_reranker_table
+from training.models.settings import FACTORS, BlendParams
 from training.params import TrainParams
 from training.train import run
 
@@ -96,8 +97,8 @@ def test_the_table_of_a_re_ranker_is_not_built_for_fewer_users_than_prove_anythi
         built.append(build_reranker_table(models, item_use, users, numbers, relevant))
         return built[-1]
 
-    monkeypatch.setattr(blend, "build_reranker_table", build)
-    monkeypatch.setattr(blend, "MIN_USERS", least)
+    monkeypatch.setattr(recipe, "build_reranker_table", build)
+    monkeypatch.setattr(recipe, "MIN_USERS", least)
     made = fitted(write(tmp_path, camps=3))
     assert bool(built) == is_built
     assert is_built or made.reranker is NO_RERANKER

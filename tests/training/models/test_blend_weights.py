@@ -1,6 +1,7 @@
 """A blend is never below its best base model on validation, and leaves out models that do not help."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from hypothesis import example, given, settings
@@ -144,3 +145,30 @@ def test_a_user_in_two_folds_is_on_one_side_and_counts_once() -> None:
     gain = np.array([0.3, -0.1, 0.2, 0.0, 0.1, -0.15])
     assert once.is_significant(gain) == twice.is_significant(np.tile(gain, 2))  # as many rows again prove nothing more
     assert not twice.is_significant(np.tile(gain - gain.mean() + 0.06, 2)) and twice.is_significant(np.full(12, 0.1))
+
+
+def test_weights_shrink_to_those_of_an_earlier_artifact_and_less_with_more_users() -> None:
+    shares = []
+    for n_users in (40, 400, 4_000):
+        fitted = fit_weights(table_of([1.5, 1.5], n_users=n_users), K, {"model0": 1.0, "model1": 3.0, "gone": 2.0})
+        shares.append(fitted.weights["model1"] / sum(fitted.weights.values()))
+    assert all(abs(later - 0.5) < abs(sooner - 0.5) for sooner, later in pairwise(shares))
+    assert shares[0] > 0.65 and shares[-1] < 0.6
+
+
+def test_an_earlier_artifact_that_does_harm_is_not_followed() -> None:
+    table = table_of([2.0, 2.0, 0.0], n_users=40)
+    alone, near = fit_weights(table, K), fit_weights(table, K, {"model2": 1.0})
+    assert near.ndcg_cross_validated >= max(near.ndcg_by_model.values())
+    assert near.weights == alone.weights
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.floats(0, 2), min_size=2, max_size=3), st.integers(0, 100), st.floats(0.1, 1))
+def test_with_any_prior_a_blend_is_never_below_its_best_model(signal: list[float], seed: int, weight: float) -> None:
+    table = replace(table_of(signal, n_users=60, seed=seed), model_names=("popularity", "a", "b")[: len(signal)])
+    for prior in (None, {"a": weight}, {"popularity": 1.0, "a": weight}):
+        fitted = fit_weights(table, K, prior)
+        best = max(fitted.ndcg_by_model.values())
+        assert min(fitted.ndcg_in_sample, fitted.ndcg_cross_validated) >= best - 1e-9
+        assert fitted.error >= 0 and set(fitted.error_by_model) == set(table.model_names)

@@ -11,8 +11,8 @@ from recsys.data.tables import write_dataset
 from recsys.models.artifact import load_artifact
 from recsys.models.ials import IALSParams
 from recsys.policy.weights import DEFAULT_LOCALITY_WEIGHT, score_spread
-from training.models.blend import BlendParams
 from training.models.locality_weight import MAX_WEIGHT, MIN_USERS, fit_locality_weights
+from training.models.settings import BlendParams
 from training.params import TrainParams
 from training.train import run
 

@@ -31,10 +31,10 @@ from recsys.models.loaded import build_models
 from recsys.models.popularity import Popularity
 from recsys.types import History, Responses
 from recsys.vocabulary import HEADS
-from training.models.blend import BlendParams
 from training.models.mixing_weight import CONTENT_SHARES, ChoiceEstimate, best_choice, last_as_good
 from training.models.ranker import EarlierModels, RankerResult, fit
 from training.models.ranker_heads import RankerParams, fit_heads, fit_platt, propensity_weights
+from training.models.settings import BlendParams
 from training.params import TrainParams
 from training.train import run
 

@@ -11,7 +11,7 @@ from eval.simulation.world.params import WorldParams
 from recsys.config import loads
 from recsys.data.tables import read_dataset, write_dataset
 from recsys.errors import ConfigError
-from training.models.blend import BlendParams
+from training.models.settings import BlendParams
 from training.models.tune import as_yaml, tune
 
 SMALL = BlendParams(models=("graph_filter", "ease"))
