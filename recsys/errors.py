@@ -12,6 +12,9 @@ SanadError
 └── Gone            a cursor is too old                              410
 """
 
+import traceback
+from pathlib import PurePath
+
 
 class SanadError(Exception):
     """Any error that Sanad raises on purpose. `problems` holds every sentence found, not only the first."""
@@ -51,3 +54,12 @@ class Conflict(SanadError):
 
 class Gone(SanadError):
     """A cursor has expired."""
+
+
+def where_raised(error: Exception) -> str:
+    """An error for the operator. Of one that nobody raised on purpose not the message, which may quote an id."""
+    if isinstance(error, SanadError):
+        return f"{type(error).__name__}: {error}"
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}"

@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 from anyio import to_thread
@@ -20,6 +21,7 @@ from recsys.resources import sanad_version
 from serving import problems, routes
 from serving.admission import MAX_THREADS, Admission
 from serving.auth.keys import Keyring, keyring_of
+from serving.calls import Follower, follower_of
 from serving.clock_guard import GuardedClock
 from serving.dependencies import Dependencies
 from serving.feed_route import FeedRoute
@@ -68,14 +70,17 @@ def create_app(
     metrics: Metrics | None = None,
     keys: Keyring | None = None,
     admission: Admission | None = None,
+    follower: Follower | None = None,
 ) -> FastAPI:
     """
     The service over the models of a state, or over one engine.
 
     `clock` is the only clock that a request sees. One that is not guarded yet is guarded here. `metrics` are those that
-    the stores of the models count too, `admission` what the server asks too; None = there are none yet. `keys` None =
+    the stores of the models count too, `admission` what the server asks too; None = there are none yet. `keys` and
+    `follower` None =
     those that the settings name.
     """
+    followed = follower or follower_of(settings.followed_share, settings.traces)
     ring = keys or keyring_of(settings.keys, settings.key_file)
     models = served if isinstance(served, Models) else only(served)
     guarded = clock if isinstance(clock, GuardedClock) else GuardedClock(clock, lambda: models.engine().stores.users)
@@ -89,9 +94,11 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,  # what generators of clients name their calls by
-        lifespan=_lifespan,
+        lifespan=partial(_lifespan, followed),
         middleware=[
-            Middleware(RequestGuard, settings=settings, keys=ring, metrics=deps.metrics, admission=admission),
+            Middleware(
+                RequestGuard, settings=settings, keys=ring, metrics=deps.metrics, admission=admission, follower=followed
+            ),
             Middleware(FeedRoute, deps=deps, pool=ThreadPoolExecutor(MAX_THREADS, "sanad-feed")),
         ],
         responses=refusals(),
@@ -111,9 +118,10 @@ def admission_of(settings: Settings) -> Admission:
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(follower: Follower, app: FastAPI) -> AsyncIterator[None]:
     to_thread.current_default_thread_limiter().total_tokens = MAX_THREADS
     yield
+    await to_thread.run_sync(follower.close)
 
 
 def _handle_errors(app: FastAPI) -> None:

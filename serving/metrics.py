@@ -4,6 +4,7 @@ What the service counts of itself, for Prometheus: `GET /metrics`. docs/running.
 Labels have few values: routes as the description names them, statuses, reasons and tiers. None holds an id.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,10 @@ from recsys.stores.protocols import DecisionRecord, Read, Stores, UserStore, Ver
 from recsys.user.state import UserState
 from recsys.vocabulary import TIERS
 from serving.admission import FEED
+from serving.calls import CALL
+from serving.logs import is_followed
+
+log = logging.getLogger("sanad.serving")
 
 _BUCKETS_S: Final = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 _ALERTS: Final = {"local supply": "supply", "safe feed": "safe_feed"}
@@ -102,11 +107,14 @@ class Metrics:
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Count an answer and its time."""
         self._count_request(route, str(status)).inc()
-        self.took("request", seconds)
+        self._time_stage["request"].observe(seconds)
 
     def took(self, stage: str, seconds: float) -> None:
-        """Count the time of a stage, one of `STAGES`."""
+        """Count the time of a stage that ended now, one of `STAGES`, and trace it where its call is traced."""
         self._time_stage[stage].observe(seconds)
+        call = CALL.get()
+        if call is not None and call.trace is not None:
+            call.trace.add(stage, seconds)
 
     def count_page(self, page: Page) -> None:
         """Count a page by what its answer says."""
@@ -186,6 +194,9 @@ class MeasuredUsers:
         with self._timed("commit"):
             is_written = self._users.write_if(user_id, state, version, record)
         self._metrics.count_commit(record, is_written)
+        if record is not None and is_followed():
+            what = "page reserved" if is_written else "another page came first"
+            log.info(what, extra={"items": len(record.deliveries)})
         return is_written
 
     @contextmanager

@@ -21,7 +21,9 @@ from serving import deadline, problems
 from serving.admission import Admission, is_page
 from serving.auth.keys import Keyring, ServiceKey
 from serving.auth.scopes import ANY, SCOPES, scope_of
+from serving.calls import Call, Follower
 from serving.deadline import DEADLINE, Deadline
+from serving.logs import is_followed
 from serving.metrics import Metrics
 from serving.problems import SLASH_OF_ID, Problem, new_call_id, shed
 from serving.request_body import BodyReader
@@ -48,6 +50,7 @@ class RequestGuard:
     keys: Keyring
     metrics: Metrics
     admission: Admission
+    follower: Follower
     _bodies: BodyReader = field(default_factory=BodyReader, init=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,6 +61,7 @@ class RequestGuard:
         request_id = _request_id(headers)
         scope.setdefault("state", {})["request_id"] = request_id
         marks = [(b"x-request-id", request_id.encode()), *_MARKS]
+        call = self.follower.begin(request_id, headers)
         started, status = time.perf_counter(), 0
 
         async def send_marked(message: Message) -> None:
@@ -75,13 +79,21 @@ class RequestGuard:
             )
             await answer(scope, receive, send_marked)
         except Exception:
-            route = "/".join(scope["path"].split("/")[:3])  # what follows may be somebody's id
-            log.exception("request %s %s failed, request_id %s", scope["method"], route, request_id)
+            log.exception("call failed", extra={"method": scope["method"], "route": _route_of(scope)})
             if status:
                 raise  # the connection is closed: half an answer must not look like a whole one
             await problems.internal_error_response(scope["path"], request_id)(scope, receive, send_marked)
         finally:
-            self.metrics.answered(_route_of(scope), status, time.perf_counter() - started)
+            self._ended(call, scope, status, time.perf_counter() - started)
+
+    def _ended(self, call: Call, scope: Scope, status: int, seconds: float) -> None:
+        route = _route_of(scope)
+        self.metrics.answered(route, status, seconds)
+        if call.trace is not None:
+            call.trace.end(scope["method"], route, status)
+        if is_followed():
+            fields = {"method": scope["method"], "route": route, "status": status, "took_ms": round(1_000 * seconds, 2)}
+            log.info("call answered", extra={**fields, "who": scope["state"].get("who")})
 
     async def _admit(self, scope: Scope, headers: RequestHeaders, receive: Receive, send: Send) -> None:
         """Pass an allowed request on. Raises Problem for the others."""

@@ -120,7 +120,7 @@ def error_response(error: SanadError, scope: Scope) -> Response:
     status, detail, errors, headers = describe_error(error)
     request_id = scope["state"]["request_id"]
     if status >= 500:
-        log.error("request_id %s: %s: %s", request_id, type(error).__name__, error)
+        log.error("%s: %s", type(error).__name__, error)
     return problem_response(status, detail, path=scope["path"], request_id=request_id, errors=errors, headers=headers)
 
 

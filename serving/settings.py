@@ -41,7 +41,8 @@ class Settings:
     port.
 
     `clock_confirmed_at` confirms a clock that is within an hour of it; a clock may be `clock_behind_ms` behind the last
-    committed time. `log_level` is a level, or a file that holds one.
+    committed time. `log_level` is a level, or a file that holds one. Of all calls, `followed_share` (0 to 1) is
+    followed in the log, and traced to the OTLP endpoint `traces` (an http or https address; None = nowhere).
     """
 
     artifact: Path
@@ -62,6 +63,8 @@ class Settings:
     clock_confirmed_at: Millis | None = None
     clock_behind_ms: Millis = MAX_BEHIND_MS
     log_level: str = "info"
+    followed_share: float = 0.01
+    traces: str | None = None
 
     def __post_init__(self) -> None:
         problems = _problems(self)
@@ -164,10 +167,22 @@ def _problems(settings: Settings) -> list[str]:
         )
     if settings.max_connections < 1:
         problems.append(f"found max_connections {settings.max_connections}, expected 1 or more; raise it")
+    if not 0 <= settings.followed_share <= 1:
+        problems.append(f"found SANAD_FOLLOWED_SHARE {settings.followed_share:g}, expected 0 to 1; change it")
+    if settings.traces is not None and not settings.traces.startswith(("http://", "https://")):
+        problems.append(
+            "found SANAD_TRACES that is no http address, expected an OTLP endpoint such as "
+            "http://127.0.0.1:4318/v1/traces; change it"
+        )
     if not 0 <= settings.clock_behind_ms <= HOUR:
         problems.append(
             f"found SANAD_CLOCK_BEHIND_S {settings.clock_behind_ms / SECOND:g}, expected 0 to 3600 seconds; change it"
         )
+    return problems + _problems_of_access(settings)
+
+
+def _problems_of_access(settings: Settings) -> list[str]:
+    problems = []
     if any(not _KEY.fullmatch(key) for key in settings.keys):
         problems.append(
             "found a service key in SANAD_API_KEYS that is no SHA-256 digest, expected 64 small hexadecimal digits, or "
@@ -195,6 +210,13 @@ def _parse_integer(text: str) -> int:
         return int(text)
     except ValueError:
         raise ValueError(f"found {text[:40]!r}, expected a whole number") from None
+
+
+def _parse_number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"found {text[:40]!r}, expected a number") from None
 
 
 def _parse_flag(text: str) -> bool:
@@ -241,5 +263,7 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "SANAD_CLOCK_CONFIRMED_AT": ("clock_confirmed_at", _parse_instant),
     "SANAD_CLOCK_BEHIND_S": ("clock_behind_ms", _parse_seconds),
     "SANAD_LOG_LEVEL": ("log_level", str),
+    "SANAD_FOLLOWED_SHARE": ("followed_share", _parse_number),
+    "SANAD_TRACES": ("traces", str),
 }
 OTHER_VARIABLES: Final = ("SANAD_CACHE", "SANAD_DEBUG")  # read by training, and by the command line

@@ -12,6 +12,7 @@ from typing import Final
 from recsys.catalogue.items import creator_number
 from recsys.catalogue.new_creators import ExposureSnapshot
 from recsys.clock import DAY, HOUR, MINUTE, Millis
+from recsys.errors import where_raised
 from recsys.exposure.controller import (
     is_due,
     locality_factor,
@@ -60,7 +61,7 @@ class CreatorExposure:
             self.now = replace(snapshot, factor=self._controller_factor(at))
         except Exception as error:  # counts only favour: whatever a store raises, feeds go on with the old ones
             self.now = replace(self.now, read_at=at)
-            return f"counts of creators not read: {type(error).__name__}: {error}; the ones before stay"
+            return f"counts of creators not read: {where_raised(error)}; the ones before stay"
         finally:
             self._lock.release()
         return None

@@ -14,6 +14,7 @@ import numpy as np
 from recsys.catalogue.cache import CatalogueCache
 from recsys.catalogue.items import Items
 from recsys.clock import Millis
+from recsys.errors import where_raised
 from recsys.experiments.assignment import Assignment, assign
 from recsys.experiments.payload import Experiments
 from recsys.exposure.counts import CreatorExposure
@@ -205,4 +206,4 @@ def _with_eligible(pipeline: Pipeline, query: Query) -> tuple[Query, str | None]
         return find_eligible(pipeline.filters, query), None
     except Exception as error:  # whatever a filter raises, it must not let anything through
         nothing = count_eligible(query, np.zeros(len(query.items), np.bool_))
-        return replace(query, eligible=nothing), f"{type(error).__name__}: {error}"
+        return replace(query, eligible=nothing), where_raised(error)

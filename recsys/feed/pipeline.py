@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from recsys.errors import StageError
+from recsys.errors import StageError, where_raised
 from recsys.feed import filters, sources
 from recsys.feed import scorers as score
 from recsys.feed.eligible import verdict
@@ -127,7 +127,7 @@ def retrieve(
         try:
             retrieved[name] = source(query)
         except Exception as error:  # whatever a source raises, the page is served without it
-            failed[name] = f"{type(error).__name__}: {error}"
+            failed[name] = where_raised(error)
     return retrieved, failed
 
 

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from recsys.clock import Millis
+from recsys.errors import where_raised
 from recsys.feed.candidates import feature_weights
 from recsys.feed.catchup import PendingUpdates
 from recsys.feed.context import EngineResources, RequestContext, resolve_context
@@ -153,7 +154,7 @@ def _simply(pipeline: Pipeline, context: RequestContext) -> _Ranking:
     try:
         return _Ranking(recommend(pipeline, context.query), ("ranking",))
     except Exception as error:  # nothing but a filter is left that could fail
-        return _no_candidates(context, f"{type(error).__name__}: {error}")
+        return _no_candidates(context, where_raised(error))
 
 
 def _ranked(pipeline: Pipeline, context: RequestContext, time_used: Callable[[], float]) -> _Ranking:
@@ -167,7 +168,7 @@ def _ranked(pipeline: Pipeline, context: RequestContext, time_used: Callable[[],
         lost = tuple(f"source {name} left out: {problem}" for name, problem in failed.items())
         return _Ranking(ranked, tuple(f"source:{name}" for name in ranked.failed), lost)
     except Exception as error:  # whatever a stage raises, the page fails closed
-        problem = f"fallback page: {type(error).__name__}: {error}"
+        problem = f"fallback page: {where_raised(error)}"
     ranking = _simply(fallback(), context)
     return replace(ranking, alerts=(problem, *ranking.alerts))
 

@@ -1,6 +1,5 @@
 """The commands that serve people: `serve`, `feed`, `recommend`. None of them imports torch or anything that trains."""
 
-import logging
 import os
 import shlex
 from contextlib import ExitStack
@@ -51,7 +50,7 @@ def serve(
 
     Each option has a variable: SANAD_POLICY, SANAD_STATE and so on. With service keys, callers need one.
     """
-    from serving.logs import set_level
+    from serving.logs import configure
     from serving.run import serve as run
     from serving.settings import read_settings
 
@@ -59,8 +58,7 @@ def serve(
         os.environ, artifact=artifact_folder(artifact), policy=policy, experiments=experiments, models=models,
         state=state, key_file=key_file, host=host, port=port, allow_assumed=allow_assumed or None,
     )  # fmt: skip
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    set_level(settings.log_level)
+    configure(settings.log_level)
     with ExitStack() as drawing:
         report = drawing.enter_context(progress(is_quiet=is_quiet))
 
