@@ -4,7 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Final
 
 from anyio import to_thread
@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import compile_path
 
 from recsys.clock import SECOND, Millis, now
@@ -20,7 +21,9 @@ from recsys.feed.engine import Engine
 from recsys.resources import sanad_version
 from serving import problems, routes
 from serving.admission import MAX_THREADS, Admission
+from serving.auth.gate import Gate
 from serving.auth.keys import Keyring, keyring_of
+from serving.auth.sessions import Sessions
 from serving.calls import Follower, follower_of
 from serving.clock_guard import GuardedClock
 from serving.dependencies import Dependencies
@@ -31,7 +34,8 @@ from serving.middleware import RequestGuard
 from serving.openapi import describe, refusals
 from serving.problems import Problem
 from serving.responses import FieldError
-from serving.settings import Settings
+from serving.routes.sign_in import METHODS, sign_in_routes
+from serving.settings import Settings, signing_key
 from serving.swap import Models, only
 
 log = logging.getLogger("sanad.serving")
@@ -77,8 +81,7 @@ def create_app(
 
     `clock` is the only clock that a request sees. One that is not guarded yet is guarded here. `metrics` are those that
     the stores of the models count too, `admission` what the server asks too; None = there are none yet. `keys` and
-    `follower` None =
-    those that the settings name.
+    `follower` None = those that the settings name.
     """
     followed = follower or follower_of(settings.followed_share, settings.traces)
     ring = keys or keyring_of(settings.keys, settings.key_file)
@@ -86,6 +89,7 @@ def create_app(
     guarded = clock if isinstance(clock, GuardedClock) else GuardedClock(clock, lambda: models.engine().stores.users)
     deps = Dependencies(models=models, clock=guarded, metrics=metrics or Metrics())
     admission = admission or admission_of(settings)
+    gate = Gate(ring, Sessions(ring, cache(lambda: signing_key(settings))), deps.metrics)
     app = FastAPI(
         title="Sanad",
         version=sanad_version(),
@@ -96,8 +100,9 @@ def create_app(
         generate_unique_id_function=lambda route: route.name,  # what generators of clients name their calls by
         lifespan=partial(_lifespan, followed),
         middleware=[
+            *_cross_origin(settings),
             Middleware(
-                RequestGuard, settings=settings, keys=ring, metrics=deps.metrics, admission=admission, follower=followed
+                RequestGuard, settings=settings, gate=gate, metrics=deps.metrics, admission=admission, follower=followed
             ),
             Middleware(FeedRoute, deps=deps, pool=ThreadPoolExecutor(MAX_THREADS, "sanad-feed")),
         ],
@@ -105,11 +110,26 @@ def create_app(
     )
     for router in ROUTERS:
         app.include_router(router(deps))
+    app.include_router(sign_in_routes(gate.sessions))
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # the documented way to extend the description
     _handle_errors(app)
     if ring.is_open:
         log.warning("found no service keys (see 'sanad key new'): only programs on this machine may call")
     return app
+
+
+def _cross_origin(settings: Settings) -> Sequence[Middleware]:
+    """Scripts of the sites that the settings name may call, with a key of their own; of others none may."""
+    if not settings.cors_origins:
+        return ()
+    return (
+        Middleware(
+            CORSMiddleware, allow_origins=settings.cors_origins,
+            allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
+            allow_headers=("X-API-Key", "Content-Type", "X-Request-ID", "X-Sanad-Deadline-Ms"),
+            expose_headers=("X-Request-ID", "Retry-After"),
+        ),
+    )  # fmt: skip
 
 
 def admission_of(settings: Settings) -> Admission:
@@ -165,7 +185,7 @@ def _problem(
 
 def allowed_methods(app: FastAPI, path: str) -> list[str]:
     """The methods of a path over all its routes. The framework names those of the first route only."""
-    methods = {"GET"} if path == app.openapi_url else set()
+    methods = {"GET"} if path == app.openapi_url else set(METHODS.get(path, ()))
     for template, operations in app.openapi()["paths"].items():
         if compile_path(template)[0].match(path):
             methods |= {method.upper() for method in operations}

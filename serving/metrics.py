@@ -93,7 +93,7 @@ class Metrics:
         }
 
     def refused(self, why: str) -> None:
-        """Count a caller without a known key (`key`), without the scope (`scope`), or too fast (`rate`)."""
+        """Count a call refused for its key: `key` (none known), `scope`, `rate`, or `csrf` (a token)."""
         self._refused.labels(why).inc()
 
     def shed(self) -> None:

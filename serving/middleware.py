@@ -5,10 +5,8 @@ Pure ASGI, because it sees a request before any part of it is parsed.
 """
 
 import logging
-import math
 import re
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -16,29 +14,24 @@ from urllib.parse import unquote_to_bytes
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recsys.columns import MAX_ID_LENGTH
-from recsys.stores.audit import LOCAL
 from serving import deadline, problems
 from serving.admission import Admission, is_page
-from serving.auth.keys import Keyring, ServiceKey
-from serving.auth.scopes import ANY, SCOPES, scope_of
+from serving.auth.gate import Gate, RequestHeaders
 from serving.calls import Call, Follower
 from serving.deadline import DEADLINE, Deadline
 from serving.logs import is_followed
 from serving.metrics import Metrics
 from serving.problems import SLASH_OF_ID, Problem, new_call_id, shed
 from serving.request_body import BodyReader
-from serving.settings import Settings, is_loopback
+from serving.settings import Settings
 
 log = logging.getLogger("sanad.serving")
 
 _OPEN_PATHS: Final = ("/health/live", "/health/ready")
 _REQUEST_ID: Final = re.compile(rf"[\x21-\x7e]{{1,{MAX_ID_LENGTH}}}")
 _LONE_PERCENT: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_PROXY_HEADERS: Final = (b"forwarded", b"x-forwarded-for", b"x-real-ip")
 _MARKS: Final = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 """On every response."""
-RequestHeaders = Mapping[bytes, bytes]
-"""By name in small letters."""
 
 
 @dataclass(slots=True)
@@ -47,7 +40,7 @@ class RequestGuard:
 
     app: ASGIApp
     settings: Settings
-    keys: Keyring
+    gate: Gate
     metrics: Metrics
     admission: Admission
     follower: Follower
@@ -100,13 +93,12 @@ class RequestGuard:
         if scope["path"] in _OPEN_PATHS:
             await self.app(scope, receive, send)
             return
-        key = self._key(scope, headers)
+        key = self.gate.identify(scope, headers)
         if not _is_unescaped(scope):
             _check_encoding(scope)
             _protect_slashes(scope)
         if key is not None:
-            self._check_scope(key, scope)
-            self._check_rate(key)
+            self.gate.allow(key, scope["method"], scope["path"])
         arriving = time.perf_counter()
         body = await self._bodies.read(scope["path"], receive)
         self.metrics.took("body", time.perf_counter() - arriving)
@@ -145,38 +137,6 @@ class RequestGuard:
             raise Problem(400, f"Found X-Sanad-Deadline-Ms {found!a}, expected {expected}; correct it or leave it out.")
         return seconds
 
-    def _key(self, scope: Scope, headers: RequestHeaders) -> ServiceKey | None:
-        """The key of the caller, who is named for the audit log; None where nobody needs one. Raises Problem."""
-        if self.keys.is_open:
-            _check_local(scope.get("client"), headers)
-            scope["state"]["who"] = LOCAL
-            return None
-        key = self.keys.find(headers.get(b"x-api-key", b""))
-        if key is None:
-            self.metrics.refused("key")
-            detail = "Found no known service key in X-API-Key; send one that the operator gave you."
-            raise Problem(401, detail, {"WWW-Authenticate": "X-API-Key"})
-        scope["state"]["who"] = key.name
-        return key
-
-    def _check_scope(self, key: ServiceKey, scope: Scope) -> None:
-        """What an address needs, the key must be for. An address that no rule knows is for keys of all scopes only."""
-        needed = scope_of(scope["method"], scope["path"])
-        if needed == ANY or needed in key.scopes or (needed is None and len(key.scopes) == len(SCOPES)):
-            return
-        self.metrics.refused("scope")
-        if needed is None:
-            raise Problem(404, "Found no such address for this key; the addresses are listed in /openapi.json.")
-        detail = f"Found a key for {', '.join(key.scopes)}, expected one for {needed}; ask the operator for such a key."
-        raise Problem(403, detail)
-
-    def _check_rate(self, key: ServiceKey) -> None:
-        wait_s = self.keys.wait_s(key)
-        if wait_s > 0:
-            self.metrics.refused("rate")
-            detail = f"This key may make {key.per_second:g} requests a second; ask again in {math.ceil(wait_s)} s."
-            raise Problem(429, detail, {"Retry-After": str(math.ceil(wait_s))})
-
 
 def _route_of(scope: Scope) -> str:
     """The address as the description names it, or `none`: what callers make up must not make new counters."""
@@ -188,21 +148,6 @@ def _request_id(headers: RequestHeaders) -> str:
     """The caller's `X-Request-ID` when it is plain ASCII, else a new id. It names a call, not a page."""
     given = headers.get(b"x-request-id", b"").decode("latin-1")
     return given if _REQUEST_ID.fullmatch(given) else new_call_id()
-
-
-def _check_local(client: tuple[str, int] | None, headers: RequestHeaders) -> None:
-    """
-    Without service keys, only programs on this machine may call, by a local name.
-
-    A web page that reaches this machine by another host name is not local, nor is a caller behind a proxy.
-    Raises Problem.
-    """
-    name = headers.get(b"host", b"").decode("latin-1").rpartition("@")[2]
-    name = name[1 : name.find("]")] if name.startswith("[") else name.partition(":")[0]
-    is_direct = not any(forwarded in headers for forwarded in _PROXY_HEADERS)
-    if client is None or not (is_loopback(client[0]) and is_loopback(name) and is_direct):
-        detail = "No service keys are set, so only programs on this machine may call; for others, see 'sanad key new'."
-        raise Problem(403, detail)
 
 
 def _is_unescaped(scope: Scope) -> bool:

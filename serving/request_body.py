@@ -30,6 +30,8 @@ class BodyLimit:
 BODY_LIMITS: Final[Mapping[str, BodyLimit]] = {
     "/v1/feed": BodyLimit(512 * KB, 10_000),
     "/v1/events": BodyLimit(10 * MB, 100_000),
+    "/sign-in": BodyLimit(4 * KB, 1_000),
+    "/sign-out": BodyLimit(4 * KB, 1_000),
 }
 """By path. The fullest request is below its limits."""
 BULK_PREFIX: Final = "/v1/bulk/"

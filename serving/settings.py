@@ -23,6 +23,7 @@ from serving.deadline import MAX_DEADLINE_MS
 
 MIN_KEY_LENGTH: Final = 32  # characters of a signing key
 HarmTermsChoice = Path | Literal["starter", "none"]
+_ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
 _KEY: Final = re.compile(r"(?:(?!local:)(?P<name>[A-Za-z0-9_.-]{1,40}):)?(?P<digest>[0-9a-f]{64})")
 
 
@@ -40,9 +41,10 @@ class Settings:
     deadline. Of more than `max_connections` the one that waits longest without a request is closed. Port 0 = any free
     port.
 
-    `clock_confirmed_at` confirms a clock that is within an hour of it; a clock may be `clock_behind_ms` behind the last
-    committed time. `log_level` is a level, or a file that holds one. Of all calls, `followed_share` (0 to 1) is
-    followed in the log, and traced to the OTLP endpoint `traces` (an http or https address; None = nowhere).
+    `clock_confirmed_at` confirms a clock that is within an hour of it; a clock may be `clock_behind_ms` behind the
+    last committed time. `cors_origins` are sites whose scripts may call. `log_level` is a level, or a file that
+    holds one. Of all calls, `followed_share` (0 to 1) is followed in the log, and traced to the OTLP endpoint
+    `traces` (an http or https address; None = nowhere).
     """
 
     artifact: Path
@@ -63,6 +65,7 @@ class Settings:
     clock_confirmed_at: Millis | None = None
     clock_behind_ms: Millis = MAX_BEHIND_MS
     log_level: str = "info"
+    cors_origins: tuple[str, ...] = ()
     followed_share: float = 0.01
     traces: str | None = None
 
@@ -197,6 +200,12 @@ def _problems_of_access(settings: Settings) -> list[str]:
             f"found host {settings.host} and no service keys, expected keys before others can reach the service; "
             "make them with 'sanad key new' and name their file (--key-file), or serve on 127.0.0.1"
         )
+    if settings.cors_origins and not settings.has_keys:
+        problems.append("found SANAD_CORS_ORIGINS and no service keys, expected both; name a key file (--key-file)")
+    if wrong := [origin for origin in settings.cors_origins if not _ORIGIN.fullmatch(origin)]:
+        problems.append(
+            f"found {wrong[0]!a} in SANAD_CORS_ORIGINS, expected origins such as https://app.example.org; correct it"
+        )
     if settings.allow_assumed and not is_loopback(settings.host):
         problems.append(
             f"found --allow-assumed with host {settings.host}, expected a local address: assumed tiers are for trials "
@@ -240,7 +249,7 @@ def _parse_harm_terms(text: str) -> HarmTermsChoice:
     return "none" if text == "none" else "starter" if text == "starter" else Path(text)
 
 
-def _parse_keys(text: str) -> tuple[str, ...]:
+def _parse_list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
@@ -253,7 +262,7 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "SANAD_HOST": ("host", str),
     "SANAD_PORT": ("port", _parse_integer),
     "SANAD_KEY_FILE": ("key_file", Path),
-    "SANAD_API_KEYS": ("keys", _parse_keys),
+    "SANAD_API_KEYS": ("keys", _parse_list),
     "SANAD_SIGNING_KEY": ("signing_key", str.encode),
     "SANAD_ALLOW_ASSUMED": ("allow_assumed", _parse_flag),
     "SANAD_MAX_IN_FLIGHT": ("max_in_flight", _parse_integer),
@@ -262,6 +271,7 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "SANAD_LEXICON": ("harm_terms", _parse_harm_terms),
     "SANAD_CLOCK_CONFIRMED_AT": ("clock_confirmed_at", _parse_instant),
     "SANAD_CLOCK_BEHIND_S": ("clock_behind_ms", _parse_seconds),
+    "SANAD_CORS_ORIGINS": ("cors_origins", _parse_list),
     "SANAD_LOG_LEVEL": ("log_level", str),
     "SANAD_FOLLOWED_SHARE": ("followed_share", _parse_number),
     "SANAD_TRACES": ("traces", str),

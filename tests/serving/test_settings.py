@@ -36,7 +36,7 @@ def test_every_variable_sets_a_setting(tmp_path: Path) -> None:
         "SANAD_CLOCK_CONFIRMED_AT": "2026-11-20T18:30:00Z", "SANAD_CLOCK_BEHIND_S": "4",
         "SANAD_MODELS": "models", "SANAD_MAX_CONNECTIONS": "300", "SANAD_DEADLINE_MS": "250",
         "SANAD_KEY_FILE": "keys.json", "SANAD_LOG_LEVEL": "debug",
-        "SANAD_FOLLOWED_SHARE": "0.5", "SANAD_TRACES": "http://127.0.0.1:4318/v1/traces",
+        "SANAD_FOLLOWED_SHARE": "0.5", "SANAD_CORS_ORIGINS": "https://a.example, http://b:1", "SANAD_TRACES": "http://127.0.0.1:4318/v1/traces",
     }  # fmt: skip
     assert set(environ) == set(VARIABLES)
     assert read_settings(environ) == Settings(
@@ -45,7 +45,7 @@ def test_every_variable_sets_a_setting(tmp_path: Path) -> None:
         allow_assumed=True, max_in_flight=2, harm_terms=Path("terms"),
         clock_confirmed_at=from_text("2026-11-20T18:30:00Z"), clock_behind_ms=4_000,
         max_connections=300, deadline_ms=250, key_file=Path("keys.json"), log_level="debug",
-        followed_share=0.5, traces="http://127.0.0.1:4318/v1/traces",
+        followed_share=0.5, cors_origins=("https://a.example", "http://b:1"), traces="http://127.0.0.1:4318/v1/traces",
     )  # fmt: skip
 
 
@@ -66,6 +66,8 @@ def test_every_variable_sets_a_setting(tmp_path: Path) -> None:
         ({"deadline_ms": 60_001}, "SANAD_DEADLINE_MS"),
         ({"followed_share": 1.5}, "SANAD_FOLLOWED_SHARE"),
         ({"followed_share": float("nan")}, "SANAD_FOLLOWED_SHARE"),
+        ({"cors_origins": ("https://a.example",)}, "no service keys"),
+        ({"cors_origins": ("*",), "keys": DIGESTS}, "SANAD_CORS_ORIGINS"),
         ({"traces": "127.0.0.1:4318"}, "SANAD_TRACES"),
         ({"clock_behind_ms": 3_600_001}, "SANAD_CLOCK_BEHIND_S"),
     ],

@@ -1,0 +1,1 @@
+"""Pages for browsers that work without scripts, in English, French and Arabic."""
