@@ -99,7 +99,18 @@ def _scopes(method: str, path: str) -> list[str]:
 def _responses() -> Mapping[str, Description]:
     _, schemas = msgspec.json.schema_components(RESPONSES, ref_template=_REF + "{name}")
     schemas[ProblemDetail.__name__]["examples"] = [msgspec.to_builtins(EXAMPLE_PROBLEM)]
-    return schemas
+    return {name: _without_closed_tuples(schema) for name, schema in schemas.items()}
+
+
+def _without_closed_tuples(schema: Any) -> Any:
+    """The schema with tuples bounded by their length alone: generators of clients read no `items: false`."""
+    if isinstance(schema, dict):
+        return {
+            name: _without_closed_tuples(part)
+            for name, part in schema.items()
+            if not (name == "items" and part is False)
+        }
+    return [_without_closed_tuples(part) for part in schema] if isinstance(schema, list) else schema
 
 
 def _events() -> Mapping[str, Description]:

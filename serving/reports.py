@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from recsys.clock import Millis
-from recsys.messages import FeedResponse, Wire
+from recsys.messages import FeedResponse, Reason, Wire
 from recsys.user.state import (
     Controls,
     Delivery,
@@ -25,7 +25,7 @@ from recsys.user.state import (
     Seen,
 )
 from recsys.vocabulary import PauseKind
-from serving.responses import Answer, ReviewState
+from serving.responses import Answer, LatestReview
 
 TypeHint = Any
 LimitsByPath = Annotated[
@@ -228,7 +228,7 @@ class LabelReport(Wire, frozen=True):
     is_hidden: bool
     expires_at: str | None
     until: str
-    review: ReviewState | None
+    review: LatestReview | None
 
 
 class CreatorExposureReport(Answer, frozen=True):
@@ -300,8 +300,8 @@ class ReplayDifference(Wire, frozen=True):
     """Items, positions, propensities and reasons as they were sent, and as the record gives them."""
 
     kind: str
-    sent: tuple[tuple[Any, ...], ...]
-    replayed: tuple[tuple[Any, ...], ...]
+    sent: tuple[tuple[str, int, float, tuple[Reason, ...]], ...]
+    replayed: tuple[tuple[str, int, float, tuple[Reason, ...]], ...]
 
 
 class RetrievalChange(Wire, frozen=True):

@@ -62,14 +62,14 @@ class ItemTakenDown(Answer, frozen=True):
     """The item is on no page from now on."""
 
     item_id: str
-    is_hidden: Literal[True]
+    is_hidden: bool
 
 
 class CreatorTakenDown(Answer, frozen=True):
     """No item of theirs is on a page from now on."""
 
     creator_id: str
-    is_hidden: Literal[True]
+    is_hidden: bool
 
 
 class User(Answer, frozen=True):
@@ -291,7 +291,7 @@ class AuditPage(Wire, frozen=True):
     next: int | None
 
 
-class ReviewState(Wire, frozen=True):
+class LatestReview(Wire, frozen=True):
     """The latest review of an item: open or answered, since when, by when, and what came of it."""
 
     item_id: str
@@ -302,13 +302,13 @@ class ReviewState(Wire, frozen=True):
     outcome: Literal["upheld", "changed"] | None
 
 
-class Review(ReviewState, frozen=True):
+class Review(LatestReview, frozen=True):
     """The latest review of an item, with the id of this answer."""
 
     request_id: str
 
 
-class WaitingReview(ReviewState, frozen=True):
+class WaitingReview(LatestReview, frozen=True):
     """An open review, its age in seconds, and where the label comes from: its source and the kind of its evidence."""
 
     seq: int

@@ -5,18 +5,19 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Path, Request, Response
 
 from serving.dependencies import Dependencies, strict_router, struct_response, who
-from serving.openapi import Description, response
+from serving.openapi import Description, refused, response
 from serving.problems import Problem
 from serving.responses import Model, ModelList
 from serving.swap import models_in
 
 _RESPONSES: Final[dict[int | str, Description]] = {200: response(ModelList, "What is served, and what can be.")}
 _Version = Annotated[str, Path(pattern="^[0-9a-f]{12}$")]
+_OTHER: Final = refused(409, "Nothing was activated, or another activation is at work.")
 
 
 def model_routes(deps: Dependencies) -> APIRouter:
     """`/v1/models`."""
-    routes = strict_router("/v1/models", "models", _RESPONSES)
+    routes = strict_router("/v1/models", "models", _RESPONSES | _OTHER)
 
     @routes.get("", summary="The model in service, and others")
     def list_models(request: Request) -> Response:
