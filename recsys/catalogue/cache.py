@@ -40,13 +40,14 @@ class ViewerKind:
     What is the same for all viewers of one place, with the same languages, who are or are not minors.
 
     `floor_eligible` and `near` are the most popular items that a slot of the local floor takes, and the other local
-    ones.
+    ones. `local_supply`: how many of 20 the catalogue's local items fill, and their share, by the cap per creator.
     """
 
     nearness: NearnessByClass
     rules: RuleColumns
     floor_eligible: PopularHead
     near: PopularHead
+    local_supply: dict[int, tuple[int, float]] = field(init=False, default_factory=dict)  # when first asked for
 
 
 @dataclass(slots=True)

@@ -72,9 +72,7 @@ def put_artifact(catalogue: Catalogue, artifact: Artifact, at: Millis) -> None:
     Put an artifact's creators and items, unless its items were put last. They are put in parts, and it is noted with
     the last one: after a crash in between, the next start puts all again.
     """
-    catalogue.put_creators(
-        [CreatorChange(fields=_known(row), is_edited=False) for row in artifact.creators.to_dicts()], at
-    )
+    catalogue.put_creators([CreatorChange(fields=fields, is_edited=False) for fields in _known(artifact.creators)], at)
     source = f"{artifact.version} in form {ITEM_CHANGES_FORM}"
     if catalogue.source() == source:
         return
@@ -141,10 +139,13 @@ def item_changes(items: pl.DataFrame) -> list[ItemChange]:
     """
     wordings = map(Wording, items["text_id"], items["n_words"])
     return [
-        ItemChange(fields=_known(row), wording=wording, is_edited=False)
-        for row, wording in zip(items.drop(_NOT_FIELDS).iter_rows(named=True), wordings, strict=True)
+        ItemChange(fields=fields, wording=wording, is_edited=False)
+        for fields, wording in zip(_known(items.drop(_NOT_FIELDS)), wordings, strict=True)
     ]
 
 
-def _known(row: JsonObject) -> JsonObject:
-    return {name: value for name, value in row.items() if value is not None}
+def _known(table: pl.DataFrame) -> Iterator[JsonObject]:
+    """The rows of a table without what is unknown."""
+    names = table.columns
+    for row in table.rows():
+        yield {name: value for name, value in zip(names, row, strict=True) if value is not None}

@@ -62,12 +62,20 @@ def _eligible_of_20(query: Query, head: PopularHead, is_meant: Callable[[Ids], M
 
 def catalogue_supply(query: Query) -> Supply:
     """What the catalogue holds for such a viewer, seen or not."""
+    known, cap = query.kind.local_supply, _creator_cap(query.limits)
+    if cap not in known:
+        known[cap] = _local_supply(query)
+    n_local, share = known[cap]
+    return Supply(supportive=0, local=n_local, local_share=share)
+
+
+def _local_supply(query: Query) -> tuple[int, float]:
     items = query.items
     is_there = items.exists & ~items.is_hidden & (query.rules["tier"] == 0)
     is_local = is_there & query.nearness.is_floor_eligible
     n_there, n_local = int(is_there.sum()), int(is_local.sum())
     fills = _fill_of_20(query, np.flatnonzero(is_local).astype(np.int32), RUN)
-    return Supply(supportive=0, local=fills, local_share=n_local / n_there if n_there else 0.0)
+    return fills, n_local / n_there if n_there else 0.0
 
 
 def _hope_stories(limits: Limits, ledger: Ledger, at: Millis) -> int:
@@ -79,7 +87,7 @@ def _hope_stories(limits: Limits, ledger: Ledger, at: Millis) -> int:
 
 def _fill_of_20(query: Query, item_nos: Ids, n_hope: int) -> int:
     """How many of 20 some items can fill, with the cap per creator and `n_hope` stories of hope."""
-    cap = RUN if query.limits.creator_last_20 is None else query.limits.creator_last_20
+    cap = _creator_cap(query.limits)
     of_creator: Counter[int] = Counter()
     is_s4 = query.rules["is_s4"][item_nos]
     n_filled = _fill(query, item_nos[~is_s4], cap, of_creator, RUN)
@@ -88,6 +96,11 @@ def _fill_of_20(query: Query, item_nos: Ids, n_hope: int) -> int:
         if n_filled == RUN
         else n_filled + _fill(query, item_nos[is_s4], cap, of_creator, min(n_hope, RUN - n_filled))
     )
+
+
+def _creator_cap(limits: Limits) -> int:
+    """How many items of one creator any 20 may hold."""
+    return RUN if limits.creator_last_20 is None else limits.creator_last_20
 
 
 def _fill(query: Query, item_nos: Ids, cap: int, of_creator: Counter[int], most: int) -> int:

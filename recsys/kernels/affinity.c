@@ -67,10 +67,44 @@ static double score_of(const search *s, int64_t row, double known)
     return known + ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3]));
 }
 
+enum { WAITING = 16 }; /* rows whose words are fetched while others are scored: they stand anywhere in a large file */
+
+typedef struct {
+    int64_t rows[WAITING];
+    double known[WAITING];
+    int64_t n;
+} waiting;
+
+static void fetch(const search *s, int64_t row)
+{
+#if defined(__GNUC__) || defined(__clang__)
+    const char *const end = (const char *)(s->features + (row + 1) * s->width);
+    for (const char *at = end - s->n_words * (int64_t)sizeof(float); at < end; at += 64)
+        __builtin_prefetch(at);
+#else
+    (void)s, (void)row;
+#endif
+}
+
+/* Scores the rows that wait; the heap is the same in whatever order they come. */
+static int64_t score_waiting(search *s, waiting *w, int64_t found)
+{
+    for (int64_t k = 0; k < w->n; k++) {
+        const double score = score_of(s, w->rows[k], w->known[k]);
+        if (found < s->k)
+            rise(s, found++, score, w->rows[k]);
+        else if (is_worse(s->scores[0], s->best[0], score, w->rows[k]))
+            sink(s, score, w->rows[k]);
+    }
+    w->n = 0;
+    return found;
+}
+
 /* Fills `best` with up to k rows, in no order. Returns how many there are. */
 PUBLIC int64_t best_by_affinity(search *s)
 {
     int64_t found = 0;
+    waiting w = {.n = 0};
     for (int64_t n = 0; n < s->n_groups; n++) {
         const int64_t group = s->order[n];
         const double base = s->base[group], most = s->moves[group];
@@ -85,12 +119,13 @@ PUBLIC int64_t best_by_affinity(search *s)
                 continue;
             if (!s->allowed[row])
                 continue;
-            const double score = score_of(s, row, known);
-            if (found < s->k)
-                rise(s, found++, score, row);
-            else if (is_worse(s->scores[0], s->best[0], score, row))
-                sink(s, score, row);
+            fetch(s, row);
+            w.rows[w.n] = row;
+            w.known[w.n++] = known;
+            if (w.n == WAITING)
+                found = score_waiting(s, &w, found);
         }
+        found = score_waiting(s, &w, found);
     }
     return found;
 }
