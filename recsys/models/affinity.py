@@ -1,67 +1,39 @@
 """
 Affinity: how much more, or less, than other people a user watches of an item, by what the item is about.
 
-Each user has a ridge regression of their own, on the topics of items and the principal components of their texts. It is
-fitted to what the user was shown, watched or not, against what is expected of each item. It is solved in a fraction of
-a millisecond, so it follows the user without retraining.
+Each user has a ridge regression of their own, on the topics, languages and texts of items. It is fitted to what the
+user was shown, watched or not, against what is expected of each item. It is solved in a fraction of a millisecond, so
+it follows the user without retraining.
 """
 
 from typing import Final
 
 import numpy as np
 
-from recsys.types import Floats, Ids, Responses, Space
+from recsys.types import Floats, Ids, Responses
 from recsys.vocabulary import TOPICS
 
-RIDGE: Final = 12.0
+RIDGE: Final = 6.0
 """The variance of a response over that of a user's coefficient: so many responses move it half of the way."""
 
-LANGUAGE_SCALE: Final = 0.5
-MAX_LANGUAGES: Final = 16  # commonest of the catalogue
 INTERCEPT_RIDGE: Final = 1.0
 MAX_RESPONSES: Final = 300  # newest of a user; more change little and cost time
 N_TOPICS: Final = len(TOPICS)
-TEXT_COMPONENTS: Final = 24
-TEXT_SCALE: Final = 0.2
-"""The standard deviation of each component of texts, where a topic is 0 or 1: how far words are trusted beside it."""
-
-
-def item_features(topics: Floats, language: Ids, text: Space | None) -> Floats:
-    """
-    (n_items, d) what a user's coefficients multiply: topics, languages, then principal components of texts.
-
-    Shapes: topics (n_items, n_topics) 0 or 1; language (n_items,) codes, 0 = unknown. An item without a text has zeros
-            in the components, the mean of all.
-    """
-    commonest = np.argsort(-np.bincount(language, minlength=1)[1:], kind="stable")[:MAX_LANGUAGES] + 1
-    spoken = LANGUAGE_SCALE * (language[:, None] == commonest)
-    columns = [topics, spoken] if text is None else [topics, spoken, _components(np.asarray(text.item_vectors))]
-    return np.ascontiguousarray(np.hstack(columns), np.float32)
+N_THEMES: Final = 8
+TEXT_COMPONENTS: Final = 16
+N_TEXT_COLUMNS: Final = N_THEMES + TEXT_COMPONENTS
+"""
+What a user's coefficients multiply, see `training.models.item_features`: topics, languages, and what texts say. The
+last N_TEXT_COLUMNS need the encoder.
+"""
 
 
 def without_text(features: Floats, has_text: bool) -> Floats:
-    """The features (n, d) of items whose words nobody encoded: the components of texts at their mean, 0."""
+    """The features (n, d) of items whose words nobody encoded: no theme, components of texts at their mean, 0."""
     blanked = features.copy()
     if has_text:
-        blanked[:, -TEXT_COMPONENTS:] = 0
+        blanked[:, -N_TEXT_COLUMNS:] = 0
     return blanked
-
-
-def _components(vectors: Floats) -> Floats:
-    """
-    (n_items, TEXT_COMPONENTS) principal components of vectors (n_items, d), each as widely spread as the others; those
-    that fewer dimensions or texts do not have are 0.
-    """
-    padded = np.zeros((len(vectors), TEXT_COMPONENTS), np.float32)
-    has_text = np.abs(vectors).sum(axis=1) > 0
-    if has_text.sum() < 2:
-        return padded
-    centred = np.where(has_text[:, None], vectors - vectors[has_text].mean(axis=0), 0.0)
-    _, axes = np.linalg.eigh(centred.T.astype(np.float64) @ centred)
-    components = centred @ axes[:, ::-1][:, :TEXT_COMPONENTS].astype(np.float32)
-    spread = np.maximum(components[has_text].std(axis=0), 1e-6)
-    padded[:, : components.shape[1]] = TEXT_SCALE * components / spread
-    return padded
 
 
 def embed_user(features: Floats, expected: Floats, responses: Responses) -> Floats:

@@ -29,7 +29,6 @@ from recsys.data.impressions import (
     read_log,
 )
 from recsys.data.tables import Dataset
-from recsys.models.affinity import item_features
 from recsys.models.blend import Blend
 from recsys.models.features import FeatureInputs, ItemFacts, build_item_facts, feature_names
 from recsys.models.popularity import Popularity
@@ -37,6 +36,7 @@ from recsys.models.ranker import RankerHeads
 from recsys.models.standardised_space import standardise_space
 from recsys.progress import Progress, quiet
 from recsys.types import Floats, Space
+from training.models.item_features import item_features
 from training.models.languages import fit_language_mix
 from training.models.mixing_weight import LateImpressions, Mixing, choose_mixing
 from training.models.ranker_heads import RankerParams, fit_heads, head_aucs, trainable_heads
@@ -99,8 +99,10 @@ def fit(
         summary = "none: too few actions after impressions were logged"
         return RankerResult(heads=None, metrics={}, summary=summary, language_mix=logged.language_mix())
     models = {at: fit_before(at) for at in (first, then)}
+    features = item_features(facts.topics, facts.language, models[then].spaces.get("text"), int(rng.integers(2**31)))
     inputs = {
-        at: _feature_inputs(model, facts, fit_rates(everything, facts.creator, at)) for at, model in models.items()
+        at: _feature_inputs(model, facts, fit_rates(everything, facts.creator, at), features)
+        for at, model in models.items()
     }
     on_progress("ranker", 0, None)
     table = _feature_table(shown, logged.past, inputs, facts)
@@ -157,9 +159,8 @@ def _result(heads: RankerHeads, mixing: Mixing, aucs: Mapping[str, float]) -> Ra
     return RankerResult(heads=mixed, metrics=metrics, summary=_summary(metrics), content_share=mixing.content_share)
 
 
-def _feature_inputs(models: EarlierModels, facts: ItemFacts, item_rates: Floats) -> FeatureInputs:
+def _feature_inputs(models: EarlierModels, facts: ItemFacts, item_rates: Floats, features: Floats) -> FeatureInputs:
     spaces = {name: standardise_space(space) for name, space in models.spaces.items()}
-    features = item_features(facts.topics, facts.language, models.spaces.get("text"))
     return FeatureInputs(
         spaces=spaces, popularity=models.popularity, facts=facts, rates=item_rates, item_features=features
     )

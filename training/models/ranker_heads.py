@@ -17,7 +17,7 @@ from recsys.vocabulary import HEADS
 
 WEIGHTS: Final = {
     "cf": 1.0, "content": 0.6, "popular": 0.3, "fresh": 0.2, "local": 0.25, "supportive": 0.3,
-    "complete": 3.0, "like": 1.0, "helped": 1.0, "share": 1.0, "not_interested": 2.0,
+    "complete": 4.0, "like": 1.0, "helped": 1.0, "share": 1.0, "not_interested": 2.0,
 }  # fmt: skip
 """The weights of the shipped policies; a market with others chooses its mixing weight by them."""
 

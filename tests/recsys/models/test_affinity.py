@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.models import affinity
-from recsys.models.affinity import affinities, embed_user, item_features
+from recsys.models.affinity import affinities, embed_user
 from recsys.types import Responses
 
 TOPICS = np.eye(4, 2, dtype=np.float32)  # item 0 is about the first topic, item 1 about the second, 2 and 3 about none
@@ -24,9 +24,9 @@ def test_who_was_shown_nothing_has_no_affinity() -> None:
 
 def test_one_watch_to_the_end_by_hand() -> None:
     user = embed_user(TOPICS, EXPECTED, responses((0, 1.0)))
-    # minimise (.5 - a - b)^2 + 12 a^2 + 1 b^2: with a = b / 12, b = .5 / (2 + 1 / 12)
-    assert user.tolist() == pytest.approx([0.02, 0.0, 0.24])
-    assert affinities(TOPICS, user, ALL).tolist() == pytest.approx([0.02, 0, 0, 0])
+    # minimise (.5 - a - b)^2 + 6 a^2 + 1 b^2: with a = b / 6, b = .5 / (2 + 1 / 6)
+    assert user.tolist() == pytest.approx([0.5 / 13, 0.0, 3 / 13])
+    assert affinities(TOPICS, user, ALL).tolist() == pytest.approx([0.5 / 13, 0, 0, 0])
 
 
 def test_what_was_shown_and_left_counts_against_its_topic() -> None:
@@ -54,35 +54,3 @@ def test_only_the_newest_responses_count(monkeypatch: pytest.MonkeyPatch) -> Non
     whole = embed_user(TOPICS, EXPECTED, responses((2, 1.0), (0, 1.0), (1, 0.0)))
     newest = embed_user(TOPICS, EXPECTED, responses((0, 1.0), (1, 0.0)))
     np.testing.assert_array_equal(whole, newest)
-
-
-class _Texts:
-    item_vectors = np.random.default_rng(0).standard_normal((40, 32)).astype(np.float32)
-
-    def fold_in(self, history):
-        return np.zeros(32, np.float32)
-
-
-def test_features_are_topics_then_languages_then_texts() -> None:
-    texts = _Texts()
-    texts.item_vectors[7] = 0
-    topics, language = np.zeros((40, 2), np.float32), np.array([0, 3, 3, 5] * 10, np.int32)
-    features = item_features(topics, language, texts)
-    n_languages = 4  # codes up to 5 but 0, in the order of how common they are
-    assert features[:4, 2:4].tolist() == [[0, 0], [0.5, 0], [0.5, 0], [0, 0.5]]
-    components = features[:, 2 + n_languages + 1 :]
-    assert components.shape == (40, affinity.TEXT_COMPONENTS) and not components[7].any()
-    has_text = np.arange(40) != 7
-    np.testing.assert_allclose(components[has_text].std(axis=0), affinity.TEXT_SCALE, rtol=1e-4)
-    assert item_features(topics, language, None).shape == (40, 7)
-
-
-@pytest.mark.parametrize("n_texts, d", [(0, 32), (1, 32), (40, 8)])
-def test_few_or_short_texts_leave_topics_and_languages_where_they_are(n_texts: int, d: int) -> None:
-    texts = _Texts()
-    texts.item_vectors = np.zeros((40, d), np.float32)
-    texts.item_vectors[:n_texts] = np.random.default_rng(0).standard_normal((n_texts, d))
-    topics, language = np.ones((40, 12), np.float32), np.ones(40, np.int32)
-    features = affinity.without_text(item_features(topics, language, texts), has_text=True)
-    assert features[:, :13].tolist() == [[1.0] * 12 + [affinity.LANGUAGE_SCALE]] * 40
-    assert not features[:, 13:].any()
