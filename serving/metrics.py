@@ -19,7 +19,7 @@ from recsys.clock import SECOND, from_text, now
 from recsys.feed.engine import Engine, Page
 from recsys.stores.protocols import DecisionRecord, Read, Stores, UserStore, Version
 from recsys.user.state import UserState
-from recsys.vocabulary import TIERS
+from recsys.vocabulary import LANGUAGES, TIERS
 from serving.admission import FEED
 from serving.calls import CALL
 from serving.logs import is_followed
@@ -33,6 +33,7 @@ _ALERTS: Final = {"local supply": "supply", "safe feed": "safe_feed"}
 
 class _Item(msgspec.Struct):
     family: str | None
+    language: str | None = None
 
 
 class _Shortfall(msgspec.Struct):
@@ -68,6 +69,8 @@ class Metrics:
         self._degraded: Final = counter("sanad_pages_degraded", "Degraded pages.", ["what"])
         self._items: Final = counter("sanad_page_items", "Items of fresh pages.")
         self._unlabelled: Final = counter("sanad_page_items_unlabelled", "Items of fresh pages without a label.")
+        self._languages: Final = counter("sanad_page_languages", "Items of fresh pages by language.", ["language"])
+        self._events: Final = counter("sanad_events", "Events reported one by one.", ["outcome"])
         self._missing: Final = counter("sanad_page_items_missing", "Items that fresh pages lack.")
         self._lost: Final = counter("sanad_candidates_lost", "Candidates lost by pages that lack items.", ["reason"])
         self._delivered: Final = counter("sanad_items_delivered", "Items that the ledger counted.", ["tier", "local"])
@@ -76,6 +79,7 @@ class Metrics:
         self._refused: Final = counter("sanad_callers_refused", "Calls refused for their key.", ["why"])
         self._in_flight: Final = gauge("sanad_requests_in_flight", "Requests being answered.")
         self._catalogue: Final = gauge("sanad_catalogue_items", "Items of the catalogue.", ["label"])
+        self._tiers: Final = gauge("sanad_catalogue_tier_items", "Items of the catalogue that have a label.", ["tier"])
         self._info: Final = gauge("sanad_model_info", "1 for the versions in service.", ["model", "policy"])
         self._trained: Final = gauge("sanad_model_trained_timestamp_seconds", "When the model in service was trained.")
         self._configured: Final = gauge(
@@ -86,6 +90,7 @@ class Metrics:
         self._trained_at: Final[dict[str, float]] = {}
         self._count_request: Final = lru_cache(1_000)(self._requests.labels)
         self._time_stage: Final = {name: self._stages.labels(name) for name in STAGES}
+        self._count_language: Final = {name: self._languages.labels(name) for name in (*LANGUAGES, "other")}
         self._count_delivered: Final = {
             (tier, is_local): self._delivered.labels(name, "yes" if is_local else "no")
             for tier, name in enumerate(TIERS)
@@ -127,10 +132,17 @@ class Metrics:
             return
         self._items.inc(len(facts.items))
         self._unlabelled.inc(sum(item.family == "unlabelled" for item in facts.items))
+        for item in facts.items:
+            self._count_language[item.language if item.language in LANGUAGES else "other"].inc()
         if facts.shortfall.missing:
             self._missing.inc(facts.shortfall.missing)
             for reason, n in facts.shortfall.because.items():
                 self._lost.labels(reason).inc(n)
+
+    def count_events(self, *, accepted: int, duplicates: int, rejected: int) -> None:
+        """Count what became of a batch of events."""
+        for outcome, n in (("accepted", accepted), ("duplicate", duplicates), ("rejected", rejected)):
+            self._events.labels(outcome).inc(n)
 
     def count_commit(self, record: DecisionRecord | None, is_written: bool) -> None:
         """Count what a ledger took, or that it refused because another page came first."""
@@ -165,7 +177,10 @@ class Metrics:
         self._info.labels(model.version, policy.version).set(1)
         self._trained.set(self._trained_at.get(model.version, 0.0))
         items = engine.resources.catalogue_cache.items
-        self._catalogue.labels("yes").set(int((items.exists & items.is_labelled).sum()))
+        is_labelled = items.exists & items.is_labelled
+        self._catalogue.labels("yes").set(int(is_labelled.sum()))
+        for number, name in enumerate(TIERS):
+            self._tiers.labels(name).set(int((items.tier[is_labelled] == number).sum()))
         self._catalogue.labels("no").set(int((items.exists & ~items.is_labelled).sum()))
         return generate_latest(self.registry)
 

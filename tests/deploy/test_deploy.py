@@ -1,0 +1,80 @@
+"""Files for those who run the service: every alert has its place in the runbook, and what they name is there."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from serving.metrics import Metrics
+from serving.settings import VARIABLES
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+RULES: list[dict[str, Any]] = [
+    rule for group in YAML(typ="safe").load(DEPLOY / "prometheus" / "alerts.yaml")["groups"] for rule in group["rules"]
+]
+UNIT = (DEPLOY / "systemd" / "sanad.service").read_text("utf-8")
+DOCKERFILE = (DEPLOY / "docker" / "Dockerfile").read_text("utf-8")
+
+
+def test_every_alert_has_its_heading_in_the_runbook_and_no_heading_is_left_over() -> None:
+    headings = re.findall(r"^## (\w+)$", (ROOT / "docs" / "runbook.md").read_text("utf-8"), re.MULTILINE)
+    assert headings == [rule["alert"] for rule in RULES]
+    assert len(set(headings)) == len(headings) > 15
+
+
+def test_every_alert_asks_for_metrics_that_the_service_counts() -> None:
+    counted = {name for family in Metrics().registry.collect() for name in (family.name, f"{family.name}_total")}
+    counted |= {f"sanad_stage_seconds_{part}" for part in ("bucket", "sum", "count")}
+    asked = {rule["alert"]: set(re.findall(r"\bsanad_\w+", rule["expr"])) for rule in RULES}
+    assert all(asked.values())
+    assert {name: wrong for name, names in asked.items() if (wrong := names - counted)} == {}
+
+
+@pytest.mark.parametrize(
+    "about",
+    ["sanad_page_items_unlabelled", "sanad_page_languages", "sanad_catalogue_tier_items", "sanad_events_total",
+     "cap:", "sanad_pages_degraded", "sanad_model_trained"],
+)  # fmt: skip
+def test_drift_and_quality_of_data_are_watched(about: str) -> None:
+    assert any(about in rule["expr"] for rule in RULES)
+
+
+def test_the_rules_are_right_in_the_eyes_of_prometheus() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed (Debian: apt-get install prometheus)")
+    rules = str(DEPLOY / "prometheus" / "alerts.yaml")
+    done = subprocess.run([promtool, "check", "rules", rules], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_unit_reloads_by_the_signal_and_gives_few_rights() -> None:
+    lines = [line for line in UNIT.splitlines() if "=" in line and not line.startswith("#")]
+    settings = dict(line.split("=", 1) for line in lines)
+    assert settings["ExecReload"] == "/bin/kill -HUP $MAINPID" and settings["KillSignal"] == "SIGTERM"
+    assert settings["ProtectSystem"] == "strict" and settings["NoNewPrivileges"] == "yes"
+    assert settings["CapabilityBoundingSet"] == "" and settings["UMask"] == "0077"
+    assert "SANAD_CLOCK_CONFIRMED_AT" not in "\n".join(lines)
+
+
+def test_the_image_sets_variables_that_there_are_and_copies_what_is_there() -> None:
+    assert set(re.findall(r"\b(SANAD_\w+)=", DOCKERFILE)) <= set(VARIABLES)
+    copied = [
+        name for line in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE) for name in line.split()
+    ]
+    assert len(copied) > 8 and [name for name in copied if not (ROOT / name).exists()] == []
+    assert DOCKERFILE.rindex("USER sanad") > DOCKERFILE.rindex("apt-get")
+
+
+def test_the_services_of_the_compose_file_mount_what_is_there() -> None:
+    services = YAML(typ="safe").load(DEPLOY / "docker" / "compose.yaml")["services"]
+    places = [volume.split(":")[0] for service in services.values() for volume in service["volumes"]]
+    brought = ("./models", "./keys", "./tls", "state")
+    ours = [place for place in places if not place.startswith(brought)]
+    assert ours and all((DEPLOY / "docker" / place).exists() for place in ours)
+    assert services["sanad"]["read_only"] and services["sanad"]["cap_drop"] == ["ALL"]
