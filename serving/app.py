@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import cache, partial
+from threading import Barrier
 from typing import Final
 
 from anyio import to_thread
@@ -104,7 +105,7 @@ def create_app(
             Middleware(
                 RequestGuard, settings=settings, gate=gate, metrics=deps.metrics, admission=admission, follower=followed
             ),
-            Middleware(FeedRoute, deps=deps, pool=ThreadPoolExecutor(MAX_THREADS, "sanad-feed")),
+            Middleware(FeedRoute, deps=deps, pool=_feed_threads()),
         ],
         responses=refusals(),
     )
@@ -135,6 +136,13 @@ def _cross_origin(settings: Settings) -> Sequence[Middleware]:
 def admission_of(settings: Settings) -> Admission:
     """As many requests and as much time as the settings say."""
     return Admission(settings.max_in_flight, settings.deadline_ms / SECOND)
+
+
+def _feed_threads() -> ThreadPoolExecutor:
+    """The threads of the feeds, started: later there may be no memory for one."""
+    pool, are_all_there = ThreadPoolExecutor(MAX_THREADS, "sanad-feed"), Barrier(MAX_THREADS)
+    list(pool.map(lambda _: are_all_there.wait(), range(MAX_THREADS)))
+    return pool
 
 
 @asynccontextmanager

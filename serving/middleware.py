@@ -71,11 +71,11 @@ class RequestGuard:
                 problem.status_code, problem.detail, path=scope["path"], request_id=request_id, headers=problem.headers
             )
             await answer(scope, receive, send_marked)
-        except Exception:
+        except Exception as error:
             log.exception("call failed", extra={"method": scope["method"], "route": _route_of(scope)})
             if status:
                 raise  # the connection is closed: half an answer must not look like a whole one
-            await problems.internal_error_response(scope["path"], request_id)(scope, receive, send_marked)
+            await problems.unexpected_error_response(error, scope["path"], request_id)(scope, receive, send_marked)
         finally:
             self._ended(call, scope, status, time.perf_counter() - started)
 

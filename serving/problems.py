@@ -135,9 +135,15 @@ def _parse_sentence(text: str) -> FieldError:
     return FieldError(loc=("body", parts["name"]), msg=text, found=parts["found"], expected=parts["expected"])
 
 
-def internal_error_response(path: str, request_id: str) -> Response:
-    """The response to an unexpected error. Only the log says what happened."""
+def unexpected_error_response(error: Exception, path: str, request_id: str) -> Response:
+    """The response to an unexpected error, or to a lack of memory. Only the log says what happened."""
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "start new thread" in str(error)):
+        headers = {"Retry-After": str(RETRY_AFTER_S)}
+        return problem_response(503, _NO_MEMORY, path=path, request_id=request_id, headers=headers)
     return problem_response(500, _INTERNAL, path=path, request_id=request_id)
+
+
+_NO_MEMORY: Final = f"No memory was left for this request; ask again in {RETRY_AFTER_S} s."
 
 
 def summarise(problems: Sequence[FieldError]) -> str:

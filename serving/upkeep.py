@@ -65,7 +65,7 @@ def prune(store: SqliteStore, models: Models, clock: GuardedClock) -> bool:
     try:
         compact_events(models.engine(), store.retention_cutoff(reading.at), reading.at)
         deleted = store.prune(reading.at, models.people())
-    except StoreError as error:
+    except (StoreError, MemoryError) as error:
         log.warning("nothing was pruned: %s", error)
         return True
     if any(deleted.values()):
@@ -93,5 +93,5 @@ def _follow(models: Models) -> None:
 def _beat(clock: GuardedClock) -> None:
     try:
         clock.beat()
-    except StoreError as error:
+    except (StoreError, MemoryError) as error:
         log.warning("the time was not committed: %s", error)

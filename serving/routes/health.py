@@ -1,6 +1,7 @@
 """Liveness, readiness and versions of the service."""
 
 import platform
+from time import perf_counter
 from typing import Final
 
 from anyio import CapacityLimiter, to_thread
@@ -15,6 +16,7 @@ from recsys.resources import sanad_version
 from recsys.safety.harm_terms import describe_list
 from recsys.safety.helplines import summary, verifications
 from serving.clock_guard import ClockReading, GuardedClock
+from serving.deadline import DEADLINE, Deadline
 from serving.dependencies import Dependencies, struct_response
 from serving.openapi import Description, ok, response
 from serving.responses import Index, Liveness, Readiness, Version
@@ -23,6 +25,7 @@ _METRICS: Final[Description] = {
     "description": "Counters, gauges and histograms.",
     "content": {"text/plain": {"schema": {"type": "string"}}},
 }
+_WAIT_S: Final = 1.0
 _NO_REVISION: Final = 2**62  # no catalogue reaches it: the store has to answer, and has nothing to read
 
 
@@ -80,11 +83,14 @@ def _readiness(engine: Engine, clock: GuardedClock) -> Readiness:
     """An engine exists with a warm model and a valid policy only. What can fail later is the store."""
     safe, time = engine.resources.model.safe_feed, clock.read()
     market, zone = engine.resources.policy.market, engine.resources.policy.zone
+    DEADLINE.set(Deadline(perf_counter(), _WAIT_S))
     try:
         engine.resources.catalogue_cache.catalogue.since(_NO_REVISION)
+        clock.beat()  # has to reach the disk
         store, can_serve = "reachable", True
-    except StoreError:
-        store, can_serve = ("unreachable, safe feed armed", True) if safe else ("unreachable, no safe feed", False)
+    except StoreError as error:
+        why = str(error).partition(": ")[2].rstrip(".")  # not where the file is
+        store, can_serve = f"unreachable, {'safe feed armed' if safe else 'no safe feed'}: {why}", bool(safe)
     return Readiness(
         status="ready" if can_serve else "not_ready",
         model=f"warm {engine.resources.model.version}",

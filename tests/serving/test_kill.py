@@ -7,15 +7,10 @@ data. A kill is no power cut: see tests/serving/stores/test_crash.py for what is
 
 import http.client
 import itertools
-import json
-import os
-import socket
 import sqlite3
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
@@ -27,8 +22,8 @@ import pytest
 
 from recsys.clock import Millis
 from serving.stores.sqlite.store import SqliteStore
+from tests.serving.process import Life, ask, free_port, life
 
-ROOT = Path(__file__).resolve().parents[2]
 PEOPLE = [f"adult-{n}" for n in range(60)]
 N_CLIENTS = 4
 N_EVENTS = 5
@@ -47,59 +42,6 @@ class Told:
     events: set[tuple[str, str]] = field(default_factory=set)
     lost: set[str] = field(default_factory=set)
     refused: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Life:
-    """One life of the service: its process, and what its start took."""
-
-    process: subprocess.Popen[bytes]
-    cpu_s: float
-    clock_s: float
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
-
-
-def ask(port: int, method: str, path: str, body: Mapping[str, Any] | None = None) -> tuple[int, Any]:
-    """Status and answer. Raises OSError or HTTPException when no whole answer comes."""
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
-        connection.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        return answer.status, json.loads(answer.read())
-
-
-def is_ready(port: int) -> bool:
-    try:
-        return ask(port, "GET", "/health/ready")[0] == 200
-    except (OSError, http.client.HTTPException):
-        return False
-
-
-@contextmanager
-def life(artifact: Path, state: Path, port: int) -> Iterator[Life]:
-    """`sanad serve`, ready; killed at the end."""
-    options = ["--state", str(state), "--port", str(port), "--quiet"]
-    began = time.monotonic()
-    with subprocess.Popen(
-        [sys.executable, "-m", "sanad", "serve", str(artifact), *options],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    ) as process:  # fmt: skip
-        try:
-            while not is_ready(port):
-                assert process.poll() is None and time.monotonic() - began < 60, "the service does not come up"
-                time.sleep(0.02)
-            yield Life(process, cpu_of(process.pid), time.monotonic() - began)
-        finally:
-            process.kill()
-
-
-def cpu_of(pid: int) -> float:
-    """Seconds of processor of a process and of its threads (Linux)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def put_people(port: int) -> None:

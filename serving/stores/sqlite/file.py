@@ -9,7 +9,7 @@ commit pays for it.
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +18,7 @@ from threading import Event, Lock, Thread
 from typing import Any, Final, Protocol, TypeVar
 
 from recsys.errors import StoreError
+from serving.deadline import store_wait_s
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -38,6 +39,8 @@ class Group(Protocol):
 
 MAX_GROUP: Final = 64  # writes that share a commit
 BUSY_WAIT_S: Final = 5.0  # how long to wait for another process
+_BLOCKED_S: Final = 0.25
+"""Once the writer has waited so long for another process, a page no longer waits with it."""
 _RETRY_S: Final = 0.0002  # SQLite's own busy handler sleeps up to 100 ms, which starves a writer among busy ones
 _CHECKPOINT_EVERY_S: Final = 0.2
 _ATTEMPT_S: Final = 0.5
@@ -81,10 +84,12 @@ class Database:
         self._queue_lock: Final = Lock()
         self._closed: Final = Event()
         self._n_commits = 0
+        self._blocked_since: float | None = None  # since when the writer waits for another process
         self._wiping: Final = Lock()
         self._pending: tuple[str, ...] = ()  # statements that deleted content still waits for
         with self._with_advice():
             self._writer: Final = self._open_writer(create)
+            self._file: Final = _identity(path)
             self._checkpointer: Final = self._connection()
         self._threads: Final = (
             Thread(target=self._write_all, name="sanad-writer", daemon=True),
@@ -97,14 +102,29 @@ class Database:
         """
         Run `work` inside a transaction of the writer; what it returned, once that is durable.
 
-        `work` may run twice (its first transaction is undone then), so it keeps no notes outside the database.
+        `work` may run twice (its first transaction is undone then), so it keeps no notes outside the database. A page
+        waits for no longer than its deadline leaves time; then `work` may be written all the same, or not.
         """
+        wait_s = store_wait_s()
+        if wait_s is not None and self._is_blocked():
+            raise StoreError(f"{self.path}: {_ADVICE['SQLITE_BUSY']}.")
         future: Future[T] = Future()
         with self._queue_lock:
             self._refuse_when_closed()
             self._queue.put((work, future))
         with self._with_advice():
-            return future.result()
+            try:
+                return future.result(wait_s)
+            except TimeoutError:
+                if future.cancel() or not future.done():
+                    raise StoreError(
+                        f"{self.path}: found no commit in time; the disk is slow, or writers wait."
+                    ) from None
+                return future.result()
+
+    def _is_blocked(self) -> bool:
+        since = self._blocked_since
+        return since is not None and time.monotonic() - since > _BLOCKED_S
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -156,10 +176,18 @@ class Database:
 
     # Connections
 
-    def _connection(self) -> sqlite3.Connection:
-        """Autocommit; `check_same_thread` is off because a pool lends it to one thread at a time."""
+    def _connection(self, mode: str = "rw") -> sqlite3.Connection:
+        """
+        Autocommit; `check_same_thread` is off because a pool lends it to one thread at a time. The first connection
+        makes the file (`rwc`); a later one must not: in place of a file that is gone it would begin an empty past.
+        """
         connection = sqlite3.connect(
-            self.path, timeout=self._busy_wait_s, isolation_level=None, check_same_thread=False, cached_statements=256
+            f"{self.path.resolve().as_uri()}?mode={mode}",
+            uri=True,
+            timeout=self._busy_wait_s,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
         )
         try:
             for setting in (
@@ -176,7 +204,7 @@ class Database:
         return connection
 
     def _open_writer(self, create: Work[None]) -> sqlite3.Connection:
-        connection = self._connection()
+        connection = self._connection("rwc")
         try:
             # A file that is somebody else's is refused before anything in it changes.
             self._retry_while_busy(lambda: connection.execute("BEGIN IMMEDIATE"))
@@ -217,13 +245,15 @@ class Database:
         except sqlite3.Error as error:
             advice = _ADVICE.get(_code(error), "look at the file with `PRAGMA integrity_check`")
             raise StoreError(f"{self.path}: {error}: {advice}.") from error
+        except MemoryError as error:
+            raise StoreError(f"{self.path}: no memory is left; give the service more, or fewer requests.") from error
 
     # The writer
 
     def _write_all(self) -> None:
         is_open = True
         while is_open:
-            jobs = [self._queue.get()]
+            jobs: list[_Job | None] = [self._queue.get()]
             while jobs[-1] is not None and len(jobs) < MAX_GROUP:
                 try:
                     jobs.append(self._queue.get_nowait())
@@ -237,13 +267,14 @@ class Database:
         if not jobs:
             return
         try:
-            self._retry_while_busy(lambda: self._writer.execute("BEGIN IMMEDIATE"))
+            self._begin()
+            jobs = _still_wanted(jobs)
             results = self._results(jobs)
             if results is not None:
                 self._writer.execute("COMMIT")
         except Exception as error:
             self._undo()
-            for _, future in jobs:
+            for _, future in _still_wanted(jobs):
                 future.set_exception(error)
             return
         if results is None:
@@ -253,6 +284,16 @@ class Database:
         self._n_commits += 1
         for (_, future), result in zip(jobs, results, strict=True):
             future.set_result(result)
+
+    def _begin(self) -> None:
+        """Begin a transaction in the file that was opened. Raises StoreError when another stands there, or none."""
+        if _identity(self.path) != self._file:
+            raise StoreError(f"{self.path}: the file is gone or another one stands there; put it back, or restart.")
+        self._blocked_since = time.monotonic()
+        try:
+            self._retry_while_busy(lambda: self._writer.execute("BEGIN IMMEDIATE"))
+        finally:
+            self._blocked_since = None
 
     def _results(self, jobs: list[_Job]) -> list[Any] | None:
         """What the jobs return; None, with the transaction undone, when one of several failed."""
@@ -315,6 +356,20 @@ class Database:
             return False
         finally:
             connection.close()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another one under its name; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _still_wanted(jobs: Sequence[_Job]) -> list[_Job]:
+    """The jobs that somebody waits for. From now on none of them is given up."""
+    return [job for job in jobs if job[1].running() or job[1].set_running_or_notify_cancel()]
 
 
 def _without_cursor(result: T) -> T | None:
