@@ -37,7 +37,7 @@ class LocalityPoint(msgspec.Struct, frozen=True, kw_only=True):
     """
     One point of a curve. Shares and recalls are means over people, in [0, 1]. `weight` is the locality weight in
     standard deviations, or the floor's share. `local_recall` is that of the held-out items that are local.
-    `unknown_share`: slots with an item of unknown place.
+    `unknown_share`: slots with an item of unknown place. `watch`: the estimated watch fraction, of an artifact alone.
     """
 
     method: str
@@ -47,6 +47,7 @@ class LocalityPoint(msgspec.Struct, frozen=True, kw_only=True):
     local_share: float
     local_recall: float | None
     unknown_share: float
+    watch: float | None = None
 
 
 class LocalityCurve(msgspec.Struct, frozen=True, kw_only=True):

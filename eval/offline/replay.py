@@ -124,14 +124,14 @@ def replay(
     item_nos[items.row[items.row >= 0]] = np.flatnonzero(items.row >= 0)
     parts: list[_PersonReplay] = []
     for n_done, person in enumerate(people, start=1):
-        plan = engine.plan(_request(person, items, item_nos, k), person.at)
+        plan = engine.plan(request_of(person, items, item_nos, k), person.at)
         alerts += plan.alerts
         parts.append(_replay_person(plan, person, item_nos, k))
         on_progress("replay", n_done, len(people))
     return _combine(tuple(people), items, parts, k, tuple(dict.fromkeys(alerts)))
 
 
-def _request(person: HeldOutUser, items: Items, item_nos: Ids, k: int) -> FeedRequest:
+def request_of(person: HeldOutUser, items: Items, item_nos: Ids, k: int) -> FeedRequest:
     """The request of a person who came back. What they had seen, and what was published later, is excluded."""
     excluded = np.union1d(item_nos[person.seen], np.flatnonzero(items.published_at > person.at))
     return FeedRequest(
@@ -189,7 +189,7 @@ def _impression_auc(query: Query, relevant: Ids, exposed: Ids) -> Mapping[str, f
 
 def _scores(query: Query, item_nos: Ids) -> Mapping[str, Floats]:
     """(n,) the score of items by ranking; the engine has none."""
-    candidates = _with_predictions(query, query.whole.take(item_nos.astype(np.intp)))
+    candidates = with_predictions(query, query.whole.take(item_nos.astype(np.intp)))
     without_locality = replace(query, weights={**query.weights, "local": 0.0})
     return {
         "score": scorers.value(query, candidates),
@@ -213,7 +213,8 @@ def _ranked_impressions(query: Query, person: HeldOutUser, item_nos: Ids) -> Ran
     return RankedImpressions(impressions=kept, target=targets(of_drawn, of_shown, query))
 
 
-def _with_predictions(query: Query, candidates: Candidates) -> Candidates:
+def with_predictions(query: Query, candidates: Candidates) -> Candidates:
+    """The candidates with every part of their score, as served."""
     return candidates.with_columns({f"p_{name}": scorer(query, candidates) for name, scorer in scorers.SCORERS.items()})
 
 
