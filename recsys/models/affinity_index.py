@@ -20,6 +20,8 @@ from recsys.types import Array, Floats, Ids, Longs, Mask, Reals, Rows
 _LANES: Final = 4
 """Sums that are taken side by side, and added up at the end: in the same order in C and in NumPy."""
 
+_MAX_LABELS: Final = 64  # bits of one number
+
 _LONGER: Final = 1 + 1e-5
 """Lengths are this much longer than they are, as 32-bit floats are rounded."""
 
@@ -45,13 +47,13 @@ class AffinityIndex:
     widest: Reals
 
 
-def index_affinity(features: Floats, expected: Floats, n_words: int) -> AffinityIndex:
+def index_affinity(features: Floats, expected: Floats) -> AffinityIndex:
     """
-    The index of items by their features (n_items, d), of which the last `n_words` come from words, and by the response
-    (n_items,) that each usually gets. Raises StageError when a number is not finite.
+    The index of items by their features (n_items, d) and the response (n_items,) that each usually gets. Raises
+    StageError when a number is not finite.
     """
-    n_labels = features.shape[1] - n_words
-    labels, expected = np.asarray(features[:, :n_labels]), np.ascontiguousarray(expected, np.float32)
+    n_labels, expected = _count_labels(features), np.ascontiguousarray(expected, np.float32)
+    labels = np.asarray(features[:, :n_labels])
     lengths = np.sqrt(np.einsum("nd,nd->n", features[:, n_labels:], features[:, n_labels:]))
     if not (np.isfinite(expected).all() and np.isfinite(labels).all() and np.isfinite(lengths).all()):
         raise StageError("found features or rates of items that are not finite, expected finite numbers; train again")
@@ -71,16 +73,23 @@ def index_affinity(features: Floats, expected: Floats, n_words: int) -> Affinity
     )
 
 
+def _count_labels(features: Floats) -> int:
+    """How many of the first columns have one value beside 0: topics, languages, themes."""
+    most: int = min(features.shape[1], _MAX_LABELS)
+    for n in range(most):
+        values = features[:, n][features[:, n] != 0]
+        if len(values) and (values != values[0]).any():
+            return n
+    return most
+
+
 def _group(labels: Floats) -> tuple[Longs, Rows]:
     """The group (n,) of each row of labels (n, n_labels), and an example of each group."""
-    bits = np.packbits(labels != 0, axis=1)
-    bits = np.pad(bits, ((0, 0), (0, -bits.shape[1] % 8))).view(np.uint64)
-    if bits.shape[1] == 1:  # as many labels as one number has bits
-        _, examples, group = np.unique(bits.ravel(), return_index=True, return_inverse=True)
-        if np.array_equal(labels[examples][group], labels):  # a label has one value where it has any
-            return group, examples
-    _, examples, group = np.unique(labels, axis=0, return_index=True, return_inverse=True)
-    return group.ravel(), examples
+    bits = np.zeros((len(labels), _MAX_LABELS // 8), np.uint8)
+    packed = np.packbits(labels != 0, axis=1)
+    bits[:, : packed.shape[1]] = packed
+    _, examples, group = np.unique(bits.view(np.uint64).ravel(), return_index=True, return_inverse=True)
+    return group, examples
 
 
 def best_by_affinity(index: AffinityIndex, user: Floats, k: int, allowed: Mask) -> Rows:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse
 
-from recsys.models.affinity import TEXT_COMPONENTS
 from recsys.models.affinity_index import AffinityIndex, index_affinity
 from recsys.models.artifact import Artifact
 from recsys.models.blend import Blend
@@ -116,8 +115,7 @@ def build_models(artifact: Artifact) -> TrainedModels:
 
 
 def _affinity_index(inputs: FeatureInputs) -> AffinityIndex:
-    n_words = TEXT_COMPONENTS if inputs.has_text else 0
-    return index_affinity(inputs.item_features, inputs.rates[:, RESPONSE], n_words)
+    return index_affinity(inputs.item_features, inputs.rates[:, RESPONSE])
 
 
 def _build_ranker(artifact: Artifact, spaces: Mapping[str, StandardisedSpace]) -> Ranker | None:

@@ -34,7 +34,7 @@ def test_no_item_that_is_left_out_is_better_and_both_searches_find_the_same(
     features, expected = features[same], expected[same]
     user = (scales[2] * rng.normal(size=n_labels + n_words)).astype(np.float32)
     allowed = rng.random(n) < rng.random()
-    index = index_affinity(features, expected, n_words)
+    index = index_affinity(features, expected)
     k = min(k, int(allowed.sum()))
     if k:
         best = sorted(best_compiled(native, index, user, k, allowed).tolist())
@@ -48,7 +48,7 @@ def test_two_items_worked_by_hand(monkeypatch):
     """Topics 1 and 2, one word; item 1: .5 + .2 - .3 = .4, item 2: .6 + 0 + .1 = .7, item 0: .9 - .4 = .5."""
     features = np.array([[0, 1, -1], [1, 0, 3], [0, 0, -1]], np.float32)
     expected = np.array([0.9, 0.5, 0.6], np.float32)
-    index = index_affinity(features, expected, 1)
+    index = index_affinity(features, expected)
     user = np.array([0.2, -0.5, -0.1], np.float32)
     for library in (affinity_index.library(), None):
         monkeypatch.setattr(affinity_index, "library", lambda found=library: found)
@@ -57,11 +57,11 @@ def test_two_items_worked_by_hand(monkeypatch):
         assert best_by_affinity(index, user, 5, np.zeros(3, np.bool_)).tolist() == []
 
 
-def test_labels_of_many_values_or_of_more_columns_than_bits_are_told_apart(native):
+def test_features_without_labels_or_with_more_than_a_number_has_bits_are_searched_too(native):
     rng = np.random.default_rng(0)
     for labels in (rng.normal(size=(60, 3)), rng.integers(0, 2, (60, 70))):
         features = np.hstack([labels, rng.normal(size=(60, 2))]).astype(np.float32)
-        index = index_affinity(features, rng.random(60).astype(np.float32), 2)
+        index = index_affinity(features, rng.random(60).astype(np.float32))
         user, allowed = rng.normal(size=features.shape[1]).astype(np.float32), np.ones(60, np.bool_)
         best = best_compiled(native, index, user, 7, allowed)
         assert sorted(best.tolist()) == sorted(best_in_numpy(index, user, 7, allowed).tolist())
@@ -74,11 +74,11 @@ def test_items_that_are_not_finite_are_refused(odd):
         broken = features.copy()
         broken[1, place] = odd
         with pytest.raises(StageError, match="train again"):
-            index_affinity(broken, expected, 1)
+            index_affinity(broken, expected)
     with pytest.raises(StageError, match="train again"):
-        index_affinity(features, np.array([0, odd], np.float32), 1)
+        index_affinity(features, np.array([0, odd], np.float32))
 
 
 def test_no_items_have_no_best():
-    index = index_affinity(np.zeros((0, 3), np.float32), np.zeros(0, np.float32), 1)
+    index = index_affinity(np.zeros((0, 3), np.float32), np.zeros(0, np.float32))
     assert best_by_affinity(index, np.zeros(3, np.float32), 5, np.zeros(0, np.bool_)).tolist() == []
