@@ -9,12 +9,12 @@ from threading import Barrier
 from typing import Final
 
 from anyio import to_thread
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import compile_path
+from starlette.routing import Route, compile_path
 
 from recsys.clock import SECOND, Millis, now
 from recsys.errors import SanadError
@@ -36,7 +36,7 @@ from serving.openapi import describe, refusals
 from serving.problems import Problem
 from serving.responses import FieldError
 from serving.routes.sign_in import METHODS, sign_in_routes
-from serving.settings import Settings, signing_key
+from serving.settings import Face, Settings, signing_key
 from serving.swap import Models, only
 
 log = logging.getLogger("sanad.serving")
@@ -58,6 +58,12 @@ ROUTERS: Final = (
     routes.health_routes,
 )
 """In the order of the description."""
+
+FACES: Final[Mapping[Face, Callable[[Dependencies], APIRouter]]] = {
+    "gorse": routes.gorse_routes,
+    "prosocial": routes.prosocial_routes,
+}
+"""Interfaces of other projects over the same pages, each off unless a setting names it. They describe themselves."""
 
 _DESCRIPTION: Final = """\
 Feeds of short videos on mental health: local creators favoured at a known price, harmful loops capped.
@@ -111,6 +117,9 @@ def create_app(
     )
     for router in ROUTERS:
         app.include_router(router(deps))
+    app.state.faces = [FACES[face](deps) for face in dict.fromkeys(settings.faces)]
+    for face in app.state.faces:
+        app.include_router(face)
     app.include_router(sign_in_routes(gate.sessions))
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # the documented way to extend the description
     _handle_errors(app)
@@ -197,4 +206,10 @@ def allowed_methods(app: FastAPI, path: str) -> list[str]:
     for template, operations in app.openapi()["paths"].items():
         if compile_path(template)[0].match(path):
             methods |= {method.upper() for method in operations}
-    return sorted(methods)
+    return sorted(methods or _methods_of_faces(app, path))
+
+
+def _methods_of_faces(app: FastAPI, path: str) -> set[str]:
+    """The methods of an address of a face, which the description does not hold."""
+    routes = [route for face in app.state.faces for route in face.routes if isinstance(route, Route)]
+    return set[str]().union(*(route.methods or () for route in routes if route.path_regex.match(path)))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from recsys.clock import HOUR, SECOND, Millis, from_text
 from recsys.errors import ConfigError
@@ -23,6 +23,8 @@ from serving.deadline import MAX_DEADLINE_MS
 
 MIN_KEY_LENGTH: Final = 32  # characters of a signing key
 HarmTermsChoice = Path | Literal["starter", "none"]
+Face = Literal["gorse", "prosocial"]
+FACES: Final[tuple[Face, ...]] = get_args(Face)
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
 _KEY: Final = re.compile(r"(?:(?!local:)(?P<name>[A-Za-z0-9_.-]{1,40}):)?(?P<digest>[0-9a-f]{64})")
 
@@ -43,8 +45,8 @@ class Settings:
 
     `clock_confirmed_at` confirms a clock that is within an hour of it; a clock may be `clock_behind_ms` behind the
     last committed time. `cors_origins` are sites whose scripts may call. `log_level` is a level, or a file that
-    holds one. Of all calls, `followed_share` (0 to 1) is followed in the log, and traced to the OTLP endpoint
-    `traces` (an http or https address; None = nowhere).
+    holds one. `faces` are interfaces of other projects that answer too. Of all calls, `followed_share` (0 to 1) is
+    followed in the log, and traced to the OTLP endpoint `traces` (an http or https address; None = nowhere).
     """
 
     artifact: Path
@@ -66,6 +68,7 @@ class Settings:
     clock_behind_ms: Millis = MAX_BEHIND_MS
     log_level: str = "info"
     cors_origins: tuple[str, ...] = ()
+    faces: tuple[Face, ...] = ()
     followed_share: float = 0.01
     traces: str | None = None
 
@@ -206,6 +209,8 @@ def _problems_of_access(settings: Settings) -> list[str]:
         problems.append(
             f"found {wrong[0]!a} in SANAD_CORS_ORIGINS, expected origins such as https://app.example.org; correct it"
         )
+    if unknown := [face for face in settings.faces if face not in FACES]:
+        problems.append(f"found {unknown[0]!a} in SANAD_FACES, expected some of {', '.join(FACES)}; correct it")
     if settings.allow_assumed and not is_loopback(settings.host):
         problems.append(
             f"found --allow-assumed with host {settings.host}, expected a local address: assumed tiers are for trials "
@@ -272,6 +277,7 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "SANAD_CLOCK_CONFIRMED_AT": ("clock_confirmed_at", _parse_instant),
     "SANAD_CLOCK_BEHIND_S": ("clock_behind_ms", _parse_seconds),
     "SANAD_CORS_ORIGINS": ("cors_origins", _parse_list),
+    "SANAD_FACES": ("faces", _parse_list),
     "SANAD_LOG_LEVEL": ("log_level", str),
     "SANAD_FOLLOWED_SHARE": ("followed_share", _parse_number),
     "SANAD_TRACES": ("traces", str),

@@ -25,6 +25,12 @@ _RULES: Final = tuple(
     for methods, pattern, scope in (
         (_ALL, "/v1/feed(/[^/]+)?|/v1/rank|/v1/why|/v1/(local|trending|latest|search)|/v1/similar/[^/]+", "feed"),
         (_ALL, "/v1/families/[^/]+/together", "feed"),
+        (_ALL, "/rank|/api/(recommend/.+|(popular|latest|non-personalized)(/.+)?|item/[^/]+/neighbors(/.+)?)", "feed"),
+        (_ALL, "/api/items?(/[^/]+)?", "catalogue"),
+        (_READ, "/api/user/[^/]+/feedback(/[^/]+)?", "export"),
+        (_READ, "/api/user/[^/]+", "feed"),
+        (_WRITE, "/api/feedback|/api/users?(/[^/]+)?", "events"),
+        (("DELETE",), "/api/user/[^/]+", "admin"),
         (_ALL, "/v1/events|/v1/bulk/(events|users)", "events"),
         (_READ, "/v1/users/[^/]+(/(controls|guardian|exposure|effects))?", "feed"),
         (_WRITE, "/v1/users/[^/]+(/(controls|guardian|reset))?", "events"),

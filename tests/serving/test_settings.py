@@ -35,7 +35,7 @@ def test_every_variable_sets_a_setting(tmp_path: Path) -> None:
         "SANAD_SIGNING_KEY": "k" * 32, "SANAD_ALLOW_ASSUMED": "1", "SANAD_MAX_IN_FLIGHT": "2", "SANAD_LEXICON": "terms",
         "SANAD_CLOCK_CONFIRMED_AT": "2026-11-20T18:30:00Z", "SANAD_CLOCK_BEHIND_S": "4",
         "SANAD_MODELS": "models", "SANAD_MAX_CONNECTIONS": "300", "SANAD_DEADLINE_MS": "250",
-        "SANAD_KEY_FILE": "keys.json", "SANAD_LOG_LEVEL": "debug",
+        "SANAD_KEY_FILE": "keys.json", "SANAD_LOG_LEVEL": "debug", "SANAD_FACES": "gorse, prosocial",
         "SANAD_FOLLOWED_SHARE": "0.5", "SANAD_CORS_ORIGINS": "https://a.example, http://b:1", "SANAD_TRACES": "http://127.0.0.1:4318/v1/traces",
     }  # fmt: skip
     assert set(environ) == set(VARIABLES)
@@ -45,7 +45,7 @@ def test_every_variable_sets_a_setting(tmp_path: Path) -> None:
         allow_assumed=True, max_in_flight=2, harm_terms=Path("terms"),
         clock_confirmed_at=from_text("2026-11-20T18:30:00Z"), clock_behind_ms=4_000,
         max_connections=300, deadline_ms=250, key_file=Path("keys.json"), log_level="debug",
-        followed_share=0.5, cors_origins=("https://a.example", "http://b:1"), traces="http://127.0.0.1:4318/v1/traces",
+        faces=("gorse", "prosocial"), followed_share=0.5, cors_origins=("https://a.example", "http://b:1"), traces="http://127.0.0.1:4318/v1/traces",
     )  # fmt: skip
 
 
@@ -69,6 +69,7 @@ def test_every_variable_sets_a_setting(tmp_path: Path) -> None:
         ({"cors_origins": ("https://a.example",)}, "no service keys"),
         ({"cors_origins": ("*",), "keys": DIGESTS}, "SANAD_CORS_ORIGINS"),
         ({"traces": "127.0.0.1:4318"}, "SANAD_TRACES"),
+        ({"faces": ("gorse", "metarank")}, "SANAD_FACES, expected some of gorse, prosocial"),
         ({"clock_behind_ms": 3_600_001}, "SANAD_CLOCK_BEHIND_S"),
     ],
 )

@@ -1,0 +1,310 @@
+"""
+The face of Gorse's REST API, so that its clients can call Sanad. A recommendation is a page: it is reserved and counts.
+
+| Gorse | Sanad |
+|---|---|
+| Categories of an item, `category` | topics, S1 to S12 |
+| Comment of an item | title |
+| Labels of an item or user | the other columns of the data contract, by name |
+| FeedbackType | the kind of an event; `read` is a view and `star` a save |
+| write-back, offset of a recommendation | not needed: what was on a page does not come again |
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final
+
+import msgspec
+from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_pascal
+
+from recsys.clock import to_text
+from recsys.columns import ITEMS, USERS
+from recsys.errors import DataError
+from recsys.instants import read_instant
+from recsys.messages import MAX_SIZE, FeedRequest, FeedResponse
+from recsys.services import items as catalogue_items
+from recsys.services import lists, profiles, rights
+from recsys.services.events import MAX_AGE_MS, accept_events
+from recsys.stores.protocols import Catalogue
+from recsys.types import Fields, JsonObject
+from recsys.vocabulary import Topic
+from serving.body_fields import Id
+from serving.dependencies import Dependencies, PathId, existing, strict_router, who
+from serving.problems import waiting_for_clock
+from serving.routes.feed import make_page
+
+MAX_ROWS: Final = 1_000  # of one call
+KINDS: Final[Mapping[str, str]] = {"read": "view", "star": "save"}
+"""Names of feedback that Gorse's examples use, as kinds of events. Every kind may also be named itself."""
+
+_NOT_A_LABEL: Final = ("item_id", "user_id", "title", "topics", "published_at", "is_hidden", "joined_at")
+_ITEM_LABELS: Final = tuple(column.name for column in ITEMS.columns if column.name not in _NOT_A_LABEL)
+_USER_LABELS: Final = tuple(column.name for column in USERS.columns if column.name not in _NOT_A_LABEL)
+Count = Annotated[int, Query(ge=1, le=MAX_SIZE)]
+Offset = Annotated[int, Query(ge=0, le=MAX_ROWS)]
+Labels = dict[str, Any] | list[str] | None
+
+
+class GorseBody(BaseModel):
+    """A body in the names of Gorse. What else a client sends is not read: the shape is that project's."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, alias_generator=to_pascal, populate_by_name=True)
+
+
+class GorseItem(GorseBody):
+    """An item."""
+
+    item_id: Id
+    is_hidden: bool | None = None
+    categories: list[Topic] | None = None
+    timestamp: str | None = None
+    labels: Labels = None
+    comment: str | None = None
+
+
+class GorsePatch(GorseItem):
+    """What to change of an item."""
+
+    item_id: Id | None = None  # type: ignore[assignment]  # it stands in the address
+
+
+class GorseUser(GorseBody):
+    """A user."""
+
+    user_id: Id
+    labels: Labels = None
+
+
+class GorseFeedback(GorseBody):
+    """What a user did with an item."""
+
+    feedback_type: str
+    user_id: Id
+    item_id: Id
+    timestamp: str | None = None
+
+
+def gorse_routes(deps: Dependencies) -> APIRouter:
+    """`/api`."""
+    routes = strict_router("/api", "faces")
+    for add in (_recommendations, _lists, _feedback, _items, _users):
+        add(routes, deps)
+    for route in routes.routes:
+        route.include_in_schema = False  # type: ignore[attr-defined]  # Gorse describes it
+    return routes
+
+
+def _recommendations(routes: APIRouter, deps: Dependencies) -> None:
+    @routes.get("/recommend/{user_id}")
+    @routes.get("/recommend/{user_id}/")
+    @routes.get("/recommend/{user_id}/{category}")
+    def recommend(
+        user_id: PathId, category: Topic | None = None, n: Count = 10, x_api_version: Annotated[str, Header()] = "1"
+    ) -> Response:
+        request = FeedRequest(user_id=user_id, size=n, topics=None if category is None else (category,), explain="none")
+        page = msgspec.json.decode(make_page(deps, request).answer, type=FeedResponse)
+        if x_api_version == "2":
+            return _json([_scored(item.item_id, item.score) for item in page.items])
+        return _json([item.item_id for item in page.items])
+
+
+def _lists(routes: APIRouter, deps: Dependencies) -> None:
+    def sliced(found: Fields, n: int, offset: int, category: str | None) -> Response:
+        rows = [row for row in found["items"] if category is None or category in row["topics"]]
+        scored = [_scored(row["item_id"], 1 / place) for place, row in enumerate(rows, 1)]
+        return _json(scored[offset : offset + n])
+
+    @routes.get("/popular")
+    @routes.get("/popular/{category}")
+    @routes.get("/non-personalized/popular")
+    def popular(category: Topic | None = None, n: Count = 10, offset: Offset = 0) -> Response:
+        found = lists.trending(
+            deps.engine(), country=None, region=None, language=None, size=MAX_ROWS, at=deps.clock.read().at
+        )
+        return sliced(found, n, offset, category)
+
+    @routes.get("/latest")
+    @routes.get("/latest/{category}")
+    @routes.get("/non-personalized/latest")
+    def latest(category: Topic | None = None, n: Count = 10, offset: Offset = 0) -> Response:
+        found = lists.latest(deps.engine(), region=None, language=None, size=MAX_ROWS, at=deps.clock.read().at)
+        return sliced(found, n, offset, category)
+
+    @routes.get("/item/{item_id}/neighbors")
+    @routes.get("/item/{item_id}/neighbors/{category}")
+    def neighbors(item_id: PathId, category: Topic | None = None, n: Count = 10, offset: Offset = 0) -> Response:
+        found = lists.similar(deps.engine(), item_id, MAX_ROWS if category else n + offset, deps.clock.read().at)
+        return sliced(existing(found, "item", item_id), n, offset, category)
+
+
+def _feedback(routes: APIRouter, deps: Dependencies) -> None:
+    @routes.post("/feedback")
+    @routes.put("/feedback")
+    def insert(body: Annotated[list[GorseFeedback], Field(max_length=MAX_ROWS)]) -> Response:
+        time = deps.clock.read()
+        if not time.is_believed:
+            raise waiting_for_clock("Feedback")
+        recent, past = list[int](), list[int]()
+        for place, one in enumerate(body):
+            at = read_instant(one.timestamp or None)
+            (past if at is not None and at < time.at - MAX_AGE_MS else recent).append(place)
+        accepted, rejected = 0, list[JsonObject]()
+        for places, is_history in ((recent, False), (past, True)):
+            receipt = accept_events(
+                deps.engine(), [_event(body[place]) for place in places], time.at, is_history=is_history
+            )
+            accepted += receipt.accepted
+            rejected += [{"Index": places[bad.index], "Reason": bad.reason} for bad in receipt.rejected]
+        return _json({"RowAffected": accepted, "Rejected": rejected})
+
+    @routes.get("/user/{user_id}/feedback")
+    @routes.get("/user/{user_id}/feedback/{feedback_type}")
+    def listed(user_id: PathId, feedback_type: str | None = None) -> Response:
+        kind = None if feedback_type is None else KINDS.get(feedback_type, feedback_type)
+        entries = deps.engine().stores.events.since(user_id, 0)
+        return _json(
+            [
+                {"FeedbackType": feedback_type or entry.event.kind, "UserId": user_id, "ItemId": entry.event.item_id,
+                 "Timestamp": to_text(entry.received_at), "Comment": "", "Value": 0}
+                for entry in entries
+                if entry.event.item_id is not None and kind in (None, entry.event.kind)
+            ]
+        )  # fmt: skip
+
+
+def _items(routes: APIRouter, deps: Dependencies) -> None:
+    def catalogue() -> Catalogue:
+        return deps.engine().resources.catalogue_cache.catalogue
+
+    @routes.post("/item")
+    def insert(request: Request, body: GorseItem) -> Response:
+        catalogue_items.put_item(catalogue(), body.item_id, _item_fields(body), deps.clock(), who(request))
+        return _affected(1)
+
+    @routes.post("/items")
+    def insert_many(request: Request, body: Annotated[list[GorseItem], Field(max_length=MAX_ROWS)]) -> Response:
+        rows = [{"item_id": item.item_id, **_item_fields(item)} for item in body]
+        problems = catalogue_items.put_items(catalogue(), rows, deps.clock(), who(request))
+        rejected = [{"Index": index, "Reason": reason} for index, reason in problems.items()]
+        return _json({"RowAffected": len(rows) - len(problems), "Rejected": rejected})
+
+    @routes.get("/items")
+    def page(n: Annotated[int, Query(ge=1, le=MAX_ROWS)] = 10, cursor: str = "") -> Response:
+        if cursor and not cursor.isdecimal():
+            raise DataError(f"cursor: found {cursor[:40]!r}, expected one from an answer, or none")
+        found: Fields = catalogue_items.list_items(deps.engine(), int(cursor[:15] or 0), n)
+        return _json({"Cursor": str(found["next"] or ""), "Items": [_gorse_item(row) for row in found["items"]]})
+
+    @routes.get("/item/{item_id}")
+    def get(item_id: PathId) -> Response:
+        return _json(_gorse_item(existing(catalogue_items.get_item(catalogue(), item_id), "item", item_id)))
+
+    @routes.patch("/item/{item_id}")
+    def patch(request: Request, item_id: PathId, body: GorsePatch) -> Response:
+        fields = _item_fields(body)
+        existing(catalogue_items.patch_item(catalogue(), item_id, fields, deps.clock(), who(request)), "item", item_id)
+        return _affected(1)
+
+    @routes.delete("/item/{item_id}")
+    def delete(request: Request, item_id: PathId) -> Response:
+        """It is taken down; the id stays in use."""
+        return _affected(catalogue_items.delete_item(catalogue(), item_id, deps.clock(), who(request)))
+
+
+def _users(routes: APIRouter, deps: Dependencies) -> None:
+    @routes.post("/user")
+    def insert(body: GorseUser) -> Response:
+        return insert_many([body])
+
+    @routes.post("/users")
+    def insert_many(body: Annotated[list[GorseUser], Field(max_length=MAX_ROWS)]) -> Response:
+        fields = [_labels(user.labels, _USER_LABELS) for user in body]
+        for user, labels in zip(body, fields, strict=True):
+            profiles.put_profile(deps.engine(), user.user_id, labels, deps.clock())
+        return _affected(len(body))
+
+    @routes.get("/user/{user_id}")
+    def get(user_id: PathId) -> Response:
+        profile = dict(profiles.get_profile(deps.engine(), user_id))
+        labels = {name: value for name, value in profile.items() if name != "user_id" and value is not None}
+        return _json({"UserId": user_id, "Labels": labels, "Comment": ""})
+
+    @routes.patch("/user/{user_id}")
+    def patch(user_id: PathId, body: Annotated[dict[str, Labels | str], Field(max_length=20)]) -> Response:
+        labels = body.get("Labels")
+        profile = dict(profiles.get_profile(deps.engine(), user_id))
+        changed = _labels(None if isinstance(labels, str) else labels, _USER_LABELS)
+        del profile["user_id"]
+        profiles.put_profile(deps.engine(), user_id, {**profile, **changed}, deps.clock())
+        return _affected(1)
+
+    @routes.delete("/user/{user_id}")
+    def delete(request: Request, user_id: PathId) -> Response:
+        """The user is erased, as by `DELETE /v1/users/{user_id}`."""
+        time = deps.clock.read()
+        rights.erase(deps.engine(), user_id, time.at, who(request))
+        if time.is_ahead:
+            deps.engine().stores.cutoffs.forget(user_id, time.latest)
+        return _affected(1)
+
+
+# ---- between the two shapes ----
+
+
+def _event(feedback: GorseFeedback) -> JsonObject:
+    """An event whose id is made of what it says: what is sent again counts once."""
+    told = [feedback.feedback_type, feedback.user_id, feedback.item_id, feedback.timestamp or ""]
+    return {
+        "event_id": f"g{hashlib.blake2b(msgspec.json.encode(told), digest_size=15).hexdigest()}",
+        "user_id": feedback.user_id,
+        "item_id": feedback.item_id,
+        "kind": KINDS.get(feedback.feedback_type, feedback.feedback_type),
+        "at": feedback.timestamp or None,
+    }
+
+
+def _item_fields(item: GorseItem) -> JsonObject:
+    """The columns of an item, of what was stated."""
+    stated = {
+        "is_hidden": item.is_hidden,
+        "topics": item.categories,
+        "published_at": item.timestamp or None,
+        "title": item.comment,
+    }
+    return {name: value for name, value in stated.items() if value is not None} | _labels(item.labels, _ITEM_LABELS)
+
+
+def _labels(labels: Labels, known: Sequence[str]) -> JsonObject:
+    """Labels that are columns. Raises DataError for others: nothing would read them."""
+    if labels is not None and not isinstance(labels, dict):
+        if labels:
+            raise DataError(f"Labels: found a list, expected an object with some of {', '.join(known)}")
+        return {}
+    if unknown := [name for name in labels or {} if name not in known]:
+        raise DataError(f"Labels: found {unknown[0][:40]!r}, expected some of {', '.join(known)}")
+    return dict(labels or {})
+
+
+def _gorse_item(row: Fields) -> JsonObject:
+    return {
+        "ItemId": row["item_id"],
+        "IsHidden": bool(row["is_hidden"]),
+        "Categories": list(row["topics"] or ()),
+        "Timestamp": row["published_at"],
+        "Labels": {name: row[name] for name in _ITEM_LABELS if row[name] is not None},
+        "Comment": row["title"],
+    }
+
+
+def _scored(item_id: str, score: float) -> JsonObject:
+    return {"Id": item_id, "Score": score}
+
+
+def _affected(n: int) -> Response:
+    return _json({"RowAffected": int(n)})
+
+
+def _json(body: object) -> Response:
+    return Response(msgspec.json.encode(body), media_type="application/json")
