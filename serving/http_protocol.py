@@ -19,7 +19,11 @@ from serving.request_body import BODY_LIMITS
 MAX_HEAD_BYTES: Final = 32 * 2**10
 MAX_HEADERS: Final = 100
 HEAD_TIMEOUT_S: Final = 10.0
-"""From the connection, or the response before, to the end of a head."""
+"""From the connection, or the first byte after a response, to the end of a head."""
+KEEP_ALIVE_S: Final = 75
+"""Between a response and the next head: longer than proxies and clients keep a connection, so that they close it."""
+IDLE_S: Final = 5.0
+"""So long nobody who has asked once makes place for a new connection."""
 WRITE_TIMEOUT_S: Final = 20.0
 """For whoever asks and does not read the answer."""
 MAX_PIPELINED: Final = 1_000
@@ -40,8 +44,8 @@ class _HeadError(Exception):
 
 class LimitedProtocol(HttpToolsProtocol):
     """
-    One connection. A new one beyond `max_connections` takes the place of the one that waits longest without a request;
-    where all are busy it is refused.
+    One connection. A new one beyond `max_connections` takes the place of the one that has waited longest for its first
+    request, else of the one that has been idle longest since a response. Where all are in use it is refused.
     """
 
     max_connections: int = 1_000
@@ -55,6 +59,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._is_in_head = True
         self._is_shed = False  # the request that is read is refused already
         self._n_heads = 0
+        self._head_since: float | None = None  # by the loop's time; None before its first byte
         self._pending_bytes = 0  # of a head that has not arrived in full
         self._field_bytes = 0  # of its address and headers that have
         self._problem = (400, _NO_HTTP)
@@ -74,6 +79,7 @@ class LimitedProtocol(HttpToolsProtocol):
         super().data_received(data)
         is_all_head = was_in_head and self._is_in_head and self._n_heads == n_heads
         if is_all_head and not self.transport.is_closing():
+            self._head_since = self._head_since or self.loop.time()
             self._pending_bytes += len(data)
             if self._pending_bytes > MAX_HEAD_BYTES:
                 self.refuse(431, _LARGE_HEAD)
@@ -97,7 +103,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """See HttpToolsProtocol."""
         self._n_heads += 1
-        self._is_in_head, self._pending_bytes, self._field_bytes = False, 0, 0
+        self._is_in_head, self._head_since, self._pending_bytes, self._field_bytes = False, None, 0, 0
         self._is_shed = self._may_shed()
         if self._is_shed:
             return
@@ -178,6 +184,11 @@ class LimitedProtocol(HttpToolsProtocol):
         super().resume_writing()
         self._unread_since = None
 
+    def is_kept(self) -> bool:
+        """Whether a client keeps the connection for its next request, of which nothing has come yet."""
+        is_quiet = self._is_in_head and self._head_since is None
+        return self._n_heads > 0 and is_quiet and not self.transport.is_closing()
+
     def close_if_slow(self, at: float) -> None:
         """
         Close a connection whose next head has not arrived in time, with a problem if it began, and one whose client
@@ -186,8 +197,8 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._unread_since is not None and at - self._unread_since > WRITE_TIMEOUT_S:
             self.transport.abort()
             return
-        waited_s = 0.0 if self.waiting_since is None else at - self.waiting_since
-        if waited_s <= HEAD_TIMEOUT_S:
+        waited_s = 0.0 if self.waiting_since is None else at - (self._head_since or self.waiting_since)
+        if waited_s <= (KEEP_ALIVE_S if self.is_kept() else HEAD_TIMEOUT_S):
             return
         if self.transport.is_closing():  # but whoever is there does not read the last answer
             if waited_s > FLUSH_TIMEOUT_S:
@@ -230,11 +241,19 @@ _LAST_PARTS: Final = _shed_parts(Connection="close")
 
 
 def _make_place(connections: set[Any]) -> bool:
-    """Close the connection that has waited longest for a head. False where every one has a request."""
-    waiting = [connection for connection in connections if connection.waiting_since is not None]
+    """
+    Close the connection that has waited longest for a head. False where every one has a request, or had one just now:
+    a client that keeps its connections may be sending the next one.
+    """
+    waiting = [
+        connection
+        for connection in connections
+        if connection.waiting_since is not None
+        and not (connection.is_kept() and connection.loop.time() - connection.waiting_since < IDLE_S)
+    ]
     if not waiting:
         return False
-    longest = min(waiting, key=lambda connection: connection.waiting_since)
+    longest = min(waiting, key=lambda connection: (connection.is_kept(), connection.waiting_since))
     connections.discard(longest)
     longest.transport.abort()
     return True

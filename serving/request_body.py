@@ -42,7 +42,8 @@ MAX_HELD_BYTES: Final = 128 * MB
 """Of all bodies that are being read."""
 _MAX_DRAINED_BYTES: Final = 40 * MB
 """Of a body that is too large so much is read, so that its sender sees the answer."""
-_PART: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[{,]', re.DOTALL)
+_PART: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[{,]', re.DOTALL)
+"""A text that begins is a part, also without an end: else the search for one would begin anew at each escaped quote."""
 
 
 @dataclass(slots=True)

@@ -35,7 +35,7 @@ from serving.app import admission_of, create_app
 from serving.auth.keys import Keyring, keyring_of
 from serving.clock_guard import GuardedClock
 from serving.deadline import time_used
-from serving.http_protocol import close_slow, limited_to
+from serving.http_protocol import KEEP_ALIVE_S, close_slow, limited_to
 from serving.metrics import Metrics, counted, measured
 from serving.reload import Reloader, Rules, read_rules, reloading
 from serving.settings import HarmTermsChoice, Settings, signing_key
@@ -337,6 +337,7 @@ def _config(settings: Settings, service: Service) -> uvicorn.Config:
         log_config=None,
         proxy_headers=False,  # the caller is the one that is connected, see `middleware`
         server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=_SHUTDOWN_TIMEOUT_S,
     )
 

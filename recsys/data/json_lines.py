@@ -13,7 +13,9 @@ from recsys.data.text_files import TextFile, open_plain, shorten
 from recsys.errors import DataError
 
 _NOT_JSON: Final = re.compile(rb"(NaN|-?Infinity)\b")
-_KEY: Final = re.compile(rb'"((?:[^"\\]|\\.)*)"\s*:\s*$')
+_TEXT: Final = re.compile(rb'"((?:[^"\\]++|\\.)*+)(?:"|\\?\Z)', re.DOTALL)
+"""Also one without an end: else the search for one would begin anew at each escaped quote."""
+_AFTER_KEY: Final = re.compile(rb"\s*:\s*")
 _BATCH: Final = 5_000
 Line = tuple[int, bytes]
 
@@ -86,8 +88,10 @@ def _sentence(file: TextFile, number: int, line: bytes) -> str:
     where = f"line {number:,} of {file.name}"
     word = _NOT_JSON.search(_without_texts(line))
     if word is not None:
-        key = _KEY.search(line[: word.start()])
-        column = f", column {key[1].decode()!r}" if key else ""
+        before = line[: word.start()]
+        texts = list(_TEXT.finditer(before))
+        is_key = bool(texts) and _AFTER_KEY.fullmatch(before, texts[-1].end()) is not None
+        column = f", column {texts[-1][1].decode()!r}" if is_key else ""
         return f"{where}{column}: found {word[1].decode()}, which is not JSON; leave it out or write null"
     if line.startswith(b"["):
         return f"{where}: found a list, expected one JSON object per line; export the file as JSON Lines"
@@ -98,4 +102,4 @@ def _sentence(file: TextFile, number: int, line: bytes) -> str:
 
 def _without_texts(line: bytes) -> bytes:
     """The line with what stands in quotes blanked, so that places stay; keys too, which only the numbers need."""
-    return re.sub(rb'"(?:[^"\\]|\\.)*"', lambda found: b" " * len(found[0]), line)
+    return _TEXT.sub(lambda found: b" " * len(found[0]), line)

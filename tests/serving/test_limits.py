@@ -105,6 +105,15 @@ def test_parts_are_counted_outside_of_texts() -> None:
     assert not has_more_parts(b'["a\\",", "b"]' + b" " * 20, 4)
 
 
+@pytest.mark.parametrize("text", [b'"' + b'\\"' * 2_500_000, b'["' + b"\\\\" * 2_500_000 + b'"', b'"' * 5_000_000])
+def test_counting_takes_no_longer_for_odd_quotes(text: bytes) -> None:
+    """Of these 5 MB a search that begins anew at each quote would take weeks."""
+    began = time.process_time()
+    has_more_parts(text, 10_000)
+    assert time.process_time() - began < 5
+    assert not has_more_parts(b'"' + b'\\"' * 50, 2)  # one text without an end
+
+
 def test_the_fullest_request_is_below_the_limits() -> None:
     ids = [f"{n:0128d}" for n in range(1_000)]
     feed = {"user_id": ids[0], "candidate_ids": ids, "exclude_ids": ids, "query": ",[" * 100}

@@ -20,6 +20,7 @@ def hasty(keyed: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     state = tmp_path_factory.mktemp("hasty") / "state.db"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(http_protocol, "HEAD_TIMEOUT_S", 0.5)
+        patch.setattr(http_protocol, "KEEP_ALIVE_S", 2.0)
         patch.setattr(request_body, "BODY_TIMEOUT_S", 1.0)
         patch.setattr(request_body, "MAX_HELD_BYTES", 2 * MB)
         with running(replace(keyed, state=state, max_connections=20)) as where:
@@ -65,6 +66,44 @@ def test_idle_connections_lock_nobody_out(hasty: Address) -> None:
             idle.sendall(b"GET / HTTP/1.1\r\n")
             if n % 10 == 0:
                 assert ask(hasty, whole("/v1/feed", b'{"user_id": "u"}'))[0] == 200
+
+
+def test_who_asked_just_now_is_not_closed_for_a_newcomer(hasty: Address) -> None:
+    """Five clients keep their connections and ask now and then, while strangers come and go in their hundreds."""
+    asked = head("/v1/version", method="GET")
+    with ExitStack() as stack:
+        kept = [stack.enter_context(socket.create_connection(hasty, timeout=10)) for _ in range(5)]
+        for n in range(200):
+            idle = stack.enter_context(socket.create_connection(hasty, timeout=10))
+            with suppress(OSError):
+                idle.sendall(b"GET / HTTP/1.1\r\n")
+            if n % 20 == 0:
+                for connection in kept:
+                    connection.sendall(asked)
+                    assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
+
+
+def test_where_all_have_asked_just_now_a_newcomer_is_told_to_come_again(hasty: Address) -> None:
+    asked = head("/v1/version", method="GET")
+    with ExitStack() as stack:
+        for _ in range(20):
+            kept = stack.enter_context(socket.create_connection(hasty, timeout=10))
+            kept.sendall(asked)
+            assert kept.recv(65_536).startswith(b"HTTP/1.1 200")
+        with socket.create_connection(hasty, timeout=10) as newcomer:
+            assert until_closed(newcomer).startswith(b"HTTP/1.1 503")
+
+
+def test_a_head_after_a_pause_has_its_own_time(hasty: Address) -> None:
+    """Longer than a head may take, a client says nothing; then it asks, and is answered."""
+    asked = head("/v1/version", method="GET")
+    with socket.create_connection(hasty, timeout=10) as connection:
+        for _ in range(2):
+            connection.sendall(asked[:20])
+            time.sleep(0.1)
+            connection.sendall(asked[20:])
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
+            time.sleep(1.2)
 
 
 def test_a_slow_body_is_cut_off(hasty: Address) -> None:
