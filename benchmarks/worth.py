@@ -51,6 +51,8 @@ RULE_PEOPLE: Final = 300
 def main() -> None:
     """Measures every world that is asked for, then prints what they have in common."""
     asked = _options().parse_args()
+    if asked.plot and not asked.reactions:
+        raise SystemExit("found --plot without --reactions, expected both; name the newcomers, as in --reactions 120")
     market = weighted(load_market(asked.policy), asked.weights)
     results: dict[str, Numbers] = {}
     print(f"commit {commit()}, weights {dict(market.weights)}")
@@ -66,6 +68,10 @@ def main() -> None:
         print_taus(results)
     elif len(results) > 1:
         _print_summary(results)
+    if asked.plot:
+        from worth_plot import draw
+
+        draw(results, asked.plot)
     if asked.json:
         asked.json.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1))
 
@@ -87,6 +93,7 @@ def _options() -> argparse.ArgumentParser:
     options.add_argument("--rules", type=int, default=RULE_PEOPLE, help="people for the costs of rules; 0 = none")
     options.add_argument("--reactions", type=int, default=0, help="newcomers whose pages are judged as they react")
     options.add_argument("--yardsticks", action="store_true", help="compare measures of rankers with their true worth")
+    options.add_argument("--plot", type=Path, help="draw what --reactions found, as SVG or PNG")
     options.add_argument("--json", type=Path, help="write every number there")
     return options
 

@@ -22,7 +22,6 @@ from eval.simulation.worth import PAGE_SIZE, Offer, best_page, offer_to, padded,
 from recsys import metrics
 from recsys.feed.engine import Engine
 from recsys.feed.query import Query
-from recsys.feed.scorers import blend as blend_scores
 from recsys.feed.scorers import of_head
 from recsys.messages import FeedRequest
 from recsys.models.base import PreferenceModel
@@ -148,12 +147,12 @@ def _visit(rankers: _Rankers, person: int, shown: pl.DataFrame, relevant: Mappin
 def _scores(rankers: _Rankers, person: int, query: Query, rows: Ids, numbers: Ids) -> Mapping[str, Reals]:
     world = rankers.world
     candidates = query.whole.take(numbers.astype(np.intp))
-    blend = np.asarray(blend_scores(query, candidates), np.float64)
     chance = np.asarray(of_head("complete")(query, candidates), np.float64)
     markets = world.artifact.popularity.markets
     country = query.viewer.country
     market = markets.index(country) if country in markets else len(markets)
     history = interactions_from_history(query.history, len(world.artifact.items), market)
+    blend = np.asarray(query.model.blend_scores(query.history, country)[world.artifact_rows[rows]], np.float64)
     of_models = {
         name: np.asarray(model.scores(history)[0][world.artifact_rows[rows]], np.float64)
         for name, model in rankers.base_models.items()
