@@ -62,8 +62,9 @@ def training_matrix(interactions: Interactions, popularity: PopularityModel | No
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
     """
-    A base model: the `params` that it starts from, their `search_space` and `fit`. `max_items` and `max_pairs` limit
-    the matrix that it is fitted to; None = any. `reads_order`: it needs histories in order.
+    A base model: the `params` that it starts from, their `search_space` and `fit`. `other_starts`: a search starts from
+    the best of them and `params`. `max_items` and `max_pairs` limit the matrix that it is fitted to; None = any.
+    `reads_order`: it needs histories in order.
     """
 
     name: str
@@ -73,6 +74,7 @@ class ModelSpec:
     max_items: int | None = None
     max_pairs: int | None = None
     reads_order: bool = False
+    other_starts: tuple[Params, ...] = ()
 
     def can_fit(self, train: TrainingMatrix) -> bool:
         """Whether it can be fitted to this matrix."""
@@ -155,6 +157,7 @@ _SPECS: Final = (
             "embedding_size": EMBEDDING_SIZES,
         },
         lambda train, params, rng: ials.fit(train.signed, params, rng),
+        other_starts=(ials.IALSParams(),),  # less of everything: for sparse data, where the shipped one is far off
     ),
     ModelSpec(
         "ease",

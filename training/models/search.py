@@ -169,7 +169,8 @@ def limit_factors(spec: ModelSpec, max_factors: int) -> ModelSpec:
     for name, values in spec.search_space.items():
         allowed = {value for value in values if name != "embedding_size" or value <= max_factors}
         space[name] = tuple(sorted({*allowed, getattr(spec.params, name)}))
-    return replace(spec, search_space=space)
+    others = tuple(it for it in spec.other_starts if getattr(it, "embedding_size", 0) <= max_factors)
+    return replace(spec, search_space=space, other_starts=others)
 
 
 def _cost(folds: Sequence[ValidationFold], params: Params) -> Cost:
@@ -192,7 +193,8 @@ def measure(models: Sequence[PreferenceModel], folds: Sequence[ValidationFold], 
 
 class CoordinateAscent:
     """
-    The search for one model's parameters: one field at a time, up and down its values for as long as the measure rises.
+    The search for one model's parameters: from the best start one field at a time, up and down its values for as long
+    as the measure rises.
 
     `measured` holds every setting that was fitted, and `refused` those that were not, with the reason; `work` is what
     all fits take by estimate, at most `max_work`. `earlier` are measures of an earlier run; `remember` is called with
@@ -240,14 +242,17 @@ class CoordinateAscent:
         at = self.spec.params
         self.on_progress(self.stage, 0, self.most_fits)
         best = self._measure(at)
+        for other in self.spec.other_starts:
+            if self._is_affordable(other) and (value := self._measure(other, above=best)).is_above(best):
+                at, best = other, value
         for name, values in self.spec.search_space.items():
             if name == "negative_weight" and not has_negatives:
                 continue
-            for step in (1, -1):
-                moved, value = self._walk(at, best, name, values, step)
-                if moved != at:
+            start = at
+            for step in (1, -1):  # down too where up was better: the first step up may be noise
+                moved, value = self._walk(start, best, name, values, step)
+                if moved != start:
                     at, best = moved, value
-                    break
         for fold in self.folds:
             fold.train.decompositions.clear()
         return at, self.best_models
@@ -275,7 +280,7 @@ class CoordinateAscent:
         while 0 <= place < len(values):
             after = replace(at, **{name: values[place]})
             if after in self.measured or not self._is_affordable(after):
-                break  # what was measured before was not better than less
+                break  # it was measured before, and not better
             measured = self._measure(after, above=best)
             if not measured.is_above(best):
                 break

@@ -1,5 +1,6 @@
 """Budgets: costs never fall as things grow, no search spends more than it may, and equal inputs give equal choices."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,9 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from recsys.errors import ConfigError
+from recsys.models.base import PopularityModel
 from recsys.models.bpr import BPRParams
+from recsys.models.ease import EASEParams
 from recsys.models.ials import IALSParams
 from recsys.models.spectral import SpectralParams
 from recsys.types import Csr
@@ -18,19 +21,21 @@ from training.models.blend_weights import POPULARITY_ONLY
 from training.models.budget import BUDGETS, FULL, SMALL, Budget, find_budget
 from training.models.cost import MatrixSize, estimate_cost, measure_matrix
 from training.models.recipe import choose_blend
-from training.models.registry import MODELS
+from training.models.registry import MODELS, ModelSpec, TrainingMatrix
 from training.models.search import (
     CHOSEN,
     TOO_MUCH_MEMORY,
     TOO_MUCH_WORK,
     TRIED,
     ChosenSettings,
+    CoordinateAscent,
     build_fold,
     choose_settings,
     limit_factors,
     matrix_folds,
 )
 from training.models.settings import BlendParams
+from training.models.yardstick import NDCG, Measured
 
 SPECS = {name: MODELS[name] for name in ("graph_filter", "ials", "bm25", "popularity")}
 TIGHT = Budget(name="tight", models=tuple(SPECS), max_factors=128, work=2.5)
@@ -176,3 +181,40 @@ def test_without_anybody_to_validate_by_nothing_is_chosen() -> None:
     nobody = build_fold(camps(), sparse.csr_matrix(camps().shape, dtype=np.float32), np.random.default_rng(0))
     found = choose_blend([nobody], SPECS, FULL, 10, 0)
     assert found.weights == POPULARITY_ONLY and found.search is None and not found.params
+
+
+def climb(monkeypatch: pytest.MonkeyPatch, by_reg: dict[float, float], others: tuple[EASEParams, ...] = ()) -> float:
+    """The regularisation that a search from 300 ends with, where each measures so much."""
+    fitted: list[float] = []
+
+    def fit(train: TrainingMatrix, params: EASEParams, rng: np.random.Generator) -> PopularityModel:
+        fitted.append(params.reg)
+        return PopularityModel(np.full((1, 1), params.reg, np.float32))
+
+    def told(models: Sequence[PopularityModel], folds: object, k: int) -> Measured:
+        value = by_reg[float(models[0].by_market[0, 0])]
+        return Measured(NDCG, value, np.full(2, value), np.arange(2))
+
+    monkeypatch.setattr(search, "measure", told)
+    spec = ModelSpec("ease", EASEParams(reg=300.0), {"reg": tuple(sorted(by_reg))}, fit, other_starts=others)
+    found, models = CoordinateAscent(spec, matrix_folds(camps(), None, 0), 10, 0).search()
+    assert isinstance(models[0], PopularityModel) and models[0].by_market[0, 0] == found.reg
+    assert len(fitted) == len(set(fitted)) * len(models)  # nothing is fitted twice
+    return float(found.reg)
+
+
+def test_a_field_is_tried_downwards_too_where_upwards_was_a_little_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert climb(monkeypatch, {30.0: 0.55, 100.0: 0.6, 300.0: 0.5, 1000.0: 0.51, 3000.0: 0.505}) == 100
+    assert climb(monkeypatch, {30.0: 0.55, 100.0: 0.505, 300.0: 0.5, 1000.0: 0.51, 3000.0: 0.52}) == 3000
+
+
+def test_a_search_begins_at_the_best_of_its_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    by_reg = {10.0: 0.7, 30.0: 0.6, 100.0: 0.4, 300.0: 0.5, 1000.0: 0.45}  # a valley lies between
+    assert climb(monkeypatch, by_reg) == 300
+    assert climb(monkeypatch, by_reg, (EASEParams(reg=30.0),)) == 10
+    assert climb(monkeypatch, by_reg, (EASEParams(reg=100.0),)) == 300
+
+
+def test_a_start_above_the_limit_of_factors_is_left_out() -> None:
+    assert [it.embedding_size for it in limit_factors(MODELS["ials"], 128).other_starts] == [128]
+    assert limit_factors(MODELS["ials"], 64).other_starts == ()
