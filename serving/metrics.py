@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from recsys.clock import SECOND, from_text, now
 from recsys.feed.engine import Engine, Page
+from recsys.feed.plan import Plan
 from recsys.stores.protocols import DecisionRecord, Read, Stores, UserStore, Version
 from recsys.user.state import UserState
 from recsys.vocabulary import LANGUAGES, TIERS
@@ -27,11 +28,13 @@ from serving.logs import is_followed
 log = logging.getLogger("sanad.serving")
 
 _BUCKETS_S: Final = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+_OVERLAP_WEIGHT: Final = 0.01  # of the newest page
 _ALERTS: Final = {"local supply": "supply", "safe feed": "safe_feed"}
 """How an alert of the engine begins, and its kind."""
 
 
 class _Item(msgspec.Struct):
+    item_id: str
     family: str | None
     language: str | None = None
 
@@ -73,6 +76,10 @@ class Metrics:
         self._events: Final = counter("sanad_events", "Events reported one by one.", ["outcome"])
         self._missing: Final = counter("sanad_page_items_missing", "Items that fresh pages lack.")
         self._lost: Final = counter("sanad_candidates_lost", "Candidates lost by pages that lack items.", ["reason"])
+        self._capped: Final = counter("sanad_page_slots_capped", "Slots whose best candidate only a cap kept out.")
+        self._overlap: Final = gauge("sanad_page_overlap", "Share of a page that the page before it held too.")
+        self._page_before: frozenset[str] = frozenset()
+        self._mean_overlap = 0.0
         self._delivered: Final = counter("sanad_items_delivered", "Items that the ledger counted.", ["tier", "local"])
         self._retries: Final = counter("sanad_ledger_retries", "Pages planned again: another was committed first.")
         self._alerts: Final = counter("sanad_alerts", "Sentences for the operator.", ["kind"])
@@ -134,10 +141,25 @@ class Metrics:
         self._unlabelled.inc(sum(item.family == "unlabelled" for item in facts.items))
         for item in facts.items:
             self._count_language[item.language if item.language in LANGUAGES else "other"].inc()
+        self._note_overlap(frozenset(item.item_id for item in facts.items))
         if facts.shortfall.missing:
             self._missing.inc(facts.shortfall.missing)
             for reason, n in facts.shortfall.because.items():
                 self._lost.labels(reason).inc(n)
+
+    def _note_overlap(self, item_ids: frozenset[str]) -> None:
+        """A sliding mean. Pages that are counted at the same moment may miss each other."""
+        if not item_ids:
+            return
+        overlap = len(item_ids & self._page_before) / len(item_ids)
+        self._page_before = item_ids
+        self._mean_overlap += _OVERLAP_WEIGHT * (overlap - self._mean_overlap)
+        self._overlap.set(self._mean_overlap)
+
+    def count_plan(self, plan: Plan, seconds: float) -> None:
+        """Count a page that was reserved by what its selection says, and the time that it took to make."""
+        self._capped.inc(plan.selection.refusals)
+        self.took("plan", seconds)
 
     def count_events(self, *, accepted: int, duplicates: int, rejected: int) -> None:
         """Count what became of a batch of events."""
@@ -185,8 +207,11 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-STAGES: Final = ("body", "wait", "page", "read", "commit", "request")
-"""Of a request: its body, the wait for a thread, the page in the engine, of which two calls of the store; the whole."""
+STAGES: Final = ("body", "wait", "page", "read", "plan", "commit", "request")
+"""
+Of a request: its body, the wait for a thread, the page in the engine, the whole. Of a page: two calls of the store, and
+between them the plan (sources, ranking, slots).
+"""
 
 
 class MeasuredUsers:

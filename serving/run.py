@@ -177,7 +177,7 @@ class _Builder:
         engine = build_engine(
             artifact, rules.market, rules.experiments, stores=self.stores, key=self.key, at=self.clock(),
             new_id=lambda: uuid.uuid4().hex, alert=counted(log.error, self.metrics), harm_terms=self.harm_terms,
-            time_used=time_used,
+            time_used=time_used, on_page=self.metrics.count_plan,
         )  # fmt: skip
         self.metrics.loaded(engine.resources.model.version, artifact.manifest.created_at)
         warm_up(engine, artifact, self.clock())

@@ -17,8 +17,9 @@ from recsys.clock import Millis
 from recsys.experiments.payload import Experiments
 from recsys.exposure.counts import CreatorExposure
 from recsys.feed.context import EngineResources
-from recsys.feed.engine import Engine
+from recsys.feed.engine import Engine, unwatched
 from recsys.feed.pipeline import in_time
+from recsys.feed.plan import Plan
 from recsys.models.artifact import Artifact
 from recsys.models.loaded import build_models
 from recsys.policy.compiled import CompiledPolicy
@@ -41,6 +42,7 @@ def build_engine(
     alert: Callable[[str], None] = lambda sentence: None,
     harm_terms: HarmTerms | None = None,
     time_used: Callable[[], float] = in_time,
+    on_page: Callable[[Plan, float], None] = unwatched,
 ) -> Engine:
     """
     An engine over an artifact, a policy and stores. The artifact's items are put into the catalogue first; rows that
@@ -63,8 +65,9 @@ def build_engine(
         harm_terms=starter_harm_terms() if harm_terms is None else harm_terms,
     )
     return Engine(
-        resources=resources, stores=stores, key=key, new_id=new_id, timer=perf_counter, alert=alert, time_used=time_used
-    )
+        resources=resources, stores=stores, key=key, new_id=new_id, timer=perf_counter, alert=alert,
+        time_used=time_used, on_page=on_page,
+    )  # fmt: skip
 
 
 def put_artifact(catalogue: Catalogue, artifact: Artifact, at: Millis) -> None:

@@ -44,11 +44,16 @@ from recsys.user.state import UserState
 MAX_RESERVE_TRIES: Final = 6
 
 
+def unwatched(plan: Plan, seconds: float) -> None:
+    """What is told of a page where nobody counts pages."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
     """
     Everything a feed needs. `alert` receives sentences for the operator; `timer` gives seconds; `time_used` the share
-    of its time that the request of this thread has used.
+    of its time that the request of this thread has used. `on_page` is told of each page that was reserved: its
+    plan, and the seconds that it took to make.
     """
 
     resources: EngineResources
@@ -58,6 +63,7 @@ class Engine:
     timer: Callable[[], float]
     alert: Callable[[str], None]
     time_used: Callable[[], float] = in_time
+    on_page: Callable[[Plan, float], None] = unwatched
     locks: Locks = field(default_factory=Locks)
 
     def plan(self, request: FeedRequest, at: Millis) -> Plan:
@@ -151,7 +157,9 @@ def _serve(engine: Engine, request: FeedRequest, at: Millis, started: float) -> 
                 context = resolve_context(engine.resources, request, read.state, pending, pipeline_of(request), at)
                 _note_activity(engine, request.user_id, at)
                 return Page(msgspec.json.encode(repeated_page(context, before)))
+        began = engine.timer()
         plan = make_plan(engine.resources, request, read.state, pending, at, plan, engine.time_used)
+        planned_s = engine.timer() - began
         for sentence in plan.alerts:
             engine.alert(sentence)
         after = state_after(plan)
@@ -163,6 +171,7 @@ def _serve(engine: Engine, request: FeedRequest, at: Millis, started: float) -> 
             return Page(answer)
         if engine.stores.users.write_if(request.user_id, after, read.version, _record(engine, request, plan, response)):
             _report_supply(engine, plan.context)
+            engine.on_page(plan, planned_s)
             return Page(answer)
     return _busy(response)
 

@@ -6,12 +6,14 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 from ruamel.yaml import YAML
 
 from recsys.errors import StoreError
+from recsys.feed.engine import Page
 from serving.metrics import STAGES, MeasuredUsers, Metrics
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +77,34 @@ def test_a_page_that_lacks_items_says_why(client: TestClient) -> None:
     assert after["sanad_page_items_missing_total", ()] == page["shortfall"]["missing"] > 0
     lost = {labels[0]: n for (name, labels), n in after.items() if name == "sanad_candidates_lost_total"}
     assert lost == page["shortfall"]["because"] and any(reason.endswith(":R2") for reason in lost)
+
+
+def test_a_cap_is_counted_where_it_decided_a_slot_of_a_full_page(client: TestClient) -> None:
+    """There are eight calm videos: where R2 would come next, the gap after an R2 keeps it out."""
+    ids = [f"v{n}" for n in range(9, 120, 10)] + [f"v{n}" for n in range(8)]
+    adult = {"age_band": "18+", "age_source": "verified", "languages": ["fr"]}
+    assert client.put("/v1/users/capped", json=adult).status_code == 200
+    pages = [
+        client.post(
+            "/v1/feed", json={"user_id": "capped", "size": 3, "candidate_ids": ids, "request_id": f"r{n}"}
+        ).json()
+        for n in range(4)
+    ]
+    tiers = [[item["tier"] for item in page["items"]] for page in pages]
+    assert tiers == [["R0"] * 3, ["R0"] * 3, ["R0", "R2", "R0"], []]
+    after = values(client)
+    assert after["sanad_page_slots_capped_total", ()] == 2  # after the R2 of the third page, and in the fourth
+    assert after["sanad_stage_seconds_count", ("plan",)] == 4
+
+
+def test_overlap_is_the_share_of_a_page_that_the_one_before_held() -> None:
+    metrics = Metrics()
+    for ids in (["a", "b"], ["b", "c"], ["x", "y", "b", "c"]):
+        items = [{"item_id": name, "family": None, "language": "fr"} for name in ids]
+        fields = {"items": items, "shortfall": {"missing": 0, "because": {}}, "degraded": [], "replayed": False}
+        metrics.count_page(Page(msgspec.json.encode(fields)))
+    [family] = [family for family in metrics.registry.collect() if family.name == "sanad_page_overlap"]
+    assert family.samples[0].value == pytest.approx(0.01 * 0.5 * 0.99 + 0.01 * 0.5)
 
 
 def test_a_safe_page_and_its_alert_are_counted(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
