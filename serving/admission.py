@@ -11,6 +11,7 @@ from typing import Final
 
 FEED: Final = "/v1/feed"
 RANK: Final = "/v1/rank"
+_FACES: Final = ("/rank",)  # and what begins with /api/recommend/; see `serving.routes.prosocial` and `gorse`
 MAX_THREADS: Final = 4
 """Pages made at once. Python computes one at a time; the others wait for the disk, and share a flush."""
 WAIT_SHARE: Final = 0.5
@@ -20,7 +21,7 @@ _WEIGHT: Final = 0.05  # of the newest page, in the mean of what one takes
 
 def is_page(path: str) -> bool:
     """Whether an address is one of a feed."""
-    return path in (FEED, RANK) or path.startswith(FEED + "/")
+    return path in (FEED, RANK, *_FACES) or path.startswith((FEED + "/", "/api/recommend/"))
 
 
 @dataclass(slots=True)

@@ -117,6 +117,7 @@ def create_app(
     )
     for router in ROUTERS:
         app.include_router(router(deps))
+    app.state.deps = deps
     app.state.faces = [FACES[face](deps) for face in dict.fromkeys(settings.faces)]
     for face in app.state.faces:
         app.include_router(face)

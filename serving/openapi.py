@@ -36,7 +36,7 @@ _REFUSALS: Final = {
     404: "No such address, or nothing under this id.",
     405: "The address has other methods; the header Allow names them.",
     408: "The head or the body took too long to arrive.",
-    413: "The body is larger than 512 kB (feed), 10 MB (events, bulk) or 1 MB (other addresses).",
+    413: "The body is larger than 512 kB (feed), 2 MB (rank), 10 MB (events, bulk) or 1 MB (other addresses).",
     415: "The body is not application/json.",
     422: "The request breaks the contract.",
     429: "This key makes more requests than it may. Retry-After says when to ask.",

@@ -29,7 +29,12 @@ class BodyLimit:
 
 BODY_LIMITS: Final[Mapping[str, BodyLimit]] = {
     "/v1/feed": BodyLimit(512 * KB, 10_000),
+    "/v1/rank": BodyLimit(2 * MB, 60_000),
     "/v1/events": BodyLimit(10 * MB, 100_000),
+    "/rank": BodyLimit(2 * MB, 60_000),
+    "/api/feedback": BodyLimit(10 * MB, 100_000),
+    "/api/items": BodyLimit(10 * MB, 100_000),
+    "/api/users": BodyLimit(10 * MB, 100_000),
     "/sign-in": BodyLimit(4 * KB, 1_000),
     "/sign-out": BodyLimit(4 * KB, 1_000),
 }

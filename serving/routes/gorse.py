@@ -77,6 +77,12 @@ class GorseUser(GorseBody):
     labels: Labels = None
 
 
+class GorseUserPatch(GorseBody):
+    """What to change of a user."""
+
+    labels: Labels = None
+
+
 class GorseFeedback(GorseBody):
     """What a user did with an item."""
 
@@ -232,10 +238,9 @@ def _users(routes: APIRouter, deps: Dependencies) -> None:
         return _json({"UserId": user_id, "Labels": labels, "Comment": ""})
 
     @routes.patch("/user/{user_id}")
-    def patch(user_id: PathId, body: Annotated[dict[str, Labels | str], Field(max_length=20)]) -> Response:
-        labels = body.get("Labels")
+    def patch(user_id: PathId, body: GorseUserPatch) -> Response:
+        changed = _labels(body.labels, _USER_LABELS)
         profile = dict(profiles.get_profile(deps.engine(), user_id))
-        changed = _labels(None if isinstance(labels, str) else labels, _USER_LABELS)
         del profile["user_id"]
         profiles.put_profile(deps.engine(), user_id, {**profile, **changed}, deps.clock())
         return _affected(1)

@@ -118,7 +118,10 @@ def test_the_fullest_request_is_below_the_limits() -> None:
     ids = [f"{n:0128d}" for n in range(1_000)]
     feed = {"user_id": ids[0], "candidate_ids": ids, "exclude_ids": ids, "query": ",[" * 100}
     event = {name: ids[0] for name in bodies.EventBody.model_fields} | {"tracking_token": "t" * 2_048}
-    for path, body in (("/v1/feed", feed), ("/v1/events", {"events": [event] * 1_000})):
+    features = {f"{n:032d}".replace("0", "o"): -123_456_789.123456 for n in range(16)}
+    candidates = [{"item_id": name, "creator_id": name, "features": features} for name in ids]
+    rank = {"user_id": ids[0], "candidates": candidates, "exclude_ids": ids, "feature_weights": features}
+    for path, body in (("/v1/feed", feed), ("/v1/events", {"events": [event] * 1_000}), ("/v1/rank", rank)):
         sent = json.dumps(body).encode()
         assert len(sent) < BODY_LIMITS[path].n_bytes and not has_more_parts(sent, BODY_LIMITS[path].n_parts)
 
