@@ -2,6 +2,7 @@
 # make demo   show the engine in one go and end
 # make test   all tests
 # make soak   the longer forms of the tests that kill and flood a service
+# make sbom   write sbom.json, a list of all pinned packages (CycloneDX)
 # make check  format, lint, types and tests
 # make native compile the loops of recsys/kernels in place (make run, demo and test have done it)
 # make clean  forget the demo: data, artifact, state of people, caches
@@ -23,7 +24,7 @@ export PYTHONUTF8 := 1
 SANAD := .venv/bin/sanad
 PINS := pyproject.toml constraints.txt scripts/setup $(wildcard recsys/kernels/*.[ch])
 
-.PHONY: help run demo test soak check native clean
+.PHONY: help run demo test soak sbom check native clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -40,6 +41,9 @@ test: .venv/ready-dev
 
 soak: .venv/ready-dev
 	@.venv/bin/python -m pytest -m soak --soak -s
+
+sbom:
+	@scripts/sbom
 
 check: .venv/ready-dev
 	@scripts/check

@@ -7,6 +7,7 @@ Unknown keys are errors. All problems are reported at once, each with file, line
 import math
 import re
 import types
+import warnings
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import date, datetime
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError, YAMLWarning
 
 from recsys.errors import ConfigError
 
@@ -51,7 +52,11 @@ def loads(text: str, schema: type[T], *, name: str = "<text>") -> T:
     if _depth(text) > MAX_DEPTH:  # the parser would need seconds to fail
         raise ConfigError(f"{name}: found more than {MAX_DEPTH} open brackets, expected a file that people write")
     try:
-        tree = YAML(typ="rt").load(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", YAMLWarning)  # two anchors of one name: which of them is meant?
+            tree = YAML(typ="rt").load(text)
+    except YAMLWarning as error:
+        raise ConfigError(f"{name}: {' '.join(str(error).split())}; expected each anchor once") from error
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         raise ConfigError(f"{name}:{line}: {error.problem}; expected YAML 1.2") from error

@@ -18,7 +18,7 @@ import msgspec
 import polars as pl
 
 from recsys.clock import Millis
-from recsys.errors import ArtifactError, Conflict, DataError
+from recsys.errors import ArtifactError, Conflict, DataError, StageError
 from recsys.feed.engine import Engine
 from recsys.models.manifest import MANIFEST, Manifest, read_manifest
 from recsys.services.audit import activation
@@ -128,7 +128,7 @@ class Models:
                 raise DataError(f"found no artifact of the model in service ({self.version}), expected it; restart")
             try:
                 engine = replace(build(found.folder), locks=self._engine.locks)
-            except ArtifactError as error:
+            except (ArtifactError, StageError) as error:
                 raise DataError(f"the artifact of the model in service: {error}") from error
             engine.stores.audit.append([activation(engine, at, LOCAL)])
             self._engine, self._build = engine, build
@@ -164,7 +164,7 @@ class Models:
             return None
         try:
             engine = self._build(found.folder)
-        except ArtifactError as error:
+        except (ArtifactError, StageError) as error:
             raise DataError(f"version: {error}") from error
         log.info("loaded model %s from %s", version, found.folder)
         return replace(engine, locks=self._engine.locks)

@@ -16,7 +16,9 @@ from eval.simulation.world.params import WorldParams
 from recsys.data.tables import write_dataset
 
 ROOT: Final = Path(__file__).parents[1]
-PAGES: Final = sorted((ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
+PAGES: Final = sorted(
+    (*(ROOT / f"{name}.md" for name in ("README", "SECURITY", "CONTRIBUTING")), *(ROOT / "docs").glob("*.md"))
+)
 MAX_LINE_CHARACTERS: Final = 120
 MAX_SENTENCE_WORDS: Final = 25
 
