@@ -142,7 +142,7 @@ class FeedRequest(Wire, frozen=True):
         return hmac.new(key, msgspec.json.encode(fields), hashlib.sha256).hexdigest()
 
 
-class RankCandidate(Wire, frozen=True):
+class RankCandidate(Wire, frozen=True, omit_defaults=True):
     """An item to rank, and what the caller knows of it for this request."""
 
     item_id: Id
@@ -176,6 +176,10 @@ class RankRequest(FeedRequest, frozen=True):
             examples=[{"watch_share": 0.5}],
         ),
     ] = {}
+
+    def told(self) -> Fields:
+        """The fields as they are recorded; the candidates say what `candidate_ids` are."""
+        return {name: value for name, value in FeedRequest.told(self).items() if name != "candidate_ids"}
 
 
 class Locality(Wire, frozen=True):

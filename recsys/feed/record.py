@@ -357,7 +357,9 @@ def item_id_of(decision: Decision, item_nos: Ids, row: int, ids: StringColumn) -
 def request_of(decision: Decision) -> FeedRequest:
     """What was asked, without the words of a search."""
     asked = msgspec.json.decode(decision.request, type=RankRequest)
-    return asked if asked.candidates else msgspec.json.decode(decision.request, type=FeedRequest)
+    if not asked.candidates:
+        return msgspec.json.decode(decision.request, type=FeedRequest)
+    return msgspec.structs.replace(asked, candidate_ids=tuple(candidate.item_id for candidate in asked.candidates))
 
 
 def columns_of(candidates: Candidates) -> dict[str, bytes]:
