@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -121,7 +122,8 @@ def test_an_artifact_that_was_changed_and_signed_again_ends_in_no_other_error(
     file.write_bytes(changed)
     manifest.write_bytes(text.replace(sha256(before).hexdigest().encode(), sha256(changed).hexdigest().encode()))
     try:
-        build_models(load_artifact(copied))
+        with np.errstate(all="ignore"):  # numbers that were changed may be huge
+            build_models(load_artifact(copied))
     except (ArtifactError, StageError):
         pass
     finally:
