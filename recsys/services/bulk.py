@@ -19,7 +19,7 @@ from recsys.services.creators import put_creator
 from recsys.services.events import MAX_EVENTS, accept_events
 from recsys.services.fields import check_id, check_row
 from recsys.services.items import put_items
-from recsys.services.profiles import put_profile
+from recsys.services.profiles import replace_profile
 from recsys.stores.audit import LOCAL
 from recsys.types import Fields
 
@@ -108,7 +108,7 @@ def _put_each(
                 put_creator(engine.resources.catalogue_cache.catalogue, row_id, fields, at, who)
             else:
                 check_row(USERS, row)
-                put_profile(engine, row_id, fields, at)
+                replace_profile(engine, row_id, fields)
         except DataError as error:
             return str(error)
         return None

@@ -69,6 +69,8 @@ def _event(engine: Engine, fields: Fields, at: Millis, *, is_history: bool) -> E
 
 
 def _value(column: Column, fields: Fields) -> Any:
+    if not column.required and fields.get(column.name) is None:  # most columns of most events
+        return None
     value = check_column(column, fields.get(column.name))
     return float(value) if column.dtype == "float" and value is not None else value
 

@@ -28,7 +28,13 @@ def _named(profile: Profile) -> JsonObject:
 
 
 def put_profile(engine: Engine, user_id: str, fields: Fields, at: Millis) -> JsonObject:
-    """Replace the profile. Moving to an older band frees nothing: the ledger stays."""
+    """Replace the profile, and say what is in force. Moving to an older band frees nothing: the ledger stays."""
+    replace_profile(engine, user_id, fields)
+    return get_profile(engine, user_id)
+
+
+def replace_profile(engine: Engine, user_id: str, fields: Fields) -> None:
+    """Replace the profile."""
     check_id("user_id", user_id)
     profile = _profile(fields)
     check_languages(engine, profile.languages)
@@ -38,7 +44,6 @@ def put_profile(engine: Engine, user_id: str, fields: Fields, at: Millis) -> Jso
         return msgspec.structs.replace(state, person=person)
 
     update_state(engine, user_id, change)
-    return get_profile(engine, user_id)
 
 
 def check_languages(engine: Engine, tags: Sequence[str]) -> None:

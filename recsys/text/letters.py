@@ -26,7 +26,10 @@ MARKS: Final = re.compile(
 )
 """Tatweel, short vowels and Quranic marks, stacked accents: written or left out at will."""
 
-LONG_LIGATURES: Final = str.maketrans({"ﷺ": " صلعم ", "ﷻ": " جل جلاله "})
+NOT_LATIN: Final = re.compile("[\u00ad\u0131\u0250-\U0010ffff]")
+"""In no text of plain Latin letters: without one of these, nothing is invisible, loose or in disguise."""
+
+LONG_LIGATURES: Final = {"ﷺ": " صلعم ", "ﷻ": " جل جلاله "}
 """One character that NFKC turns into four words: a text of them alone would grow 18 times."""
 
 CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")

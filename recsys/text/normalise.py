@@ -28,10 +28,12 @@ from recsys.text.letters import (
     LOOKALIKES,
     LOOSE_JOINER,
     MARKS,
+    NOT_LATIN,
     TWINS,
 )
 
 _PASSES: Final = 6  # a pass undoes one layer; hidden text has two or three
+_ARABIC_VARIANT: Final = re.compile(f"[{''.join(map(chr, ARABIC_VARIANTS))}]")
 _LOOKALIKE: Final = re.compile(f"[{''.join(LOOKALIKES)}]")
 _LOOKALIKES: Final = str.maketrans(LOOKALIKES)
 _WORD: Final = re.compile(r"[^\W\d_]+")
@@ -106,13 +108,22 @@ def _fold(text: str) -> str:
     if text.isascii():  # most of French, English and Arabizi: nothing below the letters is there to undo
         folded = CONTROLS.sub(" ", text).lower()
     else:
-        folded = unicodedata.normalize("NFKC", CONTROLS.sub(" ", text).translate(LONG_LIGATURES))
-        folded = LOOSE_JOINER.sub("", INVISIBLE.sub("", folded))
-        folded = MARKS.sub("", folded.translate(ARABIC_VARIANTS))
-        if _LOOKALIKE.search(folded):
-            folded = _WORD.sub(_without_lookalikes, folded)
+        for ligature, words in LONG_LIGATURES.items():
+            text = text.replace(ligature, words)
+        folded = unicodedata.normalize("NFKC", CONTROLS.sub(" ", text))
+        if NOT_LATIN.search(folded):
+            folded = _undisguised(folded)
         folded = unicodedata.normalize("NFKC", folded.casefold())
     return _SPACES.sub(" ", _THREE.sub(r"\1\1", folded)).strip()
+
+
+def _undisguised(text: str) -> str:
+    """A text without what is invisible or loose, with the letters that others stand for."""
+    text = LOOSE_JOINER.sub("", INVISIBLE.sub("", text))
+    if _ARABIC_VARIANT.search(text):  # to translate takes as long as all else here
+        text = text.translate(ARABIC_VARIANTS)
+    text = MARKS.sub("", text)
+    return _WORD.sub(_without_lookalikes, text) if _LOOKALIKE.search(text) else text
 
 
 def _without_lookalikes(word: re.Match[str]) -> str:

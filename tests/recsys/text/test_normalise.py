@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recsys.text.letters import ARABIC_VARIANTS, INVISIBLE, LOOKALIKES, LOOSE_JOINER, MARKS, NOT_LATIN
 from recsys.text.normalise import arabizi_skeleton, emoji_gloss, normalise, skeleton
 
 TRICKS = "moиrt .-_*'\u2019🖤❤\ufe0f\u200d\u200b\u202e\u0301\u064b\u0640оοⅿ𝓶ｍ0137@$!حـ\ufe8eﷺ🇲🅼ⵔεİǰŉﬁßΣς"
@@ -91,3 +92,16 @@ def test_an_emoji_can_be_given_words() -> None:
     gloss = emoji_gloss({"💀": "mort", "❤": "love"})
     assert normalise("rak 💀, ❤️!", gloss) == "rak 💀 mort , ❤️ love !"
     assert normalise("👍", gloss) == "👍"
+
+
+def test_a_letter_of_plain_latin_is_never_undone() -> None:
+    """So a text of such letters is not looked through for what is invisible, loose or in disguise."""
+    for letter in (chr(number) for number in range(0x11_0000) if not 0xD800 <= number < 0xE000):
+        is_undone = (
+            INVISIBLE.search(letter)
+            or MARKS.search(letter)
+            or LOOSE_JOINER.search(letter)
+            or ord(letter) in ARABIC_VARIANTS
+            or letter in LOOKALIKES
+        )
+        assert NOT_LATIN.search(letter) or not is_undone
