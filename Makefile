@@ -1,7 +1,7 @@
 # make run    serve the demo world on 127.0.0.1:8000 (PORT=... for another port)
 # make demo   show the engine in one go and end
 # make test   all tests
-# make soak   the longer forms of the tests that kill and flood a service
+# make soak   the longer forms of tests: 20 kills of a service under load, in 2 minutes
 # make sbom   write sbom.json, a list of all pinned packages (CycloneDX)
 # make check  format, lint, types and tests
 # make native compile the loops of recsys/kernels in place (make run, demo and test have done it)
