@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse
 
+from recsys.errors import StageError
 from recsys.models.affinity_index import AffinityIndex, index_affinity
 from recsys.models.artifact import Artifact
 from recsys.models.blend import Blend
@@ -89,7 +90,7 @@ def blend_scores(
 def build_models(artifact: Artifact) -> TrainedModels:
     """The models of a loaded artifact. Takes well under a second for 100,000 items."""
     item_ids = string_column(artifact.items["item_id"])
-    world = artifact.popularity.scores[-1]
+    popularity_mean, popularity_spread = _centre_and_spread(artifact.popularity.scores[-1])
     spaces = {name: standardise_space(space, artifact.indexes[name]) for name, space in artifact.spaces.items()}
     ranker = _build_ranker(artifact, spaces)
     return TrainedModels(
@@ -99,8 +100,8 @@ def build_models(artifact: Artifact) -> TrainedModels:
         spaces=spaces,
         blend=artifact.blend,
         popularity=artifact.popularity,
-        popularity_mean=float(world.mean()) if len(world) else 0.0,
-        popularity_spread=max(float(world.std()) if len(world) else 0.0, 1e-6),
+        popularity_mean=popularity_mean,
+        popularity_spread=popularity_spread,
         histories=artifact.histories,
         profiles={row["user_id"]: row for row in artifact.users.iter_rows(named=True)},
         safe_feed=artifact.safe_feed,
@@ -112,6 +113,19 @@ def build_models(artifact: Artifact) -> TrainedModels:
         linear_blend=linear_blend(artifact.blend, artifact.popularity),
         affinity_index=None if ranker is None else _affinity_index(ranker.inputs),
     )
+
+
+def _centre_and_spread(popularity: Floats) -> tuple[float, float]:
+    """The mean and the standard deviation of a popularity (n_items,). Raises StageError where one is not finite."""
+    if not len(popularity):
+        return 0.0, 1e-6
+    with np.errstate(all="ignore"):
+        mean, spread = float(popularity.mean()), float(popularity.std())
+    if not np.isfinite([mean, spread]).all():
+        raise StageError(
+            "found a popularity of items that is not finite or too large, expected finite numbers; train again"
+        )
+    return mean, max(spread, 1e-6)
 
 
 def _affinity_index(inputs: FeatureInputs) -> AffinityIndex:

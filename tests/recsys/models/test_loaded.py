@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from recsys.models.loaded import blend_scores, build_models
+from recsys.errors import StageError
+from recsys.models.loaded import _centre_and_spread, blend_scores, build_models
 from recsys.models.reranker import Reranker, count_features
 
 
@@ -76,3 +77,14 @@ def test_the_reranker_orders_what_may_be_shown(model):
     best = np.argsort(-plain[few], kind="stable")
     assert np.allclose(found[few][best], plain[few][best][::-1])
     assert np.array_equal(blend_scores(model.blend, model.popularity, history, "MA", few), plain, equal_nan=True)
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, 3e38])
+def test_a_popularity_without_a_spread_is_refused(odd):
+    with pytest.raises(StageError, match="train again"):
+        _centre_and_spread(np.array([1, odd, -odd], np.float32))
+
+
+def test_the_spread_of_equal_popularity_is_no_zero():
+    assert _centre_and_spread(np.full(3, 2, np.float32)) == (2.0, 1e-6)
+    assert _centre_and_spread(np.empty(0, np.float32)) == (0.0, 1e-6)
