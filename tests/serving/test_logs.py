@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -205,4 +206,6 @@ def test_a_collector_that_is_gone_holds_up_nothing() -> None:
     assert call.trace is not None
     call.trace.end("POST", "/v1/feed", 200)
     CALL.set(None)
-    assert follower.provider is not None
+    started = time.monotonic()
+    follower.close()
+    assert time.monotonic() - started < 15

@@ -135,7 +135,9 @@ def test_no_other_cookie_is_a_session(data: st.DataObject) -> None:
     sessions = Sessions(Keyring([kept], is_open=False), lambda: b"s" * 32, lambda: NOON)
     good = sessions.begin(kept)
     place = data.draw(st.integers(0, len(good) - 1))
-    letter = data.draw(st.characters(min_codepoint=33, max_codepoint=126).filter(lambda c: c != good[place]))
+    letter = data.draw(
+        st.characters(min_codepoint=33, max_codepoint=126).filter(lambda c: c not in good[place] + ';,"\\')
+    )
     forged = data.draw(st.sampled_from([good[:place], good[:place] + letter + good[place + 1 :], good + letter]))
     assert sessions.read({b"cookie": f"{COOKIE}={forged}".encode()}) is None
     raw = data.draw(st.binary(max_size=60))
