@@ -180,7 +180,7 @@ _SPECS: Final = (
     ModelSpec(
         "bpr",
         _SHIPPED.bpr,
-        {"reg": (0.001, 0.01, 0.1), "embedding_size": EMBEDDING_SIZES},
+        {"reg": (0.001, 0.01, 0.1)},
         lambda train, params, rng: bpr.fit(train.signed, params, rng),
         max_pairs=300_000,
     ),
