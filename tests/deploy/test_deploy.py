@@ -1,5 +1,6 @@
 """Files for those who run the service: every alert has its place in the runbook, and what they name is there."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from serving.metrics import Metrics
+from serving.request_body import BODY_LIMITS, BULK_PREFIX, OTHER_LIMIT, limit_of
 from serving.settings import VARIABLES
 
 ROOT = Path(__file__).parents[2]
@@ -18,6 +20,7 @@ RULES: list[dict[str, Any]] = [
     rule for group in YAML(typ="safe").load(DEPLOY / "prometheus" / "alerts.yaml")["groups"] for rule in group["rules"]
 ]
 UNIT = (DEPLOY / "systemd" / "sanad.service").read_text("utf-8")
+NGINX = (DEPLOY / "nginx.conf").read_text("utf-8")
 DOCKERFILE = (DEPLOY / "docker" / "Dockerfile").read_text("utf-8")
 
 
@@ -78,3 +81,33 @@ def test_the_services_of_the_compose_file_mount_what_is_there() -> None:
     ours = [place for place in places if not place.startswith(brought)]
     assert ours and all((DEPLOY / "docker" / place).exists() for place in ours)
     assert services["sanad"]["read_only"] and services["sanad"]["cap_drop"] == ["ALL"]
+
+
+def proxy_limit(path: str) -> int:
+    """The bytes that the proxy lets through to an address: it looks at `=`, then at patterns, then at beginnings."""
+    found = re.findall(r"location (=|~|) ?(\S+) \{\s+client_max_body_size (\d+)([km]);", NGINX)
+    sizes = [
+        int(n) * {"k": 2**10, "m": 2**20}[unit]
+        for kind in ("=", "~", "")
+        for how, place, n, unit in found
+        if how == kind and re.search({"=": f"^{place}$", "~": place, "": f"^{place}"}[kind], path)
+    ]
+    return sizes[0] if sizes else 2**20
+
+
+@pytest.mark.parametrize("path", [*BODY_LIMITS, f"{BULK_PREFIX}items", "/v1/items/v1"])
+def test_no_body_that_the_service_takes_is_too_large_for_the_proxy(path: str) -> None:
+    assert re.search(r"^    client_max_body_size 1m;", NGINX, re.MULTILINE) and OTHER_LIMIT.n_bytes == 2**20
+    assert proxy_limit(path) >= limit_of(path).n_bytes
+
+
+def test_the_proxy_is_right_in_the_eyes_of_nginx(tmp_path: Path) -> None:
+    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    if nginx is None:
+        pytest.skip("nginx is not installed (Debian: apt-get install nginx-light)")
+    own = NGINX.replace("listen 443 ssl;", "listen 127.0.0.1:18443;")
+    own = re.sub(r"^ +ssl_certificate.*$", "", own, flags=re.MULTILINE)  # there are none here
+    (tmp_path / "nginx.conf").write_text(f"pid {tmp_path}/pid; error_log stderr;\n{own}")
+    command = [nginx, "-t", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "[warn]" not in done.stderr, done.stderr

@@ -2,7 +2,7 @@
 `sanad serve` killed again and again while several clients send pages and events: what it acknowledged is there.
 
 Each client notes what it was told, as a platform would; the file is then counted from outside, by the labels of the
-data. A kill is no power cut: see tests/serving/stores/test_crash.py for what is flushed.
+data. A kill is no power cut: see tests/serving/test_crash.py for what is flushed.
 """
 
 import http.client
