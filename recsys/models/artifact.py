@@ -1,7 +1,7 @@
 """
 The artifact: what training hands to serving and evaluation, a folder of plain files.
 
-    manifest.json                  what it is, how it was made, and the sha256 of every other file
+    manifest.json                  what it is, how it was made, and the sha256 of every file, itself included
     items, creators, users .parquet the catalogue in the columns of the contract; items also have `text_id` and
     `n_words`: what each says
     space.<name>.<array>.npy       the arrays of every space;  index.<name>.faiss  its index
@@ -29,7 +29,7 @@ from recsys.models import ranker
 from recsys.models.blend import Blend
 from recsys.models.histories import NOTHING_SEEN, SeenInLog, UserHistories, row_numbers
 from recsys.models.index import VectorIndex, open_index, sample_user_vectors, write_index
-from recsys.models.manifest import MANIFEST, Manifest, file_sha256, find_problems, read_manifest
+from recsys.models.manifest import MANIFEST, Manifest, file_sha256, find_problems, read_manifest, sealed
 from recsys.models.model_io import count_items, map_array, read_blend, read_space, save_array, write_blend, write_model
 from recsys.models.popularity import Popularity
 from recsys.models.ranker import RankerHeads
@@ -94,7 +94,7 @@ def save_artifact(folder: Path, contents: ArtifactContents, manifest: Manifest) 
         settings = _write_contents(beside, contents)
         files = {path.name: file_sha256(path) for path in sorted(beside.iterdir())}
         whole = msgspec.structs.replace(manifest, settings=settings, files=files, spaces=tuple(contents.spaces))
-        written = msgspec.json.format(msgspec.json.encode(whole), indent=1)
+        written = sealed(whole)
         (beside / MANIFEST).write_bytes(written)
         for path in beside.iterdir():
             _flush(path)

@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -12,11 +12,8 @@ from recsys.errors import ArtifactError
 from recsys.types import Fields
 
 FORMAT: Final = 4
-
-
 MANIFEST: Final = "manifest.json"
-
-
+_NO_SHA256: Final = "-" * 64
 _FILE_NAME: Final = re.compile(r"^[a-z0-9_]+(\.[a-z0-9_]+)+$")
 
 
@@ -63,7 +60,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     (None: no text space). `settings`: what a model holds beside its arrays. `content_share`: how much of the market's
     weight of content stays. `locality_weight`: by market, in standard deviations of a user's scores. `language_mix`: by
     first language, the shares of languages that people watch. `recipe`: how base models were chosen; not set where
-    their settings were given. `files`: name -> sha256.
+    their settings were given. `files`: name -> sha256. `sha256`: of the text of the manifest itself, with
+    hyphens in its place; not set by versions of Sanad before this field.
     """
 
     format: int
@@ -83,6 +81,23 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     language_mix: dict[str, dict[str, float]] = {}
     recipe: Recipe | msgspec.UnsetType = msgspec.UNSET
     files: dict[str, str] = {}
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | msgspec.UnsetType = msgspec.UNSET
+
+
+def sealed(manifest: Manifest) -> bytes:
+    """The text of a manifest, with its own checksum in it."""
+    whole = msgspec.structs.replace(manifest, sha256=_NO_SHA256)
+    text = msgspec.json.format(msgspec.json.encode(whole), indent=1)
+    before, _, after = text.rpartition(_NO_SHA256.encode())  # the last field: an id may be hyphens too
+    return before + hashlib.sha256(text).hexdigest().encode() + after
+
+
+def _is_as_sealed(raw: bytes, manifest: Manifest) -> bool:
+    """Whether a text holds its own checksum, or none."""
+    if manifest.sha256 is msgspec.UNSET:
+        return True
+    before, _, after = raw.rpartition(manifest.sha256.encode())
+    return hashlib.sha256(before + _NO_SHA256.encode() + after).hexdigest() == manifest.sha256
 
 
 def file_sha256(path: Path) -> str:
@@ -91,6 +106,7 @@ def file_sha256(path: Path) -> str:
 
 
 def read_manifest(folder: Path) -> tuple[Manifest, str]:
+    """The manifest in a folder and its version. Raises ArtifactError."""
     path = folder / MANIFEST
     if not path.is_file() or path.is_symlink():
         raise ArtifactError(f"found no {MANIFEST} in {folder}, expected an artifact; make one with `sanad train`")
@@ -105,12 +121,18 @@ def read_manifest(folder: Path) -> tuple[Manifest, str]:
                 f"found an artifact of format {format_!r} in {folder}, expected format {FORMAT}; train it again with "
                 "`sanad train`"
             )
-        return msgspec.json.decode(raw, type=Manifest), hashlib.sha256(raw).hexdigest()[:12]
+        manifest = msgspec.json.decode(raw, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ArtifactError(
             f"found a {MANIFEST} in {folder} that cannot be read ({error}), expected the one that was "
             "written; train again"
         ) from error
+    if not _is_as_sealed(raw, manifest):
+        raise ArtifactError(
+            f"found a {MANIFEST} in {folder} with another text than its sha256 says: it was altered or damaged; "
+            "copy the artifact again"
+        )
+    return manifest, hashlib.sha256(raw).hexdigest()[:12]
 
 
 def find_problems(folder: Path, manifest: Manifest) -> list[str]:

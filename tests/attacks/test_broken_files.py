@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,6 +18,7 @@ from recsys.feed.engine import Engine, feed
 from recsys.messages import FeedRequest
 from recsys.models.artifact import load_artifact
 from recsys.models.loaded import build_models
+from recsys.models.manifest import read_manifest, sealed
 from recsys.policy.checks import market_of
 from recsys.policy.compiled import CompiledPolicy
 from serving.run import open_engine
@@ -92,19 +94,37 @@ def test_a_changed_artifact_is_refused_whole(copied: Path, data: st.DataObject) 
     changed = mutate(data, before)
     file.write_bytes(changed)
     try:
-        if changed != before and not (file.name == "manifest.json" and same_json(changed, before)):
+        if changed != before:
             with pytest.raises(ArtifactError):
                 load_artifact(copied)
     finally:
         file.write_bytes(before)
 
 
-def same_json(one: bytes, other: bytes) -> bool:
-    """Whether two texts say the same: a blank more in a manifest changes its version and nothing else."""
+def test_a_manifest_that_says_something_else_is_refused(copied: Path) -> None:
+    """Or the same in other words: each byte of it is checked, since no other file tells what it said."""
+    path = copied / "manifest.json"
+    before = path.read_bytes()
+    assumed = before.replace(b'"risk_source": "labelled"', b'"risk_source": "assumed"')
+    for changed in (assumed, before.replace(b": ", b":", 1), before + b"\n"):
+        assert changed != before
+        json.loads(changed)
+        path.write_bytes(changed)
+        try:
+            with pytest.raises(ArtifactError, match=r"manifest\.json .*altered or damaged; copy the artifact again"):
+                load_artifact(copied)
+        finally:
+            path.write_bytes(before)
+
+
+def test_a_manifest_without_its_own_checksum_is_that_of_an_earlier_version(copied: Path) -> None:
+    path = copied / "manifest.json"
+    before, (manifest, version) = path.read_bytes(), read_manifest(copied)
+    path.write_bytes(msgspec.json.encode(msgspec.structs.replace(manifest, sha256=msgspec.UNSET)))
     try:
-        return bool(json.loads(one) == json.loads(other))
-    except ValueError:
-        return False
+        assert load_artifact(copied).version != version
+    finally:
+        path.write_bytes(before)
 
 
 @BOUNDED
@@ -113,14 +133,15 @@ def test_an_artifact_that_was_changed_and_signed_again_ends_in_no_other_error(
     copied: Path, data: st.DataObject
 ) -> None:
     """Whoever can write the folder can write its checksums too: then what does not fit is still a sentence."""
-    manifest = copied / "manifest.json"
-    text = manifest.read_bytes()
-    names = sorted(json.loads(text)["files"])
-    file = copied / data.draw(st.sampled_from(names))
+    path = copied / "manifest.json"
+    text, (manifest, _) = path.read_bytes(), read_manifest(copied)
+    name = data.draw(st.sampled_from(sorted(manifest.files)))
+    file = copied / name
     before = file.read_bytes()
     changed = mutate(data, before)
     file.write_bytes(changed)
-    manifest.write_bytes(text.replace(sha256(before).hexdigest().encode(), sha256(changed).hexdigest().encode()))
+    signed = {**manifest.files, name: sha256(changed).hexdigest()}
+    path.write_bytes(sealed(msgspec.structs.replace(manifest, files=signed)))
     try:
         with np.errstate(all="ignore"):  # numbers that were changed may be huge
             build_models(load_artifact(copied))
@@ -128,7 +149,7 @@ def test_an_artifact_that_was_changed_and_signed_again_ends_in_no_other_error(
         pass
     finally:
         file.write_bytes(before)
-        manifest.write_bytes(text)
+        path.write_bytes(text)
 
 
 WORDS: Any = st.sampled_from(

@@ -1,7 +1,6 @@
 """The serving process as a whole: what it needs, what it loads, how it stops, and what survives it."""
 
 import itertools
-import json
 import os
 import signal
 import socket
@@ -16,13 +15,14 @@ from threading import Timer
 from typing import Any
 
 import httpx
+import msgspec
 import numpy as np
 import pytest
 
 from recsys.clock import now, to_text
 from recsys.errors import ArtifactError, ConfigError, StoreError
 from recsys.feed.answer import answer_of
-from recsys.models.manifest import MANIFEST
+from recsys.models.manifest import MANIFEST, read_manifest, sealed
 from serving.run import open_engine, run_in_thread, serve
 from serving.settings import Settings
 from serving.stores.sqlite.store import SqliteStore
@@ -98,8 +98,8 @@ def test_made_up_tiers_are_served_only_when_asked_for(settings: Settings, clock:
     copy.mkdir()
     for path in settings.artifact.iterdir():
         (copy / path.name).write_bytes(path.read_bytes())
-    manifest = json.loads((copy / MANIFEST).read_bytes())
-    (copy / MANIFEST).write_text(json.dumps({**manifest, "risk_source": "assumed"}))
+    manifest, _ = read_manifest(copy)
+    (copy / MANIFEST).write_bytes(sealed(msgspec.structs.replace(manifest, risk_source="assumed")))
     assumed = replace(settings, artifact=copy)
     with pytest.raises(ArtifactError, match="--allow-assumed"):
         serve(assumed)
