@@ -62,6 +62,9 @@ CITIES_ABROAD: Final[Mapping[str, tuple[str, str]]] = {
 }
 """Country -> a town in Arabic and in Latin letters."""
 
+_IN_ENGLISH: Final[Mapping[str, str]] = {"Le Caire": "Cairo", "Riyad": "Riyadh"}
+"""Town in Latin letters -> its English name, where that is another."""
+
 QUERIES: Final[Mapping[str, tuple[str, ...]]] = {
     "ary": ("تنفس", "كيفاش ننعس", "الباك", "طاجين", "كناوة"),
     "ary-Latn": ("kifach nrta7", "stress lbac", "tajine", "rap maghribi"),
@@ -129,7 +132,9 @@ def gloss_of(wording: Wording, draws: Draws) -> str | None:
         return None
     book = phrase_book(_GLOSSES[wording.language])
     core = _main_phrase(wording, book, draws[0])
-    return _with_opener_and_tail(core, wording, book, draws).replace("{city}", wording.city)
+    return _with_opener_and_tail(core, wording, book, draws).replace(
+        "{city}", _IN_ENGLISH.get(wording.city, wording.city)
+    )
 
 
 def title_of(wording: Wording, draws: Draws) -> str:

@@ -42,6 +42,16 @@ def test_nothing_is_said_of_what_is_withheld_or_is_english() -> None:
     assert gloss_of(Wording(language="ary", topic="S3", tier="R4", family=None, city="Fès"), draws) is None
 
 
+@pytest.mark.parametrize(("town", "english"), [("Le Caire", "Cairo"), ("Riyad", "Riyadh"), ("Paris", "Paris")])
+def test_a_gloss_names_a_town_in_english(town: str, english: str) -> None:
+    tails = phrase_book("fr").tails
+    named = next(at for at, tail in enumerate(tails) if "{city}" in tail)
+    draws = (0.0, 0.0, 1.0, (named + 0.5) / len(tails), 0.0, 0.0, 0.0)
+    wording = Wording(language="fr", topic="S3", tier="R0", family=None, city=town)
+    assert title_of(wording, draws).endswith(town)
+    assert (gloss_of(wording, draws) or "").endswith(english)
+
+
 def test_the_reader_of_data_never_hands_a_gloss_on(demo_world: World, tmp_path: Path) -> None:
     items = demo_world.items_for_readers
     assert "gloss" in items.columns and "gloss" not in {column.name for column in ITEMS.columns}
