@@ -18,6 +18,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from recsys.clock import SECOND, from_text, now
 from recsys.feed.engine import Engine, Page
 from recsys.feed.plan import Plan
+from recsys.services.bulk import BulkReceipt
+from recsys.services.events import EventReceipt
 from recsys.stores.protocols import DecisionRecord, Read, Stores, UserStore, Version
 from recsys.user.state import UserState
 from recsys.vocabulary import LANGUAGES, TIERS
@@ -73,7 +75,7 @@ class Metrics:
         self._items: Final = counter("sanad_page_items", "Items of fresh pages.")
         self._unlabelled: Final = counter("sanad_page_items_unlabelled", "Items of fresh pages without a label.")
         self._languages: Final = counter("sanad_page_languages", "Items of fresh pages by language.", ["language"])
-        self._events: Final = counter("sanad_events", "Events reported one by one.", ["outcome"])
+        self._events: Final = counter("sanad_events", "Events reported, but for history.", ["outcome"])
         self._missing: Final = counter("sanad_page_items_missing", "Items that fresh pages lack.")
         self._lost: Final = counter("sanad_candidates_lost", "Candidates lost by pages that lack items.", ["reason"])
         self._capped: Final = counter("sanad_page_slots_capped", "Slots whose best candidate only a cap kept out.")
@@ -84,6 +86,7 @@ class Metrics:
         self._retries: Final = counter("sanad_ledger_retries", "Pages planned again: another was committed first.")
         self._alerts: Final = counter("sanad_alerts", "Sentences for the operator.", ["kind"])
         self._refused: Final = counter("sanad_callers_refused", "Calls refused for their key.", ["why"])
+        self._begin_at_zero()
         self._in_flight: Final = gauge("sanad_requests_in_flight", "Requests being answered.")
         self._catalogue: Final = gauge("sanad_catalogue_items", "Items of the catalogue.", ["label"])
         self._tiers: Final = gauge("sanad_catalogue_tier_items", "Items of the catalogue that have a label.", ["tier"])
@@ -103,6 +106,17 @@ class Metrics:
             for tier, name in enumerate(TIERS)
             for is_local in (False, True)
         }
+
+    def _begin_at_zero(self) -> None:
+        """A rate of what is not there yet is none: an alert would miss the first time, or that nothing ever comes."""
+        starts = (
+            (self._events, ("accepted", "duplicate", "rejected")),
+            (self._alerts, (*_ALERTS.values(), "other")),
+            (self._degraded, ("ledger",)),
+        )
+        for counter, values in starts:
+            for value in values:
+                counter.labels(value)
 
     def refused(self, why: str) -> None:
         """Count a call refused for its key: `key` (none known), `scope`, `rate`, or `csrf` (a token)."""
@@ -161,9 +175,10 @@ class Metrics:
         self._capped.inc(plan.selection.refusals)
         self.took("plan", seconds)
 
-    def count_events(self, *, accepted: int, duplicates: int, rejected: int) -> None:
+    def count_events(self, told: EventReceipt | BulkReceipt) -> None:
         """Count what became of a batch of events."""
-        for outcome, n in (("accepted", accepted), ("duplicate", duplicates), ("rejected", rejected)):
+        outcomes = (("accepted", told.accepted), ("duplicate", told.duplicates), ("rejected", len(told.rejected)))
+        for outcome, n in outcomes:
             self._events.labels(outcome).inc(n)
 
     def count_commit(self, record: DecisionRecord | None, is_written: bool) -> None:

@@ -50,6 +50,8 @@ def bulk_routes(deps: Dependencies) -> APIRouter:
 
         def write() -> Response:
             receipt = write_bulk(deps.engine(), table, body, deps.clock(), who(request), is_history=query.history)
+            if table == "events" and not query.history:
+                deps.metrics.count_events(receipt)
             fields = {"request_id": request.state.request_id, **msgspec.to_builtins(receipt)}
             return struct_response(msgspec.convert(fields, BulkAnswer))
 

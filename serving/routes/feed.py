@@ -80,8 +80,7 @@ def feed_routes(deps: Dependencies) -> APIRouter:
         if not time.is_believed:
             raise waiting_for_clock("Events")
         receipt = accept_events(deps.engine(), body.events, time.at)
-        n_rejected = len(receipt.rejected)
-        deps.metrics.count_events(accepted=receipt.accepted, duplicates=receipt.duplicates, rejected=n_rejected)
+        deps.metrics.count_events(receipt)
         answer = EventsResponse(
             request_id=request.state.request_id,
             accepted=receipt.accepted,

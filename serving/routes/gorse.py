@@ -162,6 +162,8 @@ def _feedback(routes: APIRouter, deps: Dependencies) -> None:
                 deps.engine(), [_event(body[place]) for place in places], time.at, is_history=is_history
             )
             accepted += receipt.accepted
+            if not is_history:
+                deps.metrics.count_events(receipt)
             rejected += [{"Index": places[bad.index], "Reason": bad.reason} for bad in receipt.rejected]
         return _json({"RowAffected": accepted, "Rejected": rejected})
 

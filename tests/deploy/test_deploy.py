@@ -1,5 +1,6 @@
 """Files for those who run the service: every alert has its place in the runbook, and what they name is there."""
 
+import json
 import os
 import re
 import shutil
@@ -54,6 +55,39 @@ def test_the_rules_are_right_in_the_eyes_of_prometheus() -> None:
     rules = str(DEPLOY / "prometheus" / "alerts.yaml")
     done = subprocess.run([promtool, "check", "rules", rules], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+SERVED = {"series": 'sanad_pages_total{kind="fresh"}', "values": "0+60x120"}
+NO_EVENT = {"series": 'sanad_events_total{outcome="accepted"}', "values": "0x120"}
+
+
+@pytest.mark.parametrize(
+    ("alert", "series", "told"),
+    [
+        ("SanadNoEvents", [SERVED, NO_EVENT], {}),
+        ("SanadNoEvents", [SERVED, {**NO_EVENT, "values": "0+1x120"}], None),
+        (
+            "SanadLocalSupply",
+            [{"series": 'sanad_alerts_total{kind="supply"}', "values": "0x60 1x60"}],
+            {"kind": "supply"},
+        ),
+    ],
+)
+def test_an_alert_fires_where_it_has_to(
+    alert: str, series: list[dict[str, str]], told: dict[str, str] | None, tmp_path: Path
+) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed (Debian: apt-get install prometheus)")
+    [rule] = [rule for rule in RULES if rule["alert"] == alert]
+    fired = {"exp_labels": {**rule["labels"], **(told or {})}, "exp_annotations": rule["annotations"]}
+    asked = {"eval_time": "100m", "alertname": alert, "exp_alerts": [] if told is None else [fired]}
+    test = {"interval": "1m", "input_series": series, "alert_rule_test": [asked]}
+    case = {"rule_files": [str(DEPLOY / "prometheus" / "alerts.yaml")], "tests": [test]}
+    (tmp_path / "case.yaml").write_text(json.dumps(case))
+    command = [promtool, "test", "rules", str(tmp_path / "case.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_unit_reloads_by_the_signal_and_gives_few_rights() -> None:

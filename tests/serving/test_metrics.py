@@ -70,6 +70,32 @@ def test_a_page_is_counted_once_with_its_stages(client: TestClient) -> None:
     assert after["sanad_catalogue_items", ("yes",)] == 120
 
 
+def test_what_an_alert_waits_for_is_there_before_it_comes(client: TestClient) -> None:
+    before = values(client)
+    for outcome in ("accepted", "duplicate", "rejected"):
+        assert before["sanad_events_total", (outcome,)] == 0
+    for kind in ("supply", "safe_feed", "other"):
+        assert before["sanad_alerts_total", (kind,)] == 0
+    assert before["sanad_pages_degraded_total", ("ledger",)] == 0
+
+
+def test_events_count_whichever_way_they_come_and_history_does_not(open_service: Open) -> None:
+    told = {"user_id": "u0", "kind": "like", "item_id": "v1"}
+    with open_service(faces=("gorse",)) as client:
+        client.post("/v1/events", json={"events": [{**told, "event_id": "a"}, {**told, "event_id": "a"}, {}]})
+        for address, event_id, at in (("", "b", None), ("?history=true", "c", "2026-10-01T00:00:00Z")):
+            line = msgspec.json.encode({**told, "event_id": event_id, "at": at})
+            headers = {"Content-Type": "application/jsonl"}
+            answer = client.post(f"/v1/bulk/events{address}", content=line, headers=headers)
+            assert answer.json()["accepted"] == 1, answer.text
+        one = {"FeedbackType": "like", "UserId": "u0", "ItemId": "v2"}
+        rows = [one, {**one, "Timestamp": "2026-10-01T00:00:00Z"}]
+        assert client.post("/api/feedback", json=rows).json()["RowAffected"] == 2
+        after = values(client)
+    counted = {labels[0]: n for (name, labels), n in after.items() if name == "sanad_events_total"}
+    assert counted == {"accepted": 3, "duplicate": 1, "rejected": 1}
+
+
 def test_a_page_that_lacks_items_says_why(client: TestClient) -> None:
     risky = [f"v{n}" for n in range(9, 120, 10)]
     page = client.post("/v1/feed", json={"user_id": "u0", "size": 12, "candidate_ids": risky}).json()
