@@ -25,6 +25,9 @@ from recsys.types import Fields
 
 Bulk = Literal["items", "creators", "users", "events"]
 
+MAX_LINES: Final = 200_000
+"""Of a call: 10 MB of the shortest events are fewer. Every line may be refused with a sentence, all in one answer."""
+
 _WRITERS: Final = 8
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
@@ -53,8 +56,14 @@ def write_bulk(
     """
     Write the rows of a body in JSON Lines. `is_history`: see `accept_events`.
 
-    Raises StoreError when a store does not answer: then some rows may have been written, and all can be sent again.
+    Raises DataError for more than MAX_LINES lines, of which none is written. Raises StoreError when a store does not
+    answer: then some rows may have been written, and all can be sent again.
     """
+    n_lines = body.count(b"\n")
+    if n_lines > MAX_LINES:
+        raise DataError(
+            f"lines: found {n_lines:,}, expected at most {MAX_LINES:,}; nothing was written, send several calls"
+        )
     lines, unreadable = _read(body)
     refused: list[RejectedLine] = []
     n_duplicates = 0

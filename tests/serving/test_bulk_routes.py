@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from recsys.clock import DAY, to_text
+from recsys.services.bulk import MAX_LINES
 from recsys.types import Fields
 from tests.serving.conftest import N_CREATORS, N_ITEMS, NOON
 
@@ -35,6 +36,17 @@ def test_items_are_written_or_named_by_their_line(client: TestClient) -> None:
     assert "size: found an unknown field" in reasons[4]
     assert client.get("/v1/items/n1").json()["title"] == "newer"
     assert client.get("/v1/items/n2").status_code == 404
+
+
+def test_more_lines_than_an_answer_can_name_are_refused_whole(client: TestClient) -> None:
+    """Ten megabytes of `1` were five million lines, and half a gigabyte of answer."""
+    row = b'{"item_id":"n1","creator_id":"c1","title":"new"}\n'
+    answer = client.post("/v1/bulk/items", content=row + b"1\n" * MAX_LINES, headers=LINES)
+    assert (answer.status_code, len(answer.content) < 1_000) == (422, True)
+    assert "lines: found 200,001, expected at most 200,000" in answer.json()["detail"]
+    assert client.get("/v1/items/n1").status_code == 404
+    event = b'{"event_id":"1","user_id":"2","kind":"like","item_id":"3"}\n'
+    assert 10 * 2**20 // len(event) < MAX_LINES, "the limit of bytes comes first where rows are rows"
 
 
 @pytest.mark.parametrize("value", ["1" * 5_000, "0" * 5_000 + "1", 10**30, -(10**30), 1e300])
