@@ -15,6 +15,7 @@ from eval.simulation.world.params import WorldParams
 from recsys.clock import Millis, from_text, to_text
 from recsys.data.tables import write_dataset
 from recsys.types import Fields
+from serving.deadline import MAX_DEADLINE_MS
 from serving.run import run_in_thread
 from serving.settings import Settings
 from training.params import TrainParams
@@ -50,7 +51,8 @@ def state(tmp_path: Path) -> Path:
 @pytest.fixture
 def call(folder: Path, state: Path) -> Iterator[Call]:
     """`call("GET", "/v1/...")`: the answer of a service that runs for the whole test."""
-    with run_in_thread(Settings(artifact=folder / "artifact", state=state, port=0), clock=lambda: EVENING) as url:
+    chosen = Settings(artifact=folder / "artifact", state=state, port=0, deadline_ms=MAX_DEADLINE_MS)
+    with run_in_thread(chosen, clock=lambda: EVENING) as url:
 
         def do(method: str, path: str, body: Any = None) -> Any:
             answer = httpx.request(method, url + path, json=body, timeout=30)

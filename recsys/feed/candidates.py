@@ -1,9 +1,10 @@
 """The candidates that a caller brings to be ranked: those that the catalogue holds, the others, and their features."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from recsys.catalogue.creators import Creator
 from recsys.catalogue.items import Items
 from recsys.errors import DataError
 from recsys.messages import FeedRequest, RankCandidate, RankRequest
@@ -29,6 +30,12 @@ def unlisted_of(request: FeedRequest, items: Items) -> tuple[RankCandidate, ...]
     return tuple(first.values())
 
 
+def hidden_among(unlisted: Iterable[RankCandidate], creators: Mapping[str, Creator]) -> frozenset[str]:
+    """The creators of these candidates that the catalogue hides."""
+    named = {candidate.creator_id for candidate in unlisted} & creators.keys()
+    return frozenset(name for name in named if name is not None and creators[name].is_hidden)
+
+
 def feature_weights(request: FeedRequest) -> Mapping[str, float]:
     """The weights of the caller's features by the name of their part. Raises DataError where names do not match."""
     if not isinstance(request, RankRequest):
@@ -46,7 +53,10 @@ def part_of(feature: str) -> str:
 
 
 def caller_parts(request: FeedRequest, items: Items, only: Ids | None) -> Mapping[str, Floats]:
-    """Each feature (n_only,) in standard deviations over all candidates of the request; NaN = not given."""
+    """
+    Each feature (n_only,) in standard deviations over all candidates of the request; NaN = not given. One that is the
+    same everywhere says nothing: 0. Its computed deviation need not be 0, so the values themselves are compared.
+    """
     if not isinstance(request, RankRequest) or only is None:
         return {}
     first = {candidate.item_id: candidate for candidate in reversed(request.candidates)}
@@ -55,6 +65,6 @@ def caller_parts(request: FeedRequest, items: Items, only: Ids | None) -> Mappin
     for name in request.feature_weights:
         given = np.array([c.features[name] for c in first.values() if name in c.features], np.float64)
         values = np.array([c.features.get(name, np.nan) for c in known], np.float64)
-        spread = float(given.std()) if len(given) else 0.0
+        spread = float(given.std()) if len(given) and given.min() < given.max() else 0.0
         parts[part_of(name)] = ((values - given.mean()) / spread if spread else 0.0 * values).astype(np.float32)
     return parts

@@ -19,9 +19,9 @@ from recsys.catalogue.rule_columns import RuleColumns
 from recsys.clock import DAY, Millis
 from recsys.errors import DataError
 from recsys.feed.calibration import wanted_languages
-from recsys.feed.candidates import caller_parts, feature_weights, listed_of, unlisted_of
+from recsys.feed.candidates import caller_parts, feature_weights, hidden_among, listed_of, unlisted_of
 from recsys.feed.history import history_of, responses_of
-from recsys.languages import lookup_all
+from recsys.feed.viewer import languages_asked
 from recsys.messages import FeedRequest, RankCandidate
 from recsys.models.linear_blend import LinearBlend, UserBlend
 from recsys.models.loaded import TrainedModels
@@ -82,6 +82,7 @@ class Query:
     excluded: frozenset[int]
     only: Ids | None
     unlisted: tuple[RankCandidate, ...]  # what the caller brought beside `only`: not in the catalogue
+    hidden_creators: frozenset[str]  # of `unlisted`, whom the catalogue hides
     topics: frozenset[str] | None  # None = all
     languages_only: tuple[str, ...] | None  # None = all
     caller_parts: Mapping[str, Floats]  # (n_only,) parts of the score by name, from the caller's features
@@ -233,7 +234,7 @@ def build_query(
     items, model, market, cache = basis.items, basis.model, basis.market, basis.catalogue_cache
     rankings = cache.rankings(items, model, viewer.country)
     history, responses, followed = _learned_of(state, viewer, model, items, rankings.index.is_unlearnable_row)
-    only = listed_of(request, items)
+    only, unlisted = listed_of(request, items), unlisted_of(request, items)
     return Query(
         request_id=request.request_id or "",
         viewer=viewer,
@@ -254,9 +255,10 @@ def build_query(
         shown=_recently_shown(state, items, rankings.index.joined, market, request.surface, at),
         excluded=frozenset(items.index[item_id] for item_id in request.exclude_ids if item_id in items.index),
         only=only,
-        unlisted=unlisted_of(request, items),
+        unlisted=unlisted,
+        hidden_creators=hidden_among(unlisted, cache.creators),
         topics=None if request.topics is None else frozenset(request.topics),
-        languages_only=_languages_only(request, market),
+        languages_only=languages_asked(request, market),
         caller_parts=caller_parts(request, items, only),
         text=request.query,
         anchor=_anchor(request, items),
@@ -341,10 +343,6 @@ def _recently_shown(state: UserState, items: Items, joined: Joined, market: Mark
     pairs = zip(interactions.items, interactions.weights, strict=True)
     shown = np.array([*seen, *(item_no for item_no, weight in pairs if weight < 0)], np.int32)
     return add_bound(joined, shown[shown < len(items)])
-
-
-def _languages_only(request: FeedRequest, market: Market) -> tuple[str, ...] | None:
-    return None if request.languages_only is None else lookup_all(request.languages_only, market.language_ranges)
 
 
 def _anchor(request: FeedRequest, items: Items) -> int | None:

@@ -12,9 +12,10 @@ from recsys.clock import Millis, to_text
 from recsys.feed.context import EngineResources
 from recsys.feed.reasons import sentences
 from recsys.feed.response import shortfall_of
-from recsys.feed.viewer import languages_of, profile_of
+from recsys.feed.viewer import languages_asked, languages_of, profile_of
 from recsys.messages import Card, FeedItem, FeedRequest, FeedResponse, Locality, Safety
 from recsys.policy.effective import effective_band
+from recsys.policy.schema import Market
 from recsys.safety.cards import cards_for
 from recsys.safety.loop.signals import harm_match_of_request
 from recsys.user.state import UserState
@@ -31,7 +32,9 @@ def safe_feed(resources: EngineResources, request: FeedRequest, at: Millis) -> F
     page: list[FeedItem] = []
     for item_id in resources.model.safe_feed if harm is None else _help_first(resources):
         item_no = items.index.get(item_id)
-        if item_no is None or not _is_asked_for(request, item_id) or not _is_safe(items, item_no, heavy, spoken, at):
+        if item_no is None or not _is_safe(items, item_no, heavy, spoken, at):
+            continue
+        if not _is_asked_for(request, item_id, items, item_no, market):
             continue
         page.append(_item(items, item_no, len(page) + 1, spoken))
         if len(page) == request.size:
@@ -48,9 +51,13 @@ def _help_first(resources: EngineResources) -> list[str]:
     return sorted(rows, key=lambda item_id: (row := rows[item_id]) is None or not items.topics[row] & topics)
 
 
-def _is_asked_for(request: FeedRequest, item_id: str) -> bool:
+def _is_asked_for(request: FeedRequest, item_id: str, items: Items, item_no: int, market: Market) -> bool:
+    """Whether an item passes what the request narrows its page to; see `recsys.feed.filters.excluded`."""
+    languages, topics = languages_asked(request, market), request.topics
     is_listed = request.candidate_ids is None or item_id in request.candidate_ids
-    return is_listed and item_id not in request.exclude_ids
+    is_on = topics is None or bool(items.topics[item_no] & topic_bits(topics))
+    is_spoken = languages is None or items.name(int(items.language[item_no])) in languages
+    return is_listed and is_on and is_spoken and item_id not in request.exclude_ids
 
 
 def _is_safe(items: Items, item_no: int, heavy: int, languages: Sequence[str], at: Millis) -> bool:

@@ -2,7 +2,8 @@
 Items that a caller brings and the catalogue does not hold.
 
 Nothing is known of such an item, so it counts as what nobody labelled: R2 of the family `unlabelled`, within all caps,
-and never for minors. These items keep the caller's order behind all others, and have no item number (0).
+and never for minors. A creator who is hidden stays hidden, whatever the caller brings. These items keep the caller's
+order behind all others, and have no item number (0).
 """
 
 from collections.abc import Mapping
@@ -23,6 +24,8 @@ UNLISTED: Final = "unlisted"
 def kept_out(query: Query, candidate: RankCandidate) -> str | None:
     """The filter that removes an item of which nothing is known; None for one that only the caps bound."""
     limits = query.limits
+    if candidate.creator_id in query.hidden_creators:
+        return "hidden"
     if 2 in limits.blocked_tiers:
         return "tier"
     if limits.labelled_only or query.is_minor:

@@ -117,3 +117,8 @@ def experiment_attributes(viewer: Viewer, level: int, surface: str) -> Fields:
         "loop_level": level,
         "surface": surface,
     }
+
+
+def languages_asked(request: FeedRequest, market: Market) -> tuple[str, ...] | None:
+    """The only languages that a page may hold; None = the request does not say."""
+    return None if request.languages_only is None else lookup_all(request.languages_only, market.language_ranges)

@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from recsys.clock import now
+from serving.deadline import MAX_DEADLINE_MS
 from serving.run import run_in_thread
 from serving.settings import Settings
 
@@ -29,7 +30,9 @@ def main(artifact: Path) -> None:
     """Raises CalledProcessError for the first step that fails."""
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        chosen = Settings(artifact=artifact, state=work / "state.db", port=0, clock_confirmed_at=now())
+        chosen = Settings(
+            artifact=artifact, state=work / "state.db", port=0, clock_confirmed_at=now(), deadline_ms=MAX_DEADLINE_MS
+        )
         with run_in_thread(chosen) as address:
             with urlopen(f"{address}/openapi.json") as answer:
                 (work / "openapi.json").write_text(json.dumps(json.load(answer)), "utf-8")

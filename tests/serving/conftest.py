@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from recsys.clock import DAY, Millis, from_text
 from recsys.data.tables import write_dataset
 from serving.app import create_app
+from serving.deadline import MAX_DEADLINE_MS
 from serving.run import open_engine
 from serving.run import open_service as open_running
 from serving.settings import Settings
@@ -22,6 +23,8 @@ from training.train import run
 
 NOON: Millis = from_text("2026-11-20T12:00:00Z")
 N_ITEMS, N_CREATORS = 120, 15
+PATIENT_MS = MAX_DEADLINE_MS
+"""A page's time where a test is not about time: a slow disk must not turn what it looks at into the safe feed."""
 
 
 @dataclass(slots=True)
@@ -104,7 +107,7 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def settings(artifact: Path, tmp_path: Path) -> Settings:
     """Settings over the small market, with a state file of its own, on a free port, without service keys."""
-    return Settings(artifact=artifact, state=tmp_path / "state.db", port=0)
+    return Settings(artifact=artifact, state=tmp_path / "state.db", port=0, deadline_ms=PATIENT_MS)
 
 
 @pytest.fixture
@@ -175,7 +178,8 @@ def client(open_service: Open) -> Iterator[TestClient]:
 @pytest.fixture(scope="module")
 def shared_client(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """One service for all tests of a file: for those that read, or are refused."""
-    chosen = Settings(artifact=artifact, state=tmp_path_factory.mktemp("shared") / "state.db", port=0)
+    state = tmp_path_factory.mktemp("shared") / "state.db"
+    chosen = Settings(artifact=artifact, state=state, port=0, deadline_ms=PATIENT_MS)
     clock = StillClock()
     with open_engine(chosen, clock=clock) as engine, _local(create_app(engine, settings=chosen, clock=clock)) as client:
         yield client

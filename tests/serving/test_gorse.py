@@ -13,12 +13,15 @@ from recsys.clock import DAY, now, to_text
 from serving.auth.scopes import scope_of
 from serving.run import run_in_thread
 from serving.settings import FACES, Settings
-from tests.serving.conftest import Open
+from tests.serving.conftest import PATIENT_MS, Open
 
 
 @pytest.fixture
 def address(artifact: Path, tmp_path: Path) -> Iterator[str]:
-    chosen = Settings(artifact=artifact, state=tmp_path / "s.db", port=0, clock_confirmed_at=now(), faces=("gorse",))
+    chosen = Settings(
+        artifact=artifact, state=tmp_path / "s.db", port=0, clock_confirmed_at=now(), faces=("gorse",),
+        deadline_ms=PATIENT_MS,
+    )  # fmt: skip
     with run_in_thread(chosen) as url:
         yield url
 

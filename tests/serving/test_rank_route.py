@@ -105,6 +105,27 @@ def test_a_muted_creator_of_the_callers_stays_away(client: TestClient) -> None:
     assert _ids(page) == ["x2"] and page["shortfall"]["because"]["muted"] == 1
 
 
+def test_an_unknown_item_of_a_hidden_creator_stays_away(client: TestClient) -> None:
+    """Also from a page that comes again after the takedown."""
+    candidates = [{"item_id": "x1", "creator_id": "stranger"}, *({"item_id": name} for name in CALM)]
+    body = {"user_id": "u0", "request_id": "r", "candidates": candidates}
+    assert "x1" in _ids(client.post("/v1/rank", json=body).json())
+    assert client.put("/v1/creators/stranger", json={"country": "MA", "is_hidden": True}).status_code == 200
+    assert sorted(_ids(client.post("/v1/rank", json=body).json())) == CALM
+    page = client.post("/v1/rank", json={**body, "request_id": "s", "user_id": "u1"}).json()
+    assert "x1" not in _ids(page) and page["shortfall"]["because"]["hidden"] == 1
+
+
+@pytest.mark.parametrize("same", [0.1, 1e-9, 1e9 / 3])
+def test_a_feature_that_is_the_same_everywhere_moves_nothing(shared_client: TestClient, same: float) -> None:
+    """The deviation of three times 0.1 is not 0 by computation; the fourth item, of which it is unknown, gains none."""
+    candidates = [{"item_id": item_id, "features": {"w": same}} for item_id in CALM[:3]]
+    body = {"user_id": "quiet", "dry_run": True, "feature_weights": {"w": 10.0}}
+    page = shared_client.post("/v1/rank", json={**body, "candidates": [*candidates, {"item_id": CALM[3]}]}).json()
+    parts = [item["score_parts"].get("caller:w") for item in page["items"] if item["item_id"] != CALM[3]]
+    assert parts == [0, 0, 0]
+
+
 @settings(deadline=None, max_examples=15)
 @given(st.permutations(CALM))
 def test_a_feature_of_great_weight_orders_the_page(shared_client: TestClient, order: list[str]) -> None:

@@ -19,7 +19,11 @@ from recsys.services.rights import put_controls
 
 
 def ids(page):
-    return [item.item_id for item in page.items]
+    return ids_of(page.items)
+
+
+def ids_of(items):
+    return [item.item_id for item in items]
 
 
 def boom(*_):
@@ -123,6 +127,17 @@ def test_the_safe_feed_never_holds_what_was_raised_since(service, evening):
     service.ask("u0007")
     page = service.broken(users=Failing(service.store.users, "read")).ask(size=50)
     assert page.items and not set(safe) & set(ids(page))
+
+
+def test_the_safe_feed_holds_what_is_asked_for_and_nothing_else(service):
+    broken = service.broken(users=Failing(service.store.users, "read"))
+    whole = broken.ask(size=50).items
+    topic, language = whole[0].topics[0], next(item.language for item in whole if item.language)
+    on = broken.ask(size=5, topics=(topic,)).items
+    spoken = broken.ask(size=5, languages_only=(language,)).items
+    assert ids_of(on) == ids_of(item for item in whole if topic in item.topics)[:5] != ids_of(whole[:5])
+    assert ids_of(spoken) == ids_of(item for item in whole if item.language == language)[:5] != ids_of(whole[:5])
+    assert broken.ask(topics=()).items == broken.ask(languages_only=("tlh",)).items == []
 
 
 def test_a_write_that_always_loses_means_an_empty_page_and_a_time_to_come_back(service, evening):
