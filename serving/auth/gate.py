@@ -8,6 +8,7 @@ from typing import Final
 from starlette.types import Scope
 
 from recsys.stores.audit import LOCAL
+from serving.admission import is_page
 from serving.auth.keys import Keyring, ServiceKey
 from serving.auth.scopes import ANY, SCOPES, scope_of
 from serving.auth.sessions import CSRF_HEADER, Sessions, is_of_another_site
@@ -34,7 +35,7 @@ class Gate:
     def identify(self, scope: Scope, headers: RequestHeaders) -> ServiceKey | None:
         """The key of the caller, who is named for the audit log; None where nobody needs one. Raises Problem."""
         if self.keys.is_open:
-            if scope["method"] not in _READS and is_of_another_site(headers):
+            if _leaves_something(scope) and is_of_another_site(headers):
                 raise Problem(403, "Found a page of another site that asks for a change; programs alone may ask here.")
             check_local(scope.get("client"), headers)
             scope["state"]["who"] = LOCAL
@@ -55,10 +56,9 @@ class Gate:
         session = self.sessions.read(headers) if b"cookie" in headers else None
         if session is None:
             return None
-        is_write = scope["method"] not in _READS
-        if is_write and (
-            is_of_another_site(headers) or not session.may_write(headers.get(CSRF_HEADER, b"").decode("latin-1"))
-        ):
+        is_foreign = _leaves_something(scope) and is_of_another_site(headers)
+        has_token = scope["method"] in _READS or session.may_write(headers.get(CSRF_HEADER, b"").decode("latin-1"))
+        if is_foreign or not has_token:
             self.metrics.refused("csrf")
             raise Problem(403, "Found a write without the token of the session, expected it in X-CSRF-Token; sign in.")
         return session.key
@@ -80,6 +80,11 @@ class Gate:
             self.metrics.refused("rate")
             detail = f"This key may make {key.per_second:g} requests a second; ask again in {math.ceil(wait_s)} s."
             raise Problem(429, detail, {"Retry-After": str(math.ceil(wait_s))})
+
+
+def _leaves_something(scope: Scope) -> bool:
+    """Whether a request changes what is kept: a page counts, also where it is asked for by GET."""
+    return scope["method"] not in _READS or is_page(scope["path"])
 
 
 def check_local(client: tuple[str, int] | None, headers: RequestHeaders) -> None:

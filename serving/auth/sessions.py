@@ -85,7 +85,13 @@ def is_tls(scheme: str, headers: Mapping[bytes, bytes]) -> bool:
 
 
 def is_of_another_site(headers: Mapping[bytes, bytes]) -> bool:
-    """Whether a browser says that a page of another origin makes this request. Programs say nothing."""
+    """
+    Whether a browser says that a page of another origin makes this request. Programs say nothing.
+
+    A picture of another page names no `Origin`, so `Sec-Fetch-Site` is asked too.
+    """
+    if headers.get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin"):
+        return True
     origin = headers.get(b"origin")
     return origin is not None and origin.partition(b"://")[2].lower() != headers.get(b"host", b"").lower()
 

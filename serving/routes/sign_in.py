@@ -62,8 +62,11 @@ def _is_private(request: Request, headers: Mapping[bytes, bytes]) -> bool:
 
 
 async def _field(request: Request, name: str) -> str:
-    """A field of a form; empty where there is none."""
-    fields = parse_qs((await request.body()).decode("utf-8", "surrogateescape"), max_num_fields=10)
+    """A field of a form; empty where there is none, and of a form with more fields than any of these pages sends."""
+    try:
+        fields = parse_qs((await request.body()).decode("utf-8", "surrogateescape"), max_num_fields=10)
+    except ValueError:
+        return ""
     return fields.get(name, [""])[0]
 
 

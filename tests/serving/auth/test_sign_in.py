@@ -200,6 +200,35 @@ def test_without_keys_nobody_needs_to_sign_in_and_no_other_site_may_write(open_s
             assert client.post("/v1/models/rollback", headers={"Origin": origin}).status_code == status
 
 
+PICTURES = ("/v1/feed/u0?size=5", "/api/recommend/u0?n=5", "/v1/f%65ed/u0")
+
+
+@pytest.mark.parametrize("path", PICTURES)
+def test_a_picture_in_a_page_of_another_site_is_no_page_of_a_person(path: str, open_service: Open) -> None:
+    """It names no Origin, and a page that is asked for counts."""
+    with open_service(faces=("gorse",)) as client:
+        for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)):
+            assert client.get(path, headers={"Sec-Fetch-Site": site}).status_code == status, site
+        for read in ("/", "/openapi.json", "/v1/policies"):
+            assert client.get(read, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200
+
+
+def test_a_page_of_a_neighbouring_host_asks_for_no_page_with_the_cookie(open_service: Open, tmp_path: Path) -> None:
+    text, kept = new_key("feeds", ["feed"], None, NOON)
+    change_keys(tmp_path / "keys.json", lambda keys: (kept,))
+    with open_service(key_file=tmp_path / "keys.json") as client:
+        sign_in(client, text)
+        assert client.get("/v1/feed/u0").status_code == 200
+        foreign = {"Sec-Fetch-Site": "same-site"}
+        assert client.get("/v1/feed/u0", headers=foreign).status_code == 403
+        assert client.get("/v1/feed/u0", headers={**foreign, "X-API-Key": text}).status_code == 200
+
+
+def test_a_form_of_many_fields_is_a_wrong_key(browser: TestClient) -> None:
+    answer = browser.post("/sign-in", data={f"field{n}": "x" for n in range(20)})
+    assert answer.status_code == 401 and "<form" in answer.text
+
+
 @contextmanager
 def asked_from(
     origin: str, open_service: Open, tmp_path: Path, *named: str
