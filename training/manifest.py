@@ -81,10 +81,10 @@ def summarise_recipe(fitted: FittedBlend, budget: Budget) -> str:
     if recipe.blend is None:
         return f"budget {budget.name}; popularity alone, nobody came back to validate by"
     fits = sum(tried.outcome in (CHOSEN, TRIED) for tried in recipe.tried)
-    return (
-        f"budget {budget.name}, {fits} settings fitted; NDCG as exposed {recipe.blend:.4f} ± {recipe.error:.4f} "
-        f"({recipe.n_users:,} people); {weights}"
-    )
+    measured = f"budget {budget.name}, {fits} settings fitted; NDCG as exposed {recipe.blend:.4f}"
+    if recipe.error is None:
+        return f"{measured}, which may be chance: only one person validates; {weights}"
+    return f"{measured} ± {recipe.error:.4f} ({recipe.n_users:,} people); {weights}"
 
 
 def _describe_tried(tried: Tried, fitted: FittedBlend) -> TriedSettings:
@@ -102,7 +102,7 @@ def _describe_tried(tried: Tried, fitted: FittedBlend) -> TriedSettings:
         outcome=tried.outcome,
         work=tried.work,
         value=value,
-        error=error,
+        error=None if error is None else _finite(error),
     )
 
 

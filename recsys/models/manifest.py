@@ -20,7 +20,8 @@ _FILE_NAME: Final = re.compile(r"^[a-z0-9_]+(\.[a-z0-9_]+)+$")
 class TriedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
     Settings of one base model. `outcome`: chosen, tried, too much work or too much memory; the last two were not
-    fitted. `work`: multiplications of all fits, as estimated before. `value` and its standard `error` by the yardstick.
+    fitted. `work`: multiplications of all fits, as estimated before. `value` and its standard `error` by the yardstick;
+    no error where only one user validates.
     """
 
     model: str
@@ -36,7 +37,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     How the base models and their blend were chosen.
 
     `yardstick` chose the settings. `work` was spent on `tried`, of at most `max_work` (None = no limit). `blend` is its
-    cross-validated NDCG as exposed with its standard `error`, over `n_users` validation users; None without any.
+    cross-validated NDCG as exposed with its standard `error`, over `n_users` validation users; None without any, and no
+    error of one.
     `previous`: the version of the artifact whose weights those of the blend shrink to.
     """
 

@@ -228,7 +228,7 @@ def test_a_night_brings_a_new_model_into_service_and_keeps_one_dataset(
                 env={
                     **os.environ, "DATA": str(data), "MODELS": str(chosen.models), "STATE": str(chosen.state_file),
                     "URL": url, "SANAD": f"{sys.executable} -m sanad", "PYTHONPATH": str(ROOT),
-                    "OPTIONS": "--encoder none --holdout-days 0 --quiet",
+                    "OPTIONS": "--encoder none --quiet",
                 },
             )  # fmt: skip
             assert night.returncode == 0, night.stderr
@@ -237,6 +237,7 @@ def test_a_night_brings_a_new_model_into_service_and_keeps_one_dataset(
             assert f"version {after}" in night.stdout
             before = after
             time.sleep(1)  # names are seconds
+    assert all(load_artifact(made).manifest.cutoff is None for made in chosen.models.glob("2*Z"))  # nothing held out
     newest = str((data / "latest").readlink())
     assert sorted(path.name for path in data.iterdir()) == [newest, "first", "latest"]
     assert "impression" in read_dataset(data / "latest").events.collect()["kind"].to_list()

@@ -1,25 +1,32 @@
 """A training run within a budget: the manifest tells what was tried, and the artifact holds what was chosen."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import numpy as np
+import polars as pl
 import pytest
 
 import sanad
 from eval.simulation.world.build import generate
 from eval.simulation.world.params import WorldParams
 from recsys.clock import from_text
-from recsys.data.tables import write_dataset
+from recsys.data.tables import read_dataset, write_dataset
 from recsys.models.artifact import load_artifact
 from recsys.models.ials import IALSParams
 from recsys.models.interactions import interactions_from_history
 from recsys.models.loaded import build_models
 from recsys.models.manifest import Manifest, Recipe
+from recsys.models.popularity import PopularityParams
+from training.interactions import build_interactions
+from training.models import shown
+from training.models.blend import dataset_folds
 from training.models.budget import BUDGETS, Budget
+from training.models.registry import ModelSpec
 from training.models.settings import BlendParams
-from training.models.yardstick import NDCG, WATCH
+from training.models.yardstick import NDCG, WATCH, ShownItems
 from training.params import TrainParams
 from training.train import run
 
@@ -67,6 +74,24 @@ def test_a_log_with_propensities_chooses_by_what_people_would_watch(artifact: Pa
     assert recipe_of(artifact).yardstick == WATCH
 
 
+def test_who_stands_in_two_folds_counts_once_among_the_people_that_an_estimate_needs(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = read_dataset(data)
+    interactions = build_interactions(dataset)
+
+    def shown_with_at_least(n_people: int) -> list[ShownItems]:
+        monkeypatch.setattr(shown, "MIN_USERS", n_people)
+        folds = dataset_folds(dataset, interactions, PopularityParams(), BlendParams(), None, 0, has_shown=True)
+        return [fold.shown for fold in folds if fold.shown]
+
+    found = shown_with_at_least(1)
+    people = [set(part.numbers[part.rows].tolist()) for part in found]
+    once = len(set.union(*people))
+    assert sum(map(len, people)) > once
+    assert shown_with_at_least(once) and not shown_with_at_least(once + 1)
+
+
 def test_what_was_chosen_is_what_is_saved(artifact: Path) -> None:
     loaded, recipe = load_artifact(artifact), recipe_of(artifact)
     (factors,) = (it for it in recipe.tried if (it.model, it.outcome) == ("ials", "chosen"))
@@ -94,6 +119,35 @@ def test_the_small_budget_only_adds_its_account_to_the_manifest_and_one_without_
     recipe = recipe_of(tmp_path / "small")
     assert {it.outcome for it in recipe.tried} == {"chosen"} and recipe.yardstick == NDCG
     assert all(it.value == small.metrics[f"validation_ndcg.{it.model}"] for it in recipe.tried)
+
+
+def test_a_model_that_fits_the_folds_but_not_the_whole_is_not_chosen(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = build_interactions(read_dataset(data)).signed().nnz
+    monkeypatch.setattr(ModelSpec, "can_fit", lambda spec, train: spec.name != "bpr" or train.signed.nnz < whole)
+    params = replace(PARAMS, holdout_days=0, blend=replace(PARAMS.blend, models=("bpr",)))
+    run(data, tmp_path / "a", params, AT, budget=BUDGETS["small"])
+    assert [it.model for it in recipe_of(tmp_path / "a").tried] == ["popularity"]
+
+
+def test_one_person_gives_a_blend_without_a_standard_error_and_a_sentence_that_says_so(
+    data: Path, tmp_path: Path
+) -> None:
+    tables = read_dataset(data)
+    events = tables.events.collect()
+    busiest = events["user_id"].value_counts(sort=True)["user_id"][0]
+    write_dataset(
+        tmp_path / "one", creators=tables.creators.collect(), items=tables.items.collect(),
+        users=tables.users.collect().filter(pl.col("user_id") == busiest),
+        events=events.filter(pl.col("user_id") == busiest),
+    )  # fmt: skip
+    params = replace(PARAMS, blend=BlendParams(models=("graph_filter",)))
+    told = run(tmp_path / "one", tmp_path / "a", params, AT, budget=BUDGETS["small"]).recipe
+    recipe = recipe_of(tmp_path / "a")
+    assert recipe.n_users == 1 and recipe.blend is not None and recipe.error is None
+    assert all(it.error is None and it.value is not None for it in recipe.tried)
+    assert "±" not in told and "which may be chance: only one person validates" in told
 
 
 def test_the_command_names_the_budget_and_the_previous_artifact(data: Path, artifact: Path, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from training.models.blend_weights import BlendWeights, Prior
 from training.models.budget import SMALL, Budget
 from training.models.folds import RollingFold, rolling_folds
 from training.models.recipe import ChosenBlend, choose_blend
-from training.models.registry import MODELS, find_specs, training_matrix
+from training.models.registry import MODELS, TrainingMatrix, find_specs, training_matrix
 from training.models.reranker import RerankerFit
 from training.models.search import ValidationFold
 from training.models.settings import FACTORS, BlendParams
@@ -85,14 +85,15 @@ def fit_blend(
     Empty: popularity alone, where nobody came back to validate by.
     """
     folds = dataset_folds(dataset, interactions, popularity_params, params, before, seed, has_shown=budget.is_search)
-    specs = find_specs(params)
+    whole = training_matrix(interactions)
+    specs = {name: spec for name, spec in find_specs(params).items() if spec.can_fit(whole)}
     specs[POPULARITY] = replace(specs[POPULARITY], search_space={})  # it was fitted before
     chosen = choose_blend(folds, specs, budget, params.k, seed, prior=prior, on_progress=on_progress)
     settings = {name: setting for name, setting in chosen.params.items() if name != POPULARITY}
     params = replace(params, **settings)
     needed = [name for name in (*params.models, POPULARITY) if chosen.needs(name)]
     names = [*(name for name in needed if name != POPULARITY), *({FACTORS} - {*needed})]
-    models = fit_models(names, interactions, params, seed, on_progress)
+    models = fit_models(names, whole, params, seed, on_progress)
     factors = models[FACTORS]
     assert isinstance(factors, FactorSpace)
     if POPULARITY in needed:
@@ -110,7 +111,7 @@ def fit_blend(
 def refit(blend: Blend, interactions: Interactions, popularity: Popularity, params: BlendParams, seed: int) -> Blend:
     """The same blend with its base models fitted to other interactions, and the popularity fitted to those."""
     names = [name for name in blend.base_models if name != POPULARITY]
-    models = fit_models(names, interactions, params, seed)
+    models = fit_models(names, training_matrix(interactions), params, seed)
     if POPULARITY in blend.base_models:
         models[POPULARITY] = PopularityModel(popularity.scores)
     reranker = blend.reranker and replace(blend.reranker, item_use=compute_item_use(interactions.positives))
@@ -150,18 +151,16 @@ def _validation_fold(fold: RollingFold, rng: np.random.Generator) -> ValidationF
 
 def fit_models(
     names: Sequence[str],
-    interactions: Interactions,
+    train: TrainingMatrix,
     params: BlendParams,
     seed: int,
     on_progress: Progress = quiet,
 ) -> dict[str, PreferenceModel]:
-    """The base models of these names, without those that do not fit the size of the matrix."""
-    train = training_matrix(interactions)
+    """The base models of these names."""
     models: dict[str, PreferenceModel] = {}
     for name in names:
         on_progress(name, 0, None)
-        if MODELS[name].can_fit(train):
-            models[name] = MODELS[name].fit(train, getattr(params, name), np.random.default_rng(seed))
+        models[name] = MODELS[name].fit(train, getattr(params, name), np.random.default_rng(seed))
     return models
 
 

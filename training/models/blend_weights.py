@@ -84,10 +84,12 @@ class ValidationTable:
         return self.take(np.flatnonzero(number % 2 == side)) if len(users) > 1 else self
 
     def is_significant(self, gain: Reals) -> bool:
-        """Whether the mean gain (q,) by user is above zero by more than its standard error."""
-        _, number = np.unique(self.users, return_inverse=True)
+        """Whether the mean gain (q,) by user is above zero by more than its standard error; never for one user."""
+        users, number = np.unique(self.users, return_inverse=True)
+        if len(users) < 2:
+            return False
         by_user = np.bincount(number, gain) / np.maximum(np.bincount(number), 1)
-        return bool(by_user.mean() > by_user.std() / len(by_user) ** 0.5) if len(gain) else False
+        return bool(by_user.mean() > by_user.std() / len(by_user) ** 0.5)
 
     def ndcg(self, weights: Floats, k: int) -> Reals:
         """(q,) NDCG at k of the blend with these weights (n_models,); NaN for a user without a relevant item."""

@@ -46,13 +46,12 @@ def fit_matrix(
 
     Shapes: CSR (n_users, n_items) of signed confidence. Empty: popularity alone where nothing validates.
     """
+    train = TrainingMatrix(signed)
+    specs = {name: spec for name, spec in specs.items() if spec.can_fit(train)}  # folds are smaller than the whole
     folds = matrix_folds(signed, valid, seed)
     more = _more_folds(signed, seed, len(folds) - (valid is not None))
     chosen = choose_blend(folds, specs, budget, k, seed, more=more, on_progress=on_progress)
-    train = TrainingMatrix(signed)
-    fitting = (
-        {name: spec.params for name, spec in specs.items() if spec.can_fit(train)} if chosen.search is None else {}
-    )
+    fitting = {name: spec.params for name, spec in specs.items()} if chosen.search is None else {}
     models: dict[str, PreferenceModel] = {}
     fit_s: dict[str, float] = {}
     for name, params in ({POPULARITY: MODELS[POPULARITY].params} | fitting | dict(chosen.params)).items():

@@ -19,7 +19,7 @@ from training.models.yardstick import ShownItems
 MAX_USERS: Final = 2_000
 MAX_ITEMS: Final = 1_000
 MIN_USERS: Final = 20
-"""Users of all folds; with fewer, an estimate of what they would watch proves nothing."""
+"""Users of all folds who were shown something new; with fewer, an estimate of what they would watch proves nothing."""
 
 
 def shown_in_folds(
@@ -42,7 +42,8 @@ def shown_in_folds(
         is_open = log.items["is_learnable"].to_numpy() & (published <= int(shown.at.max()))
         found.append(_shown_to(dataset, fold, log, shown, is_open, np.random.default_rng([seed, 3])))
         end = fold.since
-    return found if sum(len(shown.users) for shown in found) >= MIN_USERS else None
+    users = np.unique(np.concatenate([shown.numbers[shown.rows] for shown in found]))
+    return found if len(users) >= MIN_USERS else None
 
 
 def _shown_to(

@@ -85,10 +85,10 @@ class Measured:
 
 
 def standard_error(influence: Reals, numbers: Rows) -> float:
-    """Of a mean over rows whose influence (q,) adds up by user; 0 without rows."""
-    if not len(numbers):
-        return 0.0
-    _, user = np.unique(numbers, return_inverse=True)
+    """Of a mean over rows whose influence (q,) adds up by user; NaN where fewer than two users tell of no spread."""
+    known, user = np.unique(numbers, return_inverse=True)
+    if len(known) < 2:
+        return float("nan")
     by_user = np.bincount(user, influence - influence.mean())
     return float(np.sqrt((by_user**2).sum()) / len(numbers))
 

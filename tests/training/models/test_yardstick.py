@@ -92,7 +92,13 @@ def test_two_rows_of_one_user_count_as_one_user() -> None:
     once = standard_error(values, np.arange(4))
     assert once == pytest.approx(values.std() / 2)
     assert standard_error(np.repeat(values, 2), np.repeat(np.arange(4), 2)) == pytest.approx(once)
-    assert standard_error(np.empty(0), np.empty(0, np.intp)) == 0
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 3])
+def test_nobody_and_one_user_tell_no_standard_error_and_prove_no_step(n_rows: int) -> None:
+    values, numbers = np.arange(n_rows, dtype=np.float64), np.zeros(n_rows, np.intp)
+    assert np.isnan(standard_error(values, numbers))
+    assert not Measured(WATCH, 0.9, values, numbers).is_above(Measured(WATCH, 0.1, values, numbers))
 
 
 def test_a_step_within_its_error_does_not_pay() -> None:
