@@ -57,6 +57,46 @@ def test_what_says_little_or_is_past_is_no_vote(service, calm, evening):
     assert votes_of(service, evening) == {}
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+def test_what_was_taken_back_counts_no_longer(service, calm, evening, is_first):
+    """Before it was counted or after; another reaction to the same item stands."""
+    first, second = calm
+    counter, cache = VoteCount(), service.engine.resources.catalogue_cache
+    for item_id, kind in ((first, "like"), (second, "like"), (second, "complete")):
+        send(service, evening, user_id="u", item_id=item_id, kind=kind)
+    if not is_first:
+        counter.refresh(service.engine, evening)
+        assert cache.votes.by_country[None].sum() == pytest.approx(2.0)
+    for item_id in calm:
+        undo = {"event_id": f"back {item_id}", "user_id": "u", "kind": "undo", "value": f"u {item_id} {evening} like"}
+        assert accept_events(service.engine, [undo], evening).accepted == 1
+    counter.refresh(service.engine, evening + REFRESH_MS)
+    counts = dict(zip(cache.votes.item_nos.tolist(), cache.votes.by_country[None], strict=True))
+    assert counts == {cache.items.index[second]: pytest.approx(1.0, abs=0.01)}
+
+
+def test_an_engine_that_is_made_anew_counts_at_once(service, calm, evening):
+    """A service that reads its policy again has a new table, of the same model."""
+    counter, cache = VoteCount(), service.engine.resources.catalogue_cache
+    send(service, evening, user_id="u", item_id=calm[0])
+    counter.refresh(service.engine, evening)
+    cache.votes = LiveVotes()
+    counter.refresh(service.engine, evening + 1)
+    assert cache.votes.by_country[None].sum() == pytest.approx(1.0, abs=0.01)
+
+
+def test_what_another_process_put_gets_votes(service, calm, evening):
+    """Its table is newer than the one of here."""
+    new = {"creator_id": "c-new", "published_at": to_text(evening - DAY), "title": "new", "language": "fr",
+           "risk_tier": "R0", "risk_source": "human"}  # fmt: skip
+    cache = service.engine.resources.catalogue_cache
+    before = cache.items
+    put_item(service.store.catalogue, "brand-new", new, evening)
+    send(service, evening, user_id="u", item_id="brand-new")
+    cache.items = before
+    assert votes_of(service, evening) == {"brand-new": pytest.approx(1.0)}
+
+
 def test_nothing_of_risk_gets_votes_also_when_it_is_labelled_later(service, calm, tiny, evening):
     risky = tiny.items.filter(tiny.items["risk_tier"] == "R2")["item_id"][0]
     for item_id in (*calm, risky):
