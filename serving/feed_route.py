@@ -19,9 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from recsys.errors import SanadError
 from recsys.feed.engine import Page
 from recsys.messages import Context, FeedRequest, PauseChoice
-from serving.deadline import DEADLINE
 from serving.dependencies import Dependencies, is_json
-from serving.problems import error_response, shed
+from serving.problems import error_response
 from serving.routes.feed import make_page, page_response
 
 PATH: Final = "/v1/feed"
@@ -74,8 +73,6 @@ class FeedRoute:
 
     def _page(self, request: FeedRequest, asked: float) -> Page:
         self.deps.metrics.took("wait", time.perf_counter() - asked)
-        if DEADLINE.get().left_s() < 0:
-            raise shed("The page could not be begun in time")
         return make_page(self.deps, request)
 
 

@@ -14,10 +14,11 @@ from recsys.messages import EventsResponse, FeedRequest, FeedResponse
 from recsys.services.events import accept_events
 from recsys.types import Fields
 from serving.bodies import EventBody, EventsBody, FeedBody, RankBody, ShortForm
+from serving.deadline import DEADLINE
 from serving.dependencies import Dependencies, PathId, encoded_response, strict_router, struct_response
 from serving.field_errors import MAX_ERRORS
 from serving.openapi import ok, refused, response
-from serving.problems import waiting_for_clock
+from serving.problems import shed, waiting_for_clock
 
 _EVENT_FIELDS: Final = tuple(EventBody.model_fields)
 _RETRY: Final = {
@@ -93,7 +94,12 @@ def feed_routes(deps: Dependencies) -> APIRouter:
 
 
 def make_page(deps: Dependencies, request: FeedRequest) -> Page:
-    """A page; while the clock runs ahead one from the safe list, which no window has to count."""
+    """
+    A page; while the clock runs ahead one from the safe list, which no window has to count. Raises Problem when it is
+    too late to begin one.
+    """
+    if DEADLINE.get().left_s() < 0:
+        raise shed("The page could not be begun in time")
     started = perf_counter()
     engine, time = deps.engine(), deps.clock.read()
     if time.is_ahead:

@@ -10,10 +10,11 @@ from threading import Barrier, Event
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving import admission, feed_route
+from serving import admission, feed_route, middleware
 from serving.admission import MAX_THREADS, Admission, is_page
 from serving.deadline import DEADLINE, NO_DEADLINE, Deadline, read_deadline_s, store_wait_s, time_used
 from serving.settings import Settings
@@ -116,6 +117,25 @@ def test_a_page_whose_time_is_nearly_gone_is_a_simpler_one_or_none(keyed_address
     sent = head("/v1/feed", f"Content-Length: {len(BODY)}", "Connection: close", "X-Sanad-Deadline-Ms: 1") + BODY
     for status, answer in (ask(keyed_address, sent) for _ in range(8)):
         assert status == 503 or answer["degraded"] in (["ranking"], ["ledger"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/v1/feed", {"user_id": "u0"}),
+        ("GET", "/v1/feed/u0", None),
+        ("POST", "/v1/rank", {"user_id": "u0", "candidates": [{"item_id": "v1"}]}),
+    ],
+)
+def test_no_page_is_begun_after_its_time_whatever_asks_for_it(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, method: str, path: str, body: Any
+) -> None:
+    monkeypatch.setattr(middleware, "Deadline", lambda began, seconds: Deadline(began - 2 * seconds, seconds))
+    answer = client.request(method, path, json=body)
+    assert (answer.status_code, answer.headers.get("retry-after")) == (503, "1")
+    assert answer.json()["detail"] == "The page could not be begun in time; ask again in 1 s."
+    monkeypatch.undo()
+    assert client.request(method, path, json=body).status_code == 200
 
 
 @pytest.mark.parametrize("lines", [[], ["Connection: close"]])
