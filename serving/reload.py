@@ -66,7 +66,8 @@ class Reloader:
     def look(self) -> None:
         """Read everything again where somebody asked, else the key file where it changed."""
         is_asked, signature = self.asked.is_set(), _signature(self.settings.key_file)
-        self.asked.clear()
+        if is_asked:  # else a signal that comes between the two lines would be forgotten
+            self.asked.clear()
         is_changed, self._seen = signature != self._seen, signature
         if is_asked or is_changed:
             self._try("keys", self._read_keys)

@@ -25,6 +25,7 @@ from serving.auth.scopes import SCOPES, Scope
 
 _ID_LENGTH: Final = 8
 _MAX_KEYS: Final = 200  # each is compared with every key that is shown
+_MAX_PER_SECOND: Final = 1_000_000
 _PREFIX: Final = "sanad_"  # by which scanners for secrets find a key that somebody published
 NAME_PATTERN: Final = r"^(?!local$)[A-Za-z0-9_.-]{1,40}\Z"
 
@@ -39,7 +40,7 @@ class ServiceKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     digest: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
     scopes: Annotated[tuple[Scope, ...], Meta(min_length=1)]
     created_at: str = ""
-    per_second: Annotated[float, Meta(gt=0, le=1_000_000)] | None = None
+    per_second: Annotated[float, Meta(gt=0, le=_MAX_PER_SECOND)] | None = None
 
     @property
     def id(self) -> str:
@@ -103,6 +104,11 @@ def keys_of(digests: Sequence[str], file: Path | None) -> Sequence[ServiceKey]:
 
 def new_key(name: str, scopes: Sequence[Scope], per_second: float | None, at: Millis) -> tuple[str, ServiceKey]:
     """A new key and what is kept of it. Nobody can make the first from the second. Raises ConfigError."""
+    if per_second is not None and not 0 < per_second <= _MAX_PER_SECOND:
+        raise ConfigError(
+            f"--per-second: found {per_second:g}, expected above 0, at most {_MAX_PER_SECOND:,}; leave it out for "
+            "no bound"
+        )
     text = _PREFIX + secrets.token_urlsafe(32)
     kept = {
         "name": name, "digest": hashlib.sha256(text.encode()).hexdigest(),

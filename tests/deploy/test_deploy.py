@@ -8,12 +8,14 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from ruamel.yaml import YAML
 
 from serving.metrics import Metrics
 from serving.request_body import BODY_LIMITS, BULK_PREFIX, OTHER_LIMIT, limit_of
 from serving.settings import VARIABLES
+from tests.serving.process import free_port
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -135,13 +137,39 @@ def test_no_body_that_the_service_takes_is_too_large_for_the_proxy(path: str) ->
     assert proxy_limit(path) >= limit_of(path).n_bytes
 
 
-def test_the_proxy_is_right_in_the_eyes_of_nginx(tmp_path: Path) -> None:
-    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if nginx is None:
+@pytest.fixture
+def nginx(tmp_path: Path) -> list[str]:
+    """The command of nginx with our configuration, on a port of this machine and without TLS; it needs no rights."""
+    found = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    if found is None:
         pytest.skip("nginx is not installed (Debian: apt-get install nginx-light)")
-    own = NGINX.replace("listen 443 ssl;", "listen 127.0.0.1:18443;")
-    own = re.sub(r"^ +ssl_certificate.*$", "", own, flags=re.MULTILINE)  # there are none here
-    (tmp_path / "nginx.conf").write_text(f"pid {tmp_path}/pid; error_log stderr;\n{own}")
-    command = [nginx, "-t", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    places = "".join(f"{kind}_temp_path {tmp_path}/{kind};" for kind in kinds)
+    own = re.sub(r"^ +ssl_certificate.*$", "", NGINX, flags=re.MULTILINE)  # there are none here
+    own = own.replace("listen 443 ssl;", f"listen 127.0.0.1:{free_port()};")
+    own = own.replace("127.0.0.1:8000", f"127.0.0.1:{free_port()}")  # where nobody listens
+    own = own.replace("/var/log/nginx", str(tmp_path)).replace("http {", f"http {{ {places}", 1)
+    (tmp_path / "nginx.conf").write_text(f"pid {tmp_path}/pid; daemon off;\n{own}")
+    return [found, "-p", str(tmp_path), "-e", str(tmp_path / "first.log"), "-c", str(tmp_path / "nginx.conf")]
+
+
+def test_the_proxy_is_right_in_the_eyes_of_nginx(nginx: list[str]) -> None:
+    done = subprocess.run([*nginx, "-t"], capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "[warn]" not in done.stderr, done.stderr
+
+
+def test_the_proxy_writes_no_id_of_a_person(nginx: list[str], tmp_path: Path) -> None:
+    """Also where it has something to say: that nobody answers, or that a body is too large."""
+    [port] = re.findall(r"listen 127.0.0.1:(\d+);", (tmp_path / "nginx.conf").read_text())
+    with subprocess.Popen(nginx, stderr=subprocess.PIPE, text=True) as running:
+        try:
+            client = httpx.Client(base_url=f"http://127.0.0.1:{port}", transport=httpx.HTTPTransport(retries=5))
+            with client:
+                assert client.get("/v1/users/Amina-77").status_code == 502
+                assert client.put("/v1/users/Amina-77", content=b"x" * (2**20 + 1)).status_code == 413
+                assert client.get("/metrics?Amina-77").status_code == 403
+        finally:
+            running.terminate()
+        assert running.stderr is not None and "Amina-77" not in running.stderr.read()
+    logs = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert logs and [path for path in logs if b"Amina-77" in path.read_bytes()] == []

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -58,6 +59,23 @@ def reloader(settings: Settings, tmp_path: Path, renewed: list[Rules]) -> Reload
 def failed(reloader: Reloader) -> dict[str, float]:
     value = reloader.metrics.registry.get_sample_value
     return {what: value("sanad_reload_failed", {"what": what}) or 0.0 for what in ("keys", "rules", "log_level")}
+
+
+class Interrupted(Event):
+    """A signal that comes right after somebody saw that there was none."""
+
+    def is_set(self) -> bool:
+        was_set = super().is_set()
+        self.set()
+        return was_set
+
+
+def test_a_signal_between_two_looks_is_not_forgotten(reloader: Reloader, renewed: list[Rules]) -> None:
+    reloader.asked = Interrupted()
+    reloader.look()
+    assert renewed == []
+    reloader.look()
+    assert len(renewed) == 1
 
 
 def test_keys_follow_their_file_and_nothing_else_is_read(reloader: Reloader, renewed: list[Rules]) -> None:

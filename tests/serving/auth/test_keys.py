@@ -57,8 +57,8 @@ def test_a_list_says_what_there_is_and_a_revoked_key_is_gone(
         (["new", "local", "--scope", "feed"], "expected a name of letters"),
         (["new", "a b", "--scope", "feed"], "expected a name of letters"),
         (["new", "a\n", "--scope", "feed"], "expected a name of letters"),
-        (["new", "app", "--scope", "feed", "--per-second", "0"], "`float` > 0"),
-        (["new", "app", "--scope", "feed", "--per-second", "nan"], "per_second"),
+        (["new", "app", "--scope", "feed", "--per-second", "0"], "per-second: found"),
+        (["new", "app", "--scope", "feed", "--per-second", "nan"], "per-second: found nan, expected above 0"),
         (["list"], "make it with: sanad key new"),
     ],
 )
