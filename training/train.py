@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import polars as pl
+from threadpoolctl import threadpool_limits
 
 from recsys.clock import Millis
 from recsys.data.fingerprint import fingerprint
@@ -78,31 +79,26 @@ def run(
         params = replace(params, blend=budget.widen(params.blend))
     check_params(params)
     watch = Stopwatch()
-    prepared = prepare(data, params, at, cache or cache_folder(), rejected, forget, watch, on_progress)
-    search = _Search(budget or SMALL, None if previous is None else previous.blend.weights)
-    models = _fit_models(prepared, params, search, watch, on_progress)
-    contents = _contents(prepared, models, params.market)
-    counts = _counts(prepared, contents, models, is_forgetting=bool(forget))
-    encoder = prepared.texts.features.fingerprint if prepared.texts else None
-    manifest = describe_run(
-        params,
-        fingerprint(data),
-        at,
-        prepared.cutoff,
-        counts,
-        encoder=encoder,
-        ranked=models.ranker,
-        fitted=models.blend,
-    )
-    weights = _fit_locality(models.interactions, prepared, params, on_progress)
-    manifest = msgspec.structs.replace(manifest, locality_weight=weights)
-    if budget is not None:
-        recipe = describe_recipe(models.blend, budget, None if previous is None else previous.version)
-        manifest = msgspec.structs.replace(manifest, recipe=recipe)
-    watch.lap("locality weight")
-    on_progress("save", 0, None)
-    saved = save_artifact(out, contents, manifest)
-    watch.lap("index and save")
+    with threadpool_limits(1, user_api="blas"):  # sums of several threads differ in their last bits
+        prepared = prepare(data, params, at, cache or cache_folder(), rejected, forget, watch, on_progress)
+        search = _Search(budget or SMALL, None if previous is None else previous.blend.weights)
+        models = _fit_models(prepared, params, search, watch, on_progress)
+        contents = _contents(prepared, models, params.market)
+        counts = _counts(prepared, contents, models, is_forgetting=bool(forget))
+        encoder = prepared.texts.features.fingerprint if prepared.texts else None
+        manifest = describe_run(
+            params, fingerprint(data), at, prepared.cutoff, counts, encoder=encoder, ranked=models.ranker,
+            fitted=models.blend,
+        )  # fmt: skip
+        weights = _fit_locality(models.interactions, prepared, params, on_progress)
+        manifest = msgspec.structs.replace(manifest, locality_weight=weights)
+        if budget is not None:
+            recipe = describe_recipe(models.blend, budget, None if previous is None else previous.version)
+            manifest = msgspec.structs.replace(manifest, recipe=recipe)
+        watch.lap("locality weight")
+        on_progress("save", 0, None)
+        saved = save_artifact(out, contents, manifest)
+        watch.lap("index and save")
     told = summarise_recipe(models.blend, budget or SMALL)
     return Trained(
         manifest=saved, report=prepared.report, recipe=told, ranker=models.ranker.summary, seconds=watch.seconds

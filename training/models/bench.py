@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 from recsys.metrics import mean, ndcg, recall
 from recsys.models.blend import POPULARITY, Blend, mask_excluded
@@ -76,7 +77,8 @@ def run_split(split: Split, k: int, seed: int, on_progress: Progress = quiet) ->
     """The whole recipe on a split, as `sanad train --budget full` follows it on a dataset."""
     started = perf_counter()
     specs = {name: spec for name, spec in find_specs(FULL.widen(BlendParams())).items() if not spec.reads_order}
-    fitted = fit_matrix(split.train, split.valid, specs, FULL, k, seed, on_progress)
+    with threadpool_limits(1, user_api="blas"):  # as `training.train`: equal results on every machine
+        fitted = fit_matrix(split.train, split.valid, specs, FULL, k, seed, on_progress)
     fitted_at = perf_counter()
     measured, n_evaluated = _evaluate(fitted.blend, split, k, on_progress)
     recommended_at = perf_counter()

@@ -47,7 +47,7 @@ def _themes(vectors: Floats, has_theme: Mask, seed: int) -> Floats:
     rows = np.flatnonzero(has_theme)
     if len(np.unique(vectors[rows], axis=0)) < N_THEMES:
         return themes
-    with threadpool_limits(1):  # sums of several threads differ in their last bits
+    with threadpool_limits(1):  # of OpenMP too; sums of several threads differ in their last bits
         clusters = KMeans(N_THEMES, n_init=N_STARTS, random_state=seed).fit_predict(vectors[rows])
     themes[rows, clusters] = 1
     return themes

@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 from ruamel.yaml import YAML
+from threadpoolctl import threadpool_limits
 
 from recsys.clock import Millis
 from recsys.data.tables import Dataset
@@ -82,7 +83,8 @@ def tune(
             limit_factors(spec, FULL.max_factors), folds, start.k, seed, on_progress, stage=f"tune {name}",
             earlier=earlier, remember=partial(_append, study, key, name),
         )  # fmt: skip
-        chosen, _ = ascent.search()
+        with threadpool_limits(1, user_api="blas"):  # as `training.train`: equal settings on every machine
+            chosen, _ = ascent.search()
         params = replace(params, **{name: chosen})
         values = {setting: measure.value for setting, measure in ascent.measured.items() if measure}
         best[name], default[name] = values[chosen], values[begin]
