@@ -46,6 +46,19 @@ def replace_profile(engine: Engine, user_id: str, fields: Fields) -> None:
     update_state(engine, user_id, change)
 
 
+def patch_profile(engine: Engine, user_id: str, fields: Fields) -> None:
+    """Change these fields of the profile in force, in one write; null = unknown. Raises DataError."""
+    check_id("user_id", user_id)
+    check_languages(engine, fields.get("languages") or ())
+
+    def change(state: UserState) -> UserState:
+        before = _named(profile_of(state, engine.resources.model, user_id))
+        person = msgspec.structs.replace(state.person, profile=_profile({**before, **fields}), is_put=True)
+        return msgspec.structs.replace(state, person=person)
+
+    update_state(engine, user_id, change)
+
+
 def check_languages(engine: Engine, tags: Sequence[str]) -> None:
     """Raises DataError when tags are stated and neither the market nor the catalogue has a language of theirs."""
     resources = engine.resources

@@ -1,6 +1,6 @@
 """Feeds and events. The routes are no coroutines, so the framework runs them in its thread pool."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from time import perf_counter
 from typing import Annotated, Final
@@ -114,9 +114,12 @@ def make_page(deps: Dependencies, request: FeedRequest) -> Page:
 
 def page_response(page: Page) -> Response:
     """The page as it was encoded: the framework does not serialise it again."""
-    if page.retry_after_s is None:
-        return encoded_response(page.answer)
-    return encoded_response(page.answer, {"Retry-After": str(page.retry_after_s)})
+    return encoded_response(page.answer, retry_headers(page))
+
+
+def retry_headers(page: Page) -> Mapping[str, str] | None:
+    """When to ask again, where a page is empty because others of the same person came first."""
+    return None if page.retry_after_s is None else {"Retry-After": str(page.retry_after_s)}
 
 
 def _check_fields(events: Sequence[Fields]) -> None:

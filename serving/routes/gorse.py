@@ -22,18 +22,20 @@ from pydantic.alias_generators import to_pascal
 from recsys.clock import to_text
 from recsys.columns import ITEMS, USERS
 from recsys.errors import DataError
+from recsys.feed.engine import Engine
 from recsys.instants import read_instant
 from recsys.messages import MAX_SIZE, FeedRequest, FeedResponse
 from recsys.services import items as catalogue_items
 from recsys.services import lists, profiles, rights
 from recsys.services.events import MAX_AGE_MS, accept_events
+from recsys.services.fields import check_row
 from recsys.stores.protocols import Catalogue
 from recsys.types import Fields, JsonObject
 from recsys.vocabulary import Topic
 from serving.body_fields import Id
-from serving.dependencies import Dependencies, PathId, existing, strict_router, who
+from serving.dependencies import Dependencies, PathId, encoded_response, existing, strict_router, who
 from serving.problems import waiting_for_clock
-from serving.routes.feed import make_page
+from serving.routes.feed import make_page, retry_headers
 
 MAX_ROWS: Final = 1_000  # of one call
 KINDS: Final[Mapping[str, str]] = {"read": "view", "star": "save"}
@@ -110,10 +112,11 @@ def _recommendations(routes: APIRouter, deps: Dependencies) -> None:
         user_id: PathId, category: Topic | None = None, n: Count = 10, x_api_version: Annotated[str, Header()] = "1"
     ) -> Response:
         request = FeedRequest(user_id=user_id, size=n, topics=None if category is None else (category,), explain="none")
-        page = msgspec.json.decode(make_page(deps, request).answer, type=FeedResponse)
+        made = make_page(deps, request)
+        items = msgspec.json.decode(made.answer, type=FeedResponse).items
         if x_api_version == "2":
-            return _json([_scored(item.item_id, item.score) for item in page.items])
-        return _json([item.item_id for item in page.items])
+            return _json([_scored(item.item_id, item.score) for item in items], retry_headers(made))
+        return _json([item.item_id for item in items], retry_headers(made))
 
 
 def _lists(routes: APIRouter, deps: Dependencies) -> None:
@@ -224,13 +227,15 @@ def _items(routes: APIRouter, deps: Dependencies) -> None:
 def _users(routes: APIRouter, deps: Dependencies) -> None:
     @routes.post("/user")
     def insert(body: GorseUser) -> Response:
-        return insert_many([body])
+        profiles.replace_profile(deps.engine(), body.user_id, _profile_labels(body.user_id, body.labels))
+        return _affected(1)
 
     @routes.post("/users")
     def insert_many(body: Annotated[list[GorseUser], Field(max_length=MAX_ROWS)]) -> Response:
-        fields = [_labels(user.labels, _USER_LABELS) for user in body]
-        for user, labels in zip(body, fields, strict=True):
-            profiles.put_profile(deps.engine(), user.user_id, labels, deps.clock())
+        """All of them, or none: what cannot be read is found before the first one is written."""
+        engine = deps.engine()
+        for user, labels in zip(body, _profiles(engine, body), strict=True):
+            profiles.replace_profile(engine, user.user_id, labels)
         return _affected(len(body))
 
     @routes.get("/user/{user_id}")
@@ -241,10 +246,7 @@ def _users(routes: APIRouter, deps: Dependencies) -> None:
 
     @routes.patch("/user/{user_id}")
     def patch(user_id: PathId, body: GorseUserPatch) -> Response:
-        changed = _labels(body.labels, _USER_LABELS)
-        profile = dict(profiles.get_profile(deps.engine(), user_id))
-        del profile["user_id"]
-        profiles.put_profile(deps.engine(), user_id, {**profile, **changed}, deps.clock())
+        profiles.patch_profile(deps.engine(), user_id, _profile_labels(user_id, body.labels))
         return _affected(1)
 
     @routes.delete("/user/{user_id}")
@@ -294,6 +296,27 @@ def _labels(labels: Labels, known: Sequence[str]) -> JsonObject:
     return dict(labels or {})
 
 
+def _profile_labels(user_id: str, labels: Labels) -> Fields:
+    """The columns of a profile that labels state, by the data contract; None = unknown. Raises DataError."""
+    stated = _labels(labels, _USER_LABELS)
+    row = check_row(USERS, {USERS.key: user_id, **stated})
+    return {name: row.get(name) for name in stated}
+
+
+def _profiles(engine: Engine, users: Sequence[GorseUser]) -> Sequence[Fields]:
+    """The profiles of several users. Raises DataError with every problem, and whose it is."""
+    found, problems = list[Fields](), list[str]()
+    for place, user in enumerate(users):
+        try:
+            found.append(_profile_labels(user.user_id, user.labels))
+            profiles.check_languages(engine, found[-1].get("languages") or ())
+        except DataError as error:
+            problems += [f"{place}.Labels.{problem}" for problem in error.problems]
+    if problems:
+        raise DataError(*problems)
+    return found
+
+
 def _gorse_item(row: Fields) -> JsonObject:
     return {
         "ItemId": row["item_id"],
@@ -313,5 +336,5 @@ def _affected(n: int) -> Response:
     return _json({"RowAffected": int(n)})
 
 
-def _json(body: object) -> Response:
-    return Response(msgspec.json.encode(body), media_type="application/json")
+def _json(body: object, headers: Mapping[str, str] | None = None) -> Response:
+    return encoded_response(msgspec.json.encode(body), headers)

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from recsys.messages import MAX_IDS, MAX_SIZE, FeedResponse, RankCandidate, RankRequest, Wire
 from serving.body_fields import Id
-from serving.dependencies import Dependencies, strict_router, struct_response
-from serving.routes.feed import make_page
+from serving.dependencies import Dependencies, encoded_response, strict_router, struct_response
+from serving.routes.feed import make_page, retry_headers
 
 Text = Annotated[str, Field(max_length=200)]
 _LENIENT: Final = ConfigDict(extra="ignore", frozen=True)  # the shape is that project's, and may grow
@@ -49,16 +49,17 @@ class RankingBody(BaseModel):
         return RankRequest(
             user_id=self.session.user_id,
             size=max(1, min(len(ids), MAX_SIZE)),
-            request_id=self._request_id(ids),
+            request_id=self._request_id(),
             candidate_ids=ids,
             candidates=tuple(RankCandidate(item_id=item.id, creator_id=item.author_name_hash) for item in self.items),
             explain="none",
         )
 
-    def _request_id(self, ids: tuple[str, ...]) -> str | None:
+    def _request_id(self) -> str | None:
         if self.session.session_id is None:
             return None
-        told = msgspec.json.encode([self.session.session_id, self.session.current_time, ids])
+        items = [(item.id, item.author_name_hash) for item in self.items]
+        told = msgspec.json.encode([self.session.session_id, self.session.current_time, items])
         return f"p{hashlib.blake2b(told, digest_size=15).hexdigest()}"
 
 
@@ -77,7 +78,9 @@ def prosocial_routes(deps: Dependencies) -> APIRouter:
     def rank_page(body: RankingBody) -> Response:
         if not body.items:
             return struct_response(RankingAnswer(ranked_ids=()))
-        page = msgspec.json.decode(make_page(deps, body.to_request()).answer, type=FeedResponse)
-        return struct_response(RankingAnswer(ranked_ids=tuple(item.item_id for item in page.items)))
+        made = make_page(deps, body.to_request())
+        items = msgspec.json.decode(made.answer, type=FeedResponse).items
+        answer = RankingAnswer(ranked_ids=tuple(item.item_id for item in items))
+        return encoded_response(msgspec.json.encode(answer), retry_headers(made))
 
     return routes

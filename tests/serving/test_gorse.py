@@ -13,6 +13,7 @@ from recsys.clock import DAY, now, to_text
 from serving.auth.scopes import scope_of
 from serving.run import run_in_thread
 from serving.settings import FACES, Settings
+from serving.stores.sqlite.users import SqliteUsers
 from tests.serving.conftest import PATIENT_MS, Open
 
 
@@ -99,6 +100,46 @@ def test_users_come_and_go(gorse: Gorse, address: str) -> None:
     gorse.get_recommend("g1", n=3)
     assert gorse.delete_user("g1") == {"RowAffected": 1}
     assert gorse.get_user("g1")["Labels"] == {"age_source": "none", "languages": []}
+
+
+def test_users_are_read_by_the_data_contract_all_or_none(gorse: Gorse, address: str) -> None:
+    good = {"UserId": "good", "Labels": {"country": "MA", "consent": "false"}}
+    bad = {"UserId": "bad", "Labels": {"country": "nowhere!!", "guardian_id": "\u202e"}}
+    with pytest.raises(GorseException) as refused:
+        gorse.insert_users([good, bad])
+    assert refused.value.status_code == 422
+    assert "1.Labels.country: found 'nowhere!!'" in refused.value.message
+    assert "1.Labels.guardian_id" in refused.value.message
+    assert gorse.get_user("good")["Labels"] == {"age_source": "none", "languages": []}
+    assert gorse.insert_users([good]) == {"RowAffected": 1} and gorse.get_user("good")["Labels"]["consent"] is False
+    for method, path in (("POST", "user"), ("PATCH", "user/good")):
+        body = {"UserId": "good", "Labels": {"region": "?"}}
+        one = requests.request(method, f"{address}/api/{path}", json=body, timeout=10)
+        assert one.status_code == 422 and one.json()["detail"].startswith("region: found '?'")
+
+
+def test_a_change_of_a_user_keeps_the_rest(gorse: Gorse, address: str) -> None:
+    gorse.insert_user({"UserId": "g3", "Labels": {"country": "MA", "age_band": "13-15"}})
+    change = {"Labels": {"country": None, "languages": ["fr"]}}
+    assert requests.patch(f"{address}/api/user/g3", json=change, timeout=10).json() == {"RowAffected": 1}
+    assert gorse.get_user("g3")["Labels"] == {"age_band": "13-15", "age_source": "none", "languages": ["fr"]}
+
+
+def test_feedback_can_be_taken_back(gorse: Gorse, address: str) -> None:
+    """The export names the event that an undo needs."""
+    gorse.insert_feedback("like", "g1", "v1", to_text(now()))
+    [liked] = requests.get(f"{address}/v1/users/g1/export", timeout=10).json()["events"]
+    undo = {"event_id": "u", "user_id": "g1", "kind": "undo", "value": liked["event_id"]}
+    assert requests.post(f"{address}/v1/events", json={"events": [undo]}, timeout=10).json()["accepted"] == 1
+
+
+@pytest.mark.parametrize("path", ["/api/recommend/u0", "/rank"])
+def test_an_empty_page_says_when_to_ask_again(open_service: Open, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.setattr(SqliteUsers, "write_if", lambda *_: False)  # others always win
+    body = {"session": {"user_id": "u0"}, "items": [{"id": "v1"}]}
+    with open_service(faces=FACES) as client:
+        answer = client.get(path) if path != "/rank" else client.post(path, json=body)
+        assert answer.status_code == 200 and answer.headers["Retry-After"] == "1"
 
 
 def test_lists_are_scored_best_first(gorse: Gorse, address: str) -> None:

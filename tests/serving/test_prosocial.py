@@ -46,6 +46,8 @@ def test_the_same_page_of_a_session_is_the_same_request(prosocial: TestClient) -
     first = _rank(prosocial, ["v1", "v2"]).json()
     assert _rank(prosocial, ["v1", "v2"]).json() == first
     assert prosocial.get("/v1/users/u0/exposure").json()["deliveries"] == 2
+    others = [{**ITEM, "id": item_id, "author_name_hash": "another"} for item_id in ("v1", "v2")]
+    assert prosocial.post("/rank", json={"session": SESSION, "items": others}).status_code == 200
 
 
 def test_nothing_to_rank_gives_nothing(prosocial: TestClient) -> None:
