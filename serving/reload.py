@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import Final
 
 from recsys.errors import SanadError
@@ -57,6 +57,7 @@ class Reloader:
     renew: Callable[[Rules], None]
     asked: Event = field(default_factory=Event)
     _seen: tuple[int, ...] | None = field(default=None, init=False)
+    _reading: Lock = field(default_factory=Lock, init=False)
 
     def __post_init__(self) -> None:
         self._seen = _signature(self.settings.key_file)
@@ -65,15 +66,21 @@ class Reloader:
 
     def look(self) -> None:
         """Read everything again where somebody asked, else the key file where it changed."""
-        is_asked, signature = self.asked.is_set(), _signature(self.settings.key_file)
+        is_asked = self.asked.is_set()
         if is_asked:  # else a signal that comes between the two lines would be forgotten
             self.asked.clear()
-        is_changed, self._seen = signature != self._seen, signature
-        if is_asked or is_changed:
-            self._try("keys", self._read_keys)
+        self.look_at_keys(is_asked=is_asked)
         if is_asked:
             self._try("rules", lambda: self.renew(read_rules(self.settings)))
             self._try("log_level", lambda: set_level(self.settings.log_level))
+
+    def look_at_keys(self, *, is_asked: bool = False) -> None:
+        """Read the key file again where it changed or somebody asked."""
+        with self._reading:  # whoever read an older file must not be the last to say what it holds
+            signature = _signature(self.settings.key_file)
+            is_changed, self._seen = signature != self._seen, signature
+            if is_asked or is_changed:
+                self._try("keys", self._read_keys)
 
     def _read_keys(self) -> None:
         self.keys.replace(keys_of(self.settings.keys, self.settings.key_file))
@@ -95,23 +102,32 @@ class Reloader:
 
 @contextmanager
 def reloading(reloader: Reloader) -> Iterator[None]:
-    """Look every second, and at once where somebody asks, in a thread of its own."""
+    """
+    Look at the keys every second, and at everything where somebody asks, in threads of their own: to warm an engine up
+    takes long, and a key that was revoked must not wait for it.
+    """
     is_over = Event()
+
+    def follow_keys() -> None:
+        while not is_over.wait(_LOOK_INTERVAL_S):
+            reloader.look_at_keys()
 
     def work() -> None:
         while not is_over.is_set():
-            reloader.asked.wait(_LOOK_INTERVAL_S)
+            reloader.asked.wait()
             if not is_over.is_set():
                 reloader.look()
 
-    thread = Thread(target=work, name="sanad-reload", daemon=True)
-    thread.start()
+    threads = [Thread(target=target, name="sanad-reload", daemon=True) for target in (follow_keys, work)]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         is_over.set()
         reloader.asked.set()
-        thread.join()
+        for thread in threads:
+            thread.join()
 
 
 def _signature(path: Path | None) -> tuple[int, ...] | None:

@@ -24,7 +24,7 @@ from recsys.policy.checks import load_market
 from serving.auth.keys import change_keys, keyring_of, new_key
 from serving.logs import read_level
 from serving.metrics import Metrics
-from serving.reload import Reloader, Rules, read_rules
+from serving.reload import Reloader, Rules, read_rules, reloading
 from serving.run import open_service
 from serving.settings import Settings
 
@@ -90,6 +90,28 @@ def test_keys_follow_their_file_and_nothing_else_is_read(reloader: Reloader, ren
     reloader.look()
     assert reloader.keys.find(text.encode()) is None
     assert renewed == []
+
+
+def test_a_revoked_key_does_not_wait_for_an_engine_that_warms_up(reloader: Reloader) -> None:
+    file, is_begun, may_end = reloader.settings.key_file, Event(), Event()
+    assert file is not None
+    text = add_key(file)
+
+    def renew(rules: Rules) -> None:
+        is_begun.set()
+        may_end.wait(30)
+
+    reloader.renew = renew
+    reloader.asked.set()
+    with reloading(reloader):
+        assert is_begun.wait(30) and reloader.keys.find(text.encode()) is not None
+        change_keys(file, lambda keys: ())
+        until = time.monotonic() + 20
+        while reloader.keys.find(text.encode()) is not None and time.monotonic() < until:
+            time.sleep(0.05)
+        is_revoked = reloader.keys.find(text.encode()) is None
+        may_end.set()
+    assert is_revoked
 
 
 @pytest.mark.parametrize("what", ["keys", "rules", "log_level"])
