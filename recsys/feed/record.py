@@ -362,6 +362,12 @@ def request_of(decision: Decision) -> FeedRequest:
     return msgspec.structs.replace(asked, candidate_ids=tuple(candidate.item_id for candidate in asked.candidates))
 
 
+def is_brought(decision: Decision, item_id: str) -> bool:
+    """Whether an item is one of those that a caller brought to be ranked."""
+    asked = request_of(decision)
+    return isinstance(asked, RankRequest) and any(candidate.item_id == item_id for candidate in asked.candidates)
+
+
 def columns_of(candidates: Candidates) -> dict[str, bytes]:
     """The rule columns as bytes."""
     return {name: np.ascontiguousarray(candidates[name], dtype).tobytes() for name, dtype in RULES.items()}

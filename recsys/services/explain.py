@@ -18,11 +18,12 @@ from recsys.feed import record as records
 from recsys.feed.answer import answer_of
 from recsys.feed.engine import Engine
 from recsys.feed.filters import FILTERS
+from recsys.feed.query import Query
 from recsys.feed.reasons import codes, sentences
 from recsys.feed.record import Decision
 from recsys.feed.response import UNKNOWN, shortfall_of, sources_of
 from recsys.feed.slate import Selection, delivered
-from recsys.feed.unlisted import unlisted_ids
+from recsys.feed.unlisted import kept_out, unlisted_ids
 from recsys.messages import FeedResponse
 from recsys.policy.limits import plain_limits
 from recsys.safety.copies import bound_pairs
@@ -112,8 +113,8 @@ def why(engine: Engine, request_id: str, item_id: str, user_id: str | None = Non
     _, decision = _read(engine, request_id, user_id)
     items = engine.resources.catalogue_cache.items
     item_no = items.index.get(item_id)
-    if item_no is None and item_id not in decision.unlisted:
-        raise DataError(f"item_id: found {item_id!r}, expected the id of an item in the catalogue")
+    if item_no is None and not records.is_brought(decision, item_id):
+        raise DataError(f"item_id: found {item_id!r}, expected the id of an item in the catalogue or of a candidate")
     answer = _why(engine, decision, item_id, item_no)
     candidates = records.candidates_of(decision)
     rows = _rows_of(decision, candidates, item_id, item_no)
@@ -155,7 +156,6 @@ def _why(engine: Engine, decision: Decision, item_id: str, item_no: int | None) 
     candidates = records.candidates_of(decision)
     rows = _rows_of(decision, candidates, item_id, item_no)
     if not rows:
-        assert item_no is not None
         return _not_retrieved(engine, decision, item_id, item_no)
     row = rows[0]
     parts = _parts(decision, candidates, row)
@@ -240,18 +240,27 @@ def _counterfactual(decision: Decision, row: int, removed_by: str) -> str:
     return f"without {removed_by} it would have stood at position {better + 1}"
 
 
-def _not_retrieved(engine: Engine, decision: Decision, item_id: str, item_no: int) -> JsonObject:
+def _not_retrieved(engine: Engine, decision: Decision, item_id: str, item_no: int | None) -> JsonObject:
     """An item that was no candidate: what would remove it today, since the catalogue of then is gone."""
     request = records.request_of(decision)
     context = engine.context(request, decision.at)
-    whole = context.query.rules.take(np.array([item_no], np.intp))
-    removed_by = [name for name, check in FILTERS.items() if not check(context.query, whole)[0]]
+    removed_by = _removed_now(context.query, item_id, item_no)
     return {
         "request_id": decision.request_id, "item_id": item_id, "shown": False, "position": None, "score_parts": [],
         "rules": [{"rule": name, "judged": "now"} for name in removed_by],
         "removed_by": removed_by[0] if removed_by else "not_retrieved",
         "counterfactual": None if removed_by else "no source ranked it high enough to be a candidate",
     }  # fmt: skip
+
+
+def _removed_now(query: Query, item_id: str, item_no: int | None) -> list[str]:
+    """The filters that remove an item; of one that the catalogue does not hold the first one."""
+    if item_no is not None:
+        row = query.rules.take(np.array([item_no], np.intp))
+        return [name for name, check in FILTERS.items() if not check(query, row)[0]]
+    wanted = [candidate for candidate in query.unlisted if candidate.item_id == item_id]
+    removed_by = [reason for candidate in wanted if (reason := kept_out(query, candidate))]
+    return removed_by if wanted else ["excluded"]
 
 
 def replay(engine: Engine, request_id: str, user_id: str | None = None) -> JsonObject:

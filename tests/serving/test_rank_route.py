@@ -88,14 +88,29 @@ def test_the_record_of_a_page_names_what_the_catalogue_does_not_hold(client: Tes
     assert [entry["item_id"] for entry in exported["deliveries"]][-1] is None
 
 
+def test_what_a_filter_keeps_out_is_explained_too(client: TestClient) -> None:
+    """Every candidate, also those of which nothing is known; nothing else that is unknown."""
+
+    def why(request_id: str, item_id: str) -> Any:
+        return client.get("/v1/why", params={"request_id": request_id, "item_id": item_id})
+
+    _rank(client, ["x1", *CALM], user_id="teen", request_id="t")
+    _rank(client, ["x1", "x2", *CALM], exclude_ids=["x1", CALM[0]], topics=["S3"], request_id="r")
+    told = [why("t", "x1"), why("r", "x1"), why("r", CALM[0]), why("r", "x2")]
+    assert [answer.json()["removed_by"] for answer in told] == ["unlabelled", "excluded", "excluded", "excluded"]
+    assert all(answer.json()["sentences"] and not answer.json()["shown"] for answer in told)
+    refused = why("t", "x2")
+    assert refused.status_code == 422 and "candidate" in refused.json()["detail"]
+
+
 def test_an_item_that_becomes_known_is_judged_by_its_label(client: TestClient) -> None:
-    """The label also raises what is counted: the next page catches up with it."""
+    """What was counted as R2 stays counted: nobody was shown more than that."""
     assert "x1" in _ids(_rank(client, [*CALM, "x1"], request_id="r"))
     item = {"creator_id": "c1", "published_at": "2026-11-01T00:00:00Z", "title": "t", "risk_tier": "R3",
             "risk_source": "human"}  # fmt: skip
     assert client.put("/v1/items/x1", json=item).status_code == 200
     assert "x1" not in _ids(_rank(client, [*CALM, "x1"], request_id="r"))
-    assert _used(client) >= 1
+    assert _used(client) == 1
 
 
 def test_a_muted_creator_of_the_callers_stays_away(client: TestClient) -> None:
