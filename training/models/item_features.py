@@ -20,6 +20,9 @@ TEXT_SCALE: Final = 0.1
 """The standard deviation of each component of texts, where a topic is 0 or 1: how far words are trusted beside it."""
 
 N_STARTS: Final = 4
+_BLOCK_ITEMS: Final = 65_536  # whose vectors are held as 64-bit floats at a time
+_ROUNDING: Final = 1e-5
+"""The spread of a component, as a share of the length of vectors, up to which it is the rounding of equal texts."""
 
 
 def item_features(topics: Floats, language: Ids, text: Space | None, seed: int) -> Floats:
@@ -65,14 +68,16 @@ def _centred_by(language: Ids, vectors: Floats, has_text: Mask) -> Floats:
 def _components(vectors: Floats, has_text: Mask) -> Floats:
     """
     (n_items, TEXT_COMPONENTS) principal components of vectors (n_items, d), each as widely spread as the others; those
-    that fewer dimensions or texts do not have are 0.
+    that fewer dimensions or different texts do not have are 0.
     """
     padded = np.zeros((len(vectors), TEXT_COMPONENTS), np.float32)
     if has_text.sum() < 2:
         return padded
     centred = np.where(has_text[:, None], vectors - vectors[has_text].mean(axis=0), 0.0)
-    _, axes = np.linalg.eigh(centred.T.astype(np.float64) @ centred)
+    blocks = (centred[start : start + _BLOCK_ITEMS] for start in range(0, len(centred), _BLOCK_ITEMS))
+    _, axes = np.linalg.eigh(sum(block.T.astype(np.float64) @ block for block in blocks))
     components = centred @ axes[:, ::-1][:, :TEXT_COMPONENTS].astype(np.float32)
-    spread = np.maximum(components[has_text].std(axis=0), 1e-6)
-    padded[:, : components.shape[1]] = TEXT_SCALE * components / spread
+    spread, length = components[has_text].std(axis=0), np.linalg.norm(vectors[has_text], axis=1).mean()
+    is_spread = spread > _ROUNDING * length
+    padded[:, : components.shape[1]][:, is_spread] = TEXT_SCALE * components[:, is_spread] / spread[is_spread]
     return padded

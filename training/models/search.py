@@ -11,6 +11,7 @@ from scipy import sparse
 
 from recsys.errors import ConfigError
 from recsys.models.base import PreferenceModel
+from recsys.models.blend import POPULARITY
 from recsys.models.interactions import UserInteractions, interactions_from_matrix, select_positive
 from recsys.progress import Progress, quiet
 from recsys.types import Csr, Rows
@@ -122,7 +123,7 @@ def choose_settings(
 ) -> ChosenSettings:
     """
     The settings of every model that fits the size of all folds, the cheapest model first. What a model leaves of its
-    share of the budget goes to the next ones.
+    share of the budget goes to the next ones. Models of all folds are kept: what is free is asked before each.
 
     Raises: ConfigError where the memory does not hold the factors, which every artifact has.
     """
@@ -139,6 +140,10 @@ def choose_settings(
     params: dict[str, Params] = {}
     models: dict[str, list[PreferenceModel]] = {}
     for at, name in enumerate(names):
+        memory = _free_for(name, starts, models)
+        if name not in (FACTORS, POPULARITY) and starts[name].memory > memory:
+            tried.append(Tried(name, fitting[name].params, TOO_MUCH_MEMORY, starts[name].work))
+            continue
         spec = limit_factors(fitting[name], budget.max_factors)
         share = starts[name].work + left / (len(names) - at)
         ascent = CoordinateAscent(spec, folds, k, seed, on_progress, max_work=share, max_memory=memory)
@@ -152,6 +157,12 @@ def choose_settings(
         params={name: params[name] for name in ordered}, by_fold=by_fold, tried=tuple(tried), work=spent,
         max_work=max_work,
     )  # fmt: skip
+
+
+def _free_for(name: str, starts: Mapping[str, Cost], models: Mapping[str, object]) -> float:
+    """The bytes that are free now, beside what is kept of other models, and without what the factors will need."""
+    is_awaited = name != FACTORS and FACTORS in starts and FACTORS not in models
+    return free_memory() - (starts[FACTORS].memory if is_awaited else 0.0)
 
 
 def check_memory(cost: Cost, memory: float, params: Params) -> None:

@@ -160,11 +160,24 @@ def test_settings_that_do_not_fit_into_memory_are_left_out_and_told(monkeypatch:
     folds = matrix_folds(camps(), None, 0)
     start, factors = search._cost(folds, SPECS["ials"].params), search._cost(folds, IALSParams(embedding_size=16))
     monkeypatch.setattr(search, "free_memory", lambda: factors.memory)
-    specs = SPECS | {"ials": replace(SPECS["ials"], params=IALSParams(embedding_size=16))}
+    specs = {"ials": replace(SPECS["ials"], params=IALSParams(embedding_size=16)), "popularity": SPECS["popularity"]}
     found = choose_settings(folds, specs, replace(TIGHT, work=float("inf")), 10, 0)
     assert start.memory > factors.memory
     refused = [it for it in found.tried if it.outcome == TOO_MUCH_MEMORY]
     assert refused and all(it.model == "ials" and it.measured is None for it in refused)
+
+
+def test_what_other_models_hold_is_not_free_and_what_the_factors_need_is_kept_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folds = matrix_folds(camps(), None, 0)
+    left = [1e12, 1e12]  # at the start, and for the first model; later what the factors need and no more
+    least = search._cost(folds, SPECS["ials"].params).memory
+    monkeypatch.setattr(search, "free_memory", lambda: left.pop() if left else least)
+    found = choose_settings(folds, SPECS, SMALL, 10, 0)
+    assert set(found.params) == {"popularity", "ials"}
+    assert {it.model for it in found.tried if it.outcome == TOO_MUCH_MEMORY} == {"graph_filter", "bm25"}
+    assert all(tuple(models) == tuple(found.params) for models in found.by_fold)
 
 
 def test_a_given_validation_part_leaves_the_folds_of_train_as_they_are() -> None:

@@ -63,6 +63,26 @@ def test_equal_seeds_give_equal_features() -> None:
     np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.parametrize("n_texts", [1, 3, 12])
+def test_many_items_of_few_texts_have_as_many_components_as_the_texts_differ_in(n_texts: int) -> None:
+    rng = np.random.default_rng(2)
+    texts = _Texts()
+    texts.item_vectors = rng.standard_normal((n_texts, 384)).astype(np.float32)[np.arange(200) % n_texts]
+    features = item_features(np.ones((200, 1), np.float32), np.ones(200, np.int32), texts, seed=0)
+    components = features[:, 2 + N_THEMES :]
+    assert components.any(axis=0).sum() == min(n_texts - 1, TEXT_COMPONENTS)
+    np.testing.assert_allclose(components.std(axis=0)[: n_texts - 1], TEXT_SCALE, rtol=1e-3)
+
+
+@pytest.mark.parametrize("n_items", [10, 64, 65])
+def test_blocks_of_items_give_the_components_of_all(n_items: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = _Texts(n_items, 6)
+    topics, language = np.ones((n_items, 1), np.float32), np.ones(n_items, np.int32)
+    whole = item_features(topics, language, texts, seed=0)
+    monkeypatch.setattr("training.models.item_features._BLOCK_ITEMS", 16)
+    np.testing.assert_allclose(np.abs(item_features(topics, language, texts, seed=0)), np.abs(whole), atol=1e-5)
+
+
 @pytest.mark.parametrize("n_texts, d", [(0, 32), (1, 32), (5, 32), (40, 8)])
 def test_few_or_short_texts_leave_topics_and_languages_where_they_are(n_texts: int, d: int) -> None:
     texts = _Texts()
