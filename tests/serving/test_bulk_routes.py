@@ -1,5 +1,6 @@
 """Many rows at once: each line is written or named, and what is repeated changes nothing; lists page through them."""
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -7,9 +8,12 @@ from collections.abc import Sequence
 import pytest
 from fastapi.testclient import TestClient
 
-from recsys.clock import DAY, to_text
+from recsys.clock import DAY, Millis, to_text
+from recsys.errors import StoreError
 from recsys.services.bulk import MAX_LINES
-from recsys.types import Fields
+from recsys.stores.protocols import AppendResult
+from recsys.types import Event, Fields
+from serving.stores.sqlite.events import SqliteEvents
 from tests.serving.conftest import N_CREATORS, N_ITEMS, NOON
 
 LINES = {"Content-Type": "application/x-ndjson"}
@@ -95,6 +99,26 @@ def test_events_count_once_and_at_most_7_days_back(client: TestClient) -> None:
     told = send(client, "events", [*rows, old, rows[0]])
     assert (told["accepted"], told["duplicates"]) == (5, 1)
     assert "7 days" in told["rejected"][0]["reason"]
+
+
+def test_rows_before_a_failure_stay_and_nobody_says_otherwise(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand events are one commit: the second thousand finds no disk."""
+    rows = [{"event_id": f"e{n}", "user_id": "u0", "kind": "like", "item_id": f"v{n % 9}"} for n in range(1_500)]
+    append, n_calls = SqliteEvents.append, itertools.count(1)
+
+    def fails(events: SqliteEvents, new: Sequence[Event], at: Millis) -> AppendResult:
+        if next(n_calls) == 2:
+            raise StoreError("the disk is full")
+        return append(events, new, at)
+
+    monkeypatch.setattr(SqliteEvents, "append", fails)
+    body = "\n".join(map(json.dumps, rows)).encode()
+    answer = client.post("/v1/bulk/events", content=body, headers=LINES)
+    assert answer.status_code == 503 and "some rows of this request may be stored" in answer.json()["detail"]
+    told = send(client, "events", rows)
+    assert (told["accepted"], told["duplicates"]) == (500, 1_000)
 
 
 def test_history_counts_as_seen_and_is_no_activity(client: TestClient) -> None:
