@@ -174,13 +174,14 @@ def _feedback(routes: APIRouter, deps: Dependencies) -> None:
     @routes.get("/user/{user_id}/feedback/{feedback_type}")
     def listed(user_id: PathId, feedback_type: str | None = None) -> Response:
         kind = None if feedback_type is None else KINDS.get(feedback_type, feedback_type)
-        entries = deps.engine().stores.events.since(user_id, 0)
+        events = [entry.event for entry in deps.engine().stores.events.since(user_id, 0)]
+        undone = {event.value for event in events if event.kind == "undo"}
         return _json(
             [
-                {"FeedbackType": feedback_type or entry.event.kind, "UserId": user_id, "ItemId": entry.event.item_id,
-                 "Timestamp": to_text(entry.received_at), "Comment": "", "Value": 0}
-                for entry in entries
-                if entry.event.item_id is not None and kind in (None, entry.event.kind)
+                {"FeedbackType": feedback_type or event.kind, "UserId": user_id, "ItemId": event.item_id,
+                 "Timestamp": to_text(event.at), "Comment": "", "Value": 0}
+                for event in events
+                if event.item_id is not None and kind in (None, event.kind) and event.event_id not in undone
             ]
         )  # fmt: skip
 
