@@ -51,8 +51,11 @@ RULE_PEOPLE: Final = 300
 def main() -> None:
     """Measures every world that is asked for, then prints what they have in common."""
     asked = _options().parse_args()
-    if asked.plot and not asked.reactions:
-        raise SystemExit("found --plot without --reactions, expected both; name the newcomers, as in --reactions 120")
+    if asked.plot and (asked.yardsticks or not asked.reactions):
+        raise SystemExit(
+            "found --plot without --reactions, or with --yardsticks, which judges none; expected --reactions alone"
+            ", as in --reactions 120"
+        )
     market = weighted(load_market(asked.policy), asked.weights)
     results: dict[str, Numbers] = {}
     print(f"commit {commit()}, weights {dict(market.weights)}")

@@ -30,6 +30,7 @@ from recsys.policy.schema import Market
 from recsys.types import Ids, Longs, Reals, rank_order
 from training.interactions import build_interactions
 from training.models.blend import fit_models
+from training.models.registry import MODELS, training_matrix
 from training.models.settings import BlendParams
 from training.validate import clean
 
@@ -111,8 +112,8 @@ def _visits(world: JudgedWorld, market: Market) -> list[Visit]:
 def _fit_base_models(world: JudgedWorld) -> Mapping[str, PreferenceModel]:
     """Every base model, fitted as training fits it, also those that the artifact's blend does without."""
     dataset, _ = clean(world.data, at=world.at)
-    params = BlendParams()
-    return fit_models(params.models, build_interactions(dataset, before=world.cutoff), params, 0)
+    params, train = BlendParams(), training_matrix(build_interactions(dataset, before=world.cutoff))
+    return fit_models([name for name in params.models if MODELS[name].can_fit(train)], train, params, 0)
 
 
 def _visit(rankers: _Rankers, person: int, shown: pl.DataFrame, relevant: Mapping[str, Ids]) -> Visit | None:
