@@ -121,7 +121,7 @@ def create_app(
     app.state.faces = [FACES[face](deps) for face in dict.fromkeys(settings.faces)]
     for face in app.state.faces:
         app.include_router(face)
-    app.include_router(sign_in_routes(gate.sessions))
+    app.include_router(sign_in_routes(gate))
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # the documented way to extend the description
     _handle_errors(app)
     if ring.is_open:

@@ -6,15 +6,16 @@ from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request, Response
 
-from serving.auth.gate import is_direct
-from serving.auth.sessions import Sessions, is_of_another_site, is_tls, set_cookie
+from serving.auth.gate import Gate, is_direct
+from serving.auth.sessions import is_of_another_site, is_tls, set_cookie
 from serving.pages.sign_in import HEADERS, language_of, sign_in_page
 
 METHODS: Final[Mapping[str, tuple[str, ...]]] = {"/sign-in": ("GET", "POST"), "/sign-out": ("POST",)}
 
 
-def sign_in_routes(sessions: Sessions) -> APIRouter:
+def sign_in_routes(gate: Gate) -> APIRouter:
     """`/sign-in` and `/sign-out`."""
+    sessions = gate.sessions
     routes = APIRouter(default_response_class=Response, include_in_schema=False)
 
     @routes.get("/sign-in")
@@ -30,8 +31,11 @@ def sign_in_routes(sessions: Sessions) -> APIRouter:
         if not _is_private(request, headers):
             return _page(sign_in_page(lang, is_open=is_open, problem="no_tls"), 403)
         key = sessions.keys.find((await _field(request, "key")).strip().encode("utf-8", "surrogateescape"))
-        if is_open or key is None:
-            return _page(sign_in_page(lang, is_open=is_open, problem="" if is_open else "wrong"), 401)
+        if is_open:
+            return _page(sign_in_page(lang, is_open=is_open), 401)
+        if key is None:
+            gate.metrics.refused("key")
+            return _page(sign_in_page(lang, problem="wrong"), 401)
         return _onwards(request, sessions.begin(key), lang)
 
     @routes.post("/sign-out")

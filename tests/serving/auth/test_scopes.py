@@ -40,6 +40,34 @@ def test_every_route_needs_a_scope(description: Description) -> None:
     assert without == []
 
 
+@pytest.mark.parametrize(
+    ("face", "own"),
+    [
+        ("POST /rank", "POST /v1/rank"),
+        ("GET /api/recommend/x", "GET /v1/feed/x"),
+        ("GET /api/recommend/x/S3", "GET /v1/feed/x"),
+        ("GET /api/popular", "GET /v1/trending"),
+        ("GET /api/item/x/neighbors", "GET /v1/similar/x"),
+        ("POST /api/feedback", "POST /v1/events"),
+        ("PUT /api/feedback", "POST /v1/events"),
+        ("GET /api/user/x/feedback", "GET /v1/users/x/export"),
+        ("GET /api/user/x", "GET /v1/users/x"),
+        ("POST /api/user", "PUT /v1/users/x"),
+        ("POST /api/users", "POST /v1/bulk/users"),
+        ("PATCH /api/user/x", "PUT /v1/users/x"),
+        ("DELETE /api/user/x", "DELETE /v1/users/x"),
+        ("POST /api/items", "POST /v1/bulk/items"),
+        ("GET /api/items", "GET /v1/items"),
+        ("PATCH /api/item/x", "PATCH /v1/items/x"),
+        ("DELETE /api/item/x", "DELETE /v1/items/x"),
+    ],
+)
+def test_a_face_needs_the_scope_of_the_address_that_does_the_same(face: str, own: str) -> None:
+    method, path = face.split()
+    own_method, own_path = own.split()
+    assert scope_of(method, path) == scope_of(own_method, own_path) not in (None, ANY)
+
+
 def test_every_scope_opens_something(description: Description) -> None:
     assert {scope_of(*call) for call in calls(description)} == {*SCOPES, ANY, None}
     assert set(MEANINGS) == set(SCOPES)

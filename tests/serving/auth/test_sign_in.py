@@ -224,6 +224,18 @@ def test_a_page_of_a_neighbouring_host_asks_for_no_page_with_the_cookie(open_ser
         assert client.get("/v1/feed/u0", headers={**foreign, "X-API-Key": text}).status_code == 200
 
 
+def test_a_key_that_was_guessed_at_the_page_is_counted(browser: TestClient, key: str) -> None:
+    def n_refused() -> float:
+        lines = browser.get("/metrics", headers={"X-API-Key": key}).text.splitlines()
+        return sum(
+            float(line.split()[-1]) for line in lines if line.startswith('sanad_callers_refused_total{why="key"')
+        )
+
+    for _ in range(3):
+        assert browser.post("/sign-in", data={"key": "sanad_guess"}).status_code == 401
+    assert n_refused() == 3
+
+
 def test_a_form_of_many_fields_is_a_wrong_key(browser: TestClient) -> None:
     answer = browser.post("/sign-in", data={f"field{n}": "x" for n in range(20)})
     assert answer.status_code == 401 and "<form" in answer.text
