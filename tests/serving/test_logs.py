@@ -5,6 +5,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -16,11 +17,16 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from recsys.errors import ConfigError, StoreError, where_raised
+from recsys.services.live_votes import VoteCount
 from serving import logs
 from serving.app import create_app
 from serving.auth.keys import change_keys, new_key
 from serving.calls import CALL, Call, Follower, follower_of
 from serving.run import open_service
+from serving.settings import Settings
+from serving.stores.sqlite.store import SqliteStore
+from serving.swap import Models
+from serving.upkeep import count_votes, prune
 from tests.serving.conftest import NOON, Open
 
 PERSON = "somebody-77"
@@ -99,6 +105,20 @@ def _use_everything(client: TestClient, event: dict[str, Any]) -> None:
     )  # fmt: skip
     for method, path, body in calls:
         client.request(method, path, json=body)
+
+
+def test_what_fails_beside_requests_ends_nothing_and_names_nobody(
+    lines: io.StringIO, open_service: Open, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_service() as client, closing(SqliteStore(settings.state_file)) as store:
+        deps = client.app.state.deps
+        for owner, name in ((Models, "people"), (VoteCount, "refresh")):
+            monkeypatch.setattr(owner, name, _failing)
+        assert prune(store, deps.models, deps.clock)
+        count_votes(VoteCount(), deps.models, deps.clock)
+    told = {line["event"]: line for line in read(lines) if line.get("error") == "KeyError"}
+    assert set(told) == {"nothing was pruned", "what people act on now was not counted"}
+    assert all(line["frames"] for line in told.values()) and PERSON not in lines.getvalue()
 
 
 def test_an_unexpected_error_is_named_by_its_place(lines: io.StringIO, caplog: pytest.LogCaptureFixture) -> None:
