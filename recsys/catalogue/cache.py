@@ -160,9 +160,10 @@ class CatalogueCache:
                 rankings.head_of_classes(near.is_floor_eligible),
                 rankings.head_of_classes(near.is_local & ~near.is_floor_eligible),
             )
-            while len(self._by_viewer) >= MAX_VIEWER_KINDS:
-                self._by_viewer.pop(next(iter(self._by_viewer)), None)
-            self._by_viewer[key] = kind
+            kinds = self._by_viewer
+            while len(kinds) >= MAX_VIEWER_KINDS:
+                kinds.pop(next(iter(kinds), ()), None)  # none is left where another thread emptied it meanwhile
+            kinds[key] = kind
         return kind
 
     def _shared_columns(self, items: Items, index: CatalogueIndex, *, is_minor: bool) -> SharedColumns:

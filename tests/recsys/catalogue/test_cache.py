@@ -33,6 +33,23 @@ def test_what_is_worked_out_for_a_kind_of_viewer_is_kept_until_the_catalogue_cha
     assert view.for_viewer(newer, model, VIEWER, ExposureSnapshot(), is_minor=False) is not first
 
 
+class EmptiedMeanwhile(dict):
+    """What another thread empties, for a newer catalogue or newer votes, right after somebody saw that it is full."""
+
+    def __len__(self):
+        found = super().__len__()
+        self.clear()
+        return found
+
+
+def test_a_page_does_not_fail_where_kinds_of_viewers_are_dropped_meanwhile(service, monkeypatch):
+    monkeypatch.setattr("recsys.catalogue.cache.MAX_VIEWER_KINDS", 1)
+    cache, model = service.engine.resources.catalogue_cache, service.engine.resources.model
+    cache._by_viewer = EmptiedMeanwhile({("another",): None})
+    kind = cache.for_viewer(cache.items, model, VIEWER, ExposureSnapshot(), is_minor=False)
+    assert [*cache._by_viewer.values()] == [kind]
+
+
 def test_minors_count_a_doubtful_label_one_tier_higher(service, tiny, evening):
     item_id = next(r["item_id"] for r in tiny.items.iter_rows(named=True) if r["risk_tier"] == "R0")
     service.edit(item_id, risk_source="model", risk_confidence=0.79, topics=["S3"])
