@@ -44,6 +44,45 @@ def test_no_item_that_is_left_out_is_better_and_both_searches_find_the_same(
         assert scores[others].max(initial=-np.inf) <= scores[best].min() + 1e-9 * np.abs(scores).max()
 
 
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    n=st.integers(2, 300),
+    n_words=st.integers(1, 11),
+    k=st.integers(1, 20),
+    is_close=st.booleans(),
+)
+def test_words_that_move_an_item_as_far_as_they_can_are_never_passed_over(native, seed, n, n_words, k, is_close):
+    """
+    Their direction is the user's own, so that the bound of an item is what it gets: a narrower one loses it. Where
+    scores are close, 32 bits of rounding are too much.
+    """
+    rng = np.random.default_rng(seed)
+    direction, k = rng.normal(size=n_words), min(k, n)
+    labels = rng.integers(0, 2, (n, 2))
+    features = np.hstack([labels, rng.normal(size=(n, 1)) * direction]).astype(np.float32)
+    user = np.concatenate([rng.normal(size=2), direction]).astype(np.float32)
+    expected = (3 - features.astype(np.float64) @ user if is_close else rng.normal(size=n)).astype(np.float32)
+    index, allowed = index_affinity(features, expected), np.ones(n, np.bool_)
+    scores = features.astype(np.float64) @ user + expected
+    least = np.sort(scores)[-k] - 1e-13 * np.abs(scores).max()
+    for best in (best_compiled(native, index, user, k, allowed), best_in_numpy(index, user, k, allowed)):
+        assert len(best) == k and scores[best].min() >= least
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), n_words=st.integers(3, 11), k=st.integers(1, 20))
+def test_sums_that_differ_in_their_last_bit_alone_are_told_apart_alike(native, seed, n_words, k):
+    """The same words in other orders: which item gets more is a matter of the order of additions."""
+    rng = np.random.default_rng(seed)
+    words = rng.permuted(np.tile(rng.normal(size=n_words) * 10.0 ** rng.integers(-9, 9, n_words), (60, 1)), axis=1)
+    features = np.hstack([np.ones((60, 1)), words]).astype(np.float32)
+    user = np.array([0.5, *np.full(n_words, 0.3)], np.float32)
+    index, allowed = index_affinity(features, np.full(60, 0.7, np.float32)), np.ones(60, np.bool_)
+    best = sorted(best_compiled(native, index, user, k, allowed).tolist())
+    assert best == sorted(best_in_numpy(index, user, k, allowed).tolist())
+
+
 def test_two_items_worked_by_hand(monkeypatch):
     """Topics 1 and 2, one word; item 1: .5 + .2 - .3 = .4, item 2: .6 + 0 + .1 = .7, item 0: .9 - .4 = .5."""
     features = np.array([[0, 1, -1], [1, 0, 3], [0, 0, -1]], np.float32)
