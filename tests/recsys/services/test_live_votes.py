@@ -6,7 +6,7 @@ import pytest
 from recsys.catalogue.live_popularity import SHRINKAGE, LiveVotes, popularity_now
 from recsys.clock import DAY, HOUR, to_text
 from recsys.messages import FeedRequest
-from recsys.services import lists, rights
+from recsys.services import lists, live_votes, rights
 from recsys.services.events import accept_events
 from recsys.services.items import patch_item, put_item
 from recsys.services.live_votes import REFRESH_MS, WINDOW, VoteCount
@@ -117,6 +117,22 @@ def test_whoever_was_erased_or_reset_is_not_counted(service, calm, evening, chan
     counter.refresh(service.engine, evening + 2 * HOUR)
     [counts] = [service.engine.resources.catalogue_cache.votes.by_country[None]]
     assert counts.sum() == pytest.approx(0.5 ** (2 / 48))  # that of w
+
+
+@pytest.mark.parametrize(
+    ("bound", "first", "later"),
+    [("MAX_VOTES", [1, 1], [1, 1]), ("MAX_BEHIND", [2, 1], [2, 1]), ("MAX_READ", [1, 1], [2, 2])],
+)
+def test_of_a_flood_a_bounded_part_is_read_and_held(service, calm, evening, monkeypatch, bound, first, later):
+    """Five votes, for the first and the second item in turn: of the newest 2, of the newest 3, of 2 and then 4."""
+    monkeypatch.setattr(live_votes, bound, 3 if bound == "MAX_BEHIND" else 2)
+    for n in range(5):
+        send(service, evening, user_id=f"n{n}", item_id=calm[n % 2])
+    counter, cache = VoteCount(), service.engine.resources.catalogue_cache
+    for at, expected in ((evening, first), (evening + REFRESH_MS, later)):
+        counter.refresh(service.engine, at)
+        counts = dict(zip(cache.votes.item_nos.tolist(), cache.votes.by_country[None], strict=True))
+        assert [round(counts[cache.items.index[item_id]]) for item_id in calm] == expected
 
 
 def test_votes_are_told_apart_by_country(service, calm, evening):
