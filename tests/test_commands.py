@@ -256,6 +256,7 @@ def test_the_ready_line_works_as_pasted_and_ctrl_c_ends_it_cleanly(tiny_folder: 
         lines.append(line)
     try:
         assert re.search(r"Ready: http://127\.0\.0\.1:\d+ ", "".join(lines))
+        assert "/v1/feed/somebody?" in pasted[0], "what goes to no terminal is kept, and names nobody"
         if shutil.which("curl"):
             pages = [paste(line) for line in pasted]
             assert [len(page["items"]) for page in pages] == [5, 5]

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -198,9 +199,14 @@ def _show(engine: "Engine", page: "FeedResponse") -> None:
 
 
 def _example_user(artifact: Path) -> str:
-    """The first user with a history, for the curl command of the ready line. Plain ids only: a shell reads it."""
+    """
+    The first user with a history, for the curl command of the ready line. Plain ids only: a shell reads it. Where it
+    goes to no terminal it is kept, as a log is, and names nobody.
+    """
     import polars as pl
 
+    if not sys.stdout.isatty():
+        return "somebody"
     path = artifact / "users.parquet"
     ids = pl.scan_parquet(path).select("user_id").head(100).collect()["user_id"].to_list() if path.is_file() else []
     return next((user_id for user_id in ids if user_id.replace("-", "").replace("_", "").isalnum()), "somebody")
