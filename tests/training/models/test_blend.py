@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 from numpy.testing import assert_allclose
+from threadpoolctl import threadpool_limits
 
 from recsys.clock import DAY, Millis, from_text
 from recsys.data.tables import Dataset, read_dataset, write_dataset
@@ -68,7 +69,8 @@ def write(folder: Path, *, camps: int, seed: int = 0) -> Dataset:
 def fitted(data: Dataset) -> FittedBlend:
     seen = build_interactions(data)
     popular = popularity.fit(seen.market_positives, market_names(seen), PopularityParams())
-    return fit_blend(data, seen, popular, PopularityParams(), BlendParams(), None, 0, quiet)
+    with threadpool_limits(1, user_api="blas"):  # as training does
+        return fit_blend(data, seen, popular, PopularityParams(), BlendParams(), None, 0, quiet)
 
 
 def test_where_users_differ_the_blend_is_above_popularity(tmp_path: Path) -> None:
