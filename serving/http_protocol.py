@@ -35,6 +35,7 @@ _NO_HTTP: Final = "Found bytes that are no HTTP request; send HTTP/1.1 without T
 _LARGE_HEAD: Final = f"Found a head of more than {MAX_HEAD_BYTES // 2**10} kB or {MAX_HEADERS} headers; send fewer."
 _SLOW_HEAD: Final = f"Found a head that took more than {HEAD_TIMEOUT_S:g} s to arrive; send it again."
 _SHED: Final = f"So many pages wait that this one would come too late; ask again in {RETRY_AFTER_S} s."
+_NO_MEMORY: Final = f"No memory was left for this request; ask again in {RETRY_AFTER_S} s."
 _FULL: Final = f"Too many connections are open; connect again in {RETRY_AFTER_S} s."
 
 
@@ -135,9 +136,14 @@ class LimitedProtocol(HttpToolsProtocol):
         return admission.is_full() or admission.is_late(seconds)
 
     def on_body(self, body: bytes) -> None:
-        """See HttpToolsProtocol."""
-        if not self._is_shed:
+        """See HttpToolsProtocol. What the parser is told of a lack of memory must not be taken for what is no HTTP."""
+        if self._is_shed:
+            return
+        try:
             super().on_body(body)
+        except MemoryError:
+            self._problem = (503, _NO_MEMORY)
+            raise
 
     def on_message_complete(self) -> None:
         """See HttpToolsProtocol."""

@@ -97,4 +97,4 @@ def _beat(clock: GuardedClock) -> None:
     try:
         clock.beat()
     except (StoreError, MemoryError) as error:
-        log.warning("the time was not committed: %s", error)
+        log.warning("the heartbeat found no whole store: %s", error)

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from serving.stores.sqlite.store import SqliteStore
+from serving.stores.sqlite.vault import vault_path
 from tests.serving.process import ROOT, ask, free_port, life
 
 pytestmark = pytest.mark.slow
@@ -47,7 +48,8 @@ class Service:
         return status, answer
 
     def store(self) -> str:
-        """What `/health/ready` says of the store; it answers 200 because the safe feed is there."""
+        """What `/health/ready` says of the store ten times a second; with 200, because the safe feed is there."""
+        time.sleep(0.15)
         status, answer = ask(self.port, "GET", "/health/ready")
         assert status == 200
         return str(answer["store"])
@@ -64,6 +66,12 @@ class Service:
             assert (status, page["degraded"]) == (200, ["ledger"])
             assert page["items"] and {item["tier"] for item in page["items"]} == {"R0"}
             assert time.monotonic() - began < 3
+
+    def check_new_are_safe(self) -> None:
+        """People whom nobody has seen get a safe page."""
+        for _ in range(2):
+            status, page = self.page(f"new {next(_NAMES)}")
+            assert (status, page["degraded"]) == (200, ["ledger"])
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +116,23 @@ def test_a_file_that_is_gone_is_not_written_into_nowhere(service: Service) -> No
     assert service.store().endswith("the file is gone or another one stands there; put it back, or restart")
     assert not service.state.exists(), "a new, empty file would begin an empty past"
     away.rename(service.state)
+    assert service.is_whole()
+
+
+def test_readiness_tells_of_the_file_of_keys_too(service: Service) -> None:
+    """Whoever is new gets the safe feed without it, and so may everybody."""
+    keys = vault_path(service.state)
+    away = keys.with_name("away.keys")
+    keys.rename(away)
+    service.check_new_are_safe()
+    assert service.store().endswith("the file is gone or another one stands there; put it back, or restart")
+    away.rename(keys)
+    assert service.is_whole()
+    with closing(sqlite3.connect(keys, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        service.check_new_are_safe()
+        assert service.store().startswith("unreachable, safe feed armed: ")
+        other.execute("ROLLBACK")
     assert service.is_whole()
 
 

@@ -98,10 +98,11 @@ class SqliteUsers:
         return committed_at
 
     def commit_time(self, at: Millis) -> None:
-        """See `UserStore.commit_time`."""
+        """See `UserStore.commit_time`. Asks the file of keys too: without it nothing of a new person can be written."""
         self._rows.database.write(
             lambda connection: connection.execute("UPDATE meta SET committed_at = max(committed_at, ?)", (at,))
         )
+        self._vault.check()
 
     def set_time(self, at: Millis, audit: Sequence[AuditEntry] = ()) -> None:
         """See `UserStore.set_time`."""

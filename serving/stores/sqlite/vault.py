@@ -103,6 +103,10 @@ class Vault:
         """The keyed hash under which an id stands in the state file."""
         return hmac.digest(self.index_key, text.encode(), hashlib.sha256)
 
+    def check(self) -> None:
+        """Raises StoreError while a key that is new could not be written."""
+        self._database.write(lambda connection: None)
+
     def find(self, owner: bytes) -> Key | None:
         """The key of a person, by the hash of the id."""
         with self._database.reading() as connection:
