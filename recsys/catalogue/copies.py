@@ -72,8 +72,8 @@ def _levels_of(label: HashLabel, market: Market) -> tuple[int, int, int]:
 
 
 def copies_in(arrays: Columns, memory: Mapping[int, CopyMemory]) -> Copies:
-    """The joins of all items, by their keys of now and those of former wordings."""
-    former = [(item_no, since, *keys) for item_no, kept in memory.items() for since, keys in kept.wordings]
+    """The joins of all items, by their keys of now and those of former wordings, in whichever order these came."""
+    former = [(item_no, since, *keys) for item_no, kept in sorted(memory.items()) for since, keys in kept.wordings]
     n = len(arrays["hash_key"])
     owner = np.concatenate([np.arange(n), np.array([entry[0] for entry in former], np.int64)]).astype(np.int32)
     since = np.concatenate([arrays["worded_since"], np.array([entry[1] for entry in former], np.int64)])

@@ -2,13 +2,15 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from recsys.catalogue.copies import CopyMemory, copies_in
 from recsys.catalogue.creators import Creator
 from recsys.catalogue.items import apply_delta, empty_items, with_creator_changes
 from recsys.columns import REVIEWED
 from recsys.stores.protocols import CatalogueDelta, HashLabel, ItemRow, StatedWording
-from recsys.text.clusters import hash_key
+from recsys.text.clusters import CopyKeys, hash_key
 from recsys.vocabulary import FAMILIES
 
 CALM = {"risk_tier": "R0", "risk_source": "human"}
@@ -168,3 +170,17 @@ def test_an_item_that_counts_higher_by_its_copies_is_a_raise_and_a_new_one_is_no
     assert lowered.newest_raise == raised.revision and tiers(lowered) == [0, 0, 2, 0]
     again = table(row(2, **FILE, **CALM), row(4, **FILE, **HEAVY), on=lowered)
     assert again.newest_raise == again.revision and tiers(again) == [2, 2, 2, 2]
+
+
+def test_in_whichever_order_former_wordings_came_the_joins_are_the_same() -> None:
+    n = 4
+    arrays = {
+        name: np.zeros(n, np.uint64) for name in ("hash_key", "creator_text_key", "duration_text_key")
+    } | {"worded_since": np.arange(n)}  # fmt: skip
+    memory = {
+        row: CopyMemory(wordings=((row, CopyKeys(0, 7, 8)), (row + 1, CopyKeys(0, 9, 10))), labels=())
+        for row in (3, 0, 2)
+    }
+    one, other = (copies_in(arrays, dict(order)) for order in (memory.items(), sorted(memory.items())))
+    for name in ("hash_no", "owner", "creator_text_no", "duration_text_no", "arrival"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), name)
