@@ -15,13 +15,14 @@ empty, as for somebody who comes back after a week, so caps bind within the page
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import numpy as np
 
-from eval.offline.holdout import HeldOutImpressions, HeldOutUser
+from eval.offline.holdout import HeldOutUser
 from eval.offline.locality import PersonLocality, observe_locality, without_local
-from eval.offline.watch import RankedImpressions, draw_open, effective_impressions, estimated_watch, targets
+from eval.offline.watch import RankedImpressions, effective_impressions, estimated_watch, rank_impressions
 from recsys.catalogue.items import Items
 from recsys.clock import Millis, from_text
 from recsys.experiments.payload import Experiments
@@ -155,7 +156,7 @@ def _replay_person(plan: Plan, person: HeldOutUser, item_nos: Ids, k: int) -> _P
         pages=pages,
         is_local={name: is_local[page] for name, page in pages.items()},
         impression_auc=_impression_auc(query, item_nos[person.relevant], item_nos[person.exposed]),
-        impressions=_ranked_impressions(query, person, item_nos),
+        impressions=rank_impressions(query, person.impressions, item_nos, partial(_scores, query)),
         relevant=item_nos[person.relevant],
         local_share_history=_mean(is_local[liked]),
         local_share_eligible=_mean(is_local[query.is_eligible]),
@@ -196,21 +197,6 @@ def _scores(query: Query, item_nos: Ids) -> Mapping[str, Floats]:
         "no_local": scorers.value(without_locality, candidates),
         "popularity": scorers.popular(query, candidates),
     }
-
-
-def _ranked_impressions(query: Query, person: HeldOutUser, item_nos: Ids) -> RankedImpressions:
-    """The impressions that pass the filters, and how high each ranking puts them."""
-    impressions = person.impressions
-    is_open = query.is_eligible[item_nos[impressions.rows]]
-    kept = HeldOutImpressions(
-        rows=impressions.rows[is_open], response=impressions.response[is_open],
-        propensity=impressions.propensity[is_open],
-    )  # fmt: skip
-    drawn = draw_open(query)
-    scores = _scores(query, np.concatenate([drawn, item_nos[kept.rows]]))
-    of_drawn = {name: values[: len(drawn)] for name, values in scores.items()}
-    of_shown = {name: values[len(drawn) :] for name, values in scores.items()}
-    return RankedImpressions(impressions=kept, target=targets(of_drawn, of_shown, query))
 
 
 def with_predictions(query: Query, candidates: Candidates) -> Candidates:

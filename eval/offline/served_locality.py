@@ -8,6 +8,7 @@ Recall and NDCG are "as exposed": people could only act on what the old feed had
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,11 +16,11 @@ import msgspec
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from eval.offline.holdout import HeldOutImpressions, HeldOutUser, cutoff_of, hold_out, sample
+from eval.offline.holdout import HeldOutUser, cutoff_of, hold_out, sample
 from eval.offline.locality_benchmark import FLOORS, LOCALITY_WEIGHTS, LocalityPoint
 from eval.offline.replay import offline_engine, request_of, with_predictions
 from eval.offline.same_data import compare_data
-from eval.offline.watch import RankedImpressions, draw_open, estimated_watch, targets
+from eval.offline.watch import RankedImpressions, estimated_watch, rank_impressions
 from recsys import metrics
 from recsys.clock import from_text
 from recsys.data.locality_cost import LocalityScores, rank_pages
@@ -122,7 +123,8 @@ def _measure_person(query: Query, person: HeldOutUser, item_nos: Ids, k: int) ->
         pages[FLOOR, floor] = _page(query, eligible, neutral + np.float32(served) * local, k, floor)
     relevant = item_nos[person.relevant]
     values = {key: _values(query, page, relevant, k) for key, page in pages.items()}
-    return _Person(values, _ranked(query, person, item_nos), served)
+    ranked = rank_impressions(query, person.impressions, item_nos, partial(_by_weight, query))
+    return _Person(values, ranked, served)
 
 
 def _scores(query: Query, rows: Ids) -> tuple[Floats, Floats]:
@@ -158,17 +160,7 @@ def _values(query: Query, page: Ids, relevant: Ids, k: int) -> dict[str, float]:
     return {name: float(of_one[0]) for name, of_one in values.items()}
 
 
-def _ranked(query: Query, person: HeldOutUser, item_nos: Ids) -> RankedImpressions:
-    """The impressions that pass the filters, and how high each weight puts them."""
-    impressions = person.impressions
-    is_open = query.is_eligible[item_nos[impressions.rows]]
-    kept = HeldOutImpressions(
-        rows=impressions.rows[is_open], response=impressions.response[is_open],
-        propensity=impressions.propensity[is_open],
-    )  # fmt: skip
-    drawn = draw_open(query)
-    neutral, local = _scores(query, np.concatenate([drawn, item_nos[kept.rows]]))
-    scores = {f"{weight:g}": neutral + np.float32(weight) * local for weight in LOCALITY_WEIGHTS}
-    of_drawn = {name: values[: len(drawn)] for name, values in scores.items()}
-    of_shown = {name: values[len(drawn) :] for name, values in scores.items()}
-    return RankedImpressions(impressions=kept, target=targets(of_drawn, of_shown, query))
+def _by_weight(query: Query, item_nos: Ids) -> Mapping[str, Floats]:
+    """(n,) the scores of items by the weight of locality."""
+    neutral, local = _scores(query, item_nos)
+    return {f"{weight:g}": neutral + np.float32(weight) * local for weight in LOCALITY_WEIGHTS}

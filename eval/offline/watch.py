@@ -6,7 +6,7 @@ impression after the cutoff counts, by how high the ranking puts it and by the i
 was shown (SNIPS). Training makes its choices by the same measure (`training.models.mixing_weight`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,17 +37,33 @@ class RankedImpressions:
     target: Mapping[str, Reals]
 
 
-def draw_open(query: Query) -> Ids:
+def rank_impressions(
+    query: Query, impressions: HeldOutImpressions, item_nos: Ids, score: Callable[[Ids], Mapping[str, Floats]]
+) -> RankedImpressions:
+    """
+    The impressions that pass the filters, and how high each ranking puts them.
+
+    `item_nos` (n_rows,) are the item numbers of the artifact's rows; `score` gives the scores of item numbers (n,) by
+    ranking. A rank is measured among items drawn uniformly from what could be shown.
+    """
+    is_open = query.is_eligible[item_nos[impressions.rows]]
+    kept = HeldOutImpressions(
+        rows=impressions.rows[is_open], response=impressions.response[is_open],
+        propensity=impressions.propensity[is_open],
+    )  # fmt: skip
+    drawn, n_open = _draw_open(query), int(query.is_eligible.sum())
+    scores = score(np.concatenate([drawn, item_nos[kept.rows]]))
+    target = {
+        name: ranking_target(values[: len(drawn)], values[len(drawn) :], n_open) for name, values in scores.items()
+    }
+    return RankedImpressions(impressions=kept, target=target)
+
+
+def _draw_open(query: Query) -> Ids:
     """Item numbers drawn uniformly from what could be shown; the same draw for the same request."""
     eligible = np.flatnonzero(query.is_eligible).astype(np.int32)
     rng = np.random.default_rng([query.seed, 3])
     return np.sort(rng.choice(eligible, min(MAX_DRAWN, len(eligible)), replace=False)).astype(np.int32)
-
-
-def targets(drawn: Mapping[str, Floats], shown: Mapping[str, Floats], query: Query) -> Mapping[str, Reals]:
-    """By ranking, from its scores of the drawn items and of the impressions (m,)."""
-    n_open = int(query.is_eligible.sum())
-    return {name: ranking_target(drawn[name], shown[name], n_open) for name in shown}
 
 
 def estimated_watch(people: Sequence[RankedImpressions], rankings: Sequence[str], n_rows: int) -> dict[str, Reals]:
