@@ -124,6 +124,8 @@ class LimitedProtocol(HttpToolsProtocol):
             return False
         if not is_page(self.url.decode("latin-1").partition("?")[0]) or self.expect_100_continue:
             return False
+        if self.parser.get_method() == b"HEAD":  # its answer has no body
+            return False
         if not (self.cycle is None or self.cycle.response_complete):
             return False
         headers = dict(self.headers)

@@ -18,7 +18,7 @@ from serving import deadline, problems
 from serving.admission import Admission, is_page
 from serving.auth.gate import Gate, RequestHeaders
 from serving.calls import Call, Follower
-from serving.deadline import DEADLINE, Deadline
+from serving.deadline import DEADLINE, NO_DEADLINE, Deadline
 from serving.logs import is_followed
 from serving.metrics import Metrics
 from serving.problems import SLASH_OF_ID, Problem, new_call_id, shed
@@ -105,6 +105,7 @@ class RequestGuard:
         if self.admission.is_full():
             raise shed(f"{self.admission.in_flight} requests are being answered already")
         self.admission.in_flight += 1
+        DEADLINE.set(NO_DEADLINE)  # a request that was pipelined begins in the context of the one before it
         self.metrics.in_flight(self.admission.in_flight)
         try:
             if is_page(scope["path"]):

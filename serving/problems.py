@@ -118,7 +118,7 @@ def describe_error(error: SanadError) -> tuple[int, str, tuple[FieldError, ...],
 def error_response(error: SanadError, scope: Scope) -> Response:
     """The response to an error of the engine. What is the service's own fault is logged."""
     status, detail, errors, headers = describe_error(error)
-    if isinstance(error, StoreError) and scope["path"].startswith(_OF_MANY_ROWS):
+    if isinstance(error, StoreError) and scope["method"] != "GET" and scope["path"].startswith(_OF_MANY_ROWS):
         detail = _PARTLY_STORED
     request_id = scope["state"]["request_id"]
     if status >= 500:
@@ -126,7 +126,7 @@ def error_response(error: SanadError, scope: Scope) -> Response:
     return problem_response(status, detail, path=scope["path"], request_id=request_id, errors=errors, headers=headers)
 
 
-_OF_MANY_ROWS: Final = ("/v1/bulk/", "/api/")  # each is written in several commits
+_OF_MANY_ROWS: Final = ("/v1/bulk/", "/api/feedback", "/api/items", "/api/users")  # each is written in several commits
 _PARTLY_STORED: Final = (
     "The state cannot be written or read now; some rows of this request may be stored. Send all of them again later: "
     "none counts twice."

@@ -60,7 +60,6 @@ class Reloader:
     _reading: Lock = field(default_factory=Lock, init=False)
 
     def __post_init__(self) -> None:
-        self._seen = _signature(self.settings.key_file)
         for what in RELOADED:
             self.metrics.reloaded(what, is_good=True)
 

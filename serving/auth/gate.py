@@ -83,8 +83,8 @@ class Gate:
 
 
 def _leaves_something(scope: Scope) -> bool:
-    """Whether a request changes what is kept: a page counts, also where it is asked for by GET."""
-    return scope["method"] not in _READS or is_page(scope["path"])
+    """Whether a request changes what is kept: a page counts, also that of a family, and where GET asks for it."""
+    return scope["method"] not in _READS or is_page(scope["path"]) or scope["path"].startswith("/v1/families/")
 
 
 def check_local(client: tuple[str, int] | None, headers: RequestHeaders) -> None:

@@ -42,9 +42,8 @@ def sign_in_routes(gate: Gate) -> APIRouter:
     async def sign_out(request: Request) -> Response:
         headers = _headers(request)
         session = sessions.read(headers)
-        if session is not None and (
-            is_of_another_site(headers) or not session.may_write(await _field(request, "csrf"))
-        ):
+        is_foreign = is_of_another_site(headers)  # its form comes without the cookie, and would still end the session
+        if is_foreign or (session is not None and not session.may_write(await _field(request, "csrf"))):
             return _page(sign_in_page(_language(request), session=session, problem="other_site"), 403)
         return _onwards(request, "", _language(request))
 

@@ -1,5 +1,6 @@
 """Overload: what is begun, what is refused before any work, and what a page leaves out when its time is short."""
 
+import asyncio
 import json
 import math
 import socket
@@ -7,8 +8,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Barrier, Event
+from time import perf_counter
 from typing import Any
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 from hypothesis import given
@@ -138,6 +141,19 @@ def test_no_page_is_begun_after_its_time_whatever_asks_for_it(
     assert client.request(method, path, json=body).status_code == 200
 
 
+def test_a_request_has_no_deadline_of_the_page_that_it_was_pipelined_behind(client: TestClient) -> None:
+    """The server begins it in the context of that page, whose time is over."""
+
+    async def report() -> int:
+        DEADLINE.set(Deadline(perf_counter() - 10, 1.0))
+        transport = httpx.ASGITransport(app=client.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as caller:
+            events = [{"event_id": "e1", "user_id": "u0", "kind": "like", "item_id": "v1"}]
+            return (await caller.post("/v1/events", json={"events": events})).status_code
+
+    assert asyncio.run(report()) == 200
+
+
 @pytest.mark.parametrize("lines", [[], ["Connection: close"]])
 def test_a_flood_is_refused_by_its_heads_and_those_that_were_begun_are_answered(
     keyed_address: Address, monkeypatch: pytest.MonkeyPatch, lines: list[str]
@@ -161,6 +177,8 @@ def test_a_flood_is_refused_by_its_heads_and_those_that_were_begun_are_answered(
             if refusal(keyed_address, lines)[0].startswith(b"HTTP/1.1 503"):
                 break
         answers = refusal(keyed_address, lines)
+        without_body = refusal(keyed_address, ["Connection: close"], "HEAD")[0]
+        assert without_body.endswith(b"\r\n\r\n") and without_body.count(b"HTTP/1.1 ") == 1
         assert is_alive(keyed_address)
         go_on.set()
         assert [future.result()[0] for future in begun] == [200] * 64
@@ -171,9 +189,9 @@ def test_a_flood_is_refused_by_its_heads_and_those_that_were_begun_are_answered(
     assert ask(keyed_address, whole("/v1/feed", BODY))[0] == 200
 
 
-def refusal(address: Address, lines: list[str]) -> list[bytes]:
+def refusal(address: Address, lines: list[str], method: str = "POST") -> list[bytes]:
     """What three requests on one connection are told; of those that end a connection, one."""
-    sent = head("/v1/feed", f"Content-Length: {len(BODY)}", *lines, key="none") + BODY
+    sent = head("/v1/feed", f"Content-Length: {len(BODY)}", *lines, key="none").replace(b"POST", method.encode()) + BODY
     with socket.create_connection(address, timeout=20) as connection:
         if lines:
             connection.sendall(sent)

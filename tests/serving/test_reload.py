@@ -92,6 +92,18 @@ def test_keys_follow_their_file_and_nothing_else_is_read(reloader: Reloader, ren
     assert renewed == []
 
 
+def test_a_key_that_is_revoked_while_a_service_starts_is_no_key_at_the_first_look(reloader: Reloader) -> None:
+    file = reloader.settings.key_file
+    assert file is not None
+    text = add_key(file)
+    ring = keyring_of((), file)
+    change_keys(file, lambda keys: keys[:-1])
+    started = Reloader(settings=reloader.settings, keys=ring, metrics=Metrics(), renew=reloader.renew)
+    assert ring.find(text.encode()) is not None
+    started.look_at_keys()
+    assert ring.find(text.encode()) is None
+
+
 def test_a_revoked_key_does_not_wait_for_an_engine_that_warms_up(reloader: Reloader) -> None:
     file, is_begun, may_end = reloader.settings.key_file, Event(), Event()
     assert file is not None

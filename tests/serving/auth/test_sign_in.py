@@ -209,8 +209,18 @@ def test_a_picture_in_a_page_of_another_site_is_no_page_of_a_person(path: str, o
     with open_service(faces=("gorse",)) as client:
         for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)):
             assert client.get(path, headers={"Sec-Fetch-Site": site}).status_code == status, site
+        assert (
+            client.get("/v1/families/u0/together?child_id=u1", headers={"Sec-Fetch-Site": "cross-site"}).status_code
+            == 403
+        )
         for read in ("/", "/openapi.json", "/v1/policies"):
             assert client.get(read, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200
+
+
+def test_a_form_of_another_site_ends_no_session(browser: TestClient, key: str) -> None:
+    """The browser keeps the cookie back, and would take the one that ends it."""
+    answer = browser.post("/sign-out", headers={"Sec-Fetch-Site": "cross-site"})
+    assert answer.status_code == 403 and "set-cookie" not in answer.headers
 
 
 def test_a_page_of_a_neighbouring_host_asks_for_no_page_with_the_cookie(open_service: Open, tmp_path: Path) -> None:
