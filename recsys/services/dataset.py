@@ -87,11 +87,17 @@ def with_base(tables: ServedTables, base: Dataset, stores: Stores) -> ServedTabl
 
 
 def not_told_again(old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
-    """Events of a base but those that the new ones tell again, under whichever id, and pages that are reported now."""
+    """
+    Events of a base but those that the new ones tell again, under whichever id, and pages that are reported now. What
+    is undone now has the id that the undo names.
+    """
     reported = new.filter((pl.col("kind") == "impression") & ~_is_page(pl.col("event_id"))).select(_PAGE).unique()
     pages = old.filter(_is_page(pl.col("event_id"))).join(reported, on=_PAGE, how="anti")
     old = pl.concat([old.filter(~_is_page(pl.col("event_id"))), pages])
-    return old.join(new.select(_SAID).unique(), on=_SAID, how="anti", nulls_equal=True).select(new.columns)
+    old = old.join(new.select(_SAID).unique(), on=_SAID, how="anti", nulls_equal=True).select(new.columns)
+    own = _own_ids(old["user_id"], old["event_id"])
+    undone = own.is_in(new.filter(pl.col("kind") == "undo")["value"].to_list())
+    return old.with_columns(event_id=pl.when(undone).then(own).otherwise("event_id"))
 
 
 def _is_page(event_id: pl.Expr) -> pl.Expr:
@@ -154,7 +160,8 @@ def dataset_events(reported: pl.DataFrame, slots: pl.DataFrame) -> pl.DataFrame:
     )
     served = served.with_columns((_OF_PAGE + _own_ids(served["user_id"], served["event_id"])).alias("event_id"))
     told = pl.concat([attributed, others], how="diagonal")
-    told = told.with_columns(_own_ids(told["user_id"], told["event_id"]), _own_ids(told["user_id"], told["value"]))
+    undone = pl.when(pl.col("kind") == "undo").then(_own_ids(told["user_id"], told["value"])).otherwise("value")
+    told = told.with_columns(_own_ids(told["user_id"], told["event_id"]), undone.alias("value"))
     events = pl.concat([told, served], how="diagonal").select(c.name for c in EVENTS.columns)
     return events.sort("at", "event_id")
 

@@ -56,7 +56,9 @@ Config = Annotated[Path | None, typer.Option(metavar="FILE", help="Settings of t
 Budget = Annotated[str, typer.Option(help="How much may be tried: small, nightly or full. See docs/models.md.")]
 Previous = Annotated[
     Path | None,
-    typer.Option(metavar="ARTIFACT", help="Keep the blend's weights near this one's where few users validate."),
+    typer.Option(
+        metavar="ARTIFACT", help="Shrink the blend's weights to this one's, unless one model alone is better."
+    ),
 ]
 Market = Annotated[str, typer.Option(help="The country that leads the safe feed.")]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same artifact.")]

@@ -22,8 +22,8 @@ ALL_MODELS: Final = (*SHIPPED_MODELS, "bm25", "bpr")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
     """
-    `models` are tried, with at most `max_factors`; `work` is how many times the work of the settings that a search
-    starts from it may take, 1 = no search.
+    `models` are tried. A search tries at most `max_factors`, beside the settings that are given; `work` is how many
+    times the work of the settings that it starts from it may take, 1 = no search.
     """
 
     name: str

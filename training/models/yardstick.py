@@ -4,7 +4,8 @@ The yardstick of base models: what the scores of a matrix are worth to validatio
 Users could only act on what the old feed had shown them, so NDCG on what they acted on prefers models like the old feed
 ("as exposed"). Where a log says how likely each impression was, a model is measured by how much of the head of its
 ranking users would watch: each impression counts by how high the model puts it and by the inverse of its propensity
-(SNIPS), shown and not watched included. `training.models.mixing_weight` measures the heads in the same way.
+(SNIPS), shown and not watched included. `training.models.mixing_weight` measures the heads so too, but for equal
+scores: base models leave many at 0, so an impression stands below half of its equals here.
 """
 
 from collections.abc import Callable, Sequence
@@ -49,15 +50,6 @@ class ShownItems:
     response: Floats
     drawn: Ids
     n_open: int
-
-    def take(self, n_users: int) -> "ShownItems":
-        """The first users."""
-        is_first = self.rows < n_users
-        return ShownItems(
-            users=self.users[:n_users], numbers=self.numbers[:n_users], rows=self.rows[is_first],
-            items=self.items[is_first], propensity=self.propensity[is_first], response=self.response[is_first],
-            drawn=self.drawn, n_open=self.n_open,
-        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -300,7 +300,7 @@ KILLED = """
 import sys, time
 sys.path[:0] = [{root!r}, {here!r}]
 from pathlib import Path
-from recsys.models import artifact, bpr, item_knn
+from recsys.models import artifact
 import test_artifact
 artifact._flush = lambda path: (print("writing", flush=True), time.sleep(60))
 artifact.save_artifact(Path({folder!r}), test_artifact.contents(), test_artifact.manifest())

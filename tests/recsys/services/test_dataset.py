@@ -98,6 +98,16 @@ def test_of_nights_one_after_the_other_nothing_counts_twice(slots: pl.DataFrame,
         ]  # fmt: skip
 
 
+def test_an_undo_names_what_only_the_base_holds_and_other_values_stay_as_they_are(slots: pl.DataFrame) -> None:
+    by_platform = dataset_events(told(event("e"), event("other")), slots).filter(kind="like")
+    by_platform = by_platform.with_columns(event_id=pl.Series(["e", "other"]), request_id=pl.lit(None, pl.String))
+    second = dataset_events(told(event("u1", kind="undo", value="e"), event("r", kind="save", value="4")), slots)
+    events = pl.concat([not_told_again(by_platform, second), second])
+    undone = events.filter(kind="undo")["value"].item()
+    assert (events["event_id"] == undone).sum() == 1 and "e" not in events["event_id"]
+    assert events.filter(kind="save")["value"].item() == "4"
+
+
 def test_who_was_erased_is_in_no_table_and_a_reset_leaves_what_came_later(service, evening, tmp_path) -> None:
     item_id = service.ask("amina", at=evening).items[0].item_id
 
