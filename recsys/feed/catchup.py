@@ -34,13 +34,12 @@ class PendingUpdates:
 def read_pending(stores: Stores, cache: CatalogueCache, user_id: str, read: Read, at: Millis) -> PendingUpdates:
     """What the stores know beside the state that was read. Raises StoreError."""
     items = cache.at_least(read.revision)
-    logged = stores.events.since(user_id, read.state.interactions.log_seq)
-    if not all(entry.event.item_id is None or entry.event.item_id in items.index for entry in logged):
+    if not all(entry.event.item_id is None or entry.event.item_id in items.index for entry in read.logged):
         items = cache.at_least(stores.users.read(user_id).revision)  # it came, and was opened, since the state was read
     is_behind = read.state.safety.ledger.revision < items.newest_raise and read.version > 0
     past = stores.users.deliveries(user_id, at - SAFETY_RETENTION_MS) if is_behind else ()
     # an unknown number is of a page that was committed since; what is made of this state will not be written
-    return PendingUpdates(items, logged, tuple(delivery for delivery in past if delivery.item_no < len(items)))
+    return PendingUpdates(items, read.logged, tuple(delivery for delivery in past if delivery.item_no < len(items)))
 
 
 def catch_up(state: UserState, pending: PendingUpdates, loop_context: LoopContext, at: Millis) -> AppliedEvents:

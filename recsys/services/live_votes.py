@@ -79,7 +79,7 @@ class VoteCount:
 
     def _read(self, engine: Engine, at: Millis) -> None:
         log, cache = engine.stores.events, engine.resources.catalogue_cache
-        self._seq = max(self._seq, log.last_seq() - MAX_BEHIND)
+        self._seq = max(self._seq, log.last_seq(MAX_BEHIND))
         items = cache.at_least(engine.stores.users.read("").revision)  # another process may have put what is voted for
         country_of = _countries(engine)
         for entry in islice(log.received_since(at - WINDOW, self._seq), MAX_READ):

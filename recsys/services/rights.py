@@ -256,9 +256,9 @@ def erase(engine: Engine, user_id: str, at: Millis, who: str = LOCAL) -> JsonObj
 
 def _is_known(engine: Engine, read: Read, user_id: str) -> bool:
     """Whether anything is held about a person, here or in the model in service."""
-    model, log_seq = engine.resources.model, read.state.interactions.log_seq
+    model = engine.resources.model
     is_trained = user_id in model.histories or user_id in model.profiles
-    return read.version > 0 or is_trained or bool(engine.stores.events.since(user_id, log_seq))
+    return read.version > 0 or is_trained or bool(read.logged)
 
 
 def _bare(ledger: Ledger) -> Ledger:

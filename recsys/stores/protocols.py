@@ -11,7 +11,9 @@ What the engine needs from storage, by concern. Rules are pure functions elsewhe
     AuditLog         who decided what, and when (`recsys.stores.audit`)
     ReviewQueue      whose label a person should look at (`recsys.stores.reviews`)
 
-A page writes state, deliveries, decision and counts in one transaction: `UserStore.write_if` takes them together.
+A page writes state, deliveries and decision in one transaction: `UserStore.write_if` takes them together. What is not
+of one person (counts, `of_request`, `waiting`, `received_since`) may come a little later: a store with many machines
+puts it into an outbox within that transaction, and sorts it from there. Nothing in it is lost.
 Every implementation passes the same contract tests (`tests/contracts`). In memory: `recsys.stores.memory`; in a file:
 `serving.stores.sqlite`. A further one is one more folder with the same file names.
 """
@@ -32,8 +34,8 @@ from recsys.user.state import Delivery, UserState
 
 Version = int
 """
-Grows with every write of a user; 0 = never written. No version is ever given twice, also not after an erasure, so that
-a page that was being made when its user was erased cannot bring anything back.
+Another one with every write of a user, and after an erasure; 0 = never written. No version is given to a person twice,
+so that a page that was being made when its user was erased cannot bring anything back.
 """
 
 
@@ -49,14 +51,30 @@ class StoredAnswer:
     decision: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """An event in the log: its place among its person's, when the server received it, and the event."""
+
+    seq: int
+    received_at: Millis
+    event: Event
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
-    """One consistent look: the state, its version, the catalogue's revision, the answer if the request is a repeat."""
+    """
+    One look: the state, its version, the catalogue's revision, the answer if the request is a repeat, and the events
+    above the state's `log_seq`, in order.
+
+    State, version and answer are of one moment. Revision and events are of that moment or a later one: a takedown that
+    was committed before the read binds the page.
+    """
 
     state: UserState
     version: Version
     revision: int
     answer: StoredAnswer | None
+    logged: tuple[Logged, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +122,8 @@ class UserStore(Protocol):
 
     def read(self, user_id: str, request_id: str | None = None) -> Read:
         """
-        State (a fresh one for an unknown user), and what was answered to this user's `request_id`.
+        State (a fresh one for an unknown user), what was answered to this user's `request_id`, and the events that
+        the state has not taken in, in one round trip.
 
         An answer is there as long as its decision is. It counts as a repeat for 24 h: the caller, who knows the time,
         compares `answer.at`; a later write under the same id replaces it.
@@ -172,7 +191,7 @@ class DecisionLog(Protocol):
     """The record of every page, written with it by `UserStore.write_if`."""
 
     def of_request(self, request_id: str) -> StoredAnswer | None:
-        """The record of a request; the newest one when two people used the same id."""
+        """The record of a request; the newest one when two people used the same id. May come later than its page."""
         ...
 
     def of_user(self, user_id: str) -> tuple[StoredAnswer, ...]:
@@ -220,15 +239,6 @@ class ControllerStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Logged:
-    """An event in the log: its place, when the server received it, and the event."""
-
-    seq: int
-    received_at: Millis
-    event: Event
-
-
-@dataclass(frozen=True, slots=True)
 class AppendResult:
     """How many events were new, and how many were already there."""
 
@@ -240,11 +250,14 @@ class EventLog(Protocol):
     """Append-only, unique by (user_id, event_id), kept at least 8 days."""
 
     def append(self, events: Sequence[Event], at: Millis) -> AppendResult:
-        """Durable before it returns; all or nothing. Raises StoreError."""
+        """
+        Durable before it returns; of one person all or nothing, and safe to send again: an event counts once by
+        (user_id, event_id). Raises StoreError; then those of some people may be there.
+        """
         ...
 
     def since(self, user_id: str, seq: int) -> tuple[Logged, ...]:
-        """A user's entries with a higher `seq`, in order."""
+        """A user's entries with a higher `seq`, in order. No number is given twice, also not after an erasure."""
         ...
 
     def waiting(self, until: Millis) -> tuple[str, ...]:
@@ -253,13 +266,17 @@ class EventLog(Protocol):
 
     def received_since(self, at: Millis, after: int = 0) -> Iterator[Logged]:
         """
-        The entries of everybody that were received at `at` or later and have a `seq` above `after`, in order, read a
-        few at a time.
+        The entries of everybody that were received at `at` or later and have a place above `after`, in order, read a
+        few at a time. Their `seq` is the place among everybody's, which may be another number than the person's own;
+        an entry that comes to be seen later has a higher one.
         """
         ...
 
-    def last_seq(self) -> int:
-        """The highest `seq` in the log; 0 = it is empty."""
+    def last_seq(self, behind: int = 0) -> int:
+        """
+        The place in `received_since` after which about `behind` entries come; by default the last one. 0 or less =
+        there are none before them.
+        """
         ...
 
 

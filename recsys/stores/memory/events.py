@@ -31,7 +31,7 @@ class MemoryEvents:
     def since(self, user_id: str, seq: int) -> tuple[Logged, ...]:
         """See `EventLog.since`."""
         with self._tables.lock:
-            return tuple(entry for entry in self._tables.events.get(user_id, {}).values() if entry.seq > seq)
+            return logged_since(self._tables, user_id, seq)
 
     def waiting(self, until: Millis) -> tuple[str, ...]:
         """See `EventLog.waiting`."""
@@ -46,10 +46,16 @@ class MemoryEvents:
         wanted = (entry for entry in entries if entry.received_at >= at and entry.seq > after)
         return iter(sorted(wanted, key=lambda entry: entry.seq))
 
-    def last_seq(self) -> int:
+    def last_seq(self, behind: int = 0) -> int:
         """See `EventLog.last_seq`."""
         with self._tables.lock:
-            return max((entry.seq for log in self._tables.events.values() for entry in log.values()), default=0)
+            entries = (entry.seq for log in self._tables.events.values() for entry in log.values())
+            return max(entries, default=0) - behind
+
+
+def logged_since(tables: Tables, user_id: str, seq: int) -> tuple[Logged, ...]:
+    """A user's entries with a higher `seq`, in order."""
+    return tuple(entry for entry in tables.events.get(user_id, {}).values() if entry.seq > seq)
 
 
 def prune_events(tables: Tables, oldest: Millis) -> int:

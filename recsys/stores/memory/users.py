@@ -6,6 +6,7 @@ from recsys.clock import Millis
 from recsys.stores.audit import LOCAL, AuditEntry, erased_name, erasure_entry
 from recsys.stores.memory.audit import add_entries
 from recsys.stores.memory.decisions import add_decision
+from recsys.stores.memory.events import logged_since
 from recsys.stores.memory.exposure import add_counts
 from recsys.stores.memory.tables import Tables
 from recsys.stores.protocols import DecisionRecord, Forgotten, Read, Version
@@ -23,11 +24,13 @@ class MemoryUsers:
         """See `UserStore.read`."""
         tables = self._tables
         with tables.lock:
+            state = _state_of(tables, user_id)
             return Read(
-                state=_state_of(tables, user_id),
+                state=state,
                 version=tables.version_of(user_id),
                 revision=tables.catalogue.revision,
                 answer=None if request_id is None else tables.decisions.get((user_id, request_id)),
+                logged=logged_since(tables, user_id, state.interactions.log_seq),
             )
 
     def write_if(self, user_id: str, state: UserState, version: Version, record: DecisionRecord | None = None) -> bool:

@@ -42,15 +42,7 @@ class SqliteEvents:
         """See `EventLog.since`."""
         owner = self._rows.vault.hide(user_id)
         with self._rows.database.reading() as connection:
-            rows = connection.execute(
-                "SELECT seq, received_at, sealed FROM events WHERE owner = ? AND seq > ? ORDER BY seq", (owner, seq)
-            ).fetchall()
-        packed = self._rows.open(owner, *((sealed, TABLE) for _, _, sealed in rows)) if rows else []
-        return tuple(
-            Logged(number, received_at, _EVENT.decode(event))
-            for (number, received_at, _), event in zip(rows, packed, strict=True)
-            if event is not None
-        )
+            return logged_since(self._rows, connection, owner, seq)
 
     def waiting(self, until: Millis) -> tuple[str, ...]:
         """See `EventLog.waiting`."""
@@ -61,11 +53,11 @@ class SqliteEvents:
         events = (self._rows.open(owner, (sealed, TABLE))[0] for owner, sealed, _ in rows)
         return tuple(sorted(_EVENT.decode(event).user_id for event in events if event is not None))
 
-    def last_seq(self) -> int:
+    def last_seq(self, behind: int = 0) -> int:
         """See `EventLog.last_seq`."""
         with self._rows.database.reading() as connection:
             [seq] = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
-        return int(seq)
+        return int(seq) - behind
 
     def received_since(self, at: Millis, after: int = 0) -> Iterator[Logged]:
         """See `EventLog.received_since`."""
@@ -84,6 +76,19 @@ class SqliteEvents:
             if len(rows) < _AT_ONCE:
                 return
             last = rows[-1][0]
+
+
+def logged_since(rows: SealedRows, connection: sqlite3.Connection, owner: bytes, seq: int) -> tuple[Logged, ...]:
+    """A person's entries with a higher `seq`, in order."""
+    found = connection.execute(
+        "SELECT seq, received_at, sealed FROM events WHERE owner = ? AND seq > ? ORDER BY seq", (owner, seq)
+    ).fetchall()
+    packed = rows.open(owner, *((sealed, TABLE) for _, _, sealed in found)) if found else []
+    return tuple(
+        Logged(number, received_at, _EVENT.decode(event))
+        for (number, received_at, _), event in zip(found, packed, strict=True)
+        if event is not None
+    )
 
 
 def event_row(vault: Vault, event: Event, at: Millis, key: Key) -> tuple[bytes, bytes, Millis, bytes]:

@@ -16,6 +16,7 @@ from recsys.user.packed import pack_page, unpack_page
 from recsys.user.state import Delivery, LoopState, SafetyState, UserState, pack, unpack, unpack_safety
 from serving.stores.sqlite.audit import add_entries
 from serving.stores.sqlite.decisions import add_decision, open_answer, seal_answer
+from serving.stores.sqlite.events import logged_since
 from serving.stores.sqlite.exposure import CountsOfGroup
 from serving.stores.sqlite.prune import prune_table
 from serving.stores.sqlite.sealed import SealedRows, note_shred
@@ -48,19 +49,20 @@ class SqliteUsers:
         self._counts = counts
 
     def read(self, user_id: str, request_id: str | None = None) -> Read:
-        """See `UserStore.read`. One statement, so one snapshot."""
+        """See `UserStore.read`. State and answer in one statement, so one snapshot; the events after it."""
         owner = self._vault.hide(user_id)
         request = None if request_id is None else self._vault.hide(request_id)
         with self._rows.database.reading() as connection:
             row = connection.execute(_READ, (owner, request)).fetchone()
-        try:
-            state, version = self._state_of(owner, row[1:8])
-        except msgspec.DecodeError as error:
-            raise StoreError(
-                f"the state of a user cannot be read ({error}); restore the last copy of the file"
-            ) from error
+            try:
+                state, version = self._state_of(owner, row[1:8])
+            except msgspec.DecodeError as error:
+                raise StoreError(
+                    f"the state of a user cannot be read ({error}); restore the last copy of the file"
+                ) from error
+            logged = logged_since(self._rows, connection, owner, state.interactions.log_seq)
         answer = None if row[8] is None else open_answer(self._rows, owner, row[8])
-        return Read(state=state, version=version, revision=row[0], answer=answer)
+        return Read(state=state, version=version, revision=row[0], answer=answer, logged=logged)
 
     def write_if(self, user_id: str, state: UserState, version: Version, record: DecisionRecord | None = None) -> bool:
         """See `UserStore.write_if`."""

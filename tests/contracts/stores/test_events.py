@@ -1,6 +1,7 @@
 """What `EventLog` promises: every event once, in order, with the time of receipt."""
 
 from recsys.clock import DAY
+from recsys.user.state import InteractionHistory, UserState
 
 NOW = 1_780_000_000_000
 
@@ -23,6 +24,20 @@ def test_events_come_back_whole_in_order_with_the_time_of_receipt(store, make):
     assert 0 < logged[0].seq < logged[1].seq < logged[2].seq
     assert store.events.since("u", logged[1].seq) == logged[2:]
     assert store.events.since("u", logged[2].seq) == ()
+
+
+def test_a_read_gives_the_events_that_the_state_has_not_taken_in(store, make):
+    assert store.users.read("u").logged == ()
+    store.events.append([make.event("e1"), make.event("e2"), make.event("e1", "w")], NOW)
+    logged = store.users.read("u").logged
+    assert logged == store.events.since("u", 0) and [entry.event.event_id for entry in logged] == ["e1", "e2"]
+    folded = UserState(interactions=InteractionHistory(log_seq=logged[0].seq))
+    assert store.users.write_if("u", folded, 0, make.page("u", "r1", 1))
+    assert store.users.read("u", "r1").logged == logged[1:]
+    store.events.append([make.event("e3")], NOW + 1)
+    assert [entry.event.event_id for entry in store.users.read("u").logged] == ["e2", "e3"]
+    store.users.erase("u", NOW, None)
+    assert store.users.read("u").logged == () != store.users.read("w").logged
 
 
 def test_a_repeated_event_is_counted_once_and_the_first_one_stays(store, make):
@@ -63,5 +78,7 @@ def test_events_of_everybody_come_in_order_since_an_instant_of_receipt(store, ma
     seqs = [entry.seq for entry in store.events.received_since(0)]
     assert store.events.last_seq() == seqs[-1]
     assert [entry.event for entry in store.events.received_since(0, seqs[1_000])] == many[1_001:]
+    behind = [entry.event for entry in store.events.received_since(0, store.events.last_seq(behind=4))]
+    assert behind == many[-4:], "about as many as were asked for; here exactly"
     store.users.erase("u3", NOW + 2, None)
     assert {entry.event.user_id for entry in store.events.received_since(0)} == {"u0", "u1", "u2", "u4", "u5", "u6"}

@@ -101,16 +101,16 @@ def test_a_filter_that_fails_after_a_page_empties_its_repeat(service, monkeypatc
     assert service.ask(request_id="r").items == []
 
 
-@pytest.mark.parametrize("call", ["read", "write_if", "since", "deliveries"])
+@pytest.mark.parametrize("call", ["read", "write_if", "deliveries"])
 def test_a_store_that_fails_means_the_safe_feed(service, evening, call):
-    users, log = service.store.users, service.store.events
+    users = service.store.users
     if call == "deliveries":  # asked only when a label was raised
         item = service.ask().items[0]
         service.edit(item.item_id, risk_tier="R2", risk_family="despair")
     hidden = service.engine.resources.model.safe_feed[0]
     delete_item(service.store.catalogue, hidden, evening)
     service.ask("u0007")  # this worker has seen the takedown
-    page = service.broken(users=Failing(users, call), events=Failing(log, call)).ask()
+    page = service.broken(users=Failing(users, call)).ask()
     assert page.degraded == ["ledger"] and len(page.items) > 0
     assert hidden not in ids(page)
     for item in page.items:
