@@ -1,22 +1,14 @@
 """Records of pages in the state file, sealed."""
 
-import re
 import sqlite3
 from collections.abc import Iterator
 from typing import Final
 
-import msgspec
-
 from recsys.clock import Millis
 from recsys.stores.protocols import StoredAnswer
+from serving.stores.sealing import DECISIONS, read_answer
 from serving.stores.sqlite.sealed import SealedRows
-from serving.stores.sqlite.vault import Key
 
-TABLE: Final = b"decisions"
-_RECORD: Final = msgspec.msgpack.Decoder(StoredAnswer)
-_NAMES: Final = ("request_id", "user_id", "at", "body_hash", "answer", "decision")  # in the order of a packed record
-_MAP: Final = 0x80  # how msgpack starts a small map: versions before wrote records by the names of their fields
-_SHA256: Final = re.compile("[0-9a-f]{64}")  # half as long as bytes
 _AT_ONCE: Final = 100  # rows read at once
 
 
@@ -72,23 +64,8 @@ class SqliteDecisions:
 
 def open_answer(rows: SealedRows, owner: bytes, sealed: bytes) -> StoredAnswer | None:
     """A record; None when the key of its person is gone."""
-    [packed] = rows.open(owner, (sealed, TABLE))
-    if packed is None:
-        return None
-    if packed[0] & 0xF0 == _MAP:
-        return _RECORD.decode(packed)
-    fields = dict(zip(_NAMES, msgspec.msgpack.decode(packed), strict=True))
-    if isinstance(fields["body_hash"], bytes):
-        fields["body_hash"] = fields["body_hash"].hex()
-    return msgspec.convert(fields, StoredAnswer)
-
-
-def seal_answer(answer: StoredAnswer, key: Key, owner: bytes) -> bytes:
-    """A record, sealed for its person."""
-    fields = {name: getattr(answer, name) for name in _NAMES}
-    if _SHA256.fullmatch(answer.body_hash):
-        fields["body_hash"] = bytes.fromhex(answer.body_hash)
-    return key.seal(msgspec.msgpack.encode(list(fields.values())), TABLE + owner)
+    [packed] = rows.open(owner, (sealed, DECISIONS))
+    return None if packed is None else read_answer(packed)
 
 
 def add_decision(connection: sqlite3.Connection, owner: bytes, request: bytes, at: int, sealed: bytes) -> None:

@@ -4,16 +4,13 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-import msgspec
-
 from recsys.clock import Millis
 from recsys.stores.protocols import AppendResult, Logged
 from recsys.types import Event
+from serving.stores.sealing import EVENTS, Key, read_event, seal_event
 from serving.stores.sqlite.sealed import SealedRows
-from serving.stores.sqlite.vault import Key, Vault
+from serving.stores.sqlite.vault import Vault
 
-TABLE: Final = b"events"
-_EVENT: Final = msgspec.msgpack.Decoder(Event)
 _AT_ONCE: Final = 1_000  # rows read at once
 
 
@@ -50,8 +47,8 @@ class SqliteEvents:
             rows = connection.execute(
                 "SELECT owner, sealed, max(seq) FROM events WHERE received_at < ? GROUP BY owner", (until,)
             ).fetchall()
-        events = (self._rows.open(owner, (sealed, TABLE))[0] for owner, sealed, _ in rows)
-        return tuple(sorted(_EVENT.decode(event).user_id for event in events if event is not None))
+        events = (self._rows.open(owner, (sealed, EVENTS))[0] for owner, sealed, _ in rows)
+        return tuple(sorted(read_event(event).user_id for event in events if event is not None))
 
     def last_seq(self, behind: int = 0) -> int:
         """See `EventLog.last_seq`."""
@@ -70,9 +67,9 @@ class SqliteEvents:
                     (last, at),
                 ).fetchall()
             for seq, owner, received_at, sealed in rows:
-                [packed] = self._rows.open(owner, (sealed, TABLE))
+                [packed] = self._rows.open(owner, (sealed, EVENTS))
                 if packed is not None:
-                    yield Logged(seq, received_at, _EVENT.decode(packed))
+                    yield Logged(seq, received_at, read_event(packed))
             if len(rows) < _AT_ONCE:
                 return
             last = rows[-1][0]
@@ -83,9 +80,9 @@ def logged_since(rows: SealedRows, connection: sqlite3.Connection, owner: bytes,
     found = connection.execute(
         "SELECT seq, received_at, sealed FROM events WHERE owner = ? AND seq > ? ORDER BY seq", (owner, seq)
     ).fetchall()
-    packed = rows.open(owner, *((sealed, TABLE) for _, _, sealed in found)) if found else []
+    packed = rows.open(owner, *((sealed, EVENTS) for _, _, sealed in found)) if found else []
     return tuple(
-        Logged(number, received_at, _EVENT.decode(event))
+        Logged(number, received_at, read_event(event))
         for (number, received_at, _), event in zip(found, packed, strict=True)
         if event is not None
     )
@@ -94,4 +91,4 @@ def logged_since(rows: SealedRows, connection: sqlite3.Connection, owner: bytes,
 def event_row(vault: Vault, event: Event, at: Millis, key: Key) -> tuple[bytes, bytes, Millis, bytes]:
     """One event as it stands in the file: owner, hidden id, when it came, and itself, sealed."""
     owner = vault.hide(event.user_id)
-    return owner, vault.hide(event.event_id), at, key.seal(msgspec.msgpack.encode(event), TABLE + owner)
+    return owner, vault.hide(event.event_id), at, seal_event(event, key, owner)

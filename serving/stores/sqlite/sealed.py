@@ -7,8 +7,9 @@ from typing import Final, TypeVar
 
 from recsys.clock import Millis
 from recsys.errors import StoreError
+from serving.stores.sealing import MAX_TRIES, Key, open_values
 from serving.stores.sqlite.file import Database
-from serving.stores.sqlite.vault import MAX_TRIES, Key, Vault, number_of
+from serving.stores.sqlite.vault import Vault
 
 T = TypeVar("T")
 
@@ -38,21 +39,8 @@ class SealedRows:
         raise StoreError("the keys of people were destroyed while they were used; ask again")
 
     def open(self, owner: bytes, *values: tuple[bytes, bytes]) -> list[bytes | None]:
-        """
-        Sealed values of one person, each with its table; None for one whose key was destroyed.
-
-        The key is looked up after the values were read: a key is there before its values. Raises StoreError for a value
-        that no key of the person sealed: a damaged ledger must not be taken for an empty one.
-        """
-        key = self.vault.find(owner)
-        return [self._open_one(key, sealed, table + owner) for sealed, table in values]
-
-    def _open_one(self, key: Key | None, sealed: bytes, place: bytes) -> bytes | None:
-        if key is not None and key.number == number_of(sealed):
-            return key.open(sealed, place)
-        if self.vault.is_destroyed(number_of(sealed)):
-            return None
-        raise StoreError("a sealed value is damaged, or its key is missing; restore the last copies of both files")
+        """See `open_values`."""
+        return open_values(self.vault, owner, *values)
 
     def finish_shreds(self) -> None:
         """Destroy the keys of whoever was erased and whose key a crash left behind."""

@@ -19,10 +19,9 @@ from recsys.stores.protocols import StoredAnswer
 from recsys.types import Event, Fields
 from recsys.user.seen import of_clusters
 from recsys.user.state import Delivery, unpack_seen
-from serving.stores.sqlite.decisions import seal_answer
+from serving.stores.sealing import DELIVERIES, SEEN, Key, number_of, seal_answer, seal_parts, seal_tombstone
 from serving.stores.sqlite.events import event_row
-from serving.stores.sqlite.users import DELIVERIES, SEEN, seal_parts, seal_tombstone
-from serving.stores.sqlite.vault import Key, Vault, number_of
+from serving.stores.sqlite.vault import Vault
 
 FROM_FORMAT_2: Final = (
     "ALTER TABLE meta RENAME COLUMN one TO id",

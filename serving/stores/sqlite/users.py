@@ -12,20 +12,27 @@ from recsys.safety.loop.levels import HIGHEST_LEVEL
 from recsys.stores.audit import LOCAL, AuditEntry, erased_name, erasure_entry
 from recsys.stores.protocols import DecisionRecord, Forgotten, Read, Version
 from recsys.stores.retention import ERASED, Expiry
-from recsys.user.packed import pack_page, unpack_page
-from recsys.user.state import Delivery, LoopState, SafetyState, UserState, pack, unpack, unpack_safety
+from recsys.user.state import Delivery, LoopState, SafetyState, UserState, pack, unpack_safety
+from serving.stores.sealing import (
+    DELIVERIES,
+    NUMBER_BYTES,
+    PARTS,
+    Key,
+    open_tombstone,
+    read_pages,
+    read_state,
+    seal_answer,
+    seal_page,
+    seal_parts,
+    seal_tombstone,
+)
 from serving.stores.sqlite.audit import add_entries
-from serving.stores.sqlite.decisions import add_decision, open_answer, seal_answer
+from serving.stores.sqlite.decisions import add_decision, open_answer
 from serving.stores.sqlite.events import logged_since
 from serving.stores.sqlite.exposure import CountsOfGroup
 from serving.stores.sqlite.prune import prune_table
 from serving.stores.sqlite.sealed import SealedRows, note_shred
-from serving.stores.sqlite.vault import NUMBER_BYTES, Key, Vault
 
-DELIVERIES: Final = b"deliveries"
-SEEN: Final = b"users.seen"
-_PARTS: Final = (b"users.person", b"users.safety", SEEN, b"users.interactions")
-_TOMBSTONES: Final = b"tombstones"
 _READ: Final = """
     SELECT m.revision, u.version, u.person, u.safety, u.seen, u.interactions, t.version, t.safety, d.sealed
     FROM meta m LEFT JOIN users u ON u.owner = ?1 LEFT JOIN tombstones t ON t.key = ?1
@@ -45,7 +52,7 @@ class SqliteUsers:
 
     def __init__(self, rows: SealedRows, counts: CountsOfGroup) -> None:
         self._rows = rows
-        self._vault = rows.vault
+        self._vault: Final = rows.vault
         self._counts = counts
 
     def read(self, user_id: str, request_id: str | None = None) -> Read:
@@ -91,7 +98,7 @@ class SqliteUsers:
                 "SELECT sealed FROM deliveries WHERE owner = ? AND at >= ? ORDER BY seq", (owner, since)
             ).fetchall()
         packed = self._rows.open(owner, *((page, DELIVERIES) for (page,) in pages)) if pages else []
-        return tuple(d for page in packed if page is not None for d in unpack_page(page) if d.at >= since)
+        return read_pages(packed, since)
 
     def committed_at(self) -> Millis:
         """See `UserStore.committed_at`."""
@@ -154,25 +161,10 @@ class SqliteUsers:
         """State and version from the user's row, else from the tombstone, else afresh."""
         version, *parts, stone_version, stone = columns
         if version is not None:
-            opened = self._rows.open(owner, *zip(parts, _PARTS, strict=True))
-            person, safety, seen, interactions = opened
-            if person is None or safety is None or seen is None or interactions is None:
-                return UserState(), version  # a restored copy of somebody who was erased since
-            return unpack((person, safety, seen, interactions)), version
+            return read_state(self._rows.open(owner, *zip(parts, PARTS, strict=True))), version
         if stone_version is not None:
-            packed = self._vault.own_key.open(stone, _TOMBSTONES + owner)
-            return UserState(safety=unpack_safety(packed)), stone_version
+            return UserState(safety=open_tombstone(self._vault, stone, owner)), stone_version
         return UserState(), 0
-
-
-def seal_parts(parts: Sequence[bytes], key: Key, owner: bytes) -> tuple[bytes, ...]:
-    """The four parts of a packed state, sealed for their columns."""
-    return tuple(key.seal(part, column + owner) for part, column in zip(parts, _PARTS, strict=True))
-
-
-def seal_tombstone(vault: Vault, packed: bytes, owner: bytes) -> bytes:
-    """What outlives an erasure, under the installation's key."""
-    return vault.own_key.seal(packed, _TOMBSTONES + owner)
 
 
 class SqliteCutoffs:
@@ -213,10 +205,10 @@ def _swap(connection: sqlite3.Connection, owner: bytes, parts: Sequence[bytes], 
 
 def _add_deliveries(connection: sqlite3.Connection, owner: bytes, deliveries: Sequence[Delivery], key: Key) -> None:
     if deliveries:
-        sealed = key.seal(pack_page(deliveries), DELIVERIES + owner)
+        newest = max(delivery.at for delivery in deliveries)
         connection.execute(
             "INSERT INTO deliveries (owner, at, n, sealed) VALUES (?, ?, ?, ?)",
-            (owner, max(delivery.at for delivery in deliveries), len(deliveries), sealed),
+            (owner, newest, len(deliveries), seal_page(deliveries, key, owner)),
         )
 
 

@@ -15,25 +15,18 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from recsys.clock import Millis
 from recsys.errors import StoreError
+from serving.stores.sealing import MAX_TRIES, NUMBER_BYTES, Key
 from serving.stores.sqlite.file import Database
 
 APPLICATION: Final = 0x5341_4E4B  # "SANK", in `application_id`
 FORMAT: Final = 1
 _ERASED: Final = "CREATE TABLE IF NOT EXISTS erased (owner BLOB PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID"
 """Files of before do not have it."""
-
-NUMBER_BYTES: Final = 8  # of a key's number, with which everything begins that the key sealed
-_NONCE: Final = 12  # bytes
-MAX_TRIES: Final = 32  # at the same moment as erasures of the same person
 
 TABLES: Final = (
     """CREATE TABLE meta (
@@ -43,32 +36,6 @@ TABLES: Final = (
     "CREATE TABLE keys (owner BLOB PRIMARY KEY, number BLOB NOT NULL UNIQUE, key BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE destroyed (number BLOB PRIMARY KEY) WITHOUT ROWID",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One key and its number, which stands before everything that it seals."""
-
-    number: bytes
-    key: bytes
-
-    def seal(self, value: bytes, place: bytes) -> bytes:
-        """The value sealed for one place (table and owner): elsewhere it does not open."""
-        nonce = os.urandom(_NONCE)
-        return self.number + nonce + AESGCM(self.key).encrypt(nonce, value, place)
-
-    def open(self, sealed: bytes, place: bytes) -> bytes:
-        """The inverse of `seal`. Raises StoreError when the value is damaged."""
-        nonce, text = sealed[NUMBER_BYTES : NUMBER_BYTES + _NONCE], sealed[NUMBER_BYTES + _NONCE :]
-        try:
-            return AESGCM(self.key).decrypt(nonce, text, place)
-        except (InvalidTag, ValueError) as error:
-            raise StoreError("a sealed value cannot be read; restore the last copy of the file") from error
-
-
-def number_of(sealed: bytes) -> bytes:
-    """The number of the key that sealed a value."""
-    return sealed[:NUMBER_BYTES]
 
 
 def vault_path(state: Path) -> Path:

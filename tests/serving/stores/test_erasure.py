@@ -13,8 +13,9 @@ from recsys.errors import StoreError
 from recsys.stores.protocols import DecisionRecord, StoredAnswer
 from recsys.types import Event
 from recsys.user.state import Delivery, Ledger, PersonState, Profile, SafetyState, UserState, pack
+from serving.stores.sealing import Key
 from serving.stores.sqlite.store import SqliteStore
-from serving.stores.sqlite.vault import Key, vault_path
+from serving.stores.sqlite.vault import vault_path
 
 NOW = 1_800_000_000_000
 
