@@ -53,6 +53,7 @@ ROUTERS: Final = (
     routes.explain_routes,
     routes.policy_routes,
     routes.model_routes,
+    routes.experiment_routes,
     routes.operator_routes,
     routes.audit_routes,
     routes.health_routes,

@@ -13,13 +13,10 @@ from threading import Event, Lock, Thread
 from typing import Final
 
 from recsys.errors import SanadError
-from recsys.experiments.files import load_experiments
-from recsys.experiments.payload import Experiments
-from recsys.policy.checks import load_market
-from recsys.policy.schema import Market
 from serving.auth.keys import Keyring, keys_of
 from serving.logs import set_level
 from serving.metrics import Metrics
+from serving.rules import Rules, read_rules
 from serving.settings import Settings
 
 log = logging.getLogger("sanad.serving")
@@ -27,21 +24,6 @@ log = logging.getLogger("sanad.serving")
 _LOOK_INTERVAL_S: Final = 1.0
 RELOADED: Final = ("keys", "rules", "log_level")
 """What is read again; the rules are the policy and the experiments, which are checked together."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """The policy and the experiments that an engine is built by."""
-
-    market: Market
-    experiments: Experiments
-
-
-def read_rules(settings: Settings) -> Rules:
-    """Policy and experiments from their files. Raises ConfigError."""
-    market = load_market(settings.policy)
-    folder = settings.experiments
-    return Rules(market, Experiments() if folder is None else load_experiments(folder, market))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,7 +52,10 @@ class Reloader:
             self.asked.clear()
         self.look_at_keys(is_asked=is_asked)
         if is_asked:
-            self._try("rules", lambda: self.renew(read_rules(self.settings)))
+            if self.settings.has_shared_rules:
+                log.info("rules not read again: they are shared; change them with 'sanad policy publish'")
+            else:
+                self._try("rules", lambda: self.renew(read_rules(self.settings)))
             self._try("log_level", lambda: set_level(self.settings.log_level))
 
     def look_at_keys(self, *, is_asked: bool = False) -> None:

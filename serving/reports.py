@@ -431,3 +431,32 @@ class FamilyPage(Answer, frozen=True):
     because: dict[str, int]
     pause: SharedPause | None
     degraded: tuple[str, ...]
+
+
+class KilledBy(Wire, frozen=True):
+    """When an experiment was killed, and who did it: the name of a service key, or `local`."""
+
+    at: str
+    who: str
+
+
+class ExperimentInForce(Wire, frozen=True):
+    """
+    An experiment as this service has it. `is_live`: somebody may be in it. `coverage` is the share of its slice that
+    takes part now. `killed` is null for one that nobody killed over HTTP or with `sanad experiment kill`.
+    """
+
+    key: str
+    status: str
+    layer: str
+    is_live: bool
+    coverage: float
+    killed: KilledBy | None
+
+
+class ExperimentList(Wire, frozen=True):
+    """The experiments in force, and the version of them all that decision records name."""
+
+    request_id: str
+    version: str
+    experiments: tuple[ExperimentInForce, ...]

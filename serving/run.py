@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from threading import Event, Thread
 from typing import Final
@@ -22,7 +21,6 @@ from recsys.clock import Millis, now
 from recsys.errors import ArtifactError, ConfigError, StoreError
 from recsys.feed.build import build_engine
 from recsys.feed.engine import Engine
-from recsys.messages import FeedRequest
 from recsys.models.artifact import Artifact, load_artifact
 from recsys.policy.nights import local_time
 from recsys.progress import Progress, quiet
@@ -35,12 +33,15 @@ from serving.app import admission_of, create_app
 from serving.auth.keys import Keyring, keyring_of
 from serving.clock_guard import GuardedClock
 from serving.deadline import time_used
+from serving.follow import Follower, following, rules_at_start
 from serving.http_protocol import KEEP_ALIVE_S, close_slow, limited_to
 from serving.metrics import Metrics, counted, measured
-from serving.reload import Reloader, Rules, read_rules, reloading
+from serving.reload import Reloader, reloading
+from serving.rules import Rules, read_rules
 from serving.settings import HarmTermsChoice, Settings, signing_key
+from serving.shared import Shared, read_shared
 from serving.stores.sqlite.store import SqliteStore
-from serving.swap import Models, find_version, read_activated
+from serving.swap import Models, find_version, read_activated, warm_up
 from serving.upkeep import upkeep
 
 log = logging.getLogger("sanad.serving")
@@ -52,7 +53,6 @@ _TICKS_PER_SWEEP: Final = 5  # of the server, of a tenth of a second
 _OTHER_DESCRIPTORS: Final = 64  # of files, and of connections that are being closed
 _MIN_CONNECTIONS: Final = 8
 _START_TIMEOUT_S: Final = 60.0
-_N_WARM_UP_USERS: Final = 8
 
 
 def serve(
@@ -149,13 +149,21 @@ def open_service(
         builder = _Builder(settings, measured(store.stores, metrics), metrics, guarded, key, harm_terms)
         with threadpool_limits(1):
             on_progress("warm up", 0, None)
+            market = rules.market.market
+            seen = Shared(None, read_shared(store.controllers, market).stamp)
+            rules = rules_at_start(rules, store.controllers, has_shared_rules=settings.has_shared_rules)
             engine = builder.build(_activated(settings, store.controllers) or named, rules)
             del named  # its tables are not needed again, and take memory
-            models = Models(engine, settings.models, builder.by(rules))
+            models = Models(engine, settings.models, builder.by(rules), rules)
             service = Service(models, guarded, metrics, keys)
+            follower = Follower(
+                models=models, controllers=store.controllers, clock=guarded, metrics=metrics,
+                market=market, has_shared_rules=settings.has_shared_rules, seen=seen,
+            )  # fmt: skip
+            follower.look()
             if has_upkeep:
-                _note_activation(store, engine, guarded())
-            with _beside(service, store, builder, hangup) if has_upkeep else nullcontext():
+                _note_activation(store, service.engine, guarded())
+            with _beside(service, store, follower, settings, hangup) if has_upkeep else nullcontext():
                 yield service
     finally:
         store.close()
@@ -180,7 +188,7 @@ class _Builder:
             time_used=time_used, on_page=self.metrics.count_plan,
         )  # fmt: skip
         self.metrics.loaded(engine.resources.model.version, artifact.manifest.created_at)
-        warm_up(engine, artifact, self.clock())
+        warm_up(engine, self.clock())
         return engine
 
     def by(self, rules: Rules) -> Callable[[Path], Engine]:
@@ -189,14 +197,15 @@ class _Builder:
 
 
 @contextmanager
-def _beside(service: Service, store: SqliteStore, builder: _Builder, hangup: Event | None) -> Iterator[None]:
+def _beside(
+    service: Service, store: SqliteStore, follower: Follower, settings: Settings, hangup: Event | None
+) -> Iterator[None]:
     """What works beside requests."""
-    models, settings = service.models, builder.settings
     reloader = Reloader(
         settings=settings, keys=service.keys, metrics=service.metrics, asked=hangup or Event(),
-        renew=lambda rules: models.renew(builder.by(rules), settings.artifact, service.clock()),
+        renew=lambda rules: service.models.renew(rules, service.clock()),
     )  # fmt: skip
-    with upkeep(store, models, service.clock), reloading(reloader):
+    with upkeep(store, service.models, service.clock), following(follower), reloading(reloader):
         yield
 
 
@@ -225,12 +234,6 @@ def _note_activation(store: SqliteStore, engine: Engine, at: Millis) -> None:
         store.audit.append([activation(engine, at, LOCAL)])
     except StoreError as error:
         log.warning("the activation was not noted: %s", error)
-
-
-def warm_up(engine: Engine, artifact: Artifact, at: Millis) -> None:
-    """Plan a few pages, which writes nothing, so that the first user does not wait for tables that are built once."""
-    for user_id in (*islice(artifact.histories, _N_WARM_UP_USERS), "warm-up"):
-        engine.plan(FeedRequest(user_id=user_id), at)
 
 
 def _load_artifact(folder: Path, settings: Settings) -> Artifact:

@@ -36,10 +36,11 @@ class Settings:
     everything, each after a name and a colon where it has one. Without both, only local calls pass.
 
     `models` is a folder of artifacts, any of which an operator may activate without a restart; None = only `artifact`
-    is served. `state` None = `ARTIFACT.state.db`; `experiments` None = no experiments. `signing_key` None = the key in
-    the file beside the state, made at the first start. `harm_terms` is the file of the platform's list of terms by
-    which a search for harm is recognised, `starter` for the shipped list, or `none`. `max_in_flight` requests are
-    worked on or waiting at once; more are answered 503. A page may take `deadline_ms` where its caller names no other
+    is served. `state` None = `ARTIFACT.state.db`; `experiments` None = no experiments. With `has_shared_rules` both
+    are those that were published to the stores, see `serving.shared`. `signing_key` None = the key in the file beside
+    the state, made at the first start. `harm_terms` is the file of the platform's list of terms by which a search for
+    harm is recognised, `starter` for the shipped list, or `none`. `max_in_flight` requests are worked on or waiting at
+    once; more are answered 503. A page may take `deadline_ms` where its caller names no other
     deadline. Of more than `max_connections` the one that waits longest without a request is closed. Port 0 = any free
     port.
 
@@ -52,6 +53,7 @@ class Settings:
     artifact: Path
     policy: Path = DEFAULT_POLICY
     experiments: Path | None = None
+    has_shared_rules: bool = False
     models: Path | None = None
     state: Path | None = None
     host: str = "127.0.0.1"
@@ -262,6 +264,7 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "SANAD_ARTIFACT": ("artifact", Path),
     "SANAD_POLICY": ("policy", policy_file),
     "SANAD_EXPERIMENTS": ("experiments", Path),
+    "SANAD_SHARED_RULES": ("has_shared_rules", _parse_flag),
     "SANAD_MODELS": ("models", Path),
     "SANAD_STATE": ("state", Path),
     "SANAD_HOST": ("host", str),

@@ -1,33 +1,41 @@
 """
-Which model a service serves, and how it comes to serve another one without a restart.
+Which model a service serves by which rules, and how it comes to serve others without a restart.
 
 The activated version stands in the stores, so that a restart and every other process on the same state serve it too.
 The new engine is built and warmed up beside the old one. A request keeps the engine that it started with. An artifact
 that cannot be loaded changes nothing: the old one serves on.
+
+Other rules serve the same model: they do not wait for a model that is being loaded, and bind it when it comes.
 """
 
 import logging
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from threading import Lock
+from threading import Lock, RLock
 from typing import Final
 
 import msgspec
 import polars as pl
 
-from recsys.clock import Millis
+from recsys.clock import MINUTE, Millis
 from recsys.errors import ArtifactError, Conflict, DataError, StageError
+from recsys.experiments.payload import Experiments
+from recsys.feed.build import with_rules
 from recsys.feed.engine import Engine
+from recsys.messages import FeedRequest
 from recsys.models.manifest import MANIFEST, Manifest, read_manifest
 from recsys.services.audit import activation
 from recsys.stores.audit import LOCAL
 from recsys.stores.protocols import ControllerStore
+from serving.rules import Rules
 
 log = logging.getLogger("sanad.serving")
 
 _RECORD: Final = "model in service"
+_N_WARM_UP_USERS: Final = 8
 
 
 class Activated(msgspec.Struct, frozen=True, array_like=True):
@@ -50,13 +58,18 @@ class Models:
     """
     The engine in service, and the artifacts in `folder` that may take its place; None = there is no such folder.
 
-    `build` makes a warm engine from the folder of an artifact, or raises ArtifactError.
+    `build` makes a warm engine from the folder of an artifact, or raises ArtifactError. `rules` are those by which
+    `engine` was made.
     """
 
-    def __init__(self, engine: Engine, folder: Path | None, build: Callable[[Path], Engine]) -> None:
+    def __init__(self, engine: Engine, folder: Path | None, build: Callable[[Path], Engine], rules: Rules) -> None:
         self._engine = engine
         self._build = build
+        self._rules = rules
+        self._killed: Set[str] = frozenset()
+        self._refused: tuple[str, Millis] | None = None
         self._changing: Final = Lock()
+        self._swapping: Final = RLock()
         self.folder: Final = folder
 
     def engine(self) -> Engine:
@@ -103,7 +116,7 @@ class Models:
             stores.audit.append([activation(engine, at, who)])  # nothing is activated that is not noted
             if not stores.controllers.replace(_RECORD, known, msgspec.msgpack.encode(record)):
                 raise Conflict("found another activation in another process, expected none; look, and try again")
-            self._engine = engine
+            self._serve(engine, at)
         return True
 
     def rollback(self, at: Millis, who: str) -> None:
@@ -117,36 +130,61 @@ class Models:
         if not self.activate(version, at, who):
             raise Conflict(f"found no artifact of version {version}, to which to go back; put it back, and try again")
 
-    def renew(self, build: Callable[[Path], Engine], artifact: Path, at: Millis) -> None:
+    def renew(self, rules: Rules, at: Millis) -> None:
         """
-        Serve the same model by an engine that `build` makes by other rules, and make later ones so too. `artifact` is
-        where it may be besides the folder of models. Raises DataError, Conflict or StoreError; then nothing changes.
+        Serve the same model by other rules from now on, and others that come later too. Requests that are being
+        answered end by the rules that they began with. Raises StoreError; then nothing changes.
         """
-        with self._one_change():
-            found = find_version(self.folder, self.version) or find_version(artifact.parent, self.version)
-            if found is None:
-                raise DataError(f"found no artifact of the model in service ({self.version}), expected it; restart")
-            try:
-                engine = replace(build(found.folder), locks=self._engine.locks)
-            except (ArtifactError, StageError) as error:
-                raise DataError(f"the artifact of the model in service: {error}") from error
+        engine = self._by(self._engine, rules, at)
+        warm_up(engine, at)
+        with self._swapping:  # what takes long is over: a kill does not wait for it
+            if engine.resources.model is not self._engine.resources.model:
+                engine = self._engine
+            engine = self._by(engine, rules, at)
             engine.stores.audit.append([activation(engine, at, LOCAL)])
-            self._engine, self._build = engine, build
+            self._engine, self._rules = engine, rules
 
-    def follow(self) -> None:
+    def kill(self, killed: Set[str], at: Millis) -> None:
+        """From now on these experiments are killed, and no others; in force when this returns. Raises StoreError."""
+        with self._swapping:
+            if killed == self._killed:
+                return
+            self._killed = killed
+            self._engine = self._by(self._engine, self._rules, at)
+
+    def experiments(self) -> Experiments:
+        """The experiments in force, without those kills that came over the stores."""
+        return self._rules.experiments
+
+    def _by(self, engine: Engine, rules: Rules, at: Millis) -> Engine:
+        return with_rules(engine, rules.market, rules.experiments.without(self._killed), at)
+
+    def _serve(self, engine: Engine, at: Millis) -> None:
+        """Serve a new engine by the rules of now: they may be others than when its building began."""
+        with self._swapping:
+            self._engine = self._by(engine, self._rules, at)
+
+    def follow(self, at: Millis) -> None:
         """Serve what another process activated. What cannot be loaded here is logged, and the old one serves on."""
         record = None if self.folder is None else read_activated(self._engine.stores.controllers)
-        if record is None or record.version == self.version:
+        if record is None or record.version == self.version or self._was_refused(record.version, at):
             return
         try:
             with self._one_change():
                 engine = self._built(record.version)
-                if engine is None:
-                    log.error("found no artifact of the activated model %s in %s", record.version, self.folder)
-                else:
-                    self._engine = engine
-        except (Conflict, DataError) as error:
+                if engine is not None:
+                    self._serve(engine, at)
+                    return
+            log.error("found no artifact of the activated model %s in %s", record.version, self.folder)
+        except Conflict:  # it is being loaded
+            return
+        except DataError as error:
             log.error("the activated model %s is not served: %s", record.version, error)
+        self._refused = (record.version, at)
+
+    def _was_refused(self, version: str, at: Millis) -> bool:
+        """Whether it was tried and refused within the last minute: its artifact may come later."""
+        return self._refused is not None and self._refused[0] == version and at - self._refused[1] < MINUTE
 
     @contextmanager
     def _one_change(self) -> Iterator[None]:
@@ -176,7 +214,14 @@ def only(engine: Engine) -> Models:
     def build(folder: Path) -> Engine:
         raise ArtifactError(f"found {folder}, expected no other model: this service has one engine")
 
-    return Models(engine, None, build)
+    resources = engine.resources
+    return Models(engine, None, build, Rules(resources.policy.market, resources.experiments))
+
+
+def warm_up(engine: Engine, at: Millis) -> None:
+    """Plan a few pages, which writes nothing, so that the first user does not wait for tables that are built once."""
+    for user_id in (*islice(engine.resources.model.histories, _N_WARM_UP_USERS), "warm-up"):
+        engine.plan(FeedRequest(user_id=user_id), at)
 
 
 def models_in(folder: Path | None) -> Sequence[ModelOnDisk]:

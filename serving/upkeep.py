@@ -25,7 +25,7 @@ _PRUNE_INTERVAL_S: Final = HOUR / SECOND
 def upkeep(store: SqliteStore, models: Models, clock: GuardedClock) -> Iterator[None]:
     """
     Commit the time now, every minute and at the end, and prune now and every hour, in a thread of its own. Every minute
-    serve the model that another process activated, and read what people act on.
+    read what people act on.
 
     While the clock is not believed, neither happens; a clock that is confirmed later is pruned by within a minute.
     """
@@ -41,7 +41,6 @@ def upkeep(store: SqliteStore, models: Models, clock: GuardedClock) -> Iterator[
             if is_over.wait(_BEAT_INTERVAL_S):
                 return
             _beat(clock)
-            _follow(models)
 
     thread = Thread(target=work, name="sanad-upkeep", daemon=True)
     thread.start()
@@ -84,13 +83,6 @@ def count_votes(votes: VoteCount, models: Models, clock: GuardedClock) -> None:
             votes.refresh(models.engine(), reading.at)
         except Exception:  # its message may quote an id
             log.warning("what people act on now was not counted", exc_info=True)
-
-
-def _follow(models: Models) -> None:
-    try:
-        models.follow()
-    except Exception:  # a model that somebody deletes or damages right now must not end the heartbeat
-        log.exception("whether another model was activated is not known")
 
 
 def _beat(clock: GuardedClock) -> None:

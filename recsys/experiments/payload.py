@@ -6,9 +6,10 @@ There is one feature `layer.<name>` for each layer with a rule for each live exp
 interval between them, parsed once.
 """
 
+import hashlib
 from bisect import bisect_right
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
@@ -35,6 +36,15 @@ class Experiments:
     experiments: tuple[Experiment, ...] = ()
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     version: str = "none"
+
+    def without(self, killed: Set[str]) -> "Experiments":
+        """These experiments, of which some are killed. Where that changes one, the version is another too."""
+        changed = sorted(killed & {e.key for e in self.experiments if not e.kill_switch})
+        if not changed:
+            return self
+        experiments = tuple(replace(e, kill_switch=True) if e.key in killed else e for e in self.experiments)
+        digest = hashlib.sha256("\0".join((self.version, *changed)).encode()).hexdigest()[:12]
+        return replace(self, experiments=experiments, version=digest)
 
     @cached_property
     def live(self) -> tuple[Experiment, ...]:

@@ -5,6 +5,7 @@ import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from time import perf_counter
 from typing import Final
 
@@ -68,6 +69,28 @@ def build_engine(
         resources=resources, stores=stores, key=key, new_id=new_id, timer=perf_counter, alert=alert,
         time_used=time_used, on_page=on_page,
     )  # fmt: skip
+
+
+def with_rules(engine: Engine, market: Market, experiments: Experiments, at: Millis) -> Engine:
+    """
+    The engine by another policy and other experiments, with the model, stores and locks that it has. What depends on
+    the experiments alone is swapped at once; another policy makes a new table of the catalogue. Raises StoreError.
+    """
+    resources, stores = engine.resources, engine.stores
+    if market == resources.policy.market:
+        return replace(engine, resources=replace(resources, experiments=experiments))
+    note_label_rules(stores, market, at)
+    cache = CatalogueCache(
+        catalogue=stores.catalogue, market=market, creators={}, rows=resources.model.rows,
+        votes=resources.catalogue_cache.votes,
+    )  # fmt: skip
+    with _without_collector():
+        cache.begin(stores, table_key(market, resources.model.version))
+    changed = replace(
+        resources, policy=CompiledPolicy(market), experiments=experiments, catalogue_cache=cache,
+        exposure=CreatorExposure(stores.exposure, stores.controllers, market),
+    )  # fmt: skip
+    return replace(engine, resources=changed)
 
 
 def put_artifact(catalogue: Catalogue, artifact: Artifact, at: Millis) -> None:

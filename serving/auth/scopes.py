@@ -10,7 +10,7 @@ MEANINGS: Final[Mapping[Scope, str]] = {
     "feed": "pages and lists, why an item is on a page, and what a user set",
     "events": "what users do and set: events, profiles, controls, guardian limits and resets",
     "catalogue": "items, creators, and asking for a review",
-    "admin": "the operator's decisions: models, reviews, the clock, previews, and erasing a user",
+    "admin": "the operator's decisions: models, experiments, reviews, the clock, previews, and erasing a user",
     "export": "everything that is stored about a user",
     "audit": "the audit log, decision records, replays, metrics, the policy and the models in force",
 }
@@ -39,7 +39,7 @@ _RULES: Final = tuple(
         (_ALL, "/v1/(items|creators)(/[^/]+(/(review|exposure))?)?|/v1/bulk/(items|creators)", "catalogue"),
         (_READ, "/metrics|/v1/audit|/v1/requests/[^/]+|/v1/(policies|models|experiments)", "audit"),
         (_WRITE, "/v1/requests/[^/]+/replay", "audit"),
-        (_WRITE, "/v1/policies/preview|/v1/models/(rollback|[^/]+/activate)", "admin"),
+        (_WRITE, "/v1/policies/preview|/v1/models/(rollback|[^/]+/activate)|/v1/experiments/[^/]+/kill", "admin"),
         (_ALL, "/v1/operator/.+", "admin"),
         (_READ, "/|/openapi.json|/v1/version", ANY),
     )

@@ -1,4 +1,4 @@
-"""`sanad experiment`: check and list experiment files."""
+"""`sanad experiment`: check, list and kill experiments."""
 
 import re
 from pathlib import Path
@@ -7,15 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from recsys.clock import Millis
     from recsys.policy.schema import Market
     from recsys.services.audiences import AudienceCount
+    from recsys.stores.protocols import Stores
 
 from recsys.console import Json, print_json, say
 from recsys.errors import ConfigError
 from recsys.resources import DEFAULT_EXPERIMENTS, DEFAULT_POLICY, policy_file
+from serving.commands.options import StateFile, existing_state
 
 app = typer.Typer(
-    no_args_is_help=True, help="Check and list experiment files.", epilog="Example: sanad experiment check"
+    no_args_is_help=True, help="Check, list and kill experiments.", epilog="Example: sanad experiment check"
 )
 
 Folder = Annotated[
@@ -28,7 +33,7 @@ Policy = Annotated[
     Path, typer.Option(metavar="FILE", parser=policy_file, show_default="morocco", help="The policy of the market.")
 ]
 
-
+Key = Annotated[str, typer.Argument(metavar="KEY", help="The key of the experiment.")]
 Users = Annotated[
     Path | None,
     typer.Option(
@@ -117,3 +122,49 @@ def list_(
             typer.echo(f"  {name:<10}{first}")
             for other in others:
                 typer.echo(f"{'':<12}{other}")
+
+
+@app.command(epilog="Example: sanad experiment kill local-boost-ma-2026-11 --state var/state.db")
+def kill(key: Key, state: StateFile, as_json: Json = False) -> None:
+    """
+    Kill an experiment in every service on a state: within a second everybody gets the default, also after a restart.
+
+    The services may keep running. Over HTTP it is POST /v1/experiments/KEY/kill.
+    """
+    from serving.shared import kill as kill_in
+
+    done = _decide(kill_in, key, state)
+    _tell(key, "killed" if done else "was killed already", is_changed=done, as_json=as_json)
+
+
+@app.command(epilog="Example: sanad experiment revive local-boost-ma-2026-11 --state var/state.db")
+def revive(key: Key, state: StateFile, as_json: Json = False) -> None:
+    """
+    Undo a kill, which is a person's decision: nothing else does. The status in the experiment's file counts again.
+
+    Exit code 0: it was killed and is not any more; 1: nobody had killed it.
+    """
+    from serving.shared import revive as revive_in
+
+    done = _decide(revive_in, key, state)
+    _tell(key, "no longer killed" if done else "nobody killed it", is_changed=done, as_json=as_json)
+    raise typer.Exit(0 if done else 1)
+
+
+def _tell(key: str, what: str, *, is_changed: bool, as_json: bool) -> None:
+    if as_json:
+        print_json({"experiment": key, "is_changed": is_changed})
+    else:
+        typer.echo(f"{key}: {what}")
+
+
+def _decide(decide: "Callable[[Stores, str, Millis, str], bool]", key: str, state: Path) -> bool:
+    from recsys.clock import now
+    from recsys.stores.audit import LOCAL
+    from serving.stores.sqlite.store import SqliteStore
+
+    store = SqliteStore(existing_state(state))
+    try:
+        return decide(store.stores, key, now(), LOCAL)
+    finally:
+        store.close()

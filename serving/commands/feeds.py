@@ -28,6 +28,9 @@ def serve(
     artifact: ArtifactFolder = None,
     policy: Policy = None,
     experiments: ExperimentFolder = None,
+    has_shared_rules: Annotated[
+        bool, typer.Option("--shared-rules", help="Serve by the rules that 'sanad policy publish' wrote to the state.")
+    ] = False,
     models: Annotated[
         Path | None, typer.Option(metavar="DIR", help="A folder of artifacts that can be activated while it serves.")
     ] = None,
@@ -56,8 +59,9 @@ def serve(
     from serving.settings import read_settings
 
     settings = read_settings(
-        os.environ, artifact=artifact_folder(artifact), policy=policy, experiments=experiments, models=models,
-        state=state, key_file=key_file, host=host, port=port, allow_assumed=allow_assumed or None,
+        os.environ, artifact=artifact_folder(artifact), policy=policy, experiments=experiments,
+        has_shared_rules=has_shared_rules or None, models=models, state=state, key_file=key_file, host=host, port=port,
+        allow_assumed=allow_assumed or None,
     )  # fmt: skip
     configure(settings.log_level)
     with ExitStack() as drawing:

@@ -1,4 +1,4 @@
-"""`sanad policy`: check, show, explain and compare policy files, for everybody who sets limits."""
+"""`sanad policy`: check, show, explain, compare and publish policy files, for everybody who sets limits."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -11,7 +11,7 @@ from recsys.console import Json, console, print_json
 from recsys.errors import ConfigError
 from recsys.resources import DEFAULT_POLICY, policy_file
 from recsys.vocabulary import EFFECTIVE_BANDS, EffectiveBand
-from serving.commands.options import PolicyFile, existing_state
+from serving.commands.options import ExperimentFolder, PolicyFile, StateFile, existing_state
 
 if TYPE_CHECKING:
     from recsys.policy.compiled import CompiledPolicy
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Check, show, explain and compare policy files.",
+    help="Check, show, explain, compare and publish policies.",
     epilog="Example: sanad policy explain --age 13-15 --night",
 )
 _BANDS: Final = EFFECTIVE_BANDS[::-1]
@@ -157,6 +157,37 @@ def preview(
         typer.echo(
             f"  {change.request_id}: {gone} of {len(change.before)} items would leave, {len(change.after)} items in all"
         )
+
+
+@app.command(epilog="Example: sanad policy publish morocco --experiments experiments --state var/state.db")
+def publish(
+    policy: Annotated[Path, typer.Argument(metavar="FILE", parser=policy_file, help="The policy to publish.")],
+    state: StateFile,
+    experiments: ExperimentFolder = None,
+    as_json: Json = False,
+) -> None:
+    """
+    Publish a policy and experiments for every service on a state that runs with --shared-rules.
+
+    They are checked first. Services serve by them within a second and after a restart; publish the former ones again to
+    go back. Without --experiments there are none.
+    """
+    from recsys.clock import now
+    from recsys.stores.audit import LOCAL
+    from serving.shared import publish as publish_in
+    from serving.stores.sqlite.store import SqliteStore
+
+    store = SqliteStore(existing_state(state))
+    try:
+        rules = publish_in(store.stores, policy, experiments, now(), LOCAL)
+    finally:
+        store.close()
+    n_live = len(rules.experiments.live)
+    if as_json:
+        versions = {"policy": rules.market.version, "experiments": rules.experiments.version}
+        print_json({"market": rules.market.market, **versions, "n_running": n_live})
+        return
+    typer.echo(f"published for {rules.market.market}: policy {rules.market.version}, {n_live} running experiments")
 
 
 def _is_night(compiled: "CompiledPolicy", age: str, level: int, instant: str) -> bool:

@@ -3,6 +3,7 @@
 from serving.routes.audit import audit_routes
 from serving.routes.bulk import bulk_routes
 from serving.routes.creators import creator_routes
+from serving.routes.experiments import experiment_routes
 from serving.routes.explain import explain_routes, policy_routes
 from serving.routes.feed import feed_routes
 from serving.routes.gorse import gorse_routes
@@ -18,6 +19,7 @@ __all__ = [
     "audit_routes",
     "bulk_routes",
     "creator_routes",
+    "experiment_routes",
     "explain_routes",
     "family_routes",
     "feed_routes",

@@ -28,8 +28,8 @@ def model_routes(deps: Dependencies) -> APIRouter:
     def activate_model(request: Request, version: _Version) -> Response:
         """
         Answers when the model serves. Requests that are being answered end with the model they began with. Other
-        processes on the same state follow within a minute, and a restart serves it too. 422 for an artifact that is
-        damaged or of another format: then the old model serves on.
+        processes on the same state begin to load it within a second, and a restart serves it too. 422 for an artifact
+        that is damaged or of another format: then the old model serves on.
         """
         if not deps.models.activate(version, deps.clock(), who(request)):
             where = deps.models.folder

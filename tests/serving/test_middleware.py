@@ -69,7 +69,7 @@ def test_without_keys_strangers_names_and_proxies_are_not_local(
 
 
 def test_a_service_without_keys_says_so(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    create_app(Models(None, None, None), settings=settings)
+    create_app(Models(None, None, None, None), settings=settings)
     assert "no service keys" in caplog.text
 
 

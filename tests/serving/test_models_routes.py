@@ -83,7 +83,7 @@ def test_a_restart_and_another_process_serve_what_was_activated(
     ):
         client.post(f"/v1/models/{new}/activate")
         assert other.models.version != new
-        other.models.follow()
+        other.models.follow(clock())
         assert other.models.version == new
     with open_service(models=folder) as client:
         assert version_of(client) == new
@@ -177,7 +177,7 @@ def test_what_was_activated_elsewhere_can_be_undone_here(
     with open_running(chosen, clock=clock) as here, open_running(chosen, clock=clock) as there:
         assert here.models.activate(new, clock.at, "local")
         assert there.models.activate(old, clock.at, "local")
-        here.models.follow()
+        here.models.follow(clock())
         assert (here.models.version, there.models.version) == (old, old)
 
 

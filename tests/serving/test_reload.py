@@ -24,7 +24,8 @@ from recsys.policy.checks import load_market
 from serving.auth.keys import change_keys, keyring_of, new_key
 from serving.logs import read_level
 from serving.metrics import Metrics
-from serving.reload import Reloader, Rules, read_rules, reloading
+from serving.reload import Reloader, reloading
+from serving.rules import Rules, read_rules
 from serving.run import open_service
 from serving.settings import Settings
 
@@ -179,22 +180,11 @@ def test_other_rules_serve_the_same_model_and_people(settings: Settings, tmp_pat
         models, before = service.models, service.engine
         rules = read_rules(replace(settings, policy=other))
         assert rules.market != load_market(settings.policy)
-
-        def build(folder: Path) -> Any:
-            market = replace_market(before, rules)
-            return replace(before, resources=market)
-
-        models.renew(build, settings.artifact, clock())
+        models.renew(rules, clock())
         assert service.engine.resources.policy.market == rules.market
         assert service.engine.locks is before.locks
         entries = before.stores.audit.page(0, 0, 10)
     assert [json.loads(row.entry.what)["action"] for row in entries] == ["activation", "activation"]
-
-
-def replace_market(engine: Any, rules: Rules) -> Any:
-    from recsys.policy.compiled import CompiledPolicy
-
-    return replace(engine.resources, policy=CompiledPolicy(rules.market))
 
 
 @contextmanager

@@ -1,0 +1,276 @@
+"""What an operator decides once binds every service on the same stores: kills, published rules, activated models."""
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
+from pathlib import Path
+from threading import Event, Thread
+
+import msgspec
+import pytest
+from fastapi.testclient import TestClient
+
+from recsys.clock import now
+from recsys.errors import ConfigError
+from recsys.experiments.files import load_experiments
+from recsys.models.artifact import load_artifact
+from recsys.models.ials import IALSParams
+from recsys.policy.checks import load_market
+from recsys.policy.schema import Market
+from recsys.stores.protocols import Stores
+from serving import shared
+from serving.rules import Rules
+from serving.run import open_service as open_running
+from serving.settings import Settings
+from serving.stores.sqlite.store import SqliteStore
+from tests.serving.conftest import NOON, StillClock
+from tests.serving.process import ROOT, ask, free_port
+from training.models.settings import BlendParams
+from training.params import TrainParams
+from training.train import run
+
+Open = Callable[..., AbstractContextManager[TestClient]]
+KEY = "local-boost-ma-2026-11"
+POLICY = (ROOT / "policies" / "morocco.yaml").read_text("utf-8")
+EXPERIMENT = (ROOT / "experiments" / f"{KEY}.yaml").read_text("utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Experiments of which one runs."""
+    place = tmp_path / "experiments"
+    place.mkdir()
+    shutil.copy(ROOT / "experiments" / "registry.yaml", place)
+    (place / f"{KEY}.yaml").write_text(EXPERIMENT.replace("status: draft", "status: running"), "utf-8")
+    return place
+
+
+@pytest.fixture
+def other_policy(tmp_path: Path) -> Path:
+    """The policy, but for one number."""
+    path = tmp_path / "other.yaml"
+    path.write_text(POLICY.replace("label_threshold: 0.8", "label_threshold: 0.9"), "utf-8")
+    return path
+
+
+def in_force(client: TestClient) -> Mapping[str, object]:
+    (experiment,) = client.get("/v1/experiments").json()["experiments"]
+    return {name: experiment[name] for name in ("key", "status", "is_live", "killed")}
+
+
+def soon(is_so: Callable[[], bool], seconds: float = 20.0) -> bool:
+    until = time.monotonic() + seconds
+    while not is_so() and time.monotonic() < until:
+        time.sleep(0.02)
+    return is_so()
+
+
+def test_a_kill_is_in_force_when_it_is_answered_and_after_a_restart(open_service: Open, folder: Path) -> None:
+    with open_service(experiments=folder) as client:
+        assert in_force(client) == {"key": KEY, "status": "running", "is_live": True, "killed": None}
+        before = client.get("/v1/experiments").json()["version"]
+        assert client.post(f"/v1/experiments/{KEY}/kill").status_code == 200
+        killed = in_force(client)
+        assert not killed["is_live"] and isinstance(killed["killed"], dict) and killed["killed"]["who"] == "local"
+        after = client.get("/v1/experiments").json()["version"]
+        assert after != before, "pages with and without it must be told apart"
+        client.post(f"/v1/experiments/{KEY}/kill")
+        assert in_force(client) == killed, "a second kill changes nothing"
+        told = [row["what"]["action"] for row in client.get("/v1/audit").json()["entries"]]
+        assert told == ["activation", "experiment_killed"]
+    with open_service(experiments=folder) as client:
+        assert in_force(client) == killed
+        assert client.get("/v1/experiments").json()["version"] == after
+
+
+def test_an_unknown_experiment_is_not_killed_by_a_slip(open_service: Open, folder: Path) -> None:
+    with open_service(experiments=folder) as client:
+        refused = client.post("/v1/experiments/local-bost/kill")
+        assert refused.status_code == 404 and KEY in refused.json()["detail"]
+        assert client.post("/v1/experiments/A%20B/kill").status_code == 422
+
+
+def test_only_a_person_at_the_command_line_revives(
+    open_service: Open, settings: Settings, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def run(*words: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "sanad", "experiment", *words, KEY, "--state", str(settings.state_file)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stdout.strip()
+
+    with open_service(experiments=folder) as client:
+        assert run("kill") == (0, f"{KEY}: killed")
+        assert run("kill") == (0, f"{KEY}: was killed already")
+        assert soon(lambda: not in_force(client)["is_live"])
+        assert {client.delete(f"/v1/experiments/{KEY}/kill").status_code} == {405}
+        assert run("revive") == (0, f"{KEY}: no longer killed")
+        assert soon(lambda: bool(in_force(client)["is_live"]))
+        assert run("revive") == (1, f"{KEY}: nobody killed it")
+
+
+def test_killed_is_not_live_and_others_are(folder: Path, morocco: Market) -> None:
+    experiments = load_experiments(folder, morocco)
+    killed = experiments.without({KEY, "another"})
+    assert [e.key for e in experiments.live] == [KEY] and killed.live == ()
+    assert killed.version != experiments.version and killed.features(NOON) == {}
+    assert experiments.without({"another"}) is experiments
+    assert killed.without({KEY}) is killed
+
+
+def test_a_kill_does_not_wait_for_a_model_that_is_loaded_and_binds_it(
+    settings: Settings, clock: StillClock, folder: Path, artifact: Path, tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(artifact, models / "again")
+    is_begun, may_end = Event(), Event()
+    chosen = replace(settings, experiments=folder, models=models, clock_confirmed_at=clock.at)
+    with open_running(chosen, clock=clock) as service:
+        build, whole = service.models._build, service.engine
+
+        def slow(place: Path) -> object:
+            is_begun.set()
+            may_end.wait(30)
+            return build(place)
+
+        service.models._build = slow
+        loading = Thread(
+            target=lambda: service.models._serve(service.models._built(whole.resources.model.version), NOON)
+        )
+        loading.start()
+        assert is_begun.wait(30)
+        service.models.kill(frozenset({KEY}), NOON)
+        assert service.engine.resources.experiments.live == ()
+        may_end.set()
+        loading.join(60)
+        assert service.engine.resources.model is not whole.resources.model, "the model was loaded"
+        assert service.engine.resources.experiments.live == (), "and the kill binds it"
+
+
+def test_other_rules_bind_a_model_that_comes_later(
+    settings: Settings, clock: StillClock, artifact: Path, tmp_path: Path, other_policy: Path
+) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(artifact, models / "again")
+    with open_running(replace(settings, models=models, clock_confirmed_at=clock.at), clock=clock) as service:
+        other = load_market(other_policy)
+        before = service.engine
+        engine = service.models._built(before.resources.model.version)
+        service.models.renew(Rules(other, before.resources.experiments), NOON)
+        assert service.engine.resources.policy.market == other
+        assert service.engine.locks is before.locks and service.engine.resources.model is before.resources.model
+        service.models._serve(engine, NOON)
+        assert service.engine.resources.policy.market == other
+        assert service.engine.resources.model is not before.resources.model
+
+
+def test_published_rules_are_those_of_the_next_start_and_refused_ones_change_nothing(
+    settings: Settings, clock: StillClock, other_policy: Path, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sharing = replace(settings, has_shared_rules=True, clock_confirmed_at=clock.at)
+    with open_running(sharing, clock=clock) as service:
+        stores, files = service.engine.stores, service.engine.resources.policy.market
+        assert "nobody published rules yet" in caplog.text
+        shared.publish(stores, other_policy, folder, NOON, "ops")
+        wanted = load_market(other_policy)
+        assert soon(lambda: service.engine.resources.policy.market == wanted)
+        assert [e.key for e in service.engine.resources.experiments.live] == [KEY]
+    with open_running(sharing, clock=clock) as service, open_running(settings, clock=clock) as by_files:
+        assert service.engine.resources.policy.market == wanted
+        assert by_files.engine.resources.policy.market == files, "who does not share serves by its files"
+        _publish_what_no_version_knows(service.engine.stores, files.market)
+        value = service.metrics.registry.get_sample_value
+        assert soon(lambda: value("sanad_reload_failed", {"what": "rules"}) == 1)
+        assert service.engine.resources.policy.market == wanted
+        assert "published rules refused" in caplog.text and "label_threshold" in caplog.text
+
+
+def _publish_what_no_version_knows(stores: Stores, market: str) -> None:
+    """As a later version of the program might."""
+    text = POLICY.replace("label_threshold: 0.8", "label_threshold: much").encode()
+    packed = msgspec.msgpack.encode(shared.Published(NOON, "ops", text, {}))
+    controllers = stores.controllers
+    assert controllers.replace(f"published rules of {market}", controllers.read(f"published rules of {market}"), packed)
+    shared._stamp(controllers, f"stamp of the published rules of {market}")
+
+
+def test_what_cannot_be_used_is_not_published(settings: Settings, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(POLICY.replace("label_threshold: 0.8", "label_threshold: 8"), "utf-8")
+    store = SqliteStore(settings.state_file)
+    try:
+        with pytest.raises(ConfigError, match=r"broken\.yaml"):
+            shared.publish(store.stores, broken, None, NOON, "ops")
+        assert shared.read_published(store.controllers, "MA") is None
+        assert store.audit.page(0, 0, 10) == ()
+    finally:
+        store.close()
+
+
+@pytest.fixture(scope="session")
+def second_tiny(tiny_folder: Path) -> Path:
+    """Another model of the same data."""
+    folder = tiny_folder.parent / "second"
+    params = TrainParams(encoder=None, holdout_days=0, blend=BlendParams(ials=IALSParams(embedding_size=16)), seed=7)
+    run(tiny_folder.parent / "data", folder, params, NOON)
+    return folder
+
+
+@pytest.fixture
+def three(tiny_folder: Path, tmp_path: Path, folder: Path) -> Iterator[tuple[tuple[int, ...], Path, Path]]:
+    """Three processes on one state file that share rules and models; their ports, the state, and the models."""
+    models, state = tmp_path / "models", tmp_path / "state.db"
+    shutil.copytree(tiny_folder, models / "first")
+    ports = tuple(free_port() for _ in range(3))
+    with ExitStack() as stack:
+        for port in ports:
+            words = ("serve", models / "first", "--models", models, "--state", state, "--experiments", folder)
+            options = ("--shared-rules", "--port", port, "--quiet")
+            command = [sys.executable, "-m", "sanad", *map(str, (*words, *options))]
+            process = stack.enter_context(
+                subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            )
+            stack.callback(process.kill)
+            assert soon(lambda port=port: _answers(port), 60)
+        yield ports, state, models
+
+
+def _answers(port: int) -> bool:
+    try:
+        return ask(port, "GET", "/health/ready")[0] == 200
+    except OSError:
+        return False
+
+
+def until_all(ports: tuple[int, ...], is_so: Callable[[int], bool]) -> float:
+    """Seconds until it is so of every process."""
+    began = time.monotonic()
+    assert soon(lambda: all(is_so(port) for port in ports), 30)
+    return time.monotonic() - began
+
+
+@pytest.mark.slow
+def test_three_processes_follow_a_kill_a_policy_and_a_model(
+    three: tuple[tuple[int, ...], Path, Path], other_policy: Path, folder: Path, second_tiny: Path
+) -> None:
+    """Each within a second of the decision on a quiet machine; here it is only asked that it comes by itself."""
+    ports, state, models = three
+    assert ask(ports[0], "POST", f"/v1/experiments/{KEY}/kill")[0] == 200
+    until_all(ports, lambda port: not ask(port, "GET", "/v1/experiments")[1]["experiments"][0]["is_live"])
+
+    store = SqliteStore(state)
+    shared.publish(store.stores, other_policy, folder, now(), "ops")
+    store.close()
+    wanted = load_market(other_policy).version
+    until_all(ports, lambda port: ask(port, "GET", "/v1/policies")[1]["version"] == wanted)
+    assert not ask(ports[1], "GET", "/v1/experiments")[1]["experiments"][0]["is_live"], "killed under other rules too"
+
+    shutil.copytree(second_tiny, models / "second")
+    version = load_artifact(models / "second").version
+    assert ask(ports[2], "POST", f"/v1/models/{version}/activate")[0] == 200
+    until_all(ports, lambda port: ask(port, "GET", "/v1/version")[1]["model_version"] == version)
+    status, page = ask(ports[0], "POST", "/v1/feed", {"user_id": "u", "size": 5})
+    assert (status, page["model_version"], page["degraded"]) == (200, version, [])
