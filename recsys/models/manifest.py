@@ -119,9 +119,10 @@ def read_manifest(folder: Path) -> tuple[Manifest, str]:
     try:
         format_ = msgspec.json.decode(raw, type=Fields).get("format")
         if format_ != FORMAT:
+            is_newer = isinstance(format_, int) and format_ > FORMAT
             raise ArtifactError(
-                f"found an artifact of format {format_!r} in {folder}, expected format {FORMAT}; train it again with "
-                "`sanad train`"
+                f"found an artifact of format {format_!r} in {folder}, expected format {FORMAT}; "
+                + ("serve it by the newer version that made it" if is_newer else "train it again with `sanad train`")
             )
         manifest = msgspec.json.decode(raw, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -46,13 +46,13 @@ def is_ready(port: int) -> bool:
 
 
 @contextmanager
-def life(artifact: Path, state: Path, port: int) -> Iterator[Life]:
-    """`sanad serve`, ready; killed at the end."""
+def life(artifact: Path, state: Path, port: int, root: Path = ROOT) -> Iterator[Life]:
+    """`sanad serve` of the sources in `root`, ready; killed at the end."""
     options = ["--state", str(state), "--port", str(port), "--quiet"]
     began = time.monotonic()
     with subprocess.Popen(
         [sys.executable, "-m", "sanad", "serve", str(artifact), *options],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=root, env={**os.environ, "OMP_NUM_THREADS": "1"},
     ) as process:  # fmt: skip
         try:
             while not is_ready(port):
