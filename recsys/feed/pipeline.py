@@ -89,7 +89,7 @@ def recommend(pipeline: Pipeline, query: Query, time_used: Callable[[], float] =
     numbers, ranks = _union(retrieved)
     candidates = query.rules.take(numbers).with_columns(ranks)
     keep, removed = _filter(pipeline, query, candidates)
-    candidates = candidates.take(keep)
+    candidates = candidates if keep.all() else candidates.take(keep)
     parts = {
         f"p_{name}": _checked(name, scorer(query, candidates), candidates) for name, scorer in pipeline.scorers.items()
     }

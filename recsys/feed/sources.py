@@ -39,7 +39,9 @@ def content(query: Query) -> Ids:
 
 def blend(query: Query) -> Ids:
     """The items with the best scores of the blend; nothing without a history, or where it weighs nothing."""
-    rows = _blend_rows(query) if query.weights.get("cf") else np.empty(0, np.int32)
+    if not query.weights.get("cf"):
+        return np.empty(0, np.int32)
+    rows = _blend_rows(query)
     of_blend = query.all_blend_scores() if rows is None else query.blend_scores(rows)
     if of_blend is None:
         return np.empty(0, np.int32)

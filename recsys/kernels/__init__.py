@@ -9,12 +9,14 @@ import ctypes
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
-VERSION: Final = 7
+VERSION: Final = 8
 """
 The version of the functions' signatures: a library of others is not used. `make` builds again when a source changed.
 """
@@ -45,6 +47,12 @@ def describe() -> str:
     return "Python" if library() is None else "compiled"
 
 
+_memory_of: Final = cast("Callable[[object], ctypes.c_char]", ctypes.c_char.from_buffer)
+
+
 def address(array: "NDArray[Any]") -> ctypes.c_void_p:
     """Where the numbers of a contiguous array begin."""
-    return ctypes.c_void_p(array.__array_interface__["data"][0])
+    try:
+        return ctypes.c_void_p(ctypes.addressof(_memory_of(array)))  # a sixth of the time
+    except (TypeError, ValueError):  # an array that may not be written, or has no numbers
+        return ctypes.c_void_p(array.__array_interface__["data"][0])

@@ -6,14 +6,22 @@
 void *PyInit_native(void) { return 0; } /* what the linker of Windows asks for; nobody imports this as a module */
 #endif
 
-#define VERSION 7 /* raised with every change of a signature, together with recsys/kernels/__init__.py */
+#define VERSION 8 /* raised with every change of a signature, together with recsys/kernels/__init__.py */
 
 PUBLIC int32_t kernels_version(void) { return VERSION; }
 
-/* How many of `n` ascending thresholds are below `value`. */
-static int64_t count_below(const double *thresholds, int64_t n, double value)
+enum { FEW = 64 }; /* thresholds that are compared one and all: four at once, and no branch to guess */
+
+/* How many of `n` ascending thresholds are below `value`; n is a multiple of 4. */
+static int64_t count_below(const float *thresholds, int64_t n, float value)
 {
-    const double *from = thresholds;
+    if (n <= FEW) {
+        int32_t below = 0;
+        for (int64_t i = 0; i < n; i++)
+            below += thresholds[i] < value;
+        return below;
+    }
+    const float *from = thresholds;
     while (n > 0) {
         int64_t half = n / 2;
         int is_below = from[half] < value;
@@ -36,44 +44,55 @@ static int lowest_bit(uint64_t mask)
 }
 
 #define N_TOGETHER 4 /* rows whose sums are taken side by side: a sum alone waits for each of its additions */
+#define LANE_BYTES 16 /* masks of a row fill whole lanes, so that they are joined without a rest */
 
 /*
  * The sum of all trees for each row of a matrix, see `recsys.models.tree_tables`.
  *
- * matrix (n_rows, n_columns); thresholds (starts[n_used],) ascending per used feature; masks (.., n_trees): for used
- * feature j they begin at row starts[j] + 3 j, one per rank, then that of an unknown value, then that of a zero;
- * leaves (n_trees, width); left (N_TOGETHER, n_trees) is room to work in; sums (n_rows,).
+ * matrix (n_rows, n_columns); thresholds (starts[n_used],) ascending per used feature, filled up with infinity to a
+ * multiple of 4; first (n_used,) where the masks (.., width) of a used feature begin: one per rank, then that of an
+ * unknown value, then that of a zero; lengths (n_used,) the number of its thresholds; leaves (n_trees, bits); left
+ * (N_TOGETHER, width) is room to work in; sums (n_rows,).
  */
+typedef struct { /* the names are those of recsys/models/tree_tables.py */
+    const float *thresholds;
+    const int64_t *starts, *features, *first, *lengths;
+    const void *masks;
+    const double *leaves;
+    int64_t n_used, n_trees, width;
+} trees;
+
 #define SUM_TREES(NAME, MASK)                                                                                          \
-    PUBLIC void NAME(const float *matrix, int64_t n_rows, int64_t n_columns, const double *thresholds,                 \
-                     const int64_t *starts, const int64_t *features, int64_t n_used, const MASK *masks,                \
-                     const double *leaves, int64_t n_trees, MASK *left, double *sums)                                  \
+    PUBLIC void NAME(const trees *of, const float *matrix, int64_t n_rows, int64_t n_columns, MASK *left,              \
+                     double *sums)                                                                                     \
     {                                                                                                                  \
-        const int64_t width = 8 * (int64_t)sizeof(MASK);                                                               \
-        for (int64_t first = 0; first < n_rows; first += N_TOGETHER) {                                                 \
-            int64_t n = n_rows - first < N_TOGETHER ? n_rows - first : N_TOGETHER;                                     \
-            for (int64_t i = 0; i < N_TOGETHER * n_trees; i++)                                                         \
+        enum { LANES = LANE_BYTES / sizeof(MASK), BITS = 8 * sizeof(MASK) };                                           \
+        const int64_t width = of->width;                                                                               \
+        for (int64_t at = 0; at < n_rows; at += N_TOGETHER) {                                                          \
+            int64_t n = n_rows - at < N_TOGETHER ? n_rows - at : N_TOGETHER;                                           \
+            for (int64_t i = 0; i < N_TOGETHER * width; i++)                                                           \
                 left[i] = (MASK)-1;                                                                                    \
             for (int64_t k = 0; k < n; k++) {                                                                          \
-                const float *row = matrix + (first + k) * n_columns;                                                   \
-                MASK *own = left + k * n_trees;                                                                        \
-                for (int64_t j = 0; j < n_used; j++) {                                                                 \
-                    const double value = row[features[j]];                                                             \
-                    const int64_t length = starts[j + 1] - starts[j];                                                  \
-                    int64_t rank = value != value ? length + 1                                                         \
-                                   : fabs(value) <= 1e-35f ? length + 2                                                \
-                                                          : count_below(thresholds + starts[j], length, value);        \
-                    const MASK *mask = masks + (starts[j] + 3 * j + rank) * n_trees;                                   \
-                    for (int64_t t = 0; t < n_trees; t++)                                                              \
-                        own[t] &= mask[t];                                                                             \
+                const float *row = matrix + (at + k) * n_columns;                                                      \
+                MASK *restrict own = left + k * width;                                                                 \
+                for (int64_t j = 0; j < of->n_used; j++) {                                                             \
+                    const float value = row[of->features[j]];                                                          \
+                    const float *thresholds = of->thresholds + of->starts[j];                                          \
+                    int64_t rank = count_below(thresholds, of->starts[j + 1] - of->starts[j], value);                  \
+                    rank = value != value ? of->lengths[j] + 1 : rank;                                                 \
+                    rank = fabsf(value) <= 1e-35f ? of->lengths[j] + 2 : rank;                                         \
+                    const MASK *restrict mask = (const MASK *)of->masks + (of->first[j] + rank) * width;               \
+                    for (int64_t lane = 0; lane < width; lane += LANES)                                                \
+                        for (int i = 0; i < LANES; i++)                                                                \
+                            own[lane + i] &= mask[lane + i];                                                           \
                 }                                                                                                      \
             }                                                                                                          \
             double total[N_TOGETHER] = {0};                                                                            \
-            for (int64_t t = 0; t < n_trees; t++)                                                                      \
+            for (int64_t t = 0; t < of->n_trees; t++)                                                                  \
                 for (int k = 0; k < N_TOGETHER; k++)                                                                   \
-                    total[k] += leaves[t * width + lowest_bit(left[k * n_trees + t])];                                 \
+                    total[k] += of->leaves[t * BITS + lowest_bit(left[k * width + t])];                                \
             for (int64_t k = 0; k < n; k++)                                                                            \
-                sums[first + k] = total[k];                                                                            \
+                sums[at + k] = total[k];                                                                               \
         }                                                                                                              \
     }
 

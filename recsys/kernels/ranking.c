@@ -6,27 +6,34 @@
 enum { FIRST = 1, SPOKEN = 2, UNDERSTOOD = 4 }; /* what a language is to the user */
 
 typedef struct { /* the names are those of recsys/models/compiled_features.py */
-    const int32_t *rows;                /* (n,) of the artifact */
-    const float *spaces;                /* (n_spaces, n) scores */
-    const float *rates;                 /* (n_items, n_rates) */
-    const int64_t *published_at;        /* (n_items,), as the next ones are */
-    const float *duration, *popularity; /* the popularity of n_popular items */
+    const float *rates;          /* (n_items, n_rates) */
+    const int64_t *published_at; /* (n_items,), as the next ones are */
+    const float *duration;
     const int32_t *creator, *language, *country, *region;
-    const float *topics;             /* (n_items, n_topics) */
-    const uint8_t *languages;        /* bits by code */
-    const float *of_creator;         /* liked confidence by code */
-    const float *of_language;        /* likewise */
-    const float *of_topics;          /* (n,) liked confidence, summed over an item's topics */
-    const float *affinity;           /* (n,) */
-    const float *positions;          /* (n,), or none: all stand first */
-    float *matrix;                   /* (n, n_features), the result */
-    int64_t n, n_spaces, n_rates, n_topics, n_popular, n_features, at, own_country, own_region;
+    const float *topics;      /* (n_items, n_topics) */
+    const int32_t *rows;      /* (n,) of the artifact */
+    const float *spaces;      /* (n_spaces, n) scores */
+    const float *popularity;  /* (n_popular,) */
+    const uint8_t *languages; /* bits by code */
+    const int32_t *history;   /* (n_history,) rows of the artifact */
+    const float *weights;     /* (n_history,) the confidence of each */
+    const float *of_topics;   /* (n,) liked confidence, summed over an item's topics */
+    const float *affinity;    /* (n,) */
+    const float *positions;   /* (n,), or none: all stand first */
+    double *room;             /* zeros, for the liked confidence by creator, then by language */
+    float *matrix;            /* (n, n_features), the result */
+    int64_t n_rates, n_topics, n_creators, n, n_history, n_spaces, n_popular, n_features, at, own_country, own_region;
     float total, surprise, first_position;
 } features;
 
 PUBLIC void fill_features(const features *f)
 {
     const double day = 86400000.0;
+    double *const of_creator = f->room, *const of_language = f->room + f->n_creators;
+    for (int64_t i = 0; i < f->n_history; i++) {
+        of_creator[f->creator[f->history[i]]] += f->weights[i];
+        of_language[f->language[f->history[i]]] += f->weights[i];
+    }
     for (int64_t i = 0; i < f->n; i++) {
         const int64_t row = f->rows[i];
         float *out = f->matrix + i * f->n_features;
@@ -44,12 +51,12 @@ PUBLIC void fill_features(const features *f)
         *out++ = (language & UNDERSTOOD) != 0;
         *out++ = f->country[row] == f->own_country;
         *out++ = f->region[row] == f->own_region;
-        *out++ = f->of_creator[f->creator[row]];
+        *out++ = (float)of_creator[f->creator[row]];
         float n_topics = 0;
         for (int64_t t = 0; t < f->n_topics; t++)
             n_topics += f->topics[row * f->n_topics + t];
         *out++ = f->of_topics[i] / (n_topics < 1 ? 1 : n_topics) / f->total;
-        *out++ = f->of_language[f->language[row]] / f->total;
+        *out++ = (float)of_language[f->language[row]] / f->total;
         *out++ = f->affinity[i];
         *out++ = f->surprise;
         *out++ = f->positions ? f->positions[i] : f->first_position;

@@ -8,7 +8,7 @@ interaction with them is in a history (`feedback.learnables`).
 
 from collections.abc import Iterable, Mapping
 from ctypes import CDLL
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from recsys.clock import DAY, Millis
 from recsys.kernels import library
 from recsys.languages import lookup
 from recsys.models.affinity import affinities, embed_user
-from recsys.models.compiled_features import FeatureColumns, fill_features
+from recsys.models.compiled_features import ItemColumns, PageColumns, fill_features, item_columns
 from recsys.models.popularity import Popularity
 from recsys.models.standardised_space import StandardisedSpace
 from recsys.types import Floats, History, Ids, Responses
@@ -110,6 +110,27 @@ class FeatureInputs:
     facts: ItemFacts
     rates: Floats
     item_features: Floats
+    _columns: list[ItemColumns] = field(init=False, default_factory=list)  # laid out when first asked for
+
+    def columns(self) -> ItemColumns:
+        """What the compiled loop reads of all items."""
+        if not self._columns:
+            facts = self.facts
+            self._columns.append(
+                item_columns(
+                    {
+                        "rates": self.rates,
+                        "published_at": facts.published_at,
+                        "duration": facts.duration_s,
+                        "creator": facts.creator,
+                        "language": facts.language,
+                        "country": facts.country,
+                        "region": facts.region,
+                        "topics": facts.topics,
+                    }
+                )
+            )
+        return self._columns[0]
 
     @property
     def has_text(self) -> bool:
@@ -139,9 +160,10 @@ def ranker_features(query: RankerQuery, inputs: FeatureInputs, rows: Ids, positi
     `positions` (n,) are those of logged impressions; None sets every item to the first position.
     A row depends on the user and that item only.
     """
-    native = library()
+    native, history = library(), query.history.items
     n_rows = len(inputs.facts.creator)
-    if native is None or rows.min(initial=0) < 0 or rows.max(initial=-1) >= n_rows:  # the compiled loop checks no row
+    is_within = all(own.min(initial=0) >= 0 and own.max(initial=-1) < n_rows for own in (rows, history))
+    if native is None or not is_within:  # the compiled loop checks no row
         return features_in_numpy(query, inputs, rows, positions)
     return features_compiled(native, query, inputs, rows, positions)
 
@@ -170,25 +192,18 @@ def features_compiled(
     native: CDLL, query: RankerQuery, inputs: FeatureInputs, rows: Ids, positions: Floats | None = None
 ) -> Floats:
     """`ranker_features` by the compiled loop; products of matrices come from the same calls as in the reference."""
-    facts = inputs.facts
+    facts, items = inputs.facts, inputs.columns()
     user = inputs.embed_user(query.responses) if query.user is None else query.user
-    liked = _liked(query, facts)
-    columns = FeatureColumns(
+    weights = _decayed(query)
+    liked_topics = facts.topics.take(query.history.items.astype(np.intp), axis=0).T @ weights
+    page = PageColumns(
         rows=rows,
         spaces=np.array(_space_scores(query, inputs, rows), np.float32).reshape(len(inputs.spaces), len(rows)),
-        rates=inputs.rates,
-        published_at=facts.published_at,
-        duration=facts.duration_s,
         popularity=inputs.popularity.of(query.country),
-        creator=facts.creator,
-        language=facts.language,
-        country=facts.country,
-        region=facts.region,
-        topics=facts.topics,
-        languages=_language_bits(query, facts),
-        of_creator=liked.creators,
-        of_language=liked.languages,
-        of_topics=facts.topics.take(rows.astype(np.intp), axis=0) @ liked.topics,
+        languages=_language_bits(query, facts, items.languages),
+        history=query.history.items,
+        weights=weights,
+        of_topics=facts.topics.take(rows.astype(np.intp), axis=0) @ liked_topics,
         affinity=affinities(inputs.item_features, user, rows),
         positions=positions,
     )
@@ -196,20 +211,37 @@ def features_compiled(
         "at": query.at,
         "own_country": facts.codes.get(query.country or "", -1),
         "own_region": facts.codes.get(query.region or "", -1),
-        "total": liked.total,
+        "total": _total(weights),
         "surprise": user[-1],
         "first_position": FIRST_POSITION,
     }
-    return fill_features(native, columns, len(feature_names(inputs.spaces)), numbers)
+    return fill_features(native, items, page, len(feature_names(inputs.spaces)), numbers)
 
 
-def _language_bits(query: RankerQuery, facts: ItemFacts) -> NDArray[np.uint8]:
+_MAX_LANGUAGES: Final = 256
+"""Lists of languages of which it is kept what each language is to somebody who speaks them."""
+
+
+def _language_bits(
+    query: RankerQuery, facts: ItemFacts, known: dict[tuple[str, ...], NDArray[np.uint8]]
+) -> NDArray[np.uint8]:
+    """`language_bits` of a user, from those that are `known`, which the oldest of leaves when they are many."""
+    bits = known.get(query.languages)
+    if bits is None:
+        bits = language_bits(query.languages, facts)
+        while len(known) >= _MAX_LANGUAGES:
+            known.pop(next(iter(known)), None)
+        known[query.languages] = bits
+    return bits
+
+
+def language_bits(languages: tuple[str, ...], facts: ItemFacts) -> NDArray[np.uint8]:
     """By code, what a language is to the user: 1 = the first, 2 = the first in any script, 4 = understood."""
     bits = np.zeros(max(facts.codes.values(), default=0) + 1, np.uint8)
-    spoken = [facts.codes.get(name, 0) for name in query.languages]
+    spoken = [facts.codes.get(name, 0) for name in languages]
     if spoken:
         bits[spoken[0]] |= 1
-        bits[facts.in_other_scripts(query.languages[0])] |= 2
+        bits[facts.in_other_scripts(languages[0])] |= 2
         bits[spoken] |= 4
     bits[0] = 0  # an unknown language is nobody's
     return bits
@@ -257,14 +289,22 @@ class _Liked(NamedTuple):
 
 
 def _liked(query: RankerQuery, facts: ItemFacts) -> _Liked:
-    history = query.history
-    weights = history.weights * decays(query.at - history.at)
+    history, weights = query.history, _decayed(query)
     return _Liked(
         creators=_sum_by_code(facts.creator, history.items, weights),
         languages=_sum_by_code(facts.language, history.items, weights),
         topics=facts.topics[history.items].T @ weights,
-        total=np.float32(max(float(np.abs(weights).sum()), 1.0)),
+        total=_total(weights),
     )
+
+
+def _decayed(query: RankerQuery) -> Floats:
+    """(n_history,) the confidence of each reaction by now."""
+    return query.history.weights * decays(query.at - query.history.at)
+
+
+def _total(weights: Floats) -> np.float32:
+    return np.float32(max(float(np.abs(weights).sum()), 1.0))
 
 
 def _liked_columns(query: RankerQuery, facts: ItemFacts, rows: Ids) -> list[Floats]:

@@ -9,9 +9,9 @@ thresholds holds all that they say (QuickScorer: Lucchese et al. 2015, with the 
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from ctypes import CDLL, c_int64, c_void_p
+from ctypes import CDLL, Structure, byref, c_int64, c_void_p
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -25,6 +25,8 @@ ZERO: Final = float(np.float32(1e-35))
 """LightGBM reads a value as 0 that is not farther from it."""
 
 _N_TOGETHER: Final = 4  # rows, see native.c
+_LANE_BYTES: Final = 16  # of masks that are joined at once, see native.c
+_TOGETHER: Final = 4  # thresholds that are compared at once
 _NAN_IS_MISSING, _ZERO_IS_MISSING = 2, 1  # LightGBM's kinds of missing values
 
 TreeFields = Mapping[str, Sequence[str]]
@@ -56,11 +58,10 @@ class TreeTables:
     thresholds: Reals
     masks: Array
     leaves: Reals
-    addresses: tuple[c_void_p, ...] = field(init=False)  # of the five arrays: they never move
+    compiled: "_CompiledTables" = field(init=False)
 
     def __post_init__(self) -> None:
-        arrays = (self.thresholds, self.starts, self.features, self.masks, self.leaves)
-        object.__setattr__(self, "addresses", tuple(map(address, arrays)))
+        object.__setattr__(self, "compiled", _compiled(self))
 
     def sums(self, matrix: Floats) -> Reals:
         """(n,) the sums of all trees for rows (n, n_features), in the order of the trees."""
@@ -90,14 +91,63 @@ def sums_in_numpy(tables: TreeTables, matrix: Floats) -> Reals:
 
 def sums_compiled(native: CDLL, tables: TreeTables, matrix: Floats) -> Reals:
     """`TreeTables.sums` of a contiguous float32 matrix by the compiled loop."""
-    n_trees, (thresholds, starts, features, masks, leaves) = len(tables.leaves), tables.addresses
-    left, total = np.empty((_N_TOGETHER, n_trees), tables.masks.dtype), np.empty(len(matrix))
-    getattr(native, f"sum_trees_{8 * tables.masks.itemsize}")(
-        address(matrix), c_int64(len(matrix)), c_int64(matrix.shape[1]),
-        thresholds, starts, features, c_int64(len(tables.features)), masks, leaves, c_int64(n_trees),
-        address(left), address(total),
-    )  # fmt: skip
+    own = tables.compiled
+    left, total = np.empty((_N_TOGETHER, own.trees.width), tables.masks.dtype), np.empty(len(matrix))
+    getattr(native, own.function)(
+        byref(own.trees), address(matrix), c_int64(len(matrix)), c_int64(matrix.shape[1]), address(left), address(total)
+    )
     return total
+
+
+class _Trees(Structure):
+    """The struct `trees` of native.c."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("thresholds", "starts", "features", "first", "lengths", "masks", "leaves")),
+        *((name, c_int64) for name in ("n_used", "n_trees", "width")),
+    )
+
+
+class _CompiledTables(NamedTuple):
+    """The tables as the compiled loop reads them, with the arrays that it points into."""
+
+    function: str
+    trees: _Trees
+    arrays: tuple[Array, ...]
+
+
+def _compiled(tables: TreeTables) -> _CompiledTables:
+    n_used, (n_masks, n_trees), size = len(tables.features), tables.masks.shape, tables.masks.itemsize
+    ends = pairwise(tables.starts.tolist())
+    thresholds = [_filled_up(_at_most(tables.thresholds[start:end])) for start, end in ends]
+    width = -(-n_trees * size // _LANE_BYTES) * _LANE_BYTES // size
+    masks = np.zeros((n_masks, width), tables.masks.dtype)
+    masks[:, :n_trees] = tables.masks
+    arrays: dict[str, Array] = {
+        "thresholds": np.concatenate([np.empty(0, np.float32), *thresholds]),
+        "starts": np.cumsum([0, *map(len, thresholds)], dtype=np.int64),
+        "features": np.ascontiguousarray(tables.features, np.int64),
+        "first": tables.starts[:-1] + 3 * np.arange(n_used),
+        "lengths": np.diff(tables.starts),
+        "masks": masks,
+        "leaves": np.ascontiguousarray(tables.leaves, np.float64),
+    }
+    trees = _Trees(
+        **{name: address(array) for name, array in arrays.items()}, n_used=n_used, n_trees=n_trees, width=width
+    )
+    return _CompiledTables(f"sum_trees_{8 * size}", trees, tuple(arrays.values()))
+
+
+def _at_most(thresholds: Reals) -> Floats:
+    """The largest 32-bit floats that are not above them: of such floats the same ones are above."""
+    with np.errstate(over="ignore", under="ignore"):  # what no float of 32 bits is near to is between two of them
+        nearest = thresholds.astype(np.float32)
+        return np.where(nearest > thresholds, np.nextafter(nearest, np.float32(-np.inf)), nearest)
+
+
+def _filled_up(thresholds: Floats) -> Floats:
+    """With infinity, to a multiple of what is compared at once: nothing is above that."""
+    return np.pad(thresholds, (0, -len(thresholds) % _TOGETHER), constant_values=np.inf)
 
 
 def build_tables(trees: Sequence[TreeFields]) -> TreeTables | None:

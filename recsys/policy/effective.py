@@ -4,6 +4,7 @@ the person and the experiments. Pure; whatever a layer says, it can only tighten
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from recsys.clock import Millis
 from recsys.policy.compiled import CompiledPolicy
@@ -12,6 +13,8 @@ from recsys.policy.nights import is_night
 from recsys.policy.schema import Market, tier_number
 from recsys.user.state import Controls, Guardian, PersonState, Profile, UserState
 from recsys.vocabulary import EFFECTIVE_BANDS
+
+_NOTHING: Final = Limits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,11 +93,16 @@ def effective_limits(
     It is night when the local clock says so in the market or in `country`, where the person is.
     """
     level = state.safety.loop.level
-    by_day = meet(policy.limits[band, level, False], personal)
+    by_day = _met(policy.limits[band, level, False], personal)
     night = is_night(at, policy.zones(country), by_day.night)
     is_bound = night and must_keep_nights(policy, state.person, band)
-    limits = meet(policy.limits[band, level, True], personal) if is_bound else by_day
+    limits = _met(policy.limits[band, level, True], personal) if is_bound else by_day
     return EffectiveLimits(limits=limits, is_night=night, is_bound_by_night=is_bound)
+
+
+def _met(layers: Limits, personal: Limits) -> Limits:
+    """The meet of a market's layers, which are one meet already, with those of a person: most people have none."""
+    return layers if personal == _NOTHING else meet(layers, personal)
 
 
 def must_keep_nights(policy: CompiledPolicy, person: PersonState, band: str) -> bool:

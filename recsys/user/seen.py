@@ -6,6 +6,7 @@ Pure. It stands outside the ledger: it decides what does not come again, and cou
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, compress
 
 from recsys.clock import DAY, Millis
 from recsys.user.state import MAX_SEEN, Seen
@@ -15,7 +16,16 @@ Pairs = list[tuple[int, Millis]]
 
 def add_delivered(seen: Seen, item_nos: Sequence[int], at: Millis, days: int) -> Seen:
     """Items delivered now; what is older than `days` is dropped. Of an item the latest delivery is remembered."""
-    now = set(item_nos)
+    now, since = set(item_nos), at - days * DAY
+    n_all = len(seen.item_nos) + len(seen.reported) + len(item_nos)
+    if n_all <= MAX_SEEN and now.isdisjoint(seen.item_nos) and min((*seen.at, *seen.reported_at, at)) >= since:
+        return Seen(  # nothing is forgotten, which is how it nearly always is
+            item_nos=(*seen.item_nos, *item_nos),
+            at=(*seen.at, *[at] * len(item_nos)),
+            reported=seen.reported,
+            reported_at=seen.reported_at,
+            log_version=seen.log_version,
+        )
     before = [pair for pair in _delivered(seen) if pair[0] not in now]
     return _seen([*before, *((item_no, at) for item_no in item_nos)], _reported(seen), seen, at, days)
 
@@ -30,7 +40,8 @@ def add_reported(seen: Seen, item_nos: Iterable[int], reported_at: Millis, at: M
 
 def seen_since(seen: Seen, since: Millis) -> list[int]:
     """Every item seen at `since` or later, whoever delivered it."""
-    return [item_no for item_no, at in (*_delivered(seen), *_reported(seen)) if at >= since]
+    times = chain(seen.at, seen.reported_at)
+    return list(compress(chain(seen.item_nos, seen.reported), map(since.__le__, times)))
 
 
 class SeenFold:

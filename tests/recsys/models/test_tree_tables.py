@@ -75,6 +75,20 @@ def test_the_sums_are_those_of_lightgbm_to_the_bit(native, seed, n_leaves, n_fea
     assert open_booster(text_of(trees, n_features)).predict(matrix, raw_score=True).tobytes() == expected.tobytes()
 
 
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), n_thresholds=st.integers(1, 200), n_trees=st.integers(1, 60))
+def test_few_and_many_thresholds_rank_values_as_numpy_does(native, seed, n_thresholds, n_trees):
+    """Compiled, thresholds are floats of 32 bits, compared one and all or halved; values stand at and beside them."""
+    rng = np.random.default_rng(seed)
+    thresholds = np.concatenate([rng.normal(size=n_thresholds), [1e300, -1e300, 1e-300, 3.4028235e38, -3.4028235e38]])
+    tables = build_tables([random_tree(rng, 8, 1, thresholds) for _ in range(n_trees)])
+    assert tables is not None
+    near = thresholds[np.abs(thresholds) < 1e38].astype(np.float32)
+    values = np.concatenate([near, np.nextafter(near, np.float32(9)), np.nextafter(near, np.float32(-9)), ODD])
+    matrix = np.ascontiguousarray(values[:, None])
+    assert sums_compiled(native, tables, matrix).tobytes() == sums_in_numpy(tables, matrix).tobytes()
+
+
 def test_one_split_worked_out_by_hand():
     tree = {
         "split_feature": ["1"], "threshold": ["0.5"], "decision_type": ["10"], "left_child": ["-1"],

@@ -31,6 +31,21 @@ def test_seen_is_what_was_delivered_or_reported_in_the_last_30_days(steps):
         assert SeenFold(seen).delivered_at(item_no) == max(mine, default=0)
 
 
+@given(steps, st.lists(st.integers(1, 50), max_size=5), st.integers(0, 40))
+def test_a_page_that_pushes_nothing_out_is_added_as_any_other(steps, page, days):
+    seen, at = Seen(log_version="v"), AT
+    for is_delivered, item_nos, later in steps:
+        at += later * DAY
+        if is_delivered:
+            seen = add_delivered(seen, item_nos, at, DAYS)
+        else:
+            seen = add_reported(seen, item_nos, at, at, DAYS)
+    at += days * DAY
+    before = [pair for pair in seen_module._delivered(seen) if pair[0] not in page]
+    whole = [*before, *((item_no, at) for item_no in page)]
+    assert add_delivered(seen, page, at, DAYS) == seen_module._seen(whole, seen_module._reported(seen), seen, at, DAYS)
+
+
 @given(st.integers(0, 3_000), st.integers(0, 3_000))
 def test_at_most_the_newest_2000_are_remembered(n_delivered, n_reported):
     seen = add_reported(Seen(), range(n_reported), AT - DAY, AT - DAY, DAYS)
