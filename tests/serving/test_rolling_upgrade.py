@@ -98,7 +98,7 @@ def test_two_versions_on_one_state_serve_as_one(two: tuple[int, int, Path]) -> N
         assert by_old == by_new | {name: by_old[name] for name in ("request_id", "at")}
     for n in range(2):  # each reads, replays and repeats what the other one wrote
         name, other = f"p0-{n}", (new, old)[n]
-        assert ask(other, "POST", f"/v1/requests/{name}/replay", {})[1]["is_equal"]
+        assert ask(other, "POST", f"/v1/requests/{name}/replay", {})[1]["identical"]
         body = {"user_id": "p0", "size": SIZE, "request_id": name}
         assert ask(other, "POST", "/v1/feed", body)[1]["replayed"]
     store = SqliteStore(state)
