@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -10,15 +11,39 @@ from recsys.stores.memory import MemoryStore
 from recsys.stores.protocols import DecisionRecord, ExposureCount, ItemChange, StoredAnswer
 from recsys.types import Event
 from recsys.user.state import Delivery, Ledger, SafetyState, UserState
+from serving.stores.redis.address import read_address
+from serving.stores.redis.store import RedisStore
 from serving.stores.sqlite.store import SqliteStore
+from tests.servers.redis import RedisServer, need_redis, redis_cluster, redis_server
 
 NOW = 1_780_000_000_000
-Store = MemoryStore | SqliteStore
+Store = MemoryStore | SqliteStore | RedisStore
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(scope="session")
+def redis_one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    need_redis()
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    need_redis()
+    with redis_cluster(tmp_path_factory.mktemp("cluster")) as servers:
+        yield servers[0]
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis_one", "redis_many"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    made: Store = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "state.db")
+    made: Store
+    if request.param == "memory":
+        made = MemoryStore()
+    elif request.param == "sqlite":
+        made = SqliteStore(tmp_path / "state.db")
+    else:
+        server = request.getfixturevalue(request.param)
+        made = RedisStore(read_address(server.address(tmp_path, f"&name={uuid4().hex}")))
     yield made
     made.close()
 

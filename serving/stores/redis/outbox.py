@@ -1,0 +1,133 @@
+"""
+What is not of one person on its way: from the outbox of a tag, where it was written with its page, to the sink and to
+what is added up for everybody.
+
+Nothing acknowledged is lost: an entry is deleted after the sink and the server of what is shared have it durably. It
+counts once: the server remembers the last entry of each outbox that it added up, and whoever reads the sink takes two
+copies of a record for one. So any process may move it, several at once too.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Event, Lock, Thread
+from typing import Any, Final
+
+import msgspec
+
+from recsys.errors import StoreError
+from serving.stores.redis.exposure import open_counts
+from serving.stores.redis.schema import Tags, call
+from serving.stores.redis.servers import Argument, Command, Servers
+from serving.stores.redis.sink import Sink, SinkRecord
+from serving.stores.redis.vault import Vault
+
+log = logging.getLogger("sanad.serving")
+
+_AT_ONCE: Final = 100  # entries of one tag in one pass
+_EVERY_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One entry: the tag that it is of, its id, its fields by name, and the sealed answer that it names."""
+
+    tag: bytes
+    id: bytes
+    fields: Mapping[bytes, bytes]
+    answer: bytes
+
+    @property
+    def number(self) -> tuple[Argument, Argument]:
+        """The two numbers of its id."""
+        ms, seq = self.id.split(b"-")
+        return ms, seq
+
+
+class Outbox:
+    """Moves what stands in the outboxes of all tags. One thread of a process at a time."""
+
+    def __init__(self, servers: Servers, tags: Tags, vault: Vault, sink: Sink) -> None:
+        self._servers: Final = servers
+        self._tags: Final = tags
+        self._vault: Final = vault
+        self._sink: Final = sink
+        self._lock: Final = Lock()
+
+    def drain(self) -> None:
+        """Move all that is there, so that what is read next has it. Raises StoreError; then what is left waits."""
+        with self._lock:
+            tags: Sequence[bytes] = self._tags.people
+            while tags:
+                tags = self._pass(tags)
+
+    def _pass(self, tags: Sequence[bytes]) -> list[bytes]:
+        """One pass; the tags that may have more."""
+        commands: dict[bytes, list[Command]] = {tag: [call("take", tag, _AT_ONCE)] for tag in tags}
+        taken = {tag: _entries(tag, replies[0]) for tag, replies in self._servers.ask_all(commands).items()}
+        entries = [entry for of_tag in taken.values() for entry in of_tag]
+        if not entries:
+            return []
+        self._sink.append([_record(entry) for entry in entries if entry.answer])
+        shared = self._tags.shared
+        counted = [values for entry in entries for values in _shared(self._vault, entry)]
+        arguments = [value for _, values in sorted(counted, key=lambda one: one[0]) for value in values]
+        self._servers.write(shared, call("gather", shared, *arguments))
+        done: dict[bytes, list[Command]] = {
+            tag: [call("done", tag, *(entry.id for entry in of_tag))] for tag, of_tag in taken.items() if of_tag
+        }
+        self._servers.ask_all(done)
+        return [tag for tag, of_tag in taken.items() if len(of_tag) == _AT_ONCE]
+
+
+def _entries(tag: bytes, reply: Sequence[Any]) -> list[_Entry]:
+    return [
+        _Entry(tag, place, dict(zip(of[::2], of[1::2], strict=True)), answer[0] if answer else b"")
+        for place, of, *answer in reply
+    ]
+
+
+def _record(entry: _Entry) -> SinkRecord:
+    of = entry.fields
+    return SinkRecord(owner=of[b"o"], request=of[b"r"], at=int(of[b"t"]), order=int(of[b"u"]), sealed=entry.answer)
+
+
+def _shared(vault: Vault, entry: _Entry) -> Iterable[tuple[int, tuple[Argument, ...]]]:
+    """What is added up of an entry: its order among everybody's, and the arguments of `gather`."""
+    of, start = entry.fields, (entry.tag, *entry.number, entry.fields[b"k"])
+    if of[b"k"] == b"p":
+        counts = open_counts(vault.own_key, of[b"x"])
+        yield int(of[b"u"]), (*start, len(counts), *(value for count in counts for value in count))
+    elif of[b"k"] == b"a":
+        yield int(entry.number[0]) * 1_000, (*start, *msgspec.msgpack.decode(of[b"x"]))
+    else:
+        for n, place in enumerate(of[b"j"].split(b",")):
+            yield int(of[b"s"]) + int(place), (*start, of[b"o"], int(of[b"q"]) + n, of[b"r"])
+
+
+class Mover:
+    """A thread that drains an outbox once a second, until it is closed; then once more."""
+
+    def __init__(self, drain: Callable[[], None]) -> None:
+        self._drain: Final = drain
+        self._is_over: Final = Event()
+        self._thread: Final = Thread(target=self._work, name="sanad-outbox", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        is_reported = False
+        while not self._is_over.wait(_EVERY_S):
+            try:
+                self._drain()
+                is_reported = False
+            except StoreError as error:
+                if not is_reported:
+                    log.warning("records and counts wait on the servers: %s", error)
+                is_reported = True
+            except Exception:  # its message may quote what is not ours to print
+                log.exception("records and counts wait on the servers")
+
+    def close(self) -> None:
+        """Stop the thread."""
+        self._is_over.set()
+        self._thread.join()
