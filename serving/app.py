@@ -4,7 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from functools import cache, partial
+from functools import partial
 from threading import Barrier
 from typing import Final
 
@@ -36,7 +36,7 @@ from serving.openapi import describe, refusals
 from serving.problems import Problem
 from serving.responses import FieldError
 from serving.routes.sign_in import METHODS, sign_in_routes
-from serving.settings import Face, Settings, signing_key
+from serving.settings import Face, Settings
 from serving.swap import Models, only
 
 log = logging.getLogger("sanad.serving")
@@ -97,7 +97,7 @@ def create_app(
     guarded = clock if isinstance(clock, GuardedClock) else GuardedClock(clock, lambda: models.engine().stores.users)
     deps = Dependencies(models=models, clock=guarded, metrics=metrics or Metrics())
     admission = admission or admission_of(settings)
-    gate = Gate(ring, Sessions(ring, cache(lambda: signing_key(settings))), deps.metrics)
+    gate = Gate(ring, Sessions(ring, lambda: models.engine().key), deps.metrics)
     app = FastAPI(
         title="Sanad",
         version=sanad_version(),

@@ -40,7 +40,7 @@ from serving.reload import Reloader, reloading
 from serving.rules import Rules, read_rules
 from serving.settings import HarmTermsChoice, Settings, signing_key
 from serving.shared import Shared, read_shared
-from serving.stores.sqlite.store import SqliteStore
+from serving.stores.open import Address, Store, open_server, open_store
 from serving.swap import Models, find_version, read_activated, warm_up
 from serving.upkeep import upkeep
 
@@ -141,23 +141,21 @@ def open_service(
     on_progress("artifact", 0, None)
     named = _load_artifact(settings.artifact, settings)
     on_progress("state", 0, None)
-    _make_private(settings.state_file)
-    key = signing_key(settings)
-    store, metrics = SqliteStore(settings.state_file), Metrics()
+    (store, key), metrics = _open_state(settings), Metrics()
     try:
         guarded = _guard(settings, store, clock, elapsed, is_quiet=not has_upkeep)
         builder = _Builder(settings, measured(store.stores, metrics), metrics, guarded, key, harm_terms)
         with threadpool_limits(1):
             on_progress("warm up", 0, None)
             market = rules.market.market
-            seen = Shared(None, read_shared(store.controllers, market).stamp)
-            rules = rules_at_start(rules, store.controllers, has_shared_rules=settings.has_shared_rules)
-            engine = builder.build(_activated(settings, store.controllers) or named, rules)
+            seen = Shared(None, read_shared(store.stores.controllers, market).stamp)
+            rules = rules_at_start(rules, store.stores.controllers, has_shared_rules=settings.has_shared_rules)
+            engine = builder.build(_activated(settings, store.stores.controllers) or named, rules)
             del named  # its tables are not needed again, and take memory
             models = Models(engine, settings.models, builder.by(rules), rules)
             service = Service(models, guarded, metrics, keys)
             follower = Follower(
-                models=models, controllers=store.controllers, clock=guarded, metrics=metrics,
+                models=models, controllers=store.stores.controllers, clock=guarded, metrics=metrics,
                 market=market, has_shared_rules=settings.has_shared_rules, seen=seen,
             )  # fmt: skip
             follower.look()
@@ -167,6 +165,16 @@ def open_service(
                 yield service
     finally:
         store.close()
+
+
+def _open_state(settings: Settings) -> tuple[Store, bytes]:
+    """The store, and the key of cursors and tracking tokens: the one given, or the one that is kept with the store."""
+    if isinstance(settings.where, Address):
+        server = open_server(settings.where)
+        return server, settings.signing_key or server.signing_key
+    _make_private(settings.where)
+    key = signing_key(settings)
+    return open_store(settings.where), key
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +206,7 @@ class _Builder:
 
 @contextmanager
 def _beside(
-    service: Service, store: SqliteStore, follower: Follower, settings: Settings, hangup: Event | None
+    service: Service, store: Store, follower: Follower, settings: Settings, hangup: Event | None
 ) -> Iterator[None]:
     """What works beside requests."""
     reloader = Reloader(
@@ -209,12 +217,10 @@ def _beside(
         yield
 
 
-def _guard(
-    settings: Settings, store: SqliteStore, clock: Clock, elapsed: Clock | None, *, is_quiet: bool
-) -> GuardedClock:
+def _guard(settings: Settings, store: Store, clock: Clock, elapsed: Clock | None, *, is_quiet: bool) -> GuardedClock:
     """The guarded clock over a store, confirmed where the settings say so."""
     guarded = GuardedClock(
-        clock, lambda: store.users, elapsed, max_behind_ms=settings.clock_behind_ms, is_quiet=is_quiet
+        clock, lambda: store.stores.users, elapsed, max_behind_ms=settings.clock_behind_ms, is_quiet=is_quiet
     )
     if settings.clock_confirmed_at is not None:
         guarded.confirm_if_near(settings.clock_confirmed_at)
@@ -228,10 +234,10 @@ def open_engine(settings: Settings, *, clock: Clock = now) -> Iterator[Engine]:
         yield service.engine
 
 
-def _note_activation(store: SqliteStore, engine: Engine, at: Millis) -> None:
+def _note_activation(store: Store, engine: Engine, at: Millis) -> None:
     """A file that cannot be written is no reason not to start: the safe feed needs none."""
     try:
-        store.audit.append([activation(engine, at, LOCAL)])
+        store.stores.audit.append([activation(engine, at, LOCAL)])
     except StoreError as error:
         log.warning("the activation was not noted: %s", error)
 

@@ -20,6 +20,7 @@ from recsys.errors import ConfigError
 from recsys.resources import DEFAULT_POLICY, policy_file
 from serving.clock_guard import MAX_BEHIND_MS
 from serving.deadline import MAX_DEADLINE_MS
+from serving.stores.open import State, state_of
 
 MIN_KEY_LENGTH: Final = 32  # characters of a signing key
 HarmTermsChoice = Path | Literal["starter", "none"]
@@ -36,11 +37,11 @@ class Settings:
     everything, each after a name and a colon where it has one. Without both, only local calls pass.
 
     `models` is a folder of artifacts, any of which an operator may activate without a restart; None = only `artifact`
-    is served. `state` None = `ARTIFACT.state.db`; `experiments` None = no experiments. With `has_shared_rules` both
-    are those that were published to the stores, see `serving.shared`. `signing_key` None = the key in the file beside
-    the state, made at the first start. `harm_terms` is the file of the platform's list of terms by which a search for
-    harm is recognised, `starter` for the shipped list, or `none`. `max_in_flight` requests are worked on or waiting at
-    once; more are answered 503. A page may take `deadline_ms` where its caller names no other
+    is served. `state` is a file or a server; None = `ARTIFACT.state.db`; `experiments` None = no experiments. With
+    `has_shared_rules` both are those that were published to the stores, see `serving.shared`. `signing_key` None = the
+    key that is kept with the state, made at the first start. `harm_terms` is the file of the platform's list of terms
+    by which a search for harm is recognised, `starter` for the shipped list, or `none`. `max_in_flight` requests are
+    worked on or waiting at once; more are answered 503. A page may take `deadline_ms` where its caller names no other
     deadline. Of more than `max_connections` the one that waits longest without a request is closed. Port 0 = any free
     port.
 
@@ -55,7 +56,7 @@ class Settings:
     experiments: Path | None = None
     has_shared_rules: bool = False
     models: Path | None = None
-    state: Path | None = None
+    state: State | None = None
     host: str = "127.0.0.1"
     port: int = 8000
     key_file: Path | None = None
@@ -80,9 +81,16 @@ class Settings:
             raise ConfigError(*problems)
 
     @property
-    def state_file(self) -> Path:
-        """The file of state, events and the live catalogue."""
+    def where(self) -> State:
+        """Where state, events and the live catalogue are."""
         return self.state or self.artifact.parent / f"{self.artifact.name}.state.db"
+
+    @property
+    def state_file(self) -> Path:
+        """The file that the state is in. Raises ConfigError where a server has it."""
+        if isinstance(self.where, Path):
+            return self.where
+        raise ConfigError(f"found the state at {self.where}, expected a file")
 
     @property
     def has_keys(self) -> bool:
@@ -128,7 +136,8 @@ def is_loopback(host: str) -> bool:
 
 def signing_key(settings: Settings) -> bytes:
     """
-    The key of cursors and tracking tokens: the one given, or the one in `<state>.key`, which is made when missing.
+    The key of cursors and tracking tokens over a state file: the one given, or the one in `<state>.key`, which is made
+    when missing.
 
     Only its owner can read the file. Raises ConfigError when it cannot be used.
     """
@@ -266,7 +275,7 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "SANAD_EXPERIMENTS": ("experiments", Path),
     "SANAD_SHARED_RULES": ("has_shared_rules", _parse_flag),
     "SANAD_MODELS": ("models", Path),
-    "SANAD_STATE": ("state", Path),
+    "SANAD_STATE": ("state", state_of),
     "SANAD_HOST": ("host", str),
     "SANAD_PORT": ("port", _parse_integer),
     "SANAD_KEY_FILE": ("key_file", Path),

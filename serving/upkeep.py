@@ -12,7 +12,7 @@ from recsys.errors import StoreError
 from recsys.services.compaction import compact_events
 from recsys.services.live_votes import VoteCount
 from serving.clock_guard import GuardedClock
-from serving.stores.sqlite.store import SqliteStore
+from serving.stores.open import Store
 from serving.swap import Models
 
 log = logging.getLogger("sanad.serving")
@@ -22,7 +22,7 @@ _PRUNE_INTERVAL_S: Final = HOUR / SECOND
 
 
 @contextmanager
-def upkeep(store: SqliteStore, models: Models, clock: GuardedClock) -> Iterator[None]:
+def upkeep(store: Store, models: Models, clock: GuardedClock) -> Iterator[None]:
     """
     Commit the time now, every minute and at the end, and prune now and every hour, in a thread of its own. Every minute
     read what people act on.
@@ -52,7 +52,7 @@ def upkeep(store: SqliteStore, models: Models, clock: GuardedClock) -> Iterator[
         _beat(clock)
 
 
-def prune(store: SqliteStore, models: Models, clock: GuardedClock) -> bool:
+def prune(store: Store, models: Models, clock: GuardedClock) -> bool:
     """
     Delete what is past its retention, once events are folded into the state, and log how many rows of each table.
 

@@ -1,13 +1,11 @@
 """`sanad audit`: who decided what, and when, from a state file."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from recsys.console import Json, instant, isolated
-from serving.commands.options import existing_state
 
 if TYPE_CHECKING:
     from recsys.stores.audit import Audited, AuditLog
@@ -18,7 +16,7 @@ _ROWS_AT_ONCE: Final = 1_000
 
 @app.command(rich_help_panel="Feeds", epilog="Example: sanad audit var/state.db --since 2026-11-20T00:00:00Z")
 def audit(
-    state: Annotated[Path, typer.Argument(metavar="STATE", help="The state file of 'sanad serve'.")],
+    state: Annotated[str, typer.Argument(metavar="STATE", help="The state of 'sanad serve': its file or address.")],
     since: Annotated[
         str | None, typer.Option(metavar="INSTANT", help="Entries from this instant on, such as 2026-11-20T18:30:00Z.")
     ] = None,
@@ -32,12 +30,12 @@ def audit(
     import msgspec
 
     from recsys.services.audit import as_row
-    from serving.stores.sqlite.store import SqliteStore
+    from serving.stores.open import existing_state, open_store
 
     first = 0 if since is None else instant(since, "--since")
-    store = SqliteStore(existing_state(state))
+    store = open_store(existing_state(state))
     try:
-        for audited in _entries(store.audit, first):
+        for audited in _entries(store.stores.audit, first):
             row = as_row(audited)
             if as_json:
                 typer.echo(msgspec.json.encode(row).decode())

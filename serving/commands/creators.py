@@ -7,7 +7,7 @@ import typer
 
 from recsys.console import At, Json, Quiet, console, present, print_json
 from recsys.errors import ConfigError
-from serving.commands.options import Policy, StateFile, existing_state
+from serving.commands.options import Policy, StateName
 
 if TYPE_CHECKING:
     from recsys.services.creator_report import CreatorReport, Part
@@ -23,7 +23,7 @@ def creators() -> None:
 @app.command(epilog="Example: sanad creators report var/artifact --state var/state.db --days 7")
 def report(
     artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT", help="The folder that the service serves.")],
-    state: StateFile,
+    state: StateName,
     creator: Annotated[str | None, typer.Option(metavar="ID", help="Report this creator only.")] = None,
     days: Annotated[
         int | None, typer.Option(min=1, max=90, help="Report the last days only. Default: all days.")
@@ -41,9 +41,10 @@ def report(
     from recsys.services.creator_report import report_of
     from recsys.services.creators import exposure
     from serving.commands.engines import command_engine
+    from serving.stores.open import existing_state
 
-    now, path = present(at), existing_state(state)
-    with command_engine(artifact, now, policy=policy, experiments=None, state=path, is_quiet=is_quiet) as (engine, _):
+    now, found = present(at), existing_state(state)
+    with command_engine(artifact, now, policy=policy, experiments=None, state=found, is_quiet=is_quiet) as (engine, _):
         if creator is not None:
             record = exposure(engine, creator, now)
             if record is None:
@@ -62,7 +63,7 @@ def report(
 
 @app.command(epilog="Example: sanad creators audit --state var/state.db --last 1000")
 def audit(
-    state: StateFile,
+    state: StateName,
     last: Annotated[
         int, typer.Option(min=1, max=100_000, help="How many of the newest decision records to check.")
     ] = 1_000,
@@ -77,11 +78,11 @@ def audit(
     """
     from recsys.feed.record import unpack
     from recsys.services.floor_audit import as_sentence, audit_all
-    from serving.stores.sqlite.store import SqliteStore
+    from serving.stores.open import existing_state, open_store
 
-    store = SqliteStore(existing_state(state))
+    store = open_store(existing_state(state))
     try:
-        result = audit_all(unpack(stored.decision) for stored in store.decisions.newest(last))
+        result = audit_all(unpack(stored.decision) for stored in store.stores.decisions.newest(last))
     finally:
         store.close()
     if as_json:

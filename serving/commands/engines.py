@@ -21,11 +21,12 @@ from recsys.stores.memory import MemoryStore
 from serving.clock_guard import GuardedClock
 from serving.run import open_engine
 from serving.settings import Settings, read_settings
+from serving.stores.open import State
 
 
 @contextmanager
 def command_engine(
-    folder: Path, at: Millis, *, policy: Path | None, experiments: Path | None, state: Path | None, is_quiet: bool
+    folder: Path, at: Millis, *, policy: Path | None, experiments: Path | None, state: State | None, is_quiet: bool
 ) -> Iterator[tuple[Engine, Artifact]]:
     """
     The engine of the artifact in `folder`, and that artifact. Without `state` it counts in memory, from an empty past.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 from recsys.console import Json, print_json, say
 from recsys.errors import ConfigError
 from recsys.resources import DEFAULT_EXPERIMENTS, DEFAULT_POLICY, policy_file
-from serving.commands.options import StateFile, existing_state
+from serving.commands.options import StateName
 
 app = typer.Typer(
     no_args_is_help=True, help="Check, list and kill experiments.", epilog="Example: sanad experiment check"
@@ -125,7 +125,7 @@ def list_(
 
 
 @app.command(epilog="Example: sanad experiment kill local-boost-ma-2026-11 --state var/state.db")
-def kill(key: Key, state: StateFile, as_json: Json = False) -> None:
+def kill(key: Key, state: StateName, as_json: Json = False) -> None:
     """
     Kill an experiment in every service on a state: within a second everybody gets the default, also after a restart.
 
@@ -138,7 +138,7 @@ def kill(key: Key, state: StateFile, as_json: Json = False) -> None:
 
 
 @app.command(epilog="Example: sanad experiment revive local-boost-ma-2026-11 --state var/state.db")
-def revive(key: Key, state: StateFile, as_json: Json = False) -> None:
+def revive(key: Key, state: StateName, as_json: Json = False) -> None:
     """
     Undo a kill, which is a person's decision: nothing else does. The status in the experiment's file counts again.
 
@@ -158,12 +158,12 @@ def _tell(key: str, what: str, *, is_changed: bool, as_json: bool) -> None:
         typer.echo(f"{key}: {what}")
 
 
-def _decide(decide: "Callable[[Stores, str, Millis, str], bool]", key: str, state: Path) -> bool:
+def _decide(decide: "Callable[[Stores, str, Millis, str], bool]", key: str, state: str) -> bool:
     from recsys.clock import now
     from recsys.stores.audit import LOCAL
-    from serving.stores.sqlite.store import SqliteStore
+    from serving.stores.open import existing_state, open_store
 
-    store = SqliteStore(existing_state(state))
+    store = open_store(existing_state(state))
     try:
         return decide(store.stores, key, now(), LOCAL)
     finally:

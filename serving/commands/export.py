@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from recsys.console import Json, Quiet, print_json
-from serving.commands.options import StateFile, existing_state
+from serving.commands.options import StateName
 
 app = typer.Typer(no_args_is_help=True, help="Write lists from a state file, for other jobs.")
 
@@ -18,7 +18,7 @@ def export() -> None:
 
 @app.command(epilog="Example: sanad export dataset --state var/state.db --base var/data --out var/data-new")
 def dataset(
-    state: StateFile,
+    state: StateName,
     out: Annotated[Path, typer.Option(metavar="DATA", help="A new or empty folder.")],
     base: Annotated[
         Path | None, typer.Option(metavar="DATA", help="An earlier dataset that the new rows are added to.")
@@ -39,12 +39,12 @@ def dataset(
     from recsys.console import instant, progress
     from recsys.data.tables import check_unused, read_dataset
     from recsys.services.dataset import served_tables, with_base, write_tables
-    from serving.stores.sqlite.store import SqliteStore
+    from serving.stores.open import existing_state, open_store
 
     check_unused(out)
     start = 0 if since is None else instant(since, "--since")
     earlier = None if base is None else read_dataset(base)
-    store = SqliteStore(existing_state(state))
+    store = open_store(existing_state(state))
     try:
         with progress(is_quiet=is_quiet) as report:
             report("read the state", 0, None)
@@ -65,7 +65,7 @@ def dataset(
 
 @app.command(epilog="Example: sanad export forgotten --state var/state.db --out var/forgotten.json")
 def forgotten(
-    state: StateFile,
+    state: StateName,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The list to write. Only you can read it.")],
     as_json: Json = False,
 ) -> None:
@@ -77,11 +77,11 @@ def forgotten(
     Delete the lists after the training run. The service may keep running.
     """
     from recsys.data.forgotten import write_forgotten
-    from serving.stores.sqlite.store import SqliteStore
+    from serving.stores.open import existing_state, open_store
 
-    store = SqliteStore(existing_state(state))
+    store = open_store(existing_state(state))
     try:
-        forgotten_users = store.cutoffs.forgotten()
+        forgotten_users = store.stores.cutoffs.forgotten()
     finally:
         store.close()
     write_forgotten(out, forgotten_users)

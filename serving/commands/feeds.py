@@ -35,7 +35,8 @@ def serve(
         Path | None, typer.Option(metavar="DIR", help="A folder of artifacts that can be activated while it serves.")
     ] = None,
     state: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The file of users' state. Default: ARTIFACT.state.db.")
+        str | None,
+        typer.Option(metavar="STATE", help="Users' state: a file, or a server's address. Default: ARTIFACT.state.db."),
     ] = None,
     key_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The file of service keys that 'sanad key new' writes.")
@@ -57,10 +58,12 @@ def serve(
     from serving.logs import configure
     from serving.run import serve as run
     from serving.settings import read_settings
+    from serving.stores.open import state_of
 
     settings = read_settings(
         os.environ, artifact=artifact_folder(artifact), policy=policy, experiments=experiments,
-        has_shared_rules=has_shared_rules or None, models=models, state=state, key_file=key_file, host=host, port=port,
+        has_shared_rules=has_shared_rules or None, models=models, state=None if state is None else state_of(state),
+        key_file=key_file, host=host, port=port,
         allow_assumed=allow_assumed or None,
     )  # fmt: skip
     configure(settings.log_level)
@@ -85,7 +88,7 @@ def ready_lines(url: str, settings: "Settings", user_id: str) -> str:
         f"curl -sSf -o /dev/null -X PUT{key} -H 'Content-Type: application/json' -d '{profile}' {url}/v1/users/me"
     )
     return (
-        f"Ready: {url} serves {settings.artifact}, state in {settings.state_file}. Ctrl-C stops it. Ask for a feed:\n\n"
+        f"Ready: {url} serves {settings.artifact}, state in {settings.where}. Ctrl-C stops it. Ask for a feed:\n\n"
         f"  curl -s{key} {feed_url}{pretty}\n\n"
         f"Or be a new user, an adult in Casablanca (without a verified age a user counts as 13 to 15):\n\n"
         f"  {put_profile} && curl -s{key} '{url}/v1/feed/me?size=5'{pretty}\n"
@@ -101,7 +104,8 @@ def feed(
     policy: Policy = None,
     experiments: ExperimentFolder = None,
     state: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Count the page in this state file. Default: count in memory.")
+        str | None,
+        typer.Option(metavar="STATE", help="Count the page in this state: a file or an address. Default: in memory."),
     ] = None,
     as_json: Json = False,
     is_quiet: Quiet = False,
@@ -116,9 +120,10 @@ def feed(
     if not user:
         raise ConfigError("found no --user, expected the id of a user, such as --user casa-adult")
     from serving.commands.engines import check_clock, command_engine
+    from serving.stores.open import state_of
 
-    folder, now = artifact_folder(artifact), present(at)
-    with command_engine(folder, now, policy=policy, experiments=experiments, state=state, is_quiet=is_quiet) as (
+    folder, now, counted = artifact_folder(artifact), present(at), None if state is None else state_of(state)
+    with command_engine(folder, now, policy=policy, experiments=experiments, state=counted, is_quiet=is_quiet) as (
         engine,
         _,
     ):

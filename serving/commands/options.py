@@ -30,7 +30,9 @@ ExperimentFolder = Annotated[
     Path | None,
     typer.Option(metavar="DIR", show_default="none", help="A folder of experiment files, to run those that run."),
 ]
-StateFile = Annotated[Path, typer.Option("--state", metavar="FILE", help="The state file of 'sanad serve'.")]
+StateName = Annotated[
+    str, typer.Option("--state", metavar="STATE", help="The state of 'sanad serve': its file, or its server's address.")
+]
 
 
 def artifact_folder(given: Path | None) -> Path:
@@ -38,10 +40,3 @@ def artifact_folder(given: Path | None) -> Path:
     if given is None:
         raise ConfigError("found no ARTIFACT, expected the folder that 'sanad train DATA --out ARTIFACT' wrote")
     return given
-
-
-def existing_state(path: Path) -> Path:
-    """A state file that is there. Raises ConfigError: a command that reads must not make an empty one."""
-    if not path.is_file():
-        raise ConfigError(f"found no file {path}, expected the state file that 'sanad serve --state' uses")
-    return path

@@ -11,7 +11,7 @@ from recsys.console import Json, console, print_json
 from recsys.errors import ConfigError
 from recsys.resources import DEFAULT_POLICY, policy_file
 from recsys.vocabulary import EFFECTIVE_BANDS, EffectiveBand
-from serving.commands.options import ExperimentFolder, PolicyFile, StateFile, existing_state
+from serving.commands.options import ExperimentFolder, PolicyFile, StateName
 
 if TYPE_CHECKING:
     from recsys.policy.compiled import CompiledPolicy
@@ -122,7 +122,9 @@ def diff(
 @app.command(epilog="Example: sanad policy preview strict --on var/state.db")
 def preview(
     policy: Annotated[Path, typer.Argument(metavar="FILE", parser=policy_file, help="The policy to try.")],
-    on: Annotated[Path, typer.Option(metavar="FILE", help="The state file with the decision records.")],
+    on: Annotated[
+        str, typer.Option(metavar="STATE", help="The state with the decision records: a file or an address.")
+    ],
     n: Annotated[int, typer.Option("--last", min=1, help="How many of the newest requests to try it on.")] = 1_000,
     as_json: Json = False,
 ) -> None:
@@ -135,12 +137,12 @@ def preview(
     from recsys.policy.checks import load_market
     from recsys.policy.compiled import CompiledPolicy
     from recsys.services.preview import preview as preview_pages
-    from serving.stores.sqlite.store import SqliteStore
+    from serving.stores.open import existing_state, open_store
 
     compiled = CompiledPolicy(load_market(policy))
-    store = SqliteStore(existing_state(on))
+    store = open_store(existing_state(on))
     try:
-        changes = preview_pages(compiled, [unpack(stored.decision) for stored in store.decisions.newest(n)])
+        changes = preview_pages(compiled, [unpack(stored.decision) for stored in store.stores.decisions.newest(n)])
     finally:
         store.close()
     if as_json:
@@ -162,7 +164,7 @@ def preview(
 @app.command(epilog="Example: sanad policy publish morocco --experiments experiments --state var/state.db")
 def publish(
     policy: Annotated[Path, typer.Argument(metavar="FILE", parser=policy_file, help="The policy to publish.")],
-    state: StateFile,
+    state: StateName,
     experiments: ExperimentFolder = None,
     as_json: Json = False,
 ) -> None:
@@ -175,9 +177,9 @@ def publish(
     from recsys.clock import now
     from recsys.stores.audit import LOCAL
     from serving.shared import publish as publish_in
-    from serving.stores.sqlite.store import SqliteStore
+    from serving.stores.open import existing_state, open_store
 
-    store = SqliteStore(existing_state(state))
+    store = open_store(existing_state(state))
     try:
         rules = publish_in(store.stores, policy, experiments, now(), LOCAL)
     finally:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from training.labels.explain import Why
     from training.labels.run import LabelRun
 
-OpenCatalogue = Callable[[Path], AbstractContextManager["Catalogue"]]
+OpenCatalogue = Callable[[str], AbstractContextManager["Catalogue"]]
 """Opens the live catalogue in a state file. The command line hands it in, because training knows no database."""
 
 app = typer.Typer()
@@ -30,9 +30,9 @@ Data = Annotated[
     Path | None, typer.Argument(metavar="[DATA]", help="A dataset folder: creators, items, users, events.")
 ]
 State = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        "--state", metavar="FILE", help="Instead of DATA: label the items that wait in the state file of a service."
+        "--state", metavar="STATE", help="Instead of DATA: label the items that wait in the state of a service."
     ),
 ]
 ArtifactFolder = Annotated[
@@ -110,7 +110,7 @@ def label(
     _print_labels(done, explain=explain, as_json=as_json)
 
 
-def _check_options(data: Path | None, state: Path | None, artifact: Path | None, others: dict[str, object]) -> None:
+def _check_options(data: Path | None, state: str | None, artifact: Path | None, others: dict[str, object]) -> None:
     """Raises ConfigError unless there is a dataset folder, or a state file with its artifact."""
     options = [f"{name} {value}" for name, value in others.items() if str(value).startswith("-")]
     if options:
@@ -125,8 +125,6 @@ def _check_options(data: Path | None, state: Path | None, artifact: Path | None,
         raise ConfigError(f"found {given} without {missing}, expected both: labels in a state file are by an artifact")
     if state is None:
         return
-    if not state.is_file():
-        raise ConfigError(f"found no file {state}, expected the state file that 'sanad serve --state' uses")
     unfit = [name for name, value in others.items() if value]
     if unfit:
         raise ConfigError(f"found {', '.join(unfit)} with --state, expected them with DATA only; leave them out")
@@ -142,7 +140,7 @@ def _check_out(out: Path | None) -> None:
 
 
 def _label_state(
-    open_catalogue: OpenCatalogue, state: Path, artifact: Path, at: int, threshold: float, cache: Path | None,
+    open_catalogue: OpenCatalogue, state: str, artifact: Path, at: int, threshold: float, cache: Path | None,
     *, as_json: bool, is_quiet: bool,
 ) -> None:  # fmt: skip
     from training.labels.live import label_live

@@ -1,6 +1,8 @@
 """Every store on which the contracts are tried, and short ways to make what they hold."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -11,13 +13,14 @@ from recsys.stores.memory import MemoryStore
 from recsys.stores.protocols import DecisionRecord, ExposureCount, ItemChange, StoredAnswer
 from recsys.types import Event
 from recsys.user.state import Delivery, Ledger, SafetyState, UserState
+from serving.stores.open import Store
 from serving.stores.redis.address import read_address
 from serving.stores.redis.store import RedisStore
 from serving.stores.sqlite.store import SqliteStore
 from tests.servers.redis import RedisServer, need_redis, redis_cluster, redis_server
 
 NOW = 1_780_000_000_000
-Store = MemoryStore | SqliteStore | RedisStore
+Opened = AbstractContextManager[Store]
 
 
 @pytest.fixture(scope="session")
@@ -34,18 +37,37 @@ def redis_many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer
         yield servers[0]
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis_one", "redis_many"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    made: Store
-    if request.param == "memory":
-        made = MemoryStore()
-    elif request.param == "sqlite":
-        made = SqliteStore(tmp_path / "state.db")
-    else:
-        server = request.getfixturevalue(request.param)
-        made = RedisStore(read_address(server.address(tmp_path, f"&name={uuid4().hex}")))
-    yield made
-    made.close()
+@contextmanager
+def in_memory(request: pytest.FixtureRequest) -> Iterator[Store]:
+    yield MemoryStore()
+
+
+@contextmanager
+def in_file(request: pytest.FixtureRequest) -> Iterator[Store]:
+    folder: Path = request.getfixturevalue("tmp_path")
+    with closing(SqliteStore(folder / "state.db")) as store:
+        yield store
+
+
+def on_redis(server: str, request: pytest.FixtureRequest) -> Opened:
+    started: RedisServer = request.getfixturevalue(server)
+    folder: Path = request.getfixturevalue("tmp_path")
+    return closing(RedisStore(read_address(started.address(folder, f"&name={uuid4().hex}"))))
+
+
+BACKENDS: dict[str, Callable[[pytest.FixtureRequest], Opened]] = {
+    "memory": in_memory,
+    "sqlite": in_file,
+    "redis": partial(on_redis, "redis_one"),
+    "redis cluster": partial(on_redis, "redis_many"),
+}
+
+
+@pytest.fixture(params=BACKENDS)
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """An empty store of each kind; its server, where it needs one, is started once and asked for by name."""
+    with BACKENDS[request.param](request) as made:
+        yield made
 
 
 class Make:
