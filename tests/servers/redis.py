@@ -18,7 +18,13 @@ from redis.exceptions import RedisError
 PROGRAM = shutil.which("redis-server")
 PASSWORD = "only-for-tests"
 START_S = 20.0
-_SETTINGS = ("--appendonly yes", "--appendfsync always", "--maxmemory-policy noeviction", "--save ''")
+_SETTINGS = (
+    "--appendonly yes",
+    "--appendfsync always",
+    "--maxmemory-policy noeviction",
+    "--save ''",
+    "--repl-diskless-sync-delay 0",
+)
 
 
 def need_redis() -> None:
@@ -54,7 +60,7 @@ class RedisServer:
         """A client of the library, to look at the server from outside."""
         return Redis(port=self.port, password=PASSWORD, protocol=2)
 
-    def address(self, records: Path, more: str = "") -> str:
+    def address(self, records: Path | str, more: str = "") -> str:
         """What names it as a state."""
         return f"redis://:{PASSWORD}@127.0.0.1:{self.port}/?records={records}{more}"
 

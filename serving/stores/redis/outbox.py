@@ -106,10 +106,10 @@ def _shared(vault: Vault, entry: _Entry) -> Iterable[tuple[int, tuple[Argument, 
 
 
 class Mover:
-    """A thread that drains an outbox once a second, until it is closed; then once more."""
+    """A thread that does some things once a second, until it is closed, such as to drain an outbox."""
 
-    def __init__(self, drain: Callable[[], None]) -> None:
-        self._drain: Final = drain
+    def __init__(self, *works: Callable[[], None]) -> None:
+        self._works: Final = works
         self._is_over: Final = Event()
         self._thread: Final = Thread(target=self._work, name="sanad-outbox", daemon=True)
         self._thread.start()
@@ -118,7 +118,8 @@ class Mover:
         is_reported = False
         while not self._is_over.wait(_EVERY_S):
             try:
-                self._drain()
+                for work in self._works:
+                    work()
                 is_reported = False
             except StoreError as error:
                 if not is_reported:

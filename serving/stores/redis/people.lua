@@ -35,7 +35,15 @@ end
 
 local function micros()
   local now = redis.call('TIME')
-  return string.format('%.0f', tonumber(now[1]) * 1000000 + tonumber(now[2]))
+  return tonumber(now[1]) * 1000000 + tonumber(now[2])
+end
+
+local function whole(number) return string.format('%.0f', number) end
+
+-- A number of a tag that was never given: also where a failover lost the last ones, the clock is past them.
+local function next_number(tag, name)
+  local before = tonumber(redis.call('HGET', tag .. ':meta', name) or '0')
+  return math.max(before + 1, micros())
 end
 
 -- owner, request ('' = none)
@@ -63,7 +71,8 @@ local function write(keys, args)
   end
   local other = other_key(tag, owner, args[4], args[5])
   if other then return other end
-  local new = redis.call('HINCRBY', tag .. ':meta', 'v', 1)
+  local new = whole(next_number(tag, 'v'))
+  redis.call('HSET', tag .. ':meta', 'v', new)
   redis.call('HSET', state, 'v', new, 'w', token, 'p', args[6], 's', args[7], 'e', args[8], 'i', args[9], 'g', args[10])
   if redis.call('DEL', tag .. ':t:' .. owner) == 1 then redis.call('ZREM', tag .. ':stones', owner) end
   if #args > 10 then
@@ -75,10 +84,10 @@ local function write(keys, args)
       if tonumber(args[12]) < tonumber(at) then oldest = args[12] end
     end
     redis.call('SET', tag .. ':a:' .. owner .. ':' .. request, args[16])
-    redis.call('ZREMRANGEBYSCORE', tag .. ':d:' .. owner, '-inf', '(' .. string.format('%.0f', at - DAY))
+    redis.call('ZREMRANGEBYSCORE', tag .. ':d:' .. owner, '-inf', '(' .. whole(at - DAY))
     redis.call('ZADD', tag .. ':d:' .. owner, at, request)
     redis.call('ZADD', tag .. ':pages', 'LT', oldest, owner)
-    redis.call('XADD', tag .. ':outbox', '*', 'k', 'p', 'o', owner, 'r', request, 't', at, 'u', micros(), 'x', args[17])
+    redis.call('XADD', tag .. ':outbox', '*', 'k', 'p', 'o', owner, 'r', request, 't', at, 'u', whole(micros()), 'x', args[17])
   end
   return {'ok', new}
 end
@@ -88,20 +97,20 @@ local function append(keys, args)
   local tag, owner, at = keys[1], args[1], args[4]
   local other = other_key(tag, owner, args[2], args[3])
   if other then return other end
-  local accepted, first, places = 0, 0, {}
+  local accepted, first, places = 0, next_number(tag, 'q'), {}
   for n = 6, #args, 3 do
     if redis.call('SADD', tag .. ':i:' .. owner, args[n + 1]) == 1 then
-      local seq = redis.call('HINCRBY', tag .. ':meta', 'q', 1)
-      redis.call('XADD', tag .. ':v:' .. owner, seq .. '-0', 'r', at, 'i', args[n + 1], 'e', args[n + 2])
-      if accepted == 0 then first = seq end
+      local place = whole(first + accepted) .. '-0'
+      redis.call('XADD', tag .. ':v:' .. owner, place, 'r', at, 'i', args[n + 1], 'e', args[n + 2])
       accepted = accepted + 1
       places[accepted] = args[n]
     end
   end
   commit(tag, at)
   if accepted > 0 then
+    redis.call('HSET', tag .. ':meta', 'q', whole(first + accepted - 1))
     redis.call('ZADD', tag .. ':waiting', 'LT', at, owner)
-    redis.call('XADD', tag .. ':outbox', '*', 'k', 'e', 'o', owner, 'q', first, 'j', table.concat(places, ','),
+    redis.call('XADD', tag .. ':outbox', '*', 'k', 'e', 'o', owner, 'q', whole(first), 'j', table.concat(places, ','),
       'r', at, 's', args[5])
   end
   return {'ok', accepted}
@@ -136,7 +145,8 @@ local function erase(keys, args)
   for _, index in ipairs({':pages', ':waiting', ':stones'}) do redis.call('ZREM', tag .. index, owner) end
   commit(tag, at)
   forget(keys, {owner, at})
-  local new = redis.call('HINCRBY', tag .. ':meta', 'v', 1)
+  local new = whole(next_number(tag, 'v'))
+  redis.call('HSET', tag .. ':meta', 'v', new, 'shred', new)
   if args[5] ~= '' then
     redis.call('HSET', tag .. ':t:' .. owner, 'v', new, 's', args[5])
     redis.call('ZADD', tag .. ':stones', at, owner)
@@ -182,6 +192,12 @@ local function done(keys, args)
   return #args
 end
 
+-- the last erasure that the rewritten log of the server lacks
+local function rewritten(keys, args)
+  if redis.call('HGET', keys[1] .. ':meta', 'shred') == args[1] then redis.call('HDEL', keys[1] .. ':meta', 'shred') end
+  return 1
+end
+
 -- at: the last committed time, in any case; or, with 'max', only forwards
 local function set_time(keys, args)
   if args[2] == 'max' then commit(keys[1], args[1]) else redis.call('HSET', keys[1] .. ':meta', 'c', args[1]) end
@@ -195,7 +211,7 @@ local function prune_pages(tag, owner, deliveries, decisions)
     local at = tonumber(string.match(page, '^%-?%d+'))
     if at < deliveries then deleted = deleted + redis.call('LREM', name, 1, page) else keep(at) end
   end
-  local old = redis.call('ZRANGEBYSCORE', tag .. ':d:' .. owner, '-inf', '(' .. string.format('%.0f', decisions))
+  local old = redis.call('ZRANGEBYSCORE', tag .. ':d:' .. owner, '-inf', '(' .. whole(decisions))
   for _, request in ipairs(old) do
     redis.call('DEL', tag .. ':a:' .. owner .. ':' .. request)
     redis.call('ZREM', tag .. ':d:' .. owner, request)

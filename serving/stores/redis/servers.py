@@ -15,7 +15,8 @@ from threading import Lock
 from typing import Any, Final, Protocol, cast
 
 from redis.backoff import NoBackoff
-from redis.connection import ConnectionPool, SSLConnection
+from redis.connection import Connection as PlainConnection
+from redis.connection import SSLConnection
 from redis.crc import key_slot
 from redis.exceptions import (
     AskError,
@@ -55,7 +56,6 @@ _FAILING_S: Final = 0.25
 """A server that failed for so long is asked once, and briefly, until it answers."""
 _PATIENCE_S: Final = 0.1
 _LOOK_S: Final = 1.0  # for the map of a cluster
-_MAX_CONNECTIONS: Final = 10_000  # threads bound them
 
 _MOVED: Final = (MovedError, AskError, ClusterDownError, MasterDownError, ReadOnlyError, TryAgainError)
 _AGAIN: Final = (*_MOVED, BusyLoadingError, NotConnected)
@@ -67,14 +67,7 @@ class Connection(Protocol):
     def pack_commands(self, commands: Sequence[Command]) -> list[bytes]: ...
     def send_packed_command(self, command: list[bytes], check_health: bool) -> None: ...
     def read_response(self, *, timeout: float, disconnect_on_error: bool) -> object: ...
-    def disconnect(self) -> None: ...
-
-
-class Pool(Protocol):
-    """Likewise of its pools."""
-
-    def get_connection(self) -> Connection: ...
-    def release(self, connection: Connection) -> None: ...
+    def connect(self) -> None: ...
     def disconnect(self) -> None: ...
 
 
@@ -109,7 +102,7 @@ class Servers:
         self.address: Final = address
         self.durability = Durability(0, on_disk=False)
         self.restore: Callable[[Place, ResponseError], bool] = lambda place, error: False
-        self._pools: Final[dict[Place, Pool]] = {}
+        self._idle: Final[dict[Place, list[Connection]]] = {}
         self._map = Map((address.places[0],), None)
         self._failing_since: Final[dict[Place, float]] = {}
         self._lock: Final = Lock()
@@ -143,8 +136,8 @@ class Servers:
     def close(self) -> None:
         """Close every connection. Later calls raise StoreError."""
         self._is_closed = True
-        for pool in self._pools.values():
-            pool.disconnect()
+        for idle in self._idle.values():
+            _close_all(idle)
 
     # Asking until it works
 
@@ -172,7 +165,7 @@ class Servers:
         return _PATIENCE_S if is_failing else _RETRY_UNTIL_S
 
     def _once(self, commands: Mapping[bytes, Sequence[Command]], wait: bool, wait_s: float) -> dict[bytes, list[Any]]:
-        placed = {tag: self._place(tag) for tag in commands}
+        placed = {tag: self.place(tag) for tag in commands}
         by_place: dict[Place, list[Command]] = {}
         for tag, some in commands.items():
             by_place.setdefault(placed[tag], []).extend(some)
@@ -205,35 +198,51 @@ class Servers:
         """Send to every server, then read from every one."""
         sent: dict[Place, Connection] = {}
         replies: dict[Place, list[Any]] = {}
+        timeouts = {place: min(wait_s, _FAILING_S) if self._is_failing(place) else wait_s for place in by_place}
         try:
             for place, commands in by_place.items():
-                sent[place] = self._send(place, commands)
+                sent[place] = self._send(place, commands, timeouts[place])
             for place, commands in by_place.items():
-                timeout = _FAILING_S if self._is_failing(place) else wait_s
-                replies[place] = [_reply(sent[place], timeout) for _ in commands]
+                replies[place] = [_reply(sent[place], timeouts[place]) for _ in commands]
                 self._failing_since.pop(place, None)
         except (NotConnected, NoAnswer):
-            broken = next((place for place in by_place if place not in replies), None)
+            broken = next((place for place in by_place if place not in sent or place not in replies), None)
             if broken is not None:
                 self._failing_since.setdefault(broken, time.monotonic())
             raise
         finally:
             for place, connection in sent.items():
-                if place not in replies:
+                if place in replies and not self._is_closed:
+                    self._idle[place].append(connection)
+                else:
                     connection.disconnect()  # what it still answers belongs to nobody
-                self._pools[place].release(connection)
         return replies
 
-    def _send(self, place: Place, commands: Sequence[Command]) -> Connection:
-        pool = self._pool(place)
-        connection = pool.get_connection()
+    def _send(self, place: Place, commands: Sequence[Command], wait_s: float) -> Connection:
+        try:
+            connection = self._idle.setdefault(place, []).pop()
+        except IndexError:
+            connection = self._connect(place, wait_s)
         try:
             connection.send_packed_command(connection.pack_commands(commands), check_health=False)
         except BaseException:
             connection.disconnect()
-            pool.release(connection)
             raise
         return connection
+
+    def _connect(self, place: Place, wait_s: float) -> Connection:
+        """A new connection, signed in, in no more time than the request has."""
+        (host, port), address = place, self.address
+        kind: Any = SSLConnection if address.is_tls else PlainConnection
+        made = cast(
+            Connection,
+            kind(
+                host=host, port=port, db=address.db, username=address.username, password=address.password, protocol=2,
+                socket_timeout=wait_s, socket_connect_timeout=min(wait_s, _LOOK_S), retry=Retry(NoBackoff(), 0),
+            ),
+        )  # fmt: skip
+        made.connect()
+        return made
 
     def _is_failing(self, place: Place) -> bool:
         since = self._failing_since.get(place)
@@ -245,21 +254,9 @@ class Servers:
 
     # Where things are
 
-    def _place(self, tag: bytes) -> Place:
+    def place(self, tag: bytes) -> Place:
+        """The server that holds the keys of a tag."""
         return self._map.masters[0] if self._map.slots is None else self._map.slots[key_slot(tag)]
-
-    def _pool(self, place: Place) -> Pool:
-        with self._lock:
-            if place not in self._pools:
-                host, port = place
-                more: dict[str, Any] = {"connection_class": SSLConnection} if self.address.is_tls else {}
-                made = ConnectionPool(
-                    host=host, port=port, db=self.address.db, username=self.address.username,
-                    password=self.address.password, socket_timeout=WAIT_S, socket_connect_timeout=1.0, protocol=2,
-                    retry=Retry(NoBackoff(), 0), max_connections=_MAX_CONNECTIONS, **more,
-                )  # fmt: skip
-                self._pools[place] = cast(Pool, made)
-            return self._pools[place]
 
     def _open_map(self) -> None:
         """Find out whether this is a cluster, and its servers. Raises StoreError when none answers."""
@@ -278,7 +275,7 @@ class Servers:
 
     def _read_map(self) -> None:
         """The map as the servers know it now; without an answer that of before."""
-        known = dict.fromkeys((*self._map.masters, *self._pools, *self.address.places))
+        known = dict.fromkeys((*self._map.masters, *self._idle, *self.address.places))
         with suppress(RedisError, OSError):
             self._map = read_map(self._look, tuple(known))
 
@@ -332,6 +329,12 @@ def advice(error: BaseException) -> str:
         if isinstance(error, kinds):
             return sentence
     return f"the server said: {text}"
+
+
+def _close_all(idle: list[Connection]) -> None:
+    with suppress(IndexError):
+        while True:
+            idle.pop().disconnect()
 
 
 def _reply(connection: Connection, timeout: float) -> Any:

@@ -23,6 +23,7 @@ from serving.stores.redis.events import RedisEvents
 from serving.stores.redis.exposure import RedisControllers, RedisExposure
 from serving.stores.redis.outbox import Mover, Outbox
 from serving.stores.redis.reviews import RedisReviews
+from serving.stores.redis.rewrite import Rewriter
 from serving.stores.redis.schema import Tags, call, check_servers
 from serving.stores.redis.servers import Servers
 from serving.stores.redis.sink import Sink
@@ -66,7 +67,8 @@ class RedisStore:
             audit=self.audit, reviews=self.reviews,
         )  # fmt: skip
         self.signing_key: Final = vault.signing_key
-        self._mover: Final = Mover(drain)
+        self._rewriter: Final = Rewriter(servers, tags)
+        self._mover: Final = Mover(drain, self._rewriter.work)
 
     def committed_at(self) -> Millis:
         """The latest time that something was written at; 0 = never."""

@@ -1,0 +1,161 @@
+"""What happens to a server while it is used: each fault gets a sentence, and nothing acknowledged is lost."""
+
+import signal
+import time
+from contextlib import contextmanager
+from itertools import count
+from threading import Event, Thread
+
+import pytest
+
+from recsys.errors import StoreError
+from recsys.stores.protocols import DecisionRecord
+from recsys.user.state import UserState
+from serving.deadline import DEADLINE, Deadline
+from serving.stores.redis.store import RedisStore
+from tests.servers.redis import RedisServer, redis_server
+
+
+@contextmanager
+def deadline(seconds):
+    token = DEADLINE.set(Deadline(time.perf_counter(), seconds))
+    try:
+        yield
+    finally:
+        DEADLINE.reset(token)
+
+
+def write(store, make, user_id, n):
+    """One page more of a person; whether it was acknowledged."""
+    read = store.users.read(user_id)
+    return store.users.write_if(user_id, make.state(n), read.version, make.page(user_id, f"{user_id}-{n}", n))
+
+
+def test_a_full_memory_takes_no_page_and_still_erases(server, open_store, make):
+    store = open_store(server)
+    assert write(store, make, "u", 1)
+    with server.client as client:
+        client.config_set("maxmemory", 1)
+        with pytest.raises(StoreError, match="the server's memory is full"):
+            write(store, make, "u", 2)
+        with pytest.raises(StoreError, match="the server's memory is full"):
+            store.events.append([make.event("e")], 1)
+        assert store.users.read("u").state == make.state(1)
+        assert store.decisions.of_request("u-1") is not None, "what waits goes out, which makes room"
+        assert store.users.erase("u", 1, None) == {"users": 1, "deliveries": 1, "decisions": 1, "events": 0}
+        client.config_set("maxmemory", 0)
+    assert write(store, make, "u", 3)
+
+
+def test_a_server_that_stands_still_costs_a_page_no_more_than_its_deadline(server, open_store, make):
+    store = open_store(server)
+    assert write(store, make, "u", 1)
+    server.signal(signal.SIGSTOP)
+    try:
+        waits = []
+        for _ in range(3):
+            began = time.perf_counter()
+            with deadline(0.5), pytest.raises(StoreError, match="did not answer in time"):
+                store.users.read("u")
+            waits.append(time.perf_counter() - began)
+    finally:
+        server.signal(signal.SIGCONT)
+    assert max(waits) < 0.6 and waits[-1] < 0.4, "who comes later waits less"
+    assert store.users.read("u").state == make.state(1)
+    assert write(store, make, "u", 2), "without a new start"
+
+
+def test_what_was_sent_while_it_stood_still_is_written_once(server, open_store, make):
+    store = open_store(server)
+    server.signal(signal.SIGSTOP)
+    Thread(target=lambda: (time.sleep(0.3), server.signal(signal.SIGCONT))).start()
+    assert write(store, make, "u", 1)
+    assert [d.item_no for d in store.users.deliveries("u", 0)] == [1]
+
+
+def test_a_demoted_server_is_read_only_in_a_sentence(server, open_store, make, tmp_path):
+    store = open_store(server)
+    assert write(store, make, "u", 1)
+    with redis_server(tmp_path / "other") as other, server.client as client:
+        client.replicaof("127.0.0.1", other.port)
+        with pytest.raises(StoreError, match=r"read-only replica|cannot be reached|reading its files"):
+            write(store, make, "v", 1)
+
+
+class Writers:
+    """Threads that write pages and events of people of their own, and note what was acknowledged."""
+
+    def __init__(self, stores, make):
+        self.make, self.is_over = make, Event()
+        self.pages: dict[str, set[int]] = {}
+        self.events: dict[str, set[str]] = {}
+        self.refused: list[str] = []
+        self._threads = [Thread(target=self._work, args=(store, f"u{n}")) for n, store in enumerate(stores)]
+
+    def _work(self, store, user_id):
+        pages, events = self.pages.setdefault(user_id, set()), self.events.setdefault(user_id, set())
+        for n in count(1):
+            if self.is_over.is_set():
+                return
+            try:
+                if write(store, self.make, user_id, n):
+                    pages.add(n)
+                store.events.append([self.make.event(f"e{n}", user_id)], n)
+                events.add(f"e{n}")
+            except StoreError as error:
+                self.refused.append(str(error))
+                time.sleep(0.02)
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.is_over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def lost(self, store):
+        """What was acknowledged and is not there."""
+        pages = sum(len(told - {d.item_no for d in store.users.deliveries(u, 0)}) for u, told in self.pages.items())
+        events = sum(
+            len(told - {e.event.event_id for e in store.events.since(u, 0)}) for u, told in self.events.items()
+        )
+        return pages, events
+
+
+@pytest.mark.slow
+@pytest.mark.soak
+def test_a_server_killed_under_load_loses_nothing_and_is_found_again(server, open_store, make, is_soak):
+    stores = [open_store(server) for _ in range(3)]
+    with Writers(stores, make) as writers:
+        for _ in range(20 if is_soak else 2):
+            time.sleep(0.4)
+            server.kill()
+            time.sleep(0.1)
+            server.start()
+        time.sleep(0.5)
+    assert min(len(told) for told in writers.pages.values()) > 20
+    assert writers.lost(stores[0]) == (0, 0)
+    for user_id, told in writers.pages.items():
+        delivered = [d.item_no for d in stores[0].users.deliveries(user_id, 0)]
+        assert len(delivered) == len(set(delivered)), "sent again after its answer was lost, it is written once"
+        assert stores[0].exposure.totals()["c"] >= len(told)
+
+
+def test_states_that_lost_their_key_are_damage_and_no_fresh_start(server, open_store, make):
+    store = open_store(server)
+    assert write(store, make, "u", 1)
+    with server.client as client:
+        [key] = [key for key in client.scan_iter() if b":k:" in key]
+        client.delete(key)
+    with pytest.raises(StoreError, match="damaged, or its key is missing"):
+        store.users.read("u")
+
+
+def test_types_of_what_is_given(server: RedisServer, open_store, make):
+    store: RedisStore = open_store(server)
+    record: DecisionRecord = make.page("ü\0🙂", "r\n", 1)
+    assert store.users.write_if("ü\0🙂", UserState(), 0, record)
+    assert store.users.read("ü\0🙂", "r\n").answer == record.answer
