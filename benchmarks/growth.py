@@ -27,9 +27,10 @@ from recsys.models.base import PopularityModel, PreferenceModel
 from recsys.models.interactions import interactions_from_histories
 from recsys.models.popularity import PopularityParams
 from recsys.types import Ids, Longs
-from training.models.blend_weights import build_table, fit_weights
+from training.models.blend_weights import fit_weights
 from training.models.registry import MODELS, TrainingMatrix
 from training.models.settings import BlendParams
+from training.models.validation_table import build_table
 
 N_USERS, N_ITEMS, N_EVENTS, N_THEMES = 1_000_000, 100_000, 50_000_000, 200
 RESULTS = Path(__file__).with_name("growth.jsonl")

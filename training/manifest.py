@@ -12,7 +12,7 @@ from training.models.blend import FittedBlend
 from training.models.budget import ALL_MODELS, Budget
 from training.models.ranker import RankerResult
 from training.models.search import CHOSEN, TRIED, Tried
-from training.models.yardstick import NDCG
+from training.models.yardstick import NDCG, WATCH
 from training.params import TrainParams
 
 
@@ -43,7 +43,25 @@ def describe_run(
         settings={},
         content_share=ranked.content_share,
         language_mix=dict(ranked.language_mix),
+        chosen_by=_chosen_by(fitted, ranked),
     )
+
+
+def _chosen_by(fitted: FittedBlend, ranked: RankerResult) -> dict[str, str]:
+    """The yardstick of each choice, but for the locality weight; without validation users nothing was chosen."""
+    chosen: dict[str, str] = {}
+    if fitted.chosen.search is not None:
+        by = _yardstick(fitted)
+        chosen |= {"weights": by, "reranker": by}
+        if any(it.measured for it in fitted.chosen.search.tried):
+            chosen["settings"] = by
+    if ranked.yardstick is not None:
+        chosen |= dict.fromkeys(("content_share", "ranker_mixing_weight"), ranked.yardstick)
+    return chosen
+
+
+def _yardstick(fitted: FittedBlend) -> str:
+    return NDCG if fitted.weights.watch is None else WATCH
 
 
 def _config(params: TrainParams) -> JsonObject:
@@ -60,10 +78,9 @@ def describe_recipe(fitted: FittedBlend, budget: Budget, previous: str | None) -
     reranker, weights = fitted.reranker, fitted.weights
     is_reranked = reranker.trees is not None
     tried = search.tried if search else ()
-    yardsticks = [it.measured.yardstick for it in tried if it.measured]
     return Recipe(
         budget=budget.name,
-        yardstick=next(iter(yardsticks), NDCG) if tried else None,
+        yardstick=_yardstick(fitted) if tried else None,
         n_users=chosen.n_users,
         work=search.work if search else 0.0,
         max_work=_finite(search.max_work) if search else None,
@@ -81,7 +98,9 @@ def summarise_recipe(fitted: FittedBlend, budget: Budget) -> str:
     if recipe.blend is None:
         return f"budget {budget.name}; popularity alone, nobody came back to validate by"
     fits = sum(tried.outcome in (CHOSEN, TRIED) for tried in recipe.tried)
-    measured = f"budget {budget.name}, {fits} settings fitted; NDCG as exposed {recipe.blend:.4f}"
+    watch = fitted.weights.watch
+    watched = f"estimated watch fraction {watch.cross_validated:.3f} ± {watch.error:.3f}; " if watch else ""
+    measured = f"budget {budget.name}, {fits} settings fitted; {watched}NDCG as exposed {recipe.blend:.4f}"
     if recipe.error is None:
         return f"{measured}, which may be chance: only one person validates; {weights}"
     return f"{measured} ± {recipe.error:.4f} ({recipe.n_users:,} people); {weights}"
@@ -94,8 +113,11 @@ def _describe_tried(tried: Tried, fitted: FittedBlend) -> TriedSettings:
     if tried.measured is not None:
         value, error = tried.measured.value, tried.measured.error
     elif tried.outcome == CHOSEN:
-        value = fitted.weights.ndcg_by_model.get(tried.model)
-        error = fitted.weights.error_by_model.get(tried.model)
+        weights = fitted.weights
+        values, errors = weights.ndcg_by_model, weights.error_by_model
+        if weights.watch is not None:
+            values, errors = weights.watch.by_model, weights.watch.error_by_model
+        value, error = values.get(tried.model), errors.get(tried.model)
     return TriedSettings(
         model=tried.model,
         settings=asdict(tried.params),
@@ -112,8 +134,9 @@ def _finite(value: float) -> float | None:
 
 def validation_metrics(fitted: FittedBlend) -> dict[str, float]:
     """
-    NDCG on the validation users: of every base model; of the weighted sum, in-sample and cross-validated; and, where
-    there is a re-ranker, without it and with it, cross-validated.
+    NDCG on the validation users, as exposed: of every base model; of the weighted sum, in-sample and cross-validated;
+    and, where there is a re-ranker, without it and with it, cross-validated. Where the log tells what users were shown,
+    the same of the estimated watch fraction.
     """
     weights, reranker = fitted.weights, fitted.reranker
     metrics = {f"validation_ndcg.{name}": value for name, value in weights.ndcg_by_model.items()}
@@ -123,4 +146,10 @@ def validation_metrics(fitted: FittedBlend) -> dict[str, float]:
         metrics["validation_ndcg.without_reranker"] = reranker.ndcg_without
         metrics["validation_ndcg.reranker_cross_validated"] = reranker.ndcg_cross_validated
         metrics["reranker_trees"] = reranker.trees.num_trees()
+    if weights.watch is not None:
+        metrics |= {f"validation_watch.{name}": value for name, value in weights.watch.by_model.items()}
+        metrics["validation_watch.blend_in_sample"] = weights.watch.value
+        metrics["validation_watch.blend_cross_validated"] = weights.watch.cross_validated
+        metrics["validation_watch.without_reranker"] = reranker.watch_without
+        metrics["validation_watch.reranker_cross_validated"] = reranker.watch_with
     return {name: value for name, value in metrics.items() if np.isfinite(value)}

@@ -29,8 +29,9 @@ from training.models.blend import FittedBlend, fit_blend, fit_factors, refit
 from training.models.blend_weights import Prior
 from training.models.budget import SMALL, Budget
 from training.models.cold_start import map_cold_items
-from training.models.locality_weight import fit_locality_weights
+from training.models.locality_weight import RECALL, fit_locality_weights, watched_locality_weight
 from training.models.ranker import EarlierModels, FitBefore, RankerResult
+from training.models.yardstick import WATCH
 from training.params import TrainParams, check_params
 from training.prepare import PreparedData, Stopwatch, prepare
 from training.report import Report
@@ -90,8 +91,9 @@ def run(
             params, fingerprint(data), at, prepared.cutoff, counts, encoder=encoder, ranked=models.ranker,
             fitted=models.blend,
         )  # fmt: skip
-        weights = _fit_locality(models.interactions, prepared, params, on_progress)
-        manifest = msgspec.structs.replace(manifest, locality_weight=weights)
+        weights, yardstick = _fit_locality(models, prepared, params, on_progress)
+        chosen_by = manifest.chosen_by | ({"locality_weight": yardstick} if weights else {})
+        manifest = msgspec.structs.replace(manifest, locality_weight=weights, chosen_by=chosen_by)
         if budget is not None:
             recipe = describe_recipe(models.blend, budget, None if previous is None else previous.version)
             manifest = msgspec.structs.replace(manifest, recipe=recipe)
@@ -188,9 +190,10 @@ def _fit_ranker(
 
 
 def _fit_locality(
-    interactions: Interactions, prepared: PreparedData, params: TrainParams, on_progress: Progress
-) -> dict[str, float]:
-    """The locality weight of the market, where the data are enough for one."""
+    models: _Models, prepared: PreparedData, params: TrainParams, on_progress: Progress
+) -> tuple[dict[str, float], str]:
+    """The locality weight of the market, where the data are enough for one, and the yardstick that chose it."""
+    interactions, watch = models.interactions, models.blend.chosen.watch
     items, users = prepared.items, prepared.users
     by_creator = dict(prepared.creators.select("creator_id", "country").iter_rows())
     declared = items["country"].to_list() if "country" in items.columns else [None] * len(items)
@@ -200,11 +203,14 @@ def _fit_locality(
     ]
     homes = dict(users.select("user_id", "country").iter_rows()) if "country" in users.columns else {}
     user_countries = [homes.get(user_id) for user_id in interactions.user_ids]
+    if watch is not None:
+        weight = watched_locality_weight(watch, user_countries, item_countries, params.market)
+        return ({} if weight is None else {params.market: weight}), WATCH
     rng = np.random.default_rng([params.seed, 7])
     weights = fit_locality_weights(
         interactions.positives, user_countries, item_countries, (params.market,), rng, on_progress
     )
-    return dict(weights)
+    return dict(weights), RECALL
 
 
 # --- the artifact ---

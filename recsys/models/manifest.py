@@ -36,10 +36,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """
     How the base models and their blend were chosen.
 
-    `yardstick` chose the settings. `work` was spent on `tried`, of at most `max_work` (None = no limit). `blend` is its
-    cross-validated NDCG as exposed with its standard `error`, over `n_users` validation users; None without any, and no
-    error of one.
-    `previous`: the version of the artifact whose weights those of the blend shrink to.
+    `yardstick` chose settings, weights and re-ranker; `tried` is measured by it. `work` was spent on `tried`, of at
+    most `max_work` (None = no limit). `blend` is its cross-validated NDCG as exposed with its standard `error`, over
+    `n_users` validation users; None without any, and no error of one. `previous`: the version of the artifact whose
+    weights those of the blend shrink to.
     """
 
     budget: str
@@ -61,9 +61,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     when a flag stood in for missing tiers. `features`: names in order. `encoder`: fingerprint of the text encoder
     (None: no text space). `settings`: what a model holds beside its arrays. `content_share`: how much of the market's
     weight of content stays. `locality_weight`: by market, in standard deviations of a user's scores. `language_mix`: by
-    first language, the shares of languages that people watch. `recipe`: how base models were chosen; not set where
-    their settings were given. `files`: name -> sha256. `sha256`: of the text of the manifest itself, with
-    hyphens in its place; not set by versions of Sanad before this field.
+    first language, the shares of languages that people watch. `chosen_by`: the yardstick of each choice;
+    what was given, or could not be chosen, is left out. `recipe`: how base models were chosen; not set where their
+    settings were given. `files`: name -> sha256. `sha256`: of the text of the manifest itself, with hyphens in its
+    place; not set by versions of Sanad before this field.
     """
 
     format: int
@@ -81,6 +82,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     content_share: float = 1.0
     locality_weight: dict[str, float] = {}
     language_mix: dict[str, dict[str, float]] = {}
+    chosen_by: dict[str, str] = {}
     recipe: Recipe | msgspec.UnsetType = msgspec.UNSET
     files: dict[str, str] = {}
     sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | msgspec.UnsetType = msgspec.UNSET

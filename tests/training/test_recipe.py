@@ -1,6 +1,7 @@
 """A training run within a budget: the manifest tells what was tried, and the artifact holds what was chosen."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,11 +72,25 @@ def test_the_manifest_tells_what_was_tried_what_it_cost_and_what_was_chosen(arti
         assert (it.value is None) == (it.error is None) == (it.outcome.startswith("too much"))
     assert recipe.blend is not None and recipe.error is not None and 0 < recipe.error < recipe.blend
     by_model = load_artifact(artifact).manifest.metrics
-    assert recipe.blend >= max(by_model[f"validation_ndcg.{name}"] for name in chosen) - 1e-9
+    watched = [by_model[f"validation_watch.{name}"] for name in (*chosen, "blend_cross_validated")]
+    assert max(watched) == watched[-1] and {f"validation_ndcg.{name}" for name in chosen} <= set(by_model)
 
 
 def test_a_log_with_propensities_chooses_by_what_people_would_watch(artifact: Path) -> None:
     assert recipe_of(artifact).yardstick == WATCH
+    by = load_artifact(artifact).manifest.chosen_by
+    assert {by[name] for name in ("settings", "weights", "reranker")} == {WATCH}
+
+
+def test_a_log_without_propensities_chooses_as_exposed_and_says_so(data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    for file in (tmp_path / "data").glob("events*"):
+        pl.read_parquet(file).with_columns(propensity=pl.lit(None, pl.Float64)).write_parquet(file)
+    params = TrainParams(encoder=None, ranker=None, blend=BlendParams(models=("graph_filter", "ease")))
+    run(tmp_path / "data", tmp_path / "artifact", params, AT, budget=BUDGETS["small"])
+    manifest = load_artifact(tmp_path / "artifact").manifest
+    assert recipe_of(tmp_path / "artifact").yardstick == NDCG and manifest.chosen_by["weights"] == NDCG
+    assert "settings" not in manifest.chosen_by and not any("watch" in name for name in manifest.metrics)
 
 
 def test_who_stands_in_two_folds_counts_once_among_the_people_that_an_estimate_needs(
@@ -86,7 +101,7 @@ def test_who_stands_in_two_folds_counts_once_among_the_people_that_an_estimate_n
 
     def shown_with_at_least(n_people: int) -> list[ShownItems]:
         monkeypatch.setattr(shown, "MIN_USERS", n_people)
-        folds = dataset_folds(dataset, interactions, PopularityParams(), BlendParams(), None, 0, has_shown=True)
+        folds = dataset_folds(dataset, interactions, PopularityParams(), BlendParams(), None, 0)
         return [fold.shown for fold in folds if fold.shown]
 
     found = shown_with_at_least(1)
@@ -124,8 +139,8 @@ def test_the_small_budget_only_adds_its_account_to_the_manifest_and_one_without_
     assert b'"recipe"' not in (tmp_path / "plain" / "manifest.json").read_bytes()
     assert plain == msgspec.structs.replace(small, recipe=msgspec.UNSET, sha256=plain.sha256)
     recipe = recipe_of(tmp_path / "small")
-    assert {it.outcome for it in recipe.tried} == {"chosen"} and recipe.yardstick == NDCG
-    assert all(it.value == small.metrics[f"validation_ndcg.{it.model}"] for it in recipe.tried)
+    assert {it.outcome for it in recipe.tried} == {"chosen"} and recipe.yardstick == WATCH
+    assert all(it.value == small.metrics[f"validation_watch.{it.model}"] for it in recipe.tried)
 
 
 def test_a_model_that_fits_the_folds_but_not_the_whole_is_not_chosen(

@@ -84,7 +84,7 @@ def fit_blend(
     are the settings that a search of this budget starts from; `prior`: weights that those of the blend shrink to.
     Empty: popularity alone, where nobody came back to validate by.
     """
-    folds = dataset_folds(dataset, interactions, popularity_params, params, before, seed, has_shown=budget.is_search)
+    folds = dataset_folds(dataset, interactions, popularity_params, params, before, seed)
     whole = training_matrix(interactions)
     specs = {name: spec for name, spec in find_specs(params).items() if spec.can_fit(whole)}
     specs[POPULARITY] = replace(specs[POPULARITY], search_space={})  # it was fitted before
@@ -126,7 +126,7 @@ def dataset_folds(
     before: Millis | None,
     seed: int,
     *,
-    has_shown: bool = False,
+    has_shown: bool = True,
 ) -> tuple[ValidationFold, ...]:
     """The rolling folds of the events before `before`; `has_shown` reads what people were shown, where that is told."""
     folds = list(

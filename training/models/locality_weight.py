@@ -1,20 +1,23 @@
 """
 The locality weight of a market, in standard deviations of a user's scores: the one at which its users' pages are most
-local for at most half a per cent of recall, on choices that were held out.
+local for at most half a per cent of what they would watch, by the estimate of `yardstick`. Where a log does not tell
+what users were shown, it is half a per cent of recall, on choices that were held out.
 
 It goes into the manifest. Serving uses it where the market's policy file names no weight for `local`.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
-from recsys.data.locality_cost import N_SPLITS, VALIDATION_SHARE, tune_additive_weight
+from recsys.data.locality_cost import LOCALITY_WEIGHTS, N_SPLITS, VALIDATION_SHARE, tune_additive_weight
 from recsys.data.locality_split import MIN_ITEMS, UNKNOWN, LocalitySplit, binary_matrix, hold_out_share
 from recsys.models.interactions import select_positive
 from recsys.progress import Progress, quiet
 from recsys.types import Csr, Rows
+from training.models.watch_table import WatchTable
 
 K: Final = 20
 MIN_USERS: Final = 50
@@ -28,7 +31,9 @@ MAX_WEIGHT: Final = 1.0
 """With a larger weight the score would depend on the place more than on the user."""
 
 MAX_LOSS: Final = 0.005
-"""Of recall."""
+"""Of recall, or of the estimated watch fraction."""
+
+RECALL: Final = "recall as exposed"
 
 
 def fit_locality_weights(
@@ -54,6 +59,32 @@ def fit_locality_weights(
         splits = [hold_out_share(split, VALIDATION_SHARE, rng) for _ in range(N_SPLITS)]
         weights[market] = min(tune_additive_weight(splits, members, K, max_loss=MAX_LOSS), MAX_WEIGHT)
     return weights
+
+
+def watched_locality_weight(
+    blend: WatchTable, user_countries: Sequence[str | None], item_countries: Sequence[str | None], market: str
+) -> float | None:
+    """
+    The largest weight up to which no smaller one loses more than `MAX_LOSS` of the estimated watch fraction; None with
+    fewer than `MIN_USERS` users of the market, or without local items.
+
+    Shapes: `blend` of one model; the countries by user number and by item.
+    """
+    is_local = np.array([country == market for country in item_countries])
+    members = blend.take(np.flatnonzero([user_countries[number] == market for number in blend.numbers.tolist()]))
+    if len(np.unique(members.numbers[members.rows])) < MIN_USERS or not is_local.any():
+        return None
+    table = replace(
+        members, model_names=("blend", "local"),
+        drawn=np.stack([members.drawn[:, :, 0], is_local[members.items]], axis=2).astype(np.float32),
+        shown=np.stack([members.shown[:, 0], is_local[members.shown_items]], axis=1).astype(np.float32),
+    )  # fmt: skip
+    best, limit = 0.0, (1 - MAX_LOSS) * table.measure(np.array([1.0, 0.0], np.float32)).value
+    for weight in (weight for weight in LOCALITY_WEIGHTS if 0 < weight <= MAX_WEIGHT):
+        if table.measure(np.array([1.0, weight], np.float32)).value < limit:
+            break
+        best = weight
+    return best
 
 
 def _split(positives: Csr, user_countries: Sequence[str | None], item_countries: Sequence[str | None]) -> LocalitySplit:

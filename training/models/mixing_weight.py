@@ -38,9 +38,12 @@ from recsys.models.loaded import blend_scores
 from recsys.models.ranker import RankerHeads
 from recsys.types import Floats, Ids, Mask, Reals, rank_order
 from recsys.vocabulary import HEADS
+from training.models.yardstick import WATCH
 
 CONTENT_SHARES: Final = (0.0, 0.5, 1.0)
 """Of the weight of content, as they are tried."""
+
+WATCH_ESTIMATED: Final = f"{WATCH}, propensities estimated by how often each item was shown"
 
 MIXING_WEIGHTS: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 K: Final = 20
@@ -79,13 +82,17 @@ class LateImpressions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mixing:
-    """`content_share` is one of `CONTENT_SHARES`; the rest as in `RankerHeads`; what was measured."""
+    """
+    `content_share` is one of `CONTENT_SHARES`; the rest as in `RankerHeads`; what was measured. `yardstick` chose; None
+    without users to choose by.
+    """
 
     content_share: float
     mixing_weight: float
     base_scale: float
     head_scale: float
     metrics: Mapping[str, float]
+    yardstick: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,6 +174,7 @@ def choose_mixing(
         base_scale=base_scale,
         head_scale=head_scale,
         metrics=_metrics(users, [mixed[0], mixed[chosen]], [scales[0], scales[chosen]], late),
+        yardstick=WATCH if tells_exposure(late.shown.propensity) else WATCH_ESTIMATED,
     )
 
 

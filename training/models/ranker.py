@@ -61,6 +61,7 @@ class RankerResult:
     """
     The heads, or None; metrics; the outcome in words. Heads with a mixing weight of 0 are of no use to an artifact.
     `content_share`: how much of the weight of content stays. `language_mix`: see `training.models.languages`.
+    `yardstick`: by which content share and mixing weight were chosen; None where they were not.
     """
 
     heads: RankerHeads | None
@@ -68,6 +69,7 @@ class RankerResult:
     summary: str
     content_share: float = 1.0
     language_mix: Mapping[str, dict[str, float]] = field(default_factory=dict)
+    yardstick: str | None = None
 
 
 def fit(
@@ -156,7 +158,10 @@ def _result(heads: RankerHeads, mixing: Mixing, aucs: Mapping[str, float]) -> Ra
     mixed = replace(
         heads, mixing_weight=mixing.mixing_weight, base_scale=mixing.base_scale, head_scale=mixing.head_scale
     )
-    return RankerResult(heads=mixed, metrics=metrics, summary=_summary(metrics), content_share=mixing.content_share)
+    return RankerResult(
+        heads=mixed, metrics=metrics, summary=_summary(metrics), content_share=mixing.content_share,
+        yardstick=mixing.yardstick,
+    )  # fmt: skip
 
 
 def _feature_inputs(models: EarlierModels, facts: ItemFacts, item_rates: Floats, features: Floats) -> FeatureInputs:

@@ -16,14 +16,13 @@ from training.models.blend_weights import (
     POPULARITY_ONLY,
     BlendWeights,
     Prior,
-    build_table,
     fit_market_weights,
     fit_weights,
     reduce_popularity,
-    stack_tables,
 )
 from training.models.budget import Budget
 from training.models.registry import ModelSpec, Params
+from training.models.reranked_watch import RerankedItems, RerankedWatch, build_reranked_items, stack_reranked_items
 from training.models.reranker import (
     MIN_USERS,
     NO_RERANKER,
@@ -33,6 +32,8 @@ from training.models.reranker import (
     stack_reranker_tables,
 )
 from training.models.search import ChosenSettings, ValidationFold, choose_settings
+from training.models.validation_table import build_table, stack_tables
+from training.models.watch_table import WatchTable, build_watch_table, stack_watch_tables
 
 BLEND_USERS: Final = 16_000
 """Validation users of one fold for the blend's weights and the re-ranker."""
@@ -42,7 +43,9 @@ BLEND_USERS: Final = 16_000
 class ChosenBlend:
     """
     What validation decided: `params` of the base models by name, in the order of the weights' table; `weights`, those
-    of markets, the re-ranker; `search` is how the settings were chosen, None without validation users.
+    of markets, the re-ranker; `search` is how the settings were chosen, None without validation users. `watch`: the
+    blend without re-ranker as one model, where the log tells what users were shown; then the estimated watch fraction
+    chose, else NDCG as exposed.
     """
 
     params: Mapping[str, Params]
@@ -51,6 +54,7 @@ class ChosenBlend:
     reranker: RerankerFit
     search: ChosenSettings | None
     n_users: int
+    watch: WatchTable | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -99,15 +103,39 @@ def choose_blend(
         build_table(models, users, relevant, k, fold.numbers[rows])
         for fold, models, (users, relevant, rows) in zip(all_folds, by_fold, samples, strict=True)
     ]
-    table = stack_tables(tables)
-    weights = reduce_popularity(table, fit_weights(table, k, prior), k)
+    table, watch = stack_tables(tables), _watch_table(all_folds, by_fold)
+    weights = reduce_popularity(table, fit_weights(table, k, prior, watch), k, watch)
     markets = [fold.markets[row] for fold, (_, _, rows) in zip(all_folds, samples, strict=True) for row in rows]
-    by_market = fit_market_weights(table, markets, weights, k)
-    reranker = _fit_reranker(all_folds, by_fold, weights, by_market, k, seed, on_progress)
+    by_market = fit_market_weights(table, markets, weights, k, watch)
+    blended = None if watch is None else _collapse(watch, weights, by_market)
+    reranker = _fit_reranker(all_folds, by_fold, weights, by_market, k, seed, blended, on_progress)
     n_users = len(np.unique(np.concatenate([fold.numbers for fold in all_folds])))
     return ChosenBlend(
-        params=chosen.params, weights=weights, by_market=by_market, reranker=reranker, search=chosen, n_users=n_users
+        params=chosen.params, weights=weights, by_market=by_market, reranker=reranker, search=chosen, n_users=n_users,
+        watch=blended,
+    )  # fmt: skip
+
+
+def _watch_table(
+    folds: Sequence[ValidationFold], by_fold: Sequence[Mapping[str, PreferenceModel]]
+) -> WatchTable | None:
+    """What all models say of what users were shown; None where a fold does not know that."""
+    shown = [fold.shown for fold in folds if fold.shown is not None]
+    if len(shown) < len(folds):
+        return None
+    return stack_watch_tables(
+        [
+            build_watch_table(models, part, fold.market_names)
+            for models, part, fold in zip(by_fold, shown, folds, strict=True)
+        ]
     )
+
+
+def _collapse(watch: WatchTable, weights: BlendWeights, by_market: Mapping[str, Mapping[str, float]]) -> WatchTable:
+    """The blend as one model."""
+    by_user = [by_market.get(market or "", weights.weights) for market in watch.markets]
+    named = [[of_user.get(name, 0.0) for name in watch.model_names] for of_user in by_user]
+    return watch.collapse(np.array(named, np.float32).reshape(len(watch), len(watch.model_names)))
 
 
 def _fit(
@@ -123,6 +151,7 @@ def _fit_reranker(
     by_market: Mapping[str, Mapping[str, float]],
     k: int,
     seed: int,
+    watch: WatchTable | None,
     on_progress: Progress,
 ) -> RerankerFit:
     """
@@ -133,9 +162,12 @@ def _fit_reranker(
     if len(np.unique(np.concatenate([fold.numbers for fold in folds]))) < MIN_USERS:
         return NO_RERANKER
     on_progress("re-ranker", 0, None)
-    tables = []
+    tables, items = [], list[RerankedItems]()
     for fold in folds:
         blend = Blend(by_fold.pop(0), weights.weights, fold.market_names, by_market)
         users, relevant, rows = fold.sample(BLEND_USERS)
         tables.append(build_reranker_table(blend, fold.train.item_use, users, fold.numbers[rows], relevant))
-    return fit_reranker(stack_reranker_tables(tables), k, np.random.default_rng([seed, 2]))
+        if watch is not None and fold.shown is not None:
+            items.append(build_reranked_items(blend, fold.train.item_use, fold.shown))
+    reranked = None if watch is None else RerankedWatch(watch, stack_reranked_items(items))
+    return fit_reranker(stack_reranker_tables(tables), k, np.random.default_rng([seed, 2]), reranked)

@@ -3,7 +3,8 @@ Fitting the re-ranker: trees over the blend's best items, from what users went o
 
 The trees start from the weighted sum and the rank, and are regularised, so that little evidence changes little. Trees
 of each half of the users are evaluated on the other half, at several sizes (cross-validation). They are kept when they
-raise NDCG by more than two standard errors; then all users fit them again.
+raise the measure by more than two standard errors; then all users fit them again. The measure is the estimated watch
+fraction where the log tells what users were shown, else NDCG at k.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +29,8 @@ from recsys.models.reranker import (
 )
 from recsys.models.trees import open_booster
 from recsys.types import Booster, Csr, Floats, Mask, Reals, Rows
-from training.models.yardstick import standard_error
+from training.models.reranked_watch import RerankedWatch
+from training.models.yardstick import Measured, standard_error
 
 TREE_COUNTS: Final = (10, 25, 50, 100, 150)
 """Numbers of trees that are tried."""
@@ -38,6 +40,8 @@ MIN_USERS: Final = 100
 
 MIN_STANDARD_ERRORS: Final = 2.0
 """Of the gain, which has to be larger, because the best of several sizes is taken."""
+
+_CHUNK_USERS: Final = 1_000  # whose features are held as 32-bit floats at a time
 
 MAX_ROWS: Final = 500_000
 """Rows that trees are fitted to; beyond it rows without an interaction are drawn."""
@@ -72,7 +76,8 @@ class RerankerTable:
 class RerankerFit:
     """
     `trees` and `offset` as in `Reranker`; no trees where they do not help. NDCG at k of the weighted sum, and
-    cross-validated with the trees, with its standard `error`.
+    cross-validated with the trees, with its standard `error`. `watch_without`, `watch_with`: the estimated watch
+    fraction without and with the trees, cross-validated, where it decided.
     """
 
     trees: Booster | None
@@ -80,6 +85,8 @@ class RerankerFit:
     ndcg_without: float
     ndcg_cross_validated: float
     error: float = float("nan")
+    watch_without: float = float("nan")
+    watch_with: float = float("nan")
 
     def build(self, names: tuple[str, ...], item_use: Floats) -> Reranker | None:
         """The re-ranker over the base models that were validated, in their order; None without trees."""
@@ -135,32 +142,78 @@ def stack_reranker_tables(tables: Sequence[RerankerTable]) -> RerankerTable:
     )
 
 
-def fit_reranker(table: RerankerTable, k: int, rng: np.random.Generator) -> RerankerFit:
-    """The trees, if they help. Equal inputs and generators give equal trees."""
+def fit_reranker(
+    table: RerankerTable, k: int, rng: np.random.Generator, watch: RerankedWatch | None = None
+) -> RerankerFit:
+    """
+    The trees, if they help by the estimate of `watch`, where it is given, else by NDCG at k. Equal inputs and
+    generators give equal trees.
+    """
     users, number = np.unique(table.users, return_inverse=True)
     side = (rng.permutation(len(users)) % 2)[number]
     n_helped = len(np.unique(number[table.is_relevant.any(axis=1)]))
     if n_helped < MIN_USERS or not all(_has_both_labels(table.take(side == half)) for half in (0, 1)):
         return NO_RERANKER
     seed = int(rng.integers(2**31))
+    halves = [_fit_trees(table.take(side == half), max(TREE_COUNTS), seed) for half in (0, 1)]
+    by_size = _cross_validate(table, side, halves, k)
     plain = ndcg(table.is_relevant, table.n_relevant, k)
-    by_size = _cross_validate(table, side, k, seed)
-    best = int(by_size.mean(axis=1).argmax())
-    gain = np.bincount(number, by_size[best] - plain) / np.bincount(number)  # of each user
-    without = float(plain.mean())
-    if gain.mean() <= MIN_STANDARD_ERRORS * gain.std() / len(gain) ** 0.5:
-        return RerankerFit(trees=None, offset=NO_RERANKER.offset, ndcg_without=without, ndcg_cross_validated=without)
-    trees, offset = _fit_trees(table, TREE_COUNTS[best], seed)
-    crossed, error = float(by_size[best].mean()), standard_error(by_size[best], table.users)
-    return RerankerFit(trees=trees, offset=offset, ndcg_without=without, ndcg_cross_validated=crossed, error=error)
+    if watch is None:
+        best = int(by_size.mean(axis=1).argmax())
+        is_better, watched = _is_better(by_size[best] - plain, number), (float("nan"), float("nan"))
+    else:
+        best, is_better, watched = _choose_by_watch(watch, _opposite(watch.table.numbers, table.users, side), halves)
+    values = by_size[best] if is_better else plain
+    trees, offset = _fit_trees(table, TREE_COUNTS[best], seed) if is_better else (None, NO_RERANKER.offset)
+    return RerankerFit(
+        trees=trees, offset=offset, ndcg_without=float(plain.mean()), ndcg_cross_validated=float(values.mean()),
+        error=standard_error(values, table.users) if is_better else float("nan"), watch_without=watched[0],
+        watch_with=watched[1],
+    )  # fmt: skip
 
 
-def _cross_validate(table: RerankerTable, side: Rows, k: int, seed: int) -> Reals:
+def _is_better(gain: Reals, number: Rows) -> bool:
+    """Whether the gain (q,) of rows, by user `number` (q,), is above 0 by the standard errors that it takes."""
+    by_user = np.bincount(number, gain) / np.bincount(number)
+    return bool(by_user.mean() > MIN_STANDARD_ERRORS * by_user.std() / len(by_user) ** 0.5)
+
+
+def _opposite(numbers: Rows, users: Rows, side: Rows) -> Rows:
+    """(u,) which half's trees did not learn from each user `numbers` (u,); alternately where neither did."""
+    order = np.argsort(users, kind="stable")
+    at = np.minimum(np.searchsorted(users[order], numbers), len(users) - 1)
+    is_known = users[order][at] == numbers
+    return np.where(is_known, 1 - side[order][at], numbers % 2)
+
+
+def _choose_by_watch(
+    watch: RerankedWatch, half: Rows, halves: Sequence[tuple[Booster, Offset]]
+) -> tuple[int, bool, tuple[float, float]]:
+    """Which size is best, whether it is better than none, and the estimates without and with it."""
+    without, sizes = watch.measure(None), _watch_by_size(watch, half, halves)
+    best = int(np.argmax([measured.value for measured in sizes]))
+    error = standard_error(sizes[best].influence - without.influence, without.numbers)
+    is_better = sizes[best].value - without.value > MIN_STANDARD_ERRORS * error
+    return best, is_better, (without.value, sizes[best].value)
+
+
+def _watch_by_size(watch: RerankedWatch, half: Rows, halves: Sequence[tuple[Booster, Offset]]) -> list[Measured]:
+    """The estimate with the first trees, for each number in `TREE_COUNTS`; `half` (u,): whose trees order a user."""
+    log_odds = np.zeros((len(TREE_COUNTS), *watch.items.is_new.shape))
+    for number, (trees, offset) in enumerate(halves):
+        mine = np.flatnonzero(half == number)
+        for rows in np.array_split(mine, max(1, len(mine) // _CHUNK_USERS)):
+            features = watch.items.features[rows].astype(np.float32)
+            for size, values in enumerate(_log_odds_by_size(trees, offset, features)):
+                log_odds[size, rows] = values
+    return [watch.measure(values) for values in log_odds]
+
+
+def _cross_validate(table: RerankerTable, side: Rows, halves: Sequence[tuple[Booster, Offset]], k: int) -> Reals:
     """(len(TREE_COUNTS), q) NDCG of each row with the trees of the other half of the users."""
     by_size = np.zeros((len(TREE_COUNTS), len(table)))
-    for half in (0, 1):
-        trees, offset = _fit_trees(table.take(side == half), max(TREE_COUNTS), seed)
-        for rows in np.array_split(np.flatnonzero(side != half), max(1, len(table) // 1_000)):
+    for half, (trees, offset) in enumerate(halves):
+        for rows in np.array_split(np.flatnonzero(side != half), max(1, len(table) // _CHUNK_USERS)):
             by_size[:, rows] = list(_ndcg_by_size(trees, offset, table.take(rows), k))
     return by_size
 
@@ -194,9 +247,14 @@ def _fit_trees(table: RerankerTable, n_trees: int, seed: int) -> tuple[Booster, 
 
 def _ndcg_by_size(trees: Booster, offset: Offset, table: RerankerTable, k: int) -> Iterator[Reals]:
     """(q,) NDCG with the first trees, for each number in `TREE_COUNTS`."""
-    features = table.features.astype(np.float32)
+    for log_odds in _log_odds_by_size(trees, offset, table.features.astype(np.float32)):
+        order = np.argsort(-np.where(table.is_new, log_odds, -np.inf), axis=1, kind="stable")
+        yield ndcg(np.take_along_axis(table.is_relevant, order, axis=1), table.n_relevant, k)
+
+
+def _log_odds_by_size(trees: Booster, offset: Offset, features: Floats) -> Iterator[NDArray[np.floating]]:
+    """(q, m) log odds with the first trees, for each number in `TREE_COUNTS`."""
     log_odds: NDArray[np.floating] = offset_log_odds(offset, features)
     for first, size in pairwise((0, *TREE_COUNTS)):
         log_odds = log_odds + predict_trees(trees, features, first, size - first)
-        order = np.argsort(-np.where(table.is_new, log_odds, -np.inf), axis=1, kind="stable")
-        yield ndcg(np.take_along_axis(table.is_relevant, order, axis=1), table.n_relevant, k)
+        yield log_odds

@@ -110,7 +110,7 @@ def as_yaml(params: BlendParams) -> str:
 def _folds(dataset: Dataset, params: BlendParams, before: Millis | None, seed: int) -> tuple[ValidationFold, ...]:
     """The rolling folds of `sanad train`."""
     interactions = build_interactions(dataset, before=before)
-    folds = dataset_folds(dataset, interactions, PopularityParams(), params, before, seed)
+    folds = dataset_folds(dataset, interactions, PopularityParams(), params, before, seed, has_shown=False)
     if not folds:
         raise DataError(
             "found no user who came back for something new, expected some to validate by; give more events, of more "

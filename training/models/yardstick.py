@@ -139,12 +139,12 @@ def shown_target(score: Score, shown: ShownItems) -> Reals:
         for row in range(len(batch)):
             mine = slice(ends[start + row], ends[start + row + 1])
             open_scores = np.sort(drawn[row][drawn[row] > -np.inf])
-            ranks = _ranks(open_scores, scores[row, shown.items[mine]]) * shown.n_open
+            ranks = rank_among(open_scores, scores[row, shown.items[mine]]) * shown.n_open
             target[mine] = discounted_target(ranks, max(HALVING_SHARE * shown.n_open, 1.0))
     return target
 
 
-def _ranks(ascending: Floats, scores: Floats) -> Reals:
+def rank_among(ascending: Floats, scores: Floats) -> Reals:
     """(m,) the share of the items that stand above each score, half of equal ones: sparse models leave many at 0."""
     at_least, above = (len(ascending) - np.searchsorted(ascending, scores, side=side) for side in ("left", "right"))
     return np.asarray((at_least + above) / (2 * max(len(ascending), 1)))

@@ -12,13 +12,11 @@ from recsys.models.base import PopularityModel
 from recsys.models.interactions import interactions_from_matrix
 from training.models.blend_weights import (
     BlendWeights,
-    ValidationTable,
-    build_table,
     fit_market_weights,
     fit_weights,
     reduce_popularity,
-    stack_tables,
 )
+from training.models.validation_table import ValidationTable, build_table, is_significant, stack_tables
 
 K = 5
 
@@ -143,8 +141,10 @@ def test_a_user_in_two_folds_is_on_one_side_and_counts_once() -> None:
     sides = [set(twice.half(side).users.tolist()) for side in (0, 1)]
     assert not sides[0] & sides[1] and len(twice.half(0)) == len(twice.half(1)) == 6
     gain = np.array([0.3, -0.1, 0.2, 0.0, 0.1, -0.15])
-    assert once.is_significant(gain) == twice.is_significant(np.tile(gain, 2))  # as many rows again prove nothing more
-    assert not twice.is_significant(np.tile(gain - gain.mean() + 0.06, 2)) and twice.is_significant(np.full(12, 0.1))
+    again = np.tile(gain, 2)  # as many rows again prove nothing more
+    assert is_significant(gain, once.users) == is_significant(again, twice.users)
+    assert not is_significant(again - gain.mean() + 0.06, twice.users)
+    assert is_significant(np.full(12, 0.1), twice.users)
 
 
 def test_weights_shrink_to_those_of_an_earlier_artifact_and_less_with_more_users() -> None:
