@@ -9,7 +9,8 @@ with which it was shown (SNIPS), shown and not watched included. Where propensit
 from how often each item was shown. NDCG@20 "as exposed" and the AUC of impressions are reported beside it.
 
 First, without heads, how much of the weight of content stays; then the mixing weight of the heads. What is simpler
-stays unless something else is better by more than a standard error of the difference.
+stays unless something else is better by more than a standard error of the difference. A mixing weight that puts more R1
+in the first places than the heads alone do is not tried: what people would watch more of must not be that.
 """
 
 from collections.abc import Mapping, Sequence
@@ -68,7 +69,7 @@ _NEGATIVE_HEAD: Final = HEADS.index("not_interested")
 class LateImpressions:
     """
     What was shown from `then` on (`shown`), and models of what came before. `is_learnable` (n_items,): items of R0 and
-    R1. `past` is what the log knows of people.
+    R1; `is_r1` (n_items,). `past` is what the log knows of people.
     """
 
     log: Log
@@ -77,6 +78,7 @@ class LateImpressions:
     past: Past
     shown: Impressions
     is_learnable: Mask
+    is_r1: Mask
     then: Millis
 
 
@@ -129,12 +131,13 @@ class _ScoredItems:
 @dataclass(frozen=True, slots=True, eq=False)
 class _EvaluatedUser:
     """
-    One user when they came back. `ranking`: a uniform draw of the `n_open` items that could be shown; `shown`: m items
-    that were, with `propensity`, `response` and `is_relevant` (m,).
+    One user when they came back. `ranking`: a uniform draw of the `n_open` items that could be shown, of which some are
+    R1 (`is_r1`); `shown`: m items that were, with `propensity`, `response` and `is_relevant` (m,).
     """
 
     ranking: _ScoredItems
     n_open: int
+    is_r1: Mask
     shown: _ScoredItems
     propensity: Floats
     response: Floats
@@ -147,6 +150,12 @@ class _EvaluatedUser:
     def target(self, scales: tuple[float, float]) -> Reals:
         """(m,) how much a page by these scales would show of what was shown."""
         return ranking_target(self.ranking.score(scales), self.shown.score(scales), self.n_open)
+
+    def r1_share(self, scales: tuple[float, float]) -> float:
+        """Of the first K places, as far as the draw tells."""
+        scores = self.ranking.score(scales)
+        n_first = max(round(K * len(scores) / max(self.n_open, 1)), 1)
+        return float(self.is_r1[np.argsort(-scores, kind="stable")[:n_first]].mean()) if len(scores) else 0.0
 
 
 def choose_mixing(
@@ -166,7 +175,7 @@ def choose_mixing(
     users = by_share[best]
     scales = _scales([user.ranking for user in users])
     mixed = [_estimate(users, pair) for pair in scales]
-    chosen = last_as_good(mixed, best_choice(mixed, fallback=0))
+    chosen = choose_mild(mixed)
     base_scale, head_scale = scales[chosen]
     return Mixing(
         content_share=CONTENT_SHARES[best],
@@ -180,11 +189,15 @@ def choose_mixing(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChoiceEstimate:
-    """What a choice is estimated to be worth, how much each user moves the estimate (q,), and its effective size."""
+    """
+    What a choice is estimated to be worth, how much each user moves the estimate (q,), and its effective size;
+    `r1_share` of the first places of its rankings.
+    """
 
     value: float
     influence: Reals
     effective_size: float
+    r1_share: float = 0.0
 
 
 def best_choice(estimates: Sequence[ChoiceEstimate], fallback: int) -> int:
@@ -215,6 +228,13 @@ def last_as_good(estimates: Sequence[ChoiceEstimate], best: int) -> int:
     return max(at for at in range(best, len(estimates)) if losses[at] <= errors[at])
 
 
+def choose_mild(mixed: Sequence[ChoiceEstimate]) -> int:
+    """Which mixing weight to take: none of the heads, or one with no more R1 than the heads alone, the last, have."""
+    allowed = [0, *(at for at in range(1, len(mixed)) if mixed[at].r1_share <= mixed[-1].r1_share)]
+    estimates = [mixed[at] for at in allowed]
+    return allowed[last_as_good(estimates, best_choice(estimates, fallback=0))]
+
+
 def _estimate(users: Sequence[_EvaluatedUser], scales: tuple[float, float]) -> ChoiceEstimate:
     """How much of the head of these users' rankings they would watch."""
     target = np.concatenate([user.target(scales) for user in users])
@@ -226,6 +246,7 @@ def _estimate(users: Sequence[_EvaluatedUser], scales: tuple[float, float]) -> C
         value=float(weights @ response) / total if total > 0 else float("nan"),
         influence=influence(response, weights, numbers, len(users)),
         effective_size=total**2 / squares if squares > 0 else 0.0,
+        r1_share=float(np.mean([user.r1_share(scales) for user in users])),
     )
 
 
@@ -267,6 +288,7 @@ def _metrics(
     for name, estimate, pair in zip(("without", "with"), estimates, scales, strict=True):
         measured |= {
             f"ranker_watch_{name}": round(estimate.value, 5),
+            f"ranker_r1_share_{name}": round(estimate.r1_share, 5),
             f"ranker_ndcg_exposed_{name}": _mean(np.array([_exposed_ndcg(user, pair) for user in users])),
             f"ranker_impression_auc_{name}": _mean(
                 np.array([auc(user.shown.score(pair), user.is_relevant) for user in users])
@@ -312,6 +334,7 @@ def _score_user(
     return _EvaluatedUser(
         ranking=scored.take(np.arange(len(drawn), dtype=np.int32)),
         n_open=len(open_rows),
+        is_r1=late.is_r1[drawn],
         shown=scored.take(np.arange(len(drawn), len(drawn) + len(shown), dtype=np.int32)),
         propensity=propensity[is_late],
         response=late.shown.response[is_late],

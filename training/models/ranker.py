@@ -115,7 +115,8 @@ def fit(
     )  # fmt: skip
     late = LateImpressions(
         log=logged.log, inputs=inputs[then], blend=models[then].blend(), past=logged.past, shown=shown,
-        is_learnable=logged.log.items["is_learnable"].to_numpy(), then=then,
+        is_learnable=logged.log.items["is_learnable"].to_numpy(),
+        is_r1=(items["risk_tier"] == "R1").fill_null(value=False).to_numpy(), then=then,
     )  # fmt: skip
     mixing = choose_mixing(unmixed, late, params.weights, rng)
     aucs = head_aucs(unmixed, table, shown, is_late)

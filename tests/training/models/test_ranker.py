@@ -31,7 +31,7 @@ from recsys.models.loaded import build_models
 from recsys.models.popularity import Popularity
 from recsys.types import History, Responses
 from recsys.vocabulary import HEADS
-from training.models.mixing_weight import CONTENT_SHARES, ChoiceEstimate, best_choice, last_as_good
+from training.models.mixing_weight import CONTENT_SHARES, ChoiceEstimate, best_choice, choose_mild, last_as_good
 from training.models.ranker import EarlierModels, RankerResult, fit
 from training.models.ranker_heads import RankerParams, fit_heads, fit_platt, propensity_weights
 from training.models.settings import BlendParams
@@ -265,6 +265,13 @@ def test_a_choice_is_taken_only_where_it_is_better_by_more_than_a_standard_error
 def test_of_mixing_weights_that_are_as_good_the_one_with_most_of_the_heads_is_taken() -> None:
     flat = [estimate(0.5), estimate(0.7, seed=1), estimate(0.695, seed=2), estimate(0.6, seed=3)]
     assert last_as_good(flat, 1) == 2 and last_as_good(flat, 0) == 0 and last_as_good(flat[:2], 1) == 1
+
+
+def test_more_r1_than_the_heads_alone_have_is_not_taken_for_more_watching() -> None:
+    none, some, alone = estimate(0.5), estimate(0.9, noise=0), estimate(0.8, noise=0)
+    assert choose_mild([none, some, alone]) == 1
+    assert choose_mild([none, replace(some, r1_share=0.03), replace(alone, r1_share=0.02)]) == 2
+    assert choose_mild([replace(some, r1_share=0.5), some, none]) == 0  # without heads is how it was before them
 
 
 def test_serving_takes_the_share_of_content_that_training_found(make_service, morocco, evening) -> None:
