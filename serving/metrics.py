@@ -86,6 +86,8 @@ class Metrics:
         self._retries: Final = counter("sanad_ledger_retries", "Pages planned again: another was committed first.")
         self._alerts: Final = counter("sanad_alerts", "Sentences for the operator.", ["kind"])
         self._refused: Final = counter("sanad_callers_refused", "Calls refused for their key.", ["why"])
+        self._onward: Final = counter("sanad_events_onward", "Events sent onwards.")
+        self._onward_age: Final = gauge("sanad_events_onward_age_seconds", "Age of the oldest event still to be sent.")
         self._begin_at_zero()
         self._in_flight: Final = gauge("sanad_requests_in_flight", "Requests being answered.")
         self._catalogue: Final = gauge("sanad_catalogue_items", "Items of the catalogue.", ["label"])
@@ -180,6 +182,14 @@ class Metrics:
         outcomes = (("accepted", told.accepted), ("duplicate", told.duplicates), ("rejected", len(told.rejected)))
         for outcome, n in outcomes:
             self._events.labels(outcome).inc(n)
+
+    def sent_onwards(self, n_events: int) -> None:
+        """Count events that were sent onwards."""
+        self._onward.inc(n_events)
+
+    def sending_onwards(self, age_s: float) -> None:
+        """Note the age of the oldest event that is being sent onwards; 0 = none waits."""
+        self._onward_age.set(age_s)
 
     def count_commit(self, record: DecisionRecord | None, is_written: bool) -> None:
         """Count what a ledger took, or that it refused because another page came first."""

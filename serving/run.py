@@ -36,6 +36,8 @@ from serving.deadline import time_used
 from serving.follow import Follower, following, rules_at_start
 from serving.http_protocol import KEEP_ALIVE_S, close_slow, limited_to
 from serving.metrics import Metrics, counted, measured
+from serving.onward.pump import Pump, pumping
+from serving.onward.sinks import open_sink
 from serving.reload import Reloader, reloading
 from serving.rules import Rules, read_rules
 from serving.settings import HarmTermsChoice, Settings, signing_key
@@ -213,8 +215,16 @@ def _beside(
         settings=settings, keys=service.keys, metrics=service.metrics, asked=hangup or Event(),
         renew=lambda rules: service.models.renew(rules, service.clock()),
     )  # fmt: skip
-    with upkeep(store, service.models, service.clock), following(follower), reloading(reloader):
+    onward = nullcontext() if settings.events_onward is None else pumping(_pump(service, store, settings))
+    with upkeep(store, service.models, service.clock), following(follower), reloading(reloader), onward:
         yield
+
+
+def _pump(service: Service, store: Store, settings: Settings) -> Pump:
+    return Pump(
+        events=store.stores.events, controllers=store.stores.controllers, clock=service.clock, metrics=service.metrics,
+        sink=open_sink(settings.events_onward or "", settings.onward_config),
+    )  # fmt: skip
 
 
 def _guard(settings: Settings, store: Store, clock: Clock, elapsed: Clock | None, *, is_quiet: bool) -> GuardedClock:

@@ -48,7 +48,8 @@ class Settings:
     `clock_confirmed_at` confirms a clock that is within an hour of it; a clock may be `clock_behind_ms` behind the
     last committed time. `cors_origins` are sites whose scripts may call. `log_level` is a level, or a file that
     holds one. `faces` are interfaces of other projects that answer too. Of all calls, `followed_share` (0 to 1) is
-    followed in the log, and traced to the OTLP endpoint `traces` (an http or https address; None = nowhere).
+    followed in the log, and traced to the OTLP endpoint `traces` (an http or https address; None = nowhere). Accepted
+    events are sent to `events_onward` too, see `serving.onward.sinks`; `onward_config` is its client's file.
     """
 
     artifact: Path
@@ -74,6 +75,8 @@ class Settings:
     faces: tuple[Face, ...] = ()
     followed_share: float = 0.01
     traces: str | None = None
+    events_onward: str | None = None
+    onward_config: Path | None = None
 
     def __post_init__(self) -> None:
         problems = _problems(self)
@@ -293,5 +296,7 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "SANAD_LOG_LEVEL": ("log_level", str),
     "SANAD_FOLLOWED_SHARE": ("followed_share", _parse_number),
     "SANAD_TRACES": ("traces", str),
+    "SANAD_EVENTS_ONWARD": ("events_onward", str),
+    "SANAD_ONWARD_CONFIG": ("onward_config", Path),
 }
 OTHER_VARIABLES: Final = ("SANAD_CACHE", "SANAD_DEBUG")  # read by training, and by the command line

@@ -38,6 +38,7 @@ def test_every_variable_sets_a_setting(tmp_path: Path) -> None:
         "SANAD_MODELS": "models", "SANAD_MAX_CONNECTIONS": "300", "SANAD_DEADLINE_MS": "250",
         "SANAD_KEY_FILE": "keys.json", "SANAD_LOG_LEVEL": "debug", "SANAD_FACES": "gorse, prosocial",
         "SANAD_FOLLOWED_SHARE": "0.5", "SANAD_CORS_ORIGINS": "https://a.example, http://b:1", "SANAD_TRACES": "http://127.0.0.1:4318/v1/traces",
+        "SANAD_EVENTS_ONWARD": "kafka://b:9092/events", "SANAD_ONWARD_CONFIG": "kafka.properties",
     }  # fmt: skip
     assert set(environ) == set(VARIABLES)
     assert read_settings(environ) == Settings(
@@ -48,6 +49,7 @@ def test_every_variable_sets_a_setting(tmp_path: Path) -> None:
         clock_confirmed_at=from_text("2026-11-20T18:30:00Z"), clock_behind_ms=4_000,
         max_connections=300, deadline_ms=250, key_file=Path("keys.json"), log_level="debug",
         faces=("gorse", "prosocial"), followed_share=0.5, cors_origins=("https://a.example", "http://b:1"), traces="http://127.0.0.1:4318/v1/traces",
+        events_onward="kafka://b:9092/events", onward_config=Path("kafka.properties"),
     )  # fmt: skip
 
 
