@@ -105,13 +105,8 @@ def _ordered(query: Query, candidates: Candidates) -> Candidates:
     others = Candidates(
         candidates.item_nos, {name: column for name, column in candidates.columns.items() if name != "p_language"}
     )
-    scores = _checked("value", score.value(query, others), others)
-    language = _checked("language", score.language(query, others, scores), others)
-    score.add_part(scores, query.weights.get("language", 0.0), language)
-    valued = others.with_columns({"p_language": language, "score": scores})
-    valued = valued.with_columns({"score": score.faded(query, valued)})
-    order, final = score.page_order(valued, query.items.confidence[candidates.item_nos])
-    return valued.with_columns({"score": final}).take(order)
+    language, final, order = score.ordered(query, others)
+    return others.with_columns({"p_language": language, "score": final}).take(order)
 
 
 def retrieve(

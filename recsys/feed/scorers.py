@@ -6,6 +6,7 @@ A score of a row depends on the query and the row only. R2 never competes on eng
 """
 
 from collections.abc import Callable, Mapping
+from ctypes import CDLL
 from typing import Final
 
 import numpy as np
@@ -13,12 +14,14 @@ import numpy as np
 from recsys.catalogue.items import topic_bits
 from recsys.clock import DAY
 from recsys.feed.calibration import language_bonus
+from recsys.feed.compiled_order import order_compiled
 from recsys.feed.query import Query
+from recsys.kernels import library
 from recsys.models.features import RankerQuery, ranker_features
 from recsys.models.ranker import Ranker
 from recsys.safety.loop.levels import reduce_scores
 from recsys.sets import is_among
-from recsys.types import Candidates, Columns, Floats, Rows
+from recsys.types import Candidates, Columns, Floats, Longs, Rows
 from recsys.vocabulary import FAMILIES, HEADS, TOPICS
 
 Scorer = Callable[[Query, Candidates], Floats]
@@ -146,11 +149,16 @@ PARTS: Final = (*SCORERS, "language")
 def value(query: Query, candidates: Candidates) -> Floats:
     """The weighted sum of the parts; an unknown part counts as the catalogue's mean, 0."""
     total = np.zeros(len(candidates), np.float32)
-    for name in (*PARTS, *query.caller_parts):
-        part = candidates.columns.get(f"p_{name}")
-        if part is not None and query.weights.get(name):
-            add_part(total, query.weights[name], part)
+    for weight, part in _weighed(query, candidates):
+        add_part(total, weight, part)
     return total
+
+
+def _weighed(query: Query, candidates: Candidates) -> list[tuple[float, Floats]]:
+    """The parts that are there and weigh something, with their weights."""
+    weights, columns = query.weights, candidates.columns
+    named = ((weights.get(name), columns.get(f"p_{name}")) for name in (*PARTS, *query.caller_parts))
+    return [(weight, part) for weight, part in named if weight and part is not None]
 
 
 def add_part(total: Floats, weight: float, part: Floats) -> None:
@@ -166,18 +174,57 @@ def language(query: Query, candidates: Candidates, scores: Floats) -> Floats:
     `scores` (n,) are the weighted sums of the other parts. R2 and above have a constant score and take no part.
     """
     weight, wanted = query.weights.get("language", 0.0), query.wanted_languages
-    names = list(wanted)
-    column_of = np.full(max(query.items.codes.values(), default=0) + 1, -1)
-    column_of[[query.items.codes[name] for name in names if name in query.items.codes]] = [
-        number for number, name in enumerate(names) if name in query.items.codes
-    ]
-    columns = column_of[query.items.language[candidates.item_nos]]
+    columns = _places_of_languages(query)[query.items.language[candidates.item_nos]]
     rows = np.flatnonzero((columns >= 0) & (candidates["tier"] < 2))
     bonus = np.zeros(len(candidates), np.float32)
     if weight and len(rows):
         shares = np.array(list(wanted.values()), np.float64)
         bonus[rows] = language_bonus(scores[rows], columns[rows], shares, weight, query.size)
     return bonus
+
+
+def _places_of_languages(query: Query) -> Longs:
+    """(n_codes,) the place of each language among those that are wanted; -1 for the others."""
+    codes = query.items.codes
+    places = np.full(max(codes.values(), default=0) + 1, -1)
+    for place, name in enumerate(query.wanted_languages):
+        if name in codes:
+            places[codes[name]] = place
+    return places
+
+
+def ordered(query: Query, candidates: Candidates) -> tuple[Floats, Floats, Rows]:
+    """The bonus of languages (n,), the scores (n,) that order the page, and the rows best first."""
+    native = library()
+    known = None if native is None or query.reduced else _ordered_compiled(native, query, candidates)
+    return ordered_in_numpy(query, candidates) if known is None else known
+
+
+def ordered_in_numpy(query: Query, candidates: Candidates) -> tuple[Floats, Floats, Rows]:
+    """The reference of `ordered`, and what orders a page on which scores are faded."""
+    scores = value(query, candidates)
+    bonus = language(query, candidates, scores)
+    add_part(scores, query.weights.get("language", 0.0), bonus)
+    valued = candidates.with_columns({"score": scores})
+    valued = valued.with_columns({"score": faded(query, valued)})
+    order, final = page_order(valued, query.items.confidence[candidates.item_nos])
+    return bonus, final, order
+
+
+def _ordered_compiled(native: CDLL, query: Query, candidates: Candidates) -> tuple[Floats, Floats, Rows] | None:
+    items, numbers = query.items, candidates.item_nos.astype(np.intp)
+    return order_compiled(
+        native,
+        candidates,
+        _weighed(query, candidates),
+        query.weights.get("language", 0.0),
+        confidence=items.confidence[numbers],
+        language=items.language[numbers],
+        wanted=list(query.wanted_languages.values()),
+        column_of=_places_of_languages(query),
+        depth=query.size,
+        percent=R2_PERCENTILE,
+    )
 
 
 def faded(query: Query, candidates: Candidates) -> Floats:
