@@ -12,6 +12,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "postgres": ("psycopg", "psycopg_pool"),
     "redis": ("fsspec", "redis"),
+    "kafka": ("confluent_kafka",),
     "traces": ("opentelemetry.exporter.otlp.proto.http", "opentelemetry.sdk"),
 }  # fmt: skip
 """The modules that an extra of `pyproject.toml` installs, by the name under which they are imported."""

@@ -10,6 +10,7 @@ import msgspec
 
 from recsys.clock import to_text
 from recsys.errors import ConfigError
+from recsys.extras import require_extra
 from recsys.stores.protocols import Logged
 
 EXPECTED: Final = "kafka://HOST:PORT,HOST:PORT/TOPIC or redis://HOST:PORT/DATABASE/STREAM"
@@ -48,17 +49,15 @@ def open_sink(address: str, config: Path | None) -> EventSink:
     """
     parts = urlsplit(address)
     if parts.scheme == "kafka" and parts.netloc and parts.path.strip("/"):
-        try:
-            from serving.onward.kafka import KafkaSink
-        except ImportError as error:
-            raise ConfigError("found kafka:// without its client; run pip install 'sanad[kafka]'") from error
+        require_extra("kafka", "SANAD_EVENTS_ONWARD=kafka://...")
+        from serving.onward.kafka import KafkaSink
+
         return KafkaSink(parts.netloc, parts.path.strip("/"), properties_of(config))
     *before, stream = parts.path.strip("/").split("/")
     if parts.scheme in ("redis", "rediss") and parts.netloc and len(before) == 1 and before[0].isdigit() and stream:
-        try:
-            from serving.onward.redis_stream import RedisSink
-        except ImportError as error:
-            raise ConfigError("found redis:// without its client; run pip install 'sanad[redis]'") from error
+        require_extra("redis", "SANAD_EVENTS_ONWARD=redis://...")
+        from serving.onward.redis_stream import RedisSink
+
         return RedisSink(f"{parts.scheme}://{parts.netloc}/{before[0]}", stream)
     raise ConfigError(f"found another address in SANAD_EVENTS_ONWARD, expected {EXPECTED}; correct it")
 
