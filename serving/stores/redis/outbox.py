@@ -99,7 +99,7 @@ def _shared(vault: Vault, entry: _Entry) -> Iterable[tuple[int, tuple[Argument, 
         counts = open_counts(vault.own_key, of[b"x"])
         yield int(of[b"u"]), (*start, len(counts), *(value for count in counts for value in count))
     elif of[b"k"] == b"a":
-        yield int(entry.number[0]) * 1_000, (*start, *msgspec.msgpack.decode(of[b"x"]))
+        yield int(of[b"u"]), (*start, *msgspec.msgpack.decode(of[b"x"]))
     else:
         for n, place in enumerate(of[b"j"].split(b",")):
             yield int(of[b"s"]) + int(place), (*start, of[b"o"], int(of[b"q"]) + n, of[b"r"])

@@ -151,7 +151,7 @@ local function erase(keys, args)
     redis.call('HSET', tag .. ':t:' .. owner, 'v', new, 's', args[5])
     redis.call('ZADD', tag .. ':stones', at, owner)
   end
-  redis.call('XADD', tag .. ':outbox', '*', 'k', 'a', 'x', args[6])
+  redis.call('XADD', tag .. ':outbox', '*', 'k', 'a', 'u', whole(micros()), 'x', args[6])
   return deleted
 end
 
