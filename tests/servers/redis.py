@@ -133,7 +133,8 @@ def _wait_for_replicas(servers: Sequence[RedisServer]) -> None:
         for server in servers:
             with server.client as client:
                 replication = client.info("replication")
-                roles.append(replication["role"] == "slave" or replication["connected_slaves"] == 1)
+                is_served = replication.get("slave0", {}).get("state") == "online"
+                roles.append(replication["role"] == "slave" or is_served)
                 states.append(b"cluster_state:ok" in client.execute_command("CLUSTER", "INFO", disable_decoding=True))
                 if replication["role"] == "slave":
                     roles.append(replication["master_link_status"] == "up")

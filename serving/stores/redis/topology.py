@@ -59,14 +59,13 @@ def _place(asked: Place, node: Sequence[Any]) -> Place:
 
 
 def replicas_of(look: Look, master: Place) -> tuple[Place, ...]:
-    """The replicas that a server knows and that answer it."""
+    """The replicas that a server knows, also those that are still being filled."""
     info = read_info(look(master, ("INFO", "replication")))
     listed = [dict(part.split("=", 1) for part in text.split(",")) for name, text in info.items() if _is_replica(name)]
     found: list[Place] = []
     for replica in listed:
         with suppress(KeyError, ValueError):
-            if replica["state"] == "online":
-                found.append((replica["ip"], int(replica["port"])))
+            found.append((replica["ip"], int(replica["port"])))
     return tuple(found)
 
 
