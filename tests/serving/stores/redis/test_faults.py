@@ -3,8 +3,7 @@
 import signal
 import time
 from contextlib import contextmanager
-from itertools import count
-from threading import Event, Thread
+from threading import Thread
 
 import pytest
 
@@ -14,6 +13,7 @@ from recsys.user.state import UserState
 from serving.deadline import DEADLINE, Deadline
 from serving.stores.redis.store import RedisStore
 from tests.servers.redis import RedisServer, redis_server
+from tests.serving.stores.redis.load import Writers, write
 
 
 @contextmanager
@@ -23,12 +23,6 @@ def deadline(seconds):
         yield
     finally:
         DEADLINE.reset(token)
-
-
-def write(store, make, user_id, n):
-    """One page more of a person; whether it was acknowledged."""
-    read = store.users.read(user_id)
-    return store.users.write_if(user_id, make.state(n), read.version, make.page(user_id, f"{user_id}-{n}", n))
 
 
 def test_a_full_memory_takes_no_page_and_still_erases(server, open_store, make):
@@ -80,49 +74,6 @@ def test_a_demoted_server_is_read_only_in_a_sentence(server, open_store, make, t
         client.replicaof("127.0.0.1", other.port)
         with pytest.raises(StoreError, match=r"read-only replica|cannot be reached|reading its files"):
             write(store, make, "v", 1)
-
-
-class Writers:
-    """Threads that write pages and events of people of their own, and note what was acknowledged."""
-
-    def __init__(self, stores, make):
-        self.make, self.is_over = make, Event()
-        self.pages: dict[str, set[int]] = {}
-        self.events: dict[str, set[str]] = {}
-        self.refused: list[str] = []
-        self._threads = [Thread(target=self._work, args=(store, f"u{n}")) for n, store in enumerate(stores)]
-
-    def _work(self, store, user_id):
-        pages, events = self.pages.setdefault(user_id, set()), self.events.setdefault(user_id, set())
-        for n in count(1):
-            if self.is_over.is_set():
-                return
-            try:
-                if write(store, self.make, user_id, n):
-                    pages.add(n)
-                store.events.append([self.make.event(f"e{n}", user_id)], n)
-                events.add(f"e{n}")
-            except StoreError as error:
-                self.refused.append(str(error))
-                time.sleep(0.02)
-
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.is_over.set()
-        for thread in self._threads:
-            thread.join()
-
-    def lost(self, store):
-        """What was acknowledged and is not there."""
-        pages = sum(len(told - {d.item_no for d in store.users.deliveries(u, 0)}) for u, told in self.pages.items())
-        events = sum(
-            len(told - {e.event.event_id for e in store.events.since(u, 0)}) for u, told in self.events.items()
-        )
-        return pages, events
 
 
 @pytest.mark.slow
