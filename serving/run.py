@@ -9,7 +9,7 @@ import socket
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Thread
 from typing import Final
@@ -146,7 +146,7 @@ def open_service(
     (store, key), metrics = _open_state(settings), Metrics()
     try:
         guarded = _guard(settings, store, clock, elapsed, is_quiet=not has_upkeep)
-        builder = _Builder(settings, measured(store.stores, metrics), metrics, guarded, key, harm_terms)
+        builder = _Builder(settings, measured(_stores(settings, store), metrics), metrics, guarded, key, harm_terms)
         with threadpool_limits(1):
             on_progress("warm up", 0, None)
             market = rules.market.market
@@ -177,6 +177,13 @@ def _open_state(settings: Settings) -> tuple[Store, bytes]:
     _make_private(settings.where)
     key = signing_key(settings)
     return open_store(settings.where), key
+
+
+def _stores(settings: Settings, store: Store) -> Stores:
+    """The stores; where a server has them, with the file in which this machine keeps the table of the catalogue."""
+    if isinstance(settings.where, Address):
+        return replace(store.stores, table_file=settings.table_file)
+    return store.stores
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,8 @@ class Settings:
 
     `models` is a folder of artifacts, any of which an operator may activate without a restart; None = only `artifact`
     is served. `state` is a file or a server; None = `ARTIFACT.state.db`; `experiments` None = no experiments. With
-    `has_shared_rules` both are those that were published to the stores, see `serving.shared`. `signing_key` None = the
+    `has_shared_rules` both are those that were published to the stores, see `serving.shared`. `table` is where the
+    table of a catalogue on a server is kept between starts; None = `ARTIFACT.catalogue`. `signing_key` None = the
     key that is kept with the state, made at the first start. `harm_terms` is the file of the platform's list of terms
     by which a search for harm is recognised, `starter` for the shipped list, or `none`. `max_in_flight` requests are
     worked on or waiting at once; more are answered 503. A page may take `deadline_ms` where its caller names no other
@@ -56,6 +57,7 @@ class Settings:
     policy: Path = DEFAULT_POLICY
     experiments: Path | None = None
     has_shared_rules: bool = False
+    table: Path | None = None
     models: Path | None = None
     state: State | None = None
     host: str = "127.0.0.1"
@@ -94,6 +96,11 @@ class Settings:
         if isinstance(self.where, Path):
             return self.where
         raise ConfigError(f"found the state at {self.where}, expected a file")
+
+    @property
+    def table_file(self) -> Path:
+        """Where this machine keeps the table of a catalogue whose store is on a server."""
+        return self.table or self.artifact.parent / f"{self.artifact.name}.catalogue"
 
     @property
     def has_keys(self) -> bool:
@@ -277,6 +284,7 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "SANAD_POLICY": ("policy", policy_file),
     "SANAD_EXPERIMENTS": ("experiments", Path),
     "SANAD_SHARED_RULES": ("has_shared_rules", _parse_flag),
+    "SANAD_TABLE": ("table", Path),
     "SANAD_MODELS": ("models", Path),
     "SANAD_STATE": ("state", state_of),
     "SANAD_HOST": ("host", str),

@@ -2,9 +2,9 @@
 The table of a catalogue in a file, so that a start maps it instead of making it from every row, and several processes
 share its pages.
 
-The store alone says what is true. Its small records name the file by its hash; another file, also one of a restored
-copy of the store, is made anew. So is one of another program, market or artifact. What was written since the file comes
-from the store.
+The store alone says what is true. Its small records name the files of the last machines by their hashes; another file,
+also one of a restored copy of the store, is made anew. So is one of another program, market or artifact. What was
+written since the file comes from the store.
 
     8 bytes    length of the header
     header     MessagePack of `_Header`
@@ -39,6 +39,9 @@ from recsys.types import Array
 
 _NOTE: Final = "table of the catalogue"
 _ALIGNED: Final = 64  # bytes
+_DIGEST_BYTES: Final = 32
+_MAX_NAMED: Final = 64  # files, of as many machines and markets on one store
+_MAX_TRIES: Final = 8  # while others note theirs
 _COPIES: Final = ("hash_no", "is_hashed", "owner", "creator_text_no", "duration_text_no", "arrival")
 
 
@@ -94,13 +97,13 @@ def _program() -> bytes:
 
 
 def open_table(path: Path | None, notes: ControllerStore, key: bytes) -> SavedTable | None:
-    """The table in a file; None where there is none, or not the one that the store names and `key` asks for."""
-    known = notes.read(_NOTE)
-    if path is None or known is None:
+    """The table in a file; None where there is none, or not one that the store names and `key` asks for."""
+    known = _named(notes.read(_NOTE))
+    if path is None or not known:
         return None
     try:
         with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").digest() != known:
+            if hashlib.file_digest(file, "sha256").digest() not in known:
                 return None
             return _read(mmap(file.fileno(), 0, access=ACCESS_READ), key)
     except (OSError, ValueError, msgspec.MsgspecError):
@@ -116,11 +119,25 @@ def save_table(path: Path | None, notes: ControllerStore, key: bytes, table: Sav
     if path is None:
         return table
     try:
-        digest = _write(path, key, table)
-        notes.replace(_NOTE, notes.read(_NOTE), digest)
+        _note(notes, _write(path, key, table))
     except (OSError, StoreError):
         return table
     return open_table(path, notes, key) or table
+
+
+def _named(note: bytes | None) -> list[bytes]:
+    """The hashes of files in a note, the newest first."""
+    packed = note or b""
+    return [packed[start : start + _DIGEST_BYTES] for start in range(0, len(packed), _DIGEST_BYTES)]
+
+
+def _note(notes: ControllerStore, digest: bytes) -> None:
+    """Name a file in the store, besides those of other machines."""
+    for _ in range(_MAX_TRIES):
+        note = notes.read(_NOTE)
+        others = [other for other in _named(note) if other != digest]
+        if notes.replace(_NOTE, note, b"".join([digest, *others[: _MAX_NAMED - 1]])):
+            return
 
 
 def _write(path: Path, key: bytes, table: SavedTable) -> bytes:

@@ -31,7 +31,7 @@ def test_settings_come_from_arguments_then_variables_then_defaults(tmp_path: Pat
 def test_every_variable_sets_a_setting(tmp_path: Path) -> None:
     environ = {
         "SANAD_ARTIFACT": str(tmp_path), "SANAD_POLICY": "policy", "SANAD_EXPERIMENTS": "experiments",
-        "SANAD_SHARED_RULES": "1",
+        "SANAD_SHARED_RULES": "1", "SANAD_TABLE": "table",
         "SANAD_STATE": "state", "SANAD_HOST": "localhost", "SANAD_PORT": "9000", "SANAD_API_KEYS": ",".join(DIGESTS),
         "SANAD_SIGNING_KEY": "k" * 32, "SANAD_ALLOW_ASSUMED": "1", "SANAD_MAX_IN_FLIGHT": "2", "SANAD_LEXICON": "terms",
         "SANAD_CLOCK_CONFIRMED_AT": "2026-11-20T18:30:00Z", "SANAD_CLOCK_BEHIND_S": "4",
@@ -43,7 +43,7 @@ def test_every_variable_sets_a_setting(tmp_path: Path) -> None:
     assert set(environ) == set(VARIABLES)
     assert read_settings(environ) == Settings(
         artifact=tmp_path, policy=Path("policy"), experiments=Path("experiments"), models=Path("models"),
-        has_shared_rules=True,
+        has_shared_rules=True, table=Path("table"),
         state=Path("state"), host="localhost", port=9_000, keys=DIGESTS, signing_key=b"k" * 32,
         allow_assumed=True, max_in_flight=2, harm_terms=Path("terms"),
         clock_confirmed_at=from_text("2026-11-20T18:30:00Z"), clock_behind_ms=4_000,

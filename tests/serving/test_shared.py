@@ -1,5 +1,6 @@
 """What an operator decides once binds every service on the same stores: kills, published rules, activated models."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -26,7 +27,9 @@ from serving import shared
 from serving.rules import Rules
 from serving.run import open_service as open_running
 from serving.settings import Settings
+from serving.stores.open import open_store, state_of
 from serving.stores.sqlite.store import SqliteStore
+from tests.servers.redis import need_redis, redis_server
 from tests.serving.conftest import NOON, StillClock
 from tests.serving.process import ROOT, ask, free_port
 from training.models.settings import BlendParams
@@ -53,7 +56,8 @@ def folder(tmp_path: Path) -> Path:
 def other_policy(tmp_path: Path) -> Path:
     """The policy, but for one number."""
     path = tmp_path / "other.yaml"
-    path.write_text(POLICY.replace("label_threshold: 0.8", "label_threshold: 0.9"), "utf-8")
+    text = POLICY.replace("label_threshold: 0.8", "label_threshold: 0.9")
+    path.write_text(re.sub(r"^version: .*$", "version: 2026-11-29.9", text, flags=re.MULTILINE), "utf-8")
     return path
 
 
@@ -219,10 +223,21 @@ def second_tiny(tiny_folder: Path) -> Path:
     return folder
 
 
+@pytest.fixture(params=["a file", "redis"])
+def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """What `--state` names."""
+    if request.param == "a file":
+        yield str(tmp_path / "state.db")
+        return
+    need_redis()
+    with redis_server(tmp_path / "redis") as server:
+        yield server.address(tmp_path / "records")
+
+
 @pytest.fixture
-def three(tiny_folder: Path, tmp_path: Path, folder: Path) -> Iterator[tuple[tuple[int, ...], Path, Path]]:
-    """Three processes on one state file that share rules and models; their ports, the state, and the models."""
-    models, state = tmp_path / "models", tmp_path / "state.db"
+def three(tiny_folder: Path, tmp_path: Path, folder: Path, state: str) -> Iterator[tuple[tuple[int, ...], Path]]:
+    """Three processes on one state that share rules and models; their ports, and the models."""
+    models = tmp_path / "models"
     shutil.copytree(tiny_folder, models / "first")
     ports = tuple(free_port() for _ in range(3))
     with ExitStack() as stack:
@@ -235,7 +250,7 @@ def three(tiny_folder: Path, tmp_path: Path, folder: Path) -> Iterator[tuple[tup
             )
             stack.callback(process.kill)
             assert soon(lambda port=port: _answers(port), 60)
-        yield ports, state, models
+        yield ports, models
 
 
 def _answers(port: int) -> bool:
@@ -253,24 +268,36 @@ def until_all(ports: tuple[int, ...], is_so: Callable[[int], bool]) -> float:
 
 
 @pytest.mark.slow
-def test_three_processes_follow_a_kill_a_policy_and_a_model(
-    three: tuple[tuple[int, ...], Path, Path], other_policy: Path, folder: Path, second_tiny: Path
+def test_three_processes_follow_a_kill_a_policy_a_model_and_a_takedown(
+    three: tuple[tuple[int, ...], Path], state: str, other_policy: Path, folder: Path, second_tiny: Path
 ) -> None:
-    """Each within a second of the decision on a quiet machine; here it is only asked that it comes by itself."""
-    ports, state, models = three
+    """Within a second on a quiet machine, as it prints; here it is only asked that each comes by itself."""
+    ports, models = three
     assert ask(ports[0], "POST", f"/v1/experiments/{KEY}/kill")[0] == 200
-    until_all(ports, lambda port: not ask(port, "GET", "/v1/experiments")[1]["experiments"][0]["is_live"])
+    took = {"kill": until_all(ports, lambda port: not of_experiment(port)["is_live"])}
 
-    store = SqliteStore(state)
+    store = open_store(state_of(state))
     shared.publish(store.stores, other_policy, folder, now(), "ops")
     store.close()
     wanted = load_market(other_policy).version
-    until_all(ports, lambda port: ask(port, "GET", "/v1/policies")[1]["version"] == wanted)
-    assert not ask(ports[1], "GET", "/v1/experiments")[1]["experiments"][0]["is_live"], "killed under other rules too"
+    took["policy"] = until_all(ports, lambda port: ask(port, "GET", "/v1/policies")[1]["version"] == wanted)
+    assert not any(of_experiment(port)["is_live"] for port in ports), "killed under other rules too"
 
     shutil.copytree(second_tiny, models / "second")
     version = load_artifact(models / "second").version
     assert ask(ports[2], "POST", f"/v1/models/{version}/activate")[0] == 200
-    until_all(ports, lambda port: ask(port, "GET", "/v1/version")[1]["model_version"] == version)
-    status, page = ask(ports[0], "POST", "/v1/feed", {"user_id": "u", "size": 5})
+    took["model"] = until_all(ports, lambda port: ask(port, "GET", "/v1/version")[1]["model_version"] == version)
+    print({what: round(seconds, 2) for what, seconds in took.items()})
+
+    status, page = ask(ports[0], "POST", "/v1/feed", {"user_id": "u", "size": 5, "dry_run": True})
     assert (status, page["model_version"], page["degraded"]) == (200, version, [])
+    hidden = page["items"][0]["item_id"]
+    assert ask(ports[1], "PATCH", f"/v1/items/{hidden}", {"is_hidden": True})[0] == 200
+    for port in ports:
+        page = ask(port, "POST", "/v1/feed", {"user_id": "u", "size": 5, "dry_run": True})[1]
+        assert hidden not in [item["item_id"] for item in page["items"]] and not page["degraded"]
+
+
+def of_experiment(port: int) -> Mapping[str, object]:
+    (experiment,) = ask(port, "GET", "/v1/experiments")[1]["experiments"]
+    return experiment

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recsys.catalogue.items import DTYPES, STRINGS, Items, mentions
-from recsys.catalogue.saved import open_table, table_key
+from recsys.catalogue.saved import _note, open_table, table_key
 from recsys.errors import StoreError
 from recsys.services.items import delete_item, put_item
 from recsys.stores import MemoryStore
@@ -168,6 +168,31 @@ def test_a_file_that_the_store_does_not_name_is_not_used(make_service, kept, eve
     raw[len(raw) // 2] ^= 1
     rewrite(kept.file, bytes(raw))
     assert_same(table_of(make_service(kept)), items)
+
+
+def test_each_machine_on_a_store_keeps_a_file_of_its_own(make_service, kept, tiny, evening, tmp_path):
+    """The second one does not cost the first one its file, and a takedown between is in both."""
+    other = Kept(kept.store, tmp_path / "another" / "state.db.catalogue")
+    other.file.parent.mkdir()
+    make_service(kept)
+    make_service(Kept(kept.store, None)).edit(tiny.items["item_id"][1], title="Another title")
+    make_service(other)
+    item_id = tiny.items["item_id"][0]
+    delete_item(kept.catalogue, item_id, evening)
+    before = [place.file.stat().st_mtime_ns for place in (kept, other)]
+    key = table_key(make_service(kept).engine.resources.policy.market, tiny.version)
+    assert open_table(other.file, kept.store.controllers, key) is not None
+    for place in (kept, other):
+        items = table_of(make_service(place))
+        assert items.is_hidden[items.index[item_id]] and is_mapped(items)
+    assert all(place.file.stat().st_mtime_ns > then for place, then in zip((kept, other), before, strict=True))
+
+
+def test_the_store_names_the_files_of_the_last_machines_only(kept):
+    notes = kept.store.controllers
+    for n in range(100):
+        _note(notes, bytes([n]) * 32)
+    assert notes.read("table of the catalogue") == b"".join(bytes([n]) * 32 for n in range(99, 35, -1))
 
 
 @pytest.mark.parametrize("contents", [b"", b"\xff" * 8, b"\0" * 64])
