@@ -42,7 +42,7 @@ def rankable_items(items: Items, inputs: FeatureInputs) -> RankableItems:
     rows[new] = np.arange(n_rows, n_rows + len(new), dtype=np.int32)
     facts = _facts_of(items, new, inputs.facts)
     rates = _rates_of(items, new, inputs.rates)
-    features = _features_of(facts, inputs)
+    features = _features_of(facts, inputs, _example_rows(items, new))
     extended = replace(
         inputs,
         facts=_joined(inputs.facts, facts),
@@ -90,13 +90,18 @@ def _rates_of(items: Items, new: Ids, rates: Floats) -> Floats:
     return np.hstack([of_creator, of_creator]).astype(np.float32)
 
 
-def _features_of(facts: ItemFacts, inputs: FeatureInputs) -> Floats:
-    """Topics, and the language columns of an item of the same language; words would need the encoder."""
+def _features_of(facts: ItemFacts, inputs: FeatureInputs, example: Ids) -> Floats:
+    """
+    Topics, the language columns of an item of the same language, and the kind of the creator, by an `example` (m,) of
+    their items; words would need the encoder, and nobody asks for the length.
+    """
     features = np.zeros((len(facts.language), inputs.item_features.shape[1]), np.float32)
     codes, first = np.unique(inputs.facts.language, return_index=True)
     place = np.minimum(np.searchsorted(codes, facts.language), len(codes) - 1)
     is_known = codes[place] == facts.language
-    features[is_known] = without_text(inputs.item_features[first[place[is_known]]], inputs.has_text)
+    features[is_known] = without_text(inputs.item_features[first[place[is_known]]], inputs.has_text, inputs.form)
+    kinds = slice(features.shape[1] - sum(inputs.form), features.shape[1] - inputs.form.n_lengths)
+    features[example >= 0, kinds] = inputs.item_features[example[example >= 0], kinds]
     features[:, :N_TOPICS] = facts.topics
     return features
 

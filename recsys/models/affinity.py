@@ -1,12 +1,12 @@
 """
 Affinity: how much more, or less, than other people a user watches of an item, by what the item is about.
 
-Each user has a ridge regression of their own, on the topics, languages and texts of items. It is fitted to what the
+Each user has a ridge regression of their own, on topics, languages, texts and forms of items. It is fitted to what the
 user was shown, watched or not, against what is expected of each item. It is solved in a fraction of a millisecond, so
 it follows the user without retraining.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -23,16 +23,32 @@ N_THEMES: Final = 8
 TEXT_COMPONENTS: Final = 16
 N_TEXT_COLUMNS: Final = N_THEMES + TEXT_COMPONENTS
 """
-What a user's coefficients multiply, see `training.models.item_features`: topics, languages, and what texts say. The
-last N_TEXT_COLUMNS need the encoder.
+What a user's coefficients multiply, see `training.models.item_features`: topics, languages, what texts say, which needs
+the encoder, and the form of an item.
 """
 
 
-def without_text(features: Floats, has_text: bool) -> Floats:
-    """The features (n, d) of items whose words nobody encoded: no theme, components of texts at their mean, 0."""
+class Form(NamedTuple):
+    """
+    The last columns: how many for the kind of an item's creator, then how many for its length; none where people do not
+    differ in it.
+    """
+
+    n_kinds: int = 0
+    n_lengths: int = 0
+
+
+NO_FORM: Final = Form()
+
+
+def without_text(features: Floats, has_text: bool, form: Form = NO_FORM) -> Floats:
+    """
+    The features (n, d) of items whose words nobody encoded, and whose form nobody knows: no theme, components of texts
+    at their mean, 0, and no form.
+    """
     blanked = features.copy()
-    if has_text:
-        blanked[:, -N_TEXT_COLUMNS:] = 0
+    n_blank = sum(form) + (N_TEXT_COLUMNS if has_text else 0)
+    blanked[:, features.shape[1] - n_blank :] = 0
     return blanked
 
 

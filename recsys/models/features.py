@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from recsys.clock import DAY, Millis
 from recsys.kernels import library
 from recsys.languages import lookup
-from recsys.models.affinity import affinities, embed_user
+from recsys.models.affinity import NO_FORM, Form, affinities, embed_user
 from recsys.models.compiled_features import ItemColumns, PageColumns, fill_features, item_columns
 from recsys.models.popularity import Popularity
 from recsys.models.standardised_space import StandardisedSpace
@@ -102,7 +102,7 @@ class FeatureInputs:
     """
     What features are computed from, beside the request. Items that came after the artifact may follow its rows: then
     spaces and popularity know nothing of them. `rates` (n_items, 2 * len(RATE_NAMES)): of the item, then of
-    its creator. `item_features`: see `recsys.models.affinity`.
+    its creator. `item_features`, the last of them of `form`: see `recsys.models.affinity`.
     """
 
     spaces: Mapping[str, StandardisedSpace]
@@ -110,6 +110,7 @@ class FeatureInputs:
     facts: ItemFacts
     rates: Floats
     item_features: Floats
+    form: Form = NO_FORM
     _columns: list[ItemColumns] = field(init=False, default_factory=list)  # laid out when first asked for
 
     def columns(self) -> ItemColumns:
@@ -134,7 +135,7 @@ class FeatureInputs:
 
     @property
     def has_text(self) -> bool:
-        """Whether the last of `item_features` are components of texts."""
+        """Whether the last of `item_features` before the form are components of texts."""
         return "text" in self.spaces
 
     def embed_user(self, responses: Responses) -> Floats:

@@ -141,5 +141,6 @@ def _build_ranker(artifact: Artifact, spaces: Mapping[str, StandardisedSpace]) -
         facts=build_item_facts(artifact.items, artifact.creators),
         rates=np.asarray(artifact.ranker.rates),
         item_features=np.asarray(artifact.ranker.item_features),
+        form=artifact.ranker.form,
     )
     return Ranker(heads=artifact.ranker, inputs=inputs)

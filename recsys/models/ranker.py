@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from recsys.kernels import address, library
+from recsys.models.affinity import NO_FORM, Form
 from recsys.models.features import FeatureInputs, feature_names
 from recsys.models.trees import open_booster
 from recsys.types import Booster, Floats
@@ -90,7 +91,7 @@ class RankerHeads:
     replace, chosen on later impressions. The weights of the preference scores are multiplied by `base_scale` and those
     of the heads by `head_scale`, so that their sum is spread as widely as before and locality costs as much as before.
 
-    `rates` and `item_features` are features of the items, see `features.FeatureInputs`.
+    `rates`, `item_features` and `form` are features of the items, see `features.FeatureInputs`.
     """
 
     features: tuple[str, ...]
@@ -101,6 +102,7 @@ class RankerHeads:
     mixing_weight: float
     base_scale: float
     head_scale: float
+    form: Form = NO_FORM
 
     def predict(self, matrix: Floats) -> Mapping[str, Floats]:
         """(n,) probabilities by action. `matrix` (n, len(features)) contiguous float32."""
@@ -140,6 +142,7 @@ def save(folder: Path, heads: RankerHeads) -> dict[str, Any]:
         "mixing_weight": heads.mixing_weight,
         "base_scale": heads.base_scale,
         "head_scale": heads.head_scale,
+        "form": heads.form._asdict(),
         "heads": {
             name: {
                 "has_trees": head.booster is not None,
@@ -177,7 +180,17 @@ def load(folder: Path, settings: Mapping[str, Any], spaces: Iterable[str]) -> Ra
         mixing_weight=float(settings["mixing_weight"]),
         base_scale=float(settings["base_scale"]),
         head_scale=float(settings["head_scale"]),
+        form=_form(settings, arrays["item_features"].shape[1]),
     )
+
+
+def _form(settings: Mapping[str, Any], n_columns: int) -> Form:
+    """The form among the features of items; an artifact of before it has none. Raises ValueError."""
+    given: Mapping[str, Any] = settings.get("form", {})
+    form = Form(int(given.get("n_kinds", 0)), int(given.get("n_lengths", 0)))
+    if min(form) < 0 or sum(form) > n_columns:
+        raise ValueError(f"the form of items has {tuple(form)} columns, expected at most {n_columns} in all")
+    return form
 
 
 def _load_head(folder: Path, name: str, numbers: Mapping[str, Any], coefficients: Floats) -> RankerHead:

@@ -29,13 +29,15 @@ from recsys.data.impressions import (
     read_log,
 )
 from recsys.data.tables import Dataset
+from recsys.models.affinity import Form
 from recsys.models.blend import Blend
-from recsys.models.features import FeatureInputs, ItemFacts, build_item_facts, feature_names
+from recsys.models.features import RESPONSE, FeatureInputs, ItemFacts, build_item_facts, feature_names
 from recsys.models.popularity import Popularity
 from recsys.models.ranker import RankerHeads
 from recsys.models.standardised_space import standardise_space
 from recsys.progress import Progress, quiet
-from recsys.types import Floats, Space
+from recsys.types import Floats, Ids, Space
+from training.models.form import creator_kinds, form_columns, length_groups
 from training.models.item_features import item_features
 from training.models.languages import fit_language_mix
 from training.models.mixing_weight import LateImpressions, Mixing, choose_mixing
@@ -102,16 +104,17 @@ def fit(
         return RankerResult(heads=None, metrics={}, summary=summary, language_mix=logged.language_mix())
     models = {at: fit_before(at) for at in (first, then)}
     features = item_features(facts.topics, facts.language, models[then].spaces.get("text"), int(rng.integers(2**31)))
-    inputs = {
-        at: _feature_inputs(model, facts, fit_rates(everything, facts.creator, at), features)
-        for at, model in models.items()
-    }
+    rates = {at: fit_rates(everything, facts.creator, at) for at in models}
+    before = everything.take(everything.at < then)
+    form, n_form = form_columns(logged.kinds, length_groups(facts.duration_s), before, rates[then][:, RESPONSE])
+    features = np.hstack([features, form])
+    inputs = {at: _feature_inputs(model, facts, rates[at], features, n_form) for at, model in models.items()}
     on_progress("ranker", 0, None)
     table = _feature_table(shown, logged.past, inputs, facts)
     scale, heads = fit_heads(names, table, shown, is_late, params, int(rng.integers(2**31)))
     unmixed = RankerHeads(
         features=feature_names(inputs[then].spaces), scale=scale, heads=heads, rates=inputs[then].rates,
-        item_features=inputs[then].item_features, mixing_weight=0.0, base_scale=1.0, head_scale=0.0,
+        item_features=inputs[then].item_features, mixing_weight=0.0, base_scale=1.0, head_scale=0.0, form=n_form,
     )  # fmt: skip
     late = LateImpressions(
         log=logged.log, inputs=inputs[then], blend=models[then].blend(), past=logged.past, shown=shown,
@@ -126,11 +129,15 @@ def fit(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Logged:
-    """What the log says before the cutoff: every impression, the facts of items, and what is known of people."""
+    """
+    What the log says before the cutoff: every impression, the facts of items with the `kinds` (n_items,) of their
+    creators, and what is known of people.
+    """
 
     log: Log
     everything: Impressions
     facts: ItemFacts
+    kinds: Ids
     past: Past
 
     def language_mix(self) -> dict[str, dict[str, float]]:
@@ -146,7 +153,8 @@ def _read_logged(
     everything = read_impressions(log, 0, until)
     responses, places = past_responses(everything, len(log.people)), people_places(log, market)
     past = Past(past_interactions(log, until), responses, places)
-    return _Logged(log=log, everything=everything, facts=build_item_facts(items, creators), past=past)
+    facts, kinds = build_item_facts(items, creators), creator_kinds(items, creators)
+    return _Logged(log=log, everything=everything, facts=facts, kinds=kinds, past=past)
 
 
 def _result(heads: RankerHeads, mixing: Mixing, aucs: Mapping[str, float]) -> RankerResult:
@@ -165,11 +173,14 @@ def _result(heads: RankerHeads, mixing: Mixing, aucs: Mapping[str, float]) -> Ra
     )  # fmt: skip
 
 
-def _feature_inputs(models: EarlierModels, facts: ItemFacts, item_rates: Floats, features: Floats) -> FeatureInputs:
+def _feature_inputs(
+    models: EarlierModels, facts: ItemFacts, item_rates: Floats, features: Floats, form: Form
+) -> FeatureInputs:
     spaces = {name: standardise_space(space) for name, space in models.spaces.items()}
     return FeatureInputs(
-        spaces=spaces, popularity=models.popularity, facts=facts, rates=item_rates, item_features=features
-    )
+        spaces=spaces, popularity=models.popularity, facts=facts, rates=item_rates, item_features=features,
+        form=form,
+    )  # fmt: skip
 
 
 def _feature_table(shown: Impressions, past: Past, inputs: Mapping[Millis, FeatureInputs], facts: ItemFacts) -> Floats:

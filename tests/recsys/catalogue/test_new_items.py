@@ -1,11 +1,14 @@
 """Items that came after the artifact compete by their creator and by what they are about."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from recsys.feed.scorers import of_head
 from recsys.feed.sources import LARGE_SOURCE_ITEMS, affinity
 from recsys.messages import FeedRequest
+from recsys.models.affinity import Form
 from recsys.models.artifact import load_artifact
 from recsys.services.items import put_item
 
@@ -44,6 +47,21 @@ def test_a_new_item_has_the_rates_of_its_creator_and_its_own_topics_and_place(se
     assert inputs.facts.creator[new] == inputs.facts.creator[rows[0]]
     assert np.flatnonzero(inputs.facts.topics[new]).tolist() == [1, 4]
     assert np.isnan(inputs.facts.duration_s[new])
+
+
+def test_a_new_item_is_of_the_kind_of_its_creator_and_of_no_length(make_service, tiny, ranked_tiny, evening) -> None:
+    artifact = load_artifact(ranked_tiny)
+    whole = artifact.ranker.item_features.copy()
+    whole[:, -3:-1] = np.eye(2, dtype=np.float32)[np.arange(len(whole)) % 2]  # two kinds, then one group of lengths
+    artifact = replace(artifact, ranker=replace(artifact.ranker, form=Form(2, 1), item_features=whole))
+    service = make_service(artifact=artifact).is_adult("casa-adult")
+    creator = tiny.items["creator_id"][5]
+    put(service, "known", evening, creator_id=creator)
+    query = query_of(service, evening + 1)
+    features = query.rankable.inputs.item_features[query.rankable.rows[query.items.index["known"]]]
+    example = np.flatnonzero(tiny.items["creator_id"] == creator)
+    assert features[-3:-1].tolist() in whole[example, -3:-1].tolist()
+    assert features[-1] == 0
 
 
 def test_the_rows_of_the_artifact_stay_as_they_are(service, tiny, evening) -> None:
