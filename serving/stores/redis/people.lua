@@ -7,7 +7,7 @@
 --   :k:<owner>  the person's key and its number        :t:<owner>  what outlives an erasure
 --   :l:<owner>  pages of deliveries, in commit order   :d:<owner>  request -> time of its answer
 --   :a:<owner>:<request>  an answer, sealed            :v:<owner>  events, sealed    :i:<owner>  their ids
---   :meta       counters of the tag, last committed time
+--   :meta       counters of the tag, last committed time, which run of which server it was last seen on
 --   :outbox     what is not of one person, until it is added up elsewhere
 --   :pages :waiting :stones  who has pages, events, a tombstone, by the oldest      :forgotten  cut-offs
 
@@ -55,7 +55,7 @@ local function read(keys, args)
   local after = state[6] or '0'
   return {
     state, stone, answer, redis.call('HMGET', tag .. ':k:' .. owner, 'n', 'k'),
-    redis.call('XRANGE', tag .. ':v:' .. owner, '(' .. after .. '-0', '+'), redis.call('HGET', tag .. ':meta', 'doubt'),
+    redis.call('XRANGE', tag .. ':v:' .. owner, '(' .. after .. '-0', '+'),
   }
 end
 
@@ -69,6 +69,8 @@ local function write(keys, args)
     if last[1] == token then return {'ok', last[2]} end  -- sent again after its answer was lost
     return {'no'}
   end
+  local doubt = #args > 10 and redis.call('HGET', tag .. ':meta', 'doubt')
+  if doubt and tonumber(doubt) > micros() then return {'doubt', doubt} end
   local other = other_key(tag, owner, args[4], args[5])
   if other then return other end
   local new = whole(next_number(tag, 'v'))
@@ -195,6 +197,15 @@ end
 -- the last erasure that the rewritten log of the server lacks
 local function rewritten(keys, args)
   if redis.call('HGET', keys[1] .. ':meta', 'shred') == args[1] then redis.call('HDEL', keys[1] .. ':meta', 'shred') end
+  return 1
+end
+
+-- former run, run, place, how long in ms what is counted may be wrong ('' = it is not): a tag has come to another run
+local function follow(keys, args)
+  local meta = keys[1] .. ':meta'
+  if (redis.call('HGET', meta, 'run') or '') ~= args[1] then return 0 end
+  redis.call('HSET', meta, 'run', args[2], 'place', args[3])
+  if args[4] ~= '' then redis.call('HSET', meta, 'doubt', whole(micros() + tonumber(args[4]) * 1000)) end
   return 1
 end
 

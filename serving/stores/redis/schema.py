@@ -113,7 +113,7 @@ def _check(servers: Servers, place: Place, *, is_primary: bool) -> tuple[int, ..
         raise StoreError(f"{where}: found Redis {info['redis_version']}, expected 7.0 or later; bring it up to date")
     if is_primary and info["role"] != "master":
         raise StoreError(f"{where}: found a read-only replica, expected a server that is written to; name the primary")
-    settings = {name: _setting(servers, place, name) for name in _SETTINGS}
+    settings = {name: setting_of(servers, place, name) for name in _SETTINGS}
     if settings["maxmemory-policy"] != "noeviction":
         raise StoreError(
             f"{where}: found maxmemory-policy {settings['maxmemory-policy']}, by which it forgets what caps count"
@@ -135,6 +135,7 @@ def _accepted(address: Address, version: tuple[int, ...]) -> tuple[str, ...]:
     return ("always", "everysec") if address.fsync == "everysec" or version >= WITH_WAITAOF else ("always",)
 
 
-def _setting(servers: Servers, place: Place, name: str) -> str:
+def setting_of(servers: Servers, place: Place, name: str) -> str:
+    """A setting of a server."""
     [reply] = servers.ask_place(place, ("CONFIG", "GET", name))
     return str(reply[1].decode()) if reply else "unknown"

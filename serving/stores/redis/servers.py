@@ -93,7 +93,8 @@ class Durability:
 class Servers:
     """
     The servers of one address. `restore` is called with the error of a server that lacks what it needs (a library);
-    it says whether the commands are worth sending again.
+    it says whether the commands are worth sending again. `follow` is called before anything is sent to a server that
+    was looked up again; it asks by `ask_now`.
 
     Raises StoreError, with what to do, whenever they cannot be asked.
     """
@@ -102,8 +103,10 @@ class Servers:
         self.address: Final = address
         self.durability = Durability(0, on_disk=False)
         self.restore: Callable[[Place, ResponseError], bool] = lambda place, error: False
+        self.follow: Callable[[Place], None] = lambda place: None
         self._idle: Final[dict[Place, list[Connection]]] = {}
         self._map = Map((address.places[0],), None)
+        self._followed: Final[set[Place]] = set()
         self._failing_since: Final[dict[Place, float]] = {}
         self._lock: Final = Lock()
         self._is_closed = False
@@ -131,7 +134,13 @@ class Servers:
     def ask_place(self, place: Place, *commands: Command) -> list[Any]:
         """The replies of one server, whatever it holds."""
         with self._advice():
-            return _raise_first(self._exchange({place: commands}, self._wait_s())[place])
+            return self.ask_now(place, *commands)
+
+    def ask_now(self, place: Place, *commands: Command) -> list[Any]:
+        """The same; raises what the library raises."""
+        found = self._exchange({place: commands}, self._wait_s())[place]
+        self._check(place, found)
+        return found
 
     def close(self) -> None:
         """Close every connection. Later calls raise StoreError."""
@@ -169,6 +178,9 @@ class Servers:
         by_place: dict[Place, list[Command]] = {}
         for tag, some in commands.items():
             by_place.setdefault(placed[tag], []).extend(some)
+        for place in by_place.keys() - self._followed:
+            self.follow(place)
+            self._followed.add(place)
         waiting = self.durability.command(wait_s / 2) if wait else None
         if waiting is not None:
             for some in by_place.values():
@@ -275,6 +287,7 @@ class Servers:
 
     def _read_map(self) -> None:
         """The map as the servers know it now; without an answer that of before."""
+        self._followed.clear()
         known = dict.fromkeys((*self._map.masters, *self._idle, *self.address.places))
         with suppress(RedisError, OSError):
             self._map = read_map(self._look, tuple(known))

@@ -19,6 +19,7 @@ from serving.stores.redis.audit import RedisAudit
 from serving.stores.redis.catalogue import RedisCatalogue
 from serving.stores.redis.committed import CommittedTime
 from serving.stores.redis.decisions import RedisDecisions
+from serving.stores.redis.doubt import Doubts
 from serving.stores.redis.events import RedisEvents
 from serving.stores.redis.exposure import RedisControllers, RedisExposure
 from serving.stores.redis.outbox import Mover, Outbox
@@ -45,6 +46,9 @@ class RedisStore:
         try:
             check_servers(self._servers)
             self._tags: Final = Tags(address.name)
+            doubts = Doubts(self._servers, self._tags)
+            doubts.look()
+            self._servers.follow = doubts.follow
             self._vault: Final = Vault(self._servers, self._tags)
         except BaseException:
             self._servers.close()

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from recsys.clock import Millis
+from recsys.clock import Millis, to_text
 from recsys.errors import StoreError
 from recsys.stores.audit import LOCAL, AuditEntry, erased_name, erasure_entry
 from recsys.stores.protocols import DecisionRecord, Forgotten, Read, StoredAnswer, Version
@@ -65,7 +65,7 @@ class RedisUsers:
         replies = self._servers.ask_all(
             {tag: [call("read", tag, owner, request)], shared: [("HGET", shared + b":meta", "revision")]}
         )
-        state, stone, sealed, key, entries, _ = replies[tag][0]
+        state, stone, sealed, key, entries = replies[tag][0]
         own = self._vault.note(owner, *key)
         try:
             found, version = self._state_of(owner, own, state, stone)
@@ -111,7 +111,13 @@ class RedisUsers:
             found: list[Any] = self._servers.write(tag, write)[0]
             return found
 
-        if self._vault.seal_until(owner, attempt)[0] != b"ok":
+        said, *more = self._vault.seal_until(owner, attempt)
+        if said == b"doubt":
+            raise StoreError(
+                "a failover may have lost what was counted of this person; pages are from the safe feed until "
+                f"{to_text(int(more[0]) // 1_000)}"
+            )
+        if said != b"ok":
             return False
         self._time.note(0 if record is None else record.answer.at)
         return True

@@ -48,9 +48,12 @@ class Writers:
             thread.join()
 
     def lost(self, store):
-        """What was acknowledged and is not there."""
-        pages = sum(len(told - {d.item_no for d in store.users.deliveries(u, 0)}) for u, told in self.pages.items())
-        events = sum(
-            len(told - {e.event.event_id for e in store.events.since(u, 0)}) for u, told in self.events.items()
-        )
-        return pages, events
+        """How many pages and events were acknowledged and are not there."""
+        of_each = [self.lost_of(store, user_id) for user_id in self.pages]
+        return sum(pages for pages, _ in of_each), sum(events for _, events in of_each)
+
+    def lost_of(self, store, user_id):
+        """The same of one person."""
+        pages = self.pages[user_id] - {d.item_no for d in store.users.deliveries(user_id, 0)}
+        events = self.events[user_id] - {entry.event.event_id for entry in store.events.since(user_id, 0)}
+        return len(pages), len(events)

@@ -1,0 +1,54 @@
+"""
+What a failover or a restart may have lost, and what follows. Every tag notes which run of which server it was last seen
+on. Where it stands on another run, entries that were acknowledged may be gone if nothing waited for them:
+
+- a replica took the place, and writes did not wait for replicas;
+- the same server started again, and its log was not flushed with every write.
+
+Then whoever is under the tag gets no page but the safe feed for as long as a cap reaches back: who lost entries cannot
+be named. Where writes waited, nothing is lost, and only the new run is noted.
+"""
+
+from typing import Final
+
+from recsys.safety.ledger import LEDGER_SPAN_MS
+from serving.stores.redis.address import Place, place_name
+from serving.stores.redis.schema import Tags, call
+from serving.stores.redis.servers import Command, Servers
+from serving.stores.redis.topology import read_info
+
+
+class Doubts:
+    """Looks at the runs of servers, at the start and before anything is sent by a map that was read again."""
+
+    def __init__(self, servers: Servers, tags: Tags) -> None:
+        self._servers: Final = servers
+        self._tags: Final = tags
+
+    def look(self) -> None:
+        """Look at every server. Raises StoreError."""
+        for place in self._servers.masters:
+            self._servers.ask_place(place, ("PING",))  # in a sentence, where it is gone
+            self.follow(place)
+
+    def follow(self, place: Place) -> None:
+        """Note the run of now, and what it puts in doubt. Raises what redis-py raises."""
+        tags = [tag for tag in self._tags.people if self._servers.place(tag) == place]
+        noted: list[Command] = [("HMGET", tag + b":meta", "run", "place") for tag in tags]
+        reply, *found = self._servers.ask_now(place, ("INFO", "replication"), *noted)
+        run, name = read_info(reply)["master_replid"].encode(), place_name(place).encode()
+        moved = [(tag, former, at) for tag, (former, at) in zip(tags, found, strict=True) if former != run]
+        if not moved:
+            return
+        waits = self._servers.durability
+        is_flushed = waits.on_disk or _is_flushed(self._servers, place)
+        commands: list[Command] = []
+        for tag, former, at in moved:
+            is_kept = former is None or (is_flushed if at == name else waits.replicas > 0)
+            commands.append(call("follow", tag, former or b"", run, name, "" if is_kept else LEDGER_SPAN_MS))
+        self._servers.ask_now(place, *commands)
+
+
+def _is_flushed(servers: Servers, place: Place) -> bool:
+    [reply] = servers.ask_now(place, ("CONFIG", "GET", "appendfsync"))
+    return bool(reply) and reply[1] == b"always"
