@@ -16,7 +16,7 @@ from recsys.feed.slot_rules import COUNTER_NAMES, SlotRules
 from recsys.kernels import address
 from recsys.safety.floors import FloorMiss
 from recsys.safety.ledger import FAMILY_COUNTERS, RUN, counters_of
-from recsys.types import Array, Candidates, Longs
+from recsys.types import Candidates, Longs
 
 COLUMNS: Final = (
     "tier", "family", "is_s4", "is_supportive", "is_local", "creator_no", "hash_no", "creator_text_no",
@@ -27,15 +27,12 @@ REASONS: Final = (
     "", "other floor", "no candidate", "creator_spacing", "lost before this page", "duplicate",
     *(f"{why}:{name}" for name in COUNTER_NAMES for why in ("cap", "gap")),
 )  # fmt: skip
-_POINTERS: Final = (
-    "table", "counters_of", "may_explore", "counters", "places", "recent", "hits", "buckets", "bucket_of", "order",
-    "draw", "used", "infeasible", "rows", "n_drawn", "forced", "missed", "blocked",
-)  # fmt: skip
 _NUMBERS: Final = (
-    "n_rows", "n_counters", "width", "size", "n_recent", "n_hits", "creator_cap", "wanted_supportive", "wanted_local",
-    "explore_slots", "explore_from", "n_local", "n_new_creators", "n_buckets", "n_chosen", "n_draw", "n_explored",
-    "n_missed", "refusals", "best_left", "floor",
+    "n_rows", "n_counters", "width", "size", "n_recent", "n_hits", "n_reasons", "creator_cap", "wanted_supportive",
+    "wanted_local", "explore_slots", "explore_from", "n_local", "n_new_creators",
 )  # fmt: skip
+_COUNTED: Final = ("n_buckets", "n_chosen", "n_draw", "n_explored", "n_missed", "refusals", "best_left", "floor")
+_N_PLACES: Final = 16  # of what the compiled code lays out by itself
 _N_TIERS, _N_FAMILIES, _MAX_COUNTERS, _BUCKET_NUMBERS = 8, 8, 4, 6  # as in slots.c
 
 
@@ -43,9 +40,11 @@ class _Page(Structure):
     """The struct `page` of slots.c."""
 
     _fields_ = (
-        *((name, c_void_p) for name in _POINTERS),
+        *((name, c_void_p) for name in ("table", "counters_of", "given", "results")),
         *((name, c_int64) for name in _NUMBERS),
         ("new_creator_share", c_double),
+        *((name, c_int64) for name in _COUNTED),
+        ("places", c_void_p * _N_PLACES),
     )
 
 
@@ -61,6 +60,8 @@ def _counters_by_code() -> NDArray[np.int8]:
 
 
 _COUNTERS_BY_CODE: Final = _counters_by_code()
+_CODES_AT: Final = address(_COUNTERS_BY_CODE)
+_BY_NAME: Final = sorted(range(len(REASONS)), key=REASONS.__getitem__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,98 +78,61 @@ class FilledPage:
 
 def fill_page(native: CDLL, candidates: Candidates, rules: SlotRules, rng: np.random.Generator) -> FilledPage | None:
     """The page that the compiled loop fills; None for candidates of a tier or family that there is not."""
-    n, size = len(candidates), len(rules.may_explore)
-    given = _given(candidates, rules)
-    addresses, results = _room(n, size)
+    n, size, hits = len(candidates), len(rules.may_explore), [floor.hits for floor in rules.floors]
+    width = max(len(counter.places) for counter in rules.counters.values()) + size
+    table, given = _table(candidates), np.array(_given(rules, width), np.int64)
+    n_results = 7 * size + len(REASONS)
+    results = np.zeros(n_results + 2 * (size + RUN) + _BUCKET_NUMBERS * len(_COUNTERS_BY_CODE) + 4 * n, np.int64)
     page = _Page(
-        **addresses,
-        **{name: address(array) for name, array in given.items()},
-        n_rows=n,
-        n_counters=len(COUNTER_NAMES),
-        width=given["places"].shape[1],
-        size=size,
-        n_recent=len(rules.recent),
-        n_hits=len(rules.floors[0].hits),
-        creator_cap=rules.creator_cap,
-        wanted_supportive=rules.floors[0].wanted,
-        wanted_local=rules.floors[1].wanted,
-        explore_slots=rules.explore_slots,
-        explore_from=rules.explore_from,
-        n_local=rules.n_local,
-        n_new_creators=rules.n_new_creators,
-        new_creator_share=rules.new_creator_share,
-    )
+        address(table), _CODES_AT, address(given), address(results), n, len(COUNTER_NAMES), width, size,
+        len(rules.recent), len(hits[0]), len(REASONS), rules.creator_cap, *(floor.wanted for floor in rules.floors),
+        rules.explore_slots, rules.explore_from, rules.n_local, rules.n_new_creators, rules.new_creator_share,
+    )  # fmt: skip
     if not native.open_page(byref(page)):
         return None
     fill = native.fill_slots
     n_draw = fill(byref(page), c_int64(-1))
     while n_draw:
         n_draw = fill(byref(page), c_int64(int(rng.integers(n_draw))))
-    return _filled(page, results)
+    return _filled(page, results[:n_results].tolist())
 
 
-def _given(candidates: Candidates, rules: SlotRules) -> dict[str, Array]:
-    """What the loop reads, and what it goes on writing."""
-    size = len(rules.may_explore)
+def _table(candidates: Candidates) -> Longs:
+    """(n_columns, n) what the loop reads of candidates."""
     table = np.empty((len(COLUMNS), len(candidates)), np.int64)
     for n, name in enumerate(COLUMNS):
         table[n] = candidates[name]
-    counters = [
-        (counter.room, -1 if counter.last_20 is None else counter.last_20, counter.gap,
-         counter.name[0] == "R" and not counter.is_zero, len(counter.places), 0)
-        for counter in rules.counters.values()
-    ]  # fmt: skip
-    width = max(len(counter.places) for counter in rules.counters.values()) + size
-    padding = [0] * width
-    return {
-        "table": table,
-        "counters_of": _COUNTERS_BY_CODE,
-        "may_explore": np.array(rules.may_explore, np.uint8),
-        "counters": np.array(counters, np.int64),
-        "places": np.array([[*counter.places, *padding][:width] for counter in rules.counters.values()], np.int64),
-        "recent": np.array([*rules.recent, *[0] * size], np.int64),
-        "hits": np.array([[*floor.hits, *[0] * size] for floor in rules.floors], np.uint8),
-    }
+    return table
 
 
-def _room(n: int, size: int) -> tuple[dict[str, int], dict[str, Longs]]:
-    """Room to work in, and for the results: where each array begins, and the arrays, all of them in one piece."""
-    lengths = {
-        "buckets": len(_COUNTERS_BY_CODE) * _BUCKET_NUMBERS,
-        "bucket_of": n,
-        "order": n,
-        "draw": n,
-        "used": -(-n // 8),  # a byte each
-        "infeasible": 2 * (size + RUN),
-        "rows": size,
-        "n_drawn": size,
-        "forced": size,
-        "missed": 2 * 2 * size,
-        "blocked": len(REASONS),
-    }
-    room = np.zeros(sum(lengths.values()), np.int64)
-    first, start = room.ctypes.data, 0
-    addresses, arrays = dict[str, int](), dict[str, Longs]()
-    for name, length in lengths.items():
-        addresses[name], arrays[name] = first + start * room.itemsize, room[start : start + length]
-        start += length
-    return addresses, arrays
+def _given(rules: SlotRules, width: int) -> list[int]:
+    """What the loop reads of the rules and goes on writing, one after the other; see `lay_out` of slots.c."""
+    size, counters = len(rules.may_explore), rules.counters.values()
+    given: list[int] = [*rules.may_explore]
+    for counter in counters:
+        last_20 = -1 if counter.last_20 is None else counter.last_20
+        is_risk_window = counter.name[0] == "R" and not counter.is_zero
+        given += (counter.room, last_20, counter.gap, is_risk_window, len(counter.places), 0)
+    for counter in counters:
+        given += counter.places
+        given += [0] * (width - len(counter.places))
+    for known in (rules.recent, *(floor.hits for floor in rules.floors)):
+        given += known
+        given += [0] * size
+    return given
 
 
-def _filled(page: _Page, arrays: Mapping[str, Longs]) -> FilledPage:
-    n, floors = page.n_chosen, ("supportive", "local")
+def _filled(page: _Page, results: list[int]) -> FilledPage:
+    n, size, floors = page.n_chosen, page.size, ("supportive", "local")
+    missed, blocked = results[3 * size : 3 * size + 2 * page.n_missed], results[7 * size :]
     return FilledPage(
-        rows=arrays["rows"][:n],
-        n_drawn=arrays["n_drawn"][:n],
-        forced=tuple(FORCED[floor] for floor in arrays["forced"][:n].tolist()),
-        blocked={
-            REASONS[number]: count
-            for number, count in sorted(enumerate(arrays["blocked"].tolist()), key=lambda pair: REASONS[pair[0]])
-            if count
-        },
+        rows=np.array(results[:n], np.int64),
+        n_drawn=np.array(results[size : size + n], np.int64),
+        forced=tuple([FORCED[floor] for floor in results[2 * size : 2 * size + n]]),
+        blocked={REASONS[number]: blocked[number] for number in _BY_NAME if blocked[number]} if any(blocked) else {},
         refusals=page.refusals,
         floor_missed=tuple(
             FloorMiss(name=floors[floor], reason=REASONS[reason])
-            for floor, reason in arrays["missed"].reshape(-1, 2)[: page.n_missed].tolist()
+            for floor, reason in zip(missed[::2], missed[1::2], strict=True)
         ),
     )

@@ -21,25 +21,47 @@ typedef struct { /* rows that add to the same counters and floors: order[first..
 } bucket;
 
 typedef struct { /* everything of a page; the names are those of recsys/feed/compiled_slots.py */
-    const int64_t *table; /* (13, n_rows) */
+    const int64_t *table;      /* (13, n_rows) */
     const int8_t *counters_of; /* (N_CODES, MAX_COUNTERS), -1 = no more, UNKNOWN = no such kind */
-    const uint8_t *may_explore; /* (size,) */
-    counter *counters;
-    int64_t *places; /* (n_counters, width) ascending */
-    int64_t *recent; /* creators, oldest first; room for size more */
-    uint8_t *hits;   /* (2, n_hits + size) of the last deliveries, oldest first */
-    bucket *buckets; /* (N_CODES,) room to work in, as all below until the results */
-    int64_t *bucket_of, *order, *draw; /* (n_rows,) */
-    uint8_t *used;                     /* (n_rows,) */
-    int64_t *infeasible;               /* (2, size + RUN) */
-    int64_t *rows, *n_drawn, *forced;  /* results: (size,) */
-    int64_t *missed;                   /* (2 size, 2) floor and reason */
-    int64_t *blocked;                  /* by reason */
-    int64_t n_rows, n_counters, width, size, n_recent, n_hits, creator_cap, wanted_supportive, wanted_local;
+    int64_t *given;            /* what the pointers up to `hits` point into, one after the other */
+    int64_t *results;          /* likewise, those from `rows` on: zeros */
+    int64_t n_rows, n_counters, width, size, n_recent, n_hits, n_reasons, creator_cap, wanted_supportive, wanted_local;
     int64_t explore_slots, explore_from, n_local, n_new_creators;
-    int64_t n_buckets, n_chosen, n_draw, n_explored, n_missed, refusals, best_left, floor;
     double new_creator_share;
+    int64_t n_buckets, n_chosen, n_draw, n_explored, n_missed, refusals, best_left, floor; /* 0 at first */
+    const int64_t *may_explore; /* (size,) */
+    counter *counters;          /* (n_counters,) */
+    int64_t *places;            /* (n_counters, width) ascending */
+    int64_t *recent;            /* (n_recent + size,) creators, oldest first */
+    int64_t *hits;              /* (2, n_hits + size) of the last deliveries, oldest first */
+    int64_t *rows, *n_drawn, *forced; /* (size,) */
+    int64_t *missed;                  /* (2 size, 2) floor and reason */
+    int64_t *blocked;                 /* (n_reasons,) */
+    int64_t *infeasible;              /* (2, size + RUN) room to work in, as all below */
+    bucket *buckets;                  /* (N_CODES,) */
+    int64_t *bucket_of, *order, *draw, *used; /* (n_rows,) */
 } page;
+
+/* Says where everything is in the two pieces that the caller made. */
+static void lay_out(page *p)
+{
+    p->may_explore = p->given;
+    p->counters = (counter *)(p->given + p->size);
+    p->places = (int64_t *)(p->counters + p->n_counters);
+    p->recent = p->places + p->n_counters * p->width;
+    p->hits = p->recent + p->n_recent + p->size;
+    p->rows = p->results;
+    p->n_drawn = p->rows + p->size;
+    p->forced = p->n_drawn + p->size;
+    p->missed = p->forced + p->size;
+    p->blocked = p->missed + 2 * 2 * p->size;
+    p->infeasible = p->blocked + p->n_reasons;
+    p->buckets = (bucket *)(p->infeasible + 2 * (p->size + RUN));
+    p->bucket_of = (int64_t *)(p->buckets + N_CODES);
+    p->order = p->bucket_of + p->n_rows;
+    p->draw = p->order + p->n_rows;
+    p->used = p->draw + p->n_rows;
+}
 
 static int64_t column(const page *p, int name, int64_t row) { return p->table[name * p->n_rows + row]; }
 
@@ -60,6 +82,7 @@ static int is_of(int kind, int floor) { return floor == 0 ? kind >> 1 : kind & 1
 PUBLIC int32_t open_page(page *p)
 {
     int64_t counts[N_CODES] = {0}, number[N_CODES], at[N_CODES], first = 0;
+    lay_out(p);
     for (int64_t row = 0; row < p->n_rows; row++) {
         int64_t code = code_of(p, row);
         if (code == UNKNOWN || p->counters_of[code * MAX_COUNTERS] == UNKNOWN)
@@ -161,7 +184,7 @@ static void open_buckets(page *p, int64_t place)
 static void find_deficits(const page *p, int floor, int64_t *deficits)
 {
     const int64_t wanted = floor == 0 ? p->wanted_supportive : p->wanted_local, n = p->n_hits + p->n_chosen;
-    const uint8_t *hits = p->hits + floor * (p->n_hits + p->size);
+    const int64_t *hits = p->hits + floor * (p->n_hits + p->size);
     int64_t sum = 0;
     for (int64_t m = 0; m < RUN; m++) { /* sum: hits among the last m deliveries */
         int64_t known = m <= n ? sum : wanted;
@@ -294,7 +317,7 @@ static void deliver_to_floor(page *p, int floor, int is_hit)
 {
     const int64_t place = p->n_chosen, n = p->n_hits + place + 1;
     const int64_t wanted = floor == 0 ? p->wanted_supportive : p->wanted_local;
-    uint8_t *hits = p->hits + floor * (p->n_hits + p->size);
+    int64_t *hits = p->hits + floor * (p->n_hits + p->size);
     int64_t sum = 0, reason = p->infeasible[floor * (p->size + RUN) + place];
     hits[n - 1] = is_hit;
     for (int64_t k = n - RUN; k >= 0 && k < n; k++)
