@@ -1,6 +1,6 @@
 """The columns that filters and the slot loop read."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,6 +54,10 @@ class RuleColumns:
         """(n_items,) one of the shared columns."""
         return self.shared.columns[name]
 
+    def on_demand(self, item_nos: Integers | Rows) -> Candidates:
+        """Items as candidates whose columns are looked up when they are asked for: for those who read one or none."""
+        return Candidates(item_nos.astype(np.int32), _OnDemand(self, item_nos.astype(np.intp)))
+
     def take(self, item_nos: Integers | Rows) -> Candidates:
         """Items as candidates."""
         at = item_nos.astype(np.intp)  # NumPy takes rows of its own kind three times as fast
@@ -69,6 +73,24 @@ class RuleColumns:
                 "is_new_creator": shared["is_explorable"] & near.is_floor_eligible & is_new,
             },
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _OnDemand(Mapping[str, Column]):
+    """The columns of a few items (n,), each when it is asked for."""
+
+    rules: RuleColumns
+    at: Rows
+
+    def __getitem__(self, name: str) -> Column:
+        shared = self.rules.shared.columns
+        return shared[name][self.at] if name in shared else self.rules.take(self.at).columns[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.rules.take(self.at).columns)
+
+    def __len__(self) -> int:
+        return len(self.rules.take(self.at).columns)
 
 
 def shared_columns(items: Items, of_row: Ids, market: Market, *, is_minor: bool) -> SharedColumns:

@@ -11,7 +11,7 @@ import numpy as np
 
 from recsys.feed.calibration import STEP
 from recsys.kernels import address
-from recsys.types import Array, Candidates, Floats, Rows
+from recsys.types import Array, Candidates, Floats, Ids, Rows
 
 _DTYPES: Final = {
     "parts": np.uint64, "weights": np.float32, "tier": np.int8, "item_nos": np.int32, "language": np.int16,
@@ -73,3 +73,16 @@ def order_compiled(
         n=n, n_parts=len(parts), n_languages=len(wanted), depth=depth, weight=of_language, step=STEP, percent=percent,
     )  # fmt: skip
     return (bonus, scores, order) if native.order_page(byref(page)) else None
+
+
+def unite_compiled(native: CDLL, lists: Sequence[Ids]) -> tuple[Ids, Floats]:
+    """`pipeline.unite` by the compiled loop, of numbers of 32 bits."""
+    numbers = np.concatenate([np.empty(0, np.int32), *lists]).astype(np.int32)
+    n, lengths = len(numbers), np.array([len(numbers) for numbers in lists], np.int64)
+    keys, room = np.empty(n, np.uint32), np.empty(2 * n, np.int64)
+    distinct, ranks = np.empty(n, np.int32), np.empty((len(lists), n), np.float32)
+    found = native.unite(
+        address(numbers), address(lengths), c_int64(len(lists)), c_int64(n), address(keys), address(room),
+        address(distinct), address(ranks),
+    )  # fmt: skip
+    return distinct[:found], ranks[:, :found]

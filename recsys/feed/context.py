@@ -29,7 +29,7 @@ from recsys.messages import FeedRequest
 from recsys.models.loaded import TrainedModels
 from recsys.policy.compiled import CompiledPolicy
 from recsys.policy.effective import EffectiveLimits, effective_limits, personal_limits
-from recsys.policy.limits import Limits, meet
+from recsys.policy.limits import NOTHING, Limits, meet
 from recsys.policy.schema import Market
 from recsys.safety.cards import cards_due
 from recsys.safety.floors import Supply
@@ -102,7 +102,7 @@ def resolve_context(
     attributes = experiment_attributes(viewer, evaluated.safety.loop.level, request.surface)
     assignment = assign(resources.experiments, user_id=request.user_id, attributes=attributes, at=now)
     personal = personal_limits(evaluated, identity.profile, personalised=request.mode == "personalised")
-    calm = Limits() if harm is None else CALM_PAGE
+    calm = NOTHING if harm is None else CALM_PAGE
     layered = meet(personal, topic_limits(evaluated.safety.loop, market.loop, now), calm, assignment.limits)
     country = request.context.country or viewer.country  # nights are also those of where the person is
     effective = effective_limits(resources.policy, evaluated, layered, identity.band, country, now)

@@ -100,8 +100,8 @@ def _removed(filters: Mapping[str, Filter], query: Query) -> Ids:
         "excluded": np.array(sorted(query.excluded), np.int32),
         "muted": np.empty(0, np.int32),
     }
-    removed, nothing = [], query.rules.take(np.empty(0, np.int32))
+    removed = []
     for name, item_nos in can_remove.items():
-        keep = verdict(name, filters[name], query, query.rules.take(item_nos) if len(item_nos) else nothing)
+        keep = verdict(name, filters[name], query, query.rules.on_demand(item_nos))
         removed.append(item_nos[~keep])
     return distinct(np.concatenate(removed))

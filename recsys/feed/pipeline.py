@@ -4,7 +4,7 @@ The pipeline: sources -> hydrate -> filter -> predict -> value -> order. It know
 What is retrieved is ranked or removed, always: nothing disappears unaccounted for.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -13,10 +13,12 @@ import numpy as np
 from recsys.errors import StageError, where_raised
 from recsys.feed import filters, sources
 from recsys.feed import scorers as score
+from recsys.feed.compiled_order import unite_compiled
 from recsys.feed.eligible import verdict
 from recsys.feed.query import Query
+from recsys.kernels import library
 from recsys.sets import distinct
-from recsys.types import Candidates, Ids
+from recsys.types import Candidates, Floats, Ids
 
 NO_TIME: Final = "no time was left for it"
 RETRIEVE_UNTIL: Final = 0.6
@@ -136,14 +138,24 @@ def removals(pipeline: Pipeline, query: Query) -> Mapping[str, int]:
 
 def _union(retrieved: Mapping[str, Ids]) -> tuple[Ids, dict[str, np.ndarray]]:
     """One row per item, ascending, with a 1-based `rank_<source>` each, NaN where the source did not return it."""
-    whole = np.concatenate([np.empty(0, np.int32), *retrieved.values()]).astype(np.int32)
+    native, lists = library(), list(retrieved.values())
+    numbers, ranks = unite(lists) if native is None else unite_compiled(native, lists)
+    return numbers, {f"rank_{name}": rank for name, rank in zip(retrieved, ranks, strict=True)}
+
+
+def unite(lists: Sequence[Ids]) -> tuple[Ids, Floats]:
+    """
+    The numbers of several lists, each once, ascending, and where they stand in each list (n_lists, n), from 1 on. Where
+    a list has one twice, the last place counts.
+    """
+    whole = np.concatenate([np.empty(0, np.int32), *lists]).astype(np.int32)
     numbers = distinct(whole)
     rows, start = np.searchsorted(numbers, whole), 0
-    ranks = np.full((len(retrieved), len(numbers)), np.nan, np.float32)
-    for rank, items in zip(ranks, retrieved.values(), strict=True):
+    ranks = np.full((len(lists), len(numbers)), np.nan, np.float32)
+    for rank, items in zip(ranks, lists, strict=True):
         rank[rows[start : start + len(items)]] = np.arange(1, len(items) + 1)
         start += len(items)
-    return numbers, {f"rank_{name}": rank for name, rank in zip(retrieved, ranks, strict=True)}
+    return numbers, ranks
 
 
 def _filter(pipeline: Pipeline, query: Query, candidates: Candidates) -> tuple[np.ndarray, Mapping[str, Ids]]:

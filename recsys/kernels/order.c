@@ -161,3 +161,31 @@ PUBLIC int32_t order_page(const page_order *p)
     sort(falling, p->order, n, p->room);
     return 1;
 }
+
+/*
+ * One row per item of several lists, ascending, and where it stands in each. numbers (n,) list after list, of the given
+ * lengths; distinct (n,) and ranks (n_lists, n) are the results: from 1 on, NaN where a list does not have it. keys (n,)
+ * and room (2, n) to work in. Returns how many items there are.
+ */
+PUBLIC int64_t unite(const int32_t *numbers, const int64_t *lengths, int64_t n_lists, int64_t n, uint32_t *keys,
+                     int64_t *room, int32_t *distinct, float *ranks)
+{
+    int64_t *places = room, found = 0;
+    for (int64_t i = 0; i < n; i++) {
+        keys[i] = (uint32_t)numbers[i] ^ 0x80000000u;
+        places[i] = i;
+    }
+    sort(keys, places, n, room + n);
+    for (int64_t i = 0; i < n_lists * n; i++)
+        ranks[i] = NAN;
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t place = places[i];
+        int64_t list = 0, start = 0;
+        while (place >= start + lengths[list])
+            start += lengths[list++];
+        if (!found || distinct[found - 1] != numbers[place])
+            distinct[found++] = numbers[place];
+        ranks[list * n + found - 1] = (float)(place - start + 1);
+    }
+    return found;
+}

@@ -3,18 +3,16 @@ The age band and the limits that hold for one person at one instant: the market'
 the person and the experiments. Pure; whatever a layer says, it can only tighten.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from recsys.clock import Millis
 from recsys.policy.compiled import CompiledPolicy
-from recsys.policy.limits import Limits, meet, minutes
+from recsys.policy.limits import NOTHING, Limits, meet, minutes
 from recsys.policy.nights import is_night
 from recsys.policy.schema import Market, tier_number
 from recsys.user.state import Controls, Guardian, PersonState, Profile, UserState
 from recsys.vocabulary import EFFECTIVE_BANDS
-
-_NOTHING: Final = Limits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +48,7 @@ def effective_band(market: Market, *, stored: str | None, source: str, given: st
 def guardian_limits(guardian: Guardian | None) -> Limits:
     """What a guardian set."""
     if guardian is None:
-        return Limits()
+        return NOTHING
     allowed = 5 if guardian.max_tier is None else tier_number(guardian.max_tier) + 1
     return Limits(
         daily_minutes=guardian.daily_minutes,
@@ -62,6 +60,9 @@ def guardian_limits(guardian: Guardian | None) -> Limits:
 
 def person_limits(controls: Controls, *, personalised: bool) -> Limits:
     """What the person set, and every other "no" to personalisation."""
+    is_set = controls.daily_minutes is not None or controls.muted_topics or controls.muted_creators
+    if personalised and controls.personalised and not (is_set or controls.muted_words):
+        return NOTHING
     return Limits(
         daily_minutes=controls.daily_minutes,
         blocked_topics=frozenset(controls.muted_topics),
@@ -80,8 +81,12 @@ def personal_limits(state: UserState, profile: Profile, *, personalised: bool) -
     return meet(
         guardian_limits(state.person.guardian),
         person_limits(state.person.controls, personalised=personalised and profile.consent is not False),
-        Limits(blocked_creators=frozenset(creator for creator, _ in state.interactions.hidden)),
+        _without_hidden(state.interactions.hidden),
     )
+
+
+def _without_hidden(hidden: Sequence[tuple[str, Millis]]) -> Limits:
+    return Limits(blocked_creators=frozenset(creator for creator, _ in hidden)) if hidden else NOTHING
 
 
 def effective_limits(
@@ -102,7 +107,7 @@ def effective_limits(
 
 def _met(layers: Limits, personal: Limits) -> Limits:
     """The meet of a market's layers, which are one meet already, with those of a person: most people have none."""
-    return layers if personal == _NOTHING else meet(layers, personal)
+    return layers if personal is NOTHING else meet(layers, personal)
 
 
 def must_keep_nights(policy: CompiledPolicy, person: PersonState, band: str) -> bool:

@@ -141,15 +141,18 @@ _RULES: Final[Mapping[str, Rule]] = {
 }
 
 
+NOTHING: Final = Limits()
+"""The limits that limit nothing; those that most people have are this very object."""
+
+
 def _rule(name: str) -> Rule:
     return _RULES.get(name) or _RULES[DIRECTIONS[name]]
 
 
 def meet(*layers: Limits) -> Limits:
     """The strictest combination of all layers; `Limits()` for none."""
-    nothing = Limits()
-    limiting = (layer for layer in layers if layer != nothing)  # most layers of most people limit nothing
-    return reduce(lambda a, b: _meet_fields(a, b, _rule), limiting, nothing)
+    limiting = (layer for layer in layers if layer is not NOTHING and layer != NOTHING)  # most limit nothing
+    return reduce(lambda a, b: _meet_fields(a, b, _rule), limiting, NOTHING)
 
 
 def is_at_least_as_strict(a: Limits, b: Limits) -> bool:

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.feed import scorers as score
+from recsys.feed.compiled_order import unite_compiled
+from recsys.feed.pipeline import unite
 from recsys.feed.scorers import ordered, ordered_in_numpy
 from recsys.messages import FeedRequest
 from recsys.types import Candidates
@@ -79,3 +81,13 @@ def test_unknown_confidences_and_scores_are_left_to_the_reference(native, query)
     with np.errstate(all="ignore"):
         for one, other in zip(ordered(heavy, odd), ordered_in_numpy(heavy, odd), strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+@settings(max_examples=300, deadline=None)
+@given(lists=st.lists(st.lists(st.integers(-(2**31), 2**31 - 1) | st.integers(0, 30), max_size=20), max_size=5))
+def test_lists_are_united_as_in_the_reference(native, lists):
+    arrays = [np.array(numbers, np.int32) for numbers in lists]
+    expected, found = unite(arrays), unite_compiled(native, arrays)
+    for one, other in zip(found, expected, strict=True):
+        assert (one.dtype, one.shape) == (other.dtype, other.shape)
+        np.testing.assert_array_equal(one, other)
