@@ -112,7 +112,7 @@ def resolve_context(
     )
     query = build_query(
         request,
-        replace(viewer, personalised=not effective.limits.non_personalised),
+        replace(viewer, personalised=False) if effective.limits.non_personalised else viewer,
         state,
         _query_basis(resources, items),
         size=min(request.size, allowance.most),

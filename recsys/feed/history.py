@@ -6,7 +6,7 @@ import numpy as np
 
 from recsys.catalogue.items import Items
 from recsys.clock import Millis
-from recsys.sets import is_among
+from recsys.sets import distinct, is_among
 from recsys.types import History, Ids, Mask, Responses
 from recsys.user.feedback import learnables, responses
 from recsys.user.state import InteractionHistory, UserState
@@ -47,9 +47,9 @@ def responses_of(state: UserState, history: History, logged: Ids, items: Items, 
     known = np.concatenate([history.items[~is_among(history.items, rows)], rows])
     known = known[(known >= 0) & ~is_unlearnable_row[known]]
     once = np.array([*dict.fromkeys(known.tolist())], np.int32)
-    rows, place = np.unique(np.concatenate([once, history.items]), return_inverse=True)
-    watched = responses(place[len(once) :].astype(np.int32), history.weights, len(rows))
-    return Responses(once, watched[place[: len(once)]])
+    rows = distinct(np.concatenate([once, history.items]))
+    watched = responses(np.searchsorted(rows, history.items), history.weights, len(rows))
+    return Responses(once, watched[np.searchsorted(rows, once)])
 
 
 def _after(history: History, at: Millis) -> History:

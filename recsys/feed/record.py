@@ -377,8 +377,9 @@ def source_bits(candidates: Candidates) -> tuple[list[str], bytes]:
     """Which sources returned each candidate."""
     names = [name for name in candidates.columns if name.startswith("rank_")]
     is_found = np.zeros((8 * _SOURCE_BYTES, len(candidates)), np.bool_)
-    for n, name in enumerate(names):
-        np.logical_not(np.isnan(candidates[name]), out=is_found[n])
+    if names:
+        ranks = np.array([candidates[name] for name in names])
+        np.equal(ranks, ranks, out=is_found[: len(names)])  # but for those that are unknown
     bits = np.packbits(is_found, axis=0, bitorder="little").T.tobytes()
     return [name.removeprefix("rank_") for name in names], bits
 

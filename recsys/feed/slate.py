@@ -321,18 +321,14 @@ def _blocked(page: _Page) -> Mapping[str, int]:
 
 def delivered(candidates: Candidates, rows: Rows, at: Millis) -> tuple[Delivery, ...]:
     """The chosen rows as ledger entries."""
-    names = (
-        "creator_no",
-        "tier",
-        "family",
-        "is_s4",
-        "is_supportive",
-        "is_local",
-        "topics",
-        "is_new_creator",
-    )
-    values = [candidates[name][rows].tolist() for name in names]
+    names = ("creator_no", "tier", "family", "is_s4", "is_supportive", "is_local", "topics", "is_new_creator")
+    columns = (candidates.item_nos, *(candidates[name] for name in names))
     return tuple(
-        Delivery(at=at, item_no=item_no, **dict(zip(names, row, strict=True)))
-        for item_no, row in zip(candidates.item_nos[rows].tolist(), zip(*values, strict=True), strict=True)
-    )
+        Delivery(
+            at=at, item_no=item_no, creator_no=creator_no, tier=tier, family=family, is_s4=is_s4,
+            is_supportive=is_supportive, is_local=is_local, topics=topics, is_new_creator=is_new_creator,
+        )
+        for item_no, creator_no, tier, family, is_s4, is_supportive, is_local, topics, is_new_creator in zip(
+            *(column[rows].tolist() for column in columns), strict=True
+        )
+    )  # fmt: skip

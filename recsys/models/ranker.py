@@ -80,8 +80,11 @@ class RankerHead:
 
     def predict(self, standardised: Floats) -> Floats:
         """(n,) probabilities in (0, 1)."""
-        raw = self.raw(standardised)
-        return np.asarray(1 / (1 + np.exp(-(self.slope * raw + self.intercept))), np.float32)
+        return _chances(self.raw(standardised), np.float32(self.slope), np.float32(self.intercept))
+
+
+def _chances(raw: Floats, slope: Floats | np.float32, intercept: Floats | np.float32) -> Floats:
+    return np.asarray(1 / (1 + np.exp(-(slope * raw + intercept))), np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -106,8 +109,10 @@ class RankerHeads:
 
     def predict(self, matrix: Floats) -> Mapping[str, Floats]:
         """(n,) probabilities by action. `matrix` (n, len(features)) contiguous float32."""
-        standardised = self.scale.standardise(matrix)
-        return {name: head.predict(standardised) for name, head in self.heads.items()}
+        standardised, heads = self.scale.standardise(matrix), self.heads.values()
+        raw = np.array([head.raw(standardised) for head in heads], np.float32).reshape(len(heads), len(matrix))
+        slopes, intercepts = np.array([(head.slope, head.intercept) for head in heads], np.float32).reshape(-1, 2).T
+        return dict(zip(self.heads, _chances(raw, slopes[:, None], intercepts[:, None]), strict=True))
 
     def weights(self, given: Mapping[str, float]) -> Mapping[str, float]:
         """

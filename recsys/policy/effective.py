@@ -85,7 +85,7 @@ def personal_limits(state: UserState, profile: Profile, *, personalised: bool) -
     )
 
 
-def _without_hidden(hidden: Sequence[tuple[str, Millis]]) -> Limits:
+def _without_hidden(hidden: Sequence[tuple[str, str]]) -> Limits:
     return Limits(blocked_creators=frozenset(creator for creator, _ in hidden)) if hidden else NOTHING
 
 

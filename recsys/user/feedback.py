@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys.clock import DAY, Millis
-from recsys.types import Floats, Ids, Mask
+from recsys.types import Floats, Ids, Mask, Rows
 from recsys.vocabulary import EVENT_KINDS
 
 SHORT_WATCH: Final = 0.25
@@ -112,7 +112,7 @@ def learnables(weights: Floats, tier_is_r2_plus: Mask) -> Floats:
     return np.where(tier_is_r2_plus, np.minimum(weights, 0.0), weights).astype(np.float32)
 
 
-def responses(items: Ids, weights: Floats, n_items: int) -> Floats:
+def responses(items: Ids | Rows, weights: Floats, n_items: int) -> Floats:
     """
     (n_items,) how much of each item a person watched, in [0, 1], by the confidences (n,) of their reactions to items
     (n,): the largest that is no more than a watch to the end. 1 where they only did what costs more than watching; 0
