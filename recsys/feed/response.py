@@ -114,7 +114,7 @@ def items_of(
                 item_id=item_ids[slot],
                 creator_id=creator_ids[slot],
                 position=slot + 1,
-                score=_plain(scores[slot]),
+                score=plain(scores[slot]),
                 sources=sources[slot],
                 tier=TIERS[tiers[slot]],
                 family=FAMILIES[families[slot]] if families[slot] >= 0 else None,
@@ -123,7 +123,7 @@ def items_of(
                 locality=places[slot],
                 reasons=[] if request.explain == "none" else sentences(reason_codes, query.viewer.languages),
                 is_exploration=selection.is_exploration[slot],
-                propensity=_plain(propensities[slot]),
+                propensity=plain(propensities[slot]),
                 tracking_token=signer.tracking(item_no, slot + 1),
             )
         )
@@ -161,8 +161,8 @@ def _localities(query: Query, item_nos: Ids) -> list[Locality]:
 @lru_cache(maxsize=4_096)
 def _locality(score: float | None, match: str, source: str, confidence: float) -> Locality:
     """Items of one class are equally near, so few of these are made."""
-    plain = None if score is None else _plain(score)
-    return Locality(score=plain, match=match, source=source, confidence=_plain(confidence))
+    near = None if score is None else plain(score)
+    return Locality(score=near, match=match, source=source, confidence=plain(confidence))
 
 
 def _explained(item: FeedItem, query: Query, candidates: Candidates, row: int) -> FeedItem:
@@ -172,14 +172,14 @@ def _explained(item: FeedItem, query: Query, candidates: Candidates, row: int) -
     """
     score = float(candidates["score"][row])
     if candidates["tier"][row] >= 2:
-        return msgspec.structs.replace(item, score_parts={"constant": _plain(score)})
+        return msgspec.structs.replace(item, score_parts={"constant": plain(score)})
     names = (*PARTS, *query.caller_parts)
     columns = {name: float(candidates[f"p_{name}"][row]) for name in names if f"p_{name}" in candidates.columns}
     parts = {name: part for name, part in columns.items() if np.isfinite(part)}
     faded = score - sum(query.weights.get(name, 0.0) * part for name, part in parts.items())
     if np.isfinite(faded) and abs(faded) > _ROUNDING:
         parts["faded"] = faded
-    return msgspec.structs.replace(item, score_parts={name: _plain(part) for name, part in parts.items()})
+    return msgspec.structs.replace(item, score_parts={name: plain(part) for name, part in parts.items()})
 
 
 def sources_of(candidates: Candidates, row: int) -> list[str]:
@@ -195,7 +195,7 @@ def sources_of_rows(candidates: Candidates, rows: Rows) -> list[list[str]]:
     return [list(compress(names, row)) for row in is_found.T.tolist()]
 
 
-def _plain(number: float) -> float:
+def plain(number: float) -> float:
     """A float that prints short: six significant digits are more than any score means."""
     return float(f"{float(number):.6g}")
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, Final
@@ -13,10 +14,13 @@ import typer
 
 from recsys.clock import Millis
 from recsys.errors import ConfigError
-from recsys.feed.engine import Engine, feed
-from recsys.messages import FeedRequest, FeedResponse
+from recsys.feed.engine import Engine
+from recsys.feed.response import plain
+from recsys.messages import FeedRequest
 from recsys.models.artifact import Artifact
+from recsys.processes import in_processes
 from recsys.progress import Progress
+from recsys.vocabulary import TIERS
 
 _SCHEMA: Final = {
     "user_id": pl.String, "position": pl.Int64, "item_id": pl.String, "score": pl.Float64, "tier": pl.String,
@@ -24,6 +28,7 @@ _SCHEMA: Final = {
 }  # fmt: skip
 Row = Mapping[str, object]
 _ROWS_PER_CHUNK: Final = 100_000
+_PEOPLE_PER_CHUNK: Final = 64
 
 
 def check_name(out: Path | None) -> None:
@@ -38,17 +43,42 @@ def known_ids(artifact: Artifact) -> list[str]:
 
 
 def rows(engine: Engine, ids: Sequence[str], size: int, at: Millis, on_progress: Progress) -> Iterator[Row]:
-    """One row per user and position. The user id gives the request id, so a second run gives the same rows."""
-    for done, user_id in enumerate(ids):
-        on_progress("recommend", done, len(ids))
-        request = FeedRequest(user_id=user_id, size=size, request_id=f"recommend {user_id}", dry_run=True)
-        page = msgspec.json.decode(feed(engine, request, at).answer, type=FeedResponse)
-        for item in page.items:
-            yield {
-                "user_id": user_id, "position": item.position, "item_id": item.item_id, "score": item.score,
-                "tier": item.tier, "propensity": item.propensity,
-            }  # fmt: skip
+    """
+    One row per user and position, as a dry run of the feed would answer. The user id gives the request id, so a second
+    run gives the same rows.
+    """
+    if problem := engine.resources.exposure.refresh(at):
+        engine.alert(problem)
+    for done, pages in enumerate(in_processes(partial(_pages, engine, size, at), ids, _PEOPLE_PER_CHUNK)):
+        on_progress("recommend", done * _PEOPLE_PER_CHUNK, len(ids))
+        for alerts, table_rows in pages:
+            for sentence in alerts:
+                engine.alert(sentence)
+            yield from table_rows
     on_progress("recommend", len(ids), len(ids))
+
+
+def _pages(engine: Engine, size: int, at: Millis, ids: Sequence[str]) -> list[tuple[tuple[str, ...], list[Row]]]:
+    """The alerts and the rows of each person's page."""
+    return [_page(engine, user_id, size, at) for user_id in ids]
+
+
+def _page(engine: Engine, user_id: str, size: int, at: Millis) -> tuple[tuple[str, ...], list[Row]]:
+    request = FeedRequest(user_id=user_id, size=size, request_id=f"recommend {user_id}", dry_run=True)
+    plan = engine.plan(request, at)
+    chosen, items = plan.selection.rows, plan.context.query.items
+    numbers, columns = plan.candidates.item_nos[chosen], plan.candidates.columns
+    parts = zip(
+        items.item_ids.take(numbers.tolist()), columns["score"][chosen].tolist(), columns["tier"][chosen].tolist(),
+        plan.selection.propensities.tolist(), strict=True,
+    )  # fmt: skip
+    return plan.alerts, [
+        {
+            "user_id": user_id, "position": position, "item_id": item_id, "score": plain(score), "tier": TIERS[tier],
+            "propensity": plain(propensity),
+        }
+        for position, (item_id, score, tier, propensity) in enumerate(parts, 1)
+    ]  # fmt: skip
 
 
 def write(table_rows: Iterable[Row], out: Path | None) -> int:

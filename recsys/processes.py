@@ -1,0 +1,44 @@
+"""Work on many values in several processes, which share what is loaded already."""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_MIN_EACH: Final = 4  # chunks for a process: for fewer it is not worth starting one
+_WORK: list[Callable[[Sequence[object]], object]] = []
+"""What a process that was forked does with a chunk: it holds an engine, which no message could."""
+
+
+def in_processes(
+    work: Callable[[Sequence[T]], R], values: Sequence[T], chunk: int, n_processes: int | None = None
+) -> Iterator[R]:
+    """
+    `work` of each chunk of values, in order. What `work` raises is raised here.
+
+    Processes are copies of this one as it is now (Linux); by default as many as it may use processors. No thread may
+    be at work in it, and what `work` changes is lost. Where nothing is gained, this process does all.
+    """
+    chunks = [values[start : start + chunk] for start in range(0, len(values), chunk)]
+    n = min(n_processes or _n_processors(), len(chunks) // _MIN_EACH)
+    if n < 2:
+        yield from map(work, chunks)
+        return
+    _WORK.append(work)  # type: ignore[arg-type]
+    try:
+        with multiprocessing.get_context("fork").Pool(n) as pool:
+            yield from pool.imap(_do, chunks)
+    finally:
+        _WORK.pop()
+
+
+def _n_processors() -> int:
+    """How many this process may use; 1 where it cannot be copied."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+
+def _do(values: Sequence[object]) -> object:
+    return _WORK[-1](values)

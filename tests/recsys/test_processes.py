@@ -1,0 +1,39 @@
+"""Several processes give what one gives, in the same order."""
+
+import os
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recsys.errors import DataError
+from recsys.processes import in_processes
+
+
+def doubled(values: Sequence[int]) -> list[int]:
+    return [2 * value for value in values]
+
+
+@settings(max_examples=10)
+@given(st.lists(st.integers(), max_size=60), st.integers(1, 7), st.integers(1, 3))
+def test_they_give_what_one_gives(values: list[int], chunk: int, n: int) -> None:
+    found = list(in_processes(doubled, values, chunk, n))
+    assert found == [doubled(values[start : start + chunk]) for start in range(0, len(values), chunk)]
+
+
+def test_work_is_done_by_others_and_not_worth_it_for_few() -> None:
+    def who(values: Sequence[int]) -> int:
+        return os.getpid()
+
+    assert os.getpid() not in set(in_processes(who, range(100), 1, 2))
+    assert set(in_processes(who, range(7), 1, 2)) == {os.getpid()}
+
+
+def test_what_they_raise_is_raised_here() -> None:
+    def refuse(values: Sequence[int]) -> None:
+        if 50 in values:
+            raise DataError("found 50, expected less")
+
+    with pytest.raises(DataError, match="found 50"):
+        list(in_processes(refuse, range(100), 1, 2))
