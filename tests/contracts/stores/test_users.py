@@ -97,8 +97,9 @@ def test_deliveries_come_in_commit_order_from_a_closed_start(store, make):
 
 
 def test_reading_shows_the_revision_of_the_catalogue(store, make):
-    revision = make.put(store, make.change("v1"))
-    assert store.users.read("u").revision == revision
+    for n in range(1, 4):
+        revision = make.put(store, make.change("v1", title=f"title {n}"))
+        assert {store.users.read(f"u{k}").revision for k in range(20)} == {revision}, "on every shard"
 
 
 def test_erasing_counts_and_leaves_nothing(store, make):

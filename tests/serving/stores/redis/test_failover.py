@@ -18,10 +18,10 @@ BEHIND_S = 0.5
 N_PEOPLE = 12
 
 
-@pytest.fixture
-def cluster(tmp_path):
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
     need_redis()
-    with redis_cluster(tmp_path / "cluster") as servers:
+    with redis_cluster(tmp_path_factory.mktemp("failover")) as servers:
         yield servers
 
 
@@ -29,7 +29,7 @@ def pair_of(cluster, place):
     """The primary at a place, and its replica."""
     [primary] = [server for server in cluster if server.port == place[1]]
     with primary.client as client:
-        replica = int(client.info("replication")["slave0"]["port"])
+        replica = client.info("replication")["slave0"]["port"]
     return primary, next(server for server in cluster if server.port == replica)
 
 
@@ -65,6 +65,12 @@ def fail_over(cluster, store):
     replica.signal(signal.SIGCONT)
     wait_until(lambda: is_primary(replica))
     primary.start()
+    wait_until(lambda: has_replica(replica))
+
+
+def has_replica(server):
+    with server.client as client:
+        return client.info("replication").get("slave0", {}).get("state") == "online"
 
 
 @pytest.mark.slow
