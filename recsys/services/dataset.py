@@ -56,7 +56,9 @@ def served_tables(stores: Stores, since: Millis = 0) -> ServedTables:
     catalogue = stores.catalogue.since(0)
     item_ids = {row.item_no: str(row.fields["item_id"]) for row in catalogue.rows}
     slots = served_slots(stores.decisions.since(since), item_ids)
-    events = _without_forgotten(stores, dataset_events(reported_events(stores.events.received_since(since)), slots))
+    reported = reported_events(stores.events.received_since(since))
+    is_listed = pl.col("item_id").is_null() | pl.col("item_id").is_in(list(item_ids.values()))
+    events = _without_forgotten(stores, dataset_events(reported.filter(is_listed), slots))
     return ServedTables(
         creators=_frame(CREATORS, (row.fields for row in catalogue.creators)),
         items=_frame(ITEMS, (row.fields for row in catalogue.rows)),

@@ -24,6 +24,10 @@ TABLE_ONLY: Final = ("surface", "propensity", "variant")
 """Columns of a logged event that the engine writes: a reported event does not have them."""
 _REPORTED: Final = tuple(c for c in EVENTS.columns if c.name not in (*TABLE_ONLY, "kind", "at"))
 _SUBJECTS: Final = ("item_id", "creator_id", "query")
+TIGHTENING: Final = ("too_much", "report")
+"""What a person says of an item counts for their safety also where the catalogue does not hold it."""
+UNLISTED_NO: Final = 0
+"""The item number in the token of an item that a caller brought and the catalogue does not hold."""
 
 
 class EventReceipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,8 +64,10 @@ def _event(engine: Engine, fields: Fields, at: Millis, *, is_history: bool) -> E
     kind = _kind(fields)
     happened_at = _past(fields.get("at"), at) if is_history else _when(fields.get("at"), at)
     values = {column.name: _value(column, fields) for column in _REPORTED}
-    _check_item(engine, values)
+    is_listed = _is_listed(engine, values)
     shown = _impression(engine, fields, values["item_id"])
+    if not is_listed and (shown is None or kind not in TIGHTENING):
+        raise DataError(_not_listed(values["item_id"], kind))
     values["query"] = redact_query(engine.resources.harm_terms, values["query"])
     if shown:
         values |= {"request_id": shown.request_id, "position": shown.position}
@@ -99,13 +105,18 @@ def _wrong_subject(kind: str, given: Sequence[str], subject: str | None) -> str:
     return f"{others}: found in an event of kind {kind}, expected {subject} alone"
 
 
-def _check_item(engine: Engine, values: Fields) -> None:
-    """Raises DataError for an event about an item that the catalogue does not know."""
+def _is_listed(engine: Engine, values: Fields) -> bool:
+    """Whether the catalogue holds the item that an event is about, if it is about one."""
     item_id, cache = values["item_id"], engine.resources.catalogue_cache
-    if item_id is not None and item_id not in cache.items.index:
-        cache.at_least(engine.stores.users.read(values["user_id"]).revision)  # it may be new
-        if item_id not in cache.items.index:
-            raise DataError(f"item_id: found {shorten(item_id)}, expected the id of an item in the catalogue")
+    if item_id is None or item_id in cache.items.index:
+        return True
+    cache.at_least(engine.stores.users.read(values["user_id"]).revision)  # it may be new
+    return item_id in cache.items.index
+
+
+def _not_listed(item_id: str, kind: str) -> str:
+    sentence = f"item_id: found {shorten(item_id)}, expected the id of an item in the catalogue"
+    return f"{sentence}, or the tracking_token of a page that showed it" if kind in TIGHTENING else sentence
 
 
 class _Impression(NamedTuple):
@@ -129,7 +140,7 @@ def _impression(engine: Engine, fields: Fields, item_id: str | None) -> _Impress
         return None
     signed = verify(engine.key, token)
     is_ours = signed is not None and len(signed) == 6 and signed[:2] == ("t", fields.get("user_id"))
-    if signed is None or not is_ours or item_id not in (None, _item_id(engine, int(signed[3]))):
+    if signed is None or not is_ours or not _is_of(engine, int(signed[3]), item_id):
         raise DataError(
             "tracking_token: found a text that this service did not sign for this user and item, "
             "expected the one that came with the item, or none"
@@ -137,9 +148,15 @@ def _impression(engine: Engine, fields: Fields, item_id: str | None) -> _Impress
     return _Impression(request_id=str(signed[2]), position=int(signed[4]))
 
 
-def _item_id(engine: Engine, item_no: int) -> str | None:
-    item_ids = engine.resources.catalogue_cache.items.item_ids
-    return item_ids[item_no] if 0 < item_no < len(item_ids) else None
+def _is_of(engine: Engine, item_no: int, item_id: str | None) -> bool:
+    """
+    Whether an item number in a token is an item's. What the catalogue did not hold then has no number, so that the
+    token says the place on the page alone.
+    """
+    items = engine.resources.catalogue_cache.items
+    if item_id is None or item_no == UNLISTED_NO:
+        return True
+    return item_no < len(items.item_ids) and items.item_ids[item_no] == item_id
 
 
 def _when(value: object, now: Millis) -> Millis:

@@ -167,3 +167,35 @@ def test_a_feature_of_great_weight_orders_the_page(shared_client: TestClient, or
 def test_what_breaks_the_contract_is_named(shared_client: TestClient, changes: dict[str, Any], found: str) -> None:
     refused = shared_client.post("/v1/rank", json={"user_id": "u0", "candidates": [{"item_id": "v1"}], **changes})
     assert refused.status_code == 422 and found in refused.json()["detail"]
+
+
+def _say(client: TestClient, kind: str, item_id: str, token: str | None, user_id: str = "u0") -> tuple[int, list[Any]]:
+    event = {"event_id": f"{kind} {item_id} {token}", "user_id": user_id, "kind": kind, "item_id": item_id}
+    answer = client.post("/v1/events", json={"events": [event | ({"tracking_token": token} if token else {})]}).json()
+    return answer["accepted"], [rejected["reason"] for rejected in answer["rejected"]]
+
+
+def _level(client: TestClient, user_id: str = "u0") -> int:
+    return int(client.get(f"/v1/users/{user_id}/exposure").json()["loop"]["level"])
+
+
+@pytest.mark.parametrize("kind", ["too_much", "report"])
+def test_too_much_is_believed_of_what_the_catalogue_does_not_hold(client: TestClient, kind: str) -> None:
+    page = _rank(client, [*CALM, "x1"], request_id="r")
+    token = page["items"][-1]["tracking_token"]
+    assert page["items"][-1]["item_id"] == "x1" and _level(client) == 0
+    for stranger in (_say(client, kind, "x1", None), _say(client, kind, "x1", token, user_id="u1")):
+        assert stranger[0] == 0 and "tracking_token" in stranger[1][0]
+    assert _say(client, "like", "x1", token)[0] == 0, "nothing is learned from it"
+    assert _say(client, kind, "x1", token) == (1, [])
+    assert _level(client) == 1
+    exported = client.get("/v1/users/u0/export").json()
+    assert [event["item_id"] for event in exported["events"]] == ["x1"]
+
+
+def test_a_token_of_an_item_of_the_catalogue_is_of_no_other(client: TestClient) -> None:
+    page = _rank(client, [*CALM, "x1"], request_id="r")
+    token = page["items"][0]["tracking_token"]
+    for item_id in ("x1", page["items"][1]["item_id"]):
+        accepted, (reason,) = _say(client, "too_much", item_id, token)
+        assert accepted == 0 and "did not sign" in reason

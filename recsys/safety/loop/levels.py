@@ -66,6 +66,8 @@ def observe_event(loop: LoopState, ledger: Ledger, entry: Logged, items: Items, 
     loop = note_activity(loop, ledger, loop_context)
     item_no = items.index.get(event.item_id or "")
     tier = 0 if item_no is None else _tier(items, item_no, loop_context)
+    if item_no is None and event.item_id:  # it was shown to this person as what nobody labelled
+        tier = 2
     if item_no is not None and event.kind in WATCH_EVENTS:
         loop = note_watch(loop, event, item_no, tier, loop_context, at)
     if item_no is not None and event.kind == "not_interested":

@@ -144,3 +144,11 @@ def test_a_profile_of_the_base_stays_until_the_platform_sends_another(service, e
     put_profile(service.engine, "karim", {"country": "FR"}, evening)
     joined = with_base(served_tables(stores), read_dataset(tmp_path / "base"), stores).users.sort("user_id")
     assert joined.select("user_id", "country", "age_band").rows() == [("amina", "MA", "18+"), ("karim", "FR", None)]
+
+
+def test_what_is_said_of_an_item_outside_the_catalogue_is_in_no_table(service, evening) -> None:
+    """Such as "too much" about a candidate of the caller: it counts for the person, and a table would be refused."""
+    known = service.engine.resources.catalogue_cache.items.item_ids[1]
+    said = [Event(event_id=name, user_id="u", kind="too_much", at=evening, item_id=name) for name in ("x1", known)]
+    service.engine.stores.events.append(said, evening)
+    assert served_tables(service.engine.stores).events["item_id"].to_list() == [known]
