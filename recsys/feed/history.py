@@ -2,6 +2,8 @@
 What models read of a person: the history of reactions, by training and since, and the responses to what was shown.
 """
 
+from itertools import compress
+
 import numpy as np
 
 from recsys.catalogue.items import Items
@@ -40,8 +42,8 @@ def responses_of(state: UserState, history: History, logged: Ids, items: Items, 
     `logged` (n,) the rows that the training log says they have seen: after a reset these do not count.
     """
     reset_at = state.interactions.reset_at
-    shown = [number for number, at in zip(state.seen.reported, state.seen.reported_at, strict=True) if at > reset_at]
-    rows = items.row[np.array([number for number in shown if number < len(items)], np.intp)]
+    shown = np.array([*compress(state.seen.reported, map(reset_at.__lt__, state.seen.reported_at))], np.intp)
+    rows = items.row[shown[shown < len(items)]]
     if reset_at:
         rows = rows[~is_among(rows, logged)]
     known = np.concatenate([history.items[~is_among(history.items, rows)], rows])

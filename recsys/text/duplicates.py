@@ -181,10 +181,29 @@ def bound_by(copies: Copies, chosen: Mask) -> Mask:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Joined:
-    """The few items that are joined with anything: `item_nos` (k,) ascending, and their joins, numbered from 0."""
+    """
+    The few items that are joined with anything: `item_nos` (k,) ascending, and their joins, numbered from 0. `known`:
+    the item numbers that one binds, by its place, once somebody asked; None where they are many.
+    """
 
     item_nos: Rows
     copies: Copies
+    known: dict[int, Ids | None] = field(init=False, default_factory=dict)
+
+    def bound_by(self, places: list[int]) -> Ids:
+        """The numbers of the items that those at some places bind, their own included."""
+        is_chosen = np.zeros(len(self.item_nos), np.bool_)
+        is_chosen[places] = True
+        return self.item_nos[_bound_by_some(self.copies, is_chosen)].astype(np.int32)
+
+    def learn(self, place: int) -> None:
+        """Keep what the item at a place binds."""
+        bound = self.bound_by([place])
+        self.known[place] = bound if len(bound) <= MAX_KNOWN else None
+
+
+MAX_KNOWN: Final = 16
+"""Items that one binds, of which it is kept which they are: in a flood of copies each binds all others."""
 
 
 def select_joined(copies: Copies) -> Joined:
@@ -206,15 +225,17 @@ def select_joined(copies: Copies) -> Joined:
 
 def add_bound(joined: Joined, chosen: Ids) -> Ids:
     """The chosen item numbers and those that one of them binds, ascending: `bound_by` without a pass over all items."""
-    is_chosen = np.zeros(len(joined.item_nos), np.bool_)
     place = np.searchsorted(joined.item_nos, chosen)
     is_within = place < len(joined.item_nos)
     place = place[is_within]
-    is_chosen[place[joined.item_nos[place] == chosen[is_within]]] = True
-    if not is_chosen.any():
-        return distinct(chosen)
-    bound = joined.item_nos[_bound_by_some(joined.copies, is_chosen)]
-    return distinct(np.concatenate([chosen, bound.astype(np.int32)]))
+    met = place[joined.item_nos[place] == chosen[is_within]].tolist()
+    new = next((one for one in met if one not in joined.known), None)
+    if new is not None:  # one a call: whoever comes first does not wait for all
+        joined.learn(new)
+    lists = [joined.known.get(one) for one in met]
+    bound = [numbers for numbers in lists if numbers is not None]
+    rest = [one for one, numbers in zip(met, lists, strict=True) if numbers is None]
+    return distinct(np.concatenate([chosen, *bound, *([joined.bound_by(rest)] if rest else [])]))
 
 
 def _bound_by_some(copies: Copies, chosen: Mask) -> Mask:
