@@ -90,7 +90,7 @@ class RedisEvents:
 
     def received_since(self, at: Millis, after: int = 0) -> Iterator[Logged]:
         """See `EventLog.received_since`."""
-        self._outbox.drain()
+        self._outbox.settle()
         shared, last = self._tags.shared, after
         while True:
             [entries] = self._servers.ask(
@@ -110,7 +110,7 @@ class RedisEvents:
 
     def last_seq(self, behind: int = 0) -> int:
         """See `EventLog.last_seq`."""
-        self._outbox.drain()
+        self._outbox.settle()
         shared = self._tags.shared
         [entries] = self._servers.ask(shared, ("XREVRANGE", shared + b":feed", "+", "-", "COUNT", 1))
         return (int(entries[0][0].split(b"-")[0]) if entries else 0) - behind

@@ -9,6 +9,7 @@ copies of a record for one. So any process may move it, several at once too.
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event, Lock, Thread
 from typing import Any, Final
@@ -19,7 +20,7 @@ from recsys.errors import StoreError
 from serving.stores.redis.exposure import open_counts
 from serving.stores.redis.schema import Tags, call
 from serving.stores.redis.servers import Argument, Command, Servers
-from serving.stores.redis.sink import Sink, SinkRecord
+from serving.stores.redis.sink import Sink, SinkError, SinkRecord
 from serving.stores.redis.vault import Vault
 
 log = logging.getLogger("sanad.serving")
@@ -61,6 +62,11 @@ class Outbox:
             while tags:
                 tags = self._pass(tags)
 
+    def settle(self) -> None:
+        """The same for whoever asks for no record: a sink that fails keeps nobody waiting. Raises StoreError."""
+        with suppress(SinkError):
+            self.drain()
+
     def _pass(self, tags: Sequence[bytes]) -> list[bytes]:
         """One pass; the tags that may have more."""
         commands: dict[bytes, list[Command]] = {tag: [call("take", tag, _AT_ONCE)] for tag in tags}
@@ -68,11 +74,11 @@ class Outbox:
         entries = [entry for of_tag in taken.values() for entry in of_tag]
         if not entries:
             return []
-        self._sink.append([_record(entry) for entry in entries if entry.answer])
         shared = self._tags.shared
         counted = [values for entry in entries for values in _shared(self._vault, entry)]
         arguments = [value for _, values in sorted(counted, key=lambda one: one[0]) for value in values]
         self._servers.write(shared, call("gather", shared, *arguments))
+        self._sink.append([_record(entry) for entry in entries if entry.answer])
         done: dict[bytes, list[Command]] = {
             tag: [call("done", tag, *(entry.id for entry in of_tag))] for tag, of_tag in taken.items() if of_tag
         }

@@ -137,5 +137,10 @@ def _accepted(address: Address, version: tuple[int, ...]) -> tuple[str, ...]:
 
 def setting_of(servers: Servers, place: Place, name: str) -> str:
     """A setting of a server."""
-    [reply] = servers.ask_place(place, ("CONFIG", "GET", name))
+    try:
+        [reply] = servers.ask_place(place, ("CONFIG", "GET", name))
+    except StoreError as error:
+        raise StoreError(
+            f"{place_name(place)}: found no way to read {name} ({error}); allow CONFIG GET to the user of the state"
+        ) from error
     return str(reply[1].decode()) if reply else "unknown"

@@ -29,6 +29,10 @@ _AT_ONCE: Final = 100  # records that are read at once
 Lines = npt.NDArray[np.void]
 
 
+class SinkError(StoreError):
+    """The place for decision records does not take or give them. Pages go on: records wait on the servers."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkRecord:
     """A record: whose and of which request, both hidden; when it was answered; its order; and itself, sealed."""
@@ -50,7 +54,7 @@ class _Day:
 
 
 class Sink:
-    """The records of one installation, in a folder or at an address for fsspec. Raises StoreError."""
+    """The records of one installation, in a folder or at an address for fsspec. Raises SinkError."""
 
     def __init__(self, address: str) -> None:
         self.address: Final = address
@@ -69,7 +73,7 @@ class Sink:
                 self._append_to(self._folder(day), some)
             except Exception as error:
                 self._name = secrets.token_hex(8)  # what is half written is left behind
-                raise StoreError(f"{self.address}: decision records cannot be written ({error}); make room") from error
+                raise SinkError(f"{self.address}: decision records cannot be written ({error}); make room") from error
 
     def _append_to(self, folder: str, records: Sequence[SinkRecord]) -> None:
         name = f"{folder}/{self._name if self._is_folder else secrets.token_hex(12)}"
@@ -175,8 +179,8 @@ class Sink:
                     order=int(line["order"]), sealed=sealed,
                 )  # fmt: skip
 
-    def _unreadable(self, error: Exception) -> StoreError:
-        return StoreError(f"{self.address}: decision records cannot be read ({error}); look at that place")
+    def _unreadable(self, error: Exception) -> SinkError:
+        return SinkError(f"{self.address}: decision records cannot be read ({error}); look at that place")
 
 
 def _open(address: str) -> tuple[Any, str]:

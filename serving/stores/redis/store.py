@@ -56,13 +56,14 @@ class RedisStore:
         servers, tags, vault, time = self._servers, self._tags, self._vault, CommittedTime(self._servers, self._tags)
         self._outbox: Final = Outbox(servers, tags, vault, self._sink)
         drain = self._outbox.drain
-        self.audit: Final = RedisAudit(servers, tags, drain)
+        settle = self._outbox.settle
+        self.audit: Final = RedisAudit(servers, tags, settle)
         self.decisions: Final = RedisDecisions(servers, tags, vault, self._sink, drain)
         self.users: Final = RedisUsers(servers, tags, vault, time, self.audit, self.decisions)
         self.cutoffs: Final = RedisCutoffs(servers, tags, vault)
         self.events: Final = RedisEvents(servers, tags, vault, time, self._outbox)
         self.catalogue: Final = RedisCatalogue(servers, tags, time)
-        self.exposure: Final = RedisExposure(servers, tags, drain)
+        self.exposure: Final = RedisExposure(servers, tags, settle)
         self.controllers: Final = RedisControllers(servers, tags)
         self.reviews: Final = RedisReviews(servers, tags)
         self.stores: Final = Stores(
@@ -89,7 +90,7 @@ class RedisStore:
         `people` are those whom a model that may be served knows: of an erased one among them the hash alone stays.
         """
         expired, shared = expiry(at, self._log_retention_ms), self._tags.shared
-        self._outbox.drain()
+        self._outbox.settle()
         of_people = prune_people(self._servers, self._tags, self._vault, expired, people)
         prune = call("prune_shared", shared, expired.audit, expired.first_day_apart, expired.events)
         [(audit, reviews, exposure)] = self._servers.write(shared, prune)

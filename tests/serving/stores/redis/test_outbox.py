@@ -66,6 +66,7 @@ def test_records_wait_on_the_server_while_the_sink_is_full(server, open_store, m
     with pytest.raises(StoreError, match="decision records cannot be written"):
         store.decisions.newest(10)
     assert store.users.write_if("v", make.state(1), 0, make.page("v", "r3", 1)), "a page needs no sink"
+    assert store.exposure.totals() == {"c": 4}, "nor do counts"
     monkeypatch.undo()
     assert {answer.request_id for answer in store.decisions.newest(10)} == {"r0", "r1", "r2", "r3"}
 

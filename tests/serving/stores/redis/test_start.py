@@ -89,3 +89,17 @@ def test_two_names_are_two_states_on_one_server(server: RedisServer, tmp_path, m
     assert one.signing_key != two.signing_key
     one.close()
     two.close()
+
+
+def test_a_server_that_may_not_be_asked_for_its_settings_is_refused(server, open_store):
+    with server.client as client:
+        client.execute_command("ACL", "SETUSER", "default", "-config")
+        with pytest.raises(StoreError, match="allow CONFIG GET to the user of the state"):
+            open_store(server)
+
+
+def test_functions_that_somebody_deleted_are_loaded_again(server, open_store, make):
+    store = open_store(server)
+    with server.client as client:
+        client.function_flush()
+    assert store.users.write_if("u", make.state(1), 0)
