@@ -1,7 +1,7 @@
 """
-How fast the state file is: reads and durable writes per second, and their latency.
+How fast a state is, a file or one on a server: reads and durable writes per second, and their latency.
 
-    python benchmarks/stores.py [--seconds 3]
+    python benchmarks/stores.py [--state ADDRESS] [--seconds 3]
 
 A write is what a page of 20 commits: the state of a heavy user, 20 deliveries, an answer (4 KB), a decision (8 KB).
 """
@@ -13,14 +13,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 
 from recsys.clock import HOUR
-from recsys.stores.protocols import DecisionRecord, ItemChange, StoredAnswer
+from recsys.stores.protocols import DecisionRecord, ItemChange, StoredAnswer, Stores
 from recsys.user.state import Delivery, Ledger, SafetyState, Seen, UserState
-from serving.stores.sqlite.store import SqliteStore
+from serving.stores.open import open_store, state_of
 
 N_USERS = 2_000
 NOW = 1_780_000_000_000
@@ -30,20 +29,23 @@ def main() -> None:
     """Print one line per measurement."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=3.0, help="how long each measurement runs")
-    seconds = parser.parse_args().seconds
+    parser.add_argument("--state", help="the address of a new state on a server; a file if absent")
+    asked = parser.parse_args()
+    seconds = asked.seconds
     print(f"{platform.node()}: {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     with tempfile.TemporaryDirectory() as folder:
-        store = SqliteStore(Path(folder) / "state.db")
+        opened = open_store(state_of(asked.state or f"{folder}/state.db"))
+        store = opened.stores
         load(store)
         state = heavy_state()
         for n_threads in (1, 16):
             measure("read", n_threads, seconds, lambda user: store.users.read(user, "r"))
             measure("write_if, the state alone", n_threads, seconds, lambda user: write(store, user, state, False))
             measure("write_if, a whole page", n_threads, seconds, lambda user: write(store, user, state, True))
-        store.close()
+        opened.close()
 
 
-def load(store: SqliteStore) -> None:
+def load(store: Stores) -> None:
     """20,000 items, twice: the second time nothing has changed."""
     changes = [
         ItemChange(
@@ -70,7 +72,7 @@ def heavy_state() -> UserState:
     return UserState(safety=SafetyState(ledger=Ledger(last=last, capped=capped)), seen=seen)
 
 
-def write(store: SqliteStore, user: str, state: UserState, is_page: bool) -> None:
+def write(store: Stores, user: str, state: UserState, is_page: bool) -> None:
     """Read and write one user once, as a feed does."""
     record = None
     if is_page:
