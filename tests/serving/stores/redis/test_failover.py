@@ -10,8 +10,10 @@ import time
 import pytest
 
 from recsys.errors import StoreError
+from serving.stores.redis.address import read_address
 from serving.stores.redis.schema import Tags
-from tests.servers.redis import need_redis, redis_cluster
+from serving.stores.redis.store import RedisStore
+from tests.servers.redis import need_redis, redis_cluster, redis_server
 from tests.serving.stores.redis.load import Writers, write
 
 BEHIND_S = 0.5
@@ -111,3 +113,25 @@ def is_written(store, make, user_id):
     except StoreError as error:
         assert "a failover may have lost what was counted of this person; pages are from the safe feed" in str(error)
         return False
+
+
+def test_of_two_servers_that_are_named_the_one_that_is_written_to_is_found(server, tmp_path, make):
+    """By hand, as docs/running.md says: the primary is lost, its replica is promoted, the former one follows it."""
+    with redis_server(tmp_path / "second", f"--replicaof 127.0.0.1 {server.port}") as second:
+        wait_until(lambda: has_replica(server))
+        both = server.address(tmp_path / "records").replace("@", f"@127.0.0.1:{second.port},")
+        store = RedisStore(read_address(both))
+        assert write(store, make, "u", 1)
+        server.kill()
+        with pytest.raises(StoreError, match=r"cannot be reached|read-only replica"):
+            write(store, make, "u", 2)
+        with second.client as client:
+            client.execute_command("REPLICAOF", "NO", "ONE")
+        with pytest.raises(StoreError, match="too few replicas"):
+            write(store, make, "u", 3)
+        server.settings = (f"--replicaof 127.0.0.1 {second.port}",)
+        server.start()
+        wait_until(lambda: has_replica(second))
+        assert write(store, make, "u", 4)
+        assert {1, 4} <= {d.item_no for d in store.users.deliveries("u", 0)}
+        store.close()
