@@ -83,19 +83,20 @@ def create_app(
     keys: Keyring | None = None,
     admission: Admission | None = None,
     follower: Follower | None = None,
+    reload_rules: Callable[[], None] | None = None,
 ) -> FastAPI:
     """
     The service over the models of a state, or over one engine.
 
     `clock` is the only clock that a request sees. One that is not guarded yet is guarded here. `metrics` are those that
     the stores of the models count too, `admission` what the server asks too; None = there are none yet. `keys` and
-    `follower` None = those that the settings name.
+    `follower` None = those that the settings name. `reload_rules` reads policy and experiments again.
     """
     followed = follower or follower_of(settings.followed_share, settings.traces)
     ring = keys or keyring_of(settings.keys, settings.key_file)
     models = served if isinstance(served, Models) else only(served)
     guarded = clock if isinstance(clock, GuardedClock) else GuardedClock(clock, lambda: models.engine().stores.users)
-    deps = Dependencies(models=models, clock=guarded, metrics=metrics or Metrics())
+    deps = Dependencies(models=models, clock=guarded, metrics=metrics or Metrics(), reload_rules=reload_rules)
     admission = admission or admission_of(settings)
     gate = Gate(ring, Sessions(ring, lambda: models.engine().key), deps.metrics)
     app = FastAPI(

@@ -26,11 +26,15 @@ MAX_FIELDS: Final = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dependencies:
-    """The models, one of which is in service, the clock, and what is counted."""
+    """
+    The models, one of which is in service, the clock, and what is counted. `reload_rules` reads policy and experiments
+    again, and raises what is wrong with them; None = this service has no files.
+    """
 
     models: Models
     clock: GuardedClock
     metrics: Metrics
+    reload_rules: Callable[[], None] | None = None
 
     def engine(self) -> Engine:
         """The engine in service. A request keeps the engine that it started with."""

@@ -1,5 +1,5 @@
 """
-What a running service reads again: its key file whenever that changes, and everything on SIGHUP.
+What a running service reads again: keys, policy and experiments whenever their files change, and everything on SIGHUP.
 
 What cannot be used leaves what was there in force: a sentence in the log and `sanad_reload_failed` say so.
 """
@@ -8,11 +8,12 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Final
 
-from recsys.errors import SanadError
+from recsys.errors import Conflict, SanadError
 from serving.auth.keys import Keyring, keys_of
 from serving.logs import set_level
 from serving.metrics import Metrics
@@ -22,6 +23,8 @@ from serving.settings import Settings
 log = logging.getLogger("sanad.serving")
 
 _LOOK_INTERVAL_S: Final = 1.0
+Signature = tuple[int, ...] | None
+Signatures = tuple[tuple[str, Signature], ...]
 RELOADED: Final = ("keys", "rules", "log_level")
 """What is read again; the rules are the policy and the experiments, which are checked together."""
 
@@ -30,7 +33,8 @@ RELOADED: Final = ("keys", "rules", "log_level")
 class Reloader:
     """
     Reads again what `settings` name. `renew` serves an engine by other rules, or raises and leaves the one before.
-    `ask` may be called by a handler of signals.
+    `asked` may be set by a handler of signals. `rules_read` is `signature_of_rules` before the rules were read that are
+    in force.
     """
 
     settings: Settings
@@ -38,8 +42,11 @@ class Reloader:
     metrics: Metrics
     renew: Callable[[Rules], None]
     asked: Event = field(default_factory=Event)
-    _seen: tuple[int, ...] | None = field(default=None, init=False)
+    rules_read: Signatures = ()
+    _rules_seen: Signatures = field(default=(), init=False)
+    _seen: Signature = field(default=None, init=False)
     _reading: Lock = field(default_factory=Lock, init=False)
+    _reading_rules: Lock = field(default_factory=Lock, init=False)
 
     def __post_init__(self) -> None:
         for what in RELOADED:
@@ -55,7 +62,7 @@ class Reloader:
             if self.settings.has_shared_rules:
                 log.info("rules not read again: they are shared; change them with 'sanad policy publish'")
             else:
-                self._try("rules", lambda: self.renew(read_rules(self.settings)))
+                self._try("rules", self.read_rules)
             self._try("log_level", lambda: set_level(self.settings.log_level))
 
     def look_at_keys(self, *, is_asked: bool = False) -> None:
@@ -65,6 +72,29 @@ class Reloader:
             is_changed, self._seen = signature != self._seen, signature
             if is_asked or is_changed:
                 self._try("keys", self._read_keys)
+
+    def look_at_rules(self) -> None:
+        """Read policy and experiments again where their files changed, and have stayed so since the last look."""
+        signatures = signature_of_rules(self.settings)
+        is_settled, self._rules_seen = signatures == self._rules_seen, signatures
+        if is_settled and signatures != self.rules_read and not self.settings.has_shared_rules:
+            self._try("rules", self.read_rules)
+
+    def read_rules(self) -> None:
+        """
+        Read policy and experiments again. What cannot be used leaves those before in force, and is raised: ConfigError
+        or StoreError. Raises Conflict where rules are shared.
+        """
+        if self.settings.has_shared_rules:
+            raise Conflict("found shared rules, which no file changes; use 'sanad policy publish'")
+        with self._reading_rules:
+            self.rules_read = signature_of_rules(self.settings)
+            is_good = False
+            try:
+                self.renew(read_rules(self.settings))
+                is_good = True
+            finally:
+                self.metrics.reloaded("rules", is_good=is_good)
 
     def _read_keys(self) -> None:
         self.keys.replace(keys_of(self.settings.keys, self.settings.key_file))
@@ -87,14 +117,14 @@ class Reloader:
 @contextmanager
 def reloading(reloader: Reloader) -> Iterator[None]:
     """
-    Look at the keys every second, and at everything where somebody asks, in threads of their own: to warm an engine up
-    takes long, and a key that was revoked must not wait for it.
+    Look at the keys and at the rules every second, and at everything where somebody asks, in threads of their own: to
+    warm an engine up takes long, and a key that was revoked must not wait for it.
     """
     is_over = Event()
 
-    def follow_keys() -> None:
+    def every_look(look: Callable[[], None]) -> None:
         while not is_over.wait(_LOOK_INTERVAL_S):
-            reloader.look_at_keys()
+            look()
 
     def work() -> None:
         while not is_over.is_set():
@@ -102,7 +132,8 @@ def reloading(reloader: Reloader) -> Iterator[None]:
             if not is_over.is_set():
                 reloader.look()
 
-    threads = [Thread(target=target, name="sanad-reload", daemon=True) for target in (follow_keys, work)]
+    targets = (partial(every_look, reloader.look_at_keys), partial(every_look, reloader.look_at_rules), work)
+    threads = [Thread(target=target, name="sanad-reload", daemon=True) for target in targets]
     for thread in threads:
         thread.start()
     try:
@@ -114,7 +145,17 @@ def reloading(reloader: Reloader) -> Iterator[None]:
             thread.join()
 
 
-def _signature(path: Path | None) -> tuple[int, ...] | None:
+def signature_of_rules(settings: Settings) -> Signatures:
+    """What changes when a file of the policy or of the experiments is written, comes or goes."""
+    folder = settings.experiments
+    try:
+        paths = () if folder is None else sorted(folder.iterdir())
+    except OSError:
+        paths = ()
+    return tuple((str(path), _signature(path)) for path in (settings.policy, *paths))
+
+
+def _signature(path: Path | None) -> Signature:
     """What changes when a file is written or replaced; None where there is none."""
     try:
         found = None if path is None else path.stat()

@@ -460,3 +460,12 @@ class ExperimentList(Wire, frozen=True):
     request_id: str
     version: str
     experiments: tuple[ExperimentInForce, ...]
+
+
+class ExperimentAssignment(Wire, frozen=True):
+    """The variant of one person in one experiment; null = none."""
+
+    request_id: str
+    key: str
+    user_id: str
+    variant: str | None

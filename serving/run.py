@@ -38,7 +38,7 @@ from serving.http_protocol import KEEP_ALIVE_S, close_slow, limited_to
 from serving.metrics import Metrics, counted, measured
 from serving.onward.pump import Pump, pumping
 from serving.onward.sinks import open_sink
-from serving.reload import Reloader, reloading
+from serving.reload import Reloader, reloading, signature_of_rules
 from serving.rules import Rules, read_rules
 from serving.settings import HarmTermsChoice, Settings, signing_key
 from serving.shared import Shared, read_shared
@@ -110,6 +110,7 @@ class Service:
     clock: GuardedClock
     metrics: Metrics
     keys: Keyring
+    reloader: Reloader
 
     @property
     def engine(self) -> Engine:
@@ -138,6 +139,7 @@ def open_service(
     """
     keys = keyring_of(settings.keys, settings.key_file)
     on_progress("policy", 0, None)
+    rules_read = signature_of_rules(settings)
     rules = read_rules(settings)
     harm_terms = _load_harm_terms(settings.harm_terms)
     on_progress("artifact", 0, None)
@@ -155,7 +157,11 @@ def open_service(
             engine = builder.build(_activated(settings, store.stores.controllers) or named, rules)
             del named  # its tables are not needed again, and take memory
             models = Models(engine, settings.models, builder.by(rules), rules)
-            service = Service(models, guarded, metrics, keys)
+            reloader = Reloader(
+                settings=settings, keys=keys, metrics=metrics, asked=hangup or Event(), rules_read=rules_read,
+                renew=lambda rules: models.renew(rules, guarded()),
+            )  # fmt: skip
+            service = Service(models, guarded, metrics, keys, reloader)
             follower = Follower(
                 models=models, controllers=store.stores.controllers, clock=guarded, metrics=metrics,
                 market=market, has_shared_rules=settings.has_shared_rules, seen=seen,
@@ -163,7 +169,7 @@ def open_service(
             follower.look()
             if has_upkeep:
                 _note_activation(store, service.engine, guarded())
-            with _beside(service, store, follower, settings, hangup) if has_upkeep else nullcontext():
+            with _beside(service, store, follower, settings) if has_upkeep else nullcontext():
                 yield service
     finally:
         store.close()
@@ -214,16 +220,10 @@ class _Builder:
 
 
 @contextmanager
-def _beside(
-    service: Service, store: Store, follower: Follower, settings: Settings, hangup: Event | None
-) -> Iterator[None]:
+def _beside(service: Service, store: Store, follower: Follower, settings: Settings) -> Iterator[None]:
     """What works beside requests."""
-    reloader = Reloader(
-        settings=settings, keys=service.keys, metrics=service.metrics, asked=hangup or Event(),
-        renew=lambda rules: service.models.renew(rules, service.clock()),
-    )  # fmt: skip
     onward = nullcontext() if settings.events_onward is None else pumping(_pump(service, store, settings))
-    with upkeep(store, service.models, service.clock), following(follower), reloading(reloader), onward:
+    with upkeep(store, service.models, service.clock), following(follower), reloading(service.reloader), onward:
         yield
 
 
@@ -353,6 +353,7 @@ def _config(settings: Settings, service: Service) -> uvicorn.Config:
             metrics=service.metrics,
             keys=service.keys,
             admission=admission,
+            reload_rules=service.reloader.read_rules,
         ),
         loop="uvloop",
         http=limited_to(connection_limit(settings), admission, service.metrics),

@@ -37,9 +37,10 @@ _RULES: Final = tuple(
         (_READ, "/v1/users/[^/]+/export", "export"),
         (("DELETE",), "/v1/users/[^/]+", "admin"),
         (_ALL, "/v1/(items|creators)(/[^/]+(/(review|exposure))?)?|/v1/bulk/(items|creators)", "catalogue"),
-        (_READ, "/metrics|/v1/audit|/v1/requests/[^/]+|/v1/(policies|models|experiments)", "audit"),
+        (_READ, "/metrics|/v1/audit|/v1/requests/[^/]+|/v1/(policies|models|experiments(/[^/]+/assignment)?)", "audit"),
         (_WRITE, "/v1/requests/[^/]+/replay", "audit"),
-        (_WRITE, "/v1/policies/preview|/v1/models/(rollback|[^/]+/activate)|/v1/experiments/[^/]+/kill", "admin"),
+        (_WRITE, "/v1/policies/preview|/v1/models/(rollback|[^/]+/activate)", "admin"),
+        (_WRITE, "/v1/experiments/(reload|[^/]+/kill)", "admin"),
         (_ALL, "/v1/operator/.+", "admin"),
         (_READ, "/|/openapi.json|/v1/version", ANY),
     )

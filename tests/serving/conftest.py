@@ -8,13 +8,14 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from recsys.clock import DAY, Millis, from_text
 from recsys.data.tables import write_dataset
 from serving.app import create_app
 from serving.deadline import MAX_DEADLINE_MS
-from serving.run import open_engine
+from serving.run import Service, open_engine
 from serving.run import open_service as open_running
 from serving.settings import Settings
 from tests.serving.sockets import KEY
@@ -120,6 +121,16 @@ def _local(app: object, address: str = "127.0.0.1", **more: object) -> TestClien
     return TestClient(app, "http://127.0.0.1:8000", client=(address, 5_000), **more)
 
 
+def _app_of(service: Service, settings: Settings) -> FastAPI:
+    return create_app(
+        service.models,
+        settings=settings,
+        clock=service.clock,
+        metrics=service.metrics,
+        reload_rules=service.reloader.read_rules,
+    )
+
+
 Local = Callable[..., TestClient]
 Open = Callable[..., AbstractContextManager[TestClient]]
 
@@ -139,7 +150,7 @@ def open_service(settings: Settings, clock: StillClock, local: Local) -> Open:
         chosen = replace(settings, **{"clock_confirmed_at": clock.at, **changed})
         with (
             open_running(chosen, clock=clock) as service,
-            local(create_app(service.models, settings=chosen, clock=service.clock, metrics=service.metrics)) as client,
+            local(_app_of(service, chosen)) as client,
         ):
             yield client
 
@@ -161,7 +172,7 @@ def start(settings: Settings, local: Local, clocks: Clocks) -> Open:
         chosen = replace(settings, **changed)
         with (
             open_running(chosen, clock=lambda: clocks.wall, elapsed=lambda: clocks.elapsed) as service,
-            local(create_app(service.models, settings=chosen, clock=service.clock, metrics=service.metrics)) as client,
+            local(_app_of(service, chosen)) as client,
         ):
             yield client
 

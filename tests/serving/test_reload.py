@@ -19,12 +19,12 @@ from urllib.request import Request, urlopen
 import pytest
 
 from recsys.clock import now
-from recsys.errors import ConfigError
+from recsys.errors import ConfigError, Conflict
 from recsys.policy.checks import load_market
 from serving.auth.keys import change_keys, keyring_of, new_key
 from serving.logs import read_level
 from serving.metrics import Metrics
-from serving.reload import Reloader, reloading
+from serving.reload import Reloader, reloading, signature_of_rules
 from serving.rules import Rules, read_rules
 from serving.run import open_service
 from serving.settings import Settings
@@ -155,6 +155,62 @@ def test_a_key_file_that_is_gone_keeps_the_keys(reloader: Reloader) -> None:
     file.unlink()
     reloader.look()
     assert reloader.keys.find(text.encode()) is not None and failed(reloader)["keys"] == 1
+
+
+def look_twice(reloader: Reloader) -> None:
+    """The second look finds the files as the first one did: somebody has finished writing."""
+    reloader.look_at_rules()
+    reloader.look_at_rules()
+
+
+def test_rules_follow_their_files_once_these_rest(reloader: Reloader, renewed: list[Rules]) -> None:
+    reloader.rules_read = signature_of_rules(reloader.settings)
+    look_twice(reloader)
+    assert renewed == [], "nothing has changed"
+    policy = reloader.settings.policy
+    policy.write_text(POLICY.replace("label_threshold: 0.8", "label_threshold: 0.9"), "utf-8")
+    reloader.look_at_rules()
+    assert renewed == [], "somebody may still be writing"
+    reloader.look_at_rules()
+    assert [rules.market.label_threshold for rules in renewed] == [0.9]
+    look_twice(reloader)
+    assert len(renewed) == 1, "once for each change"
+
+
+def test_a_broken_policy_is_told_once_and_its_mending_is_seen(
+    reloader: Reloader, renewed: list[Rules], caplog: pytest.LogCaptureFixture
+) -> None:
+    reloader.rules_read = signature_of_rules(reloader.settings)
+    reloader.settings.policy.write_text("{ no", "utf-8")
+    look_twice(reloader)
+    look_twice(reloader)
+    assert failed(reloader)["rules"] == 1 and renewed == []
+    assert sum("rules not reloaded" in record.message for record in caplog.records) == 1
+    reloader.settings.policy.write_text(POLICY, "utf-8")
+    look_twice(reloader)
+    assert failed(reloader)["rules"] == 0 and len(renewed) == 1
+
+
+def test_an_experiment_that_comes_or_goes_is_a_change(reloader: Reloader, renewed: list[Rules], tmp_path: Path) -> None:
+    folder = shutil.copytree(ROOT / "experiments", tmp_path / "experiments")
+    reloader.settings = replace(reloader.settings, experiments=folder)
+    reloader.rules_read = signature_of_rules(reloader.settings)
+    (draft,) = folder.glob("local-boost*.yaml")
+    kept = draft.read_text("utf-8")
+    draft.unlink()
+    look_twice(reloader)
+    draft.write_text(kept, "utf-8")
+    look_twice(reloader)
+    assert [len(rules.experiments.experiments) for rules in renewed] == [0, 1]
+
+
+def test_files_of_a_service_that_shares_rules_change_nothing(reloader: Reloader, renewed: list[Rules]) -> None:
+    reloader.settings = replace(reloader.settings, has_shared_rules=True)
+    reloader.settings.policy.write_text(POLICY.replace("label_threshold: 0.8", "label_threshold: 0.9"), "utf-8")
+    look_twice(reloader)
+    with pytest.raises(Conflict, match="sanad policy publish"):
+        reloader.read_rules()
+    assert renewed == []
 
 
 def test_an_engine_that_cannot_be_made_is_a_failure_and_not_the_end(reloader: Reloader) -> None:

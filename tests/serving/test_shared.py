@@ -48,7 +48,13 @@ def folder(tmp_path: Path) -> Path:
     place = tmp_path / "experiments"
     place.mkdir()
     shutil.copy(ROOT / "experiments" / "registry.yaml", place)
-    (place / f"{KEY}.yaml").write_text(EXPERIMENT.replace("status: draft", "status: running"), "utf-8")
+    running = EXPERIMENT.replace("status: draft", "status: running")
+    for before, after in (
+        ("2026-11-23T08:00:00Z, coverage: 0.02", "2026-11-10T08:00:00Z, coverage: 0.5"),
+        ("0.20", "0.6"),
+    ):
+        running = running.replace(before, after)
+    (place / f"{KEY}.yaml").write_text(running, "utf-8")
     return place
 
 
@@ -96,6 +102,36 @@ def test_an_unknown_experiment_is_not_killed_by_a_slip(open_service: Open, folde
         refused = client.post("/v1/experiments/local-bost/kill")
         assert refused.status_code == 404 and KEY in refused.json()["detail"]
         assert client.post("/v1/experiments/A%20B/kill").status_code == 422
+
+
+def test_the_variant_of_a_person_is_that_of_their_page(open_service: Open, folder: Path) -> None:
+    adult = {"age_band": "18+", "age_source": "verified", "country": "MA", "languages": ["ary"]}
+    with open_service(experiments=folder) as client:
+        found = {}
+        for n in range(60):
+            client.put(f"/v1/users/a{n}", json=adult)
+            path = f"/v1/experiments/{KEY}/assignment?user_id=a{n}"
+            found[n] = client.get(path).json()["variant"]
+        assert {None, "control", "local-35"} <= set(found.values())
+        for n, variant in found.items():
+            page = client.post("/v1/feed", json={"user_id": f"a{n}", "size": 1, "dry_run": True}).json()
+            assert page["experiments"].get(KEY) == variant
+        client.post(f"/v1/experiments/{KEY}/kill")
+        n = next(n for n, variant in found.items() if variant)
+        assert client.get(f"/v1/experiments/{KEY}/assignment?user_id=a{n}").json()["variant"] is None
+        assert client.get("/v1/experiments/other/assignment?user_id=a0").status_code == 404
+
+
+def test_files_are_read_again_when_somebody_asks(open_service: Open, folder: Path) -> None:
+    file = folder / f"{KEY}.yaml"
+    with open_service(experiments=folder) as client:
+        running = file.read_text("utf-8")
+        file.write_text(running.replace("status: running", "status: paused"), "utf-8")
+        assert client.post("/v1/experiments/reload").json()["experiments"][0]["status"] == "paused"
+        file.write_text(running.replace("weight: 0.5", "weight: 0.7"), "utf-8")
+        refused = client.post("/v1/experiments/reload")
+        assert refused.status_code == 422 and "weight" in refused.json()["detail"]
+        assert in_force(client)["status"] == "paused"
 
 
 def test_only_a_person_at_the_command_line_revives(
