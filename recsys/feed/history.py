@@ -8,10 +8,26 @@ import numpy as np
 
 from recsys.catalogue.items import Items
 from recsys.clock import Millis
+from recsys.feed.compiled_history import learn_compiled
+from recsys.kernels import library
 from recsys.sets import distinct, is_among
 from recsys.types import History, Ids, Mask, Responses
 from recsys.user.feedback import learnables, responses
 from recsys.user.state import InteractionHistory, UserState
+
+
+def learned_of(
+    state: UserState, trained: History | None, logged: Ids, items: Items, is_unlearnable_row: Mask
+) -> tuple[History, Responses]:
+    """What `history_of` and `responses_of` tell of a person; `logged` are rows of the training log that they saw."""
+    native, recent, before = library(), state.interactions, History.empty() if trained is None else trained
+    known = None
+    if native is not None and not (recent.reset_at and len(logged)):
+        known = learn_compiled(native, recent, before, state.seen, items, is_unlearnable_row)
+    if known is not None:
+        return known
+    history = history_of(recent, trained, items, is_unlearnable_row)
+    return history, responses_of(state, history, logged, items, is_unlearnable_row)
 
 
 def history_of(recent: InteractionHistory, trained: History | None, items: Items, is_unlearnable_row: Mask) -> History:

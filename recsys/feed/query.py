@@ -20,7 +20,7 @@ from recsys.clock import DAY, Millis
 from recsys.errors import DataError
 from recsys.feed.calibration import wanted_languages
 from recsys.feed.candidates import caller_parts, feature_weights, hidden_among, listed_of, unlisted_of
-from recsys.feed.history import history_of, responses_of
+from recsys.feed.history import learned_of
 from recsys.feed.viewer import languages_asked
 from recsys.messages import FeedRequest, RankCandidate
 from recsys.models.linear_blend import LinearBlend, UserBlend
@@ -302,6 +302,9 @@ def _learned_weights(model: TrainedModels) -> LearnedWeights:
     )
 
 
+_NO_ROWS: Final = np.empty(0, np.int32)
+
+
 def _learned_of(
     state: UserState, viewer: Viewer, model: TrainedModels, items: Items, is_unlearnable_row: Mask
 ) -> tuple[History, Responses, frozenset[int]]:
@@ -312,10 +315,9 @@ def _learned_of(
     if not viewer.personalised:
         return History.empty(), Responses.empty(), frozenset()
     trained = None if state.safety.is_erased else model.histories.get(viewer.user_id)
-    logged = np.asarray([] if state.safety.is_erased else model.seen.get(viewer.user_id, ()), np.int32)
+    logged = _NO_ROWS if state.safety.is_erased else model.seen.get(viewer.user_id, _NO_ROWS)
     followed = frozenset(creator_number(creator_id) for creator_id, _ in state.interactions.followed)
-    history = history_of(state.interactions, trained, items, is_unlearnable_row)
-    return history, responses_of(state, history, logged, items, is_unlearnable_row), followed
+    return (*learned_of(state, trained, logged, items, is_unlearnable_row), followed)
 
 
 def _wanted_languages(

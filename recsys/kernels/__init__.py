@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-VERSION: Final = 11
+VERSION: Final = 12
 """
 The version of the functions' signatures: a library of others is not used. `make` builds again when a source changed.
 """
 
 SOURCES: Final = tuple(
     Path(__file__).with_name(name)
-    for name in ("native.c", "slots.c", "ranking.c", "affinity.c", "packing.c", "order.c")
+    for name in ("native.c", "slots.c", "ranking.c", "affinity.c", "packing.c", "order.c", "history.c")
 )
 
 
