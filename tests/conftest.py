@@ -3,7 +3,7 @@ What tests of several packages share: a tiny demo world, trained once for real, 
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,8 @@ from recsys.services.profiles import put_profile
 from recsys.stores.memory import MemoryStore
 from recsys.stores.protocols import Stores
 from recsys.types import Fields
+from tests.servers.postgres import Postgres
+from tests.servers.postgres import running as running_postgres
 from training.models.settings import BlendParams
 from training.params import TrainParams
 from training.train import run
@@ -55,6 +57,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def is_soak(pytestconfig: pytest.Config) -> bool:
     """Whether the longer forms run."""
     return bool(pytestconfig.getoption("--soak"))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server that every test may make databases on."""
+    with running_postgres() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

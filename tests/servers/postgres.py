@@ -126,6 +126,14 @@ class Postgres:
         self.sql(f"CREATE DATABASE {name} OWNER sanad")
         return name
 
+    def copy_of(self, database: str) -> str:
+        """A copy of a database that nobody is connected to but idly; its name."""
+        self.n_databases += 1
+        name = f"state_{self.n_databases}"
+        self.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'")
+        self.sql(f"CREATE DATABASE {name} OWNER sanad TEMPLATE {database}")
+        return name
+
     def _as_account(self) -> dict[str, object]:
         if os.getuid() != 0:
             return {}

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from serving.stores.open import Address, State
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -46,9 +48,9 @@ def is_ready(port: int) -> bool:
 
 
 @contextmanager
-def life(artifact: Path, state: Path, port: int, root: Path = ROOT) -> Iterator[Life]:
+def life(artifact: Path, state: State, port: int, root: Path = ROOT) -> Iterator[Life]:
     """`sanad serve` of the sources in `root`, ready; killed at the end."""
-    options = ["--state", str(state), "--port", str(port), "--quiet"]
+    options = ["--state", state.url if isinstance(state, Address) else str(state), "--port", str(port), "--quiet"]
     began = time.monotonic()
     with subprocess.Popen(
         [sys.executable, "-m", "sanad", "serve", str(artifact), *options],

@@ -15,6 +15,8 @@ DAILY: Final = {"events": "received_at", "decisions": "at", "deliveries": "at"}
 AHEAD: Final = 2  # days for which there are partitions before anything is written on them
 _LOCK: Final = 0x5341_4E44  # whoever makes or drops tables holds it
 
+N_PARTS: Final = 32  # of the table of keys
+
 _STATE: Final = (
     # One row, written by the catalogue and by retention alone. What was before `..._since` counts as deleted.
     """CREATE TABLE sanad.meta (
@@ -98,8 +100,17 @@ _KEYS: Final = (
         id int PRIMARY KEY CHECK (id = 1), installation bytea NOT NULL, index_key bytea NOT NULL,
         seal_key bytea NOT NULL
     )""",
-    "CREATE TABLE sanad_keys.keys (owner bytea PRIMARY KEY, number bytea NOT NULL UNIQUE, key bytea NOT NULL)",
-    "CREATE TABLE sanad_keys.destroyed (number bytea PRIMARY KEY)",
+    # In parts, so that one in which a key was destroyed is written anew in a moment.
+    """CREATE TABLE sanad_keys.keys (owner bytea PRIMARY KEY, number bytea NOT NULL, key bytea NOT NULL)
+        PARTITION BY HASH (owner)""",
+    *(
+        f"CREATE TABLE sanad_keys.keys_{n} PARTITION OF sanad_keys.keys "
+        f"FOR VALUES WITH (MODULUS {N_PARTS}, REMAINDER {n})"
+        for n in range(N_PARTS)
+    ),
+    "CREATE INDEX ON sanad_keys.keys (number)",
+    # `part` = where the key's bytes still are, in free space.
+    "CREATE TABLE sanad_keys.destroyed (number bytea PRIMARY KEY, part text)",
     "CREATE TABLE sanad_keys.erased (owner bytea PRIMARY KEY, at bigint NOT NULL)",
 )
 _SETTINGS: Final = """

@@ -42,9 +42,11 @@ _ADVICE: Final = (
     ("password authentication failed", "the name or the password is wrong; correct the address, or ~/.pgpass"),
     ("no password supplied", "it wants a password; write it into the address, or into ~/.pgpass"),
     ("no pg_hba.conf entry", "it lets nobody in from here; add this machine to its pg_hba.conf"),
+    ("too many connections", "it has no connection left; raise the limit, or run fewer processes"),
     ("too many clients", "it has no connection left; raise its max_connections, or run fewer processes"),
     ("remaining connection slots", "it has no connection left; raise its max_connections, or run fewer processes"),
     ("read-only", "it is a standby; name the primary, or all servers in one address (HOST1,HOST2)"),
+    ("does not exist", "make the database first, as docs/running.md says"),
     ("starting up", "it is starting; ask again"),
     ("shutting down", "it is stopping; ask again when it is up"),
 )

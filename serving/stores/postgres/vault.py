@@ -81,8 +81,8 @@ class Vault:
     def destroy(self, number: bytes) -> None:
         """Destroy a key for good; nothing where it is gone already."""
         self._database.write(
-            "WITH gone AS (DELETE FROM sanad_keys.keys WHERE number = %s RETURNING number) "
-            "INSERT INTO sanad_keys.destroyed SELECT number FROM gone ON CONFLICT DO NOTHING",
+            "WITH gone AS (DELETE FROM sanad_keys.keys WHERE number = %s RETURNING number, tableoid::regclass::text) "
+            "INSERT INTO sanad_keys.destroyed SELECT * FROM gone ON CONFLICT DO NOTHING",
             (number,),
         )
         self.forget([owner for owner, (key, _) in list(self._remembered.items()) if key.number == number])
@@ -105,9 +105,16 @@ class Vault:
         return {owner for (owner,) in self._database.read("SELECT owner FROM sanad_keys.erased WHERE at >= %s", (at,))}
 
     def prune(self, oldest: Millis) -> None:
-        """Delete notes of erasures before an instant, and free what destroyed keys left in the table."""
+        """Delete notes of erasures before an instant, and the bytes that destroyed keys left in free space."""
         self._database.write("DELETE FROM sanad_keys.erased WHERE at < %s", (oldest,))
-        self._database.alone("VACUUM sanad_keys.keys")
+        left = "SELECT DISTINCT part FROM sanad_keys.destroyed WHERE part IS NOT NULL"
+        for (part,) in self._database.read(left):
+            numbers = self._database.read("SELECT number FROM sanad_keys.destroyed WHERE part = %s", (part,))
+            self._database.alone(f"VACUUM (FULL) {part}")  # a plain one leaves the bytes until something comes there
+            self._database.write(
+                "UPDATE sanad_keys.destroyed SET part = NULL WHERE number = ANY (%s::bytea[])",
+                ([n for (n,) in numbers],),
+            )
 
     def _look_up(self, owners: list[bytes]) -> dict[bytes, Key]:
         rows = self._database.read(

@@ -19,7 +19,6 @@ from serving.stores.redis.address import read_address
 from serving.stores.redis.store import RedisStore
 from serving.stores.sqlite.store import SqliteStore
 from tests.servers.postgres import Postgres
-from tests.servers.postgres import running as running_postgres
 from tests.servers.redis import RedisServer, need_redis, redis_cluster, redis_server
 
 NOW = 1_780_000_000_000
@@ -56,12 +55,6 @@ def on_redis(server: str, request: pytest.FixtureRequest) -> Opened:
     started: RedisServer = request.getfixturevalue(server)
     folder: Path = request.getfixturevalue("tmp_path")
     return closing(RedisStore(read_address(started.address(folder, f"&name={uuid4().hex}"))))
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    with running_postgres() as server:
-        yield server
 
 
 @contextmanager
