@@ -29,6 +29,7 @@ from serving.run import open_service as open_running
 from serving.settings import Settings
 from serving.stores.open import open_store, state_of
 from serving.stores.sqlite.store import SqliteStore
+from tests.servers.postgres import running
 from tests.servers.redis import need_redis, redis_server
 from tests.serving.conftest import NOON, StillClock
 from tests.serving.process import ROOT, ask, free_port
@@ -259,11 +260,15 @@ def second_tiny(tiny_folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(params=["a file", "redis"])
+@pytest.fixture(params=["a file", "redis", "postgres"])
 def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """What `--state` names."""
     if request.param == "a file":
         yield str(tmp_path / "state.db")
+        return
+    if request.param == "postgres":
+        with running() as server:
+            yield server.url(server.new_database())
         return
     need_redis()
     with redis_server(tmp_path / "redis") as server:
