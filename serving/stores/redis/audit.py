@@ -4,6 +4,8 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import msgspec
+
 from recsys.clock import Millis
 from recsys.stores.audit import Audited, AuditEntry
 from serving.stores.redis.schema import Tags, call
@@ -45,6 +47,11 @@ class RedisAudit:
 def entry_values(entry: AuditEntry) -> tuple[Millis, str, str]:
     """The three values of an entry."""
     return entry.at, entry.who, entry.what
+
+
+def packed_entry(entry: AuditEntry) -> bytes:
+    """An entry on its way through the outbox."""
+    return msgspec.msgpack.encode(entry_values(entry))
 
 
 def audit_arguments(entries: Sequence[AuditEntry]) -> tuple[Argument, ...]:

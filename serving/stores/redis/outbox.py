@@ -20,7 +20,7 @@ from recsys.errors import StoreError
 from serving.stores.redis.exposure import open_counts
 from serving.stores.redis.schema import Tags, call
 from serving.stores.redis.servers import Argument, Command, Servers
-from serving.stores.redis.sink import Sink, SinkError, SinkRecord
+from serving.stores.redis.sink import NO_REQUEST, Sink, SinkError, SinkRecord
 from serving.stores.redis.vault import Vault
 
 log = logging.getLogger("sanad.serving")
@@ -79,6 +79,7 @@ class Outbox:
         arguments = [value for _, values in sorted(counted, key=lambda one: one[0]) for value in values]
         self._servers.write(shared, call("gather", shared, *arguments))
         self._sink.append([_record(entry) for entry in entries if entry.answer])
+        self._sink.append_erased([_record(entry) for entry in entries if entry.fields[b"k"] == b"x"])
         done: dict[bytes, list[Command]] = {
             tag: [call("done", tag, *(entry.id for entry in of_tag))] for tag, of_tag in taken.items() if of_tag
         }
@@ -95,7 +96,9 @@ def _entries(tag: bytes, reply: Sequence[Any]) -> list[_Entry]:
 
 def _record(entry: _Entry) -> SinkRecord:
     of = entry.fields
-    return SinkRecord(owner=of[b"o"], request=of[b"r"], at=int(of[b"t"]), order=int(of[b"u"]), sealed=entry.answer)
+    return SinkRecord(
+        owner=of[b"o"], request=of.get(b"r", NO_REQUEST), at=int(of[b"t"]), order=int(of[b"u"]), sealed=entry.answer
+    )
 
 
 def _shared(vault: Vault, entry: _Entry) -> Iterable[tuple[int, tuple[Argument, ...]]]:
@@ -106,7 +109,7 @@ def _shared(vault: Vault, entry: _Entry) -> Iterable[tuple[int, tuple[Argument, 
         yield int(of[b"u"]), (*start, len(counts), *(value for count in counts for value in count))
     elif of[b"k"] == b"a":
         yield int(of[b"u"]), (*start, *msgspec.msgpack.decode(of[b"x"]))
-    else:
+    elif of[b"k"] == b"e":
         for n, place in enumerate(of[b"j"].split(b",")):
             yield int(of[b"s"]) + int(place), (*start, of[b"o"], int(of[b"q"]) + n, of[b"r"])
 

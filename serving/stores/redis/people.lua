@@ -89,7 +89,8 @@ local function write(keys, args)
     redis.call('ZREMRANGEBYSCORE', tag .. ':d:' .. owner, '-inf', '(' .. whole(at - DAY))
     redis.call('ZADD', tag .. ':d:' .. owner, at, request)
     redis.call('ZADD', tag .. ':pages', 'LT', oldest, owner)
-    redis.call('XADD', tag .. ':outbox', '*', 'k', 'p', 'o', owner, 'r', request, 't', at, 'u', whole(micros()), 'x', args[17])
+    redis.call('XADD', tag .. ':outbox', '*', 'k', 'p', 'o', owner, 'r', request, 't', at, 'u', new,
+      'x', args[17])
   end
   return {'ok', new}
 end
@@ -153,7 +154,8 @@ local function erase(keys, args)
     redis.call('HSET', tag .. ':t:' .. owner, 'v', new, 's', args[5])
     redis.call('ZADD', tag .. ':stones', at, owner)
   end
-  redis.call('XADD', tag .. ':outbox', '*', 'k', 'a', 'u', whole(micros()), 'x', args[6])
+  redis.call('XADD', tag .. ':outbox', '*', 'k', 'a', 'u', new, 'x', args[6])
+  redis.call('XADD', tag .. ':outbox', '*', 'k', 'x', 'o', owner, 't', at, 'u', new)
   return deleted
 end
 
@@ -200,13 +202,18 @@ local function rewritten(keys, args)
   return 1
 end
 
+-- how long in ms what is counted may be wrong: more than was noted may be lost
+local function doubt(keys, args)
+  redis.call('HSET', keys[1] .. ':meta', 'doubt', whole(micros() + tonumber(args[1]) * 1000))
+  return 1
+end
+
 -- former run, run, place, how long in ms what is counted may be wrong ('' = it is not): a tag has come to another run
 local function follow(keys, args)
   local meta = keys[1] .. ':meta'
   if (redis.call('HGET', meta, 'run') or '') ~= args[1] then return 0 end
   redis.call('HSET', meta, 'run', args[2], 'place', args[3])
-  if args[4] ~= '' then redis.call('HSET', meta, 'doubt', whole(micros() + tonumber(args[4]) * 1000)) end
-  return 1
+  return args[4] == '' and 1 or doubt(keys, {args[4]})
 end
 
 -- at: the last committed time, in any case; or, with 'max', only forwards

@@ -4,6 +4,8 @@ Decision records outside the servers: a folder for each day, on a disk that ever
 Records are in pairs of files, `NAME.records` and `NAME.index`. Each process appends to a pair of its own; in an object
 store, where nothing can be appended to, each pass makes a new pair. A record is there once its line of the index is,
 which is written after it: what a crash left half done is passed over, and comes again from the outbox.
+
+Beside the days stands who was erased, by the keyed hash of the id: an old copy of a server does not know it.
 """
 
 import os
@@ -25,6 +27,9 @@ _LINE: Final = np.dtype(
     [("owner", "<u8", 4), ("request", "<u8", 2), ("at", "<i8"), ("order", "<u8"), ("start", "<u8"), ("n", "<u8")]
 )
 _AT_ONCE: Final = 100  # records that are read at once
+
+NO_REQUEST: Final = b"\0" * 16
+_ERASED: Final = "erased"  # the folder of erasures
 
 Lines = npt.NDArray[np.void]
 
@@ -69,11 +74,14 @@ class Sink:
         for record in records:
             by_day.setdefault(record.at // DAY, []).append(record)
         for day, some in by_day.items():
-            try:
-                self._append_to(self._folder(day), some)
-            except Exception as error:
-                self._name = secrets.token_hex(8)  # what is half written is left behind
-                raise SinkError(f"{self.address}: decision records cannot be written ({error}); make room") from error
+            self._append_safely(self._folder(day), some)
+
+    def _append_safely(self, folder: str, records: Sequence[SinkRecord]) -> None:
+        try:
+            self._append_to(folder, records)
+        except Exception as error:
+            self._name = secrets.token_hex(8)  # what is half written is left behind
+            raise SinkError(f"{self.address}: decision records cannot be written ({error}); make room") from error
 
     def _append_to(self, folder: str, records: Sequence[SinkRecord]) -> None:
         name = f"{folder}/{self._name if self._is_folder else secrets.token_hex(12)}"
@@ -84,6 +92,26 @@ class Sink:
         write(f"{name}.index", _lines(records, start).tobytes())
         if self._is_folder and start == 0:
             _flush_folder(Path(folder))
+
+    def append_erased(self, erasures: Sequence[SinkRecord]) -> None:
+        """Note who was erased: `order` is the version of that moment. Durable before it returns."""
+        if erasures:
+            self._append_safely(f"{self._root}/{_ERASED}", erasures)
+
+    def erased(self) -> Mapping[bytes, int]:
+        """Whoever was erased, with the version of the last time."""
+        lines = self._lines_in(f"{self._root}/{_ERASED}").lines
+        return {line["owner"].tobytes(): int(line["order"]) for line in lines}
+
+    def latest_orders(self, n_days: int) -> Mapping[int, int]:
+        """The last order of a record among the last days, by the first byte of the owner."""
+        latest: dict[int, int] = {}
+        for day in self._days()[-n_days:]:
+            lines = self._day(day).lines
+            for first in np.unique(lines["owner"][:, 0] & 0xFF):
+                orders = lines["order"][lines["owner"][:, 0] & 0xFF == first]
+                latest[int(first)] = max(int(orders.max()), latest.get(int(first), 0))
+        return latest
 
     def newest(self, owner: bytes | None = None, request: bytes | None = None) -> Iterator[SinkRecord]:
         """The records of a person, of a request, or of everybody, newest first."""
@@ -121,6 +149,13 @@ class Sink:
                 self._fs.rm(self._folder(day), recursive=True)
         return deleted
 
+    def prune_erased(self, oldest: Millis) -> None:
+        """Delete files of erasures that were all before an instant: no copy is as old."""
+        found = self._lines_in(f"{self._root}/{_ERASED}")
+        newest = {n: int(found.lines["at"][found.file_of == n].max(initial=0)) for n in range(len(found.files))}
+        for n in (n for n, at in newest.items() if at < oldest):
+            self._fs.rm([found.files[n], f"{found.files[n].removesuffix('.index')}.records"])
+
     # Files
 
     def _check(self) -> None:
@@ -148,8 +183,11 @@ class Sink:
         return sorted(int(np.datetime64(name, "D").astype(int)) for name in names if _is_day(name))
 
     def _day(self, day: int) -> _Day:
+        return self._lines_in(self._folder(day))
+
+    def _lines_in(self, folder: str) -> _Day:
         try:
-            files = sorted(self._fs.glob(f"{self._folder(day)}/*.index"))
+            files = sorted(self._fs.glob(f"{folder}/*.index"))
             contents: Mapping[str, bytes] = {name: self._fs.cat_file(name) for name in files}
         except FileNotFoundError:  # another process dropped it just now
             files, contents = [], {}

@@ -23,6 +23,7 @@ from serving.stores.redis.doubt import Doubts
 from serving.stores.redis.events import RedisEvents
 from serving.stores.redis.exposure import RedisControllers, RedisExposure
 from serving.stores.redis.outbox import Mover, Outbox
+from serving.stores.redis.restored import doubt_what_is_older, erase_again
 from serving.stores.redis.reviews import RedisReviews
 from serving.stores.redis.rewrite import Rewriter
 from serving.stores.redis.schema import Tags, call, check_servers
@@ -49,7 +50,9 @@ class RedisStore:
             doubts = Doubts(self._servers, self._tags)
             doubts.look()
             self._servers.follow = doubts.follow
+            doubt_what_is_older(self._servers, self._tags, self._sink)
             self._vault: Final = Vault(self._servers, self._tags)
+            self.erased_again: Final = erase_again(self._servers, self._tags, self._vault, self._sink)
         except BaseException:
             self._servers.close()
             raise
@@ -93,6 +96,7 @@ class RedisStore:
         self._outbox.settle()
         of_people = prune_people(self._servers, self._tags, self._vault, expired, people)
         prune = call("prune_shared", shared, expired.audit, expired.first_day_apart, expired.events)
+        self._sink.prune_erased(expired.audit)
         [(audit, reviews, exposure)] = self._servers.write(shared, prune)
         return {
             **of_people, "decisions": self._sink.prune(expired.decisions), "exposure": exposure, "audit": audit,

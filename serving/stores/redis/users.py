@@ -12,7 +12,7 @@ from recsys.stores.audit import LOCAL, AuditEntry, erased_name, erasure_entry
 from recsys.stores.protocols import DecisionRecord, Forgotten, Read, StoredAnswer, Version
 from recsys.stores.retention import ERASED, Expiry
 from recsys.user.state import Delivery, UserState, pack, unpack_safety
-from serving.stores.redis.audit import RedisAudit, entry_values
+from serving.stores.redis.audit import RedisAudit, packed_entry
 from serving.stores.redis.committed import CommittedTime
 from serving.stores.redis.decisions import RedisDecisions
 from serving.stores.redis.events import read_logged
@@ -171,7 +171,7 @@ class RedisUsers:
         owner = self._vault.hide(user_id)
         stone = b"" if tombstone is None else self._vault.own_key.seal(tombstone, TOMBSTONES + owner)
         entry = erasure_entry(at, who, self._vault.hide(erased_name(user_id)))
-        noted = msgspec.msgpack.encode(entry_values(entry))
+        noted = packed_entry(entry)
         tag, in_sink = self._tags.of(owner), self._decisions.requests_of(owner)
         wanted: list[Argument] = ["" if value is None else value for value in (version, log_seq)]
         [reply] = self._servers.write(tag, call("erase", tag, owner, at, *wanted, stone, noted))
