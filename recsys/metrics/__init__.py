@@ -1,10 +1,26 @@
 """
 Metrics: of rankings against what people went on to want, and of policies from the log of another policy.
 
-`ranking` has one value for each person, or one for a whole ranking; `counterfactual` weighs logged outcomes by the
+`ranking` and `accuracy` have one value for each person, or one for a whole ranking; `variety` tells how new, varied and
+personal lists are; `frames` does the same on frames, for notebooks. `counterfactual` weighs logged outcomes by the
 propensity with which they were shown.
 """
 
+from recsys.metrics.accuracy import (
+    ACCURACY,
+    average_precision,
+    find_hits,
+    hit_rate,
+    inverse_propensity,
+    ndcg_full_page,
+    precision,
+    ranked_auc,
+    reciprocal_rank,
+    score_lists,
+    weighted_average_precision,
+    weighted_ndcg,
+    weighted_recall,
+)
 from recsys.metrics.counterfactual import (
     CLIP,
     HALVING_SHARE,
@@ -20,6 +36,7 @@ from recsys.metrics.counterfactual import (
     snips,
     tells_exposure,
 )
+from recsys.metrics.frames import score_frame
 from recsys.metrics.ranking import (
     EMPTY,
     auc,
@@ -35,32 +52,66 @@ from recsys.metrics.ranking import (
     share,
     top_share,
 )
+from recsys.metrics.variety import (
+    average_popularity,
+    group_amounts,
+    intra_list_diversity,
+    mean_of_slots,
+    miscalibration,
+    novelty,
+    overlap,
+    serendipity,
+    tail_items,
+)
 
 __all__ = [
+    "ACCURACY",
     "CLIP",
     "EMPTY",
     "HALVING_SHARE",
     "WeightedEstimate",
     "auc",
+    "average_popularity",
+    "average_precision",
     "coverage",
     "discounted_target",
     "doubly_robust",
     "effective_size",
     "estimated_propensity",
     "exposure",
+    "find_hits",
     "gini",
+    "group_amounts",
     "hhi",
+    "hit_rate",
     "importance_weights",
     "influence",
+    "intra_list_diversity",
+    "inverse_propensity",
     "is_probability",
     "jensen_shannon",
     "mean",
+    "mean_of_slots",
+    "miscalibration",
     "n_counted",
     "ndcg",
+    "ndcg_full_page",
+    "novelty",
+    "overlap",
+    "precision",
+    "ranked_auc",
     "ranking_target",
     "recall",
+    "reciprocal_rank",
+    "score_frame",
+    "score_lists",
+    "serendipity",
     "share",
     "snips",
+    "tail_items",
     "tells_exposure",
     "top_share",
+    "weighted_average_precision",
+    "weighted_ndcg",
+    "weighted_recall",
 ]

@@ -26,8 +26,8 @@ def recall(is_relevant: Mask, n_relevant: Integers, k: int) -> Reals:
     Empty:   NaN for a person with nothing relevant.
     Raises:  ValueError when k < 1.
     """
-    hits = is_relevant[:, : _positive(k)].sum(axis=1)
-    return _ratio(hits, n_relevant)
+    hits = is_relevant[:, : cut_off(k)].sum(axis=1)
+    return ratio(hits, n_relevant)
 
 
 def ndcg(is_relevant: Mask, n_relevant: Integers, k: int) -> Reals:
@@ -40,11 +40,11 @@ def ndcg(is_relevant: Mask, n_relevant: Integers, k: int) -> Reals:
     Source:  Järvelin and Kekäläinen 2002.
     Raises:  ValueError when k < 1.
     """
-    k = min(_positive(k), max(is_relevant.shape[1], int(n_relevant.max(initial=0))))  # ranks beyond hold nothing
+    k = min(cut_off(k), max(is_relevant.shape[1], int(n_relevant.max(initial=0))))  # ranks beyond hold nothing
     discounts = 1 / np.log2(np.arange(2, k + 2))
     hits = is_relevant[:, :k]
     ideal = np.concatenate([[0.0], np.cumsum(discounts)])[np.minimum(n_relevant, k)]
-    return _ratio(hits @ discounts[: hits.shape[1]], ideal)
+    return ratio(hits @ discounts[: hits.shape[1]], ideal)
 
 
 def auc(scores: Floats | Reals, is_relevant: Mask) -> float:
@@ -75,7 +75,7 @@ def share(has_property: Mask, items: Integers) -> Reals:
     """
     is_shown = items != EMPTY
     of_slot = has_property if has_property.ndim == 2 else has_property[np.where(is_shown, items, 0)]
-    return _ratio((of_slot & is_shown).sum(axis=1), is_shown.sum(axis=1))
+    return ratio((of_slot & is_shown).sum(axis=1), is_shown.sum(axis=1))
 
 
 def exposure(items: Integers, n_items: int) -> Reals:
@@ -101,7 +101,7 @@ def coverage(items: Integers, is_eligible: Mask) -> float:
     """
     is_shown = np.zeros(len(is_eligible), np.bool_)
     is_shown[items[items != EMPTY]] = True
-    return float(_ratio(np.array((is_shown & is_eligible).sum()), np.array(is_eligible.sum())))
+    return float(ratio(np.array((is_shown & is_eligible).sum()), np.array(is_eligible.sum())))
 
 
 def gini(amounts: Reals) -> float:
@@ -116,7 +116,7 @@ def gini(amounts: Reals) -> float:
     if np.any(amounts < 0):
         raise ValueError(f"found an amount of {amounts.min()}, expected 0 or more")
     n, ordered = len(amounts), np.sort(amounts)
-    return float(_ratio((2 * np.arange(1, n + 1) - n - 1) @ ordered, np.array(n * ordered.sum())))
+    return float(ratio((2 * np.arange(1, n + 1) - n - 1) @ ordered, np.array(n * ordered.sum())))
 
 
 def hhi(amounts: Reals) -> float:
@@ -126,14 +126,14 @@ def hhi(amounts: Reals) -> float:
     Shapes: amounts (n,) >= 0. Empty: NaN when all amounts are 0.
     """
     total = amounts.sum()
-    return float(_ratio(np.array((amounts**2).sum()), np.array(total * total)))
+    return float(ratio(np.array((amounts**2).sum()), np.array(total * total)))
 
 
 def top_share(amounts: Reals, n: int) -> float:
     """
     The share of the total that the n largest amounts hold. Shapes: amounts (m,) >= 0. Empty: NaN when all are 0.
     """
-    return float(_ratio(np.array(np.sort(amounts)[::-1][:n].sum()), np.array(amounts.sum())))
+    return float(ratio(np.array(np.sort(amounts)[::-1][:n].sum()), np.array(amounts.sum())))
 
 
 def jensen_shannon(first: Reals, second: Reals) -> Reals:
@@ -145,8 +145,8 @@ def jensen_shannon(first: Reals, second: Reals) -> Reals:
     Empty:   NaN where one of the two is empty.
     Source:  Lin 1991; as miscalibration of countries, Lesota et al. 2022.
     """
-    p = _ratio(first, np.broadcast_to(first.sum(axis=1, keepdims=True), first.shape))
-    q = _ratio(second, np.broadcast_to(second.sum(axis=1, keepdims=True), second.shape))
+    p = ratio(first, np.broadcast_to(first.sum(axis=1, keepdims=True), first.shape))
+    q = ratio(second, np.broadcast_to(second.sum(axis=1, keepdims=True), second.shape))
     divergence = _entropy((p + q) / 2) - (_entropy(p) + _entropy(q)) / 2
     return np.asarray(np.where(np.isnan(divergence), np.nan, np.clip(divergence, 0.0, 1.0)), np.float64)
 
@@ -167,13 +167,14 @@ def mean(values: Reals) -> float:
     return float(counted.mean()) if len(counted) else float("nan")
 
 
-def _ratio(parts: Reals | Integers, wholes: Reals | Integers) -> Reals:
+def ratio(parts: Reals | Integers, wholes: Reals | Integers) -> Reals:
     """parts / wholes, NaN where the whole is 0."""
     empty = np.full(np.shape(wholes), np.nan)
     return np.asarray(np.divide(parts, wholes, out=empty, where=np.asarray(wholes) > 0), np.float64)
 
 
-def _positive(k: int) -> int:
+def cut_off(k: int) -> int:
+    """`k`. Raises ValueError below 1."""
     if k < 1:
         raise ValueError(f"found k = {k}, expected 1 or more")
     return k
