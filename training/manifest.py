@@ -42,7 +42,8 @@ def describe_run(
         metrics=dict(ranked.metrics) | validation_metrics(fitted),
         settings={},
         content_share=ranked.content_share,
-        language_mix=dict(ranked.language_mix),
+        language_mix=ranked.language_mix.wanted,
+        language_watched=ranked.language_mix.watched,
         chosen_by=_chosen_by(fitted, ranked),
     )
 

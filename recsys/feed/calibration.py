@@ -2,9 +2,9 @@
 Calibration of a page to the languages that a person watches: a language that the page is behind in gets a bonus.
 
 Language is a preference and not only a filter. Somebody who reads French first also understands Darija, and popular
-Darija would push French off their page. What is wanted comes from training (what people of the same first language
-watch, see `training.models.languages`) and moves to what this person watches. It is no quota: it adds to the score, the
-caps and floors decide above it, and a language without supply gets nothing (Steck 2018, with a proportional bonus).
+Darija would push French off their page. What is wanted comes from training (the best pages of people of the same first
+language, see `training.models.languages`) and moves to what this person watches. It is no quota: it adds to the score,
+the caps and floors decide above it, and a language without supply gets nothing (Steck 2018, with a proportional bonus).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.kernels import address, library
-from recsys.types import Floats, Reals
+from recsys.types import Floats, Mask, Reals
 
 PRIOR_EVENTS: Final = 10.0
 """The confidence of a person's own reactions at which it counts as much as what training expects."""
@@ -25,41 +25,67 @@ STEP: Final = 1e-4
 
 
 def wanted_languages(
-    mix: Mapping[str, Mapping[str, float]], languages: Sequence[str], watched: Mapping[str, float]
+    mix: Mapping[str, Mapping[str, float]],
+    usual: Mapping[str, Mapping[str, float]],
+    languages: Sequence[str],
+    watched: Mapping[str, float],
 ) -> dict[str, float]:
     """
     The share of each language on a page, adding up to 1, by the languages that a person stated and what they watch.
 
-    `mix`: by first language, the shares of languages that people watch. `languages`: those understood, the first first.
-    `watched`: the person's own confidence by language, above 0. Empty where training knows nothing of the first
-    language and the person watched nothing: then the page is not calibrated.
+    `mix`: by first language, the share of each language on the best pages of those who understand it; `usual`: in what
+    these people watched. `languages`: those understood, the first first. `watched`: the person's own confidence by
+    language, above 0. It counts by how much the feed showed too little of a language, which is wanted over usual.
+    Empty where training knows nothing of the first language and the person watched nothing: then the page is not
+    calibrated.
     """
-    expected = mix.get(languages[0], {}) if languages else {}
-    known = {name: expected.get(name, 0.0) for name in languages}
-    total, own = sum(known.values()), {name: watched.get(name, 0.0) for name in languages}
-    weights = {name: (PRIOR_EVENTS * known[name] / total if total else 0.0) + own[name] for name in languages}
+    first = languages[0] if languages else ""
+    expected, common = (_shares(by_first.get(first, {}), languages) for by_first in (mix, usual))
+    weights = {
+        name: PRIOR_EVENTS * expected[name] + watched.get(name, 0.0) * _lift(expected[name], common[name])
+        for name in languages
+    }
     whole = sum(weights.values())
     return {name: weight / whole for name, weight in weights.items()} if whole > 0 else {}
 
 
-def language_bonus(scores: Floats, languages: NDArray[np.integer], wanted: Reals, weight: float, depth: int) -> Floats:
+def _shares(shares: Mapping[str, float], languages: Sequence[str]) -> dict[str, float]:
+    """Of the languages, adding up to 1; zeros where nothing is known of any."""
+    total = sum(shares.get(name, 0.0) for name in languages)
+    return {name: shares.get(name, 0.0) / total if total else 0.0 for name in languages}
+
+
+def _lift(wanted: float, usual: float) -> float:
+    """1 where training does not know both."""
+    return wanted / usual if wanted and usual else 1.0
+
+
+def language_bonus(
+    scores: Floats, languages: NDArray[np.integer], wanted: Reals, weight: float, depth: int, is_r1: Mask | None = None
+) -> Floats:
     """
     (n,) what is added to each score, in units of `weight`, so that a page of `depth` places is calibrated.
 
     The page is filled greedily by score + weight * (wanted share - share so far). What comes later on the page scores
     lower than what comes before, and what is not on it lower than all of it. Shapes: scores (n,) finite;
-    languages (n,) columns of `wanted` (n_languages,), which adds up to at most 1; weight above 0.
+    languages (n,) columns of `wanted` (n_languages,), which adds up to at most 1; weight above 0. Items of R1 (n,) have
+    at most the bonus of the language that the page is furthest ahead in: none is on a page for its language.
     """
     native = library()
     if native is None or scores.dtype != np.float32 or not np.isfinite(scores).all():
-        return bonus_in_numpy(scores, languages, wanted, weight, depth)
-    return bonus_compiled(native, scores, languages, wanted, weight, depth)
+        bonus, deficits = bonus_in_numpy(scores, languages, wanted, weight, depth)
+    else:
+        bonus, deficits = bonus_compiled(native, scores, languages, wanted, weight, depth)
+    if is_r1 is not None:
+        least = np.float32(deficits.min(initial=0))
+        bonus[is_r1 & (bonus > least)] = least
+    return bonus
 
 
 def bonus_compiled(
     native: CDLL, scores: Floats, languages: NDArray[np.integer], wanted: Reals, weight: float, depth: int
-) -> Floats:
-    """`language_bonus` of float32 scores by the compiled loop."""
+) -> tuple[Floats, Reals]:
+    """The bonus of float32 scores by the compiled loop, and how far the page is behind in each language."""
     scores, wanted = np.ascontiguousarray(scores), np.ascontiguousarray(wanted, np.float64)
     order, columns = np.argsort(-scores, kind="stable"), np.ascontiguousarray(languages, np.int64)
     room, deficits = np.empty((2, len(wanted)), np.int64), np.empty(len(wanted))
@@ -69,11 +95,13 @@ def bonus_compiled(
         c_double(weight), c_int64(depth), c_double(STEP), address(room[0]), address(room[1]), address(deficits),
         address(bonus),
     )  # fmt: skip
-    return bonus
+    return bonus, deficits
 
 
-def bonus_in_numpy(scores: Floats, languages: NDArray[np.integer], wanted: Reals, weight: float, depth: int) -> Floats:
-    """The reference of `language_bonus`."""
+def bonus_in_numpy(
+    scores: Floats, languages: NDArray[np.integer], wanted: Reals, weight: float, depth: int
+) -> tuple[Floats, Reals]:
+    """The reference of `bonus_compiled`."""
     adjusted = np.array(scores, np.float64)
     order = np.argsort(-scores, kind="stable")
     queues = [order[languages[order] == language] for language in range(len(wanted))]
@@ -93,4 +121,4 @@ def bonus_in_numpy(scores: Floats, languages: NDArray[np.integer], wanted: Reals
     for n, queue in enumerate(queues):
         rest = queue[heads[n] :]
         adjusted[rest] = np.minimum(scores[rest] + weight * deficits[n], lowest - STEP)
-    return np.asarray((adjusted - scores) / weight, np.float32)
+    return np.asarray((adjusted - scores) / weight, np.float32), deficits

@@ -325,7 +325,8 @@ def _wanted_languages(
 ) -> Mapping[str, float]:
     """The share of each language on the page."""
     watched = _watched_languages(history, basis.items, of_row, at)
-    return wanted_languages(basis.model.language_mix, viewer.languages, watched)
+    model = basis.model
+    return wanted_languages(model.language_mix, model.language_watched, viewer.languages, watched)
 
 
 def _watched_languages(history: History, items: Items, of_row: Ids, at: Millis) -> Mapping[str, float]:

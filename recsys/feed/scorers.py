@@ -179,7 +179,8 @@ def language(query: Query, candidates: Candidates, scores: Floats) -> Floats:
     bonus = np.zeros(len(candidates), np.float32)
     if weight and len(rows):
         shares = np.array(list(wanted.values()), np.float64)
-        bonus[rows] = language_bonus(scores[rows], columns[rows], shares, weight, query.size)
+        is_r1 = candidates["tier"][rows] == 1
+        bonus[rows] = language_bonus(scores[rows], columns[rows], shares, weight, query.size, is_r1)
     return bonus
 
 

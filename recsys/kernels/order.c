@@ -98,8 +98,11 @@ static int calibrate(const page_order *p)
     sort(falling, order, m, sorting);
     language_bonus(scores, order, columns, m, p->wanted, p->n_languages, p->weight, p->depth, p->step, heads, counts,
                    deficits, bonus);
+    double least = 0;
+    for (int64_t k = 0; k < p->n_languages; k++)
+        least = deficits[k] < least ? deficits[k] : least;
     for (int64_t j = 0; j < m; j++)
-        p->bonus[rows[j]] = bonus[j];
+        p->bonus[rows[j]] = p->tier[rows[j]] == 1 && bonus[j] > (float)least ? (float)least : bonus[j];
     return 1;
 }
 

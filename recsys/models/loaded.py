@@ -30,7 +30,7 @@ class TrainedModels:
     Everything that was trained. `rows` gives the artifact's row of an item id; `profiles` the users table by user id.
 
     `content_share`: how much of the weight of content stays, see `training.models.mixing_weight`. `locality_weight` by
-    market: see `training.models.locality_weight`. `language_mix`: see `training.models.languages`.
+    market: see `training.models.locality_weight`. `language_mix`, `language_watched`: see `training.models.languages`.
     """
 
     version: str
@@ -48,6 +48,7 @@ class TrainedModels:
     content_share: float
     locality_weight: Mapping[str, float]
     language_mix: Mapping[str, Mapping[str, float]]
+    language_watched: Mapping[str, Mapping[str, float]]
     ranker: Ranker | None
     linear_blend: LinearBlend | None  # the blend in closed form, where it has one
     affinity_index: AffinityIndex | None  # None without a ranker
@@ -109,6 +110,7 @@ def build_models(artifact: Artifact) -> TrainedModels:
         content_share=artifact.manifest.content_share,
         locality_weight=artifact.manifest.locality_weight,
         language_mix=artifact.manifest.language_mix,
+        language_watched=artifact.manifest.language_watched,
         ranker=ranker,
         linear_blend=linear_blend(artifact.blend, artifact.popularity),
         affinity_index=None if ranker is None else _affinity_index(ranker.inputs),

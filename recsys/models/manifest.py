@@ -61,7 +61,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     when a flag stood in for missing tiers. `features`: names in order. `encoder`: fingerprint of the text encoder
     (None: no text space). `settings`: what a model holds beside its arrays. `content_share`: how much of the market's
     weight of content stays. `locality_weight`: by market, in standard deviations of a user's scores. `language_mix`: by
-    first language, the shares of languages that people watch. `chosen_by`: the yardstick of each choice;
+    first language, the share of each language on the best pages of those who understand it; `language_watched`: in what
+    they watched. `chosen_by`: the yardstick of each choice;
     what was given, or could not be chosen, is left out. `recipe`: how base models were chosen; not set where their
     settings were given. `files`: name -> sha256. `sha256`: of the text of the manifest itself, with hyphens in its
     place; not set by versions of Sanad before this field.
@@ -82,6 +83,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     content_share: float = 1.0
     locality_weight: dict[str, float] = {}
     language_mix: dict[str, dict[str, float]] = {}
+    language_watched: dict[str, dict[str, float]] = {}
     chosen_by: dict[str, str] = {}
     recipe: Recipe | msgspec.UnsetType = msgspec.UNSET
     files: dict[str, str] = {}

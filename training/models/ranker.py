@@ -39,7 +39,7 @@ from recsys.progress import Progress, quiet
 from recsys.types import Floats, Ids, Space
 from training.models.form import creator_kinds, form_columns, length_groups
 from training.models.item_features import item_features
-from training.models.languages import fit_language_mix
+from training.models.languages import LanguageMix, fit_language_mix
 from training.models.mixing_weight import LateImpressions, Mixing, choose_mixing
 from training.models.ranker_heads import RankerParams, fit_heads, head_aucs, trainable_heads
 from training.models.rates import cross_fitted_columns, fit_rates
@@ -70,7 +70,7 @@ class RankerResult:
     metrics: Mapping[str, float]
     summary: str
     content_share: float = 1.0
-    language_mix: Mapping[str, dict[str, float]] = field(default_factory=dict)
+    language_mix: LanguageMix = field(default_factory=LanguageMix)
     yardstick: str | None = None
 
 
@@ -101,7 +101,8 @@ def fit(
     names = trainable_heads(shown.did, is_late, params.min_actions)
     if not names:
         summary = "none: too few actions after impressions were logged"
-        return RankerResult(heads=None, metrics={}, summary=summary, language_mix=logged.language_mix())
+        expected = fit_rates(everything, facts.creator, until)[:, RESPONSE]
+        return RankerResult(heads=None, metrics={}, summary=summary, language_mix=logged.language_mix(expected, rng))
     models = {at: fit_before(at) for at in (first, then)}
     features = item_features(facts.topics, facts.language, models[then].spaces.get("text"), int(rng.integers(2**31)))
     rates = {at: fit_rates(everything, facts.creator, at) for at in models}
@@ -123,8 +124,9 @@ def fit(
     )  # fmt: skip
     mixing = choose_mixing(unmixed, late, params.weights, rng)
     aucs = head_aucs(unmixed, table, shown, is_late)
-    result = _result(replace(unmixed, rates=fit_rates(everything, facts.creator, until)), mixing, aucs)
-    return replace(result, language_mix=logged.language_mix())
+    final = fit_rates(everything, facts.creator, until)
+    result = _result(replace(unmixed, rates=final), mixing, aucs)
+    return replace(result, language_mix=logged.language_mix(final[:, RESPONSE], rng))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -140,10 +142,10 @@ class _Logged:
     kinds: Ids
     past: Past
 
-    def language_mix(self) -> dict[str, dict[str, float]]:
+    def language_mix(self, expected: Floats, rng: np.random.Generator) -> LanguageMix:
         """See `training.models.languages`."""
-        firsts = [next(iter(languages or ()), None) for languages in self.past.places.languages]
-        return fit_language_mix(self.everything, firsts, self.facts)
+        is_learnable = self.log.items["is_learnable"].to_numpy()
+        return fit_language_mix(self.everything, self.past.places.languages, self.facts, expected, is_learnable, rng)
 
 
 def _read_logged(

@@ -70,6 +70,7 @@ def test_the_order_is_that_of_the_reference_to_the_bit(native, query, seed, n, s
         expected = ordered_in_numpy(asked, candidates)
     for one, other in zip(found, expected, strict=True):
         assert one.tobytes() == other.tobytes()
+    assert (found[0][candidates["tier"] == 1] <= 0).all()  # none is there for its language
 
 
 def test_unknown_confidences_and_scores_are_left_to_the_reference(native, query):
