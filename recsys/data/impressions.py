@@ -145,16 +145,7 @@ def read_log(data: Dataset, items: pl.DataFrame) -> Log:
 
 def read_impressions(log: Log, since: Millis, until: Millis | None) -> Impressions:
     """The impressions from `since` on and before `until` (None = the end), with the actions by then."""
-    kind = pl.col("kind")
-    is_shown = kind.is_in(["impression", "view"])
-    did = {
-        "complete": kind.is_in(["complete", "rewatch"])
-        | (pl.col("watch_fraction") >= COMPLETION_FRACTION).fill_null(False),
-        "like": kind == "like",
-        "helped": kind == "helped",
-        "share": kind == "share",
-        "not_interested": kind.is_in(NEGATIVE_FEEDBACK),
-    }
+    is_shown, did = pl.col("kind").is_in(["impression", "view"]), action_columns()
     period = log.events.filter("is_learnable", pl.col("at") >= since, True if until is None else pl.col("at") < until)
     slate = pl.coalesce("request_id", pl.concat_str(pl.col("at") // HOUR, "user_id"))
     untold = 2 * pl.col("propensity").is_null().cast(pl.Int64) + pl.col("position").is_null()
@@ -188,6 +179,19 @@ def read_impressions(log: Log, since: Millis, until: Millis | None) -> Impressio
         did=table.select(HEADS).to_numpy().astype(np.bool_).reshape(-1, len(HEADS)),
         response=_floats(table["response"]),
     )
+
+
+def action_columns() -> dict[str, pl.Expr]:
+    """Whether an event is an action, by the name of the action in `HEADS`."""
+    kind = pl.col("kind")
+    watched = (pl.col("watch_fraction") >= COMPLETION_FRACTION).fill_null(False)
+    return {
+        "complete": kind.is_in(["complete", "rewatch"]) | watched,
+        "like": kind == "like",
+        "helped": kind == "helped",
+        "share": kind == "share",
+        "not_interested": kind.is_in(NEGATIVE_FEEDBACK),
+    }
 
 
 def confidence_column() -> pl.Expr:

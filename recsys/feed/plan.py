@@ -179,7 +179,12 @@ def _no_candidates(context: RequestContext, problem: str) -> _Ranking:
     return _Ranking(ranked, ("ranking", "filters"), (f"empty page: {problem}",))
 
 
-def _selected(candidates: Candidates, context: RequestContext) -> Selection:
+def select_again(plan: Plan, rng: np.random.Generator) -> Selection:
+    """The slots of a plan filled again with other draws, for evaluation; the validator has not looked at them."""
+    return _selected(plan.candidates, plan.context, rng)
+
+
+def _selected(candidates: Candidates, context: RequestContext, rng: np.random.Generator | None = None) -> Selection:
     query = context.query
     return select(
         candidates,
@@ -189,7 +194,7 @@ def _selected(candidates: Candidates, context: RequestContext) -> Selection:
         supply_factor=query.market.locality.supply_factor,
         size=query.size,
         at=context.at,
-        rng=np.random.default_rng([query.seed, 2]),
+        rng=np.random.default_rng([query.seed, 2]) if rng is None else rng,
         explore_slots=query.market.exploration.slots,
         explore_from=query.market.exploration.draw_from,
         new_creator_share=query.market.locality.new_creator.share,
