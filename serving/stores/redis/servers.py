@@ -50,6 +50,7 @@ Command = tuple[Argument, ...]
 
 WAIT_S: Final = 5.0
 """How long an answer is waited for where no deadline says so."""
+_LEAST_S: Final = 0.001
 _RETRY_S: Final = 0.02
 _RETRY_UNTIL_S: Final = 2.0
 _FAILING_S: Final = 0.25
@@ -159,7 +160,7 @@ class Servers:
         with self._advice():
             while True:
                 try:
-                    return self._once(commands(), wait, wait_s)
+                    return self._once(commands(), wait, max(_LEAST_S, wait_s - (time.monotonic() - began)))
                 except _AGAIN as error:
                     left = wait_s - (time.monotonic() - began)
                     if left < _RETRY_S or time.monotonic() - began > self._patience(error):
@@ -211,11 +212,12 @@ class Servers:
         sent: dict[Place, Connection] = {}
         replies: dict[Place, list[Any]] = {}
         timeouts = {place: min(wait_s, _FAILING_S) if self._is_failing(place) else wait_s for place in by_place}
+        began = time.monotonic()
         try:
             for place, commands in by_place.items():
                 sent[place] = self._send(place, commands, timeouts[place])
             for place, commands in by_place.items():
-                replies[place] = [_reply(sent[place], timeouts[place]) for _ in commands]
+                replies[place] = [_reply(sent[place], began + timeouts[place]) for _ in commands]
                 self._failing_since.pop(place, None)
         except (NotConnected, NoAnswer):
             broken = next((place for place in by_place if place not in sent or place not in replies), None)
@@ -262,7 +264,7 @@ class Servers:
 
     def _wait_s(self) -> float:
         wait_s = store_wait_s()
-        return WAIT_S if wait_s is None else max(0.001, min(wait_s, WAIT_S))
+        return WAIT_S if wait_s is None else max(_LEAST_S, min(wait_s, WAIT_S))
 
     # Where things are
 
@@ -350,10 +352,11 @@ def _close_all(idle: list[Connection]) -> None:
             idle.pop().disconnect()
 
 
-def _reply(connection: Connection, timeout: float) -> Any:
+def _reply(connection: Connection, until: float) -> Any:
     """One reply; a refusal is one too, so that the next reply is not taken for it."""
     try:
-        return connection.read_response(timeout=timeout, disconnect_on_error=False)
+        left_s = max(_LEAST_S, until - time.monotonic())
+        return connection.read_response(timeout=left_s, disconnect_on_error=False)
     except ResponseError as error:
         return error
 

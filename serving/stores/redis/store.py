@@ -42,7 +42,7 @@ class RedisStore:
 
     def __init__(self, address: Address, log_retention_ms: Millis = LOG_RETENTION_MS) -> None:
         self._log_retention_ms: Final = log_retention_ms
-        self._sink: Final = Sink(address.records)
+        self._sink: Final = Sink(f"{address.records.rstrip('/')}/{address.name}")
         self._servers: Final = Servers(address)
         try:
             check_servers(self._servers)

@@ -87,7 +87,7 @@ def test_a_torn_end_of_a_file_is_passed_over(server, open_store, make, tmp_path)
     store = open_store(server)
     pages(store, make, 2)
     assert len(store.decisions.newest(9)) == 2
-    [index] = (tmp_path / "records").glob("*/*.index")
+    [index] = (tmp_path / "records").rglob("*.index")
     with index.open("ab") as file:
         file.write(b"half a line")
     assert len(open_store(server).decisions.newest(9)) == 2
