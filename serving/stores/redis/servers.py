@@ -88,7 +88,9 @@ class Durability:
 
     def is_kept(self, reply: int | list[int]) -> bool:
         """Whether as many have the write."""
-        return reply[1] >= self.replicas if isinstance(reply, list) else reply >= self.replicas
+        if isinstance(reply, list):
+            return reply[0] >= 1 and reply[1] >= self.replicas
+        return reply >= self.replicas
 
 
 class Servers:
