@@ -36,7 +36,7 @@ OLDEST: Final = 14  # the first version with `client_connection_check_interval`
 _OPTIONS: Final = (
     "-c lock_timeout=4s -c statement_timeout=5s -c idle_in_transaction_session_timeout=20s "
     "-c client_connection_check_interval=1s -c default_transaction_isolation=read\\ committed "
-    "-c plan_cache_mode=force_generic_plan"
+    "-c plan_cache_mode=force_generic_plan -c jit=off"
 )
 _ADVICE: Final = (
     ("password authentication failed", "the name or the password is wrong; correct the address, or ~/.pgpass"),

@@ -372,3 +372,8 @@ def test_a_copy_from_before_an_erasure_says_nothing_where_the_keys_are_elsewhere
         read = store.users.read("u", "r")
         assert read.answer is None and read.logged == () and read.state.safety.is_erased
         assert store.users.read("w").state == counted(1)
+
+
+def test_no_plan_is_compiled(store: PostgresStore) -> None:
+    """Over the partitions of a month the server took each read for a dear one, and spent half a second on its code."""
+    assert store.users._database.read("SELECT current_setting('jit')") == [("off",)]
