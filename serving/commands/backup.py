@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 _OF_REDIS: Final = "redis-cli BGSAVE and copies of its files"
+_OF_POSTGRES: Final = "pg_basebackup and an archive of its write-ahead log"
 TOOLS: Final = {
-    "postgresql": "pg_basebackup and an archive of its write-ahead log",
+    "postgresql": _OF_POSTGRES,
+    "postgres": _OF_POSTGRES,
     "redis": _OF_REDIS,
     "rediss": _OF_REDIS,
 }

@@ -84,6 +84,7 @@ def _open_redis(address: Address) -> ServerStore:
 
 SERVERS: Final[Mapping[str, Callable[[Address], ServerStore]]] = {
     "postgresql": _open_postgres,
+    "postgres": _open_postgres,
     "redis": _open_redis,
     "rediss": _open_redis,
 }

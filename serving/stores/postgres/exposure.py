@@ -3,6 +3,7 @@ Counts of creators' exposure in the database, and what the exposure controllers 
 into an outbox within its transaction; it is added up from there, and read with what still waits. It names no person.
 """
 
+import time
 from collections.abc import Mapping
 from typing import Final
 
@@ -11,6 +12,7 @@ from serving.stores.postgres.server import Database
 
 _KEY: Final = "creator, day, country, region, attribution, is_local"
 _PAGES_AT_ONCE: Final = 2_000
+_ADD_UP_EVERY_S: Final = 10.0
 _ADD_UP: Final = f"""
     WITH gone AS (
         DELETE FROM sanad.outbox WHERE id IN (
@@ -46,10 +48,17 @@ class PostgresExposure:
 
     def __init__(self, database: Database) -> None:
         self._database: Final = database
+        self._added_at = -_ADD_UP_EVERY_S
+
+    def _add_up(self) -> None:
+        """Add up now and then; what waits is read all the same."""
+        if time.monotonic() - self._added_at >= _ADD_UP_EVERY_S:
+            self._added_at = time.monotonic()
+            add_up(self._database)
 
     def counts(self, creator_id: str | None = None) -> tuple[ExposureCount, ...]:
         """See `ExposureCounts.counts`."""
-        add_up(self._database)
+        self._add_up()
         given = None if creator_id is None else creator_id.encode()
         rows = self._database.read(
             f"SELECT {_KEY}, sum(n)::bigint FROM sanad.exposure WHERE %s::bytea IS NULL OR creator = %s "
@@ -67,7 +76,7 @@ class PostgresExposure:
 
     def totals(self) -> Mapping[str, int]:
         """See `ExposureCounts.totals`."""
-        add_up(self._database)
+        self._add_up()
         rows = self._database.read(
             "SELECT creator, sum(n)::bigint FROM (SELECT creator, n FROM sanad.creator_totals UNION ALL "
             "SELECT decode(c ->> 0, 'hex'), (c ->> 6)::bigint FROM sanad.outbox, jsonb_array_elements(counts) AS c) t "
@@ -77,7 +86,7 @@ class PostgresExposure:
 
     def local_deliveries(self, country: str, since_day: int) -> tuple[int, int]:
         """See `ExposureCounts.local_deliveries`."""
-        add_up(self._database)
+        self._add_up()
         [(n_local, n)] = self._database.read(
             "SELECT coalesce(sum(n) FILTER (WHERE is_local), 0)::bigint, coalesce(sum(n), 0)::bigint "
             "FROM sanad.exposure WHERE country = %s AND day >= %s",

@@ -16,7 +16,7 @@ import psycopg
 from psycopg import conninfo, errors
 from psycopg.abc import RV, PQGen
 
-from recsys.errors import StoreError
+from recsys.errors import ConfigError, StoreError
 from serving.deadline import store_wait_s
 
 T = TypeVar("T")
@@ -84,7 +84,11 @@ class Database:
         try:
             given = conninfo.conninfo_to_dict(url)
         except psycopg.ProgrammingError as error:
-            raise StoreError(f"{where}: found an address that cannot be read ({_one_line(error)})") from None
+            said = _one_line(error)  # which may quote a password, but not here
+            why = f" ({said})" if "query parameter" in said else ""
+            raise ConfigError(
+                f"{where}: found an address that cannot be read{why}, expected postgresql://USER:PASSWORD@HOST/DATABASE"
+            ) from None
         usual = {"target_session_attrs": "read-write", "application_name": application}
         options = {"options": f"{_OPTIONS} {given.get('options', '')}".strip()}
         self._conninfo: Final = conninfo.make_conninfo("", **(usual | given | options))

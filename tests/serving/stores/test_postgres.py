@@ -109,6 +109,10 @@ def test_nobody_at_the_address_is_a_sentence() -> None:
     with pytest.raises(StoreError, match="see whether the server is up") as refused:
         opened("postgresql://sanad:secret@127.0.0.1:1/state")
     assert "secret" not in str(refused.value)
+    for wrong in ("postgresql://u:pass%zzsecret@h/x", "postgresql://u:secret@h/x?bogus=1"):
+        with pytest.raises(ConfigError, match=r"address that cannot be read.*expected postgresql://USER") as refused:
+            opened(wrong)
+        assert "secret" not in str(refused.value)
     with pytest.raises(ConfigError, match="expected a path, or an address that begins with postgresql://") as refused:
         state_of("mysql://sanad:secret@host/state")
     assert "secret" not in str(refused.value)
