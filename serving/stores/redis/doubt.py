@@ -24,6 +24,7 @@ class Doubts:
     def __init__(self, servers: Servers, tags: Tags) -> None:
         self._servers: Final = servers
         self._tags: Final = tags
+        self._noted: Final[set[bytes]] = set()  # tags whose run this process noted: the note itself may be lost
 
     def look(self) -> None:
         """Look at every server. Raises StoreError."""
@@ -44,9 +45,13 @@ class Doubts:
         is_flushed = waits.on_disk or _is_flushed(self._servers, place)
         commands: list[Command] = []
         for tag, former, at in moved:
-            is_kept = former is None or (is_flushed if at == name else waits.replicas > 0)
+            if former is None:
+                is_kept = tag not in self._noted
+            else:
+                is_kept = is_flushed if at == name else waits.replicas > 0
             commands.append(call("follow", tag, former or b"", run, name, "" if is_kept else LEDGER_SPAN_MS))
         self._servers.ask_now(place, *commands)
+        self._noted.update(tags)
 
 
 def _is_flushed(servers: Servers, place: Place) -> bool:

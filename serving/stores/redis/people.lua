@@ -70,7 +70,9 @@ local function write(keys, args)
     return {'no'}
   end
   local doubt = #args > 10 and redis.call('HGET', tag .. ':meta', 'doubt')
-  if doubt and tonumber(doubt) > micros() then return {'doubt', doubt} end
+  if doubt and tonumber(doubt) > math.min(micros(), tonumber(args[11]) * 1000) then  -- until both clocks are past it
+    return {'doubt', doubt}
+  end
   local other = other_key(tag, owner, args[4], args[5])
   if other then return other end
   local new = whole(next_number(tag, 'v'))

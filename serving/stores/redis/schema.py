@@ -98,7 +98,10 @@ def check_servers(servers: Servers) -> None:
             f"{servers.address}: found servers without a replica beside some with one; start the replicas that are "
             "missing, or write replicas=0 into the address, by which a failover may lose what was answered"
         )
-    servers.durability = Durability(waited, on_disk=min(versions) >= WITH_WAITAOF)
+    on_disk = min(versions) >= WITH_WAITAOF
+    servers.durability = Durability(waited, on_disk=on_disk)
+    shared = Tags(servers.address.name).shared  # a takedown must not be lost, whatever pages may lose
+    servers.careful = (shared, Durability(max(waited, min(1, fewest)), on_disk=on_disk))
     servers.restore = lambda place, error: load_library(servers, place, error)
     for master in servers.masters:
         load_library(servers, master)

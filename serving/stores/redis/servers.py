@@ -105,6 +105,8 @@ class Servers:
     def __init__(self, address: Address) -> None:
         self.address: Final = address
         self.durability = Durability(0, on_disk=False)
+        self.careful: tuple[bytes, Durability] = (b"", self.durability)
+        """A tag whose writes wait for more, such as takedowns, and for what."""
         self.restore: Callable[[Place, ResponseError], bool] = lambda place, error: False
         self.follow: Callable[[Place], None] = lambda place: None
         self._idle: Final[dict[Place, list[Connection]]] = {}
@@ -184,23 +186,30 @@ class Servers:
         for place in by_place.keys() - self._followed:
             self.follow(place)
             self._followed.add(place)
-        waiting = self.durability.command(wait_s / 2) if wait else None
-        if waiting is not None:
-            for some in by_place.values():
-                some.append(waiting)
+        wanted = self._wanted(placed) if wait else {}
+        for place, durability in wanted.items():
+            if (waiting := durability.command(wait_s / 2)) is not None:
+                by_place[place].append(waiting)
         replies = self._exchange(by_place, wait_s)
         for place, found in replies.items():
             self._check(place, found)
-            if waiting is not None and not self.durability.is_kept(found.pop()):
+            durability = wanted.get(place, Durability(0, on_disk=False))
+            if durability.command(wait_s) is not None and not durability.is_kept(found.pop()):
                 raise StoreError(
                     f"{place_name(place)}: found too few replicas with what was written, expected "
-                    f"{self.durability.replicas}; look at its replicas. It is written all the same."
+                    f"{durability.replicas}; look at its replicas. It is written all the same."
                 )
         results: dict[bytes, list[Any]] = {}
         for tag, some in commands.items():
             found = replies[placed[tag]]
             results[tag], replies[placed[tag]] = found[: len(some)], found[len(some) :]
         return results
+
+    def _wanted(self, placed: Mapping[bytes, Place]) -> dict[Place, Durability]:
+        """What each server's writes wait for."""
+        careful, more = self.careful
+        wanted = dict.fromkeys(placed.values(), self.durability)
+        return wanted | {placed[careful]: more} if careful in placed else wanted
 
     def _check(self, place: Place, replies: Sequence[Any]) -> None:
         """Raise what a server refused; once more where it lacked something that it has now."""

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from recsys.errors import StoreError
+from recsys.stores.protocols import ItemChange
 from serving.stores.redis.address import read_address
 from serving.stores.redis.schema import Tags
 from serving.stores.redis.store import RedisStore
@@ -113,6 +114,19 @@ def is_written(store, make, user_id):
     except StoreError as error:
         assert "a failover may have lost what was counted of this person; pages are from the safe feed" in str(error)
         return False
+
+
+def test_a_takedown_waits_for_a_replica_whatever_pages_wait_for(server, open_store, tmp_path, make):
+    with redis_server(tmp_path / "second", f"--replicaof 127.0.0.1 {server.port}") as second:
+        wait_until(lambda: has_replica(server))
+        store = open_store(server, "&replicas=0")
+        hidden = [ItemChange(fields={"item_id": "v", "is_hidden": True})]
+        second.signal(signal.SIGSTOP)
+        assert write(store, make, "u", 1)
+        with pytest.raises(StoreError, match="too few replicas with what was written, expected 1"):
+            store.catalogue.put(hidden, 1)
+        second.signal(signal.SIGCONT)
+        assert store.catalogue.put(hidden, 1) == 1, "it was written all the same, and now a replica has it"
 
 
 def test_of_two_servers_that_are_named_the_one_that_is_written_to_is_found(server, tmp_path, make):
