@@ -3,7 +3,8 @@ Bias and coverage of the off-policy estimators by simulation, where the value of
 
 A run draws a log and estimates with its intervals. Choices: people with one of three tastes, 8 actions, a reward that
 depends on both. Pages: 3 places filled without replacement from 5 items (Plackett and Luce), a reward that depends on
-the item above; every page is enumerated, so that the truth and all probabilities are exact.
+the item above (in `places` on its own place alone); every page is enumerated, so that the truth and all probabilities
+are exact.
 """
 
 import itertools
@@ -76,10 +77,12 @@ def _placed(given: np.ndarray) -> np.ndarray:
     return table[np.arange(N_PLACES), pages]
 
 
-def _means() -> np.ndarray:
-    """(n_pages, n_places) expected rewards: less where the item above is a neighbour."""
+def _means(*, neighbours: bool) -> np.ndarray:
+    """(n_pages, n_places) expected rewards; with `neighbours` less where the item above is one."""
     pages = _all_pages()
     alone = 0.25 + 0.12 * pages / (N_ITEMS - 1) + 0.1 * np.arange(N_PLACES)
+    if not neighbours:
+        return alone
     is_near = np.abs(np.diff(pages, axis=1, prepend=-9)) == 1
     return np.where(is_near, 0.5 * alone, alone)
 
@@ -97,10 +100,10 @@ def _to_come(given: np.ndarray, means: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return predicted, direct
 
 
-def drawn_pages(rng: np.random.Generator) -> Drawn:
+def drawn_pages(rng: np.random.Generator, *, neighbours: bool = True) -> Drawn:
     """Whole pages, one a person. The outcome model of cascade-dr is wrong by a constant factor, on purpose."""
     behaviour, policy = _given(0.5 * np.cos(np.arange(N_ITEMS))), _given(0.8 * np.sin(1.0 + np.arange(N_ITEMS)))
-    means, pages = _means(), _all_pages()
+    means, pages = _means(neighbours=neighbours), _all_pages()
     number = rng.choice(len(pages), N_PAGES, p=behaviour.prod(axis=1) / behaviour.prod(axis=1).sum())
     predicted, direct = (0.8 * table[number].ravel() for table in _to_come(policy, means))
     rows = np.repeat(np.arange(N_PAGES), N_PLACES)
@@ -118,7 +121,16 @@ def drawn_pages(rng: np.random.Generator) -> Drawn:
     return Drawn(rounds, target, truth / N_PLACES, truth)
 
 
-TABLES: dict[str, Callable[[np.random.Generator], Drawn]] = {"choices": drawn_choices, "pages": drawn_pages}
+def drawn_places(rng: np.random.Generator) -> Drawn:
+    """The same where a reward depends on its own place alone."""
+    return drawn_pages(rng, neighbours=False)
+
+
+TABLES: dict[str, Callable[[np.random.Generator], Drawn]] = {
+    "choices": drawn_choices,
+    "pages": drawn_pages,
+    "places": drawn_places,
+}
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from eval.offline.replay import offline_engine
 from eval.ope.outcome import expected_rewards
 from eval.ope.pages import ServedLog
 from eval.ope.rounds import Choices, Target
-from recsys.clock import from_text
+from recsys.clock import Millis, from_text
 from recsys.errors import DataError
 from recsys.feed.engine import Engine
 from recsys.feed.plan import Plan, select_again
@@ -26,7 +26,7 @@ from recsys.models.artifact import Artifact
 from recsys.policy.schema import Market
 from recsys.progress import Progress, quiet
 from recsys.safety.ledger import RUN
-from recsys.types import Fields, Longs, Reals
+from recsys.types import Event, Fields, Longs, Reals
 
 MIN_KNOWN_SHARE: Final = 0.5
 """The share of a log's choices whose items an artifact must know; below, it is the log of another catalogue."""
@@ -35,38 +35,93 @@ _NOTHING: Final = -1
 
 
 def target_of_artifact(
-    log: ServedLog, artifact: Artifact, market: Market, seen: pl.DataFrame, seed: int, on_progress: Progress = quiet
+    log: ServedLog, artifact: Artifact, market: Market, events: pl.DataFrame, seed: int, on_progress: Progress = quiet
 ) -> tuple[Target, tuple[str, ...]]:
     """
-    The artifact's probabilities of what was logged, and alerts of its engine. `seen` (user_id, item_id, at): when each
-    person met an item first.
+    The artifact's probabilities of what was logged, and alerts of its engine. `events` are all of the log's people.
 
     Raises:  DataError for a log of another catalogue.
     """
     _check_catalogue(log, artifact)
     alerts: list[str] = []
     engine = offline_engine(artifact, market, from_text(artifact.manifest.created_at), alerts)
-    met = {user_id: part for (user_id,), part in seen.partition_by("user_id", as_dict=True).items()}
+    past = Past(engine, events, known_until(artifact))
     numbers = {item: number for number, item in enumerate(log.rounds.action_ids)}
-    starts = np.flatnonzero(np.diff(log.rounds.slates, prepend=_NOTHING))
-    parts: list[tuple[Longs, Longs, Reals, Reals]] = []
-    for n_done, rows in enumerate(np.split(np.arange(len(log.rounds)), starts[1:]), start=1):
+    parts: list[tuple[Longs, Longs, Reals]] = []
+    chosen = np.zeros(len(log.rounds))
+    pages_of_log = pages_in_time(log)
+    for n_done, rows in enumerate(pages_of_log, start=1):
         first = log.frame.row(int(rows[0]), named=True)
-        plan = engine.plan(_request(first, engine, met, is_explored_only=log.is_explored_only), first["at"])
+        plan = engine.plan(past.request(first, is_explored_only=log.is_explored_only), first["at"])
         alerts += plan.alerts
         pages = _numbered(possible_pages(plan), engine, numbers)
         places = log.rounds.positions[rows] - 1
         if log.is_explored_only:
             pages, places = pages[:, explored_places(plan)[:1]], np.zeros(len(rows), np.int64)
-        parts.append(_probabilities(pages, places, log.rounds.actions[rows], rows))
-        on_progress("plan", n_done, len(starts))
-    situations, actions, chances, chosen = (np.concatenate(column) for column in zip(*parts, strict=True))
+        situations, actions, chances, chosen[rows] = _probabilities(pages, places, log.rounds.actions[rows], rows)
+        parts.append((situations, actions, chances))
+        on_progress("plan", n_done, len(pages_of_log))
+    situations, actions, chances = (np.concatenate(column) for column in zip(*parts, strict=True))
     choices = Choices(
         situation_of=np.arange(len(log.rounds)), situations=situations, actions=actions, probabilities=chances
     )
     direct, predicted = expected_rewards(log.rounds, choices, log.rounds.rewards, seed)
     placed = choices.of(log.rounds.actions)
     return Target(chosen=chosen, placed=placed, direct=direct, predicted=predicted), tuple(dict.fromkeys(alerts))
+
+
+def known_until(artifact: Artifact) -> Millis:
+    """The instant until which an artifact learned."""
+    return from_text(artifact.manifest.cutoff or artifact.manifest.created_at)
+
+
+def pages_in_time(log: ServedLog) -> list[Longs]:
+    """The rows of each page, the oldest page first."""
+    starts = np.flatnonzero(np.diff(log.rounds.slates, prepend=_NOTHING))
+    pages = np.split(np.arange(len(log.rounds)), starts[1:])
+    at = log.frame["at"].to_numpy()
+    return sorted(pages, key=lambda rows: int(at[rows[0]]))
+
+
+class Past:
+    """
+    What people had done before each page, told to the engine as history: models fold it in and it counts as seen, and
+    no ledger knows it. Pages must be asked for in order of time.
+    """
+
+    def __init__(self, engine: Engine, events: pl.DataFrame, known_until: Millis) -> None:
+        by_user = events.sort("at").partition_by("user_id", as_dict=True)
+        self.events = {str(user_id): part for (user_id,), part in by_user.items()}
+        self.engine, self.known_until = engine, known_until
+        self.told: dict[str, int] = {}
+
+    def request(self, row: Fields, *, is_explored_only: bool) -> FeedRequest:
+        """
+        The request of a logged page, after what happened before it. What the person had met and what was published
+        later is excluded.
+        """
+        items, user_id, at = self.engine.resources.catalogue_cache.items, row["user_id"], row["at"]
+        mine = self.events.get(user_id)
+        before = [] if mine is None else self._tell(user_id, mine, at)
+        later = (items.item_ids[n] for n in np.flatnonzero(items.published_at > at))
+        return FeedRequest(
+            user_id=user_id,
+            size=max(row["size"], RUN) if is_explored_only else row["size"],  # a run has its explored place somewhere
+            request_id=f"ope-{row['request_id']}",
+            exclude_ids=tuple({*before, *later}),
+        )
+
+    def _tell(self, user_id: str, mine: pl.DataFrame, at: Millis) -> list[str]:
+        """Appends what happened since the last page; returns the items that were met before this one."""
+        n_before = int(mine["at"].search_sorted(at, side="left"))
+        known = self.engine.resources.catalogue_cache.items.index
+        new = mine[self.told.get(user_id, 0) : n_before].filter(pl.col("at") >= self.known_until)
+        told = [Event(**fields, is_history=True) for fields in new.iter_rows(named=True)]
+        told = [event for event in told if event.item_id is None or event.item_id in known]
+        if told:
+            self.engine.stores.events.append(told, at)
+        self.told[user_id] = n_before
+        return mine["item_id"][:n_before].drop_nulls().unique().to_list()
 
 
 def _check_catalogue(log: ServedLog, artifact: Artifact) -> None:
@@ -76,20 +131,6 @@ def _check_catalogue(log: ServedLog, artifact: Artifact) -> None:
             f"found {share:.0%} of the logged choices about items that the artifact knows, expected nearly all: it is "
             "the log of another catalogue; name the log and the artifact of one catalogue"
         )
-
-
-def _request(row: Fields, engine: Engine, met: Mapping[str, pl.DataFrame], *, is_explored_only: bool) -> FeedRequest:
-    """The request of a logged page. What the person had met before, and what was published later, is excluded."""
-    items, at = engine.resources.catalogue_cache.items, row["at"]
-    user_id = row["user_id"]
-    before = met[user_id].filter(pl.col("at") < at)["item_id"].to_list() if user_id in met else []
-    later = (items.item_ids[n] for n in np.flatnonzero(items.published_at > at))
-    return FeedRequest(
-        user_id=user_id,
-        size=max(row["size"], RUN) if is_explored_only else row["size"],  # a run has its explored place somewhere
-        request_id=f"ope-{row['request_id']}",
-        exclude_ids=tuple({*before, *later}),
-    )
 
 
 @cache

@@ -107,7 +107,7 @@ def propensity_problem(logged: Reals, name: str = "propensity") -> str | None:
         return None
     wrong = np.flatnonzero(~is_probability(logged))
     value = logged[wrong[0]]
-    what = f"{value:g}" if np.isfinite(value) else "nothing"
+    what = "nothing" if np.isnan(value) else f"{value:g}"
     return (
         f"column {name}: found {what} in row {wrong[0] + 1} and no probability in {len(wrong):,} of {len(logged):,} "
         f"rows, {expected}; correct them, or leave out rows whose propensity nobody knows"

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from eval.offline.ages import assume_adults
 from eval.offline.intervals import N_RESAMPLES
-from eval.ope.artifact_policy import target_of_artifact
+from eval.ope.artifact_policy import known_until, target_of_artifact
 from eval.ope.diagnostics import diagnose
 from eval.ope.pages import REWARDS, ServedLog, read_served
 from eval.ope.report import CLIP, OpeReport, estimate_values, logged_value
@@ -27,7 +27,7 @@ from eval.ope.table import (
     target_of_columns,
     uniform,
 )
-from recsys.clock import Millis, from_text, to_text
+from recsys.clock import Millis, to_text
 from recsys.data.tables import read_dataset, reading
 from recsys.errors import ConfigError
 from recsys.models.artifact import load_artifact
@@ -40,6 +40,7 @@ OF_EXPLORED: Final = (
 )
 OF_PLACES: Final = "the mean {reward} of a place of a page: most places of this log were drawn at random"
 OF_TABLE: Final = "the mean {reward} of a choice under the policy, over the situations of the log"
+_REPORTED: Final = ("event_id", "user_id", "kind", "at", "item_id", "creator_id", "query", "value", "watch_fraction")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,22 +108,19 @@ def _artifact_target(
         artifact = assume_adults(artifact, served.frame["user_id"].unique().to_list())
     with threadpool_limits(1):  # a page is small: threads that wait for each other make it slow
         target, alerts = target_of_artifact(
-            served, artifact, load_market(market), _first_met(log, served), params.seed, on_progress
+            served, artifact, load_market(market), _events_of(log, served), params.seed, on_progress
         )
-    learned = artifact.manifest.cutoff or artifact.manifest.created_at
-    return target, (*_learned_from(served, from_text(learned)), *alerts)
+    return target, (*_learned_from(served, known_until(artifact)), *alerts)
 
 
-def _first_met(log: Path, served: ServedLog) -> pl.DataFrame:
-    """user_id, item_id and at: when each person of the log met an item first."""
+def _events_of(log: Path, served: ServedLog) -> pl.DataFrame:
+    """All events of the log's people, in the columns of a reported event."""
+    people = served.frame["user_id"].unique().implode()
     with reading("events"):
         return (
             read_dataset(log)
-            .events.filter(
-                pl.col("item_id").is_not_null(), pl.col("user_id").is_in(served.frame["user_id"].unique().implode())
-            )
-            .group_by("user_id", "item_id")
-            .agg(pl.col("at").min())
+            .events.filter(pl.col("user_id").is_in(people))
+            .select(*_REPORTED)
             .collect(engine="streaming")
         )
 

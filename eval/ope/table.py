@@ -49,7 +49,7 @@ def read_frame(path: Path, names: Mapping[str, str], required: Sequence[str]) ->
             f"{path}: found the columns {', '.join(frame.columns[:30])}, and not {', '.join(dict.fromkeys(missing))}; "
             "name a column that is called otherwise by --column, such as --column reward=click"
         )
-    return frame.rename({told: name for name, told in names.items() if told != name and name not in frame.columns})
+    return frame.with_columns(pl.col(told).alias(name) for name, told in names.items())
 
 
 def rounds_of(frame: pl.DataFrame, path: Path) -> Rounds:
@@ -114,7 +114,9 @@ def numbers(frame: pl.DataFrame, name: str, path: Path, *, is_required: bool = T
     found = values.fill_null(float("nan")).to_numpy()
     missing = np.flatnonzero(~np.isfinite(found))
     if is_required and len(missing):
-        raise DataError(f"{path}: column {name}: found nothing in row {missing[0] + 1}, expected a number in every row")
+        value = found[missing[0]]
+        what = "nothing" if np.isnan(value) else f"{value:g}"
+        raise DataError(f"{path}: column {name}: found {what} in row {missing[0] + 1}, expected a number in every row")
     return np.asarray(found, np.float64)
 
 
@@ -123,6 +125,8 @@ def _numbered(column: pl.Series, path: Path) -> tuple[Longs, list[str]]:
     if column.null_count():
         row = column.is_null().arg_true()[0]
         raise DataError(f"{path}: column {column.name}: found nothing in row {row + 1}, expected a value in every row")
+    if column.dtype.is_nested():
+        raise DataError(f"{path}: column {column.name}: found {column.dtype}, expected texts or numbers")
     values, number = np.unique(column.cast(pl.String).to_numpy().astype(object), return_inverse=True)
     return number.astype(np.int64), [str(value) for value in values]
 
@@ -157,12 +161,17 @@ def policy_choices(policy: pl.DataFrame, path: Path, frame: pl.DataFrame, rounds
     chances = numbers(policy, "probability", path)
     if not ((chances >= 0) & (chances <= 1)).all():
         raise DataError(f"{path}: column probability: found {chances.min():g} to {chances.max():g}, expected 0 to 1")
+    _numbered(policy["action"], path)  # says what is wrong with it
     numbered = {action: number for number, action in enumerate(rounds.action_ids)}
     actions = np.array([numbered.get(action, -1) for action in policy["action"].cast(pl.String)], np.int64)
     if (actions < 0).all():
         raise DataError(
             f"{path}: found none of the {len(numbered):,} actions of the log: it is the log of another catalogue; "
             "name the log and the policy of one catalogue"
+        )
+    if len(twice := policy.filter(policy.select(*keys, "action").is_duplicated())):
+        raise DataError(
+            f"{path}: found the action {twice['action'][0]} twice in one situation, expected one probability"
         )
     rows, of_log = _text_keys(policy, keys), _text_keys(frame, keys)
     situations, inverse = np.unique(rows, return_inverse=True)

@@ -44,6 +44,7 @@ def test_the_clip_matters_in_the_log_that_is_made() -> None:
 UNBIASED = {
     "choices": ("ips", "snips", "doubly-robust"),
     "pages": ("page-ips", "page-ips-normalised", "interaction", "interaction-normalised", "cascade-dr"),
+    "places": ("ips", "snips", "independent", "independent-normalised"),
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from eval.offline.replay import offline_engine
 from eval.ope import OpeParams, OpeReport, evaluate_policy
-from eval.ope.artifact_policy import explored_places, possible_pages, seeds_drawing
+from eval.ope.artifact_policy import Past, explored_places, possible_pages, seeds_drawing
 from recsys.clock import DAY, HOUR, MINUTE, from_text
 from recsys.data.tables import read_dataset, write_dataset
 from recsys.errors import DataError
@@ -97,6 +97,23 @@ def test_an_event_without_a_token_is_no_reward(small, people: list[str], tmp_pat
     assert accept_events(engine, likes, at(small) + HOUR).accepted == len(likes)
     write_tables(tmp_path / "again", served_tables(engine.stores))
     assert judge(replace(served, data=tmp_path / "again"), small, reward="like").logged.value == 0
+
+
+def test_a_policy_knows_what_a_person_did_before_a_page_and_nothing_later(small, served: Served) -> None:
+    user_id, until = next(iter(served.pages)), at(small)
+    events = read_dataset(served.data).events.select("event_id", "user_id", "kind", "at", "item_id").collect()
+    engine = offline_engine(small.artifact, small.market, until, [])
+    past = Past(engine, events, until)
+    row = {"user_id": user_id, "request_id": "r", "size": 20}
+    past.request(row | {"at": until}, is_explored_only=True)
+    assert engine.stores.events.since(user_id, 0) == ()  # the page itself is not before it
+    for later in (until + 1, until + HOUR, until + 2 * HOUR):
+        request = past.request(row | {"at": later}, is_explored_only=True)
+    told = [entry.event for entry in engine.stores.events.since(user_id, 0)]
+    mine = events.filter(pl.col("user_id") == user_id)
+    assert sorted(event.event_id for event in told) == sorted(mine["event_id"])  # each once
+    assert all(event.is_history for event in told)  # no ledger counts them
+    assert {item["item_id"] for item in served.pages[user_id]} <= set(request.exclude_ids)
 
 
 def test_every_page_that_exploration_allows_is_looked_at_once(small, people: list[str]) -> None:

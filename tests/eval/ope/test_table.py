@@ -1,5 +1,6 @@
 """`sanad ope` on a table of choices: what it prints, and a sentence for whatever cannot be judged."""
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -94,6 +95,7 @@ def test_a_policy_may_differ_by_context(tmp_path: Path, ope: Ope) -> None:
         ({"propensity": []}, "and not propensity; name a column"),
         ({"reward": [1, None] * 20}, "column reward: found nothing in row 2"),
         ({"action": ["c", None] * 20}, "column action: found nothing in row 2"),
+        ({"reward": [float("inf"), 1.0] * 20}, "column reward: found inf in row 1"),
         ({"slate": [1] * 40}, "found slate without position"),
         ({"slate": [1] * 40, "position": [1] * 40}, "found a page with two choices at one place"),
     ],
@@ -103,6 +105,30 @@ def test_a_log_that_cannot_be_used_gets_a_sentence(
 ) -> None:
     code, out, err = ope(log(tmp_path, **columns), "--policy", "uniform")
     assert (code, out) == (2, "") and sentence in err
+
+
+def test_a_column_of_lists_gets_a_sentence(tmp_path: Path, ope: Ope) -> None:
+    code, _, err = ope(log(tmp_path, "log.jsonl", action=[["a"], ["b"]] * 20), "--policy", "uniform")
+    assert code == 2 and "column action: found List(String), expected texts or numbers" in err
+
+
+def test_a_column_that_is_named_takes_the_place_of_one_with_our_name(tmp_path: Path, ope: Ope) -> None:
+    both = log(tmp_path, reward=[0] * 40, click=[1] * 40)
+    code, out, _ = ope(both, "--policy", "uniform", "--column", "reward=click", "--json")
+    assert code == 0 and json.loads(out)["logged"]["value"] == 1
+
+
+def test_an_action_that_stands_twice_in_a_policy_gets_a_sentence(tmp_path: Path, ope: Ope) -> None:
+    path = tmp_path / "policy.csv"
+    path.write_text("action,probability\na,0.5\na,0.5\n")
+    code, _, err = ope(log(tmp_path), "--policy", path)
+    assert code == 2 and "found the action a twice in one situation" in err
+
+
+@pytest.mark.parametrize("name", ["log.csv.gz", "log.jsonl.gz"])
+def test_a_compressed_table_is_read_too(tmp_path: Path, ope: Ope, name: str) -> None:
+    (tmp_path / name).write_bytes(gzip.compress(log(tmp_path, name.removesuffix(".gz")).read_bytes()))
+    assert ope(tmp_path / name, "--policy", "uniform", "--json")[0] == 0
 
 
 def test_an_empty_log_gets_a_sentence(tmp_path: Path, ope: Ope) -> None:
