@@ -14,9 +14,8 @@ from recsys.kernels import address
 from recsys.types import Array, Candidates, Floats, Ids, Rows
 
 _DTYPES: Final = {
-    "parts": np.uint64, "weights": np.float32, "tier": np.int8, "item_nos": np.int32, "language": np.int16,
-    "confidence": np.float32, "column_of": np.int64, "wanted": np.float64, "bonus": np.float32, "scores": np.float32,
-    "order": np.int64, "room": np.int64,
+    "parts": np.float32, "weights": np.float32, "tier": np.int8, "item_nos": np.int32, "language": np.int16,
+    "confidence": np.float32, "column_of": np.int64, "wanted": np.float64,
 }  # fmt: skip
 
 
@@ -24,9 +23,10 @@ class _PageOrder(Structure):
     """The struct `page_order` of order.c."""
 
     _fields_ = (
-        *((name, c_void_p) for name in _DTYPES),
+        *((name, c_void_p) for name in (*_DTYPES, "scores", "order")),
         *((name, c_int64) for name in ("n", "n_parts", "n_languages", "depth")),
         *((name, c_double) for name in ("weight", "step", "percent")),
+        *((name, c_void_p) for name in ("bonus", "room")),  # worked out in C
     )
 
 
@@ -50,12 +50,12 @@ def order_compiled(
     `parts` (n,) are added up in their order, each times its weight; `of_language` is the weight of the bonus.
     `language` (n,) are codes, by which `column_of` tells the place in `wanted`, or -1.
     """
-    n, columns = len(candidates), [np.ascontiguousarray(part, np.float32) for _, part in parts]
+    n = len(candidates)
     is_coded = language.min(initial=0) >= 0 and language.max(initial=0) < len(column_of)
     if not is_coded or np.isnan(confidence).any():
         return None
     given: dict[str, object] = {
-        "parts": [address(column).value or 0 for column in columns],
+        "parts": [part for _, part in parts],
         "weights": [weight for weight, _ in parts],
         "tier": candidates["tier"],
         "item_nos": candidates.item_nos,
@@ -65,14 +65,12 @@ def order_compiled(
         "wanted": wanted,
     }
     arrays: dict[str, Array] = {name: np.ascontiguousarray(array, _DTYPES[name]) for name, array in given.items()}
-    bonus, scores = np.empty(n, np.float32), np.empty(n, np.float32)
-    order, room = np.empty(n, np.int64), np.empty(6 * n + 3 * len(wanted), np.int64)
-    arrays |= {"bonus": bonus, "scores": scores, "order": order, "room": room}
+    scores, order = np.empty((2, n), np.float32), np.empty(7 * n + 3 * len(wanted), np.int64)
     page = _PageOrder(
-        **{name: address(array) for name, array in arrays.items()},
+        **{name: address(array) for name, array in arrays.items()}, scores=address(scores), order=address(order),
         n=n, n_parts=len(parts), n_languages=len(wanted), depth=depth, weight=of_language, step=STEP, percent=percent,
     )  # fmt: skip
-    return (bonus, scores, order) if native.order_page(byref(page)) else None
+    return (scores[1], scores[0], order[:n]) if native.order_page(byref(page)) else None
 
 
 def unite_compiled(native: CDLL, lists: Sequence[Ids]) -> tuple[Ids, Floats]:

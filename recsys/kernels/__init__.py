@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-VERSION: Final = 12
+VERSION: Final = 13
 """
 The version of the functions' signatures: a library of others is not used. `make` builds again when a source changed.
 """

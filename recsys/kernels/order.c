@@ -8,7 +8,7 @@ void language_bonus(const float *scores, const int64_t *order, const int64_t *la
                     int64_t *heads, int64_t *counts, double *deficits, float *bonus); /* in ranking.c */
 
 typedef struct { /* the names are those of recsys/feed/compiled_order.py */
-    const uint64_t *parts;    /* (n_parts,) where each part (n,) of the score begins */
+    const float *parts;       /* (n_parts, n) of the score */
     const float *weights;     /* (n_parts,) */
     const int8_t *tier;       /* (n,), as the next ones are */
     const int32_t *item_nos;
@@ -16,11 +16,12 @@ typedef struct { /* the names are those of recsys/feed/compiled_order.py */
     const float *confidence;
     const int64_t *column_of; /* by code of a language: of `wanted`, or below 0 */
     const double *wanted;     /* (n_languages,) shares of the page */
-    float *bonus, *scores;    /* (n,) the results */
-    int64_t *order;           /* (n,) likewise */
-    int64_t *room;            /* (6 n + 3 n_languages,) to work in */
+    float *scores;            /* (2, n) the results: scores, and the bonus of languages */
+    int64_t *order;           /* (n,) likewise; behind it there is room (6 n + 3 n_languages,) to work in */
     int64_t n, n_parts, n_languages, depth;
     double weight, step, percent; /* `weight` of the bonus, 0 = the page is not calibrated */
+    float *bonus;                 /* where they are, worked out */
+    int64_t *room;
 } page_order;
 
 /* An unknown part adds nothing, an infinite one as much as a number can. */
@@ -132,13 +133,15 @@ static float constant_of_r2(const page_order *p)
  * Fills `scores`, `bonus` and `order`: the weighted sum of the parts, what calibrates to languages, R2 at its constant,
  * best first. Returns 0, with nothing that counts, when a score that is calibrated is not finite.
  */
-PUBLIC int32_t order_page(const page_order *p)
+PUBLIC int32_t order_page(page_order *p)
 {
     const int64_t n = p->n;
     int has_r2 = 0;
+    p->bonus = p->scores + n;
+    p->room = p->order + n;
     memset(p->scores, 0, (size_t)n * sizeof *p->scores);
     for (int64_t k = 0; k < p->n_parts; k++)
-        add_part(p->scores, p->weights[k], (const float *)(uintptr_t)p->parts[k], n);
+        add_part(p->scores, p->weights[k], p->parts + k * n, n);
     if (!calibrate(p))
         return 0;
     add_part(p->scores, (float)p->weight, p->bonus, n);
