@@ -98,6 +98,7 @@ def items_of(
         columns[name][rows].tolist() for name in ("tier", "family", "score", "is_supportive")
     )
     topics, propensities = items.topics[numbers].tolist(), selection.propensities.tolist()
+    short = {propensity: plain(propensity) for propensity in set(propensities)}
     sources, places = sources_of_rows(candidates, rows), _localities(query, numbers)
     item_ids, creator_ids = items.item_ids.take(numbers.tolist()), items.creator_ids.take(numbers.tolist())
     page: list[FeedItem] = []
@@ -123,7 +124,7 @@ def items_of(
                 locality=places[slot],
                 reasons=[] if request.explain == "none" else sentences(reason_codes, query.viewer.languages),
                 is_exploration=selection.is_exploration[slot],
-                propensity=plain(propensities[slot]),
+                propensity=short[propensities[slot]],
                 tracking_token=signer.tracking(item_no, slot + 1),
             )
         )

@@ -18,6 +18,7 @@ from recsys.models.interactions import UserInteractions, clean_matrix, select_po
 from recsys.models.solver import diagonalise, solve_row, solve_rows
 from recsys.models.spectral import singular_vectors
 from recsys.progress import Progress, quiet
+from recsys.sets import distinct
 from recsys.types import Csr, Floats, History, Reals
 
 _MIN_CONFIDENCE: Final = 1e-6
@@ -62,7 +63,8 @@ class FactorSpace:
 
     def fold_in(self, history: History) -> Floats:
         """(d,) the vector of one user. Several interactions with one item add up."""
-        items, place = np.unique(history.items, return_inverse=True)
+        items = distinct(history.items)
+        place = np.searchsorted(items, history.items)
         signed = np.bincount(place, history.weights, len(items)).astype(np.float32)
         is_read = signed != 0 if self.negative_weight > 0 else signed > 0
         items, signed = items[is_read], signed[is_read]
