@@ -5,11 +5,13 @@ People are drawn with replacement and keep their whole pages. Two rankings are c
 makes a person easy or hard to recommend for cancels out.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 import numpy as np
+from scipy.special import stdtr
 
 from recsys.metrics import mean, n_counted
 from recsys.types import Floats, Reals
@@ -33,7 +35,8 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """
     A metric of one ranking less that of another, over the same people: the mean with its interval, and for how many
-    people the first ranking is better (`wins`), equal or worse.
+    people the first ranking is better (`wins`), equal or worse. `p` is that of `paired_p`, `p_holm` the same corrected
+    for all differences that are shown together; None where there is nothing to compare.
     """
 
     metric: str
@@ -43,6 +46,8 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     wins: int
     ties: int
     losses: int
+    p: float | None = None
+    p_holm: float | None = None
 
     @property
     def is_clear(self) -> bool:
@@ -89,7 +94,47 @@ def difference(metric: str, first: str, second: str, values: dict[str, Reals], r
         wins=int((gaps > 0).sum()),
         ties=int((gaps == 0).sum()),
         losses=int((gaps < 0).sum()),
+        p=paired_p(gaps),
     )
+
+
+def paired_p(gaps: Reals) -> float | None:
+    """
+    The p-value of Student's paired t-test, two-sided: how likely differences (q,) so far from 0 on average are when
+    there is none. None below two people who count; 1 when all differences are 0.
+    """
+    counted = gaps[np.isfinite(gaps)]
+    if len(counted) < 2:
+        return None
+    centre, spread = float(counted.mean()), float(counted.std(ddof=1))
+    if spread == 0:
+        return 1.0 if centre == 0 else 0.0
+    return float(2 * stdtr(len(counted) - 1, -abs(centre) / spread * np.sqrt(len(counted))))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """
+    P-values corrected for all comparisons of a table, in their order: with a limit of 0.05 the chance of even one false
+    "different" is at most 0.05.
+
+    Formula: the i-th smallest of m times m + 1 - i, at most 1, and never below a smaller one's.
+    Source:  Holm 1979.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    ordered = np.argsort(p_values, kind="stable")
+    factors = np.arange(len(p_values), 0, -1)
+    corrected = np.empty(len(p_values))
+    corrected[ordered] = np.maximum.accumulate(np.minimum(np.asarray(p_values)[ordered] * factors, 1.0))
+    return corrected.tolist()
+
+
+def corrected(differences: Sequence[Difference]) -> list[Difference]:
+    """The differences of one table, with `p_holm`."""
+    known = [d.p for d in differences if d.p is not None]
+    values = iter(holm(known))
+    return [d if d.p is None else msgspec.structs.replace(d, p_holm=next(values)) for d in differences]
 
 
 def without_interval(value: float) -> Estimate:

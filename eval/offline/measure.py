@@ -1,38 +1,51 @@
 """The numbers of a report, from the pages that each ranking would have shown."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 import numpy as np
 
+from eval.offline.against import Against
 from eval.offline.holdout import Holdout
-from eval.offline.intervals import Difference, Estimate, Resamples, difference, estimate, resample, without_interval
+from eval.offline.intervals import (
+    Difference,
+    Estimate,
+    Resamples,
+    corrected,
+    difference,
+    estimate,
+    resample,
+    without_interval,
+)
 from eval.offline.locality import LocalityReport, summarise_locality
+from eval.offline.model_rows import ModelRow, model_rows
+from eval.offline.quality import accuracy_values, variety_values
 from eval.offline.reliability import Reliability
 from eval.offline.replay import RANKINGS, ReplayResult
+from eval.offline.slices import (
+    HISTORY_SEGMENTS,
+    MIN_GROUP_SIZE,
+    CreatorSize,
+    Segment,
+    creator_sizes,
+    segments,
+)
 from recsys import metrics
 from recsys.catalogue.items import topic_bits
 from recsys.clock import to_text
 from recsys.models.artifact import Artifact
 from recsys.policy.schema import Market
-from recsys.types import Mask, Reals
+from recsys.types import Longs, Mask, Reals
 from recsys.vocabulary import TIERS
 
 COMPARISONS: Final = (("engine", "popularity"), ("score", "popularity"), ("engine", "score"), ("score", "no_local"))
 COMPARED_METRICS: Final = ("watch", "recall", "ndcg", "impression_auc", "local_share", "supportive_share")
-ACTIVITY_SEGMENTS: Final = (
-    ("cold, liked nothing before", 0, 0),
-    ("warm, liked 1 to 9", 1, 9),
-    ("hot, liked 10 or more", 10, 10**9),
-)
-MIN_GROUP_SIZE: Final = 5
-"""Smaller groups are left out of the breakdowns: their means are noise and could identify a person."""
 MIN_LOCAL_SHARE_CHANGE: Final = 0.005
 """With a smaller change of the local share, an accuracy cost per percentage point would be noise."""
 
-PerPerson = Mapping[str, Mapping[str, Reals]]
+PerPerson = Mapping[str, dict[str, Reals]]
 """Metric -> ranking -> (q,) a value for each person."""
 
 
@@ -61,8 +74,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     All results of `sanad eval`. Rates are in [0, 1], times RFC 3339 in UTC. docs/evaluation.md explains them.
 
     `n_minors`: people whose page was a minor's, among them those of unknown age. `kept_back`: by reason, how many
-    videos it kept from a page of the engine that is short, on average over the `n_short_pages`. `data_notes`: how the
-    data differ from those behind the artifact.
+    videos it kept from a page of the engine that is short, on average over the `n_short_pages`; `kept_back_in_all` sums
+    them. `data_notes`: how the data differ from those behind the artifact.
+
+    `ks`: cut-offs of `accuracy`, whose metrics are `name@k`. `variety`: how new, varied and personal pages are.
+    `filled`: accuracy over the people whose page of the engine is not empty, where there are `n_empty_pages`.
+    `base_models`: the score and each model of the blend alone. `against`: the other artifact, where one was named.
     """
 
     model_version: str
@@ -96,6 +113,17 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     kept_back: dict[str, float]
     assume_adults: bool = False
     data_notes: list[str] = []
+    ks: list[int] = []
+    accuracy: dict[str, dict[str, Estimate]] = {}
+    variety: dict[str, dict[str, Estimate]] = {}
+    n_empty_pages: int = 0
+    n_empty_slots: int = 0
+    kept_back_in_all: dict[str, int] = {}
+    filled: dict[str, dict[str, Estimate]] = {}
+    segments: list[Segment] = []
+    creator_sizes: list[CreatorSize] = []
+    base_models: list[ModelRow] = []
+    against: Against | None = None
 
 
 def measure(
@@ -107,14 +135,22 @@ def measure(
     *,
     k: int,
     seed: int,
+    ks: Sequence[int] = (),
 ) -> Report:
-    """The report. `seed` is that of the bootstrap; equal inputs give equal reports."""
+    """
+    The report. `seed` is that of the bootstrap; equal inputs give equal reports. `ks`: cut-offs beside k; those above
+    it are left out, as a page has k items.
+    """
     rng = np.random.default_rng([seed, 2])
     values = per_person(replayed, market, k)
     resamples = resample(len(replayed.people), rng)
     estimates = _estimates(values, resamples)
+    is_empty = (replayed.pages["engine"] == metrics.EMPTY).all(axis=1)
+    detail = _detail(
+        replayed, artifact, sorted({k, *(cut for cut in ks if cut <= k)}), values, is_empty, resamples, seed
+    )
     history = {"local_share_history": {"history": replayed.local_share_history}}
-    return Report(
+    report = Report(
         model_version=artifact.version,
         policy_version=market.version,
         market=market.market,
@@ -146,12 +182,51 @@ def measure(
         n_minors=int(replayed.is_minor.sum()),
         n_short_pages=len(replayed.missing),
         kept_back=_kept_back(replayed),
+        n_empty_pages=int(is_empty.sum()),
+        n_empty_slots=int((replayed.pages["engine"] == metrics.EMPTY).sum()),
+        kept_back_in_all=_kept_back_in_all(replayed),
     )
+    return msgspec.structs.replace(report, **detail)
 
 
-def per_person(replayed: ReplayResult, market: Market, k: int) -> dict[str, dict[str, Reals]]:
-    """Metric -> ranking -> (q,) a value for each person."""
-    pages, hits, n_relevant = replayed.pages, replayed.is_relevant, replayed.n_relevant
+def _detail(
+    replayed: ReplayResult,
+    artifact: Artifact,
+    ks: Sequence[int],
+    values: PerPerson,
+    is_empty: Mask,
+    resamples: Resamples,
+    seed: int,
+) -> dict[str, object]:
+    """The further fields of the report, with resamples of their own, so that what stands above keeps its numbers."""
+    rng, k = np.random.default_rng([seed, 3]), max(ks)
+    pages = {**replayed.pages, **replayed.model_pages}
+    accuracy = accuracy_values(replayed, pages, replayed.n_relevant, ks)
+    variety = variety_values(replayed, artifact, pages)
+    filled = {name: {r: values[name][r][~is_empty] for r in RANKINGS} for name in ("recall", "ndcg")}
+    return {
+        "ks": list(ks),
+        "accuracy": _estimates(_of_rankings_only(accuracy), resamples),
+        "variety": _estimates(_of_rankings_only(variety), resamples),
+        "filled": _estimates(filled, resample(int((~is_empty).sum()), rng))
+        if 0 < is_empty.sum() < len(is_empty)
+        else {},
+        "segments": segments(values, replayed, rng),
+        "creator_sizes": creator_sizes(replayed, artifact, rng),
+        "base_models": model_rows({**accuracy, **variety}, replayed, k, resamples),
+    }
+
+
+def _of_rankings_only(values: PerPerson) -> dict[str, dict[str, Reals]]:
+    return {metric: {name: of_metric[name] for name in RANKINGS} for metric, of_metric in values.items()}
+
+
+def per_person(
+    replayed: ReplayResult, market: Market, k: int, n_relevant: Longs | None = None
+) -> dict[str, dict[str, Reals]]:
+    """Metric -> ranking -> (q,) a value for each person. `n_relevant` (q,): None = that of the replay."""
+    pages, hits = replayed.pages, replayed.is_relevant
+    n_relevant = replayed.n_relevant if n_relevant is None else n_relevant
     is_supportive = _is_supportive(replayed, market)
     functions: dict[str, Callable[[str], Reals]] = {
         "recall": lambda name: metrics.recall(hits[name], n_relevant, k),
@@ -177,12 +252,14 @@ def _estimates(values: PerPerson, resamples: Resamples) -> dict[str, dict[str, E
 
 def _differences(values: Mapping[str, dict[str, Reals]], resamples: Resamples) -> list[Difference]:
     """Each comparison of each compared metric. The engine's page has no single score, which two of them need."""
-    return [
-        difference(metric, first, second, values[metric], resamples)
-        for metric in COMPARED_METRICS
-        for first, second in COMPARISONS
-        if not (metric in ("watch", "impression_auc") and "engine" in (first, second))
-    ]
+    return corrected(
+        [
+            difference(metric, first, second, values[metric], resamples)
+            for metric in COMPARED_METRICS
+            for first, second in COMPARISONS
+            if not (metric in ("watch", "impression_auc") and "engine" in (first, second))
+        ]
+    )
 
 
 def _of_rankings(replayed: ReplayResult) -> dict[str, dict[str, Estimate]]:
@@ -222,10 +299,15 @@ def _locality_accuracy_cost(estimates: Mapping[str, Mapping[str, Estimate]]) -> 
 
 def _kept_back(replayed: ReplayResult) -> dict[str, float]:
     """By reason, videos kept from a page that is short, the greatest first."""
+    return {reason: round(n / len(replayed.missing), 2) for reason, n in _kept_back_in_all(replayed).items()}
+
+
+def _kept_back_in_all(replayed: ReplayResult) -> dict[str, int]:
+    """The same, summed over the pages that are short."""
     total = Counter[str]()
     for reasons in replayed.missing:
         total.update(reasons)
-    return {reason: round(n / len(replayed.missing), 2) for reason, n in total.most_common()}
+    return dict(total.most_common())
 
 
 def _by_region(replayed: ReplayResult) -> dict[str, Mask]:
@@ -235,7 +317,7 @@ def _by_region(replayed: ReplayResult) -> dict[str, Mask]:
 
 def _by_activity(replayed: ReplayResult) -> dict[str, Mask]:
     n_liked = replayed.n_liked
-    return {name: (n_liked >= low) & (n_liked <= high) for name, low, high in ACTIVITY_SEGMENTS}
+    return {name: (n_liked >= low) & (n_liked <= high) for name, low, high in HISTORY_SEGMENTS}
 
 
 def _groups(values: PerPerson, members: Mapping[str, Mask], rng: np.random.Generator) -> list[Group]:

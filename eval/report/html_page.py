@@ -5,14 +5,15 @@ Plots are HTML too: marks are placed in per cent on a track, and all text stays 
 page as a wide screen, and right-to-left names stay in their cell.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Final
 
 from eval.offline.intervals import Estimate
-from eval.offline.measure import MIN_GROUP_SIZE, PlaceExposure, Report
+from eval.offline.measure import PlaceExposure, Report
 from eval.offline.replay import RANKINGS
+from eval.offline.slices import MIN_GROUP_SIZE
 from eval.report.html_locality import (
     CONCENTRATION_HEAD,
     DEFINITION_HEAD,
@@ -23,18 +24,34 @@ from eval.report.html_locality import (
     floor_cost_plot,
     floor_cost_rows,
 )
+from eval.report.html_quality import (
+    ACCURACY_NOTE,
+    CREATORS_HEAD,
+    CREATORS_NOTE,
+    DIFFERENCE_HEAD,
+    MODELS_NOTE,
+    SEGMENTS_HEAD,
+    SEGMENTS_NOTE,
+    VARIETY_NOTE,
+    cell,
+    creator_rows,
+    difference_rows,
+    metric_rows,
+    model_head,
+    model_rows,
+    segment_rows,
+)
 from eval.report.html_reliability import reliability_plots
 from eval.report.wording import (
     METRIC_MEANINGS,
     METRIC_NAMES,
     RANKING_NAMES,
     accuracy_cost_sentence,
+    against_sentence,
     cautions,
     headline,
     metric_name,
     number,
-    signed,
-    verdict,
     with_interval,
 )
 from recsys.policy.schema import Market
@@ -70,6 +87,12 @@ def render(report: Report, market: Market) -> str:
         _section("Accuracy cost of a local floor", _floor_costs(report), _FLOOR_COST_NOTE),
         _section("Three definitions of local", _definitions(report), audit_sentences(report.locality)),
         _section("Differences, person by person", _differences(report), "First less second, over the same people."),
+        _against(report),
+        _section("Accuracy at several cut-offs", _metrics(report, report.accuracy), ACCURACY_NOTE),
+        _section("New, varied, personal, in proportion", _metrics(report, report.variety), VARIETY_NOTE),
+        _section("Base models", _html_table(model_head(report.k), model_rows(report)), MODELS_NOTE),
+        _section("Parts of the people", _html_table(SEGMENTS_HEAD, segment_rows(report)), SEGMENTS_NOTE),
+        _section("Creators by size", _html_table(CREATORS_HEAD, creator_rows(report)), CREATORS_NOTE),
         _section("All numbers", _table(report), ""),
         _section("Predicted and observed actions", reliability_plots(report.reliability), _RELIABILITY_NOTE),
         _section("By activity segment", _activity_segments(report), _SMALL_GROUPS_NOTE),
@@ -239,7 +262,7 @@ def _place_name(code: str, market: Market) -> str:
 def _table(report: Report) -> str:
     body = [
         [f"{escape(metric_name(metric, report.k))}<small>{escape(METRIC_MEANINGS[metric])}</small>"]
-        + [_cell(report.values[metric][name]) for name in RANKINGS]
+        + [cell(report.values[metric][name]) for name in RANKINGS]
         for metric in METRIC_NAMES
     ]
     return _html_table(["", *(escape(RANKING_NAMES[name]) for name in RANKINGS)], body)
@@ -255,19 +278,20 @@ def _definitions(report: Report) -> str:
     return shares + _html_table(CONCENTRATION_HEAD, concentration_rows(report.locality))
 
 
-def _cell(estimate: Estimate) -> str:
-    mean, _, interval = with_interval(estimate).partition(" ")
-    return f"{mean}<small>{interval}</small>" if interval else mean
-
-
 def _differences(report: Report) -> str:
-    body = []
-    for d in report.differences:
-        mean, _, interval = signed(d.estimate).partition(" ")
-        name = f"{escape(metric_name(d.metric, report.k))}<small>{d.first} less {d.second}</small>"
-        people = f"{d.wins:,} / {d.ties:,} / {d.losses:,}"
-        body.append([name, f"{mean}<small>{interval}</small>", verdict(d), people])
-    return _html_table(["", "mean, 95 %", "", "better / equal / worse"], body)
+    return _html_table(DIFFERENCE_HEAD, difference_rows(report.differences, report.k))
+
+
+def _metrics(report: Report, values: Mapping[str, Mapping[str, Estimate]]) -> str:
+    return _html_table(["", *(escape(RANKING_NAMES[name]) for name in RANKINGS)], metric_rows(values, report.k))
+
+
+def _against(report: Report) -> str:
+    """The section on the other artifact, where there is one."""
+    if report.against is None:
+        return ""
+    table = _html_table(DIFFERENCE_HEAD, difference_rows(report.against.differences, report.k))
+    return _section("Beside the other artifact", table, against_sentence(report.against))
 
 
 def _activity_segments(report: Report) -> str:
@@ -277,7 +301,7 @@ def _activity_segments(report: Report) -> str:
     for group in report.activity_segments:
         ndcg = group.values["ndcg"]
         body.append(
-            [f"{escape(group.name)}<small>{group.n_people:,} people</small>", *(_cell(ndcg[name]) for name in RANKINGS)]
+            [f"{escape(group.name)}<small>{group.n_people:,} people</small>", *(cell(ndcg[name]) for name in RANKINGS)]
         )
     return _html_table([f"NDCG@{report.k}", *(escape(RANKING_NAMES[name]) for name in RANKINGS)], body)
 

@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from eval.offline.intervals import Difference, Estimate
+from eval.offline.against import Against
+from eval.offline.intervals import CONFIDENCE_LEVEL, Difference, Estimate
 from eval.offline.measure import Report
 from eval.offline.reliability import Reliability
 
@@ -34,6 +35,26 @@ METRIC_NAMES: Final = {
     "gini_items": "Gini, items",
     "gini_creators": "Gini, creators",
 }
+FURTHER_NAMES: Final = {
+    "precision": "precision",
+    "hit_rate": "hit rate",
+    "map": "MAP",
+    "mrr": "MRR",
+    "ndcg_full_page": "NDCG, full page as ideal",
+    "weighted_recall": "Recall by inverse propensity",
+    "weighted_ndcg": "NDCG by inverse propensity",
+    "auc": "AUC of the page",
+    "novelty": "novelty, bits",
+    "serendipity": "serendipity",
+    "diversity": "diversity within a page",
+    "overlap": "overlap of pages",
+    "popularity": "interactions per video (ARP)",
+    "tail_share": "share of the long tail",
+    "miscalibration_topics": "miscalibration, topics",
+    "miscalibration_languages": "miscalibration, languages",
+}
+"""Of the metrics that stand in tables of their own."""
+
 HEADLINES: Final = (("watch", "score"), ("ndcg", "engine"))
 """Metric and ranking that are compared with popularity first. The engine's page has no score to estimate from."""
 
@@ -55,8 +76,22 @@ METRIC_MEANINGS: Final = {
 
 
 def metric_name(metric: str, k: int) -> str:
-    """The name of a metric with its cut-off."""
-    return METRIC_NAMES[metric].format(k=k)
+    """The name of a metric with its cut-off: `k`, or that of `name@5`."""
+    name, _, own = metric.partition("@")
+    if name in METRIC_NAMES:
+        return METRIC_NAMES[name].format(k=own or k)
+    return f"{FURTHER_NAMES[name]} @{own}" if own else FURTHER_NAMES[name]
+
+
+def p_value(p: float | None) -> str:
+    """`.047`, or `<.001`; a dash for nothing to compare."""
+    return "–" if p is None else "<.001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
+
+
+def against_sentence(against: Against) -> str:
+    """Who is compared with whom, on what."""
+    known = "" if against.relevant_known == 1 else f" B knows {against.relevant_known:.0%} of the relevant videos."
+    return f"A is this artifact, B is {against.model_version}: the same people at the same instants.{known}"
 
 
 def number(value: float | None) -> str:
@@ -78,11 +113,12 @@ def short_interval(estimate: Estimate) -> str:
     return f"{estimate.low:.3f}–{estimate.high:.3f}".replace("0.", ".")
 
 
-def signed(estimate: Estimate) -> str:
+def signed(estimate: Estimate, digits: int = 4) -> str:
     """A difference with its sign and interval."""
     if estimate.mean is None or estimate.low is None or estimate.high is None:
         return "–"
-    return f"{estimate.mean:+.4f} [{estimate.low:+.4f}, {estimate.high:+.4f}]"
+    mean, low, high = (f"{value:+.{digits}f}" for value in (estimate.mean, estimate.low, estimate.high))
+    return f"{mean} [{low}, {high}]"
 
 
 def verdict(difference: Difference) -> str:
@@ -92,6 +128,12 @@ def verdict(difference: Difference) -> str:
     if not difference.is_clear:
         return "not clear"
     return "higher" if difference.estimate.mean > 0 else "lower"
+
+
+def verdict_among(difference: Difference) -> str:
+    """What may be claimed of a difference that is shown among many: its corrected p must be below 0.05 too."""
+    is_chance = difference.p_holm is not None and difference.p_holm >= 1 - CONFIDENCE_LEVEL
+    return "not clear" if difference.is_clear and is_chance else verdict(difference)
 
 
 def headline(report: Report) -> str:
@@ -193,6 +235,12 @@ def _short_pages(report: Report) -> list[str]:
         f"{fill_rate:.1%} of the slots are filled: {report.n_short_pages:,} of {report.n_people:,} pages are short. "
         f"Left out of such a page, on average: {reasons}."
     ]
+    if report.n_empty_pages and (filled := report.filled.get("ndcg")):
+        sentences.append(
+            f"{report.n_empty_pages:,} pages of the engine are empty and count as 0 in its accuracy. Over the "
+            f"{report.n_people - report.n_empty_pages:,} other people its NDCG@{report.k} is "
+            f"{number(filled['engine'].mean)}, popularity's {number(filled['popularity'].mean)}."
+        )
     if report.n_minors and not report.assume_adults:
         sentences.append(
             f"{report.n_minors:,} of {report.n_people:,} people got the page of a minor, as all do whose age nobody "

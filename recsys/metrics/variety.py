@@ -145,13 +145,11 @@ def group_amounts(membership: Csr, items: Integers) -> Reals:
 
     Shapes: membership (n_items, g), rows that add up to 1 or 0; items (q, n).
     """
-    q, n = items.shape
-    amounts = np.zeros((q, membership.shape[1]))
-    for rank in range(n):
-        column = items[:, rank]
-        is_shown = column != EMPTY
-        amounts[is_shown] += membership[column[is_shown]].toarray()
-    return amounts
+    from scipy import sparse  # a third of the imports of a service, which asks for no calibration
+
+    rows, slots = np.nonzero(items != EMPTY)
+    shown = sparse.csr_matrix((np.ones(len(rows)), (rows, items[rows, slots])), (len(items), membership.shape[0]))
+    return np.asarray((shown @ membership).toarray(), np.float64)
 
 
 def miscalibration(shown: Reals, liked: Reals) -> Reals:

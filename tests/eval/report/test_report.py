@@ -12,8 +12,9 @@ from eval.commands.evaluate import app
 from eval.offline.measure import Report
 from eval.offline.run import EvalParams, evaluate
 from eval.report.html_page import render
-from eval.report.wording import METRIC_NAMES, accuracy_cost_sentence, cautions, headline
-from recsys.errors import DataError
+from eval.report.wording import METRIC_NAMES, accuracy_cost_sentence, cautions, headline, verdict, verdict_among
+from eval.report.write import write
+from recsys.errors import ConfigError, DataError
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +141,56 @@ def test_a_report_on_data_without_watch_times_says_that_the_watch_fraction_tells
     said = "The data says nothing of how much was watched"
     assert any(sentence.startswith(said) for sentence in cautions(without))
     assert not any(sentence.startswith(said) for sentence in cautions(report))
+
+
+def test_a_difference_that_chance_explains_among_many_is_not_claimed(report: Report) -> None:
+    clear = next(d for d in report.differences if d.is_clear)
+    assert verdict_among(msgspec.structs.replace(clear, p_holm=0.04)) == verdict(clear)
+    assert verdict_among(msgspec.structs.replace(clear, p_holm=0.06)) == "not clear"
+
+
+def test_empty_pages_are_told_apart(report: Report) -> None:
+    filled = {"ndcg": {name: report.values["ndcg"][name] for name in ("engine", "popularity")}}
+    some = msgspec.structs.replace(report, n_people=40, n_short_pages=3, n_empty_pages=2, filled=filled)
+    said = "2 pages of the engine are empty and count as 0 in its accuracy. Over the 38 other people"
+    assert said in " ".join(cautions(some))
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_an_interrupted_report_leaves_what_was_there(report: Report, small, tmp_path, monkeypatch, failing) -> None:
+    write(report, small.market, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    real, n_written = Path.write_bytes, 0
+
+    def interrupted(path: Path, content: bytes) -> int:
+        nonlocal n_written
+        if n_written == failing:
+            real(path, content[:100])
+            raise KeyboardInterrupt
+        n_written += 1
+        return real(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write(msgspec.structs.replace(report, seed=99), small.market, tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_command_compares_and_names_its_models(small, tmp_path: Path) -> None:
+    out, model = tmp_path / "x", next(iter(small.artifact.blend.base_models))
+    arguments = [str(small.folder), "--data", str(small.data), "--out", str(out), "--users", "10", "--also-k", "3"]
+    arguments += ["--against", str(small.folder), "--models", model]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "A is this artifact, B is" in result.stdout and "p, Holm" in result.stdout
+    written = json.loads((out / "metrics.json").read_text())
+    assert written["ks"] == [3, 20]
+    assert [row["name"] for row in written["base_models"]] == ["score", model]
+    assert "Beside the other artifact" in (out / "report.html").read_text()
+
+
+def test_a_run_that_is_refused_writes_nothing(small, tmp_path: Path) -> None:
+    arguments = [str(small.folder), "--data", str(small.data), "--out", str(tmp_path / "x"), "--models", "psychic"]
+    result = CliRunner().invoke(app, arguments)
+    assert isinstance(result.exception, ConfigError) and "psychic" in str(result.exception)
+    assert list(tmp_path.iterdir()) == []
