@@ -15,7 +15,7 @@ from recsys.errors import ConfigError, StoreError
 from recsys.stores.protocols import ControllerStore
 from serving.metrics import Metrics
 from serving.rules import Rules
-from serving.shared import Shared, read_kills, read_published, read_shared
+from serving.shared import kills_of, read_published, read_stamp
 from serving.swap import Models
 
 log = logging.getLogger("sanad.serving")
@@ -26,8 +26,8 @@ LOOK_INTERVAL_S: Final = 0.5
 @dataclass(slots=True, kw_only=True)
 class Follower:
     """
-    Follows what `controllers` say. Rules are followed where `has_shared_rules`, kills and models always. `seen` is what
-    `models` serve by at first.
+    Follows what `controllers` say. Rules are followed where `has_shared_rules`, kills and models always. `stamp` is
+    that of the rules which `models` serve by at first.
     """
 
     models: Models
@@ -36,18 +36,23 @@ class Follower:
     metrics: Metrics
     market: str
     has_shared_rules: bool
-    seen: Shared
+    stamp: bytes | None
 
     def look(self) -> None:
         """Serve by the kills and the rules of now. Raises StoreError."""
-        shared = read_shared(self.controllers, self.market)
-        if shared.kills != self.seen.kills:
-            killed = read_kills(shared.kills)
-            self.models.kill(frozenset(killed), self.clock())
-            log.info("killed experiments: %s", ", ".join(sorted(killed)) or "none")
-        if self.has_shared_rules and shared.stamp != self.seen.stamp:
+        self.look_at_kills()
+        self.look_at_rules()
+
+    def look_at_kills(self) -> None:
+        """Serve by the kills of now. Raises StoreError."""
+        self.models.kill(lambda: frozenset(kills_of(self.controllers)), self.clock())
+
+    def look_at_rules(self) -> None:
+        """Serve by the rules of now, where they are shared. Raises StoreError."""
+        stamp = read_stamp(self.controllers, self.market) if self.has_shared_rules else self.stamp
+        if stamp != self.stamp:
             self._follow_rules()
-        self.seen = shared
+        self.stamp = stamp
 
     def _follow_rules(self) -> None:
         try:
@@ -72,7 +77,10 @@ def rules_at_start(files: Rules, controllers: ControllerStore, *, has_shared_rul
 
 @contextmanager
 def following(follower: Follower) -> Iterator[None]:
-    """Look twice a second. To load a model takes long, and a kill must not wait for it: so each has its thread."""
+    """
+    Look twice a second. To load a model or to warm up by other rules takes long, and a kill must not wait for it: so
+    each has its thread.
+    """
     is_over = Event()
 
     def every_look(look: Callable[[], None]) -> None:
@@ -80,7 +88,8 @@ def following(follower: Follower) -> Iterator[None]:
         while not is_over.wait(LOOK_INTERVAL_S):
             was_well = _try(look, was_well=was_well)
 
-    looks = (follower.look, lambda: follower.models.follow(follower.clock()))
+    models = follower.models
+    looks = (follower.look_at_kills, follower.look_at_rules, lambda: models.follow(follower.clock()))
     threads = [Thread(target=every_look, args=(look,), name="sanad-follow", daemon=True) for look in looks]
     for thread in threads:
         thread.start()

@@ -41,7 +41,7 @@ from serving.onward.sinks import open_sink
 from serving.reload import Reloader, reloading, signature_of_rules
 from serving.rules import Rules, read_rules
 from serving.settings import HarmTermsChoice, Settings, signing_key
-from serving.shared import Shared, read_shared
+from serving.shared import read_stamp
 from serving.stores.open import Address, Store, open_server, open_store
 from serving.swap import Models, find_version, read_activated, warm_up
 from serving.upkeep import upkeep
@@ -152,7 +152,7 @@ def open_service(
         with threadpool_limits(1):
             on_progress("warm up", 0, None)
             market = rules.market.market
-            seen = Shared(None, read_shared(store.stores.controllers, market).stamp)
+            stamp = read_stamp(store.stores.controllers, market)
             rules = rules_at_start(rules, store.stores.controllers, has_shared_rules=settings.has_shared_rules)
             engine = builder.build(_activated(settings, store.stores.controllers) or named, rules)
             del named  # its tables are not needed again, and take memory
@@ -164,7 +164,7 @@ def open_service(
             service = Service(models, guarded, metrics, keys, reloader)
             follower = Follower(
                 models=models, controllers=store.stores.controllers, clock=guarded, metrics=metrics,
-                market=market, has_shared_rules=settings.has_shared_rules, seen=seen,
+                market=market, has_shared_rules=settings.has_shared_rules, stamp=stamp,
             )  # fmt: skip
             follower.look()
             if has_upkeep:

@@ -43,16 +43,9 @@ class Published(msgspec.Struct, frozen=True, array_like=True):
     experiments: Mapping[str, bytes]
 
 
-class Shared(msgspec.Struct, frozen=True):
-    """What shows twice a second whether something was decided: the kills, and a stamp that each publication changes."""
-
-    kills: bytes | None = None
-    stamp: bytes | None = None
-
-
-def read_shared(controllers: ControllerStore, market: str) -> Shared:
-    """What is shared now by the services of a market. Raises StoreError."""
-    return Shared(controllers.read(_KILLS), controllers.read(_STAMP + market))
+def read_stamp(controllers: ControllerStore, market: str) -> bytes | None:
+    """What each publication of rules for a market changes: small, so that it can be read often. Raises StoreError."""
+    return controllers.read(_STAMP + market)
 
 
 def read_kills(packed: bytes | None) -> Mapping[str, Kill]:

@@ -144,13 +144,18 @@ class Models:
             engine.stores.audit.append([activation(engine, at, LOCAL)])
             self._engine, self._rules = engine, rules
 
-    def kill(self, killed: Set[str], at: Millis) -> None:
-        """From now on these experiments are killed, and no others; in force when this returns. Raises StoreError."""
+    def kill(self, read: Callable[[], Set[str]], at: Millis) -> None:
+        """
+        From now on those experiments are killed that `read` says, and no others; in force when this returns. What one
+        thread read is in force before another one reads: an older answer never undoes a newer one. Raises StoreError.
+        """
         with self._swapping:
-            if killed == self._killed:
-                return
-            self._killed = killed
-            self._engine = self._by(self._engine, self._rules, at)
+            killed = read()
+            if killed != self._killed:
+                experiments = self._rules.experiments.without(killed)
+                self._engine = with_rules(self._engine, self._rules.market, experiments, at)
+                self._killed = killed
+                log.info("killed experiments: %s", ", ".join(sorted(killed)) or "none")
 
     def experiments(self) -> Experiments:
         """The experiments in force, without those kills that came over the stores."""

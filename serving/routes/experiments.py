@@ -64,7 +64,7 @@ def experiment_routes(deps: Dependencies) -> APIRouter:
         _check_key(deps, key)
         stores, at = deps.engine().stores, deps.clock()
         shared.kill(stores, key, at, who(request))
-        deps.models.kill(frozenset(shared.kills_of(stores.controllers)), at)
+        deps.models.kill(lambda: frozenset(shared.kills_of(stores.controllers)), at)
         return struct_response(_listed(deps, request))
 
     return routes

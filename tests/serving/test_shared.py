@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from fastapi.testclient import TestClient
 
-from recsys.clock import now
+from recsys.clock import Millis, now
 from recsys.errors import ConfigError
 from recsys.experiments.files import load_experiments
 from recsys.models.artifact import load_artifact
@@ -183,12 +183,58 @@ def test_a_kill_does_not_wait_for_a_model_that_is_loaded_and_binds_it(
         )
         loading.start()
         assert is_begun.wait(30)
-        service.models.kill(frozenset({KEY}), NOON)
+        service.models.kill(lambda: {KEY}, NOON)
         assert service.engine.resources.experiments.live == ()
         may_end.set()
         loading.join(60)
         assert service.engine.resources.model is not whole.resources.model, "the model was loaded"
         assert service.engine.resources.experiments.live == (), "and the kill binds it"
+
+
+def test_an_older_answer_never_undoes_a_kill(settings: Settings, clock: StillClock, folder: Path) -> None:
+    """Two requests kill at once; the first one read the store before the second one's kill, and is slow."""
+    killed, is_read, may_go_on = {"another"}, Event(), Event()
+
+    def slow_read() -> Set[str]:
+        answer = frozenset(killed)
+        is_read.set()
+        may_go_on.wait(1)
+        return answer
+
+    def second() -> None:
+        is_read.wait(30)
+        killed.add(KEY)
+        service.models.kill(lambda: frozenset(killed), NOON)
+
+    chosen = replace(settings, experiments=folder, clock_confirmed_at=clock.at)
+    with open_running(chosen, clock=clock, has_upkeep=False) as service:
+        threads = [Thread(target=second), Thread(target=lambda: service.models.kill(slow_read, NOON))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert service.engine.resources.experiments.live == ()
+
+
+def test_a_kill_does_not_wait_for_published_rules_that_are_warmed_up(
+    settings: Settings, clock: StillClock, folder: Path, other_policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_begun, may_end = Event(), Event()
+    sharing = replace(settings, experiments=folder, has_shared_rules=True, clock_confirmed_at=clock.at)
+    with open_running(sharing, clock=clock) as service:
+
+        def slow(rules: Rules, at: Millis) -> None:
+            is_begun.set()
+            may_end.wait(30)
+
+        monkeypatch.setattr(service.models, "renew", slow)
+        stores = service.engine.stores
+        shared.publish(stores, other_policy, folder, NOON, "ops")
+        assert is_begun.wait(30)
+        shared.kill(stores, KEY, NOON, "ops")
+        is_killed = soon(lambda: service.engine.resources.experiments.live == (), 10)
+        may_end.set()
+        assert is_killed
 
 
 def test_other_rules_bind_a_model_that_comes_later(
