@@ -53,7 +53,9 @@ def _chosen_by(fitted: FittedBlend, ranked: RankerResult) -> dict[str, str]:
     chosen: dict[str, str] = {}
     if fitted.chosen.search is not None:
         by = _yardstick(fitted)
-        chosen |= {"weights": by, "reranker": by}
+        chosen["weights"] = by
+        if np.isfinite(fitted.reranker.ndcg_without):
+            chosen["reranker"] = by
         if any(it.measured for it in fitted.chosen.search.tried):
             chosen["settings"] = by
     if ranked.yardstick is not None:

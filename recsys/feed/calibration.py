@@ -51,8 +51,9 @@ def wanted_languages(
 
 def _shares(shares: Mapping[str, float], languages: Sequence[str]) -> dict[str, float]:
     """Of the languages, adding up to 1; zeros where nothing is known of any."""
-    total = sum(shares.get(name, 0.0) for name in languages)
-    return {name: shares.get(name, 0.0) / total if total else 0.0 for name in languages}
+    known = {name: shares.get(name, 0.0) for name in languages}
+    total = sum(known.values())
+    return {name: share / total if total else 0.0 for name, share in known.items()}
 
 
 def _lift(wanted: float, usual: float) -> float:

@@ -86,7 +86,7 @@ class LateImpressions:
 class Mixing:
     """
     `content_share` is one of `CONTENT_SHARES`; the rest as in `RankerHeads`; what was measured. `yardstick` chose; None
-    without users to choose by.
+    with too few users to choose by.
     """
 
     content_share: float
@@ -183,7 +183,7 @@ def choose_mixing(
         base_scale=base_scale,
         head_scale=head_scale,
         metrics=_metrics(users, [mixed[0], mixed[chosen]], [scales[0], scales[chosen]], late),
-        yardstick=WATCH if tells_exposure(late.shown.propensity) else WATCH_ESTIMATED,
+        yardstick=_yardstick(late) if len(users) >= MIN_USERS else None,
     )
 
 
@@ -248,6 +248,10 @@ def _estimate(users: Sequence[_EvaluatedUser], scales: tuple[float, float]) -> C
         effective_size=total**2 / squares if squares > 0 else 0.0,
         r1_share=float(np.mean([user.r1_share(scales) for user in users])),
     )
+
+
+def _yardstick(late: LateImpressions) -> str:
+    return WATCH if tells_exposure(late.shown.propensity) else WATCH_ESTIMATED
 
 
 def _propensity(late: LateImpressions) -> Floats:
