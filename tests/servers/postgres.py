@@ -168,11 +168,12 @@ def running() -> Iterator[Postgres]:
         secret.chmod(0o644)
         server.run(
             "initdb", "-D", str(server.folder), "-U", "postgres", "-A", "scram-sha-256", "--pwfile", str(secret),
-            "-E", "UTF8", "--no-locale",
+            "-E", "UTF8", "--no-locale", "--no-sync",
         )  # fmt: skip
         server.start()
         try:
             server.sql(f"CREATE ROLE sanad LOGIN PASSWORD '{PASSWORD}'")
+            server.sql("GRANT CREATE ON DATABASE postgres TO sanad")
             yield server
         finally:
-            server.stop()
+            server.stop(signal.SIGQUIT)

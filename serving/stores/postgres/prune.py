@@ -1,8 +1,10 @@
 """Deleting what is past its retention. Of the tables of days a whole day goes at once; until then it is not read."""
 
+from contextlib import suppress
 from typing import Final
 
 from recsys.clock import DAY, Millis
+from recsys.errors import StoreError
 from serving.stores.postgres.schema import AHEAD, DAILY, add_days, drop_day, past_days
 from serving.stores.postgres.server import Database
 
@@ -20,7 +22,8 @@ def prune_days(database: Database, table: str, oldest: Millis) -> int:
     )
     database.write(f"UPDATE sanad.meta SET {since} = %s WHERE {since} < %s", (oldest, oldest))
     for name in past_days(database, table, oldest):
-        drop_day(database, table, name)
+        with suppress(StoreError):  # next time
+            drop_day(database, name)
     return int(n)
 
 

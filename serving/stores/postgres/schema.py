@@ -225,7 +225,10 @@ def _day(name: str) -> int:
     return int(text[1:]) if text[0] == "d" else -int(text[1:])
 
 
-def drop_day(database: Database, table: str, name: str) -> None:
-    """Drop a partition: without waiting for those who read or write others, and without a row deleted."""
-    database.alone(f"ALTER TABLE sanad.{table} DETACH PARTITION sanad.{name} CONCURRENTLY")
-    database.alone(f"DROP TABLE IF EXISTS sanad.{name}")
+def drop_day(database: Database, name: str) -> None:
+    """
+    Drop a partition, without a row deleted. Raises StoreError where somebody holds the table for long: nobody shall
+    wait behind a clean-up.
+    """
+    statement = f"DROP TABLE IF EXISTS sanad.{name}".encode()
+    database.transact(lambda connection: connection.execute(statement), is_brief=True)

@@ -29,6 +29,7 @@ WAIT_S: Final = 5.0  # of a call that no page waits for
 BULK_WAIT_S: Final = 600.0  # of a load of many items, or a clean-up
 MAX_CONNECTIONS: Final = 16  # of one process
 CONNECT_S: Final = 3
+_BRIEF_MS: Final = 200  # how long a clean-up waits for a table, and others behind it
 _DOWN_S: Final = 0.5
 """For so long after a failed connection a page does not try again: it has better to do than to wait."""
 MAX_RETRIES: Final = 5  # after deadlocks
@@ -109,9 +110,10 @@ class Database:
         """Run one statement as a transaction of its own, durable before this returns; its rows."""
         return self._retried(lambda: self._one(statement, values))
 
-    def transact(self, work: Work[T], wait_s: float = WAIT_S) -> T:
+    def transact(self, work: Work[T], wait_s: float = WAIT_S, *, is_brief: bool = False) -> T:
         """
         Run `work` inside a transaction, durable before this returns. It may run twice, so it keeps no notes outside.
+        With `is_brief` it gives way at once to whoever holds a table.
         """
 
         def attempt() -> T:
@@ -119,19 +121,23 @@ class Database:
                 with connection.transaction():
                     if wait_s > WAIT_S:
                         connection.execute("SET LOCAL statement_timeout = 0")
+                    if is_brief:
+                        connection.execute(f"SET LOCAL lock_timeout = {_BRIEF_MS}".encode())
                     result = work(connection)
                 return self._durable(connection, result)
 
         return self._retried(attempt)
 
     def alone(self, statement: str) -> None:
-        """Run a statement that no transaction may hold, such as VACUUM."""
+        """Run VACUUM or the like, which no transaction may hold. It gives way at once to whoever holds the table."""
         with self._lent(BULK_WAIT_S) as connection:
             connection.execute("SET statement_timeout = 0")
+            connection.execute(f"SET lock_timeout = {_BRIEF_MS}".encode())
             try:
                 connection.execute(statement.encode())
             finally:
                 connection.execute("RESET statement_timeout")
+                connection.execute("RESET lock_timeout")
 
     def close(self) -> None:
         """Close every connection; later calls raise StoreError."""

@@ -11,6 +11,7 @@ import hmac
 import secrets
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Final
 
 from recsys.clock import Millis
@@ -109,12 +110,15 @@ class Vault:
         self._database.write("DELETE FROM sanad_keys.erased WHERE at < %s", (oldest,))
         left = "SELECT DISTINCT part FROM sanad_keys.destroyed WHERE part IS NOT NULL"
         for (part,) in self._database.read(left):
-            numbers = self._database.read("SELECT number FROM sanad_keys.destroyed WHERE part = %s", (part,))
-            self._database.alone(f"VACUUM (FULL) {part}")  # a plain one leaves the bytes until something comes there
-            self._database.write(
-                "UPDATE sanad_keys.destroyed SET part = NULL WHERE number = ANY (%s::bytea[])",
-                ([n for (n,) in numbers],),
-            )
+            with suppress(StoreError):  # somebody is at it, or holds the table: next time
+                self._wipe(part)
+
+    def _wipe(self, part: str) -> None:
+        """Write a part of the table of keys anew: a plain VACUUM leaves the bytes until something comes there."""
+        numbers = self._database.read("SELECT number FROM sanad_keys.destroyed WHERE part = %s", (part,))
+        self._database.alone(f"VACUUM (FULL) {part}")
+        done = "UPDATE sanad_keys.destroyed SET part = NULL WHERE number = ANY (%s::bytea[])"
+        self._database.write(done, ([number for (number,) in numbers],))
 
     def _look_up(self, owners: list[bytes]) -> dict[bytes, Key]:
         rows = self._database.read(

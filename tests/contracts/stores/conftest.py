@@ -60,9 +60,9 @@ def on_redis(server: str, request: pytest.FixtureRequest) -> Opened:
 @contextmanager
 def on_postgres(request: pytest.FixtureRequest) -> Iterator[Store]:
     server: Postgres = request.getfixturevalue("postgres")
-    database = server.new_database()
-    with closing(PostgresStore(server.url(database), database)) as store:
+    with closing(PostgresStore(server.url(), "postgres")) as store:
         yield store
+    server.sql("DROP SCHEMA sanad, sanad_keys CASCADE")
 
 
 BACKENDS: dict[str, Callable[[pytest.FixtureRequest], Opened]] = {

@@ -4,6 +4,7 @@ answered is there, because nothing is answered before the standby has it on its 
 """
 
 import itertools
+import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -39,7 +40,9 @@ def pair() -> Iterator[tuple[Postgres, Postgres]]:
         primary.sql("ALTER ROLE sanad REPLICATION")
         standby = Postgres(folder / "data", free_port(), primary.programs)
         source = f"host=127.0.0.1 port={primary.port} user=postgres password={PASSWORD}"
-        standby.run("pg_basebackup", "-D", str(standby.folder), "-d", source, "-R", "-X", "stream", "-c", "fast")
+        standby.run(
+            "pg_basebackup", "-D", str(standby.folder), "-d", source, "-R", "-X", "stream", "-c", "fast", "--no-sync"
+        )
         standby.start()
         primary.settings["synchronous_standby_names"] = "*"
         primary.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
@@ -47,7 +50,7 @@ def pair() -> Iterator[tuple[Postgres, Postgres]]:
         while primary.sql("SELECT sync_state FROM pg_stat_replication") != [("sync",)]:
             time.sleep(0.05)
         yield primary, standby
-        standby.stop()
+        standby.stop(signal.SIGQUIT)
 
 
 def address(*servers: Postgres, database: str) -> str:
