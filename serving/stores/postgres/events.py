@@ -13,7 +13,9 @@ _AT_ONCE: Final = 1_000  # rows read at once
 _PEOPLE_AT_ONCE: Final = 200  # of one transaction: each takes a lock
 _APPEND: Final = "SELECT sanad.append(%s::bigint[], %s::bytea[], %s::bytea[], %s::bytea[], %s::bytea[], %s)"
 _DEAD: Final = -1
-_SEEN: Final = "place < (pg_snapshot_xmin(pg_current_snapshot())::text::bigint << 20)"
+_SEEN: Final = (
+    "place < ((pg_snapshot_xmin(pg_current_snapshot())::text::bigint + (SELECT places_ahead FROM sanad.meta)) << 20)"
+)
 """Places of transactions that no other one can come before any more: what is seen later has a higher place."""
 
 

@@ -70,6 +70,7 @@ CREATE OR REPLACE FUNCTION sanad.append(
 DECLARE
     person bigint;
     oldest bigint;
+    ahead bigint;
     n int;
 BEGIN
     FOREACH person IN ARRAY _locks LOOP
@@ -78,10 +79,10 @@ BEGIN
     IF EXISTS (SELECT FROM sanad.shreds WHERE number = ANY (_numbers)) THEN
         RETURN -1;
     END IF;
-    SELECT events_since INTO oldest FROM sanad.meta;
+    SELECT events_since, places_ahead INTO oldest, ahead FROM sanad.meta;
     INSERT INTO sanad.events (owner, event, seq, place, received_at, sealed)
     SELECT fresh.owner, fresh.event, nextval('sanad.places'),
-        (pg_current_xact_id()::text::bigint << 20) + fresh.n, _at, fresh.sealed
+        ((pg_current_xact_id()::text::bigint + ahead) << 20) + fresh.n, _at, fresh.sealed
     FROM (
         SELECT given.owner, given.event, given.sealed, given.n
         FROM unnest(_owners, _events, _sealed) WITH ORDINALITY AS given (owner, event, sealed, n)

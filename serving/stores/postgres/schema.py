@@ -18,11 +18,13 @@ _LOCK: Final = 0x5341_4E44  # whoever makes or drops tables holds it
 N_PARTS: Final = 32  # of the table of keys
 
 _STATE: Final = (
-    # One row, written by the catalogue and by retention alone. What was before `..._since` counts as deleted.
+    # One row, written by the catalogue, by retention and at a start. What was before `..._since` counts as deleted.
+    # `places_ahead`: by how much places are ahead of the server's numbers of transactions, see `_keep_places_ahead`.
     """CREATE TABLE sanad.meta (
         id int PRIMARY KEY CHECK (id = 1), format int NOT NULL, installation bytea NOT NULL,
         revision bigint NOT NULL, newest_raise bigint NOT NULL, last_no int NOT NULL,
-        events_since bigint NOT NULL, decisions_since bigint NOT NULL, deliveries_since bigint NOT NULL
+        events_since bigint NOT NULL, decisions_since bigint NOT NULL, deliveries_since bigint NOT NULL,
+        places_ahead bigint NOT NULL DEFAULT 0
     )""",
     # `versions` numbers the writes of people, `places` what is listed in order: no number is given twice.
     "CREATE SEQUENCE sanad.versions",
@@ -169,9 +171,22 @@ def open_state(database: Database, installation: bytes) -> None:
             raise StoreError(f"{database.where}: found a state of format {found}, expected {FORMAT}; use that version.")
         if bytes(keys) != installation:
             raise StoreError(f"{database.where}: found the keys of another state; name the keys that belong to it.")
+        _keep_places_ahead(connection)
         connection.execute(files(__package__).joinpath("functions.sql").read_bytes(), prepare=False)
 
     database.transact(work)
+
+
+def _keep_places_ahead(connection: Connection) -> None:
+    """
+    Places begin with the number of a transaction. A dump may be restored to a server that counted less far: without
+    this its old events would not be seen for long, and new ones would stand before what a reader has read already.
+    """
+    connection.execute(
+        "UPDATE sanad.meta SET places_ahead = last + 1 - pg_current_xact_id()::text::bigint "
+        "FROM (SELECT max(place) >> 20 AS last FROM sanad.events) AS events "
+        "WHERE last >= pg_current_xact_id()::text::bigint + places_ahead"
+    )
 
 
 def _has(connection: Connection, schema: str) -> bool:

@@ -322,6 +322,23 @@ def test_a_reader_of_the_log_misses_no_event_of_a_transaction_that_ends_late(sto
     assert [entry.event.event_id for entry in store.events.received_since(0)] == ["second"]
 
 
+def test_a_dump_on_a_server_that_counted_less_far_hides_no_event(store: PostgresStore, state: str) -> None:
+    """Its places are those of a server with more transactions behind it, and a reader has read up to the last."""
+    store.events.append([event("before")], NOW)
+    store._database.transact(
+        lambda connection: connection.execute("UPDATE sanad.events SET place = place + (1::bigint << 40)")
+    )
+    assert list(store.events.received_since(0)) == [], "nobody started on it yet"
+    with closing(opened(state)) as restored:
+        (before,) = restored.events.received_since(0)
+        assert restored.events.last_seq() == before.seq
+        restored.events.append([event("after")], NOW)
+        (after,) = restored.events.received_since(0, before.seq)
+        assert (before.event.event_id, after.event.event_id) == ("before", "after")
+    with closing(opened(state)) as again:
+        assert [entry.seq for entry in again.events.received_since(0)] == [before.seq, after.seq]
+
+
 def test_two_processes_whose_clocks_differ_by_5_s_agree_on_the_later_time(state: str) -> None:
     """No window is freed by asking the machine whose clock is behind."""
     with closing(opened(state)) as ahead, closing(opened(state)) as behind:
