@@ -1,10 +1,12 @@
 """Files for those who run the service: every alert has its place in the runbook, and what they name is there."""
 
+import hashlib
 import json
 import os
 import re
 import shutil
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,15 @@ from ruamel.yaml import YAML
 from serving.metrics import Metrics
 from serving.request_body import BODY_LIMITS, BULK_PREFIX, OTHER_LIMIT, limit_of
 from serving.settings import VARIABLES
-from tests.serving.process import free_port
+from tests.serving.process import free_port, life
+from tests.serving.sockets import KEY
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 RULES: list[dict[str, Any]] = [
     rule for group in YAML(typ="safe").load(DEPLOY / "prometheus" / "alerts.yaml")["groups"] for rule in group["rules"]
 ]
-UNIT = (DEPLOY / "systemd" / "sanad.service").read_text("utf-8")
+UNIT = (DEPLOY / "systemd" / "sanad@.service").read_text("utf-8")
 NGINX = (DEPLOY / "nginx.conf").read_text("utf-8")
 DOCKERFILE = (DEPLOY / "docker" / "Dockerfile").read_text("utf-8")
 
@@ -173,3 +176,47 @@ def test_the_proxy_writes_no_id_of_a_person(nginx: list[str], tmp_path: Path) ->
         assert running.stderr is not None and "Amina-77" not in running.stderr.read()
     logs = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert logs and [path for path in logs if b"Amina-77" in path.read_bytes()] == []
+
+
+@pytest.mark.slow
+def test_two_processes_behind_the_proxy_serve_as_one_and_one_of_them_may_die(
+    nginx: list[str], tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person's pages come from either: no video twice. A call that met the dead one is sent again, as callers do."""
+    [address] = re.findall(r"listen 127.0.0.1:(\d+);", (tmp_path / "nginx.conf").read_text())
+    shown: list[str] = []
+    monkeypatch.setenv("SANAD_API_KEYS", hashlib.sha256(KEY.encode()).hexdigest())
+    with ExitStack() as stack:
+        ports = [free_port(), free_port()]
+        lives = [stack.enter_context(life(tiny_folder, tmp_path / "state.db", port)) for port in ports]
+        conf = tmp_path / "nginx.conf"
+        servers = "".join(f"server 127.0.0.1:{port};" for port in ports)
+        conf.write_text(re.sub(r"server 127\.0\.0\.1:\d+ max_conns=256;", servers, conf.read_text(), count=1))
+        proxy = stack.enter_context(subprocess.Popen(nginx, stderr=subprocess.DEVNULL))
+        stack.callback(proxy.terminate)
+
+        def page(n: int) -> httpx.Response:
+            body = {"user_id": "u", "size": 5, "request_id": f"r{n}"}
+            return client.post("/v1/feed", json=body, headers={"Connection": "close", "X-API-Key": KEY})
+
+        transport = httpx.HTTPTransport(retries=5)
+        client = stack.enter_context(
+            httpx.Client(base_url=f"http://127.0.0.1:{address}", transport=transport, timeout=20)
+        )
+        for n in range(12):
+            if n == 6:
+                lives[0].process.kill()
+                lives[0].process.wait()
+            answers = [page(n)]
+            while answers[-1].status_code == 502 and len(answers) < 5:
+                answers.append(page(n))
+            assert answers[-1].status_code == 200, answers[-1].text
+            shown += [item["item_id"] for item in answers[-1].json()["items"]]
+        counted = [_requests(port) for port in ports[1:]]
+    assert len(shown) == len(set(shown)) > 30
+    assert counted[0] >= 8, "the one that lived answered its half, and all the rest"
+
+
+def _requests(port: int) -> float:
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics", headers={"X-API-Key": KEY}).text
+    return sum(float(line.split()[-1]) for line in text.splitlines() if re.match(r"sanad_pages_total", line))
