@@ -3,7 +3,11 @@
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, TypeVar
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Final, TypeVar, cast
+
+from recsys.errors import StageError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -17,7 +21,7 @@ def in_processes(
     work: Callable[[Sequence[T]], R], values: Sequence[T], chunk: int, n_processes: int | None = None
 ) -> Iterator[R]:
     """
-    `work` of each chunk of values, in order. What `work` raises is raised here.
+    `work` of each chunk of values, in order. What `work` raises is raised here; StageError where a process was killed.
 
     Processes are copies of this one as it is now (Linux); by default as many as it may use processors. No thread may
     be at work in it, and what `work` changes is lost. Where nothing is gained, this process does all.
@@ -28,10 +32,13 @@ def in_processes(
         yield from map(work, chunks)
         return
     _WORK.append(work)  # type: ignore[arg-type]
+    pool = ProcessPoolExecutor(n, multiprocessing.get_context("fork"))
     try:
-        with multiprocessing.get_context("fork").Pool(n) as pool:
-            yield from pool.imap(_do, chunks)
+        yield from cast("Iterator[R]", pool.map(_do, chunks))
+    except BrokenProcessPool as error:
+        raise StageError("found a process killed, as when memory runs out; free some, and try again") from error
     finally:
+        pool.shutdown(cancel_futures=True)
         _WORK.pop()
 
 

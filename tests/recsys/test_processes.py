@@ -1,13 +1,14 @@
 """Several processes give what one gives, in the same order."""
 
 import os
+import signal
 from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.errors import DataError
+from recsys.errors import DataError, StageError
 from recsys.processes import in_processes
 
 
@@ -37,3 +38,12 @@ def test_what_they_raise_is_raised_here() -> None:
 
     with pytest.raises(DataError, match="found 50"):
         list(in_processes(refuse, range(100), 1, 2))
+
+
+def test_one_that_is_killed_is_said_and_not_waited_for() -> None:
+    def end(values: Sequence[int]) -> None:
+        if 50 in values:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(StageError, match="memory"):
+        list(in_processes(end, range(100), 1, 2))
