@@ -226,8 +226,9 @@ end
 
 local function prune_pages(tag, owner, deliveries, decisions)
   local deleted, oldest, name = 0, nil, tag .. ':l:' .. owner
+  local pages = redis.call('LRANGE', name, 0, -1)
   local function keep(at) if not oldest or at < oldest then oldest = at end end
-  for _, page in ipairs(redis.call('LRANGE', name, 0, -1)) do
+  for _, page in ipairs(pages) do
     local at = tonumber(string.match(page, '^%-?%d+'))
     if at < deliveries then deleted = deleted + redis.call('LREM', name, 1, page) else keep(at) end
   end
@@ -239,12 +240,13 @@ local function prune_pages(tag, owner, deliveries, decisions)
   local first = redis.call('ZRANGE', tag .. ':d:' .. owner, 0, 0, 'WITHSCORES')[2]
   if first and not oldest then keep(tonumber(first) + (deliveries - decisions)) end
   if oldest then redis.call('ZADD', tag .. ':pages', oldest, owner) else redis.call('ZREM', tag .. ':pages', owner) end
-  return deleted
+  return deleted, #pages + #old
 end
 
 local function prune_events(tag, owner, before)
   local deleted, oldest, name = 0, nil, tag .. ':v:' .. owner
-  for _, entry in ipairs(redis.call('XRANGE', name, '-', '+')) do
+  local entries = redis.call('XRANGE', name, '-', '+')
+  for _, entry in ipairs(entries) do
     local at = tonumber(field(entry, 'r'))
     if at < before then
       redis.call('XDEL', name, entry[1])
@@ -260,20 +262,24 @@ local function prune_events(tag, owner, before)
     redis.call('DEL', name, tag .. ':i:' .. owner)
     redis.call('ZREM', tag .. ':waiting', owner)
   end
-  return deleted
+  return deleted, #entries
 end
 
--- deliveries, decisions, events: what is older goes; and how many people at once. Returns rows, and whether that is all
+-- deliveries, decisions, events: what is older goes; and how many entries are enough for one step, in which whoever is
+-- begun is ended. Returns rows, and whether that is all
 local function prune(keys, args)
   local tag, most = keys[1], tonumber(args[4])
-  local pages, events = 0, 0
-  local with_pages = redis.call('ZRANGEBYSCORE', tag .. ':pages', '-inf', '(' .. args[1], 'LIMIT', 0, most)
-  for _, owner in ipairs(with_pages) do
-    pages = pages + prune_pages(tag, owner, tonumber(args[1]), tonumber(args[2]))
+  local deleted, looked_at = {0, 0}, 0
+  local function each(index, before, kind, prune_one)
+    for _, owner in ipairs(redis.call('ZRANGEBYSCORE', tag .. index, '-inf', '(' .. before, 'LIMIT', 0, most)) do
+      if looked_at >= most then return end
+      local n, looked = prune_one(owner)
+      deleted[kind], looked_at = deleted[kind] + n, looked_at + looked + 1
+    end
   end
-  local waiting = redis.call('ZRANGEBYSCORE', tag .. ':waiting', '-inf', '(' .. args[3], 'LIMIT', 0, most)
-  for _, owner in ipairs(waiting) do events = events + prune_events(tag, owner, tonumber(args[3])) end
-  return {pages, events, (#with_pages < most and #waiting < most) and 1 or 0}
+  each(':pages', args[1], 1, function(owner) return prune_pages(tag, owner, tonumber(args[1]), tonumber(args[2])) end)
+  each(':waiting', args[3], 2, function(owner) return prune_events(tag, owner, tonumber(args[3])) end)
+  return {deleted[1], deleted[2], looked_at < most and 1 or 0}
 end
 
 -- tombstones, cut-offs: what is older goes, but of those that follow in pairs (owner, bare tombstone) the hash stays

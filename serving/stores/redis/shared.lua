@@ -121,39 +121,52 @@ local function gather(keys, args)
   return 1
 end
 
--- audit, reviews: what is older goes; the first day apart; events: what was received before goes
-local function prune_shared(keys, args)
-  local tag, audit, reviews, joined = keys[1], 0, 0, 0
-  for _, entry in ipairs(redis.call('XRANGE', tag .. ':audit', '-', '+', 'COUNT', 10000)) do
+local AT_ONCE = 1000  -- entries in one step of a pruning: meanwhile the server does nothing else
+
+-- audit, events: what is older goes, some of each. Returns how much of the audit log, and whether that is all
+local function prune_logs(keys, args)
+  local tag, audit, last, n = keys[1], 0, nil, 0
+  for _, entry in ipairs(redis.call('XRANGE', tag .. ':audit', '-', '+', 'COUNT', AT_ONCE)) do
     if tonumber(field(entry, 'a')) < tonumber(args[1]) then
       audit = audit + redis.call('XDEL', tag .. ':audit', entry[1])
     end
   end
-  local all = redis.call('HGETALL', tag .. ':reviews')
-  for n = 1, #all, 2 do
-    local review = cjson.decode(all[n + 1])
+  for _, entry in ipairs(redis.call('XRANGE', tag .. ':feed', '-', '+', 'COUNT', AT_ONCE)) do
+    if tonumber(field(entry, 'r')) >= tonumber(args[2]) then break end
+    last, n = entry[1], n + 1
+  end
+  if last then redis.call('XTRIM', tag .. ':feed', 'MINID', '=', (string.gsub(last, '-0$', '-1'))) end
+  return {audit, (audit < AT_ONCE and n < AT_ONCE) and 1 or 0}
+end
+
+-- time, cursor: answered reviews that are older go, some of them. Returns how many, and the next cursor
+local function prune_reviews(keys, args)
+  local tag, deleted = keys[1], 0
+  local cursor, some = unpack(redis.call('HSCAN', tag .. ':reviews', args[2], 'COUNT', AT_ONCE))
+  for n = 1, #some, 2 do
+    local review = cjson.decode(some[n + 1])
     if type(review.answered_at) == 'number' and review.answered_at < tonumber(args[1]) then
-      reviews = reviews + redis.call('HDEL', tag .. ':reviews', all[n])
-      if redis.call('HGET', tag .. ':last_reviews', review.item_id) == all[n] then
+      deleted = deleted + redis.call('HDEL', tag .. ':reviews', some[n])
+      if redis.call('HGET', tag .. ':last_reviews', review.item_id) == some[n] then
         redis.call('HDEL', tag .. ':last_reviews', review.item_id)
       end
     end
   end
-  local counts = redis.call('HGETALL', tag .. ':exposure')
-  for n = 1, #counts, 2 do
-    local key = cjson.decode(counts[n])
-    if key[1] > 0 and key[1] < tonumber(args[2]) then
-      redis.call('HDEL', tag .. ':exposure', counts[n])
-      redis.call('HINCRBY', tag .. ':exposure', string.gsub(counts[n], '^%[%d+', '[0'), counts[n + 1])
+  return {deleted, cursor}
+end
+
+-- the first day apart, cursor: counts of earlier days are joined, some of them. Returns how many, and the next cursor
+local function join_exposure(keys, args)
+  local name, joined = keys[1] .. ':exposure', 0
+  local cursor, some = unpack(redis.call('HSCAN', name, args[2], 'COUNT', AT_ONCE))
+  for n = 1, #some, 2 do
+    local key = cjson.decode(some[n])
+    if key[1] > 0 and key[1] < tonumber(args[1]) and redis.call('HDEL', name, some[n]) == 1 then
+      redis.call('HINCRBY', name, (string.gsub(some[n], '^%[%d+', '[0')), some[n + 1])
       joined = joined + 1
     end
   end
-  while true do
-    local first = redis.call('XRANGE', tag .. ':feed', '-', '+', 'COUNT', 1)[1]
-    if not first or tonumber(field(first, 'r')) >= tonumber(args[3]) then break end
-    redis.call('XDEL', tag .. ':feed', first[1])
-  end
-  return {audit, reviews, joined}
+  return {joined, cursor}
 end
 
 local function renew(keys, args)
@@ -187,7 +200,9 @@ also_when_full('done', done)
 also_when_full('gather', gather)
 also_when_full('prune', prune)
 also_when_full('prune_stones', prune_stones)
-also_when_full('prune_shared', prune_shared)
+also_when_full('prune_logs', prune_logs)
+also_when_full('prune_reviews', prune_reviews)
+also_when_full('join_exposure', join_exposure)
 
 local function that_reads(name, run)
   redis.register_function{function_name = 'sanad_VERSION_' .. name, callback = run, flags = {'no-writes'}}

@@ -13,7 +13,7 @@ from typing import Final
 from recsys.clock import Millis
 from recsys.errors import StoreError
 from recsys.stores.protocols import Stores
-from recsys.stores.retention import LOG_RETENTION_MS, expiry, retention_cutoff
+from recsys.stores.retention import LOG_RETENTION_MS, Expiry, expiry, retention_cutoff
 from serving.stores.redis.address import Address
 from serving.stores.redis.audit import RedisAudit
 from serving.stores.redis.catalogue import RedisCatalogue
@@ -92,16 +92,33 @@ class RedisStore:
 
         `people` are those whom a model that may be served knows: of an erased one among them the hash alone stays.
         """
-        expired, shared = expiry(at, self._log_retention_ms), self._tags.shared
+        expired = expiry(at, self._log_retention_ms)
         self._outbox.settle()
         of_people = prune_people(self._servers, self._tags, self._vault, expired, people)
-        prune = call("prune_shared", shared, expired.audit, expired.first_day_apart, expired.events)
-        self._sink.prune_erased(expired.audit)
-        [(audit, reviews, exposure)] = self._servers.write(shared, prune)
-        return {
-            **of_people, "decisions": self._sink.prune(expired.decisions), "exposure": exposure, "audit": audit,
-            "reviews": reviews,
-        }  # fmt: skip
+        shared = {
+            "exposure": self._scan("join_exposure", expired.first_day_apart),
+            "audit": self._prune_logs(expired),
+            "reviews": self._scan("prune_reviews", expired.audit),
+        }
+        self._sink.prune_erased(expired.audit)  # the sink is last: where it fails, the servers are tidy all the same
+        return {**of_people, "decisions": self._sink.prune(expired.decisions), **shared}
+
+    def _prune_logs(self, expired: Expiry) -> int:
+        deleted, tag = 0, self._tags.shared
+        while True:
+            [(audit, is_all)] = self._servers.write(tag, call("prune_logs", tag, expired.audit, expired.events))
+            deleted += int(audit)
+            if is_all:
+                return deleted
+
+    def _scan(self, function: str, limit: int) -> int:
+        """Call a function that changes some rows of what is shared at a time, until it was at all; how many rows."""
+        changed, tag, cursor = 0, self._tags.shared, b"0"
+        while True:
+            [(some, cursor)] = self._servers.write(tag, call(function, tag, limit, cursor))
+            changed += int(some)
+            if cursor == b"0":
+                return changed
 
     def close(self) -> None:
         """Move what waits, then close every connection. Later calls raise StoreError."""

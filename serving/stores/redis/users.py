@@ -34,7 +34,7 @@ from serving.stores.sealing import (
     seal_parts,
 )
 
-_AT_ONCE: Final = 200  # people of a tag whose old pages and events go in one step
+_AT_ONCE: Final = 1_000  # pages and events that one step of a pruning looks at: meanwhile the server does nothing else
 _TOKEN: Final = 12  # bytes
 
 
@@ -172,13 +172,14 @@ class RedisUsers:
         stone = b"" if tombstone is None else self._vault.own_key.seal(tombstone, TOMBSTONES + owner)
         entry = erasure_entry(at, who, self._vault.hide(erased_name(user_id)))
         noted = packed_entry(entry)
-        tag, in_sink = self._tags.of(owner), self._decisions.requests_of(owner)
+        tag = self._tags.of(owner)
         wanted: list[Argument] = ["" if value is None else value for value in (version, log_seq)]
         [reply] = self._servers.write(tag, call("erase", tag, owner, at, *wanted, stone, noted))
         if reply[0] != b"ok":
             return None
         self._time.note(at)
         _, states, deliveries, requests, events = reply
+        in_sink = self._decisions.requests_of(owner)  # afterwards: a slow sink must not keep an erasure waiting
         return {
             "users": states, "deliveries": deliveries, "decisions": len(in_sink.union(requests)), "events": events,
         }  # fmt: skip

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from redis.exceptions import ResponseError
 
+from recsys.user.state import UserState
 from serving.stores.redis.address import read_address
 from serving.stores.redis.rewrite import Rewriter
 from serving.stores.redis.schema import Tags
 from serving.stores.redis.servers import Servers
+from serving.stores.redis.sink import Sink
 from serving.stores.redis.store import RedisStore
 from tests.servers.redis import redis_server
 
@@ -104,3 +106,16 @@ def test_a_log_is_rewritten_once_an_hour_and_an_erasure_in_between_stays_due(ser
     soon.work()
     assert not is_due()
     servers.close()
+
+
+def test_an_erasure_does_not_wait_for_the_sink(server, open_store, make, monkeypatch):
+    store, of_then = open_store(server), []
+    assert store.users.write_if("u", make.state(1), 0, make.page("u", "r", 1))
+
+    def slow(_, owner):
+        of_then.append(store.users.read("u").state)
+        return set()
+
+    monkeypatch.setattr(Sink, "requests_of", slow)
+    assert store.users.erase("u", 1, None) == {"users": 1, "deliveries": 1, "decisions": 1, "events": 0}
+    assert of_then == [UserState()], "what the sink has is counted when the person is gone already"
