@@ -25,6 +25,7 @@ from recsys.catalogue.rankings import (
 )
 from recsys.catalogue.rule_columns import RuleColumns, SharedColumns, shared_columns
 from recsys.catalogue.saved import SavedTable, open_table, save_table
+from recsys.memo import remember
 from recsys.models.loaded import TrainedModels
 from recsys.models.ranker import Ranker
 from recsys.policy.schema import Market
@@ -160,10 +161,7 @@ class CatalogueCache:
                 rankings.head_of_classes(near.is_floor_eligible),
                 rankings.head_of_classes(near.is_local & ~near.is_floor_eligible),
             )
-            kinds = self._by_viewer
-            while len(kinds) >= MAX_VIEWER_KINDS:
-                kinds.pop(next(iter(kinds), ()), None)  # none is left where another thread emptied it meanwhile
-            kinds[key] = kind
+            remember(self._by_viewer, key, kind, MAX_VIEWER_KINDS)
         return kind
 
     def _shared_columns(self, items: Items, index: CatalogueIndex, *, is_minor: bool) -> SharedColumns:

@@ -9,6 +9,7 @@ import numpy as np
 from recsys.catalogue.copies import copy_columns
 from recsys.catalogue.items import Items, topic_bits
 from recsys.catalogue.locality import NearnessByClass
+from recsys.memo import remember
 from recsys.policy.schema import Market
 from recsys.types import Candidates, Column, Columns, Ids, Integers, Mask, Rows
 
@@ -28,9 +29,7 @@ class SharedColumns:
 
     def remember(self, key: Hashable, value: object, most: int) -> None:
         """Keep a value, and at most so many of them."""
-        while len(self.memo) >= most:
-            self.memo.pop(next(iter(self.memo)), None)
-        self.memo[key] = value
+        remember(self.memo, key, value, most)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

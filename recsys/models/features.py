@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from recsys.clock import DAY, Millis
 from recsys.kernels import library
 from recsys.languages import lookup
+from recsys.memo import remember
 from recsys.models.affinity import NO_FORM, Form, affinities, embed_user
 from recsys.models.compiled_features import ItemColumns, PageColumns, fill_features, item_columns
 from recsys.models.popularity import Popularity
@@ -230,9 +231,7 @@ def _language_bits(
     bits = known.get(query.languages)
     if bits is None:
         bits = language_bits(query.languages, facts)
-        while len(known) >= _MAX_LANGUAGES:
-            known.pop(next(iter(known)), None)
-        known[query.languages] = bits
+        remember(known, query.languages, bits, _MAX_LANGUAGES)
     return bits
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from recsys.data.locality_cost import LOCALITY_WEIGHTS, N_SPLITS, VALIDATION_SHARE, tune_additive_weight
 from recsys.data.locality_split import MIN_ITEMS, UNKNOWN, LocalitySplit, binary_matrix, hold_out_share
+from recsys.metrics import is_probability
 from recsys.models.interactions import select_positive
 from recsys.progress import Progress, quiet
 from recsys.types import Csr, Rows
@@ -66,13 +67,16 @@ def watched_locality_weight(
 ) -> float | None:
     """
     The largest weight up to which no smaller one loses more than `MAX_LOSS` of the estimated watch fraction; None with
-    fewer than `MIN_USERS` users of the market, or without local items.
+    fewer than `MIN_USERS` users of the market whose log tells how likely it was that they were shown something, where
+    they watched nothing of it, or without local items.
 
     Shapes: `blend` of one model; the countries by user number and by item.
     """
     is_local = np.array([country == market for country in item_countries])
     members = blend.take(np.flatnonzero([user_countries[number] == market for number in blend.numbers.tolist()]))
-    if len(np.unique(members.numbers[members.rows])) < MIN_USERS or not is_local.any():
+    is_counted = is_probability(members.propensity)
+    n_users = len(np.unique(members.numbers[members.rows[is_counted]]))
+    if n_users < MIN_USERS or not members.response[is_counted].any() or not is_local.any():
         return None
     table = replace(
         members, model_names=("blend", "local"),

@@ -103,7 +103,12 @@ class WatchTable:
         """The table of one model: a blend with weights (u, n_models) of each user, in standard deviations of theirs."""
         drawn = np.matmul(self.drawn, np.asarray(weights, np.float32)[:, :, None])
         shown = np.einsum("ij,ij->i", self.shown, np.asarray(weights, np.float32)[self.rows])
-        spread = np.array([scores[is_open, 0].std() for scores, is_open in zip(drawn, self.is_open, strict=True)])
+        spread = np.array(
+            [
+                scores[is_open, 0].std() if is_open.any() else 0.0
+                for scores, is_open in zip(drawn, self.is_open, strict=True)
+            ]
+        )
         spread = np.where(spread > 0, spread, 1.0).astype(np.float32)
         return replace(
             self, model_names=(name,), drawn=drawn / spread[:, None, None],

@@ -188,3 +188,23 @@ def test_pages_are_as_local_as_people_would_watch(pull: float, weights: set[floa
     assert watched_locality_weight(table, homes, [None] * N_ITEMS, "MA") is None
     few = ["MA"] * (MIN_USERS - 1) + ["FR"] * 300
     assert watched_locality_weight(table, few, made, "MA") is None
+
+
+@pytest.mark.parametrize("untold", [{"propensity": np.nan}, {"propensity": 0.0}, {"response": 0.0}])
+def test_a_market_whose_log_tells_nothing_has_no_locality_weight(untold: dict[str, float]) -> None:
+    """Half of the people are of a market whose app logs no propensities, or who watch nothing."""
+    made, homes = ["MA" if item % 2 else "FR" for item in range(N_ITEMS)], ["MA", "FR"] * 150
+    table = table_of([1.0], ("blend",))
+    is_of_ma = table.rows % 2 == 0
+    columns = {name: np.where(is_of_ma, value, getattr(table, name)) for name, value in untold.items()}
+    table = replace(table, **{name: values.astype(np.float32) for name, values in columns.items()})
+    assert watched_locality_weight(table, homes, made, "MA") is None
+    assert watched_locality_weight(table, homes, made, "FR") is not None
+
+
+def test_a_user_who_has_met_all_that_was_drawn_keeps_their_scores() -> None:
+    table = table_of([1.0], ("blend",), 3)
+    met = replace(table, is_open=np.arange(3)[:, None] > np.zeros((3, N_ITEMS)))
+    blend = met.collapse(np.full((3, 1), 2.0, np.float32))
+    assert blend.drawn[0] == pytest.approx(2 * table.drawn[0])
+    assert blend.drawn[1].std() == pytest.approx(1.0, abs=1e-5)
