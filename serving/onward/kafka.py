@@ -27,18 +27,19 @@ class KafkaSink:
             raise ConfigError(f"found {given[0]} among the properties of Kafka, expected it to stay {_FIXED[given[0]]}")
         limits = {"delivery.timeout.ms": str(int(1_000 * timeout_s)), "linger.ms": "5"}
         settings = limits | {"bootstrap.servers": servers} | dict(properties) | _FIXED
+        self._settings: Final[dict[str, str]] = settings
         try:
-            self._producer: Final = Producer(settings, logger=None)
+            self._producer = Producer(settings, logger=None)
         except (KafkaException, ValueError, TypeError) as error:
             raise ConfigError(f"the client of Kafka refuses its properties: {error}; correct the file") from error
 
     def send(self, events: Sequence[Logged]) -> None:
         """See `EventSink.send`."""
-        failures: list[str] = []
+        failures: list[Failure] = []
 
         def told(error: Failure | None, message: Message) -> None:
             if error is not None:
-                failures.append(error.str())
+                failures.append(error)
 
         try:
             for entry in events:
@@ -46,17 +47,22 @@ class KafkaSink:
                 self._producer.poll(0)
             n_left = self._producer.flush(self._timeout_s + 1)
         except (KafkaException, BufferError) as error:
-            self._drop()
+            self._drop([*failures, *(cause for cause in error.args if isinstance(cause, Failure))])
             raise StoreError(f"Kafka took no events: {error}") from error
-        if n_left:
-            self._drop()
         if n_left or failures:
-            raise StoreError(f"Kafka did not acknowledge events: {failures[0] if failures else 'no answer in time'}")
+            self._drop(failures)
+            reason = failures[0].str() if failures else "no answer in time"
+            raise StoreError(f"Kafka did not acknowledge events: {reason}")
 
-    def _drop(self) -> None:
-        """What was not acknowledged is sent again by the caller: it must not come out of order behind it."""
+    def _drop(self, failures: Sequence[Failure]) -> None:
+        """
+        What was not acknowledged is sent again by the caller: it must not come out of order behind it. After a fatal
+        error an idempotent producer takes nothing any more (librdkafka, INTRODUCTION.md): another one does.
+        """
         self._producer.purge()
         self._producer.flush(1)
+        if any(failure.fatal() for failure in failures):
+            self._producer = Producer(self._settings, logger=None)
 
     def close(self) -> None:
         """See `EventSink.close`."""

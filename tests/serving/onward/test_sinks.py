@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from recsys.errors import ConfigError, StoreError
 from recsys.stores.protocols import Logged
@@ -101,6 +101,24 @@ def test_a_receiver_that_is_gone_is_said_and_not_waited_for_long(place: Place) -
     with pytest.raises(StoreError):
         place.sink.send([entry(1)])
     assert time.monotonic() - began < 15
+
+
+def test_a_producer_that_ended_for_good_is_replaced(on_kafka: Place) -> None:
+    """As after an answer of a broker that an idempotent producer can make nothing of."""
+
+    class Ended:
+        def produce(self, *_: object, **__: object) -> None:
+            raise KafkaException(KafkaError(KafkaError._FATAL, "out of sequence", fatal=True))
+
+        def purge(self) -> None: ...
+
+        def flush(self, timeout_s: float) -> None: ...
+
+    on_kafka.sink._producer = Ended()
+    with pytest.raises(StoreError, match="out of sequence"):
+        on_kafka.sink.send([entry(0)])
+    on_kafka.sink.send([entry(0)])
+    assert len(on_kafka.read(1)) == 1
 
 
 def test_a_message_holds_what_is_known_and_nothing_else() -> None:
