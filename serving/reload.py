@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Final
 
-from recsys.errors import Conflict, SanadError
+from recsys.errors import ConfigError, Conflict, SanadError
 from serving.auth.keys import Keyring, keys_of
 from serving.logs import set_level
 from serving.metrics import Metrics
@@ -91,7 +91,10 @@ class Reloader:
             self.rules_read = signature_of_rules(self.settings)
             is_good = False
             try:
-                self.renew(read_rules(self.settings))
+                rules = read_rules(self.settings)
+                if signature_of_rules(self.settings) != self.rules_read:  # half of them may be older
+                    raise ConfigError("found files of rules that changed while they were read; ask again")
+                self.renew(rules)
                 is_good = True
             finally:
                 self.metrics.reloaded("rules", is_good=is_good)

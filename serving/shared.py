@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from recsys.clock import Millis
-from recsys.errors import Conflict
+from recsys.errors import ConfigError, Conflict
 from recsys.experiments.files import REGISTRY_FILE, load_experiments
 from recsys.experiments.payload import Experiments
 from recsys.policy.checks import load_market
@@ -132,12 +132,19 @@ def read_published(controllers: ControllerStore, market: str) -> Rules | None:
 def rules_of(published: Published) -> Rules:
     """The rules of published files, checked like any others. Raises ConfigError."""
     with tempfile.TemporaryDirectory() as place:
-        policy, folder = Path(place) / _POLICY_FILE, Path(place) / "experiments"
-        policy.write_bytes(published.policy)
-        market = load_market(policy)
-        if REGISTRY_FILE not in published.experiments:
-            return Rules(market, Experiments())
-        folder.mkdir()
-        for name, text in published.experiments.items():
-            (folder / Path(name).name).write_bytes(text)
-        return Rules(market, load_experiments(folder, market))
+        try:
+            return _read_in(Path(place), published)
+        except ConfigError as error:  # nobody could find the files that were made here
+            raise ConfigError(*(told.replace(f"{place}/", "published ") for told in error.problems)) from error
+
+
+def _read_in(place: Path, published: Published) -> Rules:
+    policy, folder = place / _POLICY_FILE, place / "experiments"
+    policy.write_bytes(published.policy)
+    market = load_market(policy)
+    if REGISTRY_FILE not in published.experiments:
+        return Rules(market, Experiments())
+    folder.mkdir()
+    for name, text in published.experiments.items():
+        (folder / Path(name).name).write_bytes(text)
+    return Rules(market, load_experiments(folder, market))

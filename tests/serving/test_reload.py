@@ -191,6 +191,24 @@ def test_a_broken_policy_is_told_once_and_its_mending_is_seen(
     assert failed(reloader)["rules"] == 0 and len(renewed) == 1
 
 
+def test_files_that_change_while_they_are_read_are_not_served_by_halves(
+    reloader: Reloader, renewed: list[Rules], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_slowly(chosen: Settings) -> Rules:
+        rules = read_rules(chosen)
+        chosen.policy.write_text(POLICY + "# more\n", "utf-8")
+        return rules
+
+    with monkeypatch.context() as patch:
+        patch.setattr("serving.reload.read_rules", read_slowly)
+        with pytest.raises(ConfigError, match="changed while they were read"):
+            reloader.read_rules()
+    assert renewed == []
+    reloader.look_at_rules()
+    reloader.look_at_rules()
+    assert len(renewed) == 1, "they are read when they rest"
+
+
 def test_an_experiment_that_comes_or_goes_is_a_change(reloader: Reloader, renewed: list[Rules], tmp_path: Path) -> None:
     folder = shutil.copytree(ROOT / "experiments", tmp_path / "experiments")
     reloader.settings = replace(reloader.settings, experiments=folder)
