@@ -9,7 +9,6 @@ copies of a record for one. So any process may move it, several at once too.
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event, Lock, Thread
 from typing import Any, Final
@@ -57,34 +56,57 @@ class Outbox:
 
     def drain(self) -> None:
         """Move all that is there, so that what is read next has it. Raises StoreError; then what is left waits."""
-        with self._lock:
-            tags: Sequence[bytes] = self._tags.people
-            while tags:
-                tags = self._pass(tags)
+        try:
+            with self._lock:
+                tags: Sequence[bytes] = self._tags.people
+                while tags:
+                    tags = self._pass(tags)
+        except SinkError:
+            self.settle()
+            raise
 
     def settle(self) -> None:
-        """The same for whoever asks for no record: a sink that fails keeps nobody waiting. Raises StoreError."""
-        with suppress(SinkError):
-            self.drain()
+        """
+        Add up all that is there, for whoever asks for no record: a sink that fails, or hangs, keeps nobody waiting. The
+        entries stay until their records are moved. Raises StoreError.
+        """
+        tags: Sequence[bytes] = self._tags.people
+        shared = self._tags.shared
+        while tags:
+            [applied] = self._servers.ask(shared, ("HMGET", shared + b":applied", *tags))
+            after = {tag: last or b"" for tag, last in zip(tags, applied, strict=True)}
+            taken = self._take(after, with_answers=False)
+            self._gather(taken)
+            tags = [tag for tag, of_tag in taken.items() if len(of_tag) == _AT_ONCE]
 
     def _pass(self, tags: Sequence[bytes]) -> list[bytes]:
         """One pass; the tags that may have more."""
-        commands: dict[bytes, list[Command]] = {tag: [call("take", tag, _AT_ONCE)] for tag in tags}
-        taken = {tag: _entries(tag, replies[0]) for tag, replies in self._servers.ask_all(commands).items()}
-        entries = [entry for of_tag in taken.values() for entry in of_tag]
-        if not entries:
-            return []
-        shared = self._tags.shared
-        counted = [values for entry in entries for values in _shared(self._vault, entry)]
-        arguments = [value for _, values in sorted(counted, key=lambda one: one[0]) for value in values]
-        self._servers.write(shared, call("gather", shared, *arguments))
+        taken = self._take(dict.fromkeys(tags, b""), with_answers=True)
+        entries = self._gather(taken)
         self._sink.append([_record(entry) for entry in entries if entry.answer])
         self._sink.append_erased([_record(entry) for entry in entries if entry.fields[b"k"] == b"x"])
         done: dict[bytes, list[Command]] = {
             tag: [call("done", tag, *(entry.id for entry in of_tag))] for tag, of_tag in taken.items() if of_tag
         }
-        self._servers.ask_all(done)
+        if done:
+            self._servers.ask_all(done)
         return [tag for tag, of_tag in taken.items() if len(of_tag) == _AT_ONCE]
+
+    def _take(self, after: Mapping[bytes, bytes], *, with_answers: bool) -> dict[bytes, list[_Entry]]:
+        """The oldest entries of some tags, after an id each."""
+        commands: dict[bytes, list[Command]] = {
+            tag: [call("take", tag, _AT_ONCE, last, int(with_answers))] for tag, last in after.items()
+        }
+        return {tag: _entries(tag, replies[0]) for tag, replies in self._servers.ask_all(commands).items()}
+
+    def _gather(self, taken: Mapping[bytes, Sequence[_Entry]]) -> list[_Entry]:
+        """Add up what was taken, which counts once; the entries."""
+        entries = [entry for of_tag in taken.values() for entry in of_tag]
+        counted = [values for entry in entries for values in _shared(self._vault, entry)]
+        arguments = [value for _, values in sorted(counted, key=lambda one: one[0]) for value in values]
+        if entries:
+            self._servers.write(self._tags.shared, call("gather", self._tags.shared, *arguments))
+        return entries
 
 
 def _entries(tag: bytes, reply: Sequence[Any]) -> list[_Entry]:
@@ -124,18 +146,18 @@ class Mover:
         self._thread.start()
 
     def _work(self) -> None:
-        is_reported = False
+        reported = set[Callable[[], None]]()
         while not self._is_over.wait(_EVERY_S):
-            try:
-                for work in self._works:
+            for work in self._works:  # each for itself: what one waits for must not keep another
+                try:
                     work()
-                is_reported = False
-            except StoreError as error:
-                if not is_reported:
-                    log.warning("records and counts wait on the servers: %s", error)
-                is_reported = True
-            except Exception:  # its message may quote what is not ours to print
-                log.exception("records and counts wait on the servers")
+                    reported.discard(work)
+                except StoreError as error:
+                    if work not in reported:
+                        log.warning("records and counts wait on the servers: %s", error)
+                    reported.add(work)
+                except Exception:  # its message may quote what is not ours to print
+                    log.exception("records and counts wait on the servers")
 
     def close(self) -> None:
         """Stop the thread."""

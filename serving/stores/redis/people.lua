@@ -167,11 +167,12 @@ local function field(entry, name)
   end
 end
 
--- how many: the oldest entries of the outbox, each with the answer that it names
+-- how many, after which ('' = any), with answers: the oldest entries of the outbox, each with the answer that it names
 local function take(keys, args)
-  local entries = redis.call('XRANGE', keys[1] .. ':outbox', '-', '+', 'COUNT', args[1])
+  local start = args[2] == '' and '-' or '(' .. args[2]
+  local entries = redis.call('XRANGE', keys[1] .. ':outbox', start, '+', 'COUNT', args[1])
   for _, entry in ipairs(entries) do
-    if field(entry, 'k') == 'p' then
+    if args[3] == '1' and field(entry, 'k') == 'p' then
       local name = keys[1] .. ':a:' .. field(entry, 'o') .. ':' .. field(entry, 'r')
       entry[3] = redis.call('GET', name) or ''
     end

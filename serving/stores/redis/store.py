@@ -28,7 +28,7 @@ from serving.stores.redis.reviews import RedisReviews
 from serving.stores.redis.rewrite import Rewriter
 from serving.stores.redis.schema import Tags, call, check_servers
 from serving.stores.redis.servers import Servers
-from serving.stores.redis.sink import Sink
+from serving.stores.redis.sink import Sink, SinkError
 from serving.stores.redis.users import RedisCutoffs, RedisUsers, prune_people
 from serving.stores.redis.vault import Vault
 
@@ -93,7 +93,8 @@ class RedisStore:
         `people` are those whom a model that may be served knows: of an erased one among them the hash alone stays.
         """
         expired = expiry(at, self._log_retention_ms)
-        self._outbox.settle()
+        with suppress(SinkError):
+            self._outbox.drain()
         of_people = prune_people(self._servers, self._tags, self._vault, expired, people)
         shared = {
             "exposure": self._scan("join_exposure", expired.first_day_apart),

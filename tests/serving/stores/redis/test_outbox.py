@@ -1,18 +1,38 @@
 """What is not of one person arrives once, whatever ends between two steps, and whoever moves it."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 
 from recsys.errors import StoreError
+from serving.stores.redis import outbox
+from serving.stores.redis.outbox import Mover
 from serving.stores.redis.servers import Servers
-from serving.stores.redis.sink import Sink
+from serving.stores.redis.sink import Sink, SinkError
 
 
 def pages(store, make, n):
     for number in range(n):
         assert store.users.write_if(f"u{number}", make.state(1), 0, make.page(f"u{number}", f"r{number}", number))
         store.events.append([make.event("e", f"u{number}")], 1)
+
+
+def raises(_):
+    raise SinkError("no space left")
+
+
+def hangs(go_on):
+    go_on.wait(20.0)
+    raise SinkError("no space left")
+
+
+def wait_until(is_so):
+    end = time.monotonic() + 10.0
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def check(store, n):
@@ -45,7 +65,7 @@ def test_an_end_between_two_steps_neither_loses_nor_doubles(server, open_store, 
     monkeypatch.setattr(Servers, "ask_all", ask_all)
     monkeypatch.setattr(Servers, "write", write_one)
     with pytest.raises(StoreError, match="the process ends here"):
-        store.exposure.totals()
+        store.decisions.newest(9)
     monkeypatch.undo()
     check(open_store(server), 10)
 
@@ -69,6 +89,32 @@ def test_records_wait_on_the_server_while_the_sink_is_full(server, open_store, m
     assert store.exposure.totals() == {"c": 4}, "nor do counts"
     monkeypatch.undo()
     assert {answer.request_id for answer in store.decisions.newest(10)} == {"r0", "r1", "r2", "r3"}
+
+
+@pytest.mark.parametrize("append", [raises, hangs])
+def test_counts_go_on_behind_many_records_that_no_sink_takes(server, open_store, make, monkeypatch, append):
+    store = open_store(server)
+    monkeypatch.setattr(outbox, "_AT_ONCE", 2)
+    go_on = Event()
+    monkeypatch.setattr(Sink, "append", lambda *_: append(go_on))
+    pages(store, make, 300)
+    try:
+        assert store.exposure.totals() == {"c": 300}
+        assert store.events.last_seq() == 300 == len(list(store.events.received_since(0)))
+        store.users.erase("u7", 1, None)
+        assert len(store.audit.page(0, 0, 10)) == 1
+    finally:
+        go_on.set()
+    monkeypatch.undo()
+    wait_until(lambda: len(store.decisions.newest(400)) == 299)
+    assert store.exposure.totals() == {"c": 300} and store.events.last_seq() == 300
+
+
+def test_a_sink_that_fails_keeps_no_log_of_a_server_from_being_rewritten():
+    done = Event()
+    mover = Mover(lambda: raises(done), done.set)
+    assert done.wait(5.0)
+    mover.close()
 
 
 def test_an_answer_waits_for_its_record_to_be_moved_before_it_expires(server, open_store, make, monkeypatch):
