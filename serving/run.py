@@ -156,7 +156,7 @@ def open_service(
             rules = rules_at_start(rules, store.stores.controllers, has_shared_rules=settings.has_shared_rules)
             engine = builder.build(_activated(settings, store.stores.controllers) or named, rules)
             del named  # its tables are not needed again, and take memory
-            models = Models(engine, settings.models, builder.by(rules), rules)
+            models = Models(engine, settings.models, builder.build_from, rules)
             reloader = Reloader(
                 settings=settings, keys=keys, metrics=metrics, asked=hangup or Event(), rules_read=rules_read,
                 renew=lambda rules: models.renew(rules, guarded()),
@@ -214,9 +214,9 @@ class _Builder:
         warm_up(engine, self.clock())
         return engine
 
-    def by(self, rules: Rules) -> Callable[[Path], Engine]:
-        """Makes engines of artifacts in folders by these rules."""
-        return lambda place: self.build(_load_artifact(place, self.settings), rules)
+    def build_from(self, folder: Path, rules: Rules) -> Engine:
+        """A warm engine of the artifact in a folder. Raises ArtifactError or StoreError."""
+        return self.build(_load_artifact(folder, self.settings), rules)
 
 
 @contextmanager

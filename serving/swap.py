@@ -58,11 +58,13 @@ class Models:
     """
     The engine in service, and the artifacts in `folder` that may take its place; None = there is no such folder.
 
-    `build` makes a warm engine from the folder of an artifact, or raises ArtifactError. `rules` are those by which
-    `engine` was made.
+    `build` makes a warm engine from the folder of an artifact by the rules of now, or raises ArtifactError. `rules` are
+    those by which `engine` was made.
     """
 
-    def __init__(self, engine: Engine, folder: Path | None, build: Callable[[Path], Engine], rules: Rules) -> None:
+    def __init__(
+        self, engine: Engine, folder: Path | None, build: Callable[[Path, Rules], Engine], rules: Rules
+    ) -> None:
         self._engine = engine
         self._build = build
         self._rules = rules
@@ -206,7 +208,7 @@ class Models:
         if found is None:
             return None
         try:
-            engine = self._build(found.folder)
+            engine = self._build(found.folder, self._rules)
         except (ArtifactError, StageError) as error:
             raise DataError(f"version: {error}") from error
         log.info("loaded model %s from %s", version, found.folder)
@@ -216,7 +218,7 @@ class Models:
 def only(engine: Engine) -> Models:
     """The models of a service that serves this engine and no other."""
 
-    def build(folder: Path) -> Engine:
+    def build(folder: Path, rules: Rules) -> Engine:
         raise ArtifactError(f"found {folder}, expected no other model: this service has one engine")
 
     resources = engine.resources

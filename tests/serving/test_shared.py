@@ -172,10 +172,10 @@ def test_a_kill_does_not_wait_for_a_model_that_is_loaded_and_binds_it(
     with open_running(chosen, clock=clock) as service:
         build, whole = service.models._build, service.engine
 
-        def slow(place: Path) -> object:
+        def slow(place: Path, rules: Rules) -> object:
             is_begun.set()
             may_end.wait(30)
-            return build(place)
+            return build(place, rules)
 
         service.models._build = slow
         loading = Thread(
@@ -252,6 +252,20 @@ def test_other_rules_bind_a_model_that_comes_later(
         service.models._serve(engine, NOON)
         assert service.engine.resources.policy.market == other
         assert service.engine.resources.model is not before.resources.model
+
+
+def test_a_model_is_built_by_the_rules_of_now_so_that_nobodys_past_is_counted_anew(
+    settings: Settings, clock: StillClock, artifact: Path, tmp_path: Path, other_policy: Path
+) -> None:
+    """To build it by the rules of the start would say that labels are read by other numbers, and then say so again."""
+    models = tmp_path / "models"
+    shutil.copytree(artifact, models / "again")
+    with open_running(replace(settings, models=models, clock_confirmed_at=clock.at), clock=clock) as service:
+        users = service.engine.stores.users
+        service.models.renew(Rules(load_market(other_policy), service.engine.resources.experiments), NOON)
+        revision = users.read("").revision
+        service.models._serve(service.models._built(service.engine.resources.model.version), NOON)
+        assert users.read("").revision == revision
 
 
 def test_published_rules_are_those_of_the_next_start_and_refused_ones_change_nothing(
