@@ -29,6 +29,8 @@ class Address:
 
     def __str__(self) -> str:
         parts = urlsplit(self.url)
+        if "@" in self.url and "@" not in parts.netloc:  # what stands before it may be the half of a password
+            return f"{self.scheme}://..."
         user, at, host = parts.netloc.rpartition("@")
         return f"{parts.scheme}://{user.partition(':')[0]}{at}{host}{parts.path}"
 

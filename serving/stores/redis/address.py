@@ -1,6 +1,6 @@
 """What an address of a state on Redis names: servers, who signs in, where records go, and what a write waits for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
@@ -26,7 +26,7 @@ class Address:
     places: tuple[Place, ...]
     records: str
     username: str | None = None
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
     db: int = 0
     is_tls: bool = False
     replicas: int | None = None
@@ -53,7 +53,10 @@ def read_address(text: str) -> Address:
         query = parse_qs(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
         db = int(parts.path.strip("/") or 0)
     except ValueError:
-        raise ConfigError(f"found an address of a state that cannot be read, expected {_EXAMPLE}") from None
+        raise ConfigError(
+            f"found an address of a state that cannot be read, expected {_EXAMPLE}; in a password write / as %2F, "
+            "? as %3F, # as %23 and @ as %40"
+        ) from None
     user, _, password = account.partition(":")
     return Address(
         places=places,
@@ -77,7 +80,8 @@ def _records(parts: SplitResult, query: dict[str, list[str]]) -> str:
     unknown = [name for name in query if name not in _SETTINGS]
     if parts.scheme not in SCHEMES or unknown:
         raise ConfigError(
-            f"found {', '.join(unknown) or parts.scheme} in the address of a state, expected {', '.join(_SETTINGS)} "
+            f"found {', '.join(map(_word, unknown)) or parts.scheme} in the address of a state, expected "
+            f"{', '.join(_SETTINGS)} "
             f"in one like {_EXAMPLE}"
         )
     records = query.get("records", [""])[-1]
@@ -87,6 +91,11 @@ def _records(parts: SplitResult, query: dict[str, list[str]]) -> str:
             f"reaches, or an address of an object store: {_EXAMPLE}"
         )
     return records
+
+
+def _word(name: str) -> str:
+    """The name of a setting; of what is none, such as the end of a password, nothing is quoted."""
+    return name if name.isalpha() else "something else"
 
 
 def _replicas(text: str) -> int | None:

@@ -152,6 +152,9 @@ local function erase(keys, args)
   forget(keys, {owner, at})
   local new = whole(next_number(tag, 'v'))
   redis.call('HSET', tag .. ':meta', 'v', new, 'shred', new)
+  if tonumber(redis.call('HGET', tag .. ':meta', 'q') or '0') < tonumber(new) then  -- later events have later numbers
+    redis.call('HSET', tag .. ':meta', 'q', new)
+  end
   if args[5] ~= '' then
     redis.call('HSET', tag .. ':t:' .. owner, 'v', new, 's', args[5])
     redis.call('ZADD', tag .. ':stones', at, owner)

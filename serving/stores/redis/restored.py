@@ -11,6 +11,7 @@ from recsys.clock import now
 from recsys.safety.ledger import LEDGER_SPAN_MS
 from recsys.safety.loop.levels import HIGHEST_LEVEL
 from recsys.stores.audit import LOCAL, erasure_entry
+from recsys.stores.retention import SAFETY_RETENTION_MS
 from recsys.user.state import LoopState, SafetyState, UserState, pack
 from serving.stores.redis.audit import packed_entry
 from serving.stores.redis.schema import Tags, call
@@ -42,25 +43,36 @@ def doubt_what_is_older(servers: Servers, tags: Tags, sink: Sink) -> int:
 
 def erase_again(servers: Servers, tags: Tags, vault: Vault, sink: Sink) -> int:
     """
-    Erase whoever an old copy brought back; how many that were. What the ledger knew of them is gone, so that their
-    level is the highest for as long as an erasure leaves anything.
+    Erase whoever an old copy brought back, also of whom it has events alone, or nothing: the next model must not know
+    them. How many that were. What the ledger knew of them is gone, so that their level is the highest for as long as an
+    erasure leaves anything.
     """
     at, erased = now(), list(sink.erased().items())
     loop = LoopState(level=HIGHEST_LEVEL, raised_at=at, clean_since=at)
     packed = pack(UserState(safety=SafetyState(loop=loop, is_erased=True)))[1]
-    n_again = 0
+    known_since, n_again = at - SAFETY_RETENTION_MS, 0
     for start in range(0, len(erased), _AT_ONCE):
         some = erased[start : start + _AT_ONCE]
         commands: dict[bytes, list[Command]] = {}
         for owner, _ in some:
-            commands.setdefault(tags.of(owner), []).append(("HGET", tags.of(owner) + b":u:" + owner, "v"))
+            tag = tags.of(owner)
+            commands.setdefault(tag, []).extend(
+                (
+                    ("HGET", tag + b":u:" + owner, "v"),
+                    ("XRANGE", tag + b":v:" + owner, "-", "+", "COUNT", 1),
+                    ("ZSCORE", tag + b":forgotten", owner),
+                )
+            )
         replies = {tag: iter(found) for tag, found in servers.ask_all(commands).items()}
-        for owner, erased_at in some:
-            tag, version = tags.of(owner), next(replies[tags.of(owner)])
-            if version is not None and int(version) < erased_at:
+        for owner, (order, erased_at) in some:
+            of_tag = replies[tag := tags.of(owner)]
+            version, events, cutoff = next(of_tag), next(of_tag), next(of_tag)
+            oldest = version or (events[0][0].split(b"-")[0] if events else None)
+            is_unknown = erased_at >= known_since and (cutoff is None or int(cutoff) < erased_at)
+            if is_unknown if oldest is None else int(oldest) < order:
                 stone = vault.own_key.seal(packed, TOMBSTONES + owner)
                 noted = packed_entry(erasure_entry(at, LOCAL, vault.hide("erased again by a restored copy")))
-                servers.write(tag, call("erase", tag, owner, at, version, "", stone, noted))
+                servers.write(tag, call("erase", tag, owner, at, version or "", "", stone, noted))
                 n_again += 1
     if n_again:
         log.warning("erased again %d people, whom an old copy of the servers had brought back", n_again)

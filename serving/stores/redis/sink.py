@@ -9,6 +9,7 @@ Beside the days stands who was erased, by the keyed hash of the id: an old copy 
 """
 
 import os
+import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -62,8 +63,9 @@ class Sink:
     """The records of one installation, in a folder or at an address for fsspec. Raises SinkError."""
 
     def __init__(self, address: str) -> None:
-        self.address: Final = address
-        self._fs, self._root = _open(address)
+        self.address: Final = re.sub("://.*@", "://", address)
+        """The address as it may be printed: without an account."""
+        self._fs, self._root = _open(address, self.address)
         self._is_folder: Final = isinstance(self._fs, LocalFileSystem)
         self._name = secrets.token_hex(8)
         self._check()
@@ -98,10 +100,10 @@ class Sink:
         if erasures:
             self._append_safely(f"{self._root}/{_ERASED}", erasures)
 
-    def erased(self) -> Mapping[bytes, int]:
-        """Whoever was erased, with the version of the last time."""
+    def erased(self) -> Mapping[bytes, tuple[int, Millis]]:
+        """Whoever was erased, with the version of the last time, and when that was."""
         lines = self._lines_in(f"{self._root}/{_ERASED}").lines
-        return {line["owner"].tobytes(): int(line["order"]) for line in lines}
+        return {line["owner"].tobytes(): (int(line["order"]), int(line["at"])) for line in lines}
 
     def latest_orders(self, n_days: int) -> Mapping[int, int]:
         """The last order of a record among the last days, by the first byte of the owner."""
@@ -221,11 +223,11 @@ class Sink:
         return SinkError(f"{self.address}: decision records cannot be read ({error}); look at that place")
 
 
-def _open(address: str) -> tuple[Any, str]:
+def _open(address: str, printed: str) -> tuple[Any, str]:
     try:
         fs, root = fsspec.core.url_to_fs(address)
     except (ImportError, ValueError) as error:
-        raise StoreError(f"{address}: no place for decision records ({error}); name a folder, or install it") from error
+        raise StoreError(f"{printed}: no place for decision records ({error}); name a folder, or install it") from error
     return fs, str(root).rstrip("/")
 
 

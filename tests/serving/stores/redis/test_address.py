@@ -2,8 +2,10 @@
 
 import pytest
 
-from recsys.errors import ConfigError
+from recsys.errors import ConfigError, StoreError
+from serving.stores.open import Address
 from serving.stores.redis.address import read_address
+from serving.stores.redis.sink import Sink
 
 
 def test_an_address_names_servers_account_and_settings():
@@ -24,10 +26,20 @@ def test_no_password_is_printed():
         "redis://me:secret@h:port/?records=/r",
         "redis://me:secret@h:1/",
         "redis://me:secret@h:1/x?records=r",
+        "redis://me:secret/x@h:1/?records=r",
+        "redis://me:secret#x@h:1/?records=r",
+        "redis://me:1?secret@h:1/?records=r",
     ):
         with pytest.raises(ConfigError) as error:
             read_address(wrong)
-        assert "secret" not in str(error.value)
+        assert "secret" not in str(error.value) + str(Address(wrong))
+    assert "secret" not in repr(read_address("redis://me:secret@h:1/?records=/r"))
+
+
+def test_the_account_of_a_place_for_records_is_not_printed():
+    with pytest.raises(StoreError, match=r"^nothing://h/r: no place for decision records") as error:
+        Sink("nothing://me:secret@h/r")
+    assert "secret" not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from recsys.clock import DAY
+from recsys.clock import DAY, now
 from recsys.errors import StoreError
 from tests.serving.stores.redis.load import write
 
@@ -65,6 +65,22 @@ def test_who_was_erased_since_the_copy_is_erased_again_at_the_highest_level(serv
     assert open_store(server).erased_again == 0, "once"
 
 
+def test_who_had_events_alone_in_the_copy_or_nothing_is_erased_again(server, open_store, make, tmp_path):
+    store = open_store(server)
+    store.events.append([make.event("e", "u")], 1)
+    put_back(server, tmp_path / "copy", copy=True)
+    assert write(store, make, "later", 1)
+    erased_at = now()
+    assert store.users.erase("u", erased_at - 9 * DAY, None) and store.users.erase("later", erased_at, None)
+    assert not store.decisions.newest(9)
+    put_back(server, tmp_path / "copy", copy=False)
+    again = open_store(server)
+    assert again.erased_again == 2 and again.events.since("u", 0) == ()
+    assert all(again.users.read(user_id).state.safety.loop.level == 2 for user_id in ("u", "later"))
+    assert min(again.cutoffs.forgotten().before.values()) >= erased_at
+    assert len(again.cutoffs.forgotten().before) == 2 and open_store(server).erased_again == 0
+
+
 def test_notes_of_erasures_stay_400_days(server, open_store, tmp_path):
     store = open_store(server)
     store.users.erase("u", 1, None)
@@ -76,9 +92,12 @@ def test_notes_of_erasures_stay_400_days(server, open_store, tmp_path):
 
 def test_who_came_back_by_themselves_stays(server, open_store, make):
     store = open_store(server)
+    store.users.erase("v", now(), None)
+    store.events.append([make.event("e", "v")], now())
     assert write(store, make, "u", 1)
     store.users.erase("u", 1, None)
     assert write(store, make, "u", 2)
     assert store.decisions.newest(9)
     again = open_store(server)
     assert again.erased_again == 0 and again.users.read("u").state == make.state(2)
+    assert len(again.events.since("v", 0)) == 1
