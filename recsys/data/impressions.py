@@ -53,6 +53,16 @@ class Impressions:
         return Impressions(**{name: getattr(self, name)[selected] for name in Impressions.__slots__})
 
 
+def open_since(published_at: Longs, shown: Impressions) -> Longs:
+    """
+    (n_items,) since when each item could be shown: since it was published, or since somebody was shown it, where that
+    was earlier. Some catalogues tell when their rows were last imported.
+    """
+    since = np.array(published_at, np.int64)
+    np.minimum.at(since, shown.rows, shown.at)
+    return since
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PastInteractions:
     """Every reaction of every person, oldest first: of person p the slice `indptr[p]:indptr[p + 1]`."""

@@ -37,7 +37,7 @@ from recsys.models.blend import Blend
 from recsys.models.features import FeatureInputs, RankerQuery, ranker_features
 from recsys.models.loaded import blend_scores
 from recsys.models.ranker import RankerHeads
-from recsys.types import Floats, Ids, Mask, Reals, rank_order
+from recsys.types import Floats, Ids, Longs, Mask, Reals, rank_order
 from recsys.vocabulary import HEADS
 from training.models.yardstick import WATCH
 
@@ -69,7 +69,8 @@ _NEGATIVE_HEAD: Final = HEADS.index("not_interested")
 class LateImpressions:
     """
     What was shown from `then` on (`shown`), and models of what came before. `is_learnable` (n_items,): items of R0 and
-    R1; `is_r1` (n_items,). `past` is what the log knows of people.
+    R1; `is_r1` (n_items,); `open_since` (n_items,) when each could be shown at first. `past` is what the log knows of
+    people.
     """
 
     log: Log
@@ -79,6 +80,7 @@ class LateImpressions:
     shown: Impressions
     is_learnable: Mask
     is_r1: Mask
+    open_since: Longs
     then: Millis
 
 
@@ -328,7 +330,7 @@ def _score_user(
     if not is_late.any():
         return None
     at = int(late.shown.at[is_late].min())
-    is_open = late.is_learnable & (late.inputs.facts.published_at <= at)
+    is_open = late.is_learnable & (late.open_since <= at)
     is_open[known] = False
     open_rows = np.flatnonzero(is_open).astype(np.int32)
     drawn = np.sort(rng.choice(open_rows, min(MAX_ITEMS, len(open_rows)), replace=False)).astype(np.int32)

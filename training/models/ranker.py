@@ -22,6 +22,7 @@ from recsys.data.impressions import (
     Log,
     Past,
     feature_matrix,
+    open_since,
     past_interactions,
     past_responses,
     people_places,
@@ -120,7 +121,8 @@ def fit(
     late = LateImpressions(
         log=logged.log, inputs=inputs[then], blend=models[then].blend(), past=logged.past, shown=shown,
         is_learnable=logged.log.items["is_learnable"].to_numpy(),
-        is_r1=(items["risk_tier"] == "R1").fill_null(value=False).to_numpy(), then=then,
+        is_r1=(items["risk_tier"] == "R1").fill_null(value=False).to_numpy(),
+        open_since=open_since(facts.published_at, everything), then=then,
     )  # fmt: skip
     mixing = choose_mixing(unmixed, late, params.weights, rng)
     aucs = head_aucs(unmixed, table, shown, is_late)

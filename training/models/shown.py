@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from recsys.clock import Millis
-from recsys.data.impressions import Impressions, Log, read_impressions, read_log
+from recsys.data.impressions import Impressions, Log, open_since, read_impressions, read_log
 from recsys.data.tables import Dataset, reading
 from recsys.metrics import tells_exposure
 from recsys.types import Ids, Mask
@@ -39,7 +39,7 @@ def shown_in_folds(
         shown = read_impressions(log, fold.since, end)
         if not tells_exposure(shown.propensity):
             return None
-        is_open = log.items["is_learnable"].to_numpy() & (published <= int(shown.at.max()))
+        is_open = log.items["is_learnable"].to_numpy() & (open_since(published, shown) <= int(shown.at.max()))
         found.append(_shown_to(dataset, fold, log, shown, is_open, np.random.default_rng([seed, 3])))
         end = fold.since
     users = np.unique(np.concatenate([shown.numbers[shown.rows] for shown in found]))

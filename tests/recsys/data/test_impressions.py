@@ -8,6 +8,7 @@ import pytest
 
 from recsys.data.impressions import (
     iterate_slates,
+    open_since,
     past_interactions,
     people_places,
     read_impressions,
@@ -104,6 +105,16 @@ def test_an_impression_has_the_propensity_and_position_of_its_first_showing(tmp_
     rows = read_impressions(written(tmp_path, events), T, None)
     assert (rows.at - T).tolist() == [10]
     assert (rows.position.tolist(), rows.propensity.tolist()) == ([3.0], [0.25])
+
+
+def test_what_somebody_was_shown_could_be_shown_whenever_its_row_was_imported(tmp_path):
+    shown = [event(0, "impression", "calm", at=10), event(1, "impression", "calm", at=30, user="b")]
+    log = written(tmp_path, shown)
+    rows, n_items = read_impressions(log, T, None), len(log.items)
+    later, earlier = np.full(n_items, T + 20), np.full(n_items, T - 20)
+    calm = int(rows.rows[0])
+    assert open_since(later, rows).tolist() == [T + 10 if row == calm else T + 20 for row in range(n_items)]
+    assert open_since(earlier, rows).tolist() == earlier.tolist() and (later == T + 20).all()
 
 
 def test_a_period_knows_nothing_of_what_came_later(log):

@@ -168,6 +168,14 @@ def test_a_log_without_impressions_or_with_few_actions_gives_no_ranker_and_says_
     assert few.heads is None and "too few actions" in few.summary
 
 
+def test_what_was_shown_could_be_shown_though_its_row_tells_a_later_publication(tmp_path: Path) -> None:
+    """Some catalogues tell when they were last imported: then nothing would be open, and every ranking as good."""
+    data = world(tmp_path)
+    imported = replace(data, items=data.items.with_columns(published_at=pl.lit(T0 + 90 * DAY)))
+    for name in ("ranker_watch_with", "ranker_ndcg_exposed_with"):
+        assert fitted(imported).metrics[name] == pytest.approx(fitted(data).metrics[name], rel=0.1)
+
+
 def test_a_log_that_only_knows_dates_may_have_one_instant_for_both_parts(tmp_path: Path) -> None:
     data = world(tmp_path)
     date = pl.when(pl.col("at") < T0 + N_DAYS // 2 * DAY).then(T0).otherwise(T0 + N_DAYS // 2 * DAY)
