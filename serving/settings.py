@@ -77,7 +77,7 @@ class Settings:
     faces: tuple[Face, ...] = ()
     followed_share: float = 0.01
     traces: str | None = None
-    events_onward: str | None = None
+    events_onward: str | None = field(default=None, repr=False)
     onward_config: Path | None = None
 
     def __post_init__(self) -> None:

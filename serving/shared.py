@@ -94,8 +94,8 @@ def _change_kills(stores: Stores, key: str, at: Millis, who: str, change: Kill |
 def publish(stores: Stores, policy: Path, experiments: Path | None, at: Millis, who: str) -> Rules:
     """
     Publish a policy and a folder of experiments for every service of the market on these stores that serves shared
-    rules. They are checked first, and noted in the audit log. Raises ConfigError, Conflict and StoreError; then nothing
-    changes.
+    rules. They are checked first, and noted in the audit log. Raises ConfigError; then nothing changes. Raises Conflict
+    and StoreError; then publish again: services that start may serve these rules already.
     """
     market = load_market(policy)  # its sentences, and those of the next line, name the files as the operator knows them
     if experiments is not None:

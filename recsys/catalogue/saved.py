@@ -42,6 +42,7 @@ _ALIGNED: Final = 64  # bytes
 _DIGEST_BYTES: Final = 32
 _MAX_NAMED: Final = 64  # files, of as many machines and markets on one store
 _MAX_TRIES: Final = 8  # while others note theirs
+_UNFINISHED: Final = ".unfinished"  # no other file ends so: what is left of one is removed
 _COPIES: Final = ("hash_no", "is_hashed", "owner", "creator_text_no", "duration_text_no", "arrival")
 
 
@@ -153,7 +154,7 @@ def _write(path: Path, key: bytes, table: SavedTable) -> bytes:
         creators=tuple(table.creators.values()), arrays=places,
     )  # fmt: skip
     _clear_leftovers(path)
-    descriptor, beside = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # for this user alone
+    descriptor, beside = tempfile.mkstemp(_UNFINISHED, f"{path.name}.", path.parent)  # for this user alone
     try:
         digest = hashlib.sha256()
         with os.fdopen(descriptor, "wb") as file:
@@ -175,7 +176,7 @@ def _clear_leftovers(path: Path) -> None:
     serves the table from memory.
     """
     for left in path.parent.iterdir():
-        if left.name.startswith(f"{path.name}."):
+        if left.name.startswith(f"{path.name}.") and left.name.endswith(_UNFINISHED):
             with suppress(OSError), left.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 left.unlink()

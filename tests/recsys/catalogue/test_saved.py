@@ -245,15 +245,17 @@ def test_a_store_that_takes_no_note_is_no_reason_not_to_start(make_service, kept
 
 
 def test_nothing_is_left_beside_the_file_but_what_somebody_writes(make_service, kept):
-    killed, written, of_others = (
-        kept.file.parent / name for name in (f"{kept.file.name}.a", f"{kept.file.name}.b", "c")
+    """A file of somebody else stays, whatever its name begins with: an operator may call the table `state`."""
+    name = kept.file.name
+    killed, written, of_others, state = (
+        kept.file.parent / name for name in (f"{name}.a.unfinished", f"{name}.b.unfinished", "c", f"{name}.db")
     )
-    for path in (killed, written, of_others):
+    for path in (killed, written, of_others, state):
         path.write_bytes(b"part")
     with written.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         make_service(kept)
-    assert sorted(kept.file.parent.iterdir()) == sorted([kept.file, written, of_others])
+    assert sorted(kept.file.parent.iterdir()) == sorted([kept.file, written, of_others, state])
 
 
 def test_a_file_is_replaced_whole_and_for_this_user_alone(make_service, kept):
