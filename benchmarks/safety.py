@@ -58,9 +58,11 @@ from recsys.models.artifact import load_artifact
 from recsys.policy.checks import load_market
 from recsys.policy.schema import Market
 from recsys.stores.memory import MemoryStore
+from recsys.stores.protocols import Stores
 from recsys.types import Mask, Reals, Viewer
 from recsys.user.state import UserState
 from recsys.vocabulary import FAMILIES, TOPICS
+from serving.stores.open import open_store, state_of
 from training.params import TrainParams
 from training.train import run
 
@@ -87,8 +89,8 @@ class Lab:
     world: World
     market: Market
     seed: int
-    labelled: tuple[Engine, MemoryStore]
-    blind: tuple[Engine, MemoryStore]
+    labelled: tuple[Engine, Stores]
+    blind: tuple[Engine, Stores]
     labels: CatalogueLabels
 
 
@@ -112,8 +114,8 @@ def prepare(folder: Path, attack: str | None) -> World:
     return replace(world, events=world.events.head(0))
 
 
-def set_up(folder: Path, world: World, seed: int) -> None:
-    """Builds the engines of a process."""
+def set_up(folder: Path, world: World, seed: int, state: str | None) -> None:
+    """Builds the engines of a process: the labelled one over the state at an address, where one is named."""
     threadpool_limits(1)
     market = load_market(POLICY)
     tier, family = world.items["risk_tier"].to_list(), world.items["risk_family"].to_list()
@@ -125,17 +127,21 @@ def set_up(folder: Path, world: World, seed: int) -> None:
         is_r2={i: t in (None, "R2") for i, t in zip(ids, tier, strict=True)},
         n_themes=len(TOPICS) + 1 + len(FAMILIES),
     )
-    engines = [_engine(folder / name / "artifact", market, world.params.ends_at) for name in ("labelled", "blind")]
+    stores = MemoryStore().stores if state is None else open_store(state_of(state)).stores
+    engines = [
+        _engine(folder / name / "artifact", market, world.params.ends_at, of)
+        for name, of in (("labelled", stores), ("blind", MemoryStore().stores))
+    ]
     LAB.append(Lab(world=world, market=market, seed=seed, labelled=engines[0], blind=engines[1], labels=labels))
 
 
-def _engine(artifact: Path, market: Market, at: Millis) -> tuple[Engine, MemoryStore]:
-    store, ids = MemoryStore(), itertools.count()
+def _engine(artifact: Path, market: Market, at: Millis, stores: Stores) -> tuple[Engine, Stores]:
+    ids = itertools.count()
     engine = build_engine(
-        load_artifact(artifact), market, Experiments(), stores=store.stores,
+        load_artifact(artifact), market, Experiments(), stores=stores,
         key=b"a benchmark", new_id=lambda: f"r{next(ids)}", at=at, alert=_refuse_alert,
     )  # fmt: skip
-    return engine, store
+    return engine, stores
 
 
 def _refuse_alert(sentence: str) -> None:
@@ -170,7 +176,7 @@ def simulate_engine(turn: int, days: int) -> ExposureTotals:
     return totals
 
 
-def _records(store: MemoryStore, user_id: str) -> Callable[[str], Decision]:
+def _records(store: Stores, user_id: str) -> Callable[[str], Decision]:
     def record(request_id: str) -> Decision:
         stored = store.users.read(user_id, request_id).answer
         assert stored is not None, f"found no record of {request_id}, expected one for every page"
@@ -197,7 +203,7 @@ def simulate_policy(task: tuple[str, str, int]) -> tuple[str, str, TrueShares]:
     )  # fmt: skip
 
 
-def _feed(lab: Lab, policy: str) -> tuple[Feed, MemoryStore]:
+def _feed(lab: Lab, policy: str) -> tuple[Feed, Stores]:
     if policy in ENGINE_FEEDS:
         return EngineFeed(engine=lab.labelled[0], after_page=ENGINE_FEEDS[policy]), lab.labelled[1]
     caps = CapsOnly(labelled=lab.labelled[0], keeps_ledger=CAPPED[policy]) if policy in CAPPED else None
@@ -245,6 +251,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=20261123)
     parser.add_argument("--attack", choices=sorted(ATTACKS), help="what was done to the world before the training")
     parser.add_argument("--personas", default="", help="only these of the second part, separated by commas")
+    parser.add_argument("--state", help="an empty state on a server for the engine, as sanad serve takes one")
     parser.add_argument("--plot", type=Path, help="write the R2 share over days here (.svg or .png)")
     options = parser.parse_args()
     print(f"{platform.node()}: {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
@@ -253,7 +260,7 @@ def main() -> int:
         world = prepare(Path(folder), options.attack)
         print(f"a world of {len(world.items):,} videos, trained twice in {time.perf_counter() - started:.0f} s")
         context = multiprocessing.get_context("spawn")
-        arguments = (Path(folder), world, options.seed)
+        arguments = (Path(folder), world, options.seed, options.state)
         with ProcessPoolExecutor(options.processes, context, initializer=set_up, initargs=arguments) as pool:
             is_clean = _run_first_part(pool, options.impressions, options.processes) if options.impressions else True
             if options.seeds:

@@ -42,7 +42,7 @@ class Doubts:
         if not moved:
             return
         waits = self._servers.durability
-        is_flushed = waits.on_disk or _is_flushed(self._servers, place)
+        is_flushed = _is_flushed(self._servers, place, is_waited_for=waits.on_disk)
         commands: list[Command] = []
         for tag, former, at in moved:
             if former is None:
@@ -54,6 +54,8 @@ class Doubts:
         self._noted.update(tags)
 
 
-def _is_flushed(servers: Servers, place: Place) -> bool:
-    [reply] = servers.ask_now(place, ("CONFIG", "GET", "appendfsync"))
-    return bool(reply) and reply[1] == b"always"
+def _is_flushed(servers: Servers, place: Place, *, is_waited_for: bool) -> bool:
+    """Whether a start of the server reads all that was answered: its settings may be others than before."""
+    [kept, flushed] = servers.ask_now(place, ("CONFIG", "GET", "appendonly"), ("CONFIG", "GET", "appendfsync"))
+    has_log = bool(kept) and kept[1] == b"yes"
+    return has_log and (is_waited_for or (bool(flushed) and flushed[1] == b"always"))

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any, Final, Protocol, cast
 
 from redis.backoff import NoBackoff
@@ -113,7 +112,6 @@ class Servers:
         self._map = Map((address.places[0],), None)
         self._followed: Final[set[Place]] = set()
         self._failing_since: Final[dict[Place, float]] = {}
-        self._lock: Final = Lock()
         self._is_closed = False
         self._open_map()
 
@@ -234,6 +232,7 @@ class Servers:
             broken = next((place for place in by_place if place not in sent or place not in replies), None)
             if broken is not None:
                 self._failing_since.setdefault(broken, time.monotonic())
+                _close_all(self._idle.get(broken, []))  # of the same run of the server, or the same way to it
             raise
         finally:
             for place, connection in sent.items():
@@ -328,7 +327,7 @@ class _Advice:
 
 _SENTENCES: Final[tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...]] = (
     (
-        (AuthenticationError, NoPermissionError),
+        AuthenticationError,
         "found a password or user that the server refuses; put the right ones into the address of the state.",
     ),
     (OutOfMemoryError, "the server's memory is full (maxmemory), nothing was written; give it more."),
@@ -347,6 +346,10 @@ def advice(error: BaseException) -> str:
         return _SENTENCES[0][1]
     if text.startswith(("OOM", "command not allowed when used memory")):
         return _SENTENCES[1][1]
+    if isinstance(error, NoPermissionError):
+        return f"the server said: {text}; allow the user of the state what docs/running.md names."
+    if "max number of clients" in text:
+        return "the server has as many connections as it takes; raise its maxclients, or run fewer services."
     if "NOREPLICAS" in text or "Not enough good replicas" in text:
         return "the server has too few replicas to write (min-replicas-to-write); start them again."
     if "MISCONF" in text or "Errors writing to the AOF" in text:

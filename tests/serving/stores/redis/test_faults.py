@@ -2,6 +2,7 @@
 
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Thread
 
@@ -11,6 +12,7 @@ from recsys.errors import StoreError
 from recsys.stores.protocols import DecisionRecord
 from recsys.user.state import UserState
 from serving.deadline import DEADLINE, Deadline
+from serving.stores.redis.servers import Servers
 from serving.stores.redis.store import RedisStore
 from tests.servers.redis import RedisServer, redis_server
 from tests.serving.stores.redis.load import Writers, write
@@ -110,3 +112,47 @@ def test_types_of_what_is_given(server: RedisServer, open_store, make):
     record: DecisionRecord = make.page("ü\0🙂", "r\n", 1)
     assert store.users.write_if("ü\0🙂", UserState(), 0, record)
     assert store.users.read("ü\0🙂", "r\n").answer == record.answer
+
+
+def test_a_new_start_costs_one_connection_and_not_each_that_was_open(server, open_store, make, monkeypatch):
+    store = open_store(server)
+    assert write(store, make, "u", 1)
+    with server.client as client:
+        client.execute_command("CLIENT", "PAUSE", 300)
+        with ThreadPoolExecutor(80) as pool:
+            list(pool.map(store.users.read, ["u"] * 80))
+        assert client.info("clients")["connected_clients"] > 20
+    server.kill()
+    server.start()
+    maps, read_map = [], Servers._read_map
+    monkeypatch.setattr(Servers, "_read_map", lambda self: (maps.append(self), read_map(self)))
+    assert store.users.read("u").state == make.state(1)
+    assert len(maps) <= 3, "how often it was sent again"
+
+
+def test_a_server_that_comes_back_without_its_log_puts_its_people_in_doubt(server, open_store, make):
+    store = open_store(server)
+    assert write(store, make, "u", 1)
+    with server.client as client:
+        client.save()
+    assert write(store, make, "u", 2)
+    server.kill()
+    server.settings = ("--appendonly no",)
+    server.start()
+    with pytest.raises(StoreError, match="pages are from the safe feed until"):
+        write(store, make, "u", 3)
+
+
+def test_a_server_with_all_its_connections_in_use_says_so(server, open_store, make):
+    with server.client as client:
+        client.config_set("maxclients", 1)
+        with pytest.raises(StoreError, match="raise its maxclients"):
+            open_store(server)
+
+
+def test_a_user_who_may_not_do_all_is_told_what(server, open_store, make):
+    store = open_store(server)
+    with server.client as client:
+        client.execute_command("ACL", "SETUSER", "default", "-fcall")
+        with pytest.raises(StoreError, match=r"'fcall' command.*docs/running.md"):
+            store.users.read("u")
