@@ -33,7 +33,10 @@ class Audited:
 
 
 class AuditLog(Protocol):
-    """Append-only; an entry stays for at least 400 days."""
+    """
+    Append-only; an entry stays for at least 400 days. Erasures of several people within a moment may stand in another
+    order than they were asked for; those of one person stand in order.
+    """
 
     def append(self, entries: Sequence[AuditEntry]) -> None:
         """Durable before it returns; all or nothing. Raises StoreError."""

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
-from urllib.parse import urlsplit
 
 from recsys.clock import Millis
 from recsys.errors import ConfigError
@@ -28,11 +27,11 @@ class Address:
         return self.url.partition("://")[0]
 
     def __str__(self) -> str:
-        parts = urlsplit(self.url)
-        if "@" in self.url and "@" not in parts.netloc:  # what stands before it may be the half of a password
-            return f"{self.scheme}://..."
-        user, at, host = parts.netloc.rpartition("@")
-        return f"{parts.scheme}://{user.partition(':')[0]}{at}{host}{parts.path}"
+        place, _, options = self.url.partition("://")[2].partition("?")
+        user, at, host = place.rpartition("@")
+        if not at and "@" in options:  # a password with a question mark
+            host = place.partition(":")[0]
+        return f"{self.scheme}://{user.partition(':')[0]}{at}{host}"
 
 
 State = Path | Address

@@ -44,3 +44,11 @@ def prune_table(database: Database, table: str, column: str, oldest: Millis) -> 
 def make_ahead(database: Database, at: Millis) -> None:
     """Make the partitions of today and of the next days, so that no page waits for one."""
     add_days(database, [at + day * DAY for day in range(AHEAD + 1)])
+
+
+def forget_connections(database: Database) -> None:
+    """Delete the times of connections that are gone. The latest one stays: it is the time of the state."""
+    database.write(
+        "DELETE FROM sanad.written WHERE at < (SELECT max(at) FROM sanad.written) "
+        "AND backend NOT IN (SELECT pid FROM pg_stat_activity WHERE pid IS NOT NULL)"
+    )

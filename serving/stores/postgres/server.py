@@ -8,8 +8,9 @@ limit passed is closed: what it was doing may be written, or not.
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from threading import BoundedSemaphore, Lock
+from threading import BoundedSemaphore, Lock, Thread
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -28,7 +29,7 @@ Values = Sequence[object] | Mapping[str, object]
 WAIT_S: Final = 5.0  # of a call that no page waits for
 BULK_WAIT_S: Final = 600.0  # of a load of many items, or a clean-up
 MAX_CONNECTIONS: Final = 16  # of one process
-CONNECT_S: Final = 3
+CONNECT_S: Final = 3  # of each server of an address; libpq waits for 2 s at least
 _BRIEF_MS: Final = 200  # how long a clean-up waits for a table, and others behind it
 _DOWN_S: Final = 0.5
 """For so long after a failed connection a page does not try again: it has better to do than to wait."""
@@ -39,6 +40,11 @@ _OPTIONS: Final = (
     "-c client_connection_check_interval=1s -c default_transaction_isolation=read\\ committed "
     "-c plan_cache_mode=force_generic_plan -c jit=off"
 )
+_BULK: Final = b"""
+    SET LOCAL statement_timeout = 0;
+    SET LOCAL lock_timeout = '60s';
+    SET LOCAL idle_in_transaction_session_timeout = '60s';
+"""
 _ADVICE: Final = (
     ("password authentication failed", "the name or the password is wrong; correct the address, or ~/.pgpass"),
     ("no password supplied", "it wants a password; write it into the address, or into ~/.pgpass"),
@@ -48,6 +54,7 @@ _ADVICE: Final = (
     ("remaining connection slots", "it has no connection left; raise its max_connections, or run fewer processes"),
     ("read-only", "it is a standby; name the primary, or all servers in one address (HOST1,HOST2)"),
     ("does not exist", "make the database first, as docs/running.md says"),
+    ("out of shared memory", "it has no room for locks; raise its max_locks_per_transaction"),
     ("starting up", "it is starting; ask again"),
     ("shutting down", "it is stopping; ask again when it is up"),
 )
@@ -86,11 +93,19 @@ class Database:
             given = conninfo.conninfo_to_dict(url)
         except psycopg.ProgrammingError as error:
             said = _one_line(error)  # which may quote a password, but not here
-            why = f" ({said})" if "query parameter" in said else ""
+            why = f" ({said})" if "query parameter" in said and "@" not in said else ""
             raise ConfigError(
                 f"{where}: found an address that cannot be read{why}, expected postgresql://USER:PASSWORD@HOST/DATABASE"
             ) from None
-        usual = {"target_session_attrs": "read-write", "application_name": application}
+        ports = str(given.get("port") or "").split(",")
+        if "@" in str(given.get("host")) or not all(port.isdigit() or not port for port in ports):
+            raise ConfigError(
+                f"{where}: found an address whose host or port cannot be; write %40, %3A, %2F, %3F and %23 for "
+                "@ : / ? and # in a name or password"
+            )
+        usual = {
+            "target_session_attrs": "read-write", "application_name": application, "connect_timeout": str(CONNECT_S),
+        }  # fmt: skip
         options = {"options": f"{_OPTIONS} {given.get('options', '')}".strip()}
         self._conninfo: Final = conninfo.make_conninfo("", **(usual | given | options))
         self._room: Final = BoundedSemaphore(MAX_CONNECTIONS)
@@ -120,7 +135,7 @@ class Database:
             with self._lent(wait_s) as connection:
                 with connection.transaction():
                     if wait_s > WAIT_S:
-                        connection.execute("SET LOCAL statement_timeout = 0")
+                        connection.execute(_BULK, prepare=False)
                     if is_brief:
                         connection.execute(f"SET LOCAL lock_timeout = {_BRIEF_MS}".encode())
                     result = work(connection)
@@ -134,7 +149,7 @@ class Database:
             connection.execute("SET statement_timeout = 0")
             connection.execute(f"SET lock_timeout = {_BRIEF_MS}".encode())
             try:
-                connection.execute(statement.encode())
+                self._durable(connection, connection.execute(statement.encode()))
             finally:
                 connection.execute("RESET statement_timeout")
                 connection.execute("RESET lock_timeout")
@@ -187,19 +202,39 @@ class Database:
             connection = self._idle.pop() if self._idle else None
         if connection is None:
             connection = self._connected(until)
-        connection.until = until
+        connection.until, connection.warned = until, None
         return connection
 
     def _connected(self, until: float) -> _Timed:
-        left = max(1, round(until - time.monotonic()))
-        connection = _Timed.connect(
-            conninfo.make_conninfo(self._conninfo, connect_timeout=min(CONNECT_S, left)), autocommit=True,
-            prepare_threshold=0,
-        )  # fmt: skip
+        """A new connection. One that comes too late for whoever asked is left for the next: the driver hurries not."""
+        made: Future[_Timed] = Future()
+        Thread(target=self._connect, args=(made,), daemon=True).start()
+        try:
+            return made.result(max(0.0, until - time.monotonic()))
+        except TimeoutError:
+            made.add_done_callback(self._keep_late)
+            raise errors.ConnectionTimeout("no connection in time") from None
+
+    def _connect(self, made: "Future[_Timed]") -> None:
+        try:
+            connection = _Timed.connect(self._conninfo, autocommit=True, prepare_threshold=0)
+        except BaseException as error:
+            made.set_exception(error)
+            return
         connection.prepared_max = 500
         connection.add_notice_handler(lambda notice: _note(connection, notice))
         self._down_at = None
-        return connection
+        made.set_result(connection)
+
+    def _keep_late(self, made: "Future[_Timed]") -> None:
+        if made.exception() is None:
+            connection = made.result()
+            with self._lock:
+                is_wanted = not self._idle and not self._is_closed
+                if is_wanted:
+                    self._idle.append(connection)
+            if not is_wanted:
+                connection.close()
 
     def _put_back(self, connection: _Timed | None) -> None:
         if connection is None:
@@ -229,8 +264,8 @@ class Database:
         text, code = _one_line(error), error.sqlstate or ""
         if isinstance(error, errors.DeadlockDetected | errors.SerializationFailure):
             return _Collided(f"{self.where}: {text}")
-        if isinstance(error, errors.CheckViolation) and "no partition" in text:
-            return NoDay(text)
+        if isinstance(error, errors.CheckViolation) and error.diag.constraint_name is None:
+            return NoDay(f"{self.where}: {text}.")  # in any language of the server
         advice = next((say for part, say in _ADVICE if part in text), _CODES.get(code, "see whether the server is up"))
         said = f"{self.where}: {text}: {advice}."
         if connection is None or connection.closed or connection.broken or code.startswith("57P"):

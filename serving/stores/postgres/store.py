@@ -8,7 +8,7 @@ What is answered is on the server's disk, and on its synchronous standby where i
 
 from collections.abc import Iterable, Mapping
 from typing import Final
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import unquote
 
 from recsys.clock import Millis, now
 from recsys.stores.protocols import Stores
@@ -18,7 +18,7 @@ from serving.stores.postgres.catalogue import PostgresCatalogue
 from serving.stores.postgres.decisions import PostgresDecisions
 from serving.stores.postgres.events import PostgresEvents
 from serving.stores.postgres.exposure import PostgresControllers, PostgresExposure, join_old_days
-from serving.stores.postgres.prune import make_ahead, prune_days, prune_table
+from serving.stores.postgres.prune import forget_connections, make_ahead, prune_days, prune_table
 from serving.stores.postgres.reviews import PostgresReviews
 from serving.stores.postgres.schema import check_server, open_state
 from serving.stores.postgres.sealed import SealedRows
@@ -85,7 +85,10 @@ class PostgresStore:
         """
         database, expired = self._database, expiry(at, self._log_retention_ms)
         make_ahead(database, at)
+        self._rows.finish_shreds()  # what the server of the keys could not do at an erasure
+        note_tombstones(self._rows)
         self._vault.prune(expired.audit)
+        forget_connections(database)
         return {
             "deliveries": prune_days(database, "deliveries", expired.deliveries),
             **prune_people(self._rows, expired, people),
@@ -106,9 +109,9 @@ class PostgresStore:
 
 
 def _addresses(url: str) -> tuple[str, str | None]:
-    """The address of the state, and that of the keys where it names another one."""
-    parts = urlsplit(url)
-    query = parse_qsl(parts.query, keep_blank_values=True)
-    keys = [value for name, value in query if name == "keys"]
-    rest = urlencode([pair for pair in query if pair[0] != "keys"])
-    return urlunsplit(parts._replace(query=rest)), keys[-1] if keys else None
+    """The address of the state as it was given, and that of the keys where it names another one."""
+    place, _, query = url.partition("?")
+    options = [option for option in query.split("&") if option]
+    keys = [unquote(option.removeprefix("keys=")) for option in options if option.startswith("keys=")]
+    rest = "&".join(option for option in options if not option.startswith("keys="))
+    return f"{place}?{rest}" if rest else place, keys[-1] if keys else None

@@ -23,6 +23,15 @@ from tests.servers.redis import RedisServer, need_redis, redis_cluster, redis_se
 
 NOW = 1_780_000_000_000
 Opened = AbstractContextManager[Store]
+_EMPTY = """
+    DO $$ DECLARE name text; BEGIN
+        FOR name IN SELECT oid::regclass::text FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition
+            AND relname <> 'meta' AND relnamespace IN ('sanad'::regnamespace, 'sanad_keys'::regnamespace)
+        LOOP EXECUTE 'DELETE FROM ' || name; END LOOP;
+        UPDATE sanad.meta SET revision = 0, newest_raise = 0, last_no = 0, events_since = 0, decisions_since = 0,
+            deliveries_since = 0;
+    END $$
+"""  # ten times faster than to make the tables again
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +71,7 @@ def on_postgres(request: pytest.FixtureRequest) -> Iterator[Store]:
     server: Postgres = request.getfixturevalue("postgres")
     with closing(PostgresStore(server.url(), "postgres")) as store:
         yield store
-    server.sql("DROP SCHEMA sanad, sanad_keys CASCADE")
+    server.sql(_EMPTY)
 
 
 BACKENDS: dict[str, Callable[[pytest.FixtureRequest], Opened]] = {

@@ -66,8 +66,8 @@ def test_an_erasure_is_logged_by_a_hash_that_joins_nothing(store, make):
     assert bytes.fromhex(person) not in store.cutoffs.forgotten().before
     store.users.erase("somebody", NOW, None)
     store.users.erase("somebody else", NOW, None)
-    people = [json.loads(e.what)["person"] for e in logged(store)]
-    assert people[0] == people[1] != people[2]
+    again = [json.loads(e.what)["person"] for e in logged(store)][1:]  # of two people: they may come in either order
+    assert len(again) == 2 and again.count(person) == 1
 
 
 def test_a_time_that_is_set_is_logged_with_it(store):

@@ -24,6 +24,7 @@ from serving.clock_guard import GuardedClock
 from serving.deadline import DEADLINE, Deadline
 from serving.stores.open import Address, open_server, state_of
 from serving.stores.postgres import schema
+from serving.stores.postgres.server import BULK_WAIT_S, Connection, NoDay
 from serving.stores.postgres.store import PostgresStore
 from tests.servers.postgres import PASSWORD, Postgres, running
 
@@ -118,6 +119,23 @@ def test_nobody_at_the_address_is_a_sentence() -> None:
     assert "secret" not in str(refused.value)
 
 
+@pytest.mark.parametrize("password", ["se#cret", "se/cret", "se?cret", "se@cret", "se:cret", "se[cret", "cret"])
+def test_no_sentence_shows_a_password_whatever_is_in_it(password: str) -> None:
+    for url in (f"postgresql://sanad:{password}@127.0.0.1:1/state", f"postgresql://h/s?user=u&password={password}"):
+        named = str(Address(f"{url}?keys=postgresql://sanad:{password}@h/keys"))
+        assert "cret" not in named and "se" not in named and named.startswith("postgresql://")
+    with pytest.raises((ConfigError, StoreError)) as refused:
+        opened(f"postgresql://sanad:{password}@127.0.0.1:1/state")
+    assert "cret" not in str(refused.value)
+
+
+def test_what_libpq_knows_may_stand_in_the_address(state: str) -> None:
+    """As libpq reads it: a plus is a plus, and a space is `%20`."""
+    with closing(opened(f"{state}?application_name=a+b%20c&options=-c%20work_mem%3D5MB")) as store:
+        read = "SELECT current_setting('application_name'), current_setting('work_mem')"
+        assert store.users._database.read(read) == [("a+b c", "5MB")]
+
+
 @pytest.mark.parametrize("value", ["off", "local", "remote_write"])
 def test_a_server_that_would_answer_before_it_has_written_is_refused(postgres: Postgres, value: str) -> None:
     database = postgres.new_database()
@@ -189,10 +207,32 @@ def test_a_server_that_stands_still_holds_a_page_no_longer_than_its_time(own: Po
                 assert time.monotonic() - began < 1.5
             with hurried(0.4), pytest.raises(StoreError, match="could not be reached a moment ago"):
                 store.users.read("u")
-            time.sleep(5.0)
+            time.sleep(0.5)
         finally:
             own.go_on()
         assert store.users.read("u").state == counted(1) and serve(store, 2)
+
+
+def test_a_page_waits_for_no_connection_longer_than_it_has_time_and_a_late_one_serves_the_next(own: Postgres) -> None:
+    """The driver alone gives each server of an address 2 s at least."""
+    with closing(opened(own.url(own.new_database()))) as store:
+        database = store.users._database
+        database._close_idle()
+        own.pause()
+        try:
+            with hurried(0.3):
+                began = time.monotonic()
+                with pytest.raises(StoreError, match="no connection in time: see whether the server is up"):
+                    store.users.read("u")
+                assert time.monotonic() - began < 1.0
+        finally:
+            own.go_on()
+        until = time.monotonic() + 5
+        while not database._idle:
+            assert time.monotonic() < until, "the connection that came late was thrown away"
+            time.sleep(0.02)
+        with hurried(0.5):
+            assert store.users.read("u").version == 0
 
 
 def test_after_a_crash_of_the_server_the_same_store_goes_on_and_nothing_is_lost(own: Postgres) -> None:
@@ -275,6 +315,52 @@ def test_a_day_without_a_partition_gets_one_when_something_is_written_on_it(stor
     assert store.users.write_if("u", counted(1), 0, page("u", "r", 1, at=far))
     store.events.append([event("e")], far)
     assert len(store.users.deliveries("u", 0)) == len(store.events.since("u", 0)) == 1
+
+
+def test_a_missing_day_is_known_in_any_language_of_the_server(store: PostgresStore) -> None:
+    """`lc_messages` translates the text; the code stays."""
+    with pytest.raises(NoDay):
+        store.users._database.write("DO $$ BEGIN RAISE check_violation USING MESSAGE = 'aucune partition'; END $$")
+
+
+def test_a_clean_up_forgets_connections_that_are_gone_and_keeps_the_time(store: PostgresStore) -> None:
+    database = store.users._database
+    database.write("INSERT INTO sanad.written SELECT -n, n FROM generate_series(1, 50) n")
+    store.users.commit_time(NOW)
+    database.write("INSERT INTO sanad.written VALUES (-51, %s)", (NOW + 7,))
+    store.prune(NOW)
+    assert store.committed_at() == NOW + 7
+    assert database.read("SELECT count(*) FROM sanad.written WHERE backend < 0") == [(1,)]
+
+
+def test_a_clean_up_finishes_an_erasure_whose_keys_could_not_be_reached(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = store.users._database
+    store.users.write_if("u", counted(1), 0)
+
+    def unreachable(*_: object) -> None:
+        raise StoreError("the server of the keys is down")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.users._vault, "note_erased", unreachable)
+        with pytest.raises(StoreError, match="keys is down"):
+            store.users.erase("u", NOW, pack(counted(1))[1])
+    assert database.read("SELECT count(*) FROM sanad_keys.keys") == [(1,)]
+    store.prune(NOW)
+    assert database.read("SELECT count(*) FROM sanad_keys.keys") == [(0,)]
+    assert database.read("SELECT count(*) FROM sanad_keys.erased") == [(1,)]
+
+
+def test_a_large_load_has_time_to_think_and_to_wait_for_another(store: PostgresStore) -> None:
+    """Two processes that load one artifact at once take turns; between its statements a load of millions computes."""
+    names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+
+    def limits(connection: Connection) -> list[str]:
+        return [connection.execute(f"SHOW {name}".encode()).fetchall()[0][0] for name in names]
+
+    assert store.users._database.transact(limits, BULK_WAIT_S) == ["0", "1min", "1min"]
+    assert store.users._database.transact(limits) == ["5s", "4s", "20s"]
 
 
 def test_days_that_are_over_are_dropped_and_not_deleted(postgres: Postgres, store: PostgresStore, state: str) -> None:
