@@ -2,9 +2,11 @@
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Final, TypeVar, cast
 
 from recsys.errors import StageError
@@ -34,12 +36,27 @@ def in_processes(
     _WORK.append(work)  # type: ignore[arg-type]
     pool = ProcessPoolExecutor(n, multiprocessing.get_context("fork"))
     try:
-        yield from cast("Iterator[R]", pool.map(_do, chunks))
+        with _interrupts_held():
+            results = pool.map(_do, chunks)  # starts the processes
+        yield from cast("Iterator[R]", results)
     except BrokenProcessPool as error:
         raise StageError("found a process killed, as when memory runs out; free some, and try again") from error
     finally:
         pool.shutdown(cancel_futures=True)
         _WORK.pop()
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """
+    Ctrl-C reaches every process of a terminal. Those that are started here never see it: they keep the mask of signals
+    under which they start, and the process that started them ends them.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _n_processors() -> int:

@@ -70,10 +70,13 @@ def resample(n_people: int, rng: np.random.Generator, n_resamples: int = N_RESAM
 
 
 def estimate(values: Reals, resamples: Resamples) -> Estimate:
-    """The mean of (q,) values over the people who count (not NaN), and the percentile interval over the resamples."""
+    """
+    The mean of (q,) values over the people who count (not NaN), and the percentile interval over the resamples; of one
+    person, who is the same in every resample, there is none.
+    """
     n = n_counted(values)
-    if n == 0:
-        return Estimate(mean=None, low=None, high=None, n=0)
+    if n < 2:
+        return Estimate(mean=mean(values) if n else None, low=None, high=None, n=n)
     is_counted = np.isfinite(values)
     weights = resamples.counts[:, is_counted]
     sizes = weights.sum(axis=1)

@@ -58,6 +58,9 @@ FURTHER_NAMES: Final = {
 HEADLINES: Final = (("watch", "score"), ("ndcg", "engine"))
 """Metric and ranking that are compared with popularity first. The engine's page has no score to estimate from."""
 
+MIN_PEOPLE: Final = 30
+"""With fewer people a report begins by saying so."""
+
 METRIC_MEANINGS: Final = {
     "watch": "estimated share that people would watch of what comes first, also of what the old feed rarely showed",
     "recall": "share of a person's relevant videos that is on the page",
@@ -188,6 +191,12 @@ def cautions(report: Report) -> list[str]:
         "look better than they are. The watch fraction takes that out as far as propensities tell; it rests on "
         f"{report.effective_impressions:,.0f} equally weighted impressions.",
     ]
+    if report.n_people < MIN_PEOPLE:
+        sentences.insert(
+            0,
+            f"{report.n_people:,} people are few: below {MIN_PEOPLE} intervals are narrower than they should be. "
+            "Evaluate more people or hold out more days before you conclude anything.",
+        )
     sentences[:0] = [*report.data_notes, *_short_pages(report)]
     if report.assume_adults:
         sentences.insert(0, "People of unknown age count as adults here (--assume-adults); a service never does that.")

@@ -8,7 +8,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from eval.offline.intervals import Difference
+from eval.offline.intervals import Difference, Estimate
 from eval.offline.measure import Report
 from eval.offline.replay import RANKINGS
 from eval.report.html_page import render
@@ -88,6 +88,11 @@ def _values(report: Report) -> Table:
     return table
 
 
+def _short_signed(estimate: Estimate) -> str:
+    """`+.087 [+.072, +.102]`, so that a row fits 80 columns."""
+    return signed(estimate, 3).replace("+0.", "+.").replace("-0.", "-.")
+
+
 def _models(report: Report) -> Table:
     """The score and each base model alone, on the same items for the same people."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
@@ -103,9 +108,9 @@ def _models(report: Report) -> Table:
 
 def _differences(differences: Sequence[Difference], k: int) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in ("person by person", "", "mean difference, 95 %", "", "p, Holm"):
+    for heading in ("person by person", "", "mean difference, 95 %", "", "p Holm"):
         table.add_column(heading, no_wrap=True)
     for d in differences:
         pair, name = f"{d.first} - {d.second}", metric_name(d.metric, k).removesuffix(" as exposed")
-        table.add_row(pair, name, signed(d.estimate, 3), verdict_among(d), p_value(d.p_holm))
+        table.add_row(pair, name, _short_signed(d.estimate), verdict_among(d), p_value(d.p_holm))
     return table

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 
 import pytest
@@ -47,3 +49,27 @@ def test_one_that_is_killed_is_said_and_not_waited_for() -> None:
 
     with pytest.raises(StageError, match="memory"):
         list(in_processes(end, range(100), 1, 2))
+
+
+INTERRUPTED = """
+import os, time
+from recsys.processes import in_processes
+
+def work(values):
+    os.write(1, b"at work\\n")
+    time.sleep(0.2)
+    return values
+
+list(in_processes(work, range(1000), 1, 2))
+"""
+
+
+def test_an_interrupt_ends_all_of_them() -> None:
+    """Ctrl-C goes to every process of a terminal. One that died of it took its part with it, and the other waited."""
+    command = [sys.executable, "-c", INTERRUPTED]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"at work\n"
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert said.count(b"KeyboardInterrupt") == 1  # nothing of the others

@@ -59,8 +59,17 @@ def test_the_same_seed_draws_the_same_people() -> None:
     assert np.all(first.sum(axis=1) == 10)
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.integers(0, 2**32 - 1))
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=30), st.integers(0, 2**32 - 1))
 def test_an_interval_never_leaves_the_range_of_the_values(values: list[float], seed: int) -> None:
     result = estimate(np.array(values), resample(len(values), np.random.default_rng(seed), 50))
     assert result.low is not None and result.high is not None
     assert min(values) - 1e-6 <= result.low <= result.high <= max(values) + 1e-6
+
+
+def test_of_one_person_there_is_a_mean_and_no_interval() -> None:
+    """A bootstrap would draw the same person a thousand times and be sure."""
+    resamples = resample(3, np.random.default_rng(0))
+    alone = estimate(np.array([0.5, np.nan, np.nan]), resamples)
+    assert (alone.mean, alone.low, alone.high, alone.n) == (0.5, None, None, 1)
+    values = {"a": np.array([1.0, np.nan, np.nan]), "b": np.zeros(3)}
+    assert not difference("ndcg", "a", "b", values, resamples).is_clear

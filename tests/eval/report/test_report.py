@@ -182,11 +182,18 @@ def test_the_command_compares_and_names_its_models(small, tmp_path: Path) -> Non
     arguments += ["--against", str(small.folder), "--models", model]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0
-    assert "A is this artifact, B is" in result.stdout and "p, Holm" in result.stdout
+    assert "A is this artifact, B is" in result.stdout and "p Holm" in result.stdout
+    assert "…" not in result.stdout and max(map(len, result.stdout.splitlines())) <= 80
     written = json.loads((out / "metrics.json").read_text())
     assert written["ks"] == [3, 20]
     assert [row["name"] for row in written["base_models"]] == ["score", model]
     assert "Beside the other artifact" in (out / "report.html").read_text()
+
+
+def test_a_report_on_few_people_says_so(report: Report) -> None:
+    few = msgspec.structs.replace(report, n_people=29)
+    assert any(sentence.startswith("29 people are few") for sentence in cautions(few))
+    assert not any("people are few" in sentence for sentence in cautions(msgspec.structs.replace(report, n_people=30)))
 
 
 def test_a_run_that_is_refused_writes_nothing(small, tmp_path: Path) -> None:
