@@ -15,6 +15,7 @@ from recsys.experiments.schema import ANY_LAYER, ATTRIBUTES, PROTECTED, Experime
 from recsys.policy.schema import Market
 from recsys.source import SourceFile, to_plain
 
+KEY_PATTERN: Final = "[a-z0-9][a-z0-9-]{2,63}"  # of an experiment
 CONTROL: Final = "control"
 LIST_OPERATORS: Final = ("$in", "$nin")
 OPERATORS: Final = (*LIST_OPERATORS, "$ne")
@@ -120,7 +121,7 @@ def experiment_problems(
 def _file_problems(
     source: SourceFile, experiment: Experiment, registry: Registry, parameters: Mapping[str, Parameter]
 ) -> Iterator[str]:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{2,63}", experiment.key):
+    if not re.fullmatch(KEY_PATTERN, experiment.key):
         sentence = f"found {experiment.key!r}, expected 3 to 64 lower-case letters, digits and hyphens"
         yield source.problem("key", sentence)
     if not source.name.endswith(f"{experiment.key}.yaml"):

@@ -131,10 +131,14 @@ def kill(key: Key, state: StateName, as_json: Json = False) -> None:
 
     The services may keep running. Over HTTP it is POST /v1/experiments/KEY/kill.
     """
+    from recsys.experiments.checks import KEY_PATTERN
     from serving.shared import kill as kill_in
 
+    if not re.fullmatch(KEY_PATTERN, key):
+        raise ConfigError(f"found the key {key!a}, expected that of an experiment, such as local-boost-ma-2026-11")
     done = _decide(kill_in, key, state)
     _tell(key, "killed" if done else "was killed already", is_changed=done, as_json=as_json)
+    say("note: a state does not know which experiments run; GET /v1/experiments of a service shows that it is killed")
 
 
 @app.command(epilog="Example: sanad experiment revive local-boost-ma-2026-11 --state var/state.db")

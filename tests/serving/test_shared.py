@@ -15,6 +15,7 @@ import msgspec
 import pytest
 from fastapi.testclient import TestClient
 
+import sanad
 from recsys.clock import Millis, now
 from recsys.errors import ConfigError
 from recsys.experiments.files import load_experiments
@@ -151,6 +152,15 @@ def test_only_a_person_at_the_command_line_revives(
         assert run("revive") == (0, f"{KEY}: no longer killed")
         assert soon(lambda: bool(in_force(client)["is_live"]))
         assert run("revive") == (1, f"{KEY}: nobody killed it")
+
+
+def test_a_key_that_no_experiment_can_have_is_not_killed_on_a_state(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    SqliteStore(settings.state_file).close()
+    command = ["experiment", "kill", f"{KEY}.yaml", "--state", str(settings.state_file)]
+    assert sanad.run(command) == 2
+    assert KEY in capsys.readouterr().err
 
 
 def test_killed_is_not_live_and_others_are(folder: Path, morocco: Market) -> None:
