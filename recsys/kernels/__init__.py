@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 VERSION: Final = 13
 """
-The version of the functions' signatures: a library of others is not used. `make` builds again when a source changed.
+The version of the sources: a library of others, which may decide by older rules, is not used. `make` builds again when
+a source changed.
 """
 
 SOURCES: Final = tuple(
@@ -28,7 +29,7 @@ SOURCES: Final = tuple(
 
 
 def open_library(path: Path) -> ctypes.CDLL | None:
-    """The functions of a file; None when it is no library of these signatures."""
+    """The functions of a file; None when it is no library of these sources."""
     try:
         found = ctypes.CDLL(str(path))
         return found if found.kernels_version() == VERSION else None

@@ -6,7 +6,7 @@
 void *PyInit_native(void) { return 0; } /* what the linker of Windows asks for; nobody imports this as a module */
 #endif
 
-#define VERSION 13 /* raised with every change of a signature, together with recsys/kernels/__init__.py */
+#define VERSION 13 /* raised with every change of these sources, together with recsys/kernels/__init__.py */
 
 PUBLIC int32_t kernels_version(void) { return VERSION; }
 

@@ -1,5 +1,6 @@
 """Which loops run, and what is no library of ours."""
 
+import hashlib
 import importlib.util
 import subprocess
 import sys
@@ -27,6 +28,14 @@ def test_what_is_no_library_of_ours_is_left_alone(native, tmp_path, monkeypatch)
     assert kernels.open_library(tmp_path / other.origin) is None
     monkeypatch.setattr(kernels, "VERSION", kernels.VERSION + 1)
     assert kernels.open_library(tmp_path / native._name) is None
+
+
+def test_the_version_is_raised_with_every_change_of_the_sources():
+    """A library of older sources, though of the same signatures, would go on to decide by the rules of then."""
+    files = (*kernels.SOURCES, kernels.SOURCES[0].with_suffix(".h"))
+    found = hashlib.sha256("".join(file.read_text(encoding="utf-8") for file in files).encode()).hexdigest()[:16]
+    known = (13, "65e5932a06858114")
+    assert (kernels.VERSION, found) == known, "raise VERSION in __init__.py and native.c, then note both here"
 
 
 def test_without_a_file_the_loops_run_in_python(tmp_path, monkeypatch):
