@@ -30,8 +30,8 @@ def score_frame(
     Frames:  shown with user_id, item_id and rank (1 = best; ranks may have gaps); relevant with user_id and item_id,
              and with `propensity` also weighted_recall@k and weighted_ndcg@k. A person without a row in `shown` was
              shown nothing, and counts with 0. People without a relevant item are left out: nothing is known of them.
-    Raises:  DataError for a column that is missing, an item that a list or a person has twice, or two of one rank;
-             ValueError for an unknown name or a k below 1.
+    Raises:  DataError for a column that is missing, a row that lacks one of these values, an item that a list or a
+             person has twice, or two of one rank; ValueError for an unknown name or a k below 1.
 
     >>> shown = pl.DataFrame({"user_id": ["a", "a", "b"], "item_id": ["x", "y", "x"], "rank": [1, 2, 1]})
     >>> relevant = pl.DataFrame({"user_id": ["a", "b"], "item_id": ["y", "z"]})
@@ -40,6 +40,10 @@ def score_frame(
     """
     _check(shown, "shown", ("user_id", "item_id", "rank"), (("user_id", "item_id"), ("user_id", "rank")))
     _check(relevant, "relevant", ("user_id", "item_id"), (("user_id", "item_id"),))
+    for column in ("user_id", "item_id"):
+        if shown[column].dtype != relevant[column].dtype:
+            types = f"{shown[column].dtype} in shown and {relevant[column].dtype} in relevant"
+            raise DataError(f"{column}: found {types}, expected one type; cast one of them")
     items = pl.concat([shown["item_id"], relevant["item_id"]]).unique().sort().to_frame().with_row_index("item")
     people = relevant.select("user_id").unique().sort("user_id").with_row_index("person")
     wanted = relevant.join(people, on="user_id").join(items, on="item_id").sort("person", "item")
@@ -58,11 +62,15 @@ def score_frame(
 def _check(frame: pl.DataFrame, name: str, columns: Sequence[str], keys: Sequence[Sequence[str]]) -> None:
     if missing := [column for column in columns if column not in frame.columns]:
         raise DataError(f"{name}: found the columns {', '.join(frame.columns)}, expected also {', '.join(missing)}")
+    for column in columns:
+        values = frame[column].fill_nan(None) if frame[column].dtype.is_float() else frame[column]
+        if n_unknown := values.null_count():
+            raise DataError(f"{name}: found {n_unknown} rows without {column}, expected none; leave these rows out")
     for key in keys:
         twice = frame.filter(pl.struct(key).is_duplicated()).head(1)
         if len(twice):
-            values = " and ".join(f"{column} {twice[column][0]}" for column in key)
-            raise DataError(f"{name}: found {values} twice, expected it once; take unique({list(key)})")
+            told = " and ".join(f"{column} {twice[column][0]}" for column in key)
+            raise DataError(f"{name}: found {told} twice, expected it once; take unique({list(key)})")
 
 
 def _pages(shown: pl.DataFrame, n_people: int) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:

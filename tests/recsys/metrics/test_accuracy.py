@@ -143,3 +143,19 @@ def test_a_frame_that_is_no_ranking_is_a_sentence(shown: pl.DataFrame, said: str
 def test_a_frame_without_rows_gives_none() -> None:
     assert metrics.score_frame(SHOWN, RELEVANT.clear()).height == 0
     assert metrics.score_frame(SHOWN.clear(), RELEVANT, (3,), ("recall",))["recall@3"].to_list() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"rank": pl.lit(None, pl.Int64)}, "found {n} rows without rank"),
+        ({"rank": pl.lit(float("nan"))}, "found {n} rows without rank"),
+        ({"item_id": pl.lit(None, pl.String)}, "found {n} rows without item_id"),
+        ({"user_id": pl.lit(1)}, "user_id: found Int32 in shown and String in relevant"),
+    ],
+)
+def test_a_frame_that_lacks_values_or_has_other_types_is_refused_in_a_sentence(change: dict, sentence: str) -> None:
+    """A row without a rank would else stand first."""
+    shown = SHOWN.head(1).with_columns(**change)
+    with pytest.raises(DataError, match=sentence.format(n=1)):
+        metrics.score_frame(shown, RELEVANT)
