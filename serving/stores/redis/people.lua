@@ -69,6 +69,7 @@ local function write(keys, args)
     if last[1] == token then return {'ok', last[2]} end  -- sent again after its answer was lost
     return {'no'}
   end
+  if #args > 10 and redis.call('HEXISTS', tag .. ':meta', 'run') == 0 then return {'emptied'} end
   local doubt = #args > 10 and redis.call('HGET', tag .. ':meta', 'doubt')
   if doubt and tonumber(doubt) > math.min(micros(), tonumber(args[11]) * 1000) then  -- until both clocks are past it
     return {'doubt', doubt}

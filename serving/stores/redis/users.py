@@ -117,6 +117,11 @@ class RedisUsers:
                 "a failover may have lost what was counted of this person; pages are from the safe feed until "
                 f"{to_text(int(more[0]) // 1_000)}"
             )
+        if said == b"emptied":  # every start notes on what run it is
+            raise StoreError(
+                "found a server that was emptied under the running service; put its last copy back, then start all "
+                "services again"
+            )
         if said != b"ok":
             return False
         self._time.note(0 if record is None else record.answer.at)

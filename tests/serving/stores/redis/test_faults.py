@@ -156,3 +156,12 @@ def test_a_user_who_may_not_do_all_is_told_what(server, open_store, make):
         client.execute_command("ACL", "SETUSER", "default", "-fcall")
         with pytest.raises(StoreError, match=r"'fcall' command.*docs/running.md"):
             store.users.read("u")
+
+
+def test_a_server_that_is_emptied_frees_no_cap_of_a_running_service(server, open_store, make):
+    store = open_store(server)
+    assert write(store, make, "u", 1)
+    with server.client as client:
+        client.flushall()
+    with pytest.raises(StoreError, match="emptied under the running service"):
+        write(store, make, "u", 2)
