@@ -16,7 +16,10 @@ _ROWS_AT_ONCE: Final = 1_000
 
 @app.command(rich_help_panel="Feeds", epilog="Example: sanad audit var/state.db --since 2026-11-20T00:00:00Z")
 def audit(
-    state: Annotated[str, typer.Argument(metavar="STATE", help="The state of 'sanad serve': its file or address.")],
+    state: Annotated[
+        str,
+        typer.Argument(metavar="STATE", envvar="SANAD_STATE", help="The state of 'sanad serve': its file or address."),
+    ],
     since: Annotated[
         str | None, typer.Option(metavar="INSTANT", help="Entries from this instant on, such as 2026-11-20T18:30:00Z.")
     ] = None,

@@ -57,7 +57,7 @@ def backup(
 @app.command(rich_help_panel="Feeds", epilog="Example: sanad restore /backup/state.db --state var/state.db")
 def restore(
     copy: Annotated[Path, typer.Argument(metavar="COPY", help="A copy from 'sanad backup'.")],
-    state: StateName,
+    state: Annotated[str, typer.Option(metavar="STATE", help="The state file that the copy becomes.")],
     as_json: Json = False,
 ) -> None:
     """

@@ -31,8 +31,12 @@ ExperimentFolder = Annotated[
     typer.Option(metavar="DIR", show_default="none", help="A folder of experiment files, to run those that run."),
 ]
 StateName = Annotated[
-    str, typer.Option("--state", metavar="STATE", help="The state of 'sanad serve': its file, or its server's address.")
-]
+    str,
+    typer.Option(
+        "--state", metavar="STATE", envvar="SANAD_STATE",
+        help="The state of 'sanad serve': its file, or its server's address.",
+    ),
+]  # fmt: skip
 
 
 def artifact_folder(given: Path | None) -> Path:

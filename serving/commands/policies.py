@@ -123,7 +123,10 @@ def diff(
 def preview(
     policy: Annotated[Path, typer.Argument(metavar="FILE", parser=policy_file, help="The policy to try.")],
     on: Annotated[
-        str, typer.Option(metavar="STATE", help="The state with the decision records: a file or an address.")
+        str,
+        typer.Option(
+            metavar="STATE", envvar="SANAD_STATE", help="The state with the decision records: a file or an address."
+        ),
     ],
     n: Annotated[int, typer.Option("--last", min=1, help="How many of the newest requests to try it on.")] = 1_000,
     as_json: Json = False,

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sqlite3
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -160,6 +161,14 @@ def test_the_command_prints_a_line_an_entry(logged: Settings, capfd: pytest.Capt
     assert rows[1]["what"] == {"action": "takedown", "item_id": "v1"} and rows[1]["who"] == "moderation"
     assert sanad.run(["audit", str(logged.state_file), "--since", "2026-11-21T00:00:00Z"]) == 0
     assert capfd.readouterr().out == ""
+
+
+def test_commands_take_the_state_from_the_variable_where_nobody_else_reads_a_password(
+    logged: Settings, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SANAD_STATE", str(logged.state_file))
+    for command in (["audit"], ["creators", "audit"], ["export", "dataset", "--out", str(tmp_path / "out")]):
+        assert sanad.run(command) == 0, capfd.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["nowhere.db"], ["{state}", "--since", "yesterday"]])
