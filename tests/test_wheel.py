@@ -203,6 +203,13 @@ def imported(path: Path) -> Iterator[str]:
             yield (node.module or "").partition(".")[0]
 
 
+DRIVERS = {
+    "stores/redis": "redis", "stores/postgres": "postgres", "onward/redis_stream.py": "redis",
+    "onward/kafka.py": "kafka",
+}  # fmt: skip
+"""Places in `serving` whose packages an extra installs."""
+
+
 def test_what_is_imported_is_declared() -> None:
     """Outside of training only base packages are imported, and what fits models where it is called by training."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -215,8 +222,9 @@ def test_what_is_imported_is_declared() -> None:
         )  # of sentence-transformers
         if not {"training", "models"} & set(path.relative_to(ROOT).parts):
             allowed = base | ours | ({"opentelemetry"} if path.name == "calls.py" else set())  # where traces are on
-        if path.is_relative_to(ROOT / "serving" / "stores" / "redis"):
-            allowed = base | ours | set(extras.MODULES["redis"])
+        for place, extra in DRIVERS.items():
+            if path.is_relative_to(ROOT / "serving" / place):
+                allowed = base | ours | set(extras.MODULES[extra])
         assert set(imported(path)) <= allowed, path
 
 

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -91,7 +91,8 @@ class Postgres:
         """End the server and what it started as a loss of the machine does: nothing is written any more."""
         assert self.process is not None
         for child in _children(self.process.pid):
-            os.kill(child, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # a worker of the server may have ended by itself
+                os.kill(child, signal.SIGKILL)
         self.stop(signal.SIGKILL)
 
     def pause(self) -> None:
@@ -105,7 +106,8 @@ class Postgres:
     def _signal_all(self, which: signal.Signals) -> None:
         assert self.process is not None
         for pid in (self.process.pid, *_children(self.process.pid)):
-            os.kill(pid, which)
+            with suppress(ProcessLookupError):
+                os.kill(pid, which)
 
     def url(self, database: str = "postgres", user: str = "sanad", password: str = PASSWORD) -> str:
         """The address of a database."""

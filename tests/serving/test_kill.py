@@ -132,7 +132,7 @@ def check_lives(
     """Lives of a service under load, each killed after `happens`; then what it acknowledged is counted."""
     port, rng = free_port(), np.random.default_rng(3)
     is_over, told = Event(), [Told() for _ in range(N_CLIENTS)]
-    clients = [Thread(target=send_until, args=(is_over, port, n, told[n])) for n in range(N_CLIENTS)]
+    clients = [Thread(target=send_until, args=(is_over, port, n, told[n]), daemon=True) for n in range(N_CLIENTS)]
     starts: list[Life] = []
     for n in range(n_lives):
         with life(tiny_folder, state, port) as alive:

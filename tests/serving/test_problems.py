@@ -310,7 +310,7 @@ def test_what_nobody_expected_is_logged_and_not_told(
             raise RuntimeError("a secret of the inside")
 
     with (
-        local(create_app(Broken(None, None, None), settings=settings), raise_server_exceptions=False) as client,
+        local(create_app(Broken(None, None, None, None), settings=settings), raise_server_exceptions=False) as client,
         caplog.at_level(logging.ERROR),
     ):
         answer = client.post("/v1/feed", json={"user_id": "u0"}, headers={"X-Request-ID": "call-9"})

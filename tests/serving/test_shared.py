@@ -218,7 +218,10 @@ def test_an_older_answer_never_undoes_a_kill(settings: Settings, clock: StillClo
 
     chosen = replace(settings, experiments=folder, clock_confirmed_at=clock.at)
     with open_running(chosen, clock=clock, has_upkeep=False) as service:
-        threads = [Thread(target=second), Thread(target=lambda: service.models.kill(slow_read, NOON))]
+        threads = [
+            Thread(target=second, daemon=True),
+            Thread(target=lambda: service.models.kill(slow_read, NOON), daemon=True),
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -148,13 +148,14 @@ def test_nobody_elses_child_is_reached(family, evening):
 
 def test_the_page_stays_full_while_unseen_supply_lasts_and_nothing_comes_twice(family, evening):
     """
-    On the fifteenth evening as on the first, from 93 videos that both may see. On the sixteenth 18 are left,
-    by creators who have their share of the last 20: no rule gives way.
+    On the fifteenth evening as on the first, from 93 videos that both may see. Then those are left whose creators have
+    their share of the last 20, and at last none: no rule gives way.
     """
-    pages = [ask(family, evening + day * (DAY + 1), request_id=f"r{day}") for day in range(16)]
+    pages = [ask(family, evening + day * (DAY + 1), request_id=f"r{day}") for day in range(19)]
     shown = [item["item_id"] for page in pages for item in page["items"]]
     assert all((len(page["items"]), page["missing"], page["because"]) == (5, 0, {}) for page in pages[:15])
-    assert pages[15]["because"] == {"rules": pages[15]["missing"]}
+    short = [page for page in pages if page["missing"]]
+    assert short and short[0]["because"] == {"rules": short[0]["missing"]}
     assert len(shown) == len(set(shown)) > 75
 
 

@@ -250,12 +250,14 @@ def test_after_a_crash_of_the_server_the_same_store_goes_on_and_nothing_is_lost(
 
         with ThreadPoolExecutor(4) as pool:
             done = [pool.submit(work, person) for person in range(4)]
-            time.sleep(0.5)
-            own.kill()
-            before = len(written)
-            own.start()
-            time.sleep(1.0)
-            is_over.set()
+            try:
+                time.sleep(0.5)
+                own.kill()
+                before = len(written)
+                own.start()
+                time.sleep(1.0)
+            finally:
+                is_over.set()
             for each in done:
                 each.result()
         assert len(written) > before > 10, "it wrote before and after"

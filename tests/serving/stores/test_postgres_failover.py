@@ -82,12 +82,14 @@ def test_when_the_primary_dies_under_load_nothing_that_was_answered_is_lost(pair
     is_over, told = Event(), [Told() for _ in range(N_CLIENTS)]
     with closing(PostgresStore(url, "pair")) as store, ThreadPoolExecutor(N_CLIENTS) as pool:
         clients = [pool.submit(send, store, n, told[n], is_over) for n in range(N_CLIENTS)]
-        time.sleep(1.5)
-        primary.kill()
-        before = [len(one.pages) for one in told]
-        standby.sql("SELECT pg_promote()")
-        time.sleep(1.5)
-        is_over.set()
+        try:
+            time.sleep(1.5)
+            primary.kill()
+            before = [len(one.pages) for one in told]
+            standby.sql("SELECT pg_promote()")
+            time.sleep(1.5)
+        finally:  # else a failure would wait for clients that nothing ends
+            is_over.set()
         for client in clients:
             client.result()
         after = [len(one.pages) for one in told]

@@ -21,7 +21,9 @@ class Writers:
         self.pages: dict[str, set[int]] = {}
         self.events: dict[str, set[str]] = {}
         self.refused: list[str] = []
-        self._threads = [Thread(target=self._work, args=(store, f"u{n}")) for n, store in enumerate(stores)]
+        self._threads = [
+            Thread(target=self._work, args=(store, f"u{n}"), daemon=True) for n, store in enumerate(stores)
+        ]
 
     def _work(self, store, user_id):
         pages, events = self.pages.setdefault(user_id, set()), self.events.setdefault(user_id, set())

@@ -46,7 +46,9 @@ def test_services_and_their_server_killed_under_load_lose_nothing_and_break_no_c
 ):
     address, rng = server.address(tmp_path / "records"), np.random.default_rng(3)
     ports, is_over, told = (free_port(), free_port()), Event(), [Told() for _ in range(N_CLIENTS)]
-    clients = [Thread(target=send_until, args=(is_over, ports[n % 2], n, told[n])) for n in range(N_CLIENTS)]
+    clients = [
+        Thread(target=send_until, args=(is_over, ports[n % 2], n, told[n]), daemon=True) for n in range(N_CLIENTS)
+    ]
     with life(tiny_folder, address, ports[1]):
         for n in range(20 if is_soak else 1):
             with life(tiny_folder, address, ports[0]):
