@@ -44,7 +44,7 @@ def test_every_stage_that_is_written_is_in_a_mapping_and_tested_here():
     in_use = {source.__name__ for source in SOURCES.values()}
     assert named(sources, 1) <= in_use
     assert named(filters, 2) == {check.__name__ for check in filters.FILTERS.values()}
-    helpers = {"value", "faded", "language"}  # they read the parts
+    helpers = {"value", "faded", "language", "ordered", "ordered_in_numpy"}  # they read the parts, and order by them
     assert named(score, 2) - helpers <= {scorer.__name__ for scorer in score.SCORERS.values()}
 
 
