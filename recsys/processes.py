@@ -15,7 +15,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _MIN_EACH: Final = 4  # chunks for a process: for fewer it is not worth starting one
-_WORK: list[Callable[[Sequence[object]], object]] = []
+_WORK: list[Callable[..., object]] = []
 """What a process that was forked does with a chunk: it holds an engine, which no message could."""
 
 
@@ -33,7 +33,7 @@ def in_processes(
     if n < 2:
         yield from map(work, chunks)
         return
-    _WORK.append(work)  # type: ignore[arg-type]
+    _WORK.append(work)
     pool = ProcessPoolExecutor(n, multiprocessing.get_context("fork"))
     try:
         with _interrupts_held():

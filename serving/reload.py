@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Final
 
-from recsys.errors import ConfigError, Conflict, SanadError
+from recsys.errors import ConfigError, Conflict, SanadError, StoreError
 from serving.auth.keys import Keyring, keys_of
 from serving.logs import set_level
 from serving.metrics import Metrics
@@ -82,8 +82,8 @@ class Reloader:
 
     def read_rules(self) -> None:
         """
-        Read policy and experiments again. What cannot be used leaves those before in force, and is raised: ConfigError
-        or StoreError. Raises Conflict where rules are shared.
+        Read policy and experiments again. What cannot be used leaves those before in force, and is raised: ConfigError,
+        or StoreError, after which the next look tries again. Raises Conflict where rules are shared.
         """
         if self.settings.has_shared_rules:
             raise Conflict("found shared rules, which no file changes; use 'sanad policy publish'")
@@ -96,6 +96,9 @@ class Reloader:
                     raise ConfigError("found files of rules that changed while they were read; ask again")
                 self.renew(rules)
                 is_good = True
+            except StoreError:  # the files are good: a tighter policy must not wait for somebody to write them again
+                self.rules_read = ()
+                raise
             finally:
                 self.metrics.reloaded("rules", is_good=is_good)
 

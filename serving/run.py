@@ -151,8 +151,7 @@ def open_service(
         builder = _Builder(settings, measured(_stores(settings, store), metrics), metrics, guarded, key, harm_terms)
         with threadpool_limits(1):
             on_progress("warm up", 0, None)
-            market = rules.market.market
-            stamp = read_stamp(store.stores.controllers, market)
+            stamp = read_stamp(store.stores.controllers, rules.market.market)
             rules = rules_at_start(rules, store.stores.controllers, has_shared_rules=settings.has_shared_rules)
             engine = builder.build(_activated(settings, store.stores.controllers) or named, rules)
             del named  # its tables are not needed again, and take memory
@@ -162,10 +161,7 @@ def open_service(
                 renew=lambda rules: models.renew(rules, guarded()),
             )  # fmt: skip
             service = Service(models, guarded, metrics, keys, reloader)
-            follower = Follower(
-                models=models, controllers=store.stores.controllers, clock=guarded, metrics=metrics,
-                market=market, has_shared_rules=settings.has_shared_rules, stamp=stamp,
-            )  # fmt: skip
+            follower = _follower(service, store, settings, stamp)
             follower.look()
             if has_upkeep:
                 _note_activation(store, service.engine, guarded())
@@ -217,6 +213,13 @@ class _Builder:
     def build_from(self, folder: Path, rules: Rules) -> Engine:
         """A warm engine of the artifact in a folder. Raises ArtifactError or StoreError."""
         return self.build(_load_artifact(folder, self.settings), rules)
+
+
+def _follower(service: Service, store: Store, settings: Settings, stamp: bytes | None) -> Follower:
+    return Follower(
+        models=service.models, controllers=store.stores.controllers, clock=service.clock, metrics=service.metrics,
+        market=service.engine.resources.policy.market.market, has_shared_rules=settings.has_shared_rules, stamp=stamp,
+    )  # fmt: skip
 
 
 @contextmanager

@@ -104,11 +104,12 @@ def publish(stores: Stores, policy: Path, experiments: Path | None, at: Millis, 
     published = Published(at, who, policy.read_bytes(), {path.name: path.read_bytes() for path in paths})
     rules = rules_of(published)
     versions = {"policy": rules.market.version, "experiments": rules.experiments.version}
-    before = stores.controllers.read(_RULES + market.market)
+    name = rules.market.market
+    before = stores.controllers.read(_RULES + name)
     stores.audit.append([audit_entry(at, who, "rules_published", **versions)])
-    if not stores.controllers.replace(_RULES + market.market, before, msgspec.msgpack.encode(published)):
+    if not stores.controllers.replace(_RULES + name, before, msgspec.msgpack.encode(published)):
         raise Conflict("found rules that somebody published at the same moment; look at them, and try again")
-    _stamp(stores.controllers, _STAMP + market.market)
+    _stamp(stores.controllers, _STAMP + name)
     return rules
 
 

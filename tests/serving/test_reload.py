@@ -19,7 +19,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from recsys.clock import now
-from recsys.errors import ConfigError, Conflict
+from recsys.errors import ConfigError, Conflict, StoreError
 from recsys.policy.checks import load_market
 from serving.auth.keys import change_keys, keyring_of, new_key
 from serving.logs import read_level
@@ -207,6 +207,20 @@ def test_files_that_change_while_they_are_read_are_not_served_by_halves(
     reloader.look_at_rules()
     reloader.look_at_rules()
     assert len(renewed) == 1, "they are read when they rest"
+
+
+def test_a_good_policy_that_met_a_store_that_failed_is_read_again(reloader: Reloader, renewed: list[Rules]) -> None:
+    def fail(rules: Rules) -> None:
+        raise StoreError("gone")
+
+    reloader.rules_read = signature_of_rules(reloader.settings)
+    reloader.settings.policy.write_text(POLICY.replace("label_threshold: 0.8", "label_threshold: 0.9"), "utf-8")
+    works, reloader.renew = reloader.renew, fail
+    look_twice(reloader)
+    assert failed(reloader)["rules"] == 1
+    reloader.renew = works
+    reloader.look_at_rules()
+    assert [rules.market.label_threshold for rules in renewed] == [0.9] and failed(reloader)["rules"] == 0
 
 
 def test_an_experiment_that_comes_or_goes_is_a_change(reloader: Reloader, renewed: list[Rules], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recsys.clock import MINUTE
+from recsys.clock import DAY, MINUTE
 from recsys.errors import StoreError
 from recsys.stores.protocols import Logged
 from recsys.types import Event
@@ -100,6 +100,15 @@ def test_a_service_that_stops_lets_another_go_on_at_once(store: SqliteStore) -> 
     put(store, 1)
     assert pump_of(store, receiver, clock).turn() == 1
     assert receiver.got == [*ids, "e1"]
+
+
+def test_nobody_waits_for_a_lease_of_a_clock_that_ran_far_ahead(store: SqliteStore) -> None:
+    ahead, right = StillClock(), StillClock()
+    ahead.at = NOON + 365 * DAY
+    put(store, 0)
+    assert pump_of(store, Receiver(), ahead).turn() == 1
+    put(store, 1)
+    assert pump_of(store, Receiver(), right).turn() == 1
 
 
 def test_an_idle_holder_writes_seldom(store: SqliteStore) -> None:
