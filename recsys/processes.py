@@ -25,8 +25,9 @@ def in_processes(
     """
     `work` of each chunk of values, in order. What `work` raises is raised here; StageError where a process was killed.
 
-    Processes are copies of this one as it is now (Linux); by default as many as it may use processors. No thread may
-    be at work in it, and what `work` changes is lost. Where nothing is gained, this process does all.
+    Processes are copies of this one as it is now (Linux); by default as many as it may use processors. They have none
+    of its threads: `work` must need no lock that one may hold. What `work` changes is lost. Where nothing is gained,
+    this process does all.
     """
     chunks = [values[start : start + chunk] for start in range(0, len(values), chunk)]
     n = min(n_processes or _n_processors(), len(chunks) // _MIN_EACH)

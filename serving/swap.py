@@ -139,7 +139,7 @@ class Models:
         """
         engine = self._by(self._engine, rules, at)
         warm_up(engine, at)
-        with self._swapping:  # what takes long is over: a kill does not wait for it
+        with self._swapping:  # what takes long is over, unless another model came meanwhile
             if engine.resources.model is not self._engine.resources.model:
                 engine = self._engine
             engine = self._by(engine, rules, at)

@@ -154,8 +154,10 @@ def _is_of(engine: Engine, item_no: int, item_id: str | None) -> bool:
     token says the place on the page alone.
     """
     items = engine.resources.catalogue_cache.items
-    if item_id is None or item_no == UNLISTED_NO:
+    if item_id is None:
         return True
+    if item_no == UNLISTED_NO:  # of what is listed it would name another item's place
+        return item_id not in items.index
     return item_no < len(items.item_ids) and items.item_ids[item_no] == item_id
 
 

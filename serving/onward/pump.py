@@ -26,6 +26,7 @@ BATCH: Final = 1_000
 LEASE_MS: Final = 15_000  # longer than a sink tries
 MAX_LEASE_MS: Final = 4 * LEASE_MS  # a lease that ends later was taken by a clock that is wrong: nobody waits for it
 _LOOK_INTERVAL_S: Final = 1.0
+_AFTER_FAILURE_S: Final = 3.0  # so that another service, which looks each second, gets a turn
 _RECORD: Final = "events onwards"
 
 
@@ -54,6 +55,7 @@ class Pump:
         packed = self.controllers.read(_RECORD)
         progress = Progress() if packed is None else msgspec.msgpack.decode(packed, type=Progress)
         if progress.holder != self.name and at < progress.until <= at + MAX_LEASE_MS:
+            self.metrics.sending_onwards(0)  # it is for the other one to say
             return 0
         held = Progress(progress.place, self.name, at + LEASE_MS)
         taken = msgspec.msgpack.encode(held)
@@ -91,15 +93,16 @@ def pumping(pump: Pump) -> Iterator[None]:
             n_sent = 0
             try:
                 n_sent, was_well = pump.turn(), True
-            except StoreError as error:
+            except Exception as error:  # the message of one that nobody expected may quote an event
                 if was_well:
-                    log.warning("events wait to be sent onwards: %s", error)
+                    is_known = isinstance(error, StoreError)
+                    log.warning(
+                        "events wait to be sent onwards%s", f": {error}" if is_known else "", exc_info=not is_known
+                    )
                 was_well = False
-            except Exception:  # its message may quote an event
-                if was_well:
-                    log.warning("events wait to be sent onwards", exc_info=True)
-                was_well = False
-            if is_over.wait(0 if n_sent == BATCH else _LOOK_INTERVAL_S):
+                _release(pump)  # another service may reach what this one does not
+            wait_s = 0 if n_sent == BATCH else _LOOK_INTERVAL_S if was_well else _AFTER_FAILURE_S
+            if is_over.wait(wait_s):
                 return
 
     thread = Thread(target=work, name="sanad-onward", daemon=True)
@@ -109,6 +112,10 @@ def pumping(pump: Pump) -> Iterator[None]:
     finally:
         is_over.set()
         thread.join()
-        with suppress(StoreError):
-            pump.release()
+        _release(pump)
         pump.sink.close()
+
+
+def _release(pump: Pump) -> None:
+    with suppress(Exception):  # else the lease ends by itself
+        pump.release()

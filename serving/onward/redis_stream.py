@@ -4,12 +4,16 @@ from collections.abc import Sequence
 from typing import Final
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from recsys.errors import StoreError
 from recsys.stores.protocols import Logged
 from serving.onward.sinks import message_of
 
-_TIMEOUT_S: Final = 8.0
+_TIMEOUT_S: Final = 5.0
+_NO_RETRY: Final = Retry(NoBackoff(), 0)
+"""A step that is tried again by the client could land behind newer events; the whole batch is sent again instead."""
 
 
 class RedisSink:
@@ -20,7 +24,9 @@ class RedisSink:
 
     def __init__(self, address: str, stream: str, timeout_s: float = _TIMEOUT_S) -> None:
         self.stream: Final = stream
-        self._client: Final = redis.Redis.from_url(address, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
+        self._client: Final = redis.Redis.from_url(
+            address, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=_NO_RETRY
+        )
 
     def send(self, events: Sequence[Logged]) -> None:
         """See `EventSink.send`. All of them or none."""

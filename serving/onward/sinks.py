@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -54,12 +54,21 @@ def open_sink(address: str, config: Path | None) -> EventSink:
 
         return KafkaSink(parts.netloc, parts.path.strip("/"), properties_of(config))
     *before, stream = parts.path.strip("/").split("/")
-    if parts.scheme in ("redis", "rediss") and parts.netloc and len(before) == 1 and before[0].isdigit() and stream:
+    is_whole = len(before) == 1 and before[0].isdigit() and bool(stream) and not parts.query and not parts.fragment
+    if parts.scheme in ("redis", "rediss") and parts.netloc and is_whole and _has_port_or_none(parts):
         require_extra("redis", "SANAD_EVENTS_ONWARD=redis://...")
         from serving.onward.redis_stream import RedisSink
 
         return RedisSink(f"{parts.scheme}://{parts.netloc}/{before[0]}", stream)
     raise ConfigError(f"found another address in SANAD_EVENTS_ONWARD, expected {EXPECTED}; correct it")
+
+
+def _has_port_or_none(parts: SplitResult) -> bool:
+    """Whether the port is a number, where one is named."""
+    try:
+        return parts.port is None or parts.port > 0
+    except ValueError:
+        return False
 
 
 def properties_of(config: Path | None) -> dict[str, str]:

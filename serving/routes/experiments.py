@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from recsys.clock import to_text
 from recsys.errors import ConfigError
+from recsys.experiments.checks import KEY_PATTERN
 from recsys.experiments.payload import coverage
 from recsys.messages import FeedRequest
 from serving import shared
@@ -17,7 +18,7 @@ from serving.reports import ExperimentAssignment, ExperimentInForce, ExperimentL
 
 _RESPONSES: Final[dict[int | str, Description]] = {200: response(ExperimentList, "The experiments in force.")}
 _SHARED: Final = refused(409, "Rules are shared, or the service has no files.")
-_Key = Annotated[str, Path(pattern="^[a-z0-9][a-z0-9-]{0,79}$")]
+_Key = Annotated[str, Path(pattern=f"^{KEY_PATTERN}$")]
 
 
 def experiment_routes(deps: Dependencies) -> APIRouter:

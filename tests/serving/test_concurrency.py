@@ -183,7 +183,7 @@ def check_processes(tiny_folder, make_service, path, evening, deaths):
     n_busy = sum(page["degraded"] == ["busy"] for page in answered)
     print(f"{len(answered)} answers, {n_busy} busy, {len(decisions)} pages, {len(shown)} shown, {n_risky} R1 or R2")
     assert exceeded(shown) == []
-    assert len(decisions) > 40 and n_risky >= 5
+    assert len(decisions) > 40 and n_risky >= (8 if len(deaths) > 2 else 5)  # fewer processes ask less often
 
     rows = store.users.deliveries(USER, 0)
     assert Counter((d.at, d.item_no) for d in rows) == Counter((s.delivery.at, s.delivery.item_no) for s in shown)

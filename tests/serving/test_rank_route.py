@@ -193,6 +193,13 @@ def test_too_much_is_believed_of_what_the_catalogue_does_not_hold(client: TestCl
     assert [event["item_id"] for event in exported["events"]] == ["x1"]
 
 
+def test_a_token_of_what_nobody_listed_is_of_no_item_of_the_catalogue(client: TestClient) -> None:
+    page = _rank(client, [*CALM, "x1"], request_id="r")
+    for kind in ("impression", "like", "too_much"):
+        accepted, (reason,) = _say(client, kind, CALM[0], page["items"][-1]["tracking_token"])
+        assert accepted == 0 and "did not sign" in reason
+
+
 def test_a_token_of_an_item_of_the_catalogue_is_of_no_other(client: TestClient) -> None:
     page = _rank(client, [*CALM, "x1"], request_id="r")
     token = page["items"][0]["tracking_token"]

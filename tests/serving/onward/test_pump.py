@@ -102,6 +102,19 @@ def test_a_service_that_stops_lets_another_go_on_at_once(store: SqliteStore) -> 
     assert receiver.got == [*ids, "e1"]
 
 
+def test_a_service_that_cannot_send_lets_another_one_try(store: SqliteStore) -> None:
+    """And its own metric says that nothing waits with it."""
+    metrics, cut_off, well = Metrics(), Receiver(), Receiver()
+    cut_off.fails_after = 0
+    ids = put(store, 0)
+    first = pump_of(store, cut_off, StillClock(), metrics)
+    with pumping(first), pumping(pump_of(store, well, StillClock())):
+        until = time.monotonic() + 30
+        while well.got != ids and time.monotonic() < until:
+            time.sleep(0.05)
+    assert well.got == ids and cut_off.got == []
+
+
 def test_nobody_waits_for_a_lease_of_a_clock_that_ran_far_ahead(store: SqliteStore) -> None:
     ahead, right = StillClock(), StillClock()
     ahead.at = NOON + 365 * DAY

@@ -4,6 +4,7 @@ Kafka holds for tests (no broker can be installed here; what a real one adds was
 """
 
 import json
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from recsys.errors import ConfigError, StoreError
 from recsys.stores.protocols import Logged
 from recsys.types import Event
 from serving.onward.kafka import KafkaSink
+from serving.onward.pump import LEASE_MS
 from serving.onward.redis_stream import RedisSink
 from serving.onward.sinks import EventSink, message_of, open_sink, properties_of
 from tests.servers.redis import PASSWORD, need_redis, redis_server
@@ -31,6 +33,7 @@ class Place:
     sink: EventSink
     read: Callable[[int], list[tuple[str, dict[str, object]]]]
     stop: Callable[[], None]
+    pause: Callable[[], None] | None = None
 
 
 def entry(n: int, user_id: str = "u") -> Logged:
@@ -79,7 +82,7 @@ def on_redis(tmp_path: Path) -> Iterator[Place]:
             return [(fields[b"user_id"].decode(), json.loads(fields[b"event"])) for _, fields in entries]
 
         sink = open_sink(f"{address}/{TOPIC}", None)
-        yield Place(sink, read, server.kill)
+        yield Place(sink, read, server.kill, lambda: server.signal(signal.SIGSTOP))
         sink.close()
 
 
@@ -121,6 +124,17 @@ def test_a_producer_that_ended_for_good_is_replaced(on_kafka: Place) -> None:
     assert len(on_kafka.read(1)) == 1
 
 
+def test_a_receiver_that_stands_still_takes_less_than_a_lease(on_redis: Place) -> None:
+    """Else another service would send meanwhile, and older events would come behind newer ones."""
+    assert on_redis.pause is not None
+    on_redis.sink.send([entry(0)])
+    on_redis.pause()
+    began = time.monotonic()
+    with pytest.raises(StoreError):
+        on_redis.sink.send([entry(1)])
+    assert time.monotonic() - began < LEASE_MS / 1_000
+
+
 def test_a_message_holds_what_is_known_and_nothing_else() -> None:
     assert json.loads(message_of(entry(7))) == {
         "event_id": "e7", "user_id": "u", "kind": "like", "item_id": "v1",
@@ -142,8 +156,10 @@ def test_an_address_names_its_sink(address: str, kind: type) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["kafka://a:1", "kafka:///t", "redis://a:1/s", "redis://a/0", "nats://a/b", "a:1", ""]
-)
+    "address",
+    ["kafka://a:1", "kafka:///t", "redis://a:1/s", "redis://a/0", "redis://a:69x9/0/s", "rediss://a:1/0/s?ssl=1",
+     "nats://a/b", "a:1", ""],
+)  # fmt: skip
 def test_another_address_is_refused_with_the_right_ones(address: str) -> None:
     with pytest.raises(ConfigError, match="expected kafka://HOST:PORT,HOST:PORT/TOPIC or redis://"):
         open_sink(address, None)
