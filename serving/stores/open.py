@@ -29,8 +29,8 @@ class Address:
     def __str__(self) -> str:
         place, _, options = self.url.partition("://")[2].partition("?")
         user, at, host = place.rpartition("@")
-        if not at and "@" in options:  # a password with a question mark
-            host = place.partition(":")[0]
+        if "@" in options:  # a password with a question mark: where the host begins is not known
+            return f"{self.scheme}://..."
         return f"{self.scheme}://{user.partition(':')[0]}{at}{host}"
 
 

@@ -37,7 +37,8 @@ class Doubts:
         tags = [tag for tag in self._tags.people if self._servers.place(tag) == place]
         noted: list[Command] = [("HMGET", tag + b":meta", "run", "place") for tag in tags]
         reply, *found = self._servers.ask_now(place, ("INFO", "replication"), *noted)
-        run, name = read_info(reply)["master_replid"].encode(), place_name(place).encode()
+        told, name = read_info(reply), place_name(place).encode()
+        run, before = told["master_replid"].encode(), told.get("master_replid2", "").encode()
         moved = [(tag, former, at) for tag, (former, at) in zip(tags, found, strict=True) if former != run]
         if not moved:
             return
@@ -48,7 +49,8 @@ class Doubts:
             if former is None:
                 is_kept = tag not in self._noted
             else:
-                is_kept = is_flushed if at == name else waits.replicas > 0
+                is_promoted = at != name or before == former  # also under one name that several servers share
+                is_kept = waits.replicas > 0 if is_promoted else is_flushed
             commands.append(call("follow", tag, former or b"", run, name, "" if is_kept else LEDGER_SPAN_MS))
         self._servers.ask_now(place, *commands)
         self._noted.update(tags)

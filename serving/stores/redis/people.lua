@@ -66,10 +66,13 @@ local function write(keys, args)
   local state = tag .. ':u:' .. owner
   if version_of(tag, owner) ~= version then
     local last = redis.call('HMGET', state, 'w', 'v')
-    if last[1] == token then return {'ok', last[2]} end  -- sent again after its answer was lost
+    if last[1] == token then  -- sent again after its answer was lost
+      redis.call('HSET', state, 'w', token)  -- WAIT waits for what this connection wrote, so it must write
+      return {'ok', last[2]}
+    end
     return {'no'}
   end
-  if #args > 10 and redis.call('HEXISTS', tag .. ':meta', 'run') == 0 then return {'emptied'} end
+  if redis.call('HEXISTS', tag .. ':meta', 'run') == 0 then return {'emptied'} end
   local doubt = #args > 10 and redis.call('HGET', tag .. ':meta', 'doubt')
   if doubt and tonumber(doubt) > math.min(micros(), tonumber(args[11]) * 1000) then  -- until both clocks are past it
     return {'doubt', doubt}
@@ -113,7 +116,9 @@ local function append(keys, args)
     end
   end
   commit(tag, at)
-  if accepted > 0 then
+  if accepted == 0 then  -- perhaps sent again: WAIT waits for what this connection wrote, so it must write
+    redis.call('HSET', tag .. ':meta', 'again', at)
+  else
     redis.call('HSET', tag .. ':meta', 'q', whole(first + accepted - 1))
     redis.call('ZADD', tag .. ':waiting', 'LT', at, owner)
     redis.call('XADD', tag .. ':outbox', '*', 'k', 'e', 'o', owner, 'q', whole(first), 'j', table.concat(places, ','),

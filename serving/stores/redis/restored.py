@@ -7,7 +7,7 @@ somebody whose state is older than their erasure was brought back by a copy.
 import logging
 from typing import Final
 
-from recsys.clock import now
+from recsys.clock import DAY, now
 from recsys.safety.ledger import LEDGER_SPAN_MS
 from recsys.safety.loop.levels import HIGHEST_LEVEL
 from recsys.stores.audit import LOCAL, erasure_entry
@@ -22,7 +22,7 @@ from serving.stores.sealing import TOMBSTONES
 
 log = logging.getLogger("sanad.serving")
 
-_N_DAYS: Final = 2  # of records that are compared
+_N_DAYS: Final = LEDGER_SPAN_MS // DAY + 1  # of records that are compared: as far as a cap reaches back
 _AT_ONCE: Final = 1_000  # people who are looked up at once
 
 

@@ -232,6 +232,7 @@ class Servers:
             broken = next((place for place in by_place if place not in sent or place not in replies), None)
             if broken is not None:
                 self._failing_since.setdefault(broken, time.monotonic())
+                self._followed.discard(broken)  # it may come back as another run, or another server under its name
                 _close_all(self._idle.get(broken, []))  # of the same run of the server, or the same way to it
             raise
         finally:

@@ -20,7 +20,10 @@ end
 local function publish(keys, args)
   local tag, meta = keys[1], keys[1] .. ':meta'
   local revision = redis.call('HGET', meta, 'revision') or '0'
-  if redis.call('HGET', meta, 'token') == args[2] then return {'ok', revision} end
+  if redis.call('HGET', meta, 'token') == args[2] then
+    redis.call('HSET', meta, 'token', args[2])  -- WAIT waits for what this connection wrote, so it must write
+    return {'ok', revision}
+  end
   if revision ~= args[1] then return {'no'} end
   redis.call('HSET', meta, 'token', args[2])
   local mark = string.sub(args[6], 1, 1)
@@ -42,7 +45,7 @@ end
 -- name, former value ('' = none), value
 local function replace(keys, args)
   local before = redis.call('HGET', keys[1] .. ':controllers', args[1]) or ''
-  if before ~= args[2] then return before == args[3] and 1 or 0 end  -- equal: sent again after its answer was lost
+  if before ~= args[2] and before ~= args[3] then return 0 end  -- the last: sent again after its answer was lost
   redis.call('HSET', keys[1] .. ':controllers', args[1], args[3])
   return 1
 end
@@ -50,8 +53,9 @@ end
 -- token, entries of the audit log
 local function log(keys, args)
   local meta = keys[1] .. ':meta'
-  if redis.call('HGET', meta, 'log_token') ~= args[1] then
-    redis.call('HSET', meta, 'log_token', args[1])
+  local before = redis.call('HGET', meta, 'log_token')
+  redis.call('HSET', meta, 'log_token', args[1])  -- also where it is sent again: WAIT waits for what was written
+  if before ~= args[1] then
     note_all(keys[1], args, 2)
   end
   return 1
@@ -171,8 +175,9 @@ end
 
 local function renew(keys, args)
   commit(keys[1], args[1])
-  if redis.call('HGET', keys[1] .. ':meta', 'token') ~= args[2] then
-    redis.call('HSET', keys[1] .. ':meta', 'token', args[2])
+  local before = redis.call('HGET', keys[1] .. ':meta', 'token')
+  redis.call('HSET', keys[1] .. ':meta', 'token', args[2])  -- also where it is sent again
+  if before ~= args[2] then
     redis.call('HINCRBY', keys[1] .. ':meta', 'revision', 1)
   end
   return tonumber(redis.call('HGET', keys[1] .. ':meta', 'revision'))

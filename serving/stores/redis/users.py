@@ -119,8 +119,8 @@ class RedisUsers:
             )
         if said == b"emptied":  # every start notes on what run it is
             raise StoreError(
-                "found a server that was emptied under the running service; put its last copy back, then start all "
-                "services again"
+                "found a server that was emptied under the running service; stop all services, put its last copy "
+                "back, then start them again"
             )
         if said != b"ok":
             return False

@@ -1,6 +1,7 @@
 """An old copy of a server that is put back frees no cap and brings nobody back, as far as the sink tells."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -30,6 +31,22 @@ def test_pages_that_the_copy_lacks_put_their_part_in_doubt_and_no_other(server, 
     with pytest.raises(StoreError, match="pages are from the safe feed until"):
         write(later, make, "u0", 3)
     assert sum(_is_written(later, make, user_id) for user_id in people) >= 15
+
+
+def test_a_page_of_days_ago_that_the_copy_lacks_is_a_doubt_too(server, open_store, make, tmp_path):
+    """Nobody of that part has a page of the last days, so only older records tell of it; caps reach back so far."""
+    store, at = open_store(server), now()
+    put_back(server, tmp_path / "copy", copy=True)
+    for user_id, days in (("u0", 6), ("u1", 3), ("u2", 2), ("u3", 1), ("u4", 0)):
+        version = store.users.read(user_id).version
+        page = make.page(user_id, user_id, 1)
+        page = replace(page, answer=replace(page.answer, at=at - days * DAY))
+        assert store.users.write_if(user_id, make.state(1), version, page)
+    assert len(store.decisions.newest(9)) == 5
+    put_back(server, tmp_path / "copy", copy=False)
+    later = open_store(server)
+    with pytest.raises(StoreError, match="pages are from the safe feed until"):
+        write(later, make, "u0", 2)
 
 
 def _is_written(store, make, user_id):
