@@ -29,6 +29,7 @@ def test_no_password_is_printed():
         "redis://me:secret/x@h:1/?records=r",
         "redis://me:secret#x@h:1/?records=r",
         "redis://me:1?secret@h:1/?records=r",
+        "redis://me:p@secret?x@h:1/?records=/r",
     ):
         with pytest.raises(ConfigError) as error:
             read_address(wrong)
