@@ -11,7 +11,7 @@ from recsys.errors import StoreError
 from recsys.safety.loop.levels import HIGHEST_LEVEL
 from recsys.stores.audit import LOCAL, AuditEntry, erased_name, erasure_entry
 from recsys.stores.protocols import DecisionRecord, ExposureCount, Forgotten, Read, Version
-from recsys.stores.retention import ERASED, Expiry
+from recsys.stores.retention import ERASED, SAFETY_RETENTION_MS, Expiry
 from recsys.user.state import Delivery, LoopState, SafetyState, UserState, pack, unpack_safety
 from serving.stores.postgres.audit import add_entries
 from serving.stores.postgres.events import read_logged
@@ -230,22 +230,31 @@ def _counts(exposure: Sequence[ExposureCount]) -> str | None:
 def erase_again(rows: SealedRows, at: Millis) -> Mapping[str, int]:
     """
     Erase whoever was erased after a restored copy was made: the keys have noted it, and what they sealed is unreadable.
-    What the ledger knew of them is gone too, so that their level is the highest for as long as an erasure leaves
-    anything. Deleted rows by table.
+    So is somebody erased of whom the copy has events alone, or nothing: the next model must not know them. What the
+    ledger knew of them is gone too, so that their level is the highest for as long as an erasure leaves anything.
+    Deleted rows by table.
     """
-    noted = list(rows.vault.erased_since(0))
-    found = rows.database.read(
-        "SELECT owner, substr(safety, 1, %s) FROM sanad.people WHERE owner = ANY (%s::bytea[]) AND safety IS NOT NULL",
-        (NUMBER_BYTES, noted),
+    noted = rows.vault.erased()
+    sealed: dict[bytes, bytes | None] = dict(
+        rows.database.read(
+            "SELECT owner, substr(safety, 1, %s) FROM sanad.people WHERE owner = ANY (%s::bytea[]) "
+            "AND safety IS NOT NULL",
+            (NUMBER_BYTES, list(noted)),
+        )
     )
+    again = {owner: number for owner, number in sealed.items() if number and rows.vault.is_destroyed(number)}
+    cutoffs: dict[bytes, Millis] = dict(
+        rows.database.read("SELECT key, before FROM sanad.forgotten WHERE key = ANY (%s::bytea[])", (list(noted),))
+    )
+    unknown = [o for o, then in noted.items() if then >= at - SAFETY_RETENTION_MS and cutoffs.get(o, -1) < then]
+    found: dict[bytes, bytes | None] = {**dict.fromkeys(unknown), **again}
     loop = LoopState(level=HIGHEST_LEVEL, raised_at=at, clean_since=at)
     packed = pack(UserState(safety=SafetyState(loop=loop, is_erased=True)))[1]
     deleted = dict.fromkeys(_KINDS, 0)
-    for owner, number in found:
-        if rows.vault.is_destroyed(number):
-            stone = seal_tombstone(rows.vault, packed, owner)
-            [counts] = rows.database.write(_ERASE, (lock_of(owner), owner, at, stone, None, None, number, None, None))
-            deleted = {kind: deleted[kind] + n for kind, n in zip(_KINDS, counts, strict=True)}
+    for owner, number in found.items():
+        stone = seal_tombstone(rows.vault, packed, owner)
+        [counts] = rows.database.write(_ERASE, (lock_of(owner), owner, at, stone, None, None, number, None, None))
+        deleted = {kind: deleted[kind] + n for kind, n in zip(_KINDS, counts, strict=True)}
     return deleted
 
 

@@ -101,9 +101,9 @@ class Vault:
                 (list(erased), list(erased.values())),
             )
 
-    def erased_since(self, at: Millis) -> set[bytes]:
-        """Whoever was erased at `at` or later."""
-        return {owner for (owner,) in self._database.read("SELECT owner FROM sanad_keys.erased WHERE at >= %s", (at,))}
+    def erased(self) -> Mapping[bytes, Millis]:
+        """Whoever was erased, and when."""
+        return dict(self._database.read("SELECT owner, at FROM sanad_keys.erased"))
 
     def prune(self, oldest: Millis) -> None:
         """Delete notes of erasures before an instant, and the bytes that destroyed keys left in free space."""
