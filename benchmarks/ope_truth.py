@@ -149,7 +149,7 @@ class Line:
 
 
 def lines(name: str, n_runs: int) -> list[Line]:
-    """The lines of a table. Estimates are never refused here: the weights are mild."""
+    """The lines of a table. Nothing is refused, so that what clipping does is seen too."""
     values: dict[str, list[Value]] = {}
     truths: dict[str, float] = {}
     for run in range(n_runs):

@@ -31,6 +31,7 @@ from eval.offline.slices import (
     Segment,
     creator_sizes,
     segments,
+    share_of,
 )
 from recsys import metrics
 from recsys.catalogue.items import topic_bits
@@ -348,15 +349,11 @@ def _places(replayed: ReplayResult, market: Market) -> list[PlaceExposure]:
         PlaceExposure(
             place=str(place),
             is_home=str(place).startswith(market.market),
-            eligible_share=_share_of(supply, place_of_item == place),
-            exposure={name: _share_of(amounts, place_of_item == place) for name, amounts in attention.items()},
+            eligible_share=share_of(supply, place_of_item == place),
+            exposure={name: share_of(amounts, place_of_item == place) for name, amounts in attention.items()},
         )
         for place in np.unique(place_of_item[supply > 0])
     ]
-
-
-def _share_of(amounts: Reals, mask: Mask) -> float:
-    return float(amounts[mask].sum() / max(amounts.sum(), 1e-12))
 
 
 def _place(region: str | None, country: str | None, market: Market) -> str:

@@ -65,7 +65,7 @@ def variety_values(replayed: ReplayResult, artifact: Artifact, pages: Mapping[st
 
 
 def item_counts(replayed: ReplayResult, artifact: Artifact) -> Longs:
-    """(n_items,) positive interactions that the artifact remembers from before the cutoff."""
+    """(n_items,) interactions with a weight above 0 that the artifact remembers from before the cutoff."""
     history = artifact.histories.flat
     rows = np.asarray(history.items)[np.asarray(history.weights) > 0]
     return np.bincount(replayed.item_nos[rows], minlength=len(replayed.items)).astype(np.int64)

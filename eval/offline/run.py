@@ -70,6 +70,8 @@ def evaluate(
     holdout = hold_out(loaded, data, until=params.until)
     people = sample(holdout, params.n_people, np.random.default_rng([params.seed, 1]))
     theirs = None if other is None else _people_of(other, loaded, people, data, params)
+    if other is not None:
+        data_notes += [f"B: {note}" for note in compare_data(other, data, cutoff, params.until)]
     loaded = _aged(loaded, people, params)
     with threadpool_limits(1):  # a page is small: threads that wait for each other make it slow
         replayed = replay(loaded, market, people, k=params.k, models=params.models, on_progress=on_progress)
@@ -90,9 +92,7 @@ def _people_of(
 ) -> tuple[HeldOutUser, ...]:
     """The same people for the other artifact, after the same checks."""
     mapped = people_of(other, artifact, people)
-    cutoff = cutoff_of(other)
-    compare_data(other, data, cutoff, params.until)
-    check_past(other, cutoff)
+    check_past(other, cutoff_of(other))
     return mapped
 
 

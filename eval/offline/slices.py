@@ -116,8 +116,8 @@ def creator_sizes(replayed: ReplayResult, artifact: Artifact, rng: np.random.Gen
             CreatorSize(
                 name=name,
                 n_creators=int(n_creators[size]),
-                eligible_share=_share(supply, is_of_size),
-                exposure={ranking: _share(amounts, is_of_size) for ranking, amounts in attention.items()},
+                eligible_share=share_of(supply, is_of_size),
+                exposure={ranking: share_of(amounts, is_of_size) for ranking, amounts in attention.items()},
                 recall={ranking: estimate(column, resamples) for ranking, column in recall.items()},
             )
         )
@@ -142,5 +142,6 @@ def _of_slots(mask: Mask, pages: Pages) -> Mask:
     return np.asarray((pages != EMPTY) & mask[np.where(pages == EMPTY, 0, pages)])
 
 
-def _share(amounts: Reals, mask: Mask) -> float:
+def share_of(amounts: Reals, mask: Mask) -> float:
+    """The part of the amounts that stands where the mask is."""
     return float(amounts[mask].sum() / max(amounts.sum(), 1e-12))

@@ -74,7 +74,7 @@ def _places(folder: Path, reward: str) -> tuple[pl.DataFrame, list[str]]:
         else action_columns()[reward].any().cast(pl.Float64)
     )
     with reading("events"):
-        shown = events.filter(is_shown, of_page)
+        shown = events.filter(is_shown)
         n_unknown = shown.filter(pl.col("propensity").is_null()).select(pl.len()).collect().item()
         frame = (
             events.filter(of_page, pl.col("propensity").is_not_null())

@@ -111,6 +111,9 @@ def refusal(name: str, terms: Terms, clipped_share: float, max_clipped: float) -
             f"its weights are worth {effective_size(terms.weights):.1f} of {len(terms.weights):,} rows ({share:.2%}), "
             f"expected at least {MIN_EFFECTIVE_SHARE:.0%}"
         )
+    weight = np.bincount(terms.group, terms.denominator)
+    if not weight[np.unique(terms.group)].all():
+        return "at some place of a page the policy would choose nothing that was logged there"
     if name in ("clipped", "switch") and clipped_share > max_clipped:
         return f"the clip cuts off {clipped_share:.0%} of the weight, expected at most {max_clipped:.0%}"
     return None
@@ -132,7 +135,7 @@ def intervals(
 ) -> dict[str, Limits]:
     """
     The percentile interval of each estimator by the bootstrap over people, all on the same draws; None and None for a
-    single person.
+    single person, and where a draw has no value.
     """
     _, people = np.unique(rounds.people, return_inverse=True)
     n_people = int(people.max()) + 1
@@ -148,8 +151,10 @@ def intervals(
 
 
 def _limits(values: Reals) -> Limits:
+    if not np.isfinite(values).all():  # without the draws that have no value the interval would be too narrow
+        return None, None
     tail = (1 - CONFIDENCE_LEVEL) / 2
-    low, high = np.quantile(values[np.isfinite(values)], [tail, 1 - tail])
+    low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)
 
 

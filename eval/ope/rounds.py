@@ -7,7 +7,7 @@ import numpy as np
 
 from recsys.errors import DataError
 from recsys.metrics import is_probability
-from recsys.types import Longs, Mask, Reals
+from recsys.types import Longs, Reals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,11 +31,6 @@ class Rounds:
 
     def __len__(self) -> int:
         return len(self.actions)
-
-    def take(self, selected: Mask) -> "Rounds":
-        """The given choices."""
-        arrays = (name for name in Rounds.__slots__ if name != "action_ids")
-        return Rounds(**{name: getattr(self, name)[selected] for name in arrays}, action_ids=self.action_ids)
 
     @property
     def has_slates(self) -> bool:

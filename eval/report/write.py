@@ -34,7 +34,7 @@ _MODEL_COLUMNS = ("ndcg", "recall", "coverage", "overlap")
 def write(report: Report, market: Market, folder: Path) -> None:
     """
     Writes `metrics.json` and `report.html`: both under temporary names first, then renamed. An interrupted run leaves
-    what was there before, and no half of a file.
+    what was there before, or one file of each run, and no half of a file.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = {

@@ -10,7 +10,8 @@ from how often each item was shown. NDCG@20 "as exposed" and the AUC of impressi
 
 First, without heads, how much of the weight of content stays; then the mixing weight of the heads. What is simpler
 stays unless something else is better by more than a standard error of the difference. A mixing weight that puts more R1
-in the first places than the heads alone do is not tried: what people would watch more of must not be that.
+in the first places than the heads alone do is not tried: what people would watch more of must not be that. To leave the
+heads out is always allowed.
 """
 
 from collections.abc import Mapping, Sequence

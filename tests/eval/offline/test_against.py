@@ -3,11 +3,13 @@
 from dataclasses import replace
 
 import msgspec
+import numpy as np
 import polars as pl
 import pytest
 
-from eval.offline.against import people_of
+from eval.offline.against import COMPARED_METRICS, COMPARED_RANKINGS, compare, people_of
 from eval.offline.holdout import HeldOutUser, cutoff_of, hold_out
+from eval.offline.intervals import resample
 from eval.offline.measure import Report
 from eval.offline.run import EvalParams, evaluate
 from recsys.clock import DAY, to_text
@@ -66,3 +68,13 @@ def test_another_cutoff_is_refused(small) -> None:
     manifest = msgspec.structs.replace(small.artifact.manifest, cutoff=earlier)
     with pytest.raises(DataError, match=r"found --against with the cutoff .* expected that of ARTIFACT"):
         people_of(replace(small.artifact, manifest=manifest), small.artifact, [])
+
+
+def test_what_is_better_in_a_than_in_b_is_a_gain_of_a() -> None:
+    """Ten people with 1 in A and 0 in B: +1 for each metric, ten wins."""
+    ones, none = np.ones(10), np.zeros(10)
+    ours, theirs = ({m: dict.fromkeys(COMPARED_RANKINGS, v) for m in COMPARED_METRICS} for v in (ones, none))
+    found = compare("b", 1.0, ours, theirs, resample(10, np.random.default_rng(0)))
+    assert {(d.estimate.mean, d.wins, d.losses) for d in found.differences} == {(1.0, 10, 0)}
+    assert {d.first[0] + d.second[0] for d in found.differences} == {"AB"}
+    assert {e.mean for of_metric in found.values.values() for e in of_metric.values()} == {0.0}, "those of B"

@@ -110,3 +110,19 @@ def test_nobody_is_predicted_from_their_own_rewards() -> None:
     nothing = Choices(situation_of=n, situations=n, actions=np.full(50, -1), probabilities=np.ones(50))
     direct, predicted = expected_rewards(log, nothing, log.rewards)
     assert predicted.tolist() == pytest.approx(direct.tolist())
+
+
+def test_a_place_where_the_policy_chooses_nothing_of_the_log_refuses_what_divides_by_it() -> None:
+    """Of 40 pages with two places the policy has the first place alone: the second one has no weight."""
+    log = rounds([1.0, 0.0] * 40, [0.5] * 80, slates=[page for page in range(40) for _ in range(2)])
+    found = {v.estimator: v for v in estimate_values(log, target([0.5, 0.0] * 40), n_resamples=50)}
+    for name in ("independent-normalised", "interaction-normalised"):
+        assert found[name].value is None and "nothing that was logged there" in (found[name].refused or "")
+    assert found["independent"].refused is None and found["independent"].low is not None
+
+
+def test_an_interval_some_of_whose_draws_have_no_value_is_none() -> None:
+    """One of ten people has all the weight: a draw without them has no mean."""
+    log = rounds([1.0] * 10, [0.5] * 10)
+    [snips] = [v for v in estimate_values(log, target([0.5] + [0.0] * 9), n_resamples=50) if v.estimator == "snips"]
+    assert snips.value == 1.0 and (snips.low, snips.high) == (None, None)
