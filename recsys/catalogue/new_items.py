@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from recsys.catalogue.items import Items, is_unlearnable
-from recsys.models.affinity import N_TOPICS, without_text
+from recsys.models.affinity import N_TOPICS, topics_and_language
 from recsys.models.features import RATE_NAMES, FeatureInputs, ItemFacts
 from recsys.types import Floats, Ids
 from recsys.vocabulary import TOPICS
@@ -99,7 +99,7 @@ def _features_of(facts: ItemFacts, inputs: FeatureInputs, example: Ids) -> Float
     codes, first = np.unique(inputs.facts.language, return_index=True)
     place = np.minimum(np.searchsorted(codes, facts.language), len(codes) - 1)
     is_known = codes[place] == facts.language
-    features[is_known] = without_text(inputs.item_features[first[place[is_known]]], inputs.has_text, inputs.form)
+    features[is_known] = topics_and_language(inputs.item_features[first[place[is_known]]], inputs.has_text, inputs.form)
     kinds = slice(features.shape[1] - sum(inputs.form), features.shape[1] - inputs.form.n_lengths)
     features[example >= 0, kinds] = inputs.item_features[example[example >= 0], kinds]
     features[:, :N_TOPICS] = facts.topics

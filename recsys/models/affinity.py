@@ -41,7 +41,7 @@ class Form(NamedTuple):
 NO_FORM: Final = Form()
 
 
-def without_text(features: Floats, has_text: bool, form: Form = NO_FORM) -> Floats:
+def topics_and_language(features: Floats, has_text: bool, form: Form = NO_FORM) -> Floats:
     """
     The features (n, d) of items whose words nobody encoded, and whose form nobody knows: no theme, components of texts
     at their mean, 0, and no form.

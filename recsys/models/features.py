@@ -227,7 +227,7 @@ _MAX_LANGUAGES: Final = 256
 def _language_bits(
     query: RankerQuery, facts: ItemFacts, known: dict[tuple[str, ...], NDArray[np.uint8]]
 ) -> NDArray[np.uint8]:
-    """`language_bits` of a user, from those that are `known`, which the oldest of leaves when they are many."""
+    """`language_bits` of a user, from those that are `known`: they are kept, and the oldest go when they are many."""
     bits = known.get(query.languages)
     if bits is None:
         bits = language_bits(query.languages, facts)

@@ -14,8 +14,8 @@ What the engine needs from storage, by concern. Rules are pure functions elsewhe
 A page writes state, deliveries and decision in one transaction: `UserStore.write_if` takes them together. What is not
 of one person (counts, `of_request`, `waiting`, `received_since`) may come a little later: a store with many machines
 puts it into an outbox within that transaction, and sorts it from there. Nothing in it is lost.
-Every implementation passes the same contract tests (`tests/contracts`). In memory: `recsys.stores.memory`; in a file:
-`serving.stores.sqlite`. A further one is one more folder with the same file names.
+Every implementation passes the same contract tests (`tests/contracts`). In memory: `recsys.stores.memory`; in a
+file: `serving.stores.sqlite`; on servers: `serving.stores.postgres` and `serving.stores.redis`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -66,8 +66,8 @@ class Read:
     One look: the state, its version, the catalogue's revision, the answer if the request is a repeat, and the events
     above the state's `log_seq`, in order.
 
-    State, version and answer are of one moment. Revision and events are of that moment or a later one: a takedown that
-    was committed before the read binds the page.
+    State, version and answer are of one moment. The revision may be read elsewhere meanwhile: a takedown that was
+    committed before the read began binds the page.
     """
 
     state: UserState

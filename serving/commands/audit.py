@@ -1,4 +1,4 @@
-"""`sanad audit`: who decided what, and when, from a state file."""
+"""`sanad audit`: who decided what, and when, from a state."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Final

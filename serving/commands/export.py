@@ -8,12 +8,12 @@ import typer
 from recsys.console import Json, Quiet, print_json
 from serving.commands.options import StateName
 
-app = typer.Typer(no_args_is_help=True, help="Write lists from a state file, for other jobs.")
+app = typer.Typer(no_args_is_help=True, help="Write lists from a state, for other jobs.")
 
 
 @app.callback()
 def export() -> None:
-    """Write lists from a state file, for other jobs."""
+    """Write lists from a state, for other jobs."""
 
 
 @app.command(epilog="Example: sanad export dataset --state var/state.db --base var/data --out var/data-new")

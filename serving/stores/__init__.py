@@ -1,1 +1,1 @@
-"""Stores that outlive the process, one folder for each kind of database: `sqlite` and `redis`."""
+"""Stores that outlive the process, one folder for each kind of database: `sqlite`, `postgres` and `redis`."""

@@ -57,7 +57,7 @@ class Key:
         try:
             return AESGCM(self.key).decrypt(nonce, text, place)
         except (InvalidTag, ValueError) as error:
-            raise StoreError("a sealed value cannot be read; restore the last copy of the file") from error
+            raise StoreError("a sealed value cannot be read; restore the last copy of the state") from error
 
 
 class KeyStore(Protocol):
@@ -119,7 +119,9 @@ def _open_one(keys: KeyStore, key: Key | None, sealed: bytes, place: bytes) -> b
         return key.open(sealed, place)
     if keys.is_destroyed(number_of(sealed)):
         return None
-    raise StoreError("a sealed value is damaged, or its key is missing; restore the last copies of both files")
+    raise StoreError(
+        "a sealed value is damaged, or its key is missing; restore the last copies of the state and of its keys"
+    )
 
 
 # --- a person's state ---

@@ -24,7 +24,7 @@ def page(scores: list[float], languages: list[int], wanted: list[float], weight:
     return np.argsort(-(np.array(scores) + weight * bonus), kind="stable")[:size].tolist()
 
 
-def test_what_people_of_the_first_language_watch_is_expected_of_a_newcomer() -> None:
+def test_the_mix_of_the_first_language_is_expected_of_a_newcomer() -> None:
     assert wanted_languages(MIX, {}, ("fr", "ary"), {}) == pytest.approx({"fr": 0.6, "ary": 0.4})
     assert wanted_languages(MIX, {}, ("fr", "ary", "fr"), {}) == pytest.approx({"fr": 0.6, "ary": 0.4})
     assert wanted_languages(MIX, {}, ("fr",), {}) == {"fr": 1.0}  # of the others nothing is understood

@@ -216,7 +216,7 @@ def test_a_key_that_is_lost_and_was_not_destroyed_reads_as_damage(path):
     connection.commit()
     connection.close()
     store = SqliteStore(path)
-    with pytest.raises(StoreError, match="its key is missing; restore the last copies of both files"):
+    with pytest.raises(StoreError, match="its key is missing; restore the last copies of the state and of its keys"):
         store.users.read("somebody")
     store.close()
 

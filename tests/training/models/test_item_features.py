@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recsys.models import affinity
-from recsys.models.affinity import N_THEMES, TEXT_COMPONENTS, without_text
+from recsys.models.affinity import N_THEMES, TEXT_COMPONENTS, topics_and_language
 from training.models.item_features import LANGUAGE_SCALE, TEXT_SCALE, item_features
 
 
@@ -89,7 +89,7 @@ def test_few_or_short_texts_leave_topics_and_languages_where_they_are(n_texts: i
     texts.item_vectors = np.zeros((40, d), np.float32)
     texts.item_vectors[:n_texts] = np.random.default_rng(0).standard_normal((n_texts, d))
     topics, language = np.ones((40, 12), np.float32), np.ones(40, np.int32)
-    features = without_text(item_features(topics, language, texts, seed=0), has_text=True)
+    features = topics_and_language(item_features(topics, language, texts, seed=0), has_text=True)
     assert features.shape == (40, 13 + affinity.N_TEXT_COLUMNS)
     assert features[:, :13].tolist() == np.float32([[1.0] * 12 + [LANGUAGE_SCALE]] * 40).tolist()
     assert not features[:, 13:].any()
